@@ -1,0 +1,1 @@
+"""Cache policies, and the stores behind them."""

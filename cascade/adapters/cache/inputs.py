@@ -1,0 +1,112 @@
+"""A cache keyed by what is called and with what."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+from anyio.lowlevel import checkpoint
+
+from cascade.graph.canonical import combine
+from cascade.graph.code import code_digest
+from cascade.graph.identity import value_digest
+from cascade.model.policies import MISS, Hit, Miss
+from cascade.runtime.binding import Inputs
+
+
+class CacheStore(Protocol):
+    """Keeps values by key. What it raises is reported and otherwise a miss."""
+
+    async def get(self, key: str) -> Hit[Any] | Miss:
+        """The value under *key*, ``None`` included, unless there is none or it has expired."""
+        ...
+
+    async def set(self, key: str, value: Any, ttl: float | None) -> None:
+        """Keep *value* under *key*, for *ttl* seconds or for good."""
+        ...
+
+
+def _check_ttl(_: object, __: object, ttl: Any) -> None:
+    if ttl is not None and (isinstance(ttl, bool) or not isinstance(ttl, (int, float)) or not ttl > 0):
+        raise ValueError(f"ttl is a positive number of seconds, or None for no limit, not {ttl!r}")
+
+
+@attrs.frozen
+class InputCache:
+    """Remembers results by the code of the task and the values of all its arguments.
+
+    Keys are canonical: equal arguments give equal keys in every process. An argument of a type without canonical
+    hash fails the node, naming the argument; give such tasks a *key* of your own.
+
+    Args:
+        store: Where results are kept.
+        ttl: Seconds for which a result counts; ``None``: for good.
+        key: Makes the key from the bound arguments (name to value) instead.
+    """
+
+    store: CacheStore
+    ttl: float | None = attrs.field(default=None, validator=_check_ttl)
+    key: Callable[[Mapping[str, Any]], str] | None = None
+
+    async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Hit[Any] | Miss:
+        """Look the call up.
+
+        Raises:
+            NotDigestibleError: If an argument has no canonical hash.
+        """
+        return await self.store.get(self.key_of(task_id, inputs))
+
+    async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
+        """Keep the result."""
+        await self.store.set(self.key_of(task_id, inputs), result, self.ttl)
+
+    def key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
+        """The key of a call.
+
+        Raises:
+            NotDigestibleError: If an argument has no canonical hash.
+        """
+        if self.key is not None:
+            own = self.key(inputs)
+            if not isinstance(own, str):
+                raise TypeError(f"key= of an InputCache must return a string, not {own!r:.100}")
+            return own
+        what = code_digest(inputs.task) if isinstance(inputs, Inputs) else task_id.encode()
+        arguments = [part for name in sorted(inputs) for part in (name.encode(), value_digest(inputs[name], name))]
+        return combine("input cache", [what, *arguments]).hex()
+
+
+@attrs.define(eq=False)
+class MemoryCacheStore:
+    """Values in this process, the least recently used dropped first.
+
+    Args:
+        most: Entries kept at the most; ``None``: any number.
+        clock: Seconds, for expiry.
+    """
+
+    most: int | None = None
+    clock: Callable[[], float] = time.monotonic
+    _entries: OrderedDict[str, tuple[Any, float]] = attrs.field(factory=OrderedDict, init=False)
+
+    async def get(self, key: str) -> Hit[Any] | Miss:
+        """The value under *key*, unless there is none or it has expired."""
+        await checkpoint()
+        value, expiry = self._entries.get(key, (None, -math.inf))
+        if self.clock() >= expiry:
+            self._entries.pop(key, None)
+            return MISS
+        self._entries.move_to_end(key)
+        return Hit(value)
+
+    async def set(self, key: str, value: Any, ttl: float | None) -> None:
+        """Keep *value* under *key*, for *ttl* seconds or for good."""
+        await checkpoint()
+        self._entries[key] = (value, math.inf if ttl is None else self.clock() + ttl)
+        self._entries.move_to_end(key)
+        while self.most is not None and len(self._entries) > self.most:
+            self._entries.popitem(last=False)

@@ -1,0 +1,1 @@
+"""Where functions can be run."""

@@ -1,0 +1,79 @@
+"""Worker processes: ``anyio.to_process``, which runs on either backend and can stop what it runs."""
+
+from __future__ import annotations
+
+import functools
+import importlib
+import sys
+import traceback
+from typing import Any
+
+import attrs
+from anyio import CapacityLimiter, to_process
+
+from cascade.model.errors import GraphError, annotate
+from cascade.model.tasks import Task
+from cascade.runtime.current import attempt_var
+
+
+def importable_name(task: Task[..., Any]) -> tuple[str, str]:
+    """Module and qualified name under which a process finds *task*.
+
+    Raises:
+        GraphError: If it would not find it there.
+    """
+    module, qualname = task.__module__, task.__qualname__
+    found: Any = sys.modules.get(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if found is not task:
+        raise GraphError(
+            f"{task.name!r} cannot run in a process: {module}.{qualname} is not that task; define it at the top "
+            "level of a module that can be imported"
+        )
+    return module, qualname
+
+
+def _call(module: str, qualname: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In the worker process: call the function of the task under this name."""
+    found: Any = importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part)
+    try:
+        return found.func(*args, **kwargs)
+    except Exception as error:
+        # Pickling drops the traceback; its text says where in the function it was.
+        annotate(error, "in the worker process:\n" + "".join(traceback.format_exception(error)).rstrip())
+        raise
+
+
+def _ready() -> None:
+    """In the worker process: nothing; that it answers is the point."""
+
+
+@attrs.define(eq=False)
+class ProcessExecutor:
+    """Calls functions in worker processes; arguments and results are pickled.
+
+    Cancelling kills the process.
+
+    Args:
+        limiter: Bounds the number of processes at work.
+    """
+
+    limiter: CapacityLimiter
+
+    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the function in a worker process.
+
+        Raises:
+            GraphError: If a process cannot import the task.
+        """
+        call = functools.partial(_call, *importable_name(task), args, kwargs)
+        attempt = attempt_var.get(None)
+        if attempt is not None:
+            if attempt.timeout is not None:
+                # Starting an interpreter must not count as the task's own time.
+                await to_process.run_sync(_ready, cancellable=True, limiter=self.limiter)
+            attempt.begin()
+        return await to_process.run_sync(call, cancellable=True, limiter=self.limiter)

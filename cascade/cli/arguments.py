@@ -1,0 +1,153 @@
+"""What can be said on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from typing import Any, NoReturn, get_args
+
+import attrs
+
+from cascade.cli.targets import UsageError, load_flow
+from cascade.graph.build import build
+from cascade.graph.render import Format
+from cascade.model.inputs import Param, Required
+from cascade.runtime.settings import OnError, Schedule
+
+LOGS = ("human", "json", "progress", "none")
+
+
+@attrs.frozen(eq=False)
+class Invocation:
+    """A command, understood.
+
+    Attributes:
+        command: ``"run"`` or ``"graph"``.
+        flow: What it is about.
+        params: Values of the flow's parameters, as text.
+        options: Everything else.
+    """
+
+    command: str
+    flow: Any
+    params: dict[str, str]
+    options: argparse.Namespace
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises instead of ending the process, so that :func:`cascade.cli.main` has one way out."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message} (see {self.prog} --help)")
+
+
+def parse(arguments: Sequence[str]) -> Invocation:
+    """Understand a command line.
+
+    The target is imported in between, because its parameters are options too.
+
+    Raises:
+        UsageError: If it has no meaning.
+    """
+    parser, commands = _parser()
+    if not arguments:
+        parser.print_help(sys.stderr)
+        raise UsageError("say what to do: run or graph")
+    wants_help = any(word in ("-h", "--help") for word in arguments)
+    target = _target(arguments)
+    if target is None:
+        options = parser.parse_args(arguments)  # shows the help, or says what is missing
+        raise UsageError(f"{options.command}: the target is missing")
+    if wants_help and arguments[0] not in commands:
+        parser.parse_args(arguments)
+    flow = load_flow(target)
+    command = commands.get(arguments[0], parser)
+    params = _params_of(flow)
+    if arguments[0] == "run":
+        _add_params(command, params)
+    options = parser.parse_args(arguments)
+    return Invocation(options.command, flow, _given(options, params), options)
+
+
+def _target(arguments: Sequence[str]) -> str | None:
+    """The first word after the command that is neither an option nor the value of one."""
+    takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
+    takes_value |= {"--resources", "--max-threads", "--format"}
+    words = iter(arguments[1:])
+    for word in words:
+        if word in takes_value:
+            next(words, None)
+        elif not word.startswith("-"):
+            return word
+    return None
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    parser = _Parser(prog="cascade", description="Run and draw flows of lazy tasks.", allow_abbrev=False)
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    run = commands.add_parser("run", help="run a flow", allow_abbrev=False)
+    graph = commands.add_parser("graph", help="draw a flow", allow_abbrev=False)
+    for command in (run, graph):
+        command.add_argument("target", metavar="TARGET", help="module:name or path/to/file.py:name")
+    run.add_argument(
+        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the flow"
+    )
+    run.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="event loop (%(default)s)")
+    run.add_argument(
+        "--schedule", choices=get_args(Schedule), default="stages", help="when tasks start (%(default)s)"
+    )
+    run.add_argument(
+        "--on-error", choices=get_args(OnError), default="first", help="what a failure does (%(default)s)"
+    )
+    run.add_argument(
+        "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"
+    )
+    run.add_argument("--max-threads", type=int, default=40, metavar="N", help="worker threads (%(default)s)")
+    run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as memory:")
+    run.add_argument("--run-id", metavar="ID", help="id of the run")
+    run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
+    run.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
+    graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
+    return parser, {"run": run, "graph": graph}
+
+
+def _params_of(flow: Any) -> list[Param[Any]]:
+    return [given for given in build(flow).inputs.values() if isinstance(given, Param)]
+
+
+def _add_params(command: argparse.ArgumentParser, params: Sequence[Param[Any]]) -> None:
+    taken = {option for action in command._actions for option in action.option_strings}  # noqa: SLF001
+    group = command.add_argument_group("parameters of the flow")
+    for param in params:
+        option = f"--{param.name.replace('_', '-')}"
+        if option in taken or not param.name.isidentifier():
+            continue  # reachable by -p
+        kind = getattr(param.type, "__name__", "VALUE")
+        default = "required" if isinstance(param.default, Required) else f"default: {param.default!r}"
+        text = f"{param.description} ({default})".strip().replace("%", "%%")
+        group.add_argument(option, dest=f"param:{param.name}", metavar=kind.upper(), help=text)
+
+
+def _given(options: argparse.Namespace, params: Sequence[Param[Any]]) -> dict[str, str]:
+    given = pairs(getattr(options, "param", []), "-p")
+    for param in params:
+        value = getattr(options, f"param:{param.name}", None)
+        if value is not None:
+            given[param.name] = value
+    return given
+
+
+def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+    """``NAME=VALUE`` words as a mapping.
+
+    Raises:
+        UsageError: If a word is none.
+    """
+    found = {}
+    for word in words:
+        name, separator, value = word.partition("=")
+        if not separator or not name:
+            raise UsageError(f"{option} takes NAME=VALUE, not {word!r}")
+        found[name] = value
+    return found

@@ -1,0 +1,159 @@
+"""Doing what the command line says."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import traceback
+from collections.abc import Sequence
+from fractions import Fraction
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from cascade import api
+from cascade.adapters.observers.lines import human_log, json_lines
+from cascade.adapters.observers.progress import progress
+from cascade.cli.arguments import Invocation, pairs
+from cascade.cli.targets import UsageError
+from cascade.model.errors import (
+    CapacityError,
+    GraphError,
+    InputError,
+    ResourceNotFoundError,
+    RunCancelled,
+    describe,
+)
+from cascade.runtime.settings import Observer
+
+EXIT_FAILED: Final = 1
+EXIT_USAGE: Final = 2
+# As shells say it: 128 and the number of the signal.
+EXIT_BY_SIGNAL: Final = {signal.SIGINT: 130, signal.SIGTERM: 143}
+
+
+def execute(invocation: Invocation) -> int:
+    """Do it; returns the exit status."""
+    match invocation.command:
+        case "graph":
+            return _graph(invocation)
+        case _:
+            return _run(invocation)
+
+
+def _graph(invocation: Invocation) -> int:
+    try:
+        sys.stdout.write(api.visualize(invocation.flow, invocation.options.format))
+    except GraphError as error:
+        raise UsageError(str(error)) from error
+    return 0
+
+
+@attrs.define(eq=False)
+class _Running:
+    """A run on the command line, and the signal that ended it, if one did."""
+
+    invocation: Invocation
+    settings: dict[str, Any]
+    signal: signal.Signals | None = None
+    value: Any = None
+    error: BaseException | None = None
+    has_begun: bool = False
+
+    async def run(self) -> None:
+        """Run the flow; SIGINT and SIGTERM cancel it, and it cleans up."""
+        async with anyio.create_task_group() as group:
+            with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
+                try:
+                    async with api.start(
+                        self.invocation.flow,
+                        self.invocation.params,
+                        run_id=self.invocation.options.run_id,
+                        **self.settings,
+                    ) as handle:
+                        self.has_begun = True
+                        group.start_soon(self._cancel_on_signal, handle, signals)
+                        self.value = await handle.result()
+                except Exception as error:
+                    self.error = error
+                except BaseException as error:
+                    if isinstance(error, anyio.get_cancelled_exc_class()):
+                        raise
+                    self.error = error
+            group.cancel_scope.cancel()
+
+    async def _cancel_on_signal(self, handle: Any, signals: Any) -> None:
+        async for received in signals:
+            self.signal = received
+            handle.cancel()
+
+
+def _run(invocation: Invocation) -> int:
+    options = invocation.options
+    settings: dict[str, Any] = {
+        "schedule": options.schedule,
+        "on_error": options.on_error,
+        "max_threads": options.max_threads,
+        "state": options.state,
+        "system_resources": _amounts(options.resources),
+        "observers": _observers(options.log),
+    }
+    running = _Running(invocation, settings)
+    try:
+        anyio.run(running.run, backend=options.backend)
+    except LookupError as error:
+        raise UsageError(str(error)) from error
+    return _report(running, shows_traceback=options.traceback)
+
+
+def _report(running: _Running, *, shows_traceback: bool) -> int:
+    error = running.error
+    if running.signal is not None and (error is None or isinstance(error, RunCancelled)):
+        print(f"cascade: ended by {running.signal.name}", file=sys.stderr)
+        return EXIT_BY_SIGNAL[running.signal]
+    if error is None:
+        if running.value is not None and running.invocation.options.log != "json":
+            print(running.value)
+        return 0
+    if not running.has_begun and isinstance(error, _MISTAKES):
+        raise UsageError(describe(error)) from error
+    if shows_traceback:
+        traceback.print_exception(error)
+    else:
+        print(f"cascade: {describe(error)}", file=sys.stderr)
+        for note in getattr(error, "__notes__", ()):
+            print(f"  {note}", file=sys.stderr)
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
+    return EXIT_FAILED
+
+
+# What is wrong before anything has begun is a mistake in flow or command line, not a failure of a task.
+_MISTAKES: Final = (InputError, GraphError, CapacityError, ResourceNotFoundError, ValueError, TypeError)
+
+
+def _amounts(words: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for word in words:
+        for name, text in pairs(word.split(","), "--resources").items():
+            try:
+                found[name] = Fraction(text)
+            except (ValueError, ZeroDivisionError):
+                raise UsageError(f"--resources takes NAME=AMOUNT with a number, not {word!r}") from None
+    return found
+
+
+def _observers(log: str) -> list[Observer]:
+    match log:
+        case "human":
+            return [human_log()]
+        case "json":
+            return [json_lines(sys.stdout)]
+        case "progress":
+            try:
+                return [progress()]
+            except ImportError as error:
+                raise UsageError(str(error)) from error
+        case _:
+            return []

@@ -1,0 +1,1 @@
+"""What a flow means: from lazies to a graph over integer indices."""

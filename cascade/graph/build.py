@@ -1,0 +1,410 @@
+"""From lazies to a graph, iteratively: a chain of a hundred thousand calls is as good as one of two."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator, Mapping
+from typing import Any, Final, TypeVar, cast
+
+import attrs
+
+from cascade.graph.identity import pure_key
+from cascade.graph.merge import merged_policies, root_of
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, Template
+from cascade.graph.nodes import (
+    NO_TERMS,
+    AnyNode,
+    Constant,
+    Given,
+    Graph,
+    Injected,
+    Junction,
+    MapNode,
+    Nested,
+    Node,
+    Operand,
+    Patches,
+    Route,
+    Terms,
+    distinct,
+    sources_of,
+)
+from cascade.graph.parts import (
+    CallParts,
+    Keyed,
+    Part,
+    RouterParts,
+    calls_in,
+    find_call_parts,
+    find_part,
+    find_router_parts,
+)
+from cascade.model.errors import GraphError
+from cascade.model.flow import Router
+from cascade.model.inputs import Env, Inject, Param
+from cascade.model.lazies import LazyResult
+from cascade.model.placeholders import Placeholder
+from cascade.model.policies import NOTHING_SAID, UNSET, Policies
+
+T = TypeVar("T")
+# A building or part of it: pauses now and then, and gives its result in the end.
+Steps = Generator[None, None, T]
+# In the place of a node's number: not met yet; met, and what it needs is being visited.
+_UNSEEN: Final = -2
+_OPEN: Final = -1
+
+
+def build(target: Any) -> Graph:
+    """The graph of *target*: a lazy, a Router, or a container with them in it.
+
+    Raises:
+        GraphError: If the flow contradicts itself or has a cycle.
+    """
+    steps = build_steps(target)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return cast("Graph", stop.value)
+
+
+def build_steps(target: Any) -> Steps[Graph]:
+    """Build as :func:`build` does, pausing every few hundred values so that the caller can let others run."""
+    copies = _Copies()
+    graph = yield from _Builder(copies).build(target)
+    while copies.must_merge():
+        graph = yield from _Builder(copies).build(target)
+    return graph
+
+
+def _identity(call: Placeholder) -> Placeholder:
+    if isinstance(call, LazyResult) and call.parent is not None:
+        return root_of(call)
+    return call
+
+
+@attrs.define(eq=False)
+class _Copies:
+    """The chained copies met of each call, and what they say together where there are several."""
+
+    met: dict[Placeholder, dict[int, LazyResult[Any]]] = attrs.field(factory=dict)
+    merged: dict[Placeholder, Policies] = attrs.field(factory=dict)
+
+    def note(self, call: Placeholder, root: Placeholder, is_known: bool) -> None:
+        """Note that *call* was met; *is_known* tells whether some copy of it was met before."""
+        if call is root and root not in self.met:
+            return
+        copies = self.met.setdefault(root, {})
+        if is_known and not copies:
+            copies[id(root)] = cast("LazyResult[Any]", root)
+        copies[id(call)] = cast("LazyResult[Any]", call)
+
+    def has(self, call: Placeholder, root: Placeholder) -> bool:
+        """Whether *call* has been noted, or need not be."""
+        return id(call) in self.met[root] if root in self.met else call is root
+
+    def must_merge(self) -> bool:
+        """Whether the copies say something together that the last building did not know."""
+        several = {root: list(copies.values()) for root, copies in self.met.items() if len(copies) > 1}
+        merged = {root: merged_policies(copies) for root, copies in several.items()}
+        is_news = merged != self.merged
+        self.merged = merged
+        return is_news
+
+    def policies_of(self, call: LazyResult[Any]) -> Policies:
+        """What is said of *call*."""
+        return self.merged.get(_identity(call), call.own) if self.merged else call.own
+
+
+@attrs.define(eq=False)
+class _Builder:
+    """One building.
+
+    Calls are visited depth first, arguments in order, and numbered when all they need has a number: so indices,
+    and with them node ids, depend on the flow alone.
+    """
+
+    copies: _Copies
+    nodes: list[AnyNode] = attrs.field(factory=list)
+    consumers: list[list[int]] = attrs.field(factory=list)
+    inputs: dict[str, Param[Any] | Env] = attrs.field(factory=dict)
+    injections: dict[str, str] = attrs.field(factory=dict)
+    # By call (its root) or router.
+    index: dict[Placeholder, int] = attrs.field(factory=dict)
+    ordinals: dict[str, int] = attrs.field(factory=dict)
+    pure: dict[bytes, int] = attrs.field(factory=dict)
+
+    def build(self, target: Any) -> Steps[Graph]:
+        part = yield from find_part(target)
+        stack: list[Any] = [*calls_in(part)][::-1]
+        visited = 0
+        while stack:
+            visited += 1
+            if not visited % PAUSE_EVERY:
+                yield
+            top = stack.pop()
+            if type(top) is LazyResult and self._visit_plain(top, stack):
+                continue
+            if type(top) is tuple:
+                yield from self._finish(*top)
+            else:
+                yield from self._visit(top, stack)
+        operand = yield from self._operand(part, "the target")
+        members = distinct(sources_of(operand))
+        return Graph(self.nodes, self.consumers, operand, members, self.inputs, self.injections)
+
+    def _visit_plain(self, call: LazyResult[Any], stack: list[Any]) -> bool:
+        """Visit a call of which nothing is said and whose arguments are leaves and such calls.
+
+        Most calls are like that. One comes by once if what it needs is numbered, otherwise twice: it goes back
+        below what it needs, open, and is found open when that is done.
+
+        Returns:
+            Whether it is such a call; then it has been dealt with.
+        """
+        task = call.task
+        if (
+            call.own is not NOTHING_SAID
+            or task.policies is not NOTHING_SAID
+            or task.is_pure
+            or call.columns is not None
+            or call.parent is not None
+            or call in self.copies.met
+        ):
+            return False
+        index = self.index
+        known = index.get(call, _UNSEEN)
+        if known >= 0:
+            return True
+        patches: list[tuple[int, int]] = []
+        missing: list[LazyResult[Any]] = []
+        for position, value in enumerate(call.args):
+            kind = type(value)
+            if kind in LEAVES:
+                continue
+            if kind is not LazyResult or value.parent is not None:
+                return False
+            source = index.get(value, _UNSEEN)
+            if source < 0:
+                missing.append(value)
+            else:
+                patches.append((position, source))
+        if call.kwargs and not LEAVES.issuperset(map(type, call.kwargs.values())):
+            return False
+        if missing:
+            if known == _OPEN:
+                raise _cycle(missing[0], [*stack, call], index)
+            index[call] = _OPEN
+            stack.append(call)
+            stack.extend(reversed(missing))
+        elif len(patches) == 1:
+            self._number(call, tuple(patches), (patches[0][1],))
+        else:
+            self._number(call, tuple(patches), distinct([source for _, source in patches]))
+        return True
+
+    def _number(self, call: LazyResult[Any], patches: Patches, sources: tuple[int, ...]) -> None:
+        """Place a call of which nothing is said."""
+        number = self.index[call] = len(self.nodes)
+        name = call.task.name
+        ordinal = self.ordinals[name] = self.ordinals.get(name, 0) + 1
+        self.nodes.append(Node(number, call, call.task, patches, (), sources, sources, NO_TERMS, ordinal))
+        consumers = self.consumers
+        consumers.append([])
+        for source in sources:
+            consumers[source].append(number)
+
+    def _visit(self, call: Placeholder, stack: list[Any]) -> Steps[None]:
+        root = _identity(call)
+        is_known = root in self.index
+        self.copies.note(call, root, is_known)
+        if is_known:
+            return
+        self.index[root] = _OPEN
+        parts = yield from self._find_parts(call)
+        stack.append((call, root, parts))
+        children = [*parts.children()]
+        children.reverse()
+        for child in children:
+            child_root = _identity(child)
+            known = self.index.get(child_root)
+            if known == _OPEN:
+                raise _cycle(child_root, stack, self.index)
+            if known is None or not self.copies.has(child, child_root):
+                stack.append(child)
+
+    def _find_parts(self, call: Placeholder) -> Steps[CallParts | RouterParts]:
+        if isinstance(call, Router):
+            return (yield from find_router_parts(call))
+        call = cast("LazyResult[Any]", call)
+        return (yield from find_call_parts(call, self.copies.policies_of(call)))
+
+    # -- numbering -----------------------------------------------------------------------------------------
+
+    def _finish(self, call: Placeholder, root: Placeholder, parts: CallParts | RouterParts) -> Steps[None]:
+        node: AnyNode | int
+        if isinstance(parts, RouterParts):
+            node = yield from self._junction(parts)
+        else:
+            node = yield from self._node(cast("LazyResult[Any]", call), parts)
+        if isinstance(node, int):
+            self.index[root] = node
+            return
+        self.index[root] = node.index
+        self.nodes.append(node)
+        self.consumers.append([])
+        for source in node.sources:
+            self.consumers[source].append(node.index)
+
+    def _operand(self, part: Part, needed_by: str) -> Steps[Operand]:
+        if isinstance(part, Constant):
+            return part
+        if not isinstance(part, Template):
+            return self._placeholder_operand(part, needed_by)
+        operands: list[Operand] = []
+        for hole in part.holes:
+            if type(hole) is LazyResult and hole.parent is None:
+                operands.append(self.index[hole])
+            else:
+                operands.append(self._placeholder_operand(hole, needed_by))
+            if not len(operands) % PAUSE_EVERY:
+                yield
+        return Nested(part, tuple(operands))
+
+    def _placeholder_operand(self, hole: Placeholder, needed_by: str) -> Operand:
+        match hole:
+            case LazyResult() | Router():
+                return self.index[_identity(hole)]
+            case Param():
+                return self._given(f"param:{hole.name}", hole)
+            case Env():
+                return self._given(f"env:{hole.name}", hole)
+            case Inject():
+                self.injections.setdefault(hole.name, needed_by)
+                return Injected(hole.name)
+        raise TypeError(f"{hole!r} is a placeholder that graphs do not know")
+
+    def _given(self, key: str, given: Param[Any] | Env) -> Given:
+        known = self.inputs.setdefault(key, given)
+        if known is not given and not _agree(known, given):
+            raise GraphError(f"two inputs are called {given.name!r} and differ: {known!r} and {given!r}")
+        return Given(key)
+
+    def _operands(self, group: Keyed, needed_by: str) -> Steps[Patches]:
+        found: list[tuple[Any, Operand]] = []
+        for key, part in group:
+            if type(part) is LazyResult and part.parent is None:
+                found.append((key, self.index[part]))
+            else:
+                found.append((key, (yield from self._operand(part, needed_by))))
+        return tuple(found)
+
+    def _junction(self, parts: RouterParts) -> Steps[Junction]:
+        selector = yield from self._operand(parts.selector, "a selector")
+        routes = {}
+        for key, part in parts.routes:
+            routes[key] = _route((yield from self._operand(part, f"route {key!r}")))
+        default = None
+        if parts.default is not None:
+            default = _route((yield from self._operand(parts.default, "the default route")))
+        every = [*routes.values(), *([default] if default else [])]
+        sources = distinct([*sources_of(selector), *(source for route in every for source in route.sources)])
+        # A space keeps the count apart from that of a task called "router".
+        ordinal = self._next_ordinal("router ")
+        return Junction(len(self.nodes), selector, routes, default, sources, ordinal)
+
+    def _node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:
+        """The node of *call*, or the number of the one that makes an equal pure call already."""
+        name = call.task.name
+        patches = (yield from self._operands(parts.args, name)) if parts.args else ()
+        named = (yield from self._operands(parts.kwargs, name)) if parts.kwargs else ()
+        columns: Patches = ()
+        terms = NO_TERMS
+        if parts.said is not None:
+            columns = yield from self._operands(parts.said.columns, name)
+            terms = yield from self._terms(call, parts)
+        data = _data_sources(patches, named, columns)
+        sources = data if terms is NO_TERMS else distinct([*data, *_term_sources(terms)])
+        if call.task.is_pure:
+            draft = MapNode(0, call, call.task, patches, named, sources, data, terms, 0, columns)
+            known = self._known_pure(draft, is_map=call.columns is not None)
+            if known is not None:
+                return known
+        index, ordinal = len(self.nodes), self._next_ordinal(name)
+        if call.columns is None:
+            return Node(index, call, call.task, patches, named, sources, data, terms, ordinal)
+        return MapNode(index, call, call.task, patches, named, sources, data, terms, ordinal, columns)
+
+    def _terms(self, call: LazyResult[Any], parts: CallParts) -> Steps[Terms]:
+        own = self.copies.policies_of(call)
+        if own is NOTHING_SAID and call.task.policies is NOTHING_SAID:
+            return NO_TERMS
+        assert parts.said is not None  # find_call_parts always looks for them
+        amounts = yield from self._operands(parts.said.amounts, call.task.name)
+        conditions = yield from self._operands(parts.said.conditions, call.task.name)
+        said = {
+            name: value
+            for name in ("retry", "timeout", "cache", "concurrency", "on_skip")
+            if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
+        }
+        return Terms(
+            **said,
+            amounts=amounts,
+            conditions=tuple(operand for _, operand in conditions),
+            predecessors=distinct([self.index[_identity(p)] for p in parts.said.predecessors]),
+        )
+
+    def _known_pure(self, node: MapNode, *, is_map: bool) -> int | None:
+        key = pure_key(node, is_map=is_map)
+        if key is None:
+            return None
+        known = self.pure.setdefault(key, len(self.nodes))
+        return None if known == len(self.nodes) else known
+
+    def _next_ordinal(self, name: str) -> int:
+        ordinal = self.ordinals[name] = self.ordinals.get(name, 0) + 1
+        return ordinal
+
+
+def _route(operand: Operand) -> Route:
+    return Route(operand, distinct(sources_of(operand)))
+
+
+def _data_sources(*groups: Patches) -> tuple[int, ...]:
+    found: list[int] = []
+    for group in groups:
+        for _, operand in group:
+            if type(operand) is int:
+                found.append(operand)
+            else:
+                found.extend(sources_of(operand))
+    return distinct(found) if len(found) > 1 else tuple(found)
+
+
+def _term_sources(terms: Terms) -> Iterator[int]:
+    for _, operand in terms.amounts:
+        yield from sources_of(operand)
+    for operand in terms.conditions:
+        yield from sources_of(operand)
+    yield from terms.predecessors
+
+
+def _first_said(own: Any, default: Any) -> Any:
+    return default if own is UNSET else own
+
+
+def _agree(known: Param[Any] | Env, given: Param[Any] | Env) -> bool:
+    if isinstance(known, Param) and isinstance(given, Param):
+        return known.type is given.type and bool(known.default == given.default)
+    return known == given
+
+
+def _cycle(closing: Placeholder, stack: list[Any], index: Mapping[Placeholder, int]) -> GraphError:
+    calls = [item[0] if type(item) is tuple else item for item in stack]
+    path = [call for call in dict.fromkeys(calls) if index.get(_identity(call)) == _OPEN]
+    first = next(place for place, call in enumerate(path) if _identity(call) is closing)
+    names = [call.task.name if isinstance(call, LazyResult) else "a router" for call in path[first:]]
+    words = " needs ".join([*names[:10], names[0]])
+    return GraphError(
+        f"the flow has a cycle: {words}; look for .after() on something downstream, or for a container that was "
+        "changed after it had been passed to a call"
+    )

@@ -1,0 +1,310 @@
+"""The walker over nested values: finds the placeholders in them, and puts values in their place.
+
+A value is compiled once into a :class:`Template`: its placeholders, and the steps that rebuild the containers
+around them, innermost first. Nothing recurses, so depth is no limit, and a container that occurs twice is
+rebuilt once.
+"""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import enum
+from collections.abc import Callable, Generator, Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+
+from cascade.model.errors import GraphError
+from cascade.model.placeholders import Placeholder
+from cascade.model.tasks import Partial, Task
+
+
+class Kind(enum.Enum):
+    """How the walker treats values of a type."""
+
+    LEAF = enum.auto()
+    PLACEHOLDER = enum.auto()
+    LIST = enum.auto()
+    TUPLE = enum.auto()
+    SET = enum.auto()
+    DICT = enum.auto()
+    RECORD = enum.auto()
+
+
+# Types whose values contain nothing. The most frequent case by far, so it is one membership test.
+LEAVES: Final[frozenset[type]] = frozenset(
+    {bool, int, float, complex, str, bytes, bytearray, type(None), range, type, type(Ellipsis)}
+)
+_MOST_TYPES: Final = 4096
+_kinds: dict[type, Kind] = {}
+
+
+def kind_of(cls: type) -> Kind:
+    """How values of class *cls* are treated."""
+    kind = _kinds.get(cls)
+    if kind is None:
+        if len(_kinds) >= _MOST_TYPES:
+            _kinds.clear()
+        kind = _kinds[cls] = _classify(cls)
+    return kind
+
+
+def _classify(cls: type) -> Kind:
+    if issubclass(cls, Placeholder):
+        return Kind.PLACEHOLDER
+    if issubclass(cls, (Task, Partial, enum.Enum)):
+        return Kind.LEAF
+    for base, kind in ((list, Kind.LIST), (tuple, Kind.TUPLE), (dict, Kind.DICT)):
+        if issubclass(cls, base):
+            return kind
+    if issubclass(cls, (set, frozenset)):
+        return Kind.SET
+    if attrs.has(cls) or dataclasses.is_dataclass(cls):
+        return Kind.RECORD
+    return Kind.LEAF
+
+
+def field_names(cls: type) -> list[str]:
+    """The fields of an attrs class or a dataclass."""
+    if attrs.has(cls):
+        return [field.name for field in attrs.fields(cls)]
+    return [field.name for field in dataclasses.fields(cls)]
+
+
+def contents(value: Any, kind: Kind) -> tuple[list[Any], list[Any]]:
+    """Keys and values inside a container; the keys are positions, dict keys or field names."""
+    if kind is Kind.DICT:
+        return list(value.keys()), list(value.values())
+    if kind is Kind.RECORD:
+        names = [name for name in field_names(type(value)) if hasattr(value, name)]
+        return names, [getattr(value, name) for name in names]
+    items = list(value)
+    return list(range(len(items))), items
+
+
+@attrs.frozen(eq=False)
+class Step:
+    """How one container is rebuilt.
+
+    Attributes:
+        kind: What it is.
+        original: The container as written; what is not replaced comes from here.
+        items: Of a set: its members in the order in which they were walked.
+        keys: What is replaced: positions, keys or field names.
+        sources: What with, as registers: first the placeholders, then the results of earlier steps.
+    """
+
+    kind: Kind
+    original: Any
+    items: list[Any]
+    keys: Sequence[Any]
+    sources: Sequence[int]
+
+    def rebuild(self, registers: Sequence[Any]) -> Any:
+        """The container with *registers* in their places."""
+        if self.kind is Kind.DICT or self.kind is Kind.RECORD:
+            return self._rebuild_by_name(registers)
+        if len(self.keys) == len(self.items):
+            items = [registers[source] for source in self.sources]
+        else:
+            items = self.items.copy()
+            for key, source in zip(self.keys, self.sources, strict=True):
+                items[key] = registers[source]
+        return _like(self.original, self.kind, items)
+
+    def _rebuild_by_name(self, registers: Sequence[Any]) -> Any:
+        rebuilt = copy.copy(self.original)
+        for key, source in zip(self.keys, self.sources, strict=True):
+            if self.kind is Kind.DICT:
+                rebuilt[key] = registers[source]
+            else:
+                object.__setattr__(rebuilt, key, registers[source])
+        return rebuilt
+
+
+def _like(original: Any, kind: Kind, items: list[Any]) -> Any:
+    cls = type(original)
+    if cls is list:
+        return items
+    if kind is Kind.LIST:
+        rebuilt = copy.copy(original)
+        rebuilt[:] = items
+        return rebuilt
+    if hasattr(cls, "_make"):
+        return cls._make(items)
+    return cls(items)
+
+
+@attrs.frozen(eq=False)
+class Template:
+    """A nested value with placeholders in it.
+
+    Attributes:
+        holes: The distinct placeholders, in the order in which they were met.
+        steps: How to rebuild the containers around them; the last one gives the whole.
+    """
+
+    holes: tuple[Placeholder, ...]
+    steps: tuple[Step, ...]
+
+    def fill(self, values: Iterable[Any]) -> Any:
+        """The nested value with *values*, one for each hole, in the placeholders' places.
+
+        Raises:
+            TypeError: If a value cannot stand where it should, such as a list in a set.
+        """
+        registers = list(values)
+        for step in self.steps:
+            registers.append(step.rebuild(registers))
+        return registers[-1]
+
+
+# Items walked between two pauses of a walk.
+PAUSE_EVERY: Final = 512
+
+
+def compile_nested(value: Any) -> Template | Placeholder | None:
+    """What has to be filled in to get *value*: see :func:`compile_steps`."""
+    steps = compile_steps(value)
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # the annotation of compile_steps says it
+
+
+def compile_steps(
+    value: Any, order: Callable[[list[Any]], list[Any]] = list
+) -> Generator[None, None, Template | Placeholder | None]:
+    """Compile *value*, pausing every now and then so that the caller can let others run.
+
+    Args:
+        value: Anything.
+        order: Puts the members of a set into an order that does not depend on hashes.
+
+    Returns:
+        The placeholder, if *value* is one; the template, if it is a container with placeholders in it; ``None``,
+        if it is plain data.
+
+    Raises:
+        GraphError: If a container contains itself, or a placeholder is a dict key.
+    """
+    cls = type(value)
+    if cls in LEAVES:
+        return None
+    kind = kind_of(cls)
+    if kind is Kind.PLACEHOLDER:
+        return value  # type: ignore[no-any-return]  # its kind says so
+    if kind is Kind.LEAF or not _may_contain(value, kind):
+        return None
+    return (yield from _Compiler(order).compile(value))
+
+
+def _may_contain(value: Any, kind: Kind) -> bool:
+    """A test at C speed that most containers of plain data fail."""
+    if kind is Kind.RECORD:
+        return True
+    if kind is Kind.DICT:
+        return not LEAVES.issuperset(map(type, value.values())) or not LEAVES.issuperset(map(type, value))
+    return not LEAVES.issuperset(map(type, value))
+
+
+@attrs.define(eq=False)
+class _Open:
+    """A container on the way down, and how far its contents have been walked."""
+
+    value: Any
+    kind: Kind
+    keys: list[Any]
+    items: list[Any]
+    position: int = 0
+    # What is to be replaced: keys, and the registers to replace them from.
+    keys_replaced: list[Any] = attrs.field(factory=list)
+    sources: list[int] = attrs.field(factory=list)
+
+
+# What is known of a container that has been walked: the (negative) number of its step, or that it has none.
+_CONSTANT: Final = 0
+
+
+@attrs.define(eq=False)
+class _Compiler:
+    """One walk. Registers of steps are negative until the number of holes is known."""
+
+    order: Callable[[list[Any]], list[Any]]
+    holes: dict[Placeholder, int] = attrs.field(factory=dict)
+    steps: list[Step] = attrs.field(factory=list)
+    walked: dict[int, int] = attrs.field(factory=dict)
+    path: list[_Open] = attrs.field(factory=list)
+    on_path: set[int] = attrs.field(factory=set)
+
+    def compile(self, value: Any) -> Generator[None, None, Template | None]:
+        self._enter(value, kind_of(type(value)))
+        while self.path:
+            self._advance(self.path[-1])
+            yield
+        if not self.holes:
+            return None
+        count = len(self.holes)
+        steps = (
+            attrs.evolve(step, sources=[s - 1 if s > 0 else count - s - 1 for s in step.sources])
+            for step in self.steps
+        )
+        return Template(tuple(self.holes), tuple(steps))
+
+    def _enter(self, value: Any, kind: Kind) -> None:
+        keys, items = contents(value, kind)
+        if kind is Kind.SET:
+            items = self.order(items)
+        elif kind is Kind.DICT:
+            _check_keys(keys)
+        self.path.append(_Open(value, kind, keys, items))
+        self.on_path.add(id(value))
+
+    def _advance(self, top: _Open) -> None:
+        """Walk on in *top* until a container in it has to be walked first, to a pause, or to its end."""
+        pause = min(top.position + PAUSE_EVERY, len(top.items))
+        items, holes = top.items, self.holes
+        for position in range(top.position, pause):
+            item = items[position]
+            cls = type(item)
+            if cls in LEAVES:
+                continue
+            kind = _kinds.get(cls) or kind_of(cls)
+            if kind is Kind.PLACEHOLDER:
+                top.keys_replaced.append(top.keys[position])
+                top.sources.append(holes.setdefault(item, len(holes) + 1))
+            elif kind is not Kind.LEAF:
+                known = self.walked.get(id(item))
+                if known is None:
+                    self._check_cycle(item)
+                    top.position = position
+                    self._enter(item, kind)
+                    return
+                if known != _CONSTANT:
+                    top.keys_replaced.append(top.keys[position])
+                    top.sources.append(known)
+        top.position = pause
+        if pause == len(items):
+            self._leave(top)
+
+    def _leave(self, top: _Open) -> None:
+        self.path.pop()
+        self.on_path.discard(id(top.value))
+        if not top.sources:
+            self.walked[id(top.value)] = _CONSTANT
+            return
+        by_name = top.kind is Kind.DICT or top.kind is Kind.RECORD
+        self.steps.append(Step(top.kind, top.value, [] if by_name else top.items, top.keys_replaced, top.sources))
+        self.walked[id(top.value)] = -len(self.steps)
+
+    def _check_cycle(self, item: Any) -> None:
+        if id(item) in self.on_path:
+            raise GraphError(f"a {type(item).__name__} among the arguments contains itself")
+
+
+def _check_keys(keys: list[Any]) -> None:
+    for key in keys:
+        if isinstance(key, Placeholder):
+            raise GraphError(f"{key!r} is the key of a dict; placeholders may only stand for its values")

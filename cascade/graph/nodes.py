@@ -1,0 +1,287 @@
+"""The graph: calls, and where their arguments come from, by integer index."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from enum import Enum
+from typing import Any, Final, Protocol
+
+import attrs
+
+from cascade.graph.nested import Template
+from cascade.model.inputs import Env, Param
+from cascade.model.lazies import LazyResult
+from cascade.model.policies import CachePolicy, OnSkip, Retry
+from cascade.model.tasks import Task
+
+
+class EdgeKind(Enum):
+    """What one node is to another."""
+
+    DATA = "data"
+    CONDITION = "condition"
+    SEQUENCE = "sequence"
+    CLAIM = "claim"
+    SELECTOR = "selector"
+    ROUTE = "route"
+
+
+class Slots(Protocol):
+    """Where operands find their values: the slots of a frame."""
+
+    @property
+    def values(self) -> list[Any]:
+        """What each node gave."""
+        ...
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """The resolved Params and Envs."""
+        ...
+
+    def injected(self, name: str) -> Any:
+        """The open resource called *name*."""
+        ...
+
+
+@attrs.frozen
+class Constant:
+    """A plain value."""
+
+    value: Any
+
+    def resolve(self, slots: Slots) -> Any:
+        return self.value
+
+
+@attrs.frozen
+class Given:
+    """An input of the flow: a Param or Env, by its key in the run's resolved inputs."""
+
+    key: str
+
+    def resolve(self, slots: Slots) -> Any:
+        return slots.inputs[self.key]
+
+
+@attrs.frozen
+class Injected:
+    """A resource."""
+
+    name: str
+
+    def resolve(self, slots: Slots) -> Any:
+        return slots.injected(self.name)
+
+
+@attrs.frozen(eq=False)
+class Nested:
+    """A container with operands in it."""
+
+    template: Template
+    operands: tuple[Operand, ...]
+
+    def resolve(self, slots: Slots) -> Any:
+        return self.template.fill(resolve(operand, slots) for operand in self.operands)
+
+
+# Where a value comes from at run time; a bare int is the index of the node that gives it, which is nearly always
+# the case, and cheapest to tell and to follow.
+Operand = int | Constant | Given | Injected | Nested
+
+
+def resolve(operand: Operand, slots: Slots) -> Any:
+    """The value of *operand*, all nodes it refers to having settled."""
+    if type(operand) is int:
+        return slots.values[operand]
+    return operand.resolve(slots)  # type: ignore[union-attr]  # the exact-type test above is for speed
+
+
+def sources_of(operand: Operand) -> Iterator[int]:
+    """The nodes that *operand* refers to, in order, repeats included."""
+    pending = [operand]
+    while pending:
+        operand = pending.pop()
+        if isinstance(operand, int):
+            yield operand
+        elif isinstance(operand, Nested):
+            pending.extend(reversed(operand.operands))
+
+
+def distinct(indices: Iterator[int] | Sequence[int]) -> tuple[int, ...]:
+    """*indices* without repeats, in order."""
+    return tuple(dict.fromkeys(indices))
+
+
+@attrs.frozen(eq=False)
+class Terms:
+    """What is said about how a node is run: its own words before the task's defaults.
+
+    Attributes:
+        amounts: What it claims: resource name and amount.
+        conditions: What must be true.
+        predecessors: Nodes that must have succeeded.
+    """
+
+    retry: Retry | None = None
+    timeout: float | None = None
+    cache: CachePolicy | None = None
+    amounts: tuple[tuple[str, Operand], ...] = ()
+    concurrency: int | None = None
+    on_skip: OnSkip = "pass"
+    conditions: tuple[Operand, ...] = ()
+    predecessors: tuple[int, ...] = ()
+
+
+NO_TERMS: Final = Terms()
+Patches = tuple[tuple[Any, Operand], ...]
+
+
+@attrs.define(eq=False)
+class Node:
+    """A call in its place in a graph.
+
+    Attributes:
+        index: Its number; sources have smaller ones.
+        call: The call, with its literal arguments.
+        task: What is called.
+        patches: Positional arguments that are not literal: position and operand.
+        named: Keyword arguments that are not literal.
+        sources: The distinct nodes it waits for, whatever for.
+        data: Those among its arguments.
+        terms: How it is run.
+        ordinal: Counts the nodes of one task name, from 1.
+    """
+
+    index: int
+    call: LazyResult[Any]
+    task: Task[Any, Any]
+    patches: Patches
+    named: Patches
+    sources: tuple[int, ...]
+    data: tuple[int, ...]
+    terms: Terms
+    ordinal: int
+
+    @property
+    def name(self) -> str:
+        """Node id within the graph: the task's name, numbered from the second occurrence on."""
+        return self.task.name if self.ordinal == 1 else f"{self.task.name}#{self.ordinal}"
+
+
+@attrs.define(eq=False)
+class MapNode(Node):
+    """A call per row of its columns.
+
+    Attributes:
+        columns: Parameter name to the operand that gives the column.
+    """
+
+    columns: tuple[tuple[str, Operand], ...]
+
+
+@attrs.frozen(eq=False)
+class Route:
+    """One way a router can take: its value, and the distinct nodes in it."""
+
+    operand: Operand
+    sources: tuple[int, ...]
+
+
+@attrs.define(eq=False)
+class Junction:
+    """A router in its place: takes the value of the route that its selector names. Nothing is executed for it.
+
+    Attributes:
+        selector: Gives the key.
+        routes: Key to route.
+        default: The route for other keys.
+        sources: The distinct nodes in the selector and in all routes.
+    """
+
+    index: int
+    selector: Operand
+    routes: Mapping[Any, Route]
+    default: Route | None
+    sources: tuple[int, ...]
+    ordinal: int
+
+    @property
+    def name(self) -> str:
+        """Id within the graph."""
+        return "router" if self.ordinal == 1 else f"router#{self.ordinal}"
+
+    def all_routes(self) -> Iterator[tuple[str, Route]]:
+        """Every route with a text for its key."""
+        for key, route in self.routes.items():
+            yield f"{key!r:.40}", route
+        if self.default is not None:
+            yield "default", self.default
+
+
+AnyNode = Node | Junction
+
+
+@attrs.frozen
+class Edge:
+    """*target* needs *source*; ``label`` is a parameter, a resource or a route key."""
+
+    source: int
+    target: int
+    kind: EdgeKind
+    label: str = ""
+
+
+@attrs.define(eq=False)
+class Graph:
+    """A flow as nodes in an order in which sources come first.
+
+    Attributes:
+        nodes: Calls and junctions.
+        consumers: For each node, the distinct nodes that need it.
+        target: What the run returns.
+        members: The distinct nodes in the target, each judged as a target of its own.
+        inputs: The Params and Envs, by key.
+        injections: Names of injected resources, each with the name of a node that injects it.
+    """
+
+    nodes: list[AnyNode]
+    consumers: list[list[int]]
+    target: Operand
+    members: tuple[int, ...]
+    inputs: dict[str, Param[Any] | Env]
+    injections: dict[str, str]
+
+    def calls(self) -> Iterator[Node]:
+        """The nodes that stand for calls."""
+        return (node for node in self.nodes if isinstance(node, Node))
+
+    def edges(self) -> Iterator[Edge]:
+        """All edges, grouped by target."""
+        for node in self.nodes:
+            yield from (_junction_edges(node) if isinstance(node, Junction) else _call_edges(node))
+
+
+def _edges(operand: Operand, target: int, kind: EdgeKind, label: str = "") -> Iterator[Edge]:
+    return (Edge(source, target, kind, label) for source in distinct(sources_of(operand)))
+
+
+def _call_edges(node: Node) -> Iterator[Edge]:
+    names = list(node.task.signature.parameters) if node.task.signature else []
+    for position, operand in node.patches:
+        label = names[position] if position < len(names) else ""
+        yield from _edges(operand, node.index, EdgeKind.DATA, label)
+    for name, operand in (*node.named, *(node.columns if isinstance(node, MapNode) else ())):
+        yield from _edges(operand, node.index, EdgeKind.DATA, name)
+    for name, operand in node.terms.amounts:
+        yield from _edges(operand, node.index, EdgeKind.CLAIM, name)
+    for operand in node.terms.conditions:
+        yield from _edges(operand, node.index, EdgeKind.CONDITION)
+    for predecessor in node.terms.predecessors:
+        yield Edge(predecessor, node.index, EdgeKind.SEQUENCE)
+
+
+def _junction_edges(junction: Junction) -> Iterator[Edge]:
+    yield from _edges(junction.selector, junction.index, EdgeKind.SELECTOR)
+    for label, route in junction.all_routes():
+        yield from _edges(route.operand, junction.index, EdgeKind.ROUTE, label)

@@ -1,0 +1,163 @@
+"""Pictures of a graph, as text: values in, a string out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Final, Literal, get_args
+
+from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode
+
+Format = Literal["mermaid", "dot", "text", "json"]
+
+_MERMAID_ARROWS: Final = {
+    EdgeKind.DATA: "-->",
+    EdgeKind.CONDITION: "-.->",
+    EdgeKind.SEQUENCE: "==>",
+    EdgeKind.CLAIM: "-.->",
+    EdgeKind.SELECTOR: "-->",
+    EdgeKind.ROUTE: "-.->",
+}
+_DOT_STYLES: Final = {
+    EdgeKind.DATA: "solid",
+    EdgeKind.CONDITION: "dashed",
+    EdgeKind.SEQUENCE: "bold",
+    EdgeKind.CLAIM: "dotted",
+    EdgeKind.SELECTOR: "solid",
+    EdgeKind.ROUTE: "dashed",
+}
+
+
+def render(graph: Graph, levels: Sequence[Sequence[int]], format: Format) -> str:  # the public name
+    """*graph* as text.
+
+    Args:
+        graph: What to show.
+        levels: Its stages, by index.
+        format: ``"mermaid"``, ``"dot"``, ``"text"`` (stages and what each node needs) or ``"json"``.
+
+    Raises:
+        ValueError: If there is no such format.
+    """
+    match format:
+        case "mermaid":
+            return _mermaid(graph)
+        case "dot":
+            return _dot(graph)
+        case "text":
+            return _text(graph, levels)
+        case "json":
+            return _json(graph, levels)
+    raise ValueError(f"format is one of {', '.join(map(repr, get_args(Format)))}, not {format!r}")
+
+
+def _label(edge: Edge) -> str:
+    """What is written on an arrow: the kind unless it is plain data, and the route, resource or selector."""
+    match edge.kind:
+        case EdgeKind.DATA:
+            return ""
+        case EdgeKind.CONDITION:
+            return "if"
+        case EdgeKind.SEQUENCE:
+            return "then"
+        case EdgeKind.SELECTOR:
+            return "selects"
+        case EdgeKind.CLAIM:
+            return f"amount of {edge.label}"
+        case EdgeKind.ROUTE:
+            return f"route {edge.label}"
+
+
+def _title(node: AnyNode) -> str:
+    return f"{node.name}[...]" if isinstance(node, MapNode) else node.name
+
+
+def _mermaid_text(text: str) -> str:
+    """*text* inside quotes: mermaid takes entities for what would end them or mean something."""
+    escaped = "".join(char if char.isalnum() or char in " _.,-()" else f"#{ord(char)};" for char in text)
+    return f'"{escaped}"'
+
+
+def _mermaid(graph: Graph) -> str:
+    lines = ["flowchart TD"]
+    for node in graph.nodes:
+        name, text = f"n{node.index}", _mermaid_text(_title(node))
+        if isinstance(node, Junction):
+            lines.append(f"    {name}{{{text}}}")
+        elif isinstance(node, MapNode):
+            lines.append(f"    {name}[[{text}]]")
+        else:
+            lines.append(f"    {name}[{text}]")
+    for edge in graph.edges():
+        label = _label(edge)
+        arrow = _MERMAID_ARROWS[edge.kind]
+        inscription = f"|{_mermaid_text(label)}|" if label else ""
+        lines.append(f"    n{edge.source} {arrow}{inscription} n{edge.target}")
+    return "\n".join(lines) + "\n"
+
+
+def _dot_text(text: str) -> str:
+    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    return f'"{escaped}"'
+
+
+def _dot(graph: Graph) -> str:
+    lines = ["digraph cascade {", "    rankdir=TB;", "    node [shape=box];"]
+    for node in graph.nodes:
+        shape = ", shape=diamond" if isinstance(node, Junction) else ""
+        shape = ", peripheries=2" if isinstance(node, MapNode) else shape
+        lines.append(f"    n{node.index} [label={_dot_text(_title(node))}{shape}];")
+    for edge in graph.edges():
+        style = f"style={_DOT_STYLES[edge.kind]}"
+        label = f", label={_dot_text(text)}" if (text := _label(edge)) else ""
+        lines.append(f"    n{edge.source} -> n{edge.target} [{style}{label}];")
+    return "\n".join([*lines, "}"]) + "\n"
+
+
+def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
+    needs: dict[int, list[str]] = {}
+    for edge in graph.edges():
+        label = _label(edge)
+        name = _title(graph.nodes[edge.source])
+        needs.setdefault(edge.target, []).append(f"{name} ({label})" if label else name)
+    lines = []
+    for number, level in enumerate(levels):
+        lines.append(f"stage {number}")
+        lines += [_line(graph.nodes[index], needs) for index in level]
+    routers = [node for node in graph.nodes if isinstance(node, Junction)]
+    if routers:
+        lines.append("routers")
+        lines += [_line(router, needs) for router in routers]
+    return "\n".join(lines) + "\n"
+
+
+def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
+    sources = ", ".join(needs.get(node.index, ()))
+    return f"  {_title(node)}" + (f" <- {sources}" if sources else "")
+
+
+def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
+    kinds = {MapNode: "map", Junction: "router"}
+    names = [node.name for node in graph.nodes]
+    document = {
+        "nodes": [
+            {
+                "id": node.name,
+                "kind": kinds.get(type(node), "call"),
+                "task": None if isinstance(node, Junction) else node.task.full_name,
+            }
+            for node in graph.nodes
+        ],
+        "edges": [
+            {
+                "source": names[edge.source],
+                "target": names[edge.target],
+                "kind": edge.kind.value,
+                "label": edge.label,
+            }
+            for edge in graph.edges()
+        ],
+        "stages": [[names[index] for index in level] for level in levels],
+        "target": [names[index] for index in graph.members],
+    }
+    return json.dumps(document, indent=2) + "\n"

@@ -1,0 +1,264 @@
+"""Every exception the library raises on its own account.
+
+One class per situation a caller may want to handle; each is a :class:`CascadeError` and, where one fits, a
+builtin too. Fields come first, the message is built once from them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+
+def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str, object]) -> CascadeError:
+    error = cls.__new__(cls, *args)
+    error.args = args
+    error.__dict__.update(fields)
+    return error
+
+
+class CascadeError(Exception):
+    """Base of all errors of this library."""
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Exceptions whose __init__ takes fields do not unpickle by themselves: process pools need them to.
+        return _revive, (type(self), self.args, dict(self.__dict__))
+
+
+class GraphError(CascadeError, ValueError):
+    """The flow, as written, has no meaning: a contradiction, a cycle, or a value where none can stand."""
+
+
+class LazyUseError(CascadeError, TypeError, AttributeError):
+    """A lazy result was used as if it were the value that it stands for."""
+
+
+class InputError(CascadeError, ValueError):
+    """Parameters or environment variables are missing, malformed or unknown.
+
+    Attributes:
+        problems: One sentence for each input that is wrong; all of them, not only the first.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems: tuple[str, ...] = tuple(problems)
+        super().__init__("; ".join(self.problems))
+
+
+class CapacityError(CascadeError, ValueError):
+    """A claim asks for more than its resource has in total, so waiting could not help.
+
+    Attributes:
+        node_id: The node that claims.
+        resource: Name of the resource.
+        amount: What it asks for, in the unit of the resource.
+        total: What there is.
+    """
+
+    def __init__(self, node_id: str, resource: str, amount: object, total: object) -> None:
+        self.node_id = node_id
+        self.resource = resource
+        self.amount = amount
+        self.total = total
+        super().__init__(
+            f"claim of {amount} {resource!r} by {node_id!r} exceeds total system capacity ({total}); "
+            f"lower the claim or raise system_resources={{{resource!r}: ...}}"
+        )
+
+
+class RouteNotFoundError(CascadeError, LookupError, ValueError):
+    """A router's selector gave a key for which there is no route and no default.
+
+    Attributes:
+        key: What the selector gave.
+        known: The keys that have a route.
+    """
+
+    def __init__(self, key: object, known: Iterable[object], selector: str) -> None:
+        self.key = key
+        self.known: tuple[object, ...] = tuple(known)
+        self.selector = selector
+        names = ", ".join(repr(known_key) for known_key in self.known) or "none"
+        super().__init__(
+            f"selector {selector} gave {key!r:.100}, and there is no such route; known routes: {names}. "
+            "Add the route, or give the Router a default="
+        )
+
+
+class DependencyMissingError(CascadeError):
+    """A target of the run was skipped, so there is no value to return.
+
+    Attributes:
+        node_id: The skipped target.
+        reason: Why it was skipped.
+        chain: The skips that led to it, as (node id, reason), the target's own first.
+    """
+
+    def __init__(self, node_id: str, chain: Sequence[tuple[str, str]]) -> None:
+        self.node_id = node_id
+        self.chain: tuple[tuple[str, str], ...] = tuple(chain)
+        self.reason: str = self.chain[0][1]
+        because = "".join(f", because {name!r} was skipped ({reason})" for name, reason in self.chain[1:])
+        super().__init__(f"target {node_id!r} was skipped (Reason: {self.reason}){because}")
+
+
+class ResourceNotFoundError(CascadeError, LookupError):
+    """A task injects a resource that nobody provides.
+
+    Attributes:
+        name: Name of the resource.
+        needed_by: Who injects it.
+    """
+
+    def __init__(self, name: str, needed_by: str, known: Iterable[str]) -> None:
+        self.name = name
+        self.needed_by = needed_by
+        provided = ", ".join(sorted(known)) or "none"
+        super().__init__(
+            f"{needed_by!r} injects the resource {name!r}, which has no provider (provided: {provided}); "
+            "pass providers=[...] to the run or call engine.register(...)"
+        )
+
+
+class TaskTimeoutError(CascadeError, TimeoutError):
+    """An attempt took longer than its timeout.
+
+    Attributes:
+        node_id: The node whose attempt it was.
+        timeout: The limit, in seconds.
+    """
+
+    def __init__(self, node_id: str, timeout: float) -> None:
+        super().__init__(f"an attempt of {node_id!r} exceeded its timeout of {timeout:g} s")
+        self.node_id = node_id
+        self.timeout = timeout
+
+
+class TaskCancelledError(CascadeError, RuntimeError):
+    """A task raised a cancellation although nothing around it was cancelled."""
+
+    def __init__(self, node_id: str) -> None:
+        self.node_id = node_id
+        super().__init__(
+            f"{node_id!r} raised a cancellation while no enclosing scope was cancelled; something it awaited "
+            "was cancelled on its own account, and that must be handled inside the task"
+        )
+
+
+class DeadlockError(CascadeError, RuntimeError):
+    """A claim can never be granted, because those who hold what it needs wait for it.
+
+    Attributes:
+        node_id: The node whose claim cannot be granted.
+        cycle: The nodes that wait for each other, outermost first, the claimant last.
+    """
+
+    def __init__(self, node_id: str, resource: str, amount: object, left: object, cycle: Sequence[str]) -> None:
+        self.node_id = node_id
+        self.resource = resource
+        self.cycle: tuple[str, ...] = tuple(cycle)
+        super().__init__(
+            f"claim of {amount} {resource!r} by {node_id!r} can never be granted: only {left} is left beside what "
+            f"the tasks around it hold ({' -> '.join(self.cycle)}); lower the claims or raise the capacity"
+        )
+
+
+class RunCancelled(CascadeError):
+    """The run was cancelled before it had a result.
+
+    Attributes:
+        run_id: The run.
+    """
+
+    def __init__(self, run_id: str, status: str = "cancelled") -> None:
+        self.run_id = run_id
+        super().__init__(f"run {run_id!r} was {status} before it had a result")
+
+
+class StateError(CascadeError):
+    """The state store failed, or refused to go on.
+
+    Attributes:
+        recorded: Number of nodes whose outcome is in the store.
+        lost: Ids of nodes that settled but could not be recorded.
+    """
+
+    def __init__(self, message: str, *, recorded: int = 0, lost: Sequence[str] = ()) -> None:
+        self.recorded = recorded
+        self.lost: tuple[str, ...] = tuple(lost)
+        super().__init__(message)
+
+
+class RunInProgressError(StateError):
+    """Another live process executes the run with this id."""
+
+
+class FlowChangedError(StateError):
+    """A run was resumed with a flow that is not the one it was recorded with.
+
+    Attributes:
+        nodes: Ids of the nodes that differ.
+    """
+
+    def __init__(self, run_id: str, nodes: Sequence[str]) -> None:
+        self.nodes: tuple[str, ...] = tuple(nodes)
+        shown = ", ".join(repr(node) for node in self.nodes[:10])
+        more = f" and {len(self.nodes) - 10} more" if len(self.nodes) > 10 else ""
+        super().__init__(
+            f"run {run_id!r} was recorded with another flow: {shown}{more} changed in code, arguments or inputs; "
+            'use another run_id, on_change="recompute" or on_change="fork"'
+        )
+
+
+class RunFailed(CascadeError, ExceptionGroup[Exception]):
+    """More than one failure of a run, or any number of them where that was asked for.
+
+    Attributes:
+        results: Values that are nevertheless there, by node id: of the targets' members, and of nodes that were
+            still wanted when the run ended.
+    """
+
+    results: Mapping[str, object]
+
+    def __new__(
+        cls, message: str, failures: Sequence[Exception], results: Mapping[str, object] | None = None
+    ) -> Self:
+        self = super().__new__(cls, message, failures)
+        self.results = dict(results or {})
+        return self
+
+    def __init__(
+        self, message: str, failures: Sequence[Exception], results: Mapping[str, object] | None = None
+    ) -> None:
+        super().__init__(message, failures)
+
+    def derive(self, excs: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]  # narrower on purpose
+        return RunFailed(self.message, excs, self.results)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RunFailed, (self.message, self.exceptions, dict(self.results))
+
+
+class AttemptCancelled(BaseException):
+    """Raised by ``cascade.checkpoint()`` in sync code whose attempt is cancelled; never leaves the engine."""
+
+
+def describe(error: BaseException) -> str:
+    """``"Type: message"``, also for exceptions whose ``__str__`` raises."""
+    try:
+        text = str(error)
+    except Exception:  # a broken __str__ must not turn one failure into another
+        text = "<no message: its __str__ raised>"
+    name = type(error).__name__
+    return f"{name}: {text}" if text else name
+
+
+def annotate(error: BaseException, note: str) -> None:
+    """Add *note* to *error*, unless the exception refuses or has that note already."""
+    notes: Any = getattr(error, "__notes__", None)
+    if notes and note in notes:
+        return
+    try:
+        error.add_note(note)
+    except Exception:  # notes are best effort: frozen exceptions exist
+        return

@@ -1,0 +1,281 @@
+"""What a run reports while it goes on.
+
+Events are frozen; ``seq`` orders those of one run totally. Nothing is made for which nobody listens.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from typing import Any, Final, Literal
+
+import attrs
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ConnectorConnected",
+    "ConnectorDisconnected",
+    "ControlChanged",
+    "EngineWarning",
+    "Event",
+    "EventsDropped",
+    "LoopProgress",
+    "NodeEvent",
+    "ResourceAcquired",
+    "ResourceReleased",
+    "RunFinished",
+    "RunStarted",
+    "StageFinished",
+    "StageStarted",
+    "StateRecorded",
+    "StaticAnalysisWarning",
+    "TaskBlocked",
+    "TaskExecutionFinished",
+    "TaskExecutionStarted",
+    "TaskRetrying",
+    "TaskSkipped",
+    "as_record",
+]
+
+# Of the JSON form of events; raised when a field changes its meaning or goes.
+SCHEMA_VERSION: Final = 1
+RunStatus = Literal["Succeeded", "Failed", "Cancelled", "Drained"]
+TaskStatus = Literal["Succeeded", "Failed", "Cancelled"]
+
+
+@attrs.frozen(kw_only=True)
+class Event:
+    """Base of all events.
+
+    Attributes:
+        seq: Position in the run's order, from 1, strictly increasing.
+        timestamp: Wall clock, seconds since the epoch.
+        run_id: The run.
+    """
+
+    seq: int
+    timestamp: float
+    run_id: str
+
+
+@attrs.frozen(kw_only=True)
+class RunStarted(Event):
+    """A run begins. ``target_tasks`` are node ids, ``params`` the resolved inputs."""
+
+    target_tasks: tuple[str, ...]
+    params: Mapping[str, object]
+
+
+@attrs.frozen(kw_only=True)
+class RunFinished(Event):
+    """The last event of a run.
+
+    Attributes:
+        status: How it ended.
+        duration: Seconds since it began.
+        error: ``"Type: message"`` of what is raised, if anything.
+        failures: All failures, in order of time, in that form.
+        counts: How many nodes ended (or were left) in each state.
+    """
+
+    status: RunStatus
+    duration: float
+    error: str | None
+    failures: tuple[str, ...]
+    counts: Mapping[str, int]
+
+
+@attrs.frozen(kw_only=True)
+class StageStarted(Event):
+    """A stage begins (schedule ``"stages"`` only). ``index`` from 0, ``size`` in nodes."""
+
+    index: int
+    size: int
+
+
+@attrs.frozen(kw_only=True)
+class StageFinished(Event):
+    """All nodes of a stage have settled."""
+
+    index: int
+    size: int
+
+
+@attrs.frozen(kw_only=True)
+class NodeEvent(Event):
+    """Base of events about one node.
+
+    Attributes:
+        task_id: The node's id.
+        task_name: The task's name.
+    """
+
+    task_id: str
+    task_name: str
+
+
+@attrs.frozen(kw_only=True)
+class TaskExecutionStarted(NodeEvent):
+    """The first attempt of a node begins."""
+
+
+@attrs.frozen(kw_only=True)
+class TaskExecutionFinished(NodeEvent):
+    """A node that began has ended.
+
+    Attributes:
+        status: How.
+        duration: Seconds from the start of the first attempt; 0 if none began.
+        attempt: Number of the last attempt; 0 if none began.
+        result_preview: ``repr`` of the result, at most 100 characters; ``None`` without a result.
+        error: ``"Type: message"``, if it failed.
+    """
+
+    status: TaskStatus
+    duration: float
+    attempt: int
+    result_preview: str | None = None
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class TaskSkipped(NodeEvent):
+    """A node did not run; ``reason`` is one of the stable strings of ``SkipReason``."""
+
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class TaskRetrying(NodeEvent):
+    """Attempt ``attempt`` failed with ``error``; the next one begins after ``delay`` seconds."""
+
+    attempt: int
+    max_attempts: int
+    delay: float
+    error: str
+
+
+@attrs.frozen(kw_only=True)
+class TaskBlocked(NodeEvent):
+    """A node is ready but may not start yet. Once per wait."""
+
+    reason: Literal["ResourceContention", "ConstraintViolation"]
+
+
+@attrs.frozen(kw_only=True)
+class ResourceAcquired(Event):
+    """A resource has been opened."""
+
+    resource_name: str
+    scope: str
+
+
+@attrs.frozen(kw_only=True)
+class ResourceReleased(Event):
+    """A resource has been closed."""
+
+    resource_name: str
+    scope: str
+
+
+@attrs.frozen(kw_only=True)
+class StaticAnalysisWarning(Event):
+    """Something about the flow, not about this run, deserves a look (``CS-W...``)."""
+
+    warning_code: str
+    message: str
+    task_name: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class EngineWarning(Event):
+    """Something went wrong beside the flow; the run goes on."""
+
+    code: str
+    message: str
+
+
+@attrs.frozen(kw_only=True)
+class LoopProgress(Event):
+    """A tail-call loop goes on: ``turns`` so far, the last of them of task ``task_name``."""
+
+    task_name: str
+    turns: int
+
+
+@attrs.frozen(kw_only=True)
+class StateRecorded(Event):
+    """``count`` settled nodes are in the state store; ``total`` since the run began."""
+
+    count: int
+    total: int
+
+
+@attrs.frozen(kw_only=True)
+class ControlChanged(Event):
+    """A control rule was set, lifted or expired."""
+
+    kind: str
+    scope: str
+    action: str
+    author: str
+
+
+@attrs.frozen(kw_only=True)
+class ConnectorConnected(Event):
+    """The run's connector reaches its broker."""
+
+    connector: str
+
+
+@attrs.frozen(kw_only=True)
+class ConnectorDisconnected(Event):
+    """The run's connector has lost its broker; the last known rules stay in force."""
+
+    connector: str
+    reason: str
+
+
+@attrs.frozen(kw_only=True)
+class EventsDropped(Event):
+    """``count`` events did not fit into this subscriber's buffer since the last such notice."""
+
+    count: int
+
+
+_SHOWN = 100
+
+
+def preview(value: object) -> str:
+    """``repr`` of *value*, cut to 100 characters; never raises."""
+    if isinstance(value, (list, tuple, str, bytes)) and len(value) > _SHOWN:
+        # Each item shows as at least one character, so the rest could not show anyway.
+        head: object = value[:_SHOWN]
+    else:
+        head = value
+    try:
+        text = repr(head)
+    except Exception as error:  # a value that cannot show itself must not fail the node that made it
+        text = f"<{type(value).__name__}: its __repr__ raised {type(error).__name__}>"
+    return text if len(text) <= _SHOWN and head is value else text[: _SHOWN - 3] + "..."
+
+
+def as_record(event: Event) -> dict[str, Any]:
+    """*event* as plain data that JSON can say, with ``type`` and ``schema`` first.
+
+    Values that JSON does not know (among the params of a run) appear as their preview.
+    """
+    fields = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
+    return {"schema": SCHEMA_VERSION, "type": type(event).__name__, **fields}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if value is None or isinstance(value, (str, int)):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    return preview(value)

@@ -1,0 +1,264 @@
+"""Lazy results: calls that have not happened yet."""
+
+from __future__ import annotations
+
+import reprlib
+import threading
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast
+
+import attrs
+
+from cascade.model.errors import LazyUseError
+from cascade.model.placeholders import Placeholder
+from cascade.model.policies import (
+    NOTHING_SAID,
+    CachePolicy,
+    OnSkip,
+    Policies,
+    Retry,
+    checked_cache,
+    checked_concurrency,
+    checked_timeout,
+    exact,
+)
+
+if TYPE_CHECKING:
+    from cascade.model.tasks import Task
+
+R = TypeVar("R")
+R_co = TypeVar("R_co", covariant=True)
+
+_SHOWN_ARGUMENTS: Final = 6
+_rendering = threading.local()
+
+
+class _ShortRepr(reprlib.Repr):
+    """Bounded text of arguments; calls among them are shown by name only, so that no repr recurses."""
+
+    def repr_LazyResult(self, lazy: LazyResult[Any], level: int) -> str:  # noqa: N802  # reprlib's protocol
+        return f"{lazy.task.name}(...)"
+
+    repr_MappedLazyResult = repr_LazyResult  # noqa: N815  # reprlib's protocol
+
+
+_SHORT: Final = _ShortRepr()
+_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 40, 60
+_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 4
+
+
+def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> str:
+    """Bounded text of a call's arguments."""
+    parts = [_SHORT.repr(value) for value in args[:_SHOWN_ARGUMENTS]]
+    parts += [f"{name}={_SHORT.repr(value)}" for name, value in list(named.items())[:_SHOWN_ARGUMENTS]]
+    if len(args) > _SHOWN_ARGUMENTS or len(named) > _SHOWN_ARGUMENTS:
+        parts.append("...")
+    return ", ".join(parts)
+
+
+class Draft:
+    """A lazy that is still being written; it is sealed by changing its class.
+
+    Plain stores into slots and one change of class cost a third of a frozen ``__init__``, and every node of
+    every flow pays for it.
+    """
+
+    __slots__ = ("args", "columns", "kwargs", "own", "parent", "task")
+
+    task: Task[Any, Any]
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    # Of a map: parameter name to a sequence or a placeholder for one.
+    columns: dict[str, Any] | None
+    own: Policies
+    # What a chained copy was made from.
+    parent: LazyResult[Any] | None
+
+
+class LazyResult(Draft, Placeholder, Generic[R_co]):
+    """A call that has not happened yet. Pass it to other tasks, or run it.
+
+    Lazies are frozen; equality and hash are identity. The ``with_...`` methods return a copy of the same call:
+    a flow that reaches both runs the call once.
+    """
+
+    __slots__ = ()
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise LazyUseError(f"lazy results are frozen: {name!r} of {self!r} cannot be set; chain with_... instead")
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
+
+    def _saying(self, **said: object) -> Self:
+        return cast(
+            "Self",
+            sealed(
+                type(self), self.task, self.args, self.kwargs, self.columns,
+                attrs.evolve(self.own, **cast("Any", said)), self,
+            ),
+        )  # fmt: skip
+
+    def with_retry(
+        self, max_attempts: int | Retry | None = 3, delay: float = 0.0, backoff: float = 1.0, **more: Any
+    ) -> Self:
+        """The same call, attempted again when it fails.
+
+        Args:
+            max_attempts: Attempts in total, the first included; or a whole :class:`Retry`; ``None`` lifts a
+                default of the task.
+            delay: Seconds before the second attempt.
+            backoff: Factor on the delay for each further attempt.
+            more: ``max_delay``, ``jitter`` and ``on``, as of :class:`Retry`.
+        """
+        if max_attempts is None or isinstance(max_attempts, Retry):
+            if delay or backoff != 1.0 or more:
+                raise TypeError("with_retry takes a Retry, or its fields, not both")
+            return self._saying(retry=max_attempts)
+        return self._saying(retry=Retry(max_attempts, delay, backoff, **more))
+
+    def with_timeout(self, seconds: float | None) -> Self:
+        """The same call, each attempt of which may take *seconds* from the moment user code starts.
+
+        ``None`` lifts a default of the task.
+        """
+        return self._saying(timeout=checked_timeout(seconds))
+
+    def with_cache(self, policy: CachePolicy | None) -> Self:
+        """The same call, looked up with *policy* before it runs; ``None`` lifts a default of the task."""
+        return self._saying(cache=checked_cache(policy))
+
+    def with_constraints(self, **amounts: Any) -> Self:
+        """The same call, which claims *amounts* of the run's resources while it runs.
+
+        All amounts are taken at once or none. They replace those said before, and the task's default.
+
+        Args:
+            amounts: Resource name to a number, or to a lazy, Param or Router that gives one.
+
+        Raises:
+            ValueError: If a number is negative or not finite.
+        """
+        return self._saying(constraints=checked_amounts(amounts))
+
+    def run_if(self, condition: Any, on_skip: OnSkip = "pass") -> Self:
+        """The same call, made only if *condition* holds; several conditions must all hold.
+
+        Args:
+            condition: A lazy, Param, Env, Router or plain value; its truth decides.
+            on_skip: ``"pass"``: when skipped, hand the value of the sole upstream call on to the consumers;
+                ``"skip"``: skip them too.
+        """
+        if callable(condition):
+            raise TypeError(f"run_if takes a value or a lazy, not the callable {condition!r}; call it")
+        if on_skip not in ("pass", "skip"):
+            raise ValueError(f'on_skip is "pass" or "skip", not {on_skip!r}')
+        return self._saying(conditions=(*self.own.conditions, condition), on_skip=on_skip)
+
+    def after(self, *predecessors: LazyResult[Any]) -> Self:
+        """The same call, made only after *predecessors* have succeeded; no data passes.
+
+        A skipped predecessor skips this call.
+        """
+        for predecessor in predecessors:
+            if not isinstance(predecessor, LazyResult):
+                raise TypeError(f"after takes lazy results, not {predecessor!r:.100}")
+        return self._saying(predecessors=(*self.own.predecessors, *predecessors))
+
+    def _refuse(self, what: str, remedy: str = "pass it to a task that does this with the value") -> NoReturn:
+        raise LazyUseError(f"{self!r} is a call that has not happened yet: it {what}; {remedy}")
+
+    def __bool__(self) -> bool:
+        self._refuse("has no truth", "use .run_if(...) or a Router to decide by its value")
+
+    def __iter__(self) -> Iterator[Any]:
+        self._refuse("cannot be iterated", "use task.map(...) for its items, or pass it to a task that iterates")
+
+    def __len__(self) -> int:
+        self._refuse("has no length")
+
+    def __contains__(self, _: object) -> bool:
+        self._refuse("contains nothing yet")
+
+    def __getitem__(self, _: object) -> NoReturn:
+        self._refuse("cannot be indexed")
+
+    def __lt__(self, _: object) -> bool:
+        self._refuse("cannot be ordered")
+
+    def __le__(self, _: object) -> bool:
+        self._refuse("cannot be ordered")
+
+    def __gt__(self, _: object) -> bool:
+        self._refuse("cannot be ordered")
+
+    def __ge__(self, _: object) -> bool:
+        self._refuse("cannot be ordered")
+
+    def __getattr__(self, name: str) -> NoReturn:
+        if name.startswith("__") and name.endswith("__"):
+            # Protocol probes (copy, pickle, dataclasses, doctest ...) expect the plain error.
+            raise AttributeError(name)
+        self._refuse(f"has no attribute {name!r}")
+
+    def __await__(self) -> NoReturn:
+        self._refuse("cannot be awaited", "return it from the task, or `await cascade.run(it)`")
+
+    def __copy__(self) -> Self:
+        return self
+
+    def __deepcopy__(self, _: object) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return sealed, (type(self), self.task, self.args, self.kwargs, self.columns, self.own, self.parent)
+
+    def __repr__(self) -> str:
+        if getattr(_rendering, "is_on", False):
+            return f"{self.task.name}(...)"
+        _rendering.is_on = True
+        try:
+            arguments = short_arguments(self.args, {**self.kwargs, **(self.columns or {})})
+        finally:
+            _rendering.is_on = False
+        verb = "" if self.columns is None else ".map"
+        return f"<{type(self).__name__} {self.task.name}{verb}({arguments})>"
+
+
+class MappedLazyResult(LazyResult[list[R]]):
+    """A task called once for each row of some columns; its value is the list of results in input order."""
+
+    __slots__ = ()
+
+    def with_concurrency(self, limit: int | None) -> Self:
+        """The same map, with at most *limit* items in flight; ``None``: as many as the run allows."""
+        return self._saying(concurrency=checked_concurrency(limit))
+
+
+def sealed(
+    kind: type[LazyResult[Any]],
+    task: Task[Any, Any],
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    columns: dict[str, Any] | None = None,
+    own: Policies = NOTHING_SAID,
+    parent: LazyResult[Any] | None = None,
+) -> LazyResult[Any]:
+    """A lazy of class *kind* with these fields."""
+    draft = Draft()
+    draft.task, draft.args, draft.kwargs = task, args, kwargs
+    draft.columns, draft.own, draft.parent = columns, own, parent
+    draft.__class__ = kind  # sealed: the same layout, but no setters any more
+    return cast("LazyResult[Any]", draft)
+
+
+def checked_amounts(amounts: Mapping[str, object]) -> dict[str, object]:
+    """*amounts* with every plain number made exact; placeholders are left for the run.
+
+    Raises:
+        ValueError: If an amount is negative, not finite, or no number.
+    """
+    return {
+        name: amount if isinstance(amount, Placeholder) else exact(amount, name)
+        for name, amount in amounts.items()
+    }

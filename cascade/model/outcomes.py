@@ -1,0 +1,61 @@
+"""How a node can end, and why one is skipped."""
+
+from __future__ import annotations
+
+from enum import IntEnum, StrEnum
+
+import attrs
+
+
+class SkipReason(StrEnum):
+    """Why a node did not run. The values are public and stable."""
+
+    CONDITION_FALSE = "ConditionFalse"
+    UPSTREAM_CONDITION = "UpstreamSkipped_Condition"
+    UPSTREAM_DATA = "UpstreamSkipped_Data"
+    UPSTREAM_SEQUENCE = "UpstreamSkipped_Sequence"
+    UPSTREAM_ROUTE = "UpstreamSkipped_Route"
+    PRUNED = "Pruned"
+    UPSTREAM_FAILED = "UpstreamFailed"
+    CACHE_HIT = "CacheHit"
+
+
+class Status(IntEnum):
+    """Where a node is in its life."""
+
+    PENDING = 0
+    RUNNING = 1
+    SUCCEEDED = 2
+    SKIPPED = 3
+    FAILED = 4
+    CANCELLED = 5
+
+
+@attrs.frozen
+class Done:
+    """The node has a value; ``from_cache`` if nobody computed it in this run."""
+
+    value: object
+    from_cache: bool = False
+
+
+@attrs.frozen
+class Skipped:
+    """The node did not run."""
+
+    reason: SkipReason
+
+
+@attrs.frozen
+class Failed:
+    """The node's last attempt, or the preparation of it, raised."""
+
+    error: BaseException
+
+
+@attrs.frozen
+class Cancelled:
+    """The node had begun, or was about to, when the run was cancelled or aborted."""
+
+
+Outcome = Done | Skipped | Failed | Cancelled

@@ -1,0 +1,237 @@
+"""What may be said about how a call is run: retry, timeout, cache, claims, conditions, order."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import Enum
+from fractions import Fraction
+from typing import Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+
+import attrs
+
+from cascade.model.placeholders import Placeholder
+
+T_co = TypeVar("T_co", covariant=True)
+
+
+class Unset(Enum):
+    """Tells "nothing said" from ``None``, which lifts a policy."""
+
+    UNSET = "unset"
+
+
+UNSET: Final = Unset.UNSET
+
+
+def _check_attempts(_: object, __: object, value: int) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"max_attempts counts the first attempt, so it is a whole number from 1, not {value!r}")
+
+
+def _check_seconds(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"{attribute.name} is a number of seconds from 0, not {value!r}")
+    if attribute.name == "delay" and math.isinf(value):
+        raise ValueError("delay must be finite; a pause without end is no retry")
+
+
+def _check_backoff(_: object, __: object, value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 1 <= value < math.inf:
+        raise ValueError(f"backoff is a factor from 1, not {value!r}")
+
+
+def _check_jitter(_: object, __: object, value: float) -> None:
+    if not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"jitter is the random share of each delay, from 0 to 1, not {value!r}")
+
+
+def _as_exception_types(value: object) -> tuple[type[Exception], ...]:
+    types = value if isinstance(value, tuple) else (value,)
+    for kind in types:
+        if not isinstance(kind, type) or not issubclass(kind, Exception):
+            raise ValueError(
+                f"on= takes exception classes below Exception, not {kind!r}; "
+                "cancellation, KeyboardInterrupt and SystemExit are never retried"
+            )
+    return types
+
+
+@attrs.frozen
+class Retry:
+    """How often, and how patiently, a failing task is attempted again.
+
+    The pause before attempt ``n + 1`` is ``min(delay * backoff ** (n - 1), max_delay)``, of which the share
+    ``jitter`` is drawn at random ("full jitter" of Brooker, *Exponential Backoff And Jitter*, 2015, at 1.0).
+
+    Args:
+        max_attempts: Attempts in total, the first included; at least 1.
+        delay: Seconds before the second attempt.
+        backoff: Factor on the delay for each further attempt; at least 1.
+        max_delay: Upper bound on a pause, in seconds.
+        jitter: Random share of each pause, from 0 (none) to 1 (anything between nothing and the whole).
+        on: Exception classes worth another attempt. A group counts if every exception in it does.
+    """
+
+    max_attempts: int = attrs.field(default=3, validator=_check_attempts)
+    delay: float = attrs.field(default=0.0, validator=_check_seconds)
+    backoff: float = attrs.field(default=1.0, validator=_check_backoff)
+    max_delay: float = attrs.field(default=math.inf, validator=_check_seconds)
+    jitter: float = attrs.field(default=0.0, validator=_check_jitter)
+    on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), converter=_as_exception_types)
+
+    def covers(self, error: BaseException) -> bool:
+        """Whether *error* is worth another attempt; looks inside exception groups."""
+        if isinstance(error, self.on):
+            return True
+        if isinstance(error, ExceptionGroup):
+            return error.split(self.on)[1] is None
+        return False
+
+    def pause_after(self, attempt: int, random_share: float) -> float:
+        """Seconds to wait after attempt number *attempt* (from 1) failed.
+
+        Args:
+            attempt: The attempt that failed.
+            random_share: A uniform random number from [0, 1).
+        """
+        try:
+            whole = min(self.delay * self.backoff ** (attempt - 1), self.max_delay)
+        except OverflowError:
+            whole = self.max_delay
+        return whole * (1 - self.jitter * random_share)
+
+
+@attrs.frozen
+class Hit(Generic[T_co]):
+    """A cached value, ``None`` included."""
+
+    value: T_co
+
+
+class Miss(Enum):
+    """Nothing cached."""
+
+    MISS = "miss"
+
+
+MISS: Final = Miss.MISS
+
+
+@runtime_checkable
+class CachePolicy(Protocol):
+    """Decides whether a call has to run at all, and keeps what it gave.
+
+    Both methods run on the event loop and may be cancelled; blocking work belongs into
+    ``anyio.to_thread.run_sync``. A policy that raises fails neither task nor run: the engine reports it in an
+    ``EngineWarning`` and goes on as if there were no cache.
+    """
+
+    async def check(self, task_id: str, inputs: Mapping[str, object]) -> Hit[object] | Miss:
+        """Look up the call of *task_id* with *inputs* (argument name to bound value)."""
+        ...
+
+    async def save(self, task_id: str, inputs: Mapping[str, object], result: object) -> None:
+        """Keep *result* for the next call with these *inputs*."""
+        ...
+
+
+def exact(amount: object, resource: str) -> int | Fraction:
+    """The amount as an exact number; a float means its shortest decimal, so three times 0.1 is 0.3.
+
+    Raises:
+        ValueError: If it is negative, not finite, or no number.
+    """
+    if isinstance(amount, int) and not isinstance(amount, bool):
+        number: int | Fraction = amount
+    elif isinstance(amount, (float, Decimal)) and math.isfinite(amount):
+        number = Fraction(repr(amount) if isinstance(amount, float) else amount)
+        if number.denominator == 1:
+            number = int(number)
+    elif isinstance(amount, Fraction):
+        number = amount
+    else:
+        raise ValueError(f"the amount of {resource!r} must be a finite number, not {amount!r}")
+    if number < 0:
+        raise ValueError(f"the amount of {resource!r} must not be negative, but is {amount!r}")
+    return number
+
+
+OnSkip = Literal["pass", "skip"]
+
+
+@attrs.frozen
+class Policies:
+    """All that one call says about how it is run. What is ``UNSET`` is left to the task's defaults.
+
+    Attributes:
+        retry: When to attempt again; ``None``: never.
+        timeout: Seconds an attempt may take, from the moment user code starts; ``None``: any.
+        cache: Where to look before running; ``None``: nowhere.
+        constraints: Resource name to amount (a number, or a placeholder for one).
+        concurrency: Items of a map in flight at once; ``None``: any number.
+        conditions: Values, or placeholders for them, that must all be true.
+        predecessors: Calls that must have succeeded before, without data.
+        on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
+    """
+
+    retry: Retry | Unset | None = UNSET
+    timeout: float | Unset | None = UNSET
+    cache: CachePolicy | Unset | None = UNSET
+    constraints: Mapping[str, object] | Unset = UNSET
+    concurrency: int | Unset | None = UNSET
+    on_skip: OnSkip | Unset = UNSET
+    conditions: tuple[object, ...] = ()
+    predecessors: tuple[Placeholder, ...] = ()
+
+
+NOTHING_SAID: Final = Policies()
+# The fields of which one value holds; the rest accumulate.
+EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip")
+
+
+def checked_timeout(seconds: float | None) -> float | None:
+    """*seconds* if it can be a timeout.
+
+    Raises:
+        ValueError: If it is not a positive number.
+    """
+    if seconds is None:
+        return None
+    if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
+        raise ValueError(f"a timeout is a positive number of seconds, or None for no limit, not {seconds!r}")
+    return None if math.isinf(seconds) else float(seconds)
+
+
+def checked_concurrency(limit: int | None) -> int | None:
+    """*limit* if it can bound the items of a map in flight.
+
+    Raises:
+        ValueError: If it is not a whole number from 1.
+    """
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
+        raise ValueError(f"with_concurrency takes a whole number from 1, or None for no limit, not {limit!r}")
+    return limit
+
+
+def checked_retry(retry: object) -> Retry | None:
+    """*retry* if it is one.
+
+    Raises:
+        TypeError: If it is neither a Retry nor None.
+    """
+    if retry is not None and not isinstance(retry, Retry):
+        raise TypeError(f"expected a cascade.Retry or None, not {retry!r}")
+    return retry
+
+
+def checked_cache(cache: object) -> CachePolicy | None:
+    """*cache* if it is a cache policy.
+
+    Raises:
+        TypeError: If it lacks ``check`` or ``save``.
+    """
+    if cache is None or (isinstance(cache, CachePolicy) and not isinstance(cache, type)):
+        return cache
+    raise TypeError(f"expected a cache policy (an object with async check and save) or None, not {cache!r}")

@@ -1,0 +1,104 @@
+"""Checking arguments against a signature, cheaply."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from math import inf
+from typing import Any
+
+import attrs
+
+from cascade.model.placeholders import Placeholder
+
+
+@attrs.frozen
+class Arity:
+    """How many arguments a signature takes, for a check without ``Signature.bind``.
+
+    Attributes:
+        least: Positional arguments that suffice when there are no keywords.
+        most: Positional arguments it takes at the most.
+        places: Parameters that may be given by keyword, with their positions; infinite for keyword-only ones.
+        required: Parameters without default, with their positions.
+        takes_any_keyword: Whether there is a ``**kwargs``.
+        standing: Parameters whose default is a placeholder, with it: calls that leave one out are completed.
+    """
+
+    least: float
+    most: float
+    places: dict[str, float]
+    required: dict[str, float]
+    takes_any_keyword: bool
+    standing: dict[str, Placeholder]
+
+    def accepts(self, given: int, keywords: dict[str, Any]) -> bool:
+        """Whether *given* positional arguments and *keywords* fit."""
+        if given > self.most:
+            return False
+        stranger = inf if self.takes_any_keyword else -1
+        for name in keywords:
+            if self.places.get(name, stranger) < given:
+                return False
+        for name, place in self.required.items():  # noqa: SIM110  # a generator costs more than all the rest
+            if place >= given and name not in keywords:
+                return False
+        return True
+
+    def complete(self, given: int, keywords: dict[str, Any]) -> dict[str, Any]:
+        """*keywords*, and the standing defaults that the call leaves out."""
+        left_out = {
+            name: default
+            for name, default in self.standing.items()
+            if self.places[name] >= given and name not in keywords
+        }
+        return {**keywords, **left_out} if left_out else keywords
+
+
+ANY_ARGUMENTS = Arity(0, inf, {}, {}, takes_any_keyword=True, standing={})
+
+
+def signature_of(func: Callable[..., object]) -> inspect.Signature | None:
+    """The signature of *func*; ``None`` for builtins that have none."""
+    try:
+        return inspect.signature(func)
+    except (TypeError, ValueError):
+        return None
+
+
+def arity_of(name: str, signature: inspect.Signature | None) -> Arity:
+    """What :class:`Arity` says of *signature*.
+
+    Raises:
+        TypeError: If a positional-only parameter of *name* has a placeholder as its default.
+    """
+    if signature is None:
+        return ANY_ARGUMENTS
+    places: dict[str, float] = {}
+    required: dict[str, float] = {}
+    standing: dict[str, Placeholder] = {}
+    most: float = 0
+    for parameter in signature.parameters.values():
+        if parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
+            most = inf if parameter.kind is parameter.VAR_POSITIONAL else most
+            continue
+        position = inf if parameter.kind is parameter.KEYWORD_ONLY else most
+        most += parameter.kind is not parameter.KEYWORD_ONLY
+        if parameter.kind is not parameter.POSITIONAL_ONLY:
+            places[parameter.name] = position
+        if parameter.default is parameter.empty:
+            required[parameter.name] = position
+        elif isinstance(parameter.default, Placeholder):
+            _check_standing(name, parameter)
+            standing[parameter.name] = parameter.default
+    least = max(required.values(), default=-1) + 1
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
+    return Arity(least, most, places, required, takes_any, standing)
+
+
+def _check_standing(name: str, parameter: inspect.Parameter) -> None:
+    if parameter.kind is parameter.POSITIONAL_ONLY:
+        raise TypeError(
+            f"{name}: the positional-only parameter {parameter.name!r} cannot have {parameter.default!r} as its "
+            "default; let it be given by name"
+        )

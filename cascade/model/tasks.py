@@ -1,0 +1,343 @@
+"""Tasks: functions whose calls are lazy."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from types import MethodType
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+
+import attrs
+
+from cascade.model.lazies import (
+    Draft,
+    LazyResult,
+    MappedLazyResult,
+    checked_amounts,
+    sealed,
+    short_arguments,
+)
+from cascade.model.placeholders import Placeholder
+from cascade.model.policies import (
+    NOTHING_SAID,
+    UNSET,
+    CachePolicy,
+    Policies,
+    Retry,
+    checked_cache,
+    checked_retry,
+    checked_timeout,
+)
+from cascade.model.signatures import Arity, arity_of, signature_of
+
+P = ParamSpec("P")
+R = TypeVar("R")
+T = TypeVar("T")
+Mode = Literal["thread", "inline", "process", "task"]
+
+_SYNC_MODES: Final = ("thread", "inline", "process")
+
+
+@attrs.define(eq=False, slots=False, repr=False)
+class Task(Generic[P, R]):
+    """A function whose calls are lazy. Made by :func:`task`.
+
+    Attributes:
+        func: The function as written.
+        name: How the task is called in ids, events and rules.
+        version: Stands for the source in digests, if given.
+        mode: ``"thread"``, ``"inline"`` or ``"process"`` for a sync function, ``"task"`` for an async function
+            that wants an AnyIO task of its own; an async function otherwise has ``None``.
+        is_async: Whether the function is a coroutine function.
+        is_pure: Whether equal calls may be made once.
+        abandon_on_cancel: Whether the thread that runs it may be left behind when the attempt is cancelled.
+        policies: What holds for each call that does not say otherwise.
+    """
+
+    func: Callable[..., Any]
+    name: str
+    version: str | None
+    mode: Mode | None
+    is_async: bool
+    is_pure: bool
+    abandon_on_cancel: bool
+    policies: Policies
+    signature: inspect.Signature | None
+    arity: Arity
+
+    def __attrs_post_init__(self) -> None:
+        functools.update_wrapper(self, self.func, updated=())
+        self.__module__ = getattr(self.func, "__module__", None) or "builtins"
+        self.__qualname__ = getattr(self.func, "__qualname__", self.name)
+
+    @property
+    def full_name(self) -> str:
+        """``module.qualname``: stable between processes."""
+        return f"{self.__module__}.{self.__qualname__}"
+
+    @overload
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> LazyResult[R]: ...
+    @overload
+    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
+    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+        """Describe a call; nothing runs.
+
+        An argument may be a value, or a lazy, Param, Env or Router of one, at any depth of containers.
+
+        Raises:
+            TypeError: If the arguments do not fit the signature.
+        """
+        arity = self.arity
+        if kwargs or not arity.least <= len(args) <= arity.most or arity.standing:
+            kwargs = self.checked(args, kwargs)
+        draft = Draft()
+        draft.task = self
+        draft.args = args
+        draft.kwargs = kwargs
+        draft.columns = None
+        draft.own = NOTHING_SAID
+        draft.parent = None
+        draft.__class__ = LazyResult  # sealed() without the call: see Draft
+        return cast("LazyResult[R]", draft)
+
+    def checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+        """*kwargs*, completed with standing defaults.
+
+        Raises:
+            TypeError: If the arguments do not fit the signature.
+        """
+        if not self.arity.accepts(len(args), kwargs) and self.signature is not None:
+            try:
+                self.signature.bind(*args, **kwargs)
+            except TypeError as error:
+                raise TypeError(f"{self.name}{self.signature}: {error}") from None
+        return self.arity.complete(len(args), kwargs)
+
+    def map(self, **columns: Any) -> MappedLazyResult[R]:
+        """Describe one call per row of *columns*; nothing runs.
+
+        Args:
+            columns: Parameter name to a sequence, or to a lazy of one. All must have one length. Iterators are
+                read now.
+
+        Raises:
+            TypeError: If a column is no sequence, or the names do not fit the signature.
+            ValueError: If lengths that are known already differ.
+        """
+        return Partial(self).map(**columns)
+
+    def partial(self, **fixed: Any) -> Partial[R]:
+        """This task with some arguments given; call or map the result with the others.
+
+        Raises:
+            TypeError: If a name does not fit the signature.
+        """
+        return Partial(self).partial(**fixed)
+
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, which would take every attribute that holds a task for a bound one.
+        def __get__(self, instance: object, owner: type | None = None) -> Task[P, R] | Partial[R]:
+            """Bind the task to an instance, as a function in a class body would be."""
+            return self if instance is None else Partial(self, (instance,))
+
+    def __reduce__(self) -> str:
+        # A task is its place in its module; the function itself is not under that name any more.
+        return self.__qualname__
+
+    def __repr__(self) -> str:
+        return f"<Task {self.name}{self.signature or '(...)'}>"
+
+
+@attrs.frozen(eq=False, repr=False)
+class Partial(Generic[R]):
+    """A task with some of its arguments given: by ``Task.partial``, or as a method of an instance."""
+
+    task: Task[..., R]
+    args: tuple[Any, ...] = ()
+    fixed: dict[str, Any] = attrs.field(factory=dict)
+
+    def partial(self, **fixed: Any) -> Partial[R]:
+        """This call with further arguments given; a name given again takes the new value."""
+        together = {**self.fixed, **fixed}
+        if self.task.signature is not None:
+            try:
+                self.task.signature.bind_partial(*self.args, **together)
+            except TypeError as error:
+                raise TypeError(f"{self.task.name}{self.task.signature}: {error}") from None
+        return Partial(self.task, self.args, together)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+        """Describe the call with these further arguments; nothing runs."""
+        return self.task(*self.args, *args, **{**self.fixed, **kwargs})
+
+    def map(self, **columns: Any) -> MappedLazyResult[R]:
+        """Describe one call per row of *columns*, all other arguments being the given ones."""
+        name = self.task.name
+        if not columns:
+            raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
+        for both in self.fixed.keys() & columns.keys():
+            raise TypeError(f"{name}.map(): {both!r} is given by partial and mapped as well")
+        # One row stands for all: its arguments are checked, and completed, like those of a plain call.
+        completed = self.task.checked(self.args, {**self.fixed, **columns})
+        rows = {column: _as_column(name, column, values) for column, values in columns.items()}
+        check_lengths(name, rows)
+        fixed = {key: value for key, value in completed.items() if key not in columns}
+        lazy = sealed(MappedLazyResult, self.task, self.args, fixed, rows)
+        return cast("MappedLazyResult[R]", lazy)
+
+    def __repr__(self) -> str:
+        return f"<Partial {self.task.name}({short_arguments(self.args, self.fixed)})>"
+
+
+def _as_column(task_name: str, name: str, column: Any) -> object:
+    if isinstance(column, Placeholder):
+        return column
+    is_text_or_mapping = isinstance(column, (str, bytes, bytearray, Mapping))
+    if isinstance(column, Sequence) and not is_text_or_mapping:
+        return column
+    try:
+        if not is_text_or_mapping:
+            return tuple(column)
+    except TypeError:
+        pass
+    raise TypeError(
+        f"{task_name}.map(): column {name!r} must be a sequence, not {type(column).__name__}; "
+        f"use .partial({name}=...) for what all items share"
+    )
+
+
+def check_lengths(task_name: str, columns: Mapping[str, object]) -> None:
+    """See that all columns whose length is known have the same.
+
+    Raises:
+        ValueError: If they differ.
+    """
+    lengths = {name: len(column) for name, column in columns.items() if isinstance(column, Sequence)}
+    if len(set(lengths.values())) > 1:
+        shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
+        raise ValueError(f"{task_name}.map(): columns of mismatched lengths ({shown})")
+
+
+class TaskDecorator(Protocol):
+    """What ``task(...)`` with settings returns."""
+
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, T]], /) -> Task[P, T]: ...
+    @overload
+    def __call__(self, func: Callable[P, T], /) -> Task[P, T]: ...
+
+
+@overload
+def task(func: Callable[P, Coroutine[Any, Any, T]], /) -> Task[P, T]: ...
+@overload
+def task(func: Callable[P, T], /) -> Task[P, T]: ...
+@overload
+def task(
+    func: None = None,
+    /,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    mode: Mode | None = None,
+    pure: bool = False,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    cache: CachePolicy | None = None,
+    constraints: Mapping[str, Any] | None = None,
+    abandon_on_cancel: bool = False,
+) -> TaskDecorator: ...
+def task(func: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
+    """Make the calls of a function lazy.
+
+    Calling the task runs nothing: it checks the arguments against the signature and returns a
+    :class:`LazyResult`, to be passed to other tasks and, in the end, to ``run``.
+
+    Args:
+        func: The function, when used without parentheses.
+        name: Name in ids, events and rules; the function's own by default.
+        version: Stands for the function's source in digests; change it when results change.
+        mode: For a sync function ``"thread"`` (default), ``"inline"`` (on the event loop: for trivial functions)
+            or ``"process"``; for an async one ``"task"`` gives each call an AnyIO task of its own.
+        pure: Equal calls may be made once.
+        retry: Default :class:`Retry` of its calls.
+        timeout: Default timeout of an attempt, in seconds.
+        cache: Default cache policy.
+        constraints: Default claims: resource name to amount.
+        abandon_on_cancel: The thread that runs it may be left behind when the attempt is cancelled or late.
+
+    Raises:
+        TypeError: If it cannot be a task: a generator function, a class, something not callable.
+        ValueError: If a setting is malformed.
+    """
+    make = functools.partial(_make_task, **settings)
+    return make if func is None else make(func)
+
+
+def _make_task(
+    func: Callable[..., Any],
+    /,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    mode: Mode | None = None,
+    pure: bool = False,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    cache: CachePolicy | None = None,
+    constraints: Mapping[str, Any] | None = None,
+    abandon_on_cancel: bool = False,
+) -> Task[Any, Any]:
+    name = name or getattr(func, "__name__", None) or type(func).__name__
+    is_async = _is_async(func, name)
+    _check_mode(name, mode, is_async, abandon_on_cancel)
+    policies = Policies(
+        retry=UNSET if retry is None else checked_retry(retry),
+        timeout=UNSET if timeout is None else checked_timeout(timeout),
+        cache=UNSET if cache is None else checked_cache(cache),
+        constraints=UNSET if constraints is None else checked_amounts(constraints),
+    )
+    says_nothing = (retry, timeout, cache, constraints) == (None, None, None, None)
+    signature = signature_of(func)
+    return Task(
+        func=func,
+        name=name,
+        version=version,
+        mode=mode or (None if is_async else "thread"),
+        is_async=is_async,
+        is_pure=pure,
+        abandon_on_cancel=abandon_on_cancel,
+        policies=NOTHING_SAID if says_nothing else policies,
+        signature=signature,
+        arity=arity_of(name, signature),
+    )
+
+
+def _is_async(func: object, name: str) -> bool:
+    """Whether calling *func* gives a coroutine.
+
+    Raises:
+        TypeError: If it cannot be a task.
+    """
+    if isinstance(func, (Task, Partial)):
+        raise TypeError(f"{name} is a task already")
+    if not callable(func) or isinstance(func, type):
+        raise TypeError(f"a task wraps a function, not {func!r}")
+    while isinstance(func, (functools.partial, MethodType)):
+        func = func.func if isinstance(func, functools.partial) else func.__func__
+    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+        raise TypeError(
+            f"{name} is a generator function, which cannot be a task; return a list, or declare it with "
+            "@cascade.resource if it sets something up"
+        )
+    call = getattr(func, "__call__", None)  # noqa: B004  # the coroutine function may be the object's __call__
+    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(call)
+
+
+def _check_mode(name: str, mode: object, is_async: bool, abandon_on_cancel: bool) -> None:
+    if is_async and mode not in (None, "task"):
+        raise ValueError(f'{name} is async: its mode can only be "task" (a task of its own), not {mode!r}')
+    if not is_async and mode not in (None, *_SYNC_MODES):
+        raise ValueError(f'the mode of {name} is "thread", "inline" or "process", not {mode!r}')
+    if abandon_on_cancel and (is_async or mode not in (None, "thread")):
+        raise ValueError(f"abandon_on_cancel is about threads, and {name} does not run in one")

@@ -1,0 +1,1 @@
+"""How a plan is run. AnyIO and attrs only."""

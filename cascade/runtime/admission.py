@@ -1,0 +1,360 @@
+"""The one place where it is decided whether an attempt may start.
+
+An attempt is admitted in one step: no rule holds it, all it claims is free at once, and nobody who came before
+waits for any of the same names. Whoever has to wait stands in a *line* with those who are like it in all that
+matters here (task, run, amounts), so that a change is a question to the heads of lines only. A head that a rule
+holds stands aside with its ticket and blocks nobody.
+"""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections import Counter, deque
+from collections.abc import Callable, Hashable, Iterator, Mapping
+from types import TracebackType
+from typing import Literal, Protocol, Self
+
+import anyio
+import attrs
+
+from cascade.model.errors import CapacityError, CascadeError, DeadlockError
+from cascade.runtime.bus import EventBus, EventStream
+from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
+
+Reason = Literal["ResourceContention", "ConstraintViolation"]
+
+
+@attrs.frozen(eq=False)
+class Applicant:
+    """What rules look at.
+
+    Attributes:
+        node_id: The node, in its run.
+        task_name: The task's name.
+        full_name: ``module.name`` of the task.
+        run_id: The run.
+        bus: The run's bus; a full subscriber on it holds the run.
+        ancestors: Claims of the tasks around the run, outermost first.
+    """
+
+    node_id: str
+    task_name: str
+    full_name: str
+    run_id: str
+    bus: EventBus
+    ancestors: tuple[Claim, ...] = ()
+
+
+class Rule(Protocol):
+    """Something that may hold attempts back, whatever the capacity."""
+
+    def holds(self, applicant: Applicant) -> str | None:
+        """Why *applicant* may not start now; ``None`` if it may."""
+        ...
+
+    def spend(self, applicant: Applicant) -> None:
+        """*applicant* has been admitted."""
+        ...
+
+    def give_back(self, applicant: Applicant, *, has_run: bool) -> None:
+        """The attempt has ended, or (``has_run=False``) gone back without starting."""
+        ...
+
+
+@attrs.define(eq=False)
+class Claim:
+    """What an admitted attempt holds. Released once, synchronously."""
+
+    admission: Admission
+    applicant: Applicant
+    amounts: Amounts
+    ticket: int
+    epoch: int
+    is_held: bool = True
+
+    def release(self, *, has_run: bool = True) -> None:
+        """Give everything back and wake whom it frees; a second call does nothing."""
+        if self.is_held:
+            self.is_held = False
+            self.admission.released(self, has_run=has_run)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.release()
+
+
+@attrs.define(eq=False)
+class Waiter:
+    """An attempt that has asked and not been admitted yet.
+
+    Attributes:
+        line: What it has in common with those it stands in line with.
+        has_left: Whether it was withdrawn; then it is passed over when its turn comes.
+    """
+
+    applicant: Applicant
+    amounts: Amounts
+    ticket: int
+    line: Hashable
+    answered: anyio.Event = attrs.field(factory=anyio.Event)
+    claim: Claim | None = None
+    error: CascadeError | None = None
+    has_left: bool = False
+
+
+Line = deque[Waiter]
+
+
+@attrs.define(eq=False)
+class Admission:
+    """Admits attempts of all runs of an engine.
+
+    Attributes:
+        pool: The amounts.
+        rules: What else may hold attempts.
+        epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
+    """
+
+    pool: Pool
+    rules: list[Rule] = attrs.field(factory=list)
+    epoch: int = 0
+    _tickets: Iterator[int] = attrs.field(factory=itertools.count)
+    _lines: dict[Hashable, Line] = attrs.field(factory=dict)
+    # Ticket of each line's head, with the line's key; sorted. Tickets are unique, so keys are never compared.
+    _heads: list[tuple[int, Hashable]] = attrs.field(factory=list)
+    # How many lines wait for each name; under None those that claim nothing, which nobody can stand before.
+    _wanted: Counter[Name | None] = attrs.field(factory=Counter)
+    _after_wake: list[Callable[[], None]] = attrs.field(factory=list)
+
+    # -- asking --------------------------------------------------------------------------------------------
+
+    async def admit(
+        self,
+        applicant: Applicant,
+        amounts: Amounts,
+        on_wait: Callable[[Reason], None],
+        ticket: int | None = None,
+    ) -> Claim:
+        """Wait until *applicant* may start, holding *amounts*.
+
+        First come first served: a claim passes an earlier one only if they share no resource name. If cancelled
+        while waiting, nothing was taken.
+
+        Args:
+            applicant: Who asks.
+            amounts: All it claims, slots included.
+            on_wait: Called once, with the reason, if it has to wait.
+            ticket: Its place in the order, when it comes back after having been admitted before.
+
+        Raises:
+            CapacityError: If an amount exceeds its total, now or after the total was lowered.
+            DeadlockError: If the tasks around the run hold what it needs.
+        """
+        self.check(applicant, amounts)
+        if not self._lines:
+            claim = self._try(applicant, amounts, next(self._tickets) if ticket is None else ticket)
+            if claim is not None:
+                return claim
+        return await self._wait(applicant, amounts, on_wait, ticket)
+
+    async def _wait(
+        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], ticket: int | None
+    ) -> Claim:
+        has_reported = False
+        while True:
+            ticket = next(self._tickets) if ticket is None else ticket
+            waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
+            self._enqueue(waiter)
+            if waiter.claim is None and not has_reported:
+                has_reported = True
+                reason = self.reason(applicant, amounts)
+                if reason is not None:
+                    on_wait(reason)
+            try:
+                if waiter.claim is None:
+                    await waiter.answered.wait()
+            except BaseException:
+                self._withdraw(waiter)
+                raise
+            if waiter.error is not None:
+                raise waiter.error
+            assert waiter.claim is not None  # answered without error means granted
+            # The answer was given in another task's step: a rule may have closed since.
+            if waiter.claim.epoch == self.epoch or self.holder(applicant) is None:
+                waiter.claim.epoch = self.epoch
+                return waiter.claim
+            waiter.claim.release(has_run=False)
+
+    def check(self, applicant: Applicant, amounts: Amounts) -> None:
+        """See that waiting for *amounts* could help.
+
+        Raises:
+            CapacityError: If an amount exceeds its total.
+            DeadlockError: If it exceeds what the tasks around the run leave.
+        """
+        error = self._hopeless(applicant, amounts)
+        if error is not None:
+            raise error
+
+    def _hopeless(self, applicant: Applicant, amounts: Amounts) -> CascadeError | None:
+        excess = self.pool.excess(amounts)
+        if excess is not None:
+            name, amount, total = excess
+            return CapacityError(applicant.node_id, str(name), shown(amount), shown(total))
+        for name, amount in amounts.items() if applicant.ancestors else ():
+            limit = self.pool.totals.get(name)
+            holders = [claim for claim in applicant.ancestors if claim.is_held and name in claim.amounts]
+            taken = sum(claim.amounts[name] for claim in holders)
+            if limit is not None and amount + taken > limit:
+                cycle = [*(claim.applicant.node_id for claim in holders), applicant.node_id]
+                return DeadlockError(applicant.node_id, str(name), shown(amount), shown(limit - taken), cycle)
+        return None
+
+    def holder(self, applicant: Applicant) -> str | EventStream | None:
+        """What holds *applicant* whatever the capacity: a rule's words, or a full subscriber."""
+        stream = applicant.bus.full()
+        if stream is not None:
+            return stream
+        for rule in self.rules:
+            words = rule.holds(applicant)
+            if words is not None:
+                return words
+        return None
+
+    def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
+        """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
+        holder = self.holder(applicant)
+        if holder is not None:
+            return "ConstraintViolation" if isinstance(holder, str) else None
+        is_named = any(not isinstance(name, Slot) for name in amounts)
+        return "ResourceContention" if is_named else None
+
+    def _try(self, applicant: Applicant, amounts: Amounts, ticket: int) -> Claim | None:
+        if not self.pool.fits(amounts) or self.holder(applicant) is not None:
+            return None
+        self.pool.take(amounts)
+        for rule in self.rules:
+            rule.spend(applicant)
+        return Claim(self, applicant, amounts, ticket, self.epoch)
+
+    # -- lines ---------------------------------------------------------------------------------------------
+
+    def _enqueue(self, waiter: Waiter) -> None:
+        line = self._lines.get(waiter.line)
+        if line is None:
+            line = self._lines[waiter.line] = deque()
+            self._wanted.update(waiter.amounts.keys() or [None])
+        elif line[-1].ticket < waiter.ticket:
+            line.append(waiter)
+            return  # whatever keeps the head waiting keeps this one too
+        else:
+            self._drop_head(waiter.line)
+        line.insert(bisect.bisect([other.ticket for other in line], waiter.ticket), waiter)
+        self._push_head(waiter.line)
+        self.wake()
+
+    def _push_head(self, key: Hashable) -> None:
+        bisect.insort(self._heads, (self._lines[key][0].ticket, key), key=_ticket)
+
+    def _drop_head(self, key: Hashable) -> None:
+        del self._heads[bisect.bisect_left(self._heads, self._lines[key][0].ticket, key=_ticket)]
+
+    def _leave_line(self, waiter: Waiter) -> None:
+        waiter.has_left = True
+        line = self._lines.get(waiter.line)
+        if line is None or line[0] is not waiter:
+            return
+        self._drop_head(waiter.line)
+        while line and line[0].has_left:
+            line.popleft()
+        if line:
+            self._push_head(waiter.line)
+        else:
+            del self._lines[waiter.line]
+            self._wanted -= Counter(waiter.amounts.keys() or [None])
+
+    def _withdraw(self, waiter: Waiter) -> None:
+        if waiter.claim is not None:
+            # Granted in the very step in which it was cancelled: the grant must not be lost.
+            waiter.claim.release(has_run=False)
+            return
+        self._leave_line(waiter)
+        self.wake()
+
+    # -- answering -----------------------------------------------------------------------------------------
+
+    def wake(self) -> None:
+        """Admit, in the order of tickets, whoever may start now."""
+        taken: set[Name] = set()
+        place = 0
+        while place < len(self._heads) and len(taken) < len(self._wanted):
+            waiter = self._lines[self._heads[place][1]][0]
+            if not self._answer(waiter, taken):
+                place += 1
+        for hook in self._after_wake:
+            hook()
+
+    def _answer(self, waiter: Waiter, taken: set[Name]) -> bool:
+        """Admit the head of a line if possible; *taken* are names for which somebody waits already."""
+        if self.holder(waiter.applicant) is not None:
+            return False
+        if taken.isdisjoint(waiter.amounts):
+            claim = self._try(waiter.applicant, waiter.amounts, waiter.ticket)
+            if claim is not None:
+                self._leave_line(waiter)
+                waiter.claim = claim
+                waiter.answered.set()
+                return True
+        taken.update(waiter.amounts)
+        return False
+
+    def released(self, claim: Claim, *, has_run: bool) -> None:
+        """Take back what *claim* held."""
+        self.pool.give(claim.amounts)
+        for rule in self.rules:
+            rule.give_back(claim.applicant, has_run=has_run)
+        if self._lines:
+            self.wake()
+
+    def set_totals(self, totals: Mapping[Name, Amount]) -> None:
+        """Change totals while attempts run and wait. Lowering pre-empts nobody.
+
+        Waiters whose claim exceeds a new total get a :class:`CapacityError`.
+        """
+        self.pool.totals.update(totals)
+        for line in list(self._lines.values()):
+            for waiter in list(line):
+                error = self._hopeless(waiter.applicant, waiter.amounts)
+                if error is not None:
+                    self._leave_line(waiter)
+                    waiter.error = error
+                    waiter.answered.set()
+        self.wake()
+
+    def close_gate(self) -> None:
+        """Something that may hold attempts has changed: whoever has not started yet must ask again."""
+        self.epoch += 1
+
+    def waiters(self) -> Iterator[Waiter]:
+        """Everybody who waits, line by line."""
+        for line in self._lines.values():
+            yield from (waiter for waiter in line if not waiter.has_left)
+
+    def after_wake(self, hook: Callable[[], None]) -> None:
+        """Call *hook* after each round of answers."""
+        self._after_wake.append(hook)
+
+
+def _ticket(head: tuple[int, Hashable]) -> int:
+    return head[0]
+
+
+def _line_of(applicant: Applicant, amounts: Amounts) -> Hashable:
+    """Equal for waiters that are alike in all that admission looks at."""
+    claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
+    return applicant.full_name, applicant.task_name, applicant.run_id, applicant.ancestors, claimed

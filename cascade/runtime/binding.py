@@ -1,0 +1,238 @@
+"""Binding: from a frame to the arguments of a node, or to the reason why it is skipped.
+
+The only reader of edges at run time. Nothing here awaits or changes anything; each node is judged once, when all
+that it waits for has settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from cascade.graph.nodes import (
+    Injected,
+    Junction,
+    MapNode,
+    Nested,
+    Node,
+    Operand,
+    Patches,
+    Slots,
+    resolve,
+    sources_of,
+)
+from cascade.model.errors import CascadeError
+from cascade.model.inputs import Inject
+from cascade.model.outcomes import SkipReason, Status
+from cascade.model.policies import exact
+from cascade.model.tasks import Task, check_lengths
+from cascade.runtime.capacity import Amount
+from cascade.runtime.frame import Frame
+
+
+@attrs.frozen
+class Skip:
+    """The node does not run.
+
+    Attributes:
+        reason: Why.
+        passed: The value that its consumers get in its place, boxed; ``None`` if there is none.
+    """
+
+    reason: SkipReason
+    passed: tuple[Any] | None = None
+
+
+@attrs.frozen
+class Arguments:
+    """What a function is called with."""
+
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+class UnboundError(CascadeError, TypeError):
+    """The arguments of a node could not be put together."""
+
+
+def judge(frame: Frame, node: Node) -> Skip | None:
+    """Why *node* is skipped, if it is. All it waits for must have settled.
+
+    If several reasons apply, the first of this order is given: a failure upstream, the conditions, the order,
+    the routes, the data.
+    """
+    if not frame.has_gaps and not node.terms.conditions:
+        return None
+    if any(frame.is_failure(source) for source in node.sources):
+        return Skip(SkipReason.UPSTREAM_FAILED)
+    reason = _by_condition(frame, node) or _by_order(frame, node)
+    if reason is not None:
+        return Skip(reason, _passed(frame, node))
+    reason = _by_data(frame, node)
+    return None if reason is None else Skip(reason)
+
+
+def _by_condition(frame: Frame, node: Node) -> SkipReason | None:
+    is_missing = False
+    for condition in node.terms.conditions:
+        if any(frame.status[source] == Status.SKIPPED for source in sources_of(condition)):
+            is_missing = True
+        elif not resolve(condition, frame):
+            return SkipReason.CONDITION_FALSE
+    return SkipReason.UPSTREAM_CONDITION if is_missing else None
+
+
+def _by_order(frame: Frame, node: Node) -> SkipReason | None:
+    if any(frame.status[predecessor] == Status.SKIPPED for predecessor in node.terms.predecessors):
+        return SkipReason.UPSTREAM_SEQUENCE
+    return None
+
+
+def _by_data(frame: Frame, node: Node) -> SkipReason | None:
+    """What a missing argument or amount means."""
+    routes = [source for source in node.data if frame.reasons.get(source) is SkipReason.UPSTREAM_ROUTE]
+    if any(isinstance(frame.graph.nodes[source], Junction) for source in routes):
+        return SkipReason.UPSTREAM_ROUTE
+    amounts = [source for _, operand in node.terms.amounts for source in sources_of(operand)]
+    if any(source in frame.gone for source in node.data):
+        return SkipReason.UPSTREAM_DATA
+    if any(frame.status[source] == Status.SKIPPED for source in amounts):
+        return SkipReason.UPSTREAM_DATA
+    return None
+
+
+def _passed(frame: Frame, node: Node) -> tuple[Any] | None:
+    """The value of the one distinct call among the arguments of *node*, boxed, if there is one and it has any.
+
+    A router counts as the route that it chose.
+    """
+    if node.terms.on_skip == "skip":
+        return None
+    sources = {frame.chosen(source) for source in node.data}
+    if len(sources) != 1 or any(source in frame.gone for source in node.data):
+        return None
+    return (frame.values[node.data[0]],)
+
+
+def arguments(slots: Slots, node: Node) -> Arguments:
+    """The bound arguments of *node*, which is not skipped.
+
+    Raises:
+        UnboundError: If a value cannot stand where it should, such as a list in a set.
+    """
+    call = node.call
+    try:
+        args = _patched(slots, call.args, node.patches) if node.patches else call.args
+        kwargs = {**call.kwargs, **_resolved(slots, node.named)} if node.named else call.kwargs
+    except TypeError as error:
+        raise UnboundError(f"cannot put the arguments of {node.name!r} together: {error}") from error
+    return Arguments(args, kwargs)
+
+
+def _patched(slots: Slots, args: tuple[Any, ...], patches: Patches) -> tuple[Any, ...]:
+    patched = list(args)
+    values = slots.values
+    for position, operand in patches:
+        patched[position] = values[operand] if type(operand) is int else resolve(operand, slots)
+    return tuple(patched)
+
+
+def _resolved(slots: Slots, patches: Patches) -> dict[str, Any]:
+    return {name: resolve(operand, slots) for name, operand in patches}
+
+
+@attrs.frozen(eq=False)
+class NodeSlots:
+    """The slots of a frame as one node sees them: with its own resources, or none open yet.
+
+    Attributes:
+        frame: The frame.
+        resources: Open resources by name; what is not among them is left as the injection itself.
+    """
+
+    frame: Slots
+    resources: Mapping[str, Any]
+
+    @property
+    def values(self) -> list[Any]:
+        return self.frame.values
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        return self.frame.inputs
+
+    def injected(self, name: str) -> Any:
+        """The open resource called *name*, or its placeholder."""
+        return self.resources.get(name, Inject(name))
+
+
+def injected_names(node: Node) -> tuple[str, ...]:
+    """The resources among the arguments of *node*, in order."""
+    columns = node.columns if isinstance(node, MapNode) else ()
+    pending: list[Operand] = [operand for _, operand in (*node.patches, *node.named, *columns)]
+    found: dict[str, None] = {}
+    while pending:
+        operand = pending.pop(0)
+        if isinstance(operand, Injected):
+            found[operand.name] = None
+        elif isinstance(operand, Nested):
+            pending.extend(operand.operands)
+    return tuple(found)
+
+
+def amounts(frame: Frame, node: Node) -> dict[str, Amount]:
+    """What *node* claims, exact.
+
+    Raises:
+        ValueError: If a computed amount is negative, not finite, or no number.
+    """
+    return {name: exact(resolve(operand, frame), name) for name, operand in node.terms.amounts}
+
+
+def rows(frame: Frame, node: MapNode) -> list[dict[str, Any]]:
+    """The keyword arguments of each item of a map, in order.
+
+    Raises:
+        ValueError: If the columns differ in length.
+        TypeError: If a column is no sequence.
+    """
+    columns = {name: _column(node.task, name, resolve(operand, frame)) for name, operand in node.columns}
+    check_lengths(node.task.name, columns)
+    names = tuple(columns)
+    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+
+
+def _column(task: Task[Any, Any], name: str, column: Any) -> Sequence[Any]:
+    if isinstance(column, Sequence) and not isinstance(column, (str, bytes, bytearray)):
+        return column
+    try:
+        if not isinstance(column, (str, bytes, bytearray, Mapping)):
+            return tuple(column)
+    except TypeError:
+        pass
+    raise TypeError(f"{task.name}.map(): column {name!r} must be a sequence, not {type(column).__name__}")
+
+
+class Inputs(dict[str, Any]):
+    """The bound arguments of a call by parameter, as cache policies see them; injected resources left out.
+
+    Attributes:
+        task: The task that is called.
+    """
+
+    task: Task[Any, Any]
+
+
+def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:
+    """*bound* by parameter name, without what is still a placeholder."""
+    if task.signature is None:
+        named: Mapping[str, Any] = {**{str(i): value for i, value in enumerate(bound.args)}, **bound.kwargs}
+    else:
+        whole = task.signature.bind(*bound.args, **bound.kwargs)
+        whole.apply_defaults()
+        named = whole.arguments
+    found = Inputs({name: value for name, value in named.items() if not isinstance(value, Inject)})
+    found.task = task
+    return found

@@ -1,0 +1,243 @@
+"""The event bus: memory object streams, with a policy per subscriber.
+
+Publishing is synchronous and never fails, so an event can be published where no await may stand. What keeps a
+slow ``"block"`` subscriber from drowning is admission: no attempt starts while it has ``buffer`` unread events.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Literal, Self
+
+import anyio
+import attrs
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
+
+from cascade.model.events import Event, EventsDropped, RunFinished
+
+Policy = Literal["block", "drop"]
+
+
+@attrs.frozen
+class StreamStatistics:
+    """Where a subscriber stands.
+
+    Attributes:
+        unread: Events published and not yet received.
+        buffer: How many it may have unread.
+        dropped: Events that did not fit, in total (policy ``"drop"``).
+        policy: What happens when the buffer is full.
+    """
+
+    unread: int
+    buffer: int
+    dropped: int
+    policy: Policy
+
+
+class EventStream:
+    """What a subscriber reads: ``async with bus.subscribe(...) as events: async for event in events``.
+
+    Subscribed from the moment it is made until the block is left; ends by itself after the last event.
+    """
+
+    def __init__(self, bus: EventBus, kinds: tuple[type[Event], ...], buffer: int, policy: Policy) -> None:
+        self.bus = bus
+        self.kinds = kinds
+        self.buffer = buffer
+        self.policy = policy
+        self._send: MemoryObjectSendStream[Event]
+        self._receive: MemoryObjectReceiveStream[Event]
+        self._send, self._receive = anyio.create_memory_object_stream[Event](math.inf)
+        self._unread = 0
+        self._dropped = 0
+        self._unreported = 0
+
+    @property
+    def is_full(self) -> bool:
+        """Whether this subscriber keeps attempts from starting."""
+        return self.policy == "block" and self._unread >= self.buffer
+
+    def statistics(self) -> StreamStatistics:
+        """A snapshot of the buffer."""
+        return StreamStatistics(self._unread, self.buffer, self._dropped, self.policy)
+
+    def deliver(self, event: Event) -> None:
+        """Put *event* into the buffer, or count it as dropped."""
+        if not isinstance(event, self.kinds):
+            return
+        is_last = isinstance(event, RunFinished)
+        if self.policy == "drop" and self._unread >= self.buffer and not is_last:
+            self._dropped += 1
+            self._unreported += 1
+            return
+        if self._unreported:
+            notice = EventsDropped(
+                seq=event.seq, timestamp=event.timestamp, run_id=event.run_id, count=self._unreported
+            )
+            self._unreported = 0
+            self._put(notice)
+        self._put(event)
+
+    def _put(self, event: Event) -> None:
+        try:
+            self._send.send_nowait(event)
+        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
+            return  # the reader left between two events
+        self._unread += 1
+
+    async def receive(self) -> Event:
+        """The next event.
+
+        Raises:
+            anyio.EndOfStream: After the last one.
+        """
+        return self._took(await self._receive.receive())
+
+    def _took(self, event: Event) -> Event:
+        was_full = self.is_full
+        self._unread -= 1
+        if was_full and not self.is_full:
+            self.bus.made_room()
+        return event
+
+    def receive_nowait(self) -> Event:
+        """The next event, if it has been published already.
+
+        Raises:
+            anyio.WouldBlock: If it has not.
+            anyio.EndOfStream: After the last one.
+        """
+        return self._took(self._receive.receive_nowait())
+
+    def end(self) -> None:
+        """No more events: the reader gets what is buffered, and then the end."""
+        self._send.close()
+
+    def close(self) -> None:
+        """Unsubscribe; what is unread is lost."""
+        self.bus.remove(self)
+        self._send.close()
+        self._receive.close()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Event:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        names = ", ".join(kind.__name__ for kind in self.kinds)
+        return f"<EventStream of {names}: {self._unread} of {self.buffer} unread, {self.policy}>"
+
+
+class EventBus:
+    """Where events are published. What is published on a run's bus is published on its engine's too.
+
+    Args:
+        parent: The bus that also gets what is published here.
+    """
+
+    def __init__(self, parent: EventBus | None = None) -> None:
+        self.parent = parent
+        self._streams: list[EventStream] = []
+        self._wanted: dict[type[Event], bool] = {}
+        self._is_closed = False
+        self._listeners: list[Callable[[], None]] = []
+
+    def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
+        """Listen from this moment on.
+
+        Args:
+            kinds: Classes of events, subclasses included; all events by default.
+            buffer: Unread events, at least 1, at which *policy* takes effect.
+            policy: ``"block"``: no attempt starts until some are read; nothing is lost. ``"drop"``: what does not
+                fit is counted and reported as :class:`EventsDropped`.
+
+        Raises:
+            TypeError: If a kind is no class of events.
+            ValueError: If buffer or policy have no meaning.
+        """
+        for kind in kinds:
+            if not isinstance(kind, type) or not issubclass(kind, Event):
+                raise TypeError(f"subscribe takes classes of events, such as cascade.TaskSkipped, not {kind!r}")
+        if policy not in ("block", "drop"):
+            raise ValueError(f'policy is "block" or "drop", not {policy!r}')
+        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+            raise ValueError(f"buffer is a whole number of events from 1, not {buffer!r}")
+        stream = EventStream(self, kinds or (Event,), buffer, policy)
+        if self._is_closed:
+            stream.end()
+        else:
+            self._streams.append(stream)
+            self._forget_wants()
+        return stream
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens to events of class *kind*, so that making one is worth it."""
+        known = self._wanted.get(kind)
+        if known is None:
+            known = self._wanted[kind] = any(issubclass(kind, stream.kinds) for stream in self._streams)
+        return known or (self.parent is not None and self.parent.wants(kind))
+
+    def publish(self, event: Event) -> None:
+        """Give *event* to everybody who listens. Never waits, never raises."""
+        for stream in self._streams:
+            stream.deliver(event)
+        if self.parent is not None:
+            self.parent.publish(event)
+
+    def full(self) -> EventStream | None:
+        """A subscriber whose buffer is full, so that no attempt may start."""
+        for stream in self._streams:
+            if stream.is_full:
+                return stream
+        return self.parent.full() if self.parent is not None else None
+
+    def streams(self) -> Iterator[EventStream]:
+        """The subscribers of this bus."""
+        return iter(tuple(self._streams))
+
+    def on_room(self, listener: Callable[[], None]) -> None:
+        """Call *listener* whenever a subscriber stops being full."""
+        self._listeners.append(listener)
+
+    def made_room(self) -> None:
+        """A subscriber is not full any more, or gone."""
+        for listener in tuple(self._listeners):
+            listener()
+        if self.parent is not None:
+            self.parent.made_room()
+
+    def remove(self, stream: EventStream) -> None:
+        """Forget a subscriber."""
+        if stream in self._streams:
+            self._streams.remove(stream)
+            self._forget_wants()
+            if stream.is_full:
+                self.made_room()
+
+    def close(self) -> None:
+        """End all streams once they have been read; later subscribers find them ended."""
+        self._is_closed = True
+        for stream in self._streams:
+            stream.end()
+        self._streams.clear()
+        self._forget_wants()
+        self.made_room()
+
+    def _forget_wants(self) -> None:
+        self._wanted.clear()

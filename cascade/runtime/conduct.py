@@ -1,0 +1,267 @@
+"""A run from its first event to its last: which scope lies in which.
+
+Nesting, outermost first: bus, observers and journal, resources, loop, stage, node. Failures are recorded where
+they happen; here they are raised, once every group has closed.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Iterator
+from typing import Any
+
+import anyio
+import attrs
+from anyio import CancelScope, current_time, get_cancelled_exc_class
+
+from cascade.model.errors import RunCancelled, RunFailed, annotate, describe
+from cascade.model.events import EngineWarning, RunFinished, RunStarted, RunStatus
+from cascade.model.outcomes import Status
+from cascade.runtime.bus import EventStream
+from cascade.runtime.execution import Execution
+from cascade.runtime.frame import Frame
+from cascade.runtime.loop import Halted, Loop, run_in_place
+from cascade.runtime.overdue import Watch
+from cascade.runtime.prepare import Prepared
+from cascade.runtime.settings import Observer
+from cascade.runtime.state import StateBackend
+
+
+@attrs.define(eq=False)
+class Conductor:
+    """Takes one run to its end.
+
+    Attributes:
+        execution: The run.
+        prepared: Its flow.
+        backend: Where to record outcomes.
+        value: What it gave.
+        cancellation: The cancellation that ended it, if one did.
+        status: How it ended; ``None`` before that.
+        overran: Observers that did not end in time.
+        ended: Set when nothing of the run is alive any more.
+    """
+
+    execution: Execution
+    prepared: Prepared
+    backend: StateBackend | None = None
+    value: Any = None
+    cancellation: BaseException | None = None
+    status: RunStatus | None = None
+    overran: list[str] = attrs.field(factory=list)
+    ended: anyio.Event = attrs.field(factory=anyio.Event)
+    _observers: dict[Observer, CancelScope] = attrs.field(factory=dict)
+    _observers_left: anyio.Event = attrs.field(factory=anyio.Event)
+
+    async def run(self) -> None:
+        """Run to the end; how it went is left in the attributes.
+
+        If cancelled from outside, cleans up and raises that cancellation, unless a failure was recorded before.
+        """
+        from_outside: BaseException | None = None
+        try:
+            async with anyio.create_task_group() as services:
+                self.execution.services = services
+                self._open()
+                from_outside = await self._work()
+                with CancelScope(shield=True):
+                    await self._wind_down(from_outside)
+        except get_cancelled_exc_class() as cancellation:
+            from_outside = cancellation
+        except BaseExceptionGroup as group:
+            self._fail(group)
+        finally:
+            self._finish(from_outside)
+            self.ended.set()
+        if from_outside is not None and not self.execution.failures:
+            raise from_outside
+
+    def result(self) -> Any:
+        """The value.
+
+        Raises:
+            RunFailed: If failures are to be raised together.
+            RunCancelled: If it was cancelled.
+            BaseException: The first failure, as it is.
+        """
+        error = self.error()
+        if error is None:
+            return self.value
+        context = error.__context__
+        try:
+            raise error
+        finally:
+            error.__context__ = context  # the user's, whatever is being handled around here
+            del error
+
+    def error(self) -> BaseException | None:
+        """What :meth:`result` raises."""
+        failures = [failure.error for failure in self.execution.failures]
+        if not failures:
+            return RunCancelled(self.execution.run_id) if self.status == "Cancelled" else None
+        for error in failures:
+            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+                return error
+        exceptions = [error for error in failures if isinstance(error, Exception)]
+        if self.execution.settings.on_error == "first" or len(exceptions) < len(failures):
+            return failures[0]
+        message = f"{len(exceptions)} of the tasks of run {self.execution.run_id!r} failed"
+        return RunFailed(message, exceptions, self._results())
+
+    # -- before --------------------------------------------------------------------------------------------
+
+    def _open(self) -> None:
+        execution = self.execution
+        execution.in_place = functools.partial(run_in_place, execution)
+        execution.watch = Watch(execution, execution.settings.cleanup_timeout)
+        for observer in execution.settings.observers:
+            stream = execution.bus.subscribe(buffer=1024)
+            scope = self._observers[observer] = CancelScope(shield=True)
+            execution.start_service(self._observe, observer, stream, scope)
+        if self.backend is not None:
+            execution.open_journal(self.backend)
+        graph = self.prepared.graph
+        execution.emit(
+            RunStarted,
+            target_tasks=tuple(graph.nodes[member].name for member in graph.members),
+            params={key.removeprefix("param:"): value for key, value in self._given().items()},
+        )
+
+    def _given(self) -> dict[str, Any]:
+        resolved = {key: value for key, value in self.prepared.inputs.items() if key.startswith("param:")}
+        return {**self.execution.params, **resolved}
+
+    async def _observe(self, observer: Observer, stream: EventStream, scope: CancelScope) -> None:
+        try:
+            with scope:
+                async with stream:
+                    await observer(stream)
+        except Exception as error:  # an observer never fails the run: it is detached, and that is reported
+            name = getattr(observer, "__name__", repr(observer))
+            message = f"the observer {name} raised {describe(error)} and has been detached"
+            self.execution.emit(EngineWarning, code="observer-failed", message=message)
+        finally:
+            del self._observers[observer]
+            if not self._observers:
+                self._observers_left.set()
+
+    # -- during --------------------------------------------------------------------------------------------
+
+    async def _work(self) -> BaseException | None:
+        """Run the flow; returns the cancellation from outside, if that ended it."""
+        execution = self.execution
+        try:
+            async with anyio.create_task_group() as work:
+                execution.work = work
+                try:
+                    self.value = await Loop(execution, is_top=True).run(self.prepared)
+                except Halted:
+                    pass
+                except get_cancelled_exc_class() as cancellation:
+                    self.cancellation = cancellation
+                    execution.halt()
+                    raise
+                except BaseException as error:
+                    self._fail(error)
+        except get_cancelled_exc_class() as cancellation:
+            self.cancellation = cancellation
+            return cancellation
+        except BaseExceptionGroup as group:
+            self._fail(group)
+        finally:
+            execution.work = None
+        return None
+
+    def _fail(self, error: BaseException) -> None:
+        """Record what was raised beside the nodes.
+
+        A group is one of ours around what a signal handler raised while we waited: nodes and services raise
+        nothing into groups. So it is taken apart.
+        """
+        for leaf in _leaves(error):
+            self.execution.fail(leaf, "the run")
+
+    # -- after ---------------------------------------------------------------------------------------------
+
+    async def _wind_down(self, from_outside: BaseException | None) -> None:
+        execution = self.execution
+        execution.watch.stop()
+        failures = execution.failures
+        await execution.resources.close(failures[0].error if failures else self.cancellation)
+        if execution.journal is not None:
+            await self._close_journal()
+        self._finish(from_outside)
+        if self._observers:
+            with anyio.move_on_after(execution.settings.cleanup_timeout):
+                await self._observers_left.wait()
+        for observer, scope in self._observers.items():
+            self.overran.append(getattr(observer, "__name__", repr(observer)))
+            scope.cancel()
+
+    async def _close_journal(self) -> None:
+        execution = self.execution
+        assert execution.journal is not None
+        budget = execution.settings.cleanup_timeout
+        with anyio.move_on_after(budget) as patience:
+            await execution.journal.close()
+            await execution.journal.backend.aclose()
+        if patience.cancelled_caught:
+            message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
+            execution.fail(TimeoutError(message), "state store")
+
+    def _finish(self, from_outside: BaseException | None) -> None:
+        """Publish the last event, and end all streams."""
+        if self.status is not None:
+            return
+        execution = self.execution
+        if execution.failures:
+            self.status = "Failed"
+        elif from_outside is not None or execution.is_halted:
+            self.status = "Cancelled"
+        else:
+            self.status = "Succeeded"
+        error = self.error()
+        if error is not None and len(execution.failures) > 1:
+            annotate(
+                error, f"{len(execution.failures) - 1} other failures of this run are in RunFinished.failures"
+            )
+        execution.emit(
+            RunFinished,
+            status=self.status,
+            duration=current_time() - execution.began,
+            error=None if error is None else describe(error),
+            failures=tuple(describe(failure.error) for failure in execution.failures),
+            counts=self.counts(),
+        )
+        execution.bus.close()
+
+    def counts(self) -> dict[str, int]:
+        """Nodes by state: how many ended in each, and how many of the present turn have not."""
+        counts = {status.name.lower(): self.execution.counts.get(status, 0) for status in Status}
+        counts.pop("running")
+        frame = self.execution.frame
+        if frame is not None:
+            counts["pending"] = frame.unsettled
+        return counts
+
+    def _results(self) -> dict[str, Any]:
+        """Values of target members, and of nodes that somebody still wanted."""
+        frame = self.execution.frame
+        return {} if frame is None else dict(_values_left(frame))
+
+
+def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
+    for node in frame.graph.calls():
+        if frame.status[node.index] == Status.SUCCEEDED and frame.uses[node.index]:
+            yield frame.name(node.index), frame.values[node.index]
+
+
+def _leaves(error: BaseException) -> Iterator[BaseException]:
+    """What is in *error*, without the groups."""
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            yield error

@@ -1,0 +1,68 @@
+"""What a task can ask about the attempt it runs in."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import ContextVar
+from typing import TYPE_CHECKING
+
+import attrs
+
+if TYPE_CHECKING:
+    from cascade.runtime.attempt import Attempt
+
+attempt_var: ContextVar[Attempt] = ContextVar("cascade_attempt")
+
+
+def ambient() -> Attempt | None:
+    """The attempt that this code runs in, if any."""
+    attempt = attempt_var.get(None)
+    return attempt if attempt is not None and not attempt.is_over else None
+
+
+@attrs.frozen
+class TaskContext:
+    """Where a task finds itself.
+
+    Attributes:
+        run_id: The run.
+        node_id: The node in it.
+        attempt: Number of this attempt, from 1.
+        idempotency_key: The same for every attempt of this node in this run, also after a resume; different for
+            all others. For systems that recognise repeated requests by a key.
+        remaining: Gives the seconds until the timeout or deadline that ends first; infinite if there is none.
+    """
+
+    run_id: str
+    node_id: str
+    attempt: int
+    idempotency_key: str
+    remaining: Callable[[], float] = attrs.field(repr=False, eq=False)
+
+
+def current() -> TaskContext:
+    """The run, node and attempt that this code runs in.
+
+    Raises:
+        RuntimeError: If it does not run in a task.
+    """
+    attempt = ambient()
+    if attempt is None:
+        raise RuntimeError("cascade.current() is for code that runs in a task of a flow")
+    key = f"{attempt.run_id}/{attempt.node_id}"
+    return TaskContext(attempt.run_id, attempt.node_id, attempt.number, key, attempt.remaining)
+
+
+def checkpoint() -> None:
+    """Let a sync task end early: raises if its attempt is cancelled or late, and does nothing otherwise.
+
+    Cheap enough for inner loops. Clean up in ``finally``, and let what it raises go.
+
+    Raises:
+        TaskTimeoutError: If the attempt has taken longer than its timeout.
+        RuntimeError: If the calling code does not run in a task.
+    """
+    attempt = ambient()
+    if attempt is None:
+        raise RuntimeError("cascade.checkpoint() is for code that runs in a task of a flow")
+    attempt.check()

@@ -1,0 +1,302 @@
+"""The engine: what runs share."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
+from types import TracebackType
+from typing import Any, Final, Self
+
+import anyio
+import attrs
+from anyio import CapacityLimiter
+from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+
+from cascade.model.errors import InputError
+from cascade.model.events import Event
+from cascade.model.inputs import Provider, Resource, as_resource
+from cascade.runtime.admission import Admission, Claim
+from cascade.runtime.bus import EventBus, EventStream, Policy
+from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
+from cascade.runtime.conduct import Conductor
+from cascade.runtime.current import ambient
+from cascade.runtime.execution import Execution, Shared
+from cascade.runtime.executor import LocalExecutor
+from cascade.runtime.plugins import adapter
+from cascade.runtime.prepare import prepare
+from cascade.runtime.run import Run
+from cascade.runtime.settings import Settings
+from cascade.runtime.state import StateBackend
+
+# Threads for the engine's own work, which user code must not be able to use up.
+IO_THREADS: Final = 4
+
+
+def new_run_id() -> str:
+    """An id that sorts by time and does not occur twice."""
+    return f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
+
+
+@attrs.define(eq=False)
+class Session:
+    """An engine on one event loop: what can only be made there.
+
+    Attributes:
+        token: The loop.
+        shared: What runs use.
+        users: How many runs and ``async with`` blocks keep it open.
+    """
+
+    token: EventLoopToken
+    shared: Shared
+    users: int = 0
+
+
+class Engine:
+    """Capacity, control, threads and bus that runs share.
+
+    Serves one event loop after another, of either backend; never two at once. Without ``async with`` it is open
+    for as long as its runs are.
+
+    Args:
+        as_run: The settings of :func:`cascade.run`, apart from flow, params and run id.
+    """
+
+    def __init__(self, **as_run: Any) -> None:
+        self.settings: Settings = Settings(**as_run)
+        check_state(self.settings.state)
+        self.bus: EventBus = self.settings.bus or EventBus()
+        self._providers: dict[str, Resource] = {}
+        self._overrides: list[Resource] = []
+        self._session: Session | None = None
+        totals = checked_totals(self.settings.system_resources or {})
+        slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: os.cpu_count() or 2}
+        self._admission = Admission(Pool({**slots, **totals}))
+        self.bus.on_room(self._admission.wake)
+        for provider in self.settings.providers:
+            resource = as_resource(provider)
+            if resource.name in self._providers:
+                raise ValueError(f"two of the providers are called {resource.name!r}; give one another name=")
+            self._providers[resource.name] = resource
+
+    # -- set-up --------------------------------------------------------------------------------------------
+
+    def register(self, provider: Resource | Provider) -> None:
+        """Provide a resource to the runs that start from now on; replaces a provider of the same name.
+
+        Raises:
+            TypeError: If it is neither a resource nor a generator function.
+        """
+        resource = as_resource(provider)
+        self._providers[resource.name] = resource
+
+    def set_capacity(self, totals: Mapping[str, Any]) -> None:
+        """Change totals, also under live runs. Raising wakes waiters; lowering pre-empts nobody.
+
+        A waiter that asks for more than the new total gets a ``CapacityError``.
+
+        Raises:
+            ValueError: If a total is negative, not finite, or no number; nothing is changed then.
+        """
+        self._admission.set_totals(checked_totals(totals))
+
+    def capacity(self) -> dict[str, tuple[Any, Any]]:
+        """Named resources: what is held, and the total."""
+        pool = self._admission.pool
+        names = [name for name in pool.totals if isinstance(name, str)]
+        return {name: (pool.held.get(name, 0), pool.totals[name]) for name in names}
+
+    def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
+        """Listen to the events of all runs, from now until the engine closes; see ``EventBus.subscribe``."""
+        return self.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+
+    @contextmanager
+    def overriding(self, name: str, provider: Resource | Provider) -> Iterator[None]:
+        """Provide *name* by *provider* to the runs that start inside the block."""
+        known = self._providers.get(name)
+        scope = known.scope if known is not None and not isinstance(provider, Resource) else None
+        override = as_resource(provider, name, scope)
+        self._overrides.append(override)
+        try:
+            yield
+        finally:
+            self._overrides.remove(override)
+
+    # -- open and closed -----------------------------------------------------------------------------------
+
+    def _enter(self) -> Session:
+        token = current_token()
+        if self._session is None:
+            self._session = Session(token, self._shared())
+        elif self._session.token.native_token is not token.native_token:
+            raise RuntimeError(
+                "this Engine serves another event loop at present; give each loop an Engine of its own"
+            )
+        self._session.users += 1
+        return self._session
+
+    def _leave(self, session: Session) -> None:
+        session.users -= 1
+        if not session.users:
+            self._session = None
+            for stream in self.bus.streams():
+                stream.end()
+
+    def _shared(self) -> Shared:
+        executor = self.settings.executor
+        if executor is None:
+            make_processes = adapter("executors.processes:ProcessExecutor")
+            processes = make_processes(CapacityLimiter(os.cpu_count() or 2))
+            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
+        return Shared(self._admission, executor, self.bus, CapacityLimiter(IO_THREADS), self)
+
+    async def __aenter__(self) -> Self:
+        self._opened = self._enter()
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self._leave(self._opened)
+
+    # -- runs ----------------------------------------------------------------------------------------------
+
+    async def run(
+        self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> Any:
+        """Run *flow* and return its value; see :func:`cascade.run`."""
+        await checkpoint()
+        with self._in_session() as shared:
+            conductor = await self._conductor(shared, flow, params, run_id)
+            await conductor.run()
+            return conductor.result()
+
+    @asynccontextmanager
+    async def start(
+        self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> AsyncIterator[Run]:
+        """Start *flow* beside the block; see :func:`cascade.start`."""
+        await checkpoint()
+        errors: list[BaseException] = []
+        with self._in_session() as shared:
+            conductor = await self._conductor(shared, flow, params, run_id)
+            run = Run(conductor)
+            async with anyio.create_task_group() as group:
+                group.start_soon(conductor.run)
+                try:
+                    yield run
+                except BaseException as error:
+                    errors.append(error)
+                    run.cancel()
+                await _until_ended(conductor)
+        unreported = run.unreported()
+        if unreported is not None and unreported not in errors:
+            errors.append(unreported)
+        _raise(errors)
+
+    @contextmanager
+    def _in_session(self) -> Iterator[Shared]:
+        session = self._enter()
+        try:
+            yield session.shared
+        finally:
+            self._leave(session)
+
+    async def _conductor(
+        self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
+    ) -> Conductor:
+        settings = self.settings
+        given = _checked_params(params)
+        run_id = _checked_run_id(run_id)
+        providers = {**self._providers, **{override.name: override for override in self._overrides}}
+        prepared = await prepare(flow, given, settings, shared.admission.pool, providers, is_whole=True)
+        execution = Execution(
+            run_id, settings, given, shared, providers, _ancestors(self), EventBus(parent=self.bus)
+        )
+        return Conductor(execution, prepared, open_backend(settings.state, run_id))
+
+
+async def _until_ended(conductor: Conductor) -> None:
+    await conductor.ended.wait()
+
+
+def _raise(errors: list[BaseException]) -> None:
+    if not errors:
+        return
+    if len(errors) > 1:
+        raise BaseExceptionGroup("the run and the block around it both failed", errors)
+    context = errors[0].__context__
+    try:
+        raise errors[0]
+    finally:
+        errors[0].__context__ = context
+
+
+def _ancestors(engine: Engine) -> tuple[Claim, ...]:
+    """Claims of the tasks of this engine around the present one, outermost first."""
+    attempt = ambient()
+    if attempt is None or not isinstance(attempt.surroundings, Execution):
+        return ()
+    execution = attempt.surroundings
+    if execution.shared.engine is not engine:
+        return ()
+    return (*execution.ancestors, attempt.claim)
+
+
+def _checked_params(params: object) -> dict[str, Any]:
+    if params is None:
+        return {}
+    if not isinstance(params, Mapping):
+        raise InputError([f"params is a mapping from name to value, not {params!r:.100}"])
+    for name in params:
+        if not isinstance(name, str):
+            raise InputError([f"names in params are strings, not {name!r:.100}"])
+    return dict(params)
+
+
+def _checked_run_id(run_id: object) -> str:
+    if run_id is None:
+        return new_run_id()
+    if not isinstance(run_id, str) or not run_id or len(run_id) > 200 or not run_id.isprintable():
+        raise InputError([f"run_id is a printable string of 1 to 200 characters, not {run_id!r:.100}"])
+    return run_id
+
+
+# -- state -----------------------------------------------------------------------------------------------------
+
+_STATES: Final = {"memory": "state.memory:InMemoryStateBackend"}
+_KNOWN_STATES: Final = "memory:"
+
+
+def check_state(state: object) -> None:
+    """See that *state* says where outcomes go.
+
+    Raises:
+        InputError: If it is a URL that means nothing.
+        TypeError: If it is neither a URL nor a factory.
+    """
+    if state is None or (callable(state) and not isinstance(state, str)):
+        return
+    if not isinstance(state, str):
+        raise TypeError(f"state is a URL, a function from run id to backend, or None, not {state!r:.100}")
+    scheme, separator, rest = state.partition(":")
+    if not separator or scheme not in _STATES:
+        raise InputError([f"unknown state URL {state!r}; known are: {_KNOWN_STATES}"])
+    if scheme == "memory" and rest:
+        raise InputError([f"the state URL 'memory:' takes nothing after the colon, not {rest!r}"])
+
+
+def open_backend(state: Any, run_id: str) -> StateBackend | None:
+    """The backend of the run *run_id*."""
+    if state is None:
+        return None
+    if isinstance(state, str):
+        backend: StateBackend = adapter(_STATES[state.partition(":")[0]])(run_id)
+        return backend
+    made = state(run_id)
+    if not isinstance(made, StateBackend):
+        raise TypeError(f"the state factory returned {made!r:.100}, which is no StateBackend")
+    return made

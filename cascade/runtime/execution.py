@@ -1,0 +1,253 @@
+"""What belongs to one run: its settings, failures and counts, and the way to everything that it uses."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from contextvars import Context, copy_context
+from functools import partial
+from typing import Any, Protocol
+
+import attrs
+from anyio import CapacityLimiter, current_time
+from anyio.abc import TaskGroup
+
+from cascade.model.errors import StateError, annotate
+from cascade.model.events import Event, NodeEvent, StateRecorded, StaticAnalysisWarning
+from cascade.model.inputs import Resource
+from cascade.model.outcomes import Status
+from cascade.model.tasks import Task
+from cascade.runtime.admission import Admission, Applicant, Claim
+from cascade.runtime.attempt import Attempt, Executor
+from cascade.runtime.bus import EventBus
+from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.frame import Frame
+from cascade.runtime.journal import Journal
+from cascade.runtime.resources import Resources
+from cascade.runtime.settings import Settings
+from cascade.runtime.state import StateBackend
+
+UNKNOWN_RESOURCE = "CS-W002"
+
+
+class ThreadWatch(Protocol):
+    """Watches threads that may take longer than they should."""
+
+    def add(self, attempt: Attempt) -> None:
+        """Watch *attempt*."""
+        ...
+
+    def remove(self, attempt: Attempt) -> None:
+        """Watch *attempt* no longer."""
+        ...
+
+    def start(self) -> None:
+        """The run has been halted: all threads are late now."""
+        ...
+
+    def stop(self) -> None:
+        """All threads have ended."""
+        ...
+
+
+class Subject(Protocol):
+    """What node events are about."""
+
+    @property
+    def node_id(self) -> str:
+        """The node."""
+        ...
+
+    @property
+    def task(self) -> Task[..., Any]:
+        """Its task."""
+        ...
+
+
+@attrs.frozen
+class Failure:
+    """One thing that went wrong, and whose it is: a node id, or words for something else."""
+
+    error: BaseException
+    origin: str
+
+
+@attrs.frozen
+class Shared:
+    """What the runs of an engine share.
+
+    Attributes:
+        admission: Decides when attempts start.
+        executor: Runs functions.
+        bus: The engine's bus.
+        io_limiter: Bounds the engine's own threads; user code never runs under it.
+        engine: The engine itself, for runs inside tasks.
+    """
+
+    admission: Admission
+    executor: Executor
+    bus: EventBus
+    io_limiter: CapacityLimiter
+    engine: object
+
+
+@attrs.define(eq=False)
+class Execution:
+    """One run, from inside.
+
+    Attributes:
+        run_id: Its id.
+        settings: How it is run.
+        params: What was given for its Params.
+        shared: What it shares with other runs.
+        providers: Resource providers by name, as they were when it began.
+        ancestors: Claims of the tasks around it, outermost first, if it is nested in another run.
+        bus: Where its events go, and from there to the engine's bus.
+        base: Context variables of whoever called ``run``; tasks start from copies of it.
+        failures: What went wrong, in order of time.
+        counts: Ended nodes by status.
+        is_halted: Nothing may start any more, and nothing that ends now counts.
+        frame: The top-level frame of the present turn.
+        services: Tasks that outlive the nodes.
+        work: The nodes, and what they asked to be run; cancelled to abort.
+        advised: Tasks of which a static warning has been given.
+        in_place: Runs what a node returned to be run, and gives its value.
+        watch: Reports threads that take too long.
+        journal: The way to the state store, if there is one.
+    """
+
+    run_id: str
+    settings: Settings
+    params: Mapping[str, Any]
+    shared: Shared
+    providers: Mapping[str, Resource]
+    ancestors: tuple[Claim, ...]
+    bus: EventBus
+    rng: random.Random = attrs.field(factory=random.Random)
+    base: Context = attrs.field(factory=copy_context)
+    began: float = attrs.field(factory=current_time)
+    failures: list[Failure] = attrs.field(factory=list)
+    counts: dict[Status, int] = attrs.field(factory=dict)
+    is_halted: bool = False
+    frame: Frame | None = None
+    services: TaskGroup | None = None
+    work: TaskGroup | None = None
+    advised: set[Task[Any, Any]] = attrs.field(factory=set)
+    in_place: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
+    resources: Resources = attrs.field(init=False)
+    watch: ThreadWatch = attrs.field(init=False)
+    journal: Journal | None = None
+    _seq: int = 0
+    _failed: set[int] = attrs.field(factory=set)
+    _unknown: set[str] = attrs.field(factory=set)
+
+    def __attrs_post_init__(self) -> None:
+        self.resources = Resources(self, self.providers, self.settings.cleanup_timeout)
+
+    @property
+    def admission(self) -> Admission:
+        """Decides when attempts start."""
+        return self.shared.admission
+
+    @property
+    def executor(self) -> Executor:
+        """Runs functions."""
+        return self.shared.executor
+
+    def random(self) -> float:
+        """A uniform random number from [0, 1)."""
+        return self.rng.random()
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether anybody listens to events of class *kind*."""
+        return self.bus.wants(kind)
+
+    def emit(self, kind: type[Event], **fields: Any) -> None:
+        """Publish an event of class *kind*, if anybody listens."""
+        if self.bus.wants(kind):
+            self._seq += 1
+            self.bus.publish(kind(seq=self._seq, timestamp=time.time(), run_id=self.run_id, **fields))
+
+    def emit_node(self, kind: type[NodeEvent], subject: Subject, **fields: Any) -> None:
+        """Publish an event about a node, if anybody listens."""
+        if self.bus.wants(kind):
+            self.emit(kind, task_id=subject.node_id, task_name=subject.task.name, **fields)
+
+    def note_unknown(self, task_name: str, amounts: Mapping[Name, Amount]) -> None:
+        """Warn, once per name, of claims on resources that nobody gave a total for."""
+        for name in amounts:
+            if isinstance(name, str) and name not in self.admission.pool.totals and name not in self._unknown:
+                self._unknown.add(name)
+                self.emit(
+                    StaticAnalysisWarning,
+                    warning_code=UNKNOWN_RESOURCE,
+                    message=f"Task {task_name!r} claims {name!r}, of which no total is known, so it is unlimited; "
+                    f"pass system_resources={{{name!r}: ...}}",
+                    task_name=task_name,
+                )
+
+    # -- failures ------------------------------------------------------------------------------------------
+
+    def fail(self, error: BaseException, origin: str) -> None:
+        """Record a failure after which the run cannot go on, and abort."""
+        self._record(error, origin)
+        self.halt()
+
+    def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
+        """Record the failure of a node, and abort unless the run goes on after failures."""
+        if id(error) not in self._failed:
+            annotate(error, note)
+            self._record(error, node_id)
+        if self.settings.on_error != "continue" or not isinstance(error, Exception):
+            self.halt()
+
+    def _record(self, error: BaseException, origin: str) -> None:
+        # One exception may pass through several nodes: through a sub-flow to the node that asked for it.
+        if id(error) not in self._failed:
+            self._failed.add(id(error))
+            self.failures.append(Failure(error, origin))
+
+    def halt(self) -> None:
+        """Let nothing start any more, and cancel what runs."""
+        if not self.is_halted:
+            self.is_halted = True
+            self.admission.close_gate()
+            self.watch.start()
+        if self.work is not None:
+            self.work.cancel_scope.cancel()
+
+    # -- tasks ---------------------------------------------------------------------------------------------
+
+    def spawn(self, group: TaskGroup, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Start a task in *group* that sees the context variables of the run's caller, and nobody else's."""
+        self.base.copy().run(partial(group.start_soon, func, *args))
+
+    def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
+        """Start a task that outlives the nodes."""
+        assert self.services is not None  # opened before anything of the run happens
+        self.spawn(self.services, func, *args)
+
+    def applicant(self, node_id: str, task: Task[..., Any]) -> Applicant:
+        """Who asks for admission, for an attempt of *node_id*."""
+        full_name = f"{task.__module__}.{task.name}"
+        return Applicant(node_id, task.name, full_name, self.run_id, self.bus, self.ancestors)
+
+    # -- state ---------------------------------------------------------------------------------------------
+
+    def open_journal(self, backend: StateBackend) -> None:
+        """Record what settles from now on in *backend*."""
+        self.journal = Journal(
+            backend,
+            on_recorded=lambda count, total: self.emit(StateRecorded, count=count, total=total),
+            on_failure=self._state_failed,
+            period=0.1
+            if self.settings.schedule == "eager" and self.settings.durability == "stage"
+            else float("inf"),
+        )
+        self.start_service(self.journal.run)
+
+    def _state_failed(self, error: StateError) -> None:
+        self.fail(error, "state store")

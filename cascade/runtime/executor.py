@@ -1,0 +1,115 @@
+"""The executor of this process: calls on the event loop and in worker threads."""
+
+from __future__ import annotations
+
+import inspect
+from contextvars import Context, copy_context
+from typing import Any
+
+import attrs
+from anyio import CapacityLimiter
+from anyio.lowlevel import EventLoopToken
+
+from cascade.model.tasks import Task
+from cascade.runtime.attempt import Attempt, Executor
+from cascade.runtime.capacity import Slot
+from cascade.runtime.current import attempt_var
+from cascade.runtime.drive import call_in
+from cascade.runtime.threads import in_thread, run_in_daemon_thread
+
+
+@attrs.define(eq=False)
+class ThreadCall:
+    """A call of a sync function in a thread, and how it ended."""
+
+    attempt: Attempt
+    token: EventLoopToken
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Any = None
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        """Make the call. Never raises: what the function raises is kept as it is."""
+        attempt = self.attempt
+        attempt_var.set(attempt)
+        try:
+            attempt.begin_in_thread(self.token)
+            self.value = attempt.task.func(*self.args, **self.kwargs)
+        except BaseException as error:  # handed over to the loop as it is, whatever it is
+            self.error = error
+        finally:
+            attempt.end_in_thread(self.token)
+
+    def result(self) -> Any:
+        """The value, or the error raised again."""
+        error, self.error = self.error, None
+        if error is None:
+            return self.value
+        try:
+            raise error
+        finally:
+            del error  # or the traceback would keep this frame, and this frame the traceback
+
+
+@attrs.define(eq=False)
+class LocalExecutor:
+    """Async functions on the loop, sync ones in threads or inline, as their mode says.
+
+    Args:
+        limiter: Bounds the worker threads; never the process-wide default.
+        processes: Executes tasks of mode ``"process"``.
+    """
+
+    limiter: CapacityLimiter
+    processes: Executor
+
+    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the task's function where its mode says; the attempt is the ambient one."""
+        attempt = attempt_var.get()
+        if task.mode == "process":
+            return await self.processes.execute(task, args, kwargs)
+        if task.is_async:
+            context = attempt.surroundings.base.copy()
+            context.run(attempt_var.set, attempt)
+            attempt.begin()
+            return await call_in(context, task.func, args, kwargs)
+        if task.mode == "inline":
+            value = self._call_inline(attempt, args, kwargs)
+        else:
+            value = await self._call_in_thread(attempt, args, kwargs)
+        if inspect.iscoroutine(value):
+            value.close()
+            raise TypeError(
+                f"{task.name} is a sync function and returned a coroutine; declare it with `async def`"
+            )
+        return value
+
+    def _call_inline(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        context = attempt.surroundings.base.copy()
+        context.run(attempt_var.set, attempt)
+        attempt.begin()
+        try:
+            return context.run(attempt.task.func, *args, **kwargs)
+        finally:
+            attempt.ended = attempt.clock()
+
+    async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = ThreadCall(attempt, attempt.read_clock_in_thread(), args, kwargs)
+        if attempt.task.abandon_on_cancel:
+            context = await self._thread_context()
+            await run_in_daemon_thread(context, call.run, attempt.node_id)
+        else:
+            await in_thread(call.run, self.limiter)
+        return call.result()
+
+    async def _thread_context(self) -> Context:
+        """A context as AnyIO gives to its own threads, in which no event loop seems to run."""
+        return await in_thread(copy_context, self.limiter)
+
+
+def slot_of(task: Task[..., Any], executor: Executor) -> Slot | None:
+    """What an attempt of *task* needs to be run by *executor*: a thread, a process or neither."""
+    if not isinstance(executor, LocalExecutor) or task.is_async or task.mode == "inline":
+        return None
+    return Slot.PROCESS if task.mode == "process" else Slot.THREAD

@@ -1,0 +1,211 @@
+"""A flow from its target to its value: turn after turn, as long as the target returns another flow."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterator
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from cascade.graph.nested import compile_steps
+from cascade.graph.nodes import resolve
+from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
+from cascade.model.errors import DependencyMissingError
+from cascade.model.events import LoopProgress, NodeEvent, StaticAnalysisWarning
+from cascade.model.outcomes import SkipReason, Status
+from cascade.model.tasks import Task
+from cascade.planning.solve import Plan
+from cascade.runtime.eager import run_eager
+from cascade.runtime.execution import Execution
+from cascade.runtime.frame import Frame
+from cascade.runtime.node import Save
+from cascade.runtime.prepare import Prepared, paced, prepare
+from cascade.runtime.stages import run_stages
+from cascade.runtime.threads import in_thread
+
+_SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, list[Save]], Awaitable[None]]]] = {
+    "stages": run_stages,
+    "eager": run_eager,
+}
+# Turns between two LoopProgress events.
+PROGRESS_EVERY: Final = 1000
+
+
+class Halted(Exception):  # not an error: the run is over, and its failures are recorded
+    """The run was aborted or cancelled, so there is no value. Stays in the engine."""
+
+
+@attrs.define(eq=False)
+class Loop:
+    """Runs one flow: the run's own, or one that a node asked for.
+
+    Attributes:
+        execution: The run.
+        prefix: What stands before its node ids.
+        is_top: Whether it is the run's own.
+    """
+
+    execution: Execution
+    prefix: str = ""
+    is_top: bool = False
+    _saves: list[Save] = attrs.field(factory=list)
+    _warned: set[Task[Any, Any]] = attrs.field(factory=set)
+
+    async def run(self, prepared: Prepared) -> Any:
+        """The value of the flow, of whatever its target returned in its place, and so on.
+
+        Raises:
+            Halted: If the run ended before.
+            DependencyMissingError: If a target was skipped.
+        """
+        turns = 1
+        while True:
+            value = await self._turn(prepared)
+            if await paced(compile_steps(value)) is None:
+                break
+            turns += 1
+            if not turns % PROGRESS_EVERY and not self.execution.wants(NodeEvent):
+                name = prepared.graph.nodes[prepared.graph.members[0]].name
+                self.execution.emit(LoopProgress, task_name=name, turns=turns)
+            prepared = await self.prepare(value)
+        for save in reversed(self._saves):
+            await save(value)
+        return value
+
+    async def prepare(self, target: Any) -> Prepared:
+        """Prepare a flow that came up in the run."""
+        execution = self.execution
+        return await prepare(
+            target,
+            execution.params,
+            execution.settings,
+            execution.admission.pool,
+            execution.providers,
+            is_whole=False,
+        )
+
+    async def _turn(self, prepared: Prepared) -> Any:
+        await self._advise(prepared)
+        frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
+        if self.is_top:
+            self.execution.frame = frame
+        schedule = _SCHEDULES[self.execution.settings.schedule]
+        await schedule(self.execution, frame, prepared.plan, self._saves)
+        if self.execution.is_halted:
+            raise Halted
+        return collect(frame)
+
+    async def _advise(self, prepared: Prepared) -> None:
+        """Warn of tasks whose tail calls may change their shape, if anybody listens."""
+        if not self.execution.wants(StaticAnalysisWarning):
+            return
+        tasks = {node.task: None for node in prepared.graph.calls() if node.task not in self._warned}
+        if not tasks:
+            return
+        self._warned.update(tasks)
+        # Reading sources takes milliseconds each, which the loop must not be kept waiting for.
+        recursion = await in_thread(lambda: analyse(tasks), self.execution.shared.io_limiter)
+        for task in recursion.dynamic:
+            if task in self.execution.advised:
+                continue
+            self.execution.advised.add(task)
+            message = (
+                f"Task {task.name!r} uses a dynamic recursion pattern: a call among the arguments of its tail "
+                "call may be there in one turn and not in the next, so each turn is built anew"
+            )
+            self.execution.emit(
+                StaticAnalysisWarning, warning_code=DYNAMIC_RECURSION, message=message, task_name=task.name
+            )
+
+
+def collect(frame: Frame) -> Any:
+    """The value of the frame's target, all nodes having settled.
+
+    Raises:
+        DependencyMissingError: If a member of the target was skipped, other than for its place in a sequence.
+        BaseException: The failure that keeps a member from having a value, if the run goes on after failures.
+    """
+    for member in frame.graph.members:
+        if frame.status[member] == Status.SUCCEEDED:
+            continue
+        judged = frame.chosen(member)
+        cause = _failure_behind(frame, judged)
+        if cause is not None:
+            raise cause
+        if frame.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
+            raise DependencyMissingError(frame.name(judged), list(_skips_behind(frame, judged)))
+        frame.values[member] = None
+    return resolve(frame.graph.target, frame)
+
+
+def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
+    skipped = (Status.SKIPPED, Status.FAILED, Status.CANCELLED)
+    return (source for source in frame.graph.nodes[index].sources if frame.status[source] in skipped)
+
+
+def _failure_behind(frame: Frame, index: int) -> BaseException | None:
+    """The error of the node, or of the one whose failure kept it from running."""
+    while index not in frame.errors:
+        failed = [source for source in _sources_gone(frame, index) if frame.is_failure(source)]
+        if not failed or not frame.is_failure(index):
+            return None
+        index = failed[0]
+    return frame.errors[index]
+
+
+def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:
+    """The node and those whose skip led to its own, with their reasons."""
+    for _ in range(20):
+        yield frame.name(index), frame.reasons[index].value
+        skipped = [source for source in _sources_gone(frame, index) if source in frame.reasons]
+        skipped = [source for source in skipped if frame.reasons[source] is not SkipReason.PRUNED]
+        if not skipped or frame.reasons[index] is SkipReason.CONDITION_FALSE:
+            return
+        index = skipped[0]
+
+
+async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
+    """*value*, with the lazies in it run, under the same engine, limits and scope.
+
+    Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
+    however deep flows nest.
+
+    Raises:
+        BaseException: The failure that kept it from having a value.
+    """
+    if await paced(compile_steps(value)) is None:
+        return value
+    errand = _Errand(execution, value, f"{node_id}/")
+    assert execution.work is not None  # nodes run inside it
+    execution.spawn(execution.work, errand.run)
+    await errand.done.wait()
+    if errand.error is not None:
+        raise errand.error
+    return errand.value
+
+
+@attrs.define(eq=False)
+class _Errand:
+    """A flow that a node asked for, on its way."""
+
+    execution: Execution
+    value: Any
+    prefix: str
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    error: BaseException | None = None
+
+    async def run(self) -> None:
+        loop = Loop(self.execution, self.prefix)
+        try:
+            self.value = await loop.run(await loop.prepare(self.value))
+        except Halted:
+            return  # whoever waits is being cancelled
+        except anyio.get_cancelled_exc_class():
+            self.execution.halt()
+            raise
+        except BaseException as error:
+            self.error = error
+            self.done.set()
+        else:
+            self.done.set()

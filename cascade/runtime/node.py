@@ -1,0 +1,264 @@
+"""The life of a node with policies: recall, admit, attempt, retry; its outcome is settled by others."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+import anyio
+import attrs
+from anyio import current_effective_deadline, current_time
+
+from cascade.graph.canonical import NotDigestibleError
+from cascade.graph.nested import compile_nested
+from cascade.graph.nodes import Terms
+from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe
+from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
+from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
+from cascade.model.policies import MISS, CachePolicy, Hit
+from cascade.model.tasks import Task
+from cascade.runtime.admission import Claim, Reason
+from cascade.runtime.attempt import Attempt, NotStartedError, is_cancelled, perform
+from cascade.runtime.binding import Arguments, Inputs, inputs
+from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.current import attempt_var
+from cascade.runtime.execution import Execution
+from cascade.runtime.executor import slot_of
+from cascade.runtime.resources import NodeResources
+from cascade.runtime.settle import Ending
+
+# Saves the final value of a flow for one of the calls that it replaced.
+Save = Callable[[Any], Awaitable[None]]
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """What there is to do for one node, or for one item of a map.
+
+    Attributes:
+        node_id: Its id.
+        task: What is called.
+        terms: How it is run.
+        bind: Its arguments, given the open resources.
+        amounts: What it claims, exact.
+        resources: The resources that it injects.
+        save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
+            its place: takes what is to be done with the final value.
+    """
+
+    node_id: str
+    task: Task[..., Any]
+    terms: Terms
+    bind: Callable[[Mapping[str, Any]], Arguments]
+    amounts: Callable[[], Mapping[str, Amount]]
+    resources: tuple[str, ...] = ()
+    save_later: Callable[[Save], None] | None = None
+
+
+async def live(execution: Execution, job: Job) -> Ending:
+    """Do *job*; never raises, except for what must not be caught."""
+    life = Life(execution, job)
+    try:
+        outcome = await life.outcome()
+    except BaseException as error:
+        outcome = classify(error, job.node_id)
+    return Ending(outcome, life.attempts, life.started)
+
+
+def classify(error: BaseException, node_id: str) -> Outcome:
+    """What *error*, raised by a node's own code or on its behalf, means for the node."""
+    cancelled = anyio.get_cancelled_exc_class()
+    if isinstance(error, (cancelled, AttemptCancelled)):
+        if is_cancelled() or isinstance(error, AttemptCancelled):
+            return Cancelled()
+        failure = TaskCancelledError(node_id)
+        failure.__cause__ = error
+        return Failed(failure)
+    if isinstance(error, BaseExceptionGroup):
+        rest = error.split(cancelled)[1]
+        if rest is None:
+            return classify(_first_leaf(error), node_id)
+        if is_cancelled() and len(_leaves(rest)) != len(_leaves(error)):
+            return Failed(rest)
+    return Failed(error)
+
+
+def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
+    pending: list[BaseException] = [group]
+    found = []
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(error.exceptions)
+        else:
+            found.append(error)
+    return found
+
+
+def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
+    return _leaves(group)[-1]
+
+
+@attrs.define(eq=False)
+class Life:
+    """One life. Order of the steps: recall, resources of the run, admission, resources of the node, attempt."""
+
+    execution: Execution
+    job: Job
+    attempts: int = 0
+    started: float | None = None
+    _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
+    _ticket: int | None = None
+
+    async def outcome(self) -> Outcome:
+        """Go through the life; raises what the last attempt raised."""
+        cache = self.job.terms.cache
+        if cache is None:
+            return Done(await self._value())
+        named = inputs(self.job.task, self.job.bind({}))
+        hit = await self._recall(cache, named)
+        if hit is not None:
+            return Done(hit.value, from_cache=True)
+        value = await self._value()
+        if self.job.save_later is not None and compile_nested(value) is not None:
+            self.job.save_later(functools.partial(self._save, cache, named))
+        else:
+            await self._save(cache, named, value)
+        return Done(value)
+
+    # -- cache ---------------------------------------------------------------------------------------------
+
+    async def _recall(self, cache: CachePolicy, named: Inputs) -> Hit[Any] | None:
+        try:
+            found = await cache.check(self.job.node_id, named)
+        except NotDigestibleError:
+            raise  # the task was given what this cache cannot work with, and would never be found
+        except Exception as error:
+            self._warn_of_cache("could not be asked", error)
+            return None
+        return None if found is MISS else found
+
+    async def _save(self, cache: CachePolicy, named: Inputs, value: Any) -> None:
+        try:
+            await cache.save(self.job.node_id, named, value)
+        except Exception as error:
+            self._warn_of_cache("did not take the result", error)
+
+    def _warn_of_cache(self, what: str, error: Exception) -> None:
+        message = f"the cache of {self.job.node_id!r} {what}: {describe(error)}"
+        self.execution.emit(EngineWarning, code="cache-failed", message=message)
+
+    # -- attempts ------------------------------------------------------------------------------------------
+
+    async def _value(self) -> Any:
+        """The value of the call; lazies that it returned have been run, unless they replace the flow."""
+        execution, job = self.execution, self.job
+        self._amounts = self._claimed()
+        shared = await execution.resources.open_for_run(job.resources)
+        async with execution.resources.of_node(job.resources) as own:
+            value = await self._attempt_until_done(shared, own)
+        if execution.is_halted or is_cancelled():
+            raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
+        if job.save_later is not None:
+            return value
+        return await execution.in_place(value, job.node_id)
+
+    def _claimed(self) -> Mapping[Name, Amount]:
+        amounts: dict[Name, Amount] = dict(self.job.amounts().items())
+        self.execution.note_unknown(self.job.task.name, amounts)
+        slot = slot_of(self.job.task, self.execution.executor)
+        if slot is not None:
+            amounts[slot] = 1
+        return amounts
+
+    async def _attempt_until_done(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
+        while True:
+            try:
+                return await self._attempt_once(shared, own)
+            except Exception as error:
+                pause = self._pause_after(error)
+                if pause is None:
+                    raise
+            await anyio.sleep(pause)
+
+    def _pause_after(self, error: Exception) -> float | None:
+        """Seconds until the next attempt; ``None`` if *error* is final."""
+        retry = self.job.terms.retry
+        if retry is None or self.attempts >= retry.max_attempts or not retry.covers(error):
+            return None
+        if isinstance(error, TaskTimeoutError) and self.job.task.abandon_on_cancel:
+            return None  # its thread may still be at work, and two attempts never are
+        if not self.attempts or self.execution.is_halted or is_cancelled():
+            return None
+        pause = retry.pause_after(self.attempts, self.execution.random())
+        if current_time() + pause > current_effective_deadline():
+            return None
+        self.execution.emit_node(
+            TaskRetrying,
+            self.job,
+            attempt=self.attempts,
+            max_attempts=retry.max_attempts,
+            delay=pause,
+            error=describe(error),
+        )
+        return pause
+
+    async def _attempt_once(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
+        """One attempt, admitted as often as a rule sends it back before it starts."""
+        while True:
+            claim = await self._admit()
+            attempt: Attempt | None = None
+            try:
+                opened = await own.open()
+                attempt = self._new_attempt(claim)
+                bound = self.job.bind({**shared, **opened})
+                attempt_var.set(attempt)
+                self.execution.watch.add(attempt)
+                return await perform(attempt, self.execution.executor, bound)
+            except NotStartedError:
+                self._ticket = claim.ticket
+                if self.execution.is_halted:
+                    raise AttemptCancelled from None
+            finally:
+                self._leave(claim, attempt)
+
+    async def _admit(self) -> Claim:
+        ticket, self._ticket = self._ticket, None
+        applicant = self.execution.applicant(self.job.node_id, self.job.task)
+        return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, ticket)
+
+    def _new_attempt(self, claim: Claim) -> Attempt:
+        reports = not self.attempts and self.execution.wants(TaskExecutionStarted)
+        return Attempt(
+            self.execution,
+            self.job.node_id,
+            self.job.task,
+            self.attempts + 1,
+            self.job.terms.timeout,
+            claim,
+            on_start=self._report_start if reports else None,
+        )
+
+    def _leave(self, claim: Claim, attempt: Attempt | None) -> None:
+        """The attempt has ended, one way or another: count it, and give back what it held."""
+        if attempt is not None:
+            self.execution.watch.remove(attempt)
+        if attempt is None or attempt.started is None:
+            claim.release(has_run=False)
+            return
+        self.attempts = attempt.number
+        if self.started is None:
+            self.started = attempt.started
+        if self.job.task.abandon_on_cancel and attempt.may_still_run:
+            message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
+            self.execution.emit(EngineWarning, code="thread-abandoned", message=message)
+            attempt.leave_behind(claim.release)
+        else:
+            claim.release()
+
+    def _report_start(self) -> None:
+        self.execution.emit_node(TaskExecutionStarted, self.job)
+
+    def _report_wait(self, reason: Reason) -> None:
+        self.execution.emit_node(TaskBlocked, self.job, reason=reason)

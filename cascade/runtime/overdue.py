@@ -1,0 +1,73 @@
+"""Attempts that take longer than they should and cannot be stopped: they are reported, again and again."""
+
+from __future__ import annotations
+
+import anyio
+import attrs
+from anyio import CancelScope
+
+from cascade.model.events import EngineWarning
+from cascade.runtime.attempt import Attempt
+from cascade.runtime.execution import Execution
+
+
+@attrs.define(eq=False)
+class Watch:
+    """Watches the attempts of one run.
+
+    The pauses between reports double, so a clock that jumps ahead while a thread works cannot make it babble.
+
+    Attributes:
+        execution: The run.
+        patience: Seconds before the first report.
+    """
+
+    execution: Execution
+    patience: float
+    _attempts: set[Attempt] = attrs.field(factory=set)
+    _scope: CancelScope | None = None
+
+    def add(self, attempt: Attempt) -> None:
+        """Watch *attempt*, which is about to run."""
+        self._attempts.add(attempt)
+        if attempt.timeout is not None and attempt.task.mode == "thread":
+            self.start()
+
+    def remove(self, attempt: Attempt) -> None:
+        """*attempt* has ended, or its thread has been left behind."""
+        self._attempts.discard(attempt)
+
+    def start(self) -> None:
+        """Begin to look at the clock, if there is anything to see."""
+        if self._scope is None and self._attempts:
+            self._scope = CancelScope(shield=True)
+            self.execution.start_service(self._run, self._scope)
+
+    def stop(self) -> None:
+        """Everything has ended."""
+        if self._scope is not None:
+            self._scope.cancel()
+
+    async def _run(self, scope: CancelScope) -> None:
+        with scope:
+            pause = max(self.patience, 0.001)
+            while self._attempts:
+                await anyio.sleep(pause)
+                overdue = [attempt for attempt in self._attempts if self._is_overdue(attempt)]
+                for attempt in overdue:
+                    self._report(attempt)
+                if overdue:
+                    pause *= 2
+        self._scope = None
+
+    def _is_overdue(self, attempt: Attempt) -> bool:
+        return attempt.started is not None and (self.execution.is_halted or attempt.is_late())
+
+    def _report(self, attempt: Attempt) -> None:
+        why = "the run has ended" if self.execution.is_halted else f"its timeout was {attempt.timeout:g} s"
+        message = (
+            f"{attempt.node_id!r} still runs although {why}, and the run waits for it; a sync task can call "
+            "cascade.checkpoint() or be declared with abandon_on_cancel=True, an async one must not catch "
+            "cancellation"
+        )
+        self.execution.emit(EngineWarning, code="task-overdue", message=message)

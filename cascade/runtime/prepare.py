@@ -1,0 +1,163 @@
+"""Everything that can be known to be wrong before anything runs; and what running starts from."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Generator, Iterable, Mapping
+from typing import Any, TypeVar
+
+import attrs
+from anyio.lowlevel import checkpoint
+
+from cascade.graph.build import build_steps
+from cascade.graph.code import may_grow
+from cascade.graph.nodes import Constant, Graph
+from cascade.model.errors import CapacityError, InputError
+from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
+from cascade.model.policies import exact
+from cascade.planning.layout import Layout, certain_nodes, lay_out
+from cascade.planning.solve import Plan, check_plan, solve_steps
+from cascade.runtime.capacity import Pool, shown
+from cascade.runtime.plugins import process_name
+from cascade.runtime.resources import check_providers
+from cascade.runtime.settings import Settings
+
+T = TypeVar("T")
+# Seconds for which the loop may be kept from others.
+SLICE = 0.001
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """A flow that can be run: graph, plan, layout, resolved inputs."""
+
+    graph: Graph
+    plan: Plan
+    layout: Layout
+    inputs: Mapping[str, Any]
+
+
+async def paced(steps: Generator[None, None, T]) -> T:
+    """Do all *steps*, giving way to other tasks every millisecond."""
+    since = time.perf_counter()
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # its type is that of the generator
+        if time.perf_counter() - since > SLICE:
+            await checkpoint()
+            since = time.perf_counter()
+
+
+async def prepare(
+    target: Any,
+    params: Mapping[str, Any],
+    settings: Settings,
+    pool: Pool,
+    providers: Mapping[str, Resource],
+    *,
+    is_whole: bool,
+) -> Prepared:
+    """Build, plan and check *target*.
+
+    Args:
+        target: What to run.
+        params: What was given for its Params.
+        settings: How it is run.
+        pool: The capacity there is.
+        providers: Resource providers by name.
+        is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
+
+    Raises:
+        GraphError: If the flow contradicts itself.
+        InputError: If inputs are missing, malformed or unknown.
+        CapacityError: If a node that is certain to run claims more than there is.
+        ResourceNotFoundError: If a resource has no provider.
+    """
+    graph = await paced(build_steps(target))
+    inputs = resolve_inputs(graph, params, is_whole=is_whole)
+    check_providers(providers, graph.injections)
+    if settings.solver is not None:
+        plan = settings.solver(graph)
+        check_plan(plan)
+    else:
+        plan = await paced(solve_steps(graph))
+    layout = await paced(lay_out(graph))
+    await paced(_check_calls(graph, layout, pool, inputs, has_executor=settings.executor is not None))
+    return Prepared(graph, plan, layout, inputs)
+
+
+def resolve_inputs(graph: Graph, params: Mapping[str, Any], *, is_whole: bool) -> dict[str, Any]:
+    """The values of all Params and Envs of *graph*, by key.
+
+    Raises:
+        InputError: Listing all that are missing, malformed or unknown.
+    """
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, given in graph.inputs.items():
+        try:
+            found[key] = _param(given, params) if isinstance(given, Param) else _env(given)
+        except ValueError as error:
+            problems.append(str(error))
+    known = {given.name for given in graph.inputs.values() if isinstance(given, Param)}
+    unknown = [name for name in params if name not in known]
+    if unknown and is_whole and not _can_grow(graph):
+        names = ", ".join(map(repr, sorted(known))) or "none"
+        problems += [f"unknown parameter {name!r} (the flow has: {names})" for name in unknown]
+    if problems:
+        raise InputError(problems)
+    return found
+
+
+def _param(param: Param[Any], params: Mapping[str, Any]) -> Any:
+    if param.name in params:
+        return param.convert(params[param.name])
+    if param.default is REQUIRED:
+        raise ValueError(f"missing parameter {param.name!r}; pass params={{{param.name!r}: ...}}")
+    return param.default
+
+
+def _env(env: Env) -> str | None:
+    if env.name in os.environ:
+        return os.environ[env.name]
+    if isinstance(env.default, Required):
+        raise ValueError(f"missing environment variable {env.name!r}; set it, or give the Env a default")
+    return env.default
+
+
+def _can_grow(graph: Graph) -> bool:
+    return any(may_grow(node.task, (*node.call.args, *node.call.kwargs.values())) for node in graph.calls())
+
+
+def _check_calls(
+    graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
+) -> Generator[None, None, None]:
+    """See that processes can import what they are to run, and that static claims fit."""
+    said = [node for node in graph.calls() if not layout.plain[node.index]]
+    yield
+    if not has_executor:
+        for node in said:
+            if node.task.mode == "process":
+                process_name(node.task)
+    claiming = [node for node in said if any(isinstance(amount, Constant) for _, amount in node.terms.amounts)]
+    if not claiming:
+        return
+    certain = certain_nodes(graph)
+    yield
+    for node in claiming:
+        if certain[node.index]:
+            _check_claim(node.name, _static(node.terms.amounts), pool)
+
+
+def _static(amounts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: amount.value for name, amount in amounts if isinstance(amount, Constant)}
+
+
+def _check_claim(node_id: str, amounts: Mapping[str, Any], pool: Pool) -> None:
+    excess = pool.excess({name: exact(amount, name) for name, amount in amounts.items()})
+    if excess is not None:
+        name, amount, total = excess
+        raise CapacityError(node_id, str(name), shown(amount), shown(total))

@@ -1,0 +1,154 @@
+"""The handle of a run that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Literal
+
+import attrs
+
+from cascade.graph.nodes import Node
+from cascade.model.errors import RunCancelled
+from cascade.model.events import Event, RunStatus
+from cascade.model.outcomes import Status
+from cascade.runtime.bus import EventStream, Policy
+from cascade.runtime.capacity import shown
+from cascade.runtime.conduct import Conductor
+
+
+@attrs.frozen
+class RunSnapshot:
+    """Where a run stands.
+
+    Attributes:
+        run_id: The run.
+        state: ``"Running"``, or how it ended.
+        counts: Nodes by state.
+        running: Ids of the nodes that run, of the present turn.
+        failures: ``"Type: message"`` of the failures so far.
+    """
+
+    run_id: str
+    state: Literal["Running"] | RunStatus
+    counts: dict[str, int]
+    running: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+@attrs.frozen
+class Explanation:
+    """Why a node is not running.
+
+    Attributes:
+        node_id: The node.
+        blockers: What it waits for, one sentence each.
+    """
+
+    node_id: str
+    blockers: tuple[str, ...]
+
+
+class Run:
+    """A run that is under way, or has ended: for looking at it and for steering it."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._raised: BaseException | None = None
+        self._was_cancelled = False
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._conductor.execution.run_id
+
+    def status(self) -> RunSnapshot:
+        """A snapshot of where it stands."""
+        execution = self._conductor.execution
+        running = tuple(name for name, status in self._nodes() if status == Status.RUNNING)
+        failures = tuple(f"{type(f.error).__name__}: {f.error}" for f in execution.failures)
+        return RunSnapshot(
+            self.id, self._conductor.status or "Running", self._conductor.counts(), running, failures
+        )
+
+    def _nodes(self) -> Iterator[tuple[str, int]]:
+        frame = self._conductor.execution.frame
+        if frame is not None and self._conductor.status is None:
+            yield from ((frame.name(node.index), frame.status[node.index]) for node in frame.graph.calls())
+
+    def explain(self) -> tuple[Explanation, ...]:
+        """For every node that neither runs nor has ended: what keeps it."""
+        waiting = dict(self._waiting())
+        found = [Explanation(name, words) for name, words in waiting.items()]
+        found += [Explanation(name, words) for name, words in self._blocked_by_inputs() if name not in waiting]
+        return tuple(found)
+
+    def _waiting(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        execution = self._conductor.execution
+        admission = execution.admission
+        for waiter in admission.waiters():
+            if waiter.applicant.run_id != self.id:
+                continue
+            holder = admission.holder(waiter.applicant)
+            if isinstance(holder, EventStream):
+                words = [f"a subscriber has {holder.statistics().unread} unread events: {holder!r}"]
+            elif holder is not None:
+                words = [holder]
+            else:
+                words = [
+                    f"needs {shown(waiter.amounts[name])} {name}, of which "
+                    f"{shown(admission.pool.held.get(name, 0))} of {shown(admission.pool.totals[name])} are held"
+                    for name in admission.pool.lacking(waiter.amounts)
+                ] or ["waits behind an earlier claim on the same resources"]
+            yield waiter.applicant.node_id, tuple(words)
+
+    def _blocked_by_inputs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+        frame = self._conductor.execution.frame
+        if frame is None or self._conductor.status is not None:
+            return
+        for node in frame.graph.nodes:
+            if isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
+                missing = [frame.name(source) for source in node.sources if not frame.has_settled(source)]
+                words = [f"input {name!r} has not settled" for name in missing]
+                if node.index in frame.layout.gated and node.index not in frame.wanted:
+                    words.append("no router has chosen it yet")
+                yield frame.name(node.index), tuple(words or ["its stage has not begun"])
+
+    def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
+        """Listen to the run's events from this moment on; see ``EventBus.subscribe``.
+
+        Events are kept for a subscriber that is made before the first await after ``start``: nothing has happened
+        by then.
+        """
+        return self._conductor.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+
+    def cancel(self) -> None:
+        """Cancel the run: its tasks see cancellation, its resources are closed. Returns at once."""
+        if self._conductor.status is None:
+            self._was_cancelled = True
+            self._conductor.execution.halt()
+
+    async def result(self) -> Any:
+        """Wait for the end, and return the value.
+
+        If the waiting is cancelled, the run goes on.
+
+        Raises:
+            RunCancelled: If the run was cancelled.
+            BaseException: What made it fail, as from ``cascade.run``.
+        """
+        await self._conductor.ended.wait()
+        self._raised = self._conductor.error()
+        return self._conductor.result()
+
+    def unreported(self) -> BaseException | None:
+        """What the run has to raise and has not: no cancellation that was asked for, and nothing twice."""
+        error = self._conductor.error()
+        if error is None or error is self._raised:
+            return None
+        if isinstance(error, RunCancelled):
+            is_known = self._was_cancelled or isinstance(self._raised, RunCancelled)
+            return None if is_known else error
+        return error
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"

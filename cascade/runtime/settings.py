@@ -1,0 +1,94 @@
+"""What can be set for a run, checked."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Literal, get_args
+
+import attrs
+
+from cascade.graph.nodes import Graph
+from cascade.model.inputs import Provider, Resource
+from cascade.planning.solve import Plan
+from cascade.runtime.attempt import Executor
+from cascade.runtime.bus import EventBus, EventStream
+
+Schedule = Literal["stages", "eager"]
+OnError = Literal["first", "group", "continue"]
+Durability = Literal["task", "stage", "exit"]
+OnChange = Literal["error", "recompute", "fork"]
+OnFinished = Literal["return", "rerun", "error"]
+Observer = Callable[[EventStream], Awaitable[object]]
+
+
+def _one_of(*words: str) -> Callable[[object, attrs.Attribute[Any], object], None]:
+    def check(_: object, attribute: attrs.Attribute[Any], value: object) -> None:
+        if value not in words:
+            shown = ", ".join(map(repr, words))
+            raise ValueError(f"{attribute.name} is one of {shown}, not {value!r}")
+
+    return check
+
+
+def _check_threads(_: object, __: object, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise ValueError(f"max_threads is a whole number from 1, not {value!r}")
+
+
+def _check_budget(_: object, __: object, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not value >= 0:
+        raise ValueError(f"cleanup_timeout is a number of seconds from 0, not {value!r}")
+
+
+def _check_mapping(_: object, __: object, value: Any) -> None:
+    if value is not None and not isinstance(value, Mapping):
+        raise TypeError(f"system_resources is a mapping from name to amount, not {value!r:.100}")
+
+
+def _check_observers(_: object, __: object, value: tuple[object, ...]) -> None:
+    for observer in value:
+        if not callable(observer):
+            raise TypeError(f"an observer is an async function over a stream of events, not {observer!r}")
+
+
+@attrs.frozen(kw_only=True)
+class Settings:
+    """Everything that ``run`` takes besides flow, params and run id.
+
+    Attributes:
+        system_resources: Totals that tasks claim from: name to amount.
+        state: Where outcomes are recorded: a URL, a factory from run id to backend, or ``None`` for nowhere.
+        schedule: ``"stages"``: a stage starts when the one before has ended; ``"eager"``: a node starts when its
+            inputs have settled.
+        on_error: ``"first"``: abort and raise the first failure itself; ``"group"``: abort and raise
+            ``RunFailed``; ``"continue"``: run what does not depend on a failure, then raise ``RunFailed``.
+        providers: Resources, or bare generator functions that provide one.
+        observers: Async functions over the run's events.
+        control: Where rules come from: a ``ControlPlane``, a ``Connector``, or a URL.
+        executor: What runs the tasks' functions instead of this process.
+        solver: What makes the plan instead of the built-in one.
+        bus: Where events are published, to share it between engines.
+        max_threads: Worker threads for sync tasks, at least 1.
+        durability: When outcomes must be in the store.
+        on_change: What to do if a resumed run was recorded with another flow.
+        on_finished: What to do if a run with this id has finished already.
+        strict_state: Whether a result that cannot be stored fails its task.
+        cleanup_timeout: Seconds for each of the awaits that the engine makes when a run ends.
+    """
+
+    system_resources: Mapping[str, Any] | None = attrs.field(default=None, validator=_check_mapping)
+    state: Any = None
+    schedule: Schedule = attrs.field(default="stages", validator=_one_of(*get_args(Schedule)))
+    on_error: OnError = attrs.field(default="first", validator=_one_of(*get_args(OnError)))
+    providers: Sequence[Resource | Provider] = attrs.field(default=(), converter=tuple)
+    observers: Sequence[Observer] = attrs.field(default=(), converter=tuple, validator=_check_observers)
+    control: Any = None
+    executor: Executor | None = None
+    solver: Callable[[Graph], Plan] | None = None
+    bus: EventBus | None = None
+    max_threads: int = attrs.field(default=40, validator=_check_threads)
+    durability: Durability = attrs.field(default="stage", validator=_one_of(*get_args(Durability)))
+    on_change: OnChange = attrs.field(default="error", validator=_one_of(*get_args(OnChange)))
+    on_finished: OnFinished = attrs.field(default="return", validator=_one_of(*get_args(OnFinished)))
+    strict_state: bool = False
+    cleanup_timeout: float = attrs.field(default=10.0, validator=_check_budget)

@@ -1,0 +1,45 @@
+"""Schedule ``"stages"``: each stage is a nursery, and starts when the one before has ended."""
+
+from __future__ import annotations
+
+import anyio
+
+from cascade.model.events import StageFinished, StageStarted
+from cascade.planning.solve import Plan
+from cascade.runtime.crew import Crew
+from cascade.runtime.execution import Execution
+from cascade.runtime.frame import Frame
+from cascade.runtime.node import Save
+
+
+async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list[Save]) -> None:
+    """Run *frame* stage by stage.
+
+    A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
+    again in each stage that follows.
+    """
+    late: list[int] = []
+    for number, level in enumerate(plan.levels):
+        await run_stage(execution, frame, saves, [*late, *level], number)
+        late = [index for index in (*late, *level) if not frame.has_settled(index)]
+        if execution.is_halted:
+            return
+    number = len(plan.levels)
+    while late:
+        await run_stage(execution, frame, saves, late, number)
+        left = [index for index in late if not frame.has_settled(index)]
+        if execution.is_halted or len(left) == len(late):
+            return
+        late, number = left, number + 1
+
+
+async def run_stage(execution: Execution, frame: Frame, saves: list[Save], level: list[int], number: int) -> None:
+    """Run the nodes of *level* that are ready, and wait for all of them."""
+    execution.emit(StageStarted, index=number, size=len(level))
+    async with anyio.create_task_group() as group:
+        crew = Crew(execution, frame, group, is_eager=False, saves=saves)
+        await crew.run(level)
+    if execution.journal is not None and execution.settings.durability == "stage":
+        await execution.journal.flush()
+    if not execution.is_halted:
+        execution.emit(StageFinished, index=number, size=len(level))

@@ -1,0 +1,100 @@
+"""Threads of our own, and waking the event loop from any thread."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import Context
+from typing import Any, TypeVar
+
+import anyio
+from anyio import CapacityLimiter
+from anyio.lowlevel import EventLoopToken, RunVar, current_token
+from anyio.to_thread import run_sync
+
+T = TypeVar("T")
+
+
+def wake_soon(token: EventLoopToken, func: Callable[..., object], *args: Any) -> None:
+    """Have the event loop of *token* call *func* soon.
+
+    May be called from any thread, the loop's own included. Never blocks, and does nothing once the loop is gone:
+    ``anyio.from_thread`` would wait for an answer, for good if the loop ends meanwhile.
+    """
+    native: Any = token.native_token  # an asyncio loop, or a trio token
+    soon = getattr(native, "call_soon_threadsafe", None) or native.run_sync_soon
+    try:
+        soon(func, *args)
+    except RuntimeError:  # the loop is closed; trio.RunFinishedError is one too
+        return
+
+
+# Hops to threads that are under way in this process. Virtual clocks stand still meanwhile.
+_at_work = 0
+
+
+def threads_at_work() -> int:
+    """How many calls made by :func:`in_thread` and :func:`run_in_daemon_thread` have not come back."""
+    return _at_work
+
+
+@contextmanager
+def _counted() -> Iterator[None]:
+    global _at_work  # a count of the process, changed on event loops only
+    _at_work += 1
+    try:
+        yield
+    finally:
+        _at_work -= 1
+
+
+async def in_thread(func: Callable[[], T], limiter: CapacityLimiter) -> T:
+    """Call *func* in a worker thread; not cancelled before it has returned."""
+    with _counted():
+        return await run_sync(func, limiter=limiter)
+
+
+class LoopLimiter:
+    """A capacity limiter of its own for each event loop: AnyIO's objects must not travel between loops.
+
+    Args:
+        total: Threads at a time.
+    """
+
+    def __init__(self, total: float) -> None:
+        self._total = total
+        self._limiters: RunVar[CapacityLimiter] = RunVar("cascade_limiter")
+
+    def get(self) -> CapacityLimiter:
+        """The limiter of the running loop."""
+        try:
+            return self._limiters.get()
+        except LookupError:
+            limiter = CapacityLimiter(self._total)
+            self._limiters.set(limiter)
+            return limiter
+
+
+async def run_in_daemon_thread(context: Context, func: Callable[[], None], name: str) -> None:
+    """Call *func* in a daemon thread and wait until it has returned.
+
+    If cancelled, stops waiting; the thread goes on by itself, and does not keep the process from ending.
+
+    Args:
+        context: Where *func* is called.
+        func: Must not raise.
+        name: Name of the thread.
+    """
+    token = current_token()
+    done = anyio.Event()
+
+    def body() -> None:
+        try:
+            context.run(func)
+        finally:
+            wake_soon(token, done.set)
+
+    threading.Thread(target=body, name=name, daemon=True).start()
+    with _counted():
+        await done.wait()

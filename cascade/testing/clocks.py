@@ -1,0 +1,137 @@
+"""Virtual time on both backends: a sleep takes no time, and the clock lands exactly on every deadline.
+
+Time moves only when every task waits and no worker thread of the engine is at work. Tests that wait for real
+input or output, or for threads of their own, do not belong on a virtual clock.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import bisect
+import importlib.util
+import math
+import selectors
+import time
+from collections.abc import Callable, Mapping
+from contextvars import Context
+from typing import TYPE_CHECKING, Any
+
+from cascade.runtime.threads import threads_at_work
+
+if TYPE_CHECKING:
+    import trio
+
+# Real seconds between two looks at threads that are at work.
+_POLL = 0.0005
+
+
+class VirtualTime:
+    """A moment, moved by whoever runs the loop.
+
+    Attributes:
+        now: Virtual seconds.
+        on_idle: Called whenever every task waits, before time would move; returns whether that changed anything,
+            in which case time stays.
+    """
+
+    def __init__(self, start: float = 0.0) -> None:
+        self.now = start
+        self.on_idle: Callable[[], bool] | None = None
+
+    def may_move(self) -> bool:
+        """Whether nothing but a deadline can happen next."""
+        return not threads_at_work() and not (self.on_idle is not None and self.on_idle())
+
+
+class _Selector(selectors.DefaultSelector):
+    """Instead of sleeping until a timer is due, moves the time there."""
+
+    loop: VirtualLoop
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        events = super().select(0)
+        if events or timeout == 0:
+            return events
+        if not self.loop.virtual.may_move():
+            return super().select(_POLL)
+        if timeout is None:
+            return super().select(None)
+        self.loop.move(timeout)
+        return []
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    """An asyncio loop in virtual time; give it to AnyIO as ``loop_factory``."""
+
+    def __init__(self) -> None:
+        self.virtual: VirtualTime = VirtualTime()
+        # When timers are due, sorted; those of cancelled timers stay until time has passed them.
+        self._whens: list[float] = []
+        selector = _Selector()
+        selector.loop = self
+        super().__init__(selector)
+
+    def time(self) -> float:
+        """Virtual seconds."""
+        return self.virtual.now
+
+    def call_at(  # type: ignore[override]  # typeshed ties args to callback; what is passed on is the same
+        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
+    ) -> asyncio.TimerHandle:
+        """Call *callback* when the clock shows *when*."""
+        bisect.insort(self._whens, when)
+        return super().call_at(when, callback, *args, context=context)
+
+    def move(self, seconds: float) -> None:
+        """Go to the timer that is due in *seconds*, exactly: ``now + (when - now)`` may miss it by a rounding."""
+        due = self.virtual.now + seconds
+        place = bisect.bisect_left(self._whens, due - 1e-9)
+        exact = place < len(self._whens) and math.isclose(self._whens[place], due, rel_tol=0, abs_tol=1e-9)
+        self.virtual.now = max(self.virtual.now, self._whens[place] if exact else due)
+        del self._whens[: bisect.bisect_right(self._whens, self.virtual.now)]
+
+
+def virtual_trio_clock() -> trio.abc.Clock:
+    """A Trio clock in virtual time; give it to AnyIO (or ``trio.run``) as ``clock``, a new one for each run."""
+    import trio
+
+    class VirtualClock(trio.abc.Clock):
+        """Trio asks for the time to sleep when nothing can run: then time moves instead."""
+
+        def __init__(self) -> None:
+            self.virtual = VirtualTime()
+            self._asked_for = math.nan
+
+        def start_clock(self) -> None:
+            """Nothing to start."""
+
+        def current_time(self) -> float:
+            """Virtual seconds."""
+            return self.virtual.now
+
+        def deadline_to_sleep_time(self, deadline: float) -> float:
+            """Real seconds to wait for *deadline*: none, as time is there already, or soon."""
+            if deadline <= self.virtual.now:
+                return 0
+            if not self.virtual.may_move():
+                time.sleep(0)
+                return _POLL
+            if deadline == math.inf:
+                return math.inf
+            if self._asked_for != deadline:
+                # Asked for the first time: let the loop look once for what other threads have sent.
+                self._asked_for = deadline
+                return 0
+            self._asked_for = math.nan
+            self.virtual.now = deadline
+            return 0
+
+    return VirtualClock()
+
+
+def virtual_backends() -> list[tuple[str, Mapping[str, Any]]]:
+    """Values for the ``anyio_backend`` fixture: each backend that is installed, in virtual time."""
+    found: list[tuple[str, Mapping[str, Any]]] = [("asyncio", {"loop_factory": VirtualLoop})]
+    if importlib.util.find_spec("trio"):
+        found.append(("trio", {"clock": virtual_trio_clock()}))
+    return found

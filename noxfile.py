@@ -1,0 +1,129 @@
+"""Sessions for maintainers; ``nox -l`` lists them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import tomllib
+from pathlib import Path
+
+import nox
+
+ROOT = Path(__file__).parent
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+SUPPORTED = [
+    classifier.rpartition(" ")[2]
+    for classifier in PROJECT["project"]["classifiers"]
+    if classifier.startswith("Programming Language :: Python :: 3.")
+]
+
+nox.options.sessions = ["lint", "types", "tests", "docs"]
+nox.options.error_on_missing_interpreters = False
+nox.options.reuse_existing_virtualenvs = True
+
+
+def works(command: str | Path) -> bool:
+    """Whether *command* starts a Python; shims of version managers may exist and not work."""
+    try:
+        return subprocess.run([command, "-c", ""], capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def interpreters() -> list[str]:
+    """One working interpreter for each supported version that is found, on the path or under pyenv."""
+    pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
+    found = []
+    for version in SUPPORTED:
+        on_path = shutil.which(f"python{version}")
+        candidates = [on_path] if on_path else []
+        candidates += [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
+        found += [candidate for candidate in candidates if works(candidate)][:1]
+    return found
+
+
+PYTHONS = interpreters()
+
+
+def install_group(session: nox.Session, *names: str) -> None:
+    """Install dependency groups of pyproject.toml."""
+    session.install(*nox.project.dependency_groups(PROJECT, *names))
+
+
+def install_wheel(session: nox.Session, extras: str = "") -> None:
+    """Build the wheel and install it, so that what is tested is what is shipped."""
+    folder = Path(session.create_tmp())
+    session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT), silent=True)
+    wheel = max(folder.glob("cascade-*.whl"), key=lambda path: path.stat().st_mtime)
+    session.install("--force-reinstall", "--no-deps", str(wheel))
+    session.install(f"{wheel}{extras}")
+
+
+@nox.session(python=PYTHONS)
+@nox.parametrize("extras", ["all", "minimal"])
+def tests(session: nox.Session, extras: str) -> None:
+    """The test suite against the built wheel: with all extras on each Python, and with none on the first."""
+    if extras == "minimal":
+        if session.python != PYTHONS[0]:
+            session.skip("the minimal installation is tested on one Python")
+        install_wheel(session)
+        session.install("pytest", "pytest-timeout", "hypothesis")
+    else:
+        install_wheel(session, "[all]")
+        install_group(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Format, lint, and the layers of the architecture."""
+    install_group(session, "lint")
+    session.run("ruff", "format", "--check", ".")
+    session.run("ruff", "check", ".")
+    session.install(".")
+    session.run("lint-imports")
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """mypy in strict mode on everything, pyright on what is public."""
+    session.install(".[all]")
+    install_group(session, "test", "types")
+    session.install("nox")
+    session.run("mypy")
+    session.run("pyright", "--verifytypes", "cascade", "--ignoreexternal")
+    session.run("pyright", "tests/typing")
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, warnings being errors."""
+    session.install(".[all]")
+    install_group(session, "docs")
+    session.run("sphinx-build", "-W", "-q", "-b", "html", "docs", "docs/_build/html")
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """Survey the standard library, and show the head of the report."""
+    session.install(".[trio]")
+    session.run("python", "examples/stdlib_survey.py")
+
+
+@nox.session
+def coverage(session: nox.Session) -> None:
+    """Branch coverage over all event loops; less than 97 % fails."""
+    install_wheel(session, "[all]")
+    install_group(session, "test", "coverage")
+    session.run("coverage", "erase")
+    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "combine")
+    session.run("coverage", "report", "--fail-under=97")
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """All benchmarks, as one table with goals and verdicts."""
+    session.install(".[all]", "uvloop")
+    session.run("python", "benchmarks/report.py", *session.posargs)

@@ -1,0 +1,258 @@
+"""``cascade run``: what it prints, and with which status it ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command_line import Command, Outcome, cascade_process, command_line, environment, write
+
+FLOWS = """
+import cascade
+
+@cascade.task
+def one() -> int:
+    return 1
+
+@cascade.task
+def nothing() -> None:
+    return None
+
+@cascade.task
+def text() -> str:
+    return "a b"
+
+@cascade.task
+def fails() -> None:
+    raise ZeroDivisionError("first trouble")
+
+@cascade.task
+async def fails_too() -> None:
+    raise RuntimeError("second trouble")
+
+@cascade.task
+def raises(name: str) -> None:
+    raise {"value": ValueError, "type": TypeError, "graph": cascade.GraphError, "key": KeyError}[name]("trouble")
+
+@cascade.task
+def leaves(code: object) -> None:
+    raise SystemExit(code)
+
+plain = one()
+none = nothing()
+words = text()
+bad = fails()
+raising_value, raising_type, raising_graph, raising_key = map(raises, ["value", "type", "graph", "key"])
+partly_bad = [fails(), text().after(one())]
+both_bad = [fails(), fails_too(), one()]
+leaving_0, leaving_3, leaving_words, leaving_none = leaves(0), leaves(3), leaves("words"), leaves(None)
+skipped = one().run_if(False)
+"""
+
+
+@pytest.fixture
+def command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Command]:
+    """The command line, in a folder with some flows."""
+    with command_line(capsys, monkeypatch, tmp_path) as call:
+        write("flows.py", FLOWS)
+        yield call
+
+
+# -- results ----------------------------------------------------------------------------------------------------
+
+
+def test_the_result_is_printed(command: Command) -> None:
+    assert command("run", "flows.py:words", "--log", "none") == Outcome(0, "a b\n", "")
+
+
+def test_a_result_of_none_prints_nothing(command: Command) -> None:
+    assert command("run", "flows.py:none", "--log", "none") == Outcome(0, "", "")
+
+
+def test_an_installed_command_does_the_same(command: Command) -> None:
+    outcome = cascade_process("run", "flows.py:words", "--log", "none")
+
+    assert outcome == command("run", "flows.py:words", "--log", "none")
+
+
+@pytest.mark.parametrize(
+    ("target", "encoding"), [("unprintable", "utf-8"), ("snowman", "ascii"), ("surrogate", "utf-8")]
+)
+def test_a_result_that_cannot_be_printed_is_no_traceback_of_ours(
+    command: Command, target: str, encoding: str
+) -> None:
+    text = r"""
+    import cascade
+
+    class Unprintable:
+        def __str__(self):
+            raise RuntimeError("cannot be shown")
+        __repr__ = __str__
+
+    @cascade.task
+    def give(value): return value
+
+    unprintable, snowman, surrogate = give(Unprintable()), give("\u2603"), give("\udc80")
+    """
+    write("odd.py", text)
+
+    outcome = cascade_process(
+        "run", f"odd.py:{target}", "--log", "none", env=environment(PYTHONIOENCODING=encoding)
+    )
+
+    assert "Traceback" not in outcome.err
+    assert len(outcome.err.splitlines()) <= 1
+
+
+@pytest.mark.parametrize("arguments", [("run", "flows.py:plain", "--log", "none"), ("graph", "flows.py:plain")])
+def test_a_reader_that_has_gone_is_no_traceback_of_ours(command: Command, arguments: tuple[str, ...]) -> None:
+    read, write_end = os.pipe()
+    os.close(read)
+    try:
+        done = subprocess.run(
+            [sys.executable, "-m", "cascade", *arguments],
+            env=environment(),
+            stdout=write_end,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=100,
+            check=False,
+        )
+    finally:
+        os.close(write_end)
+
+    assert "Traceback" not in done.stderr
+    assert "Exception ignored" not in done.stderr
+
+
+# -- logs -------------------------------------------------------------------------------------------------------
+
+
+def test_what_happens_is_told_on_stderr_and_the_result_on_stdout(command: Command) -> None:
+    outcome = command("run", "flows.py:words", "--run-id", "r1")
+
+    assert outcome.out == "a b\n"
+    for words in ("run r1 started", "text started", "text succeeded", "run r1 succeeded"):
+        assert words in outcome.err
+
+
+def test_log_human_is_the_default(command: Command) -> None:
+    by_default = command("run", "flows.py:plain")
+    asked_for = command("run", "flows.py:plain", "--log", "human")
+
+    assert len(by_default.err.splitlines()) == len(asked_for.err.splitlines()) > 0
+
+
+def test_log_json_writes_nothing_but_records_to_stdout(command: Command, backend_name: str) -> None:
+    outcome = command("run", "flows.py:words", "--log", "json", "--backend", backend_name)
+
+    records = [json.loads(line) for line in outcome.out.splitlines()]
+    assert [record["type"] for record in records] == [
+        "RunStarted",
+        "StageStarted",
+        "TaskExecutionStarted",
+        "TaskExecutionFinished",
+        "StageFinished",
+        "RunFinished",
+    ]
+    assert records[3]["result_preview"] == "'a b'"
+    assert outcome.err == ""
+
+
+def test_log_json_of_a_failing_flow_ends_with_its_last_event(command: Command) -> None:
+    outcome = command("run", "flows.py:bad", "--log", "json")
+
+    last = json.loads(outcome.out.splitlines()[-1])
+    assert (last["type"], last["status"], last["error"]) == (
+        "RunFinished",
+        "Failed",
+        "ZeroDivisionError: first trouble",
+    )
+    assert outcome.status == 1
+
+
+def test_log_progress_draws_on_stderr(command: Command) -> None:
+    pytest.importorskip("rich")
+    outcome = command("run", "flows.py:words", "--log", "progress")
+
+    assert outcome.out == "a b\n"
+    assert "1 done, 0 running" in outcome.err
+
+
+def test_log_none_says_nothing(command: Command) -> None:
+    assert command("run", "flows.py:words", "--log", "none").err == ""
+
+
+# -- failures ---------------------------------------------------------------------------------------------------
+
+
+def test_a_failing_flow_is_reported_with_task_and_node(command: Command, backend_name: str) -> None:
+    outcome = command("run", "flows.py:bad", "--log", "none", "--run-id", "r1", "--backend", backend_name)
+
+    assert (outcome.status, outcome.out) == (1, "")
+    assert outcome.err.startswith("cascade: ZeroDivisionError: first trouble\n")
+    assert "'fails'" in outcome.err
+    assert "'r1'" in outcome.err
+    assert "Traceback" not in outcome.err
+
+
+def test_the_traceback_of_a_task_is_shown_on_request(command: Command) -> None:
+    outcome = command("run", "flows.py:bad", "--log", "none", "--traceback")
+
+    assert outcome.status == 1
+    assert 'raise ZeroDivisionError("first trouble")' in outcome.err
+
+
+@pytest.mark.parametrize("target", ["raising_value", "raising_type", "raising_graph", "raising_key"])
+def test_what_a_task_raises_is_a_failure_and_no_mistake_of_the_user(
+    command: Command, backend_name: str, target: str
+) -> None:
+    outcome = command("run", f"flows.py:{target}", "--log", "none", "--backend", backend_name)
+
+    assert outcome.status == 1
+    assert "'raises'" in outcome.err
+
+
+@pytest.mark.parametrize(("on_error", "goes_on"), [("first", False), ("group", False), ("continue", True)])
+def test_what_does_not_depend_on_a_failure_runs_on_request(command: Command, on_error: str, goes_on: bool) -> None:
+    outcome = command("run", "flows.py:partly_bad", "--log", "json", "--on-error", on_error)
+
+    assert ('"task_id":"text"' in outcome.out) is goes_on
+    assert outcome.status == 1
+
+
+def test_a_skipped_target_fails(command: Command) -> None:
+    outcome = command("run", "flows.py:skipped", "--log", "none")
+
+    assert outcome.status == 1
+    assert "was skipped (Reason: ConditionFalse)" in outcome.err
+
+
+@pytest.mark.parametrize("on_error", ["group", "continue"])
+def test_failures_are_raised_together_on_request(command: Command, on_error: str) -> None:
+    outcome = command("run", "flows.py:both_bad", "--log", "none", "--on-error", on_error)
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("cascade: RunFailed: ")
+
+
+def test_all_failures_are_named(command: Command) -> None:
+    outcome = command("run", "flows.py:both_bad", "--log", "none", "--on-error", "continue")
+
+    assert "first trouble" in outcome.err
+    assert "second trouble" in outcome.err
+
+
+@pytest.mark.parametrize("target", ["leaving_0", "leaving_3", "leaving_words", "leaving_none"])
+def test_a_task_that_raises_system_exit_has_failed(command: Command, target: str) -> None:
+    outcome = command("run", f"flows.py:{target}", "--log", "none")
+
+    assert outcome.status == 1
+    assert outcome.err.startswith("cascade: SystemExit")

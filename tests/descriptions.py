@@ -1,0 +1,170 @@
+"""Descriptions of flows: values that say what a flow does, for the oracle to interpret and for tests to build.
+
+A flow is described by :class:`Call` and :class:`Choice` objects, plain values, and lists, tuples and dicts of
+them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, Literal
+
+
+class BoomError(Exception):
+    """What a failing call raises."""
+
+
+@dataclass(frozen=True)
+class Give:
+    """Returns *value*, whatever the arguments."""
+
+    value: object
+
+
+@dataclass(frozen=True)
+class Echo:
+    """Returns its first argument; ``None`` without any."""
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Returns its name and all its arguments, so that nothing about them is lost."""
+
+
+@dataclass(frozen=True)
+class Fail:
+    """Raises, always or only if the first argument is *on*."""
+
+    on: object = ...
+
+
+@dataclass(frozen=True, eq=False)
+class Ask:
+    """Returns another flow, to be run in its place."""
+
+    flow: Any
+
+
+Body = Give | Echo | Pack | Fail | Ask
+Argument = Any  # a Call, a Choice, a plain value, or a list, tuple or dict (its values) of arguments
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A call of a task of its own.
+
+    Attributes:
+        name: Name of the task and id of the node; no two calls in a flow, or in flows that it asks for, share one.
+        body: What its function does.
+        args: What it is called with; for a map what all items are called with, after their own value.
+        conditions: What must be true.
+        on_skip: Whether it hands on its sole upstream value when it is skipped.
+        after: Calls that must not have been skipped.
+        column: For a map: the items, or an argument that gives them; ``None`` for a plain call.
+        mode: How its function is run; of no consequence.
+    """
+
+    name: str
+    body: Body
+    args: tuple[Argument, ...] = ()
+    conditions: tuple[Argument, ...] = ()
+    on_skip: Literal["pass", "skip"] = "pass"
+    after: tuple[Call, ...] = ()
+    column: Argument | None = None
+    mode: Literal["thread", "inline", "async"] = "inline"
+
+    @property
+    def data(self) -> tuple[Argument, ...]:
+        """All that it is given."""
+        return self.args if self.column is None else (*self.args, self.column)
+
+    def __repr__(self) -> str:
+        return self.name
+
+
+NO_DEFAULT: Final = object()
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """One of several arguments, chosen by the value of another."""
+
+    selector: Argument
+    routes: Mapping[Any, Argument]
+    default: Argument = NO_DEFAULT
+
+    def all_routes(self) -> Iterator[Argument]:
+        """The routes, the default included."""
+        yield from self.routes.values()
+        if self.default is not NO_DEFAULT:
+            yield self.default
+
+    def __repr__(self) -> str:
+        default = "" if self.default is NO_DEFAULT else f", default={self.default!r}"
+        return f"Choice({self.selector!r}, {self.routes!r}{default})"
+
+
+def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
+    """What the function of a call does: the user's code, for the interpreter and for real tasks alike."""
+    match body:
+        case Give(value=value):
+            return value
+        case Echo():
+            return args[0] if args else None
+        case Pack():
+            return (name, *args)
+        case Fail(on=on):
+            if on is ... or (args and args[0] == on):
+                raise BoomError(name)
+            return (name, *args)
+        case Ask(flow=flow):
+            return flow
+
+
+def parts(argument: Argument) -> list[Call | Choice]:
+    """The distinct calls and choices that *argument* is or contains, in order; not what stands in these."""
+    found: dict[Call | Choice, None] = {}
+    pending = [argument]
+    while pending:
+        part = pending.pop(0)
+        if isinstance(part, (Call, Choice)):
+            found[part] = None
+        elif isinstance(part, (list, tuple)):
+            pending[:0] = part
+        elif isinstance(part, dict):
+            pending[:0] = part.values()
+    return list(found)
+
+
+def named_by(node: Call | Choice) -> list[Call | Choice]:
+    """All calls and choices that *node* mentions, chosen or not."""
+    if isinstance(node, Choice):
+        return [*parts(node.selector), *parts(list(node.all_routes()))]
+    return [*parts(node.data), *parts(node.conditions), *node.after]
+
+
+def all_calls(flow: Argument) -> list[Call]:
+    """Every call in *flow*, but not those in flows that it asks for."""
+    seen: dict[Call | Choice, None] = {}
+    pending = parts(flow)
+    while pending:
+        node = pending.pop()
+        if node not in seen:
+            seen[node] = None
+            pending.extend(named_by(node))
+    return [node for node in seen if isinstance(node, Call)]
+
+
+def described(flow: Argument) -> str:
+    """*flow* as text, a line for each call, in which names stand for calls."""
+    lines = [f"target: {flow!r}"]
+    for call in sorted(all_calls(flow), key=lambda call: call.name):
+        words = [f"{call.name} = {call.mode} {call.body!r} of {call.args!r}"]
+        words += [f"for each of {call.column!r}"] if call.column is not None else []
+        words += [f"if {call.conditions!r} else {call.on_skip}"] if call.conditions else []
+        words += [f"after {call.after!r}"] if call.after else []
+        lines.append(", ".join(words))
+        if isinstance(call.body, Ask):
+            lines += [f"    {line}" for line in described(call.body.flow).splitlines()]
+    return "\n".join(lines)

@@ -1,0 +1,249 @@
+"""What a flow means, said a second time: a sequential interpreter of descriptions, to hold the engine against.
+
+Nothing here knows the engine, an event loop, or a schedule. :func:`interpret` says what running a described flow
+gives when the run goes on after failures: then the outcome does not depend on the order in which nodes run.
+
+What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
+
+* everything that the target needs runs, but of a choice only the selector and the chosen route; what else stands
+  in the flow is pruned;
+* a call is judged once, when all that it names has settled, and the first reason that applies counts;
+* a skipped call stands for its sole upstream call's value, if condition or order skipped it;
+* a description that a call returns is run in its place.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal
+
+from descriptions import (
+    NO_DEFAULT,
+    Argument,
+    BoomError,
+    Call,
+    Choice,
+    all_calls,
+    named_by,
+    parts,
+    perform,
+)
+
+CONDITION_FALSE: Final = "ConditionFalse"
+BY_CONDITION: Final = "UpstreamSkipped_Condition"
+BY_SEQUENCE: Final = "UpstreamSkipped_Sequence"
+BY_ROUTE: Final = "UpstreamSkipped_Route"
+BY_DATA: Final = "UpstreamSkipped_Data"
+BY_FAILURE: Final = "UpstreamFailed"
+PRUNED: Final = "Pruned"
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How a call or choice ended.
+
+    Attributes:
+        status: How.
+        reason: Why it was skipped.
+        value: What its consumers get, boxed; ``None`` if nothing.
+    """
+
+    status: Literal["done", "skipped", "failed"]
+    reason: str = ""
+    value: tuple[Any] | None = None
+
+    @property
+    def is_failure(self) -> bool:
+        """Whether it failed, or did not run because something else did."""
+        return self.status == "failed" or self.reason == BY_FAILURE
+
+
+@dataclass
+class Meaning:
+    """What running a flow gives.
+
+    Attributes:
+        value: The value; ``None`` if there is an error.
+        errors: Type names of all that went wrong, in no order that matters.
+        ran: Names of the calls whose function was called; of a map also ``name[item]``.
+        skipped: Names of the others, with their reasons.
+    """
+
+    value: Any = None
+    errors: list[str] = field(default_factory=list)
+    ran: set[str] = field(default_factory=set)
+    skipped: dict[str, str] = field(default_factory=dict)
+
+
+class NoValueError(Exception):
+    """The flow has no value; why is among the errors of its meaning."""
+
+
+def interpret(flow: Argument) -> Meaning:
+    """What running *flow* gives, if the run goes on after failures."""
+    meaning = Meaning()
+    with contextlib.suppress(NoValueError):
+        meaning.value = _value_of(flow, meaning)
+    return meaning
+
+
+def _value_of(flow: Argument, meaning: Meaning) -> Any:
+    """The value of *flow*, run for itself: as a run's target, or because a call asked for it."""
+    turn = _Turn(meaning)
+    members = parts(flow)
+    for member in members:
+        turn.settle(member)
+    for call in all_calls(flow):
+        if call not in turn.outcomes:
+            meaning.skipped[call.name] = PRUNED
+    if any(turn.outcomes[member].is_failure for member in members):
+        raise NoValueError
+    for member in members:
+        turn.judge_target(member)
+    return turn.filled(flow)
+
+
+class _Turn:
+    """The outcomes of one flow."""
+
+    def __init__(self, meaning: Meaning) -> None:
+        self.meaning = meaning
+        self.outcomes: dict[Call | Choice, Outcome] = {}
+        self.chosen: dict[Choice, Argument] = {}
+
+    def settle(self, node: Call | Choice) -> Outcome:
+        """How *node* ends; all that it needs is settled first."""
+        if node not in self.outcomes:
+            self.outcomes[node] = self._choice(node) if isinstance(node, Choice) else self._call(node)
+        return self.outcomes[node]
+
+    def judge_target(self, member: Call | Choice) -> None:
+        """Give a skipped member of the target its value, or say that it has none."""
+        outcome = self.outcomes[member]
+        if outcome.status == "done":
+            return
+        behind: Any = member
+        while isinstance(behind, Choice) and isinstance(self.chosen.get(behind), (Call, Choice)):
+            behind = self.chosen[behind]
+        if self.outcomes[behind].reason != BY_SEQUENCE:
+            self.meaning.errors.append("DependencyMissingError")
+            raise NoValueError
+        self.outcomes[member] = Outcome("done", value=(None,))
+
+    def filled(self, argument: Argument) -> Any:
+        """*argument* with values in the place of calls and choices."""
+        if isinstance(argument, (Call, Choice)):
+            value = self.outcomes[argument].value
+            assert value is not None
+            return value[0]
+        if isinstance(argument, (list, tuple)):
+            return type(argument)(self.filled(part) for part in argument)
+        if isinstance(argument, dict):
+            return {key: self.filled(part) for key, part in argument.items()}
+        return argument
+
+    # -- choices -------------------------------------------------------------------------------------------
+
+    def _choice(self, choice: Choice) -> Outcome:
+        selectors = [self.settle(part) for part in parts(choice.selector)]
+        if any(selector.is_failure for selector in selectors):
+            return Outcome("skipped", BY_FAILURE)
+        if any(selector.value is None for selector in selectors):
+            return Outcome("skipped", BY_DATA)
+        try:
+            route = choice.routes.get(self.filled(choice.selector), choice.default)
+        except TypeError:  # unhashable
+            route = NO_DEFAULT
+        if route is NO_DEFAULT:
+            self.meaning.errors.append("RouteNotFoundError")
+            return Outcome("failed")
+        self.chosen[choice] = route
+        outcomes = [self.settle(part) for part in parts(route)]
+        if any(outcome.is_failure for outcome in outcomes):
+            return Outcome("skipped", BY_FAILURE)
+        if any(outcome.status == "skipped" for outcome in outcomes):
+            return Outcome("skipped", BY_ROUTE)
+        return Outcome("done", value=(self.filled(route),))
+
+    # -- calls ---------------------------------------------------------------------------------------------
+
+    def _call(self, call: Call) -> Outcome:
+        for source in named_by(call):
+            self.settle(source)
+        reason = self._reason(call)
+        if reason is None:
+            return self._run(call)
+        self.meaning.skipped[call.name] = reason
+        may_pass = call.on_skip == "pass" and reason in (CONDITION_FALSE, BY_CONDITION, BY_SEQUENCE)
+        return Outcome("skipped", reason, self._passed(call) if may_pass else None)
+
+    def _reason(self, call: Call) -> str | None:
+        """Why *call* does not run: the first that applies."""
+        if any(self.outcomes[source].is_failure for source in named_by(call)):
+            return BY_FAILURE
+        verdicts = [self._verdict(condition) for condition in call.conditions]
+        for reason in (CONDITION_FALSE, BY_CONDITION):
+            if reason in verdicts:
+                return reason
+        if any(self.outcomes[predecessor].status == "skipped" for predecessor in call.after):
+            return BY_SEQUENCE
+        data = parts(call.data)
+        if any(isinstance(part, Choice) and self.outcomes[part].reason == BY_ROUTE for part in data):
+            return BY_ROUTE
+        if any(self.outcomes[part].value is None for part in data):
+            return BY_DATA
+        return None
+
+    def _verdict(self, condition: Argument) -> str | None:
+        if any(self.outcomes[part].status == "skipped" for part in parts(condition)):
+            return BY_CONDITION
+        return None if self.filled(condition) else CONDITION_FALSE
+
+    def _passed(self, call: Call) -> tuple[Any] | None:
+        """The value of the one distinct call upstream, a choice counting as its chosen route."""
+        pending = parts(call.data)
+        upstream: dict[Call, None] = {}
+        while pending:
+            part = pending.pop()
+            if isinstance(part, Call):
+                upstream[part] = None
+            elif part in self.chosen and self.outcomes[part].status == "done":
+                pending.extend(parts(self.chosen[part]))
+            else:
+                return None
+        if len(upstream) != 1:
+            return None
+        return self.outcomes[next(iter(upstream))].value
+
+    def _run(self, call: Call) -> Outcome:
+        self.meaning.ran.add(call.name)
+        args = tuple(self.filled(argument) for argument in call.args)
+        if call.column is None:
+            outcome = self._item(call, call.name, args)
+            return outcome or Outcome("failed")
+        column = self.filled(call.column)
+        if not isinstance(column, (list, tuple)):
+            self.meaning.errors.append("TypeError")
+            return Outcome("failed")
+        items = []
+        for number, value in enumerate(column):
+            name = f"{call.name}[{number}]"
+            self.meaning.ran.add(name)
+            items.append(self._item(call, name, (value, *args)))
+        if None in items:
+            return Outcome("failed")
+        return Outcome("done", value=([item.value[0] for item in items if item and item.value],))
+
+    def _item(self, call: Call, name: str, args: tuple[Any, ...]) -> Outcome | None:
+        """Call the function once, and run the flow that it may return; ``None`` if that failed."""
+        try:
+            value = perform(call.body, call.name, args)
+            if parts(value):
+                value = _value_of(value, self.meaning)
+        except BoomError:
+            self.meaning.errors.append("BoomError")
+            return None
+        except NoValueError:
+            return None
+        return Outcome("done", value=(value,))

@@ -1,0 +1,181 @@
+"""Storms of claims, cancellations, rules and totals on an admission, held against a model in thirty lines."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import attrs
+import pytest
+from anyio.lowlevel import checkpoint
+from hypothesis import HealthCheck, example, given, settings
+from strategies_runtime import Ask, Move, Rush, SetTotal, moves
+
+import cascade
+from cascade.runtime.admission import Admission, Applicant, Claim
+from cascade.runtime.bus import EventBus
+from cascade.runtime.capacity import Amount, Name, Pool
+
+TOTALS: dict[Name, Amount] = {"cpu": 4, "gpu": 2, "mem": 3}
+
+
+@attrs.define(eq=False)
+class Member:
+    """One who asks, in the storm."""
+
+    number: int
+    task: str
+    amounts: dict[Any, Amount]
+    scope: anyio.CancelScope = attrs.field(factory=anyio.CancelScope)
+    claim: Claim | None = None
+    is_refused: bool = False
+    has_let_go: anyio.Event = attrs.field(factory=anyio.Event)
+
+    async def live(self, admission: Admission, bus: EventBus) -> None:
+        applicant = Applicant(f"{self.number}", self.task, f"module.{self.task}", "run", bus)
+        with self.scope:
+            try:
+                claim = await admission.admit(applicant, self.amounts, lambda reason: None)
+            except cascade.CapacityError:
+                self.is_refused = True
+                return
+            with claim:
+                self.claim = claim
+                await self.has_let_go.wait()
+
+
+@attrs.define(eq=False)
+class Closed:
+    """The rule: holds tasks by name."""
+
+    held: frozenset[str] = frozenset()
+
+    def holds(self, applicant: Applicant) -> str | None:
+        return "held" if applicant.task_name in self.held else None
+
+    def spend(self, applicant: Applicant) -> None: ...
+
+    def give_back(self, applicant: Applicant, *, has_run: bool) -> None: ...
+
+
+@attrs.define(eq=False)
+class Model:
+    """What should be: who waits in which order, who holds, who was refused."""
+
+    totals: dict[Name, Amount] = attrs.field(factory=lambda: dict(TOTALS))
+    waiting: list[Member] = attrs.field(factory=list)
+    holding: list[Member] = attrs.field(factory=list)
+    refused: list[Member] = attrs.field(factory=list)
+    held: frozenset[str] = frozenset()
+
+    def usage(self, name: str) -> Amount:
+        return sum(member.amounts.get(name, 0) for member in self.holding)
+
+    def refuse(self) -> None:
+        for member in list(self.waiting):
+            if any(amount > self.totals.get(name, amount) for name, amount in member.amounts.items()):
+                self.waiting.remove(member)
+                self.refused.append(member)
+
+    def admit(self) -> None:
+        taken: set[str] = set()
+        for member in list(self.waiting):
+            if member.task in self.held:
+                continue
+            fits = all(
+                name not in self.totals or self.usage(name) + amount <= self.totals[name]
+                for name, amount in member.amounts.items()
+            )
+            if fits and taken.isdisjoint(member.amounts):
+                self.waiting.remove(member)
+                self.holding.append(member)
+            else:
+                taken.update(member.amounts)
+
+
+@attrs.define(eq=False)
+class Storm:
+    """Does every move to the admission and to the model."""
+
+    group: anyio.abc.TaskGroup
+    rule: Closed = attrs.field(factory=Closed)
+    model: Model = attrs.field(factory=Model)
+    bus: EventBus = attrs.field(factory=EventBus)
+    admission: Admission = attrs.field(init=False)
+    members: list[Member] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        self.admission = Admission(Pool({**TOTALS}), rules=[self.rule])
+
+    async def make(self, move: Move) -> None:
+        match move:
+            case Ask(amounts, task):
+                member = Member(len(self.members), task, amounts)
+                self.members.append(member)
+                self.model.waiting.append(member)
+                self.group.start_soon(member.live, self.admission, self.bus)
+            case Rush():
+                self.rush(move)
+            case SetTotal(name, amount):
+                self.model.totals[name] = amount
+                self.admission.set_totals({name: amount})
+        self.model.refuse()
+        self.model.admit()
+        for _ in range(15):
+            await checkpoint()
+        self.compare()
+
+    def rush(self, move: Rush) -> None:
+        holding, live = list(self.model.holding), [*self.model.waiting, *self.model.holding]
+        cancelled = [live[number % len(live)] for number in move.cancels if live]
+        let_go = [holding[number % len(holding)] for number in move.releases if holding]
+        for member in cancelled if move.cancels_first else ():
+            member.scope.cancel()
+        for member in let_go:
+            assert member.claim is not None
+            member.claim.release()
+            member.has_let_go.set()
+        for member in cancelled:
+            member.scope.cancel()
+        for member in {*cancelled, *let_go}:
+            (self.model.waiting if member in self.model.waiting else self.model.holding).remove(member)
+        if move.held is not None:
+            self.rule.held = self.model.held = move.held
+            self.admission.close_gate()
+            self.admission.wake()
+
+    def compare(self) -> None:
+        held = {name: amount for name, amount in self.admission.pool.held.items() if amount}
+        usage = {name: self.model.usage(name) for member in self.model.holding for name in member.amounts}
+        assert held == {name: amount for name, amount in usage.items() if amount}
+        waiting = sorted(int(waiter.applicant.node_id) for waiter in self.admission.waiters())
+        assert waiting == [member.number for member in self.model.waiting]
+        assert [member.number for member in self.members if member.claim and member.claim.is_held] == sorted(
+            member.number for member in self.model.holding
+        )
+        assert {member for member in self.members if member.is_refused} == set(self.model.refused)
+
+
+async def _storm(script: list[Move]) -> None:
+    async with anyio.create_task_group() as group:
+        storm = Storm(group)
+        for move in script:
+            await storm.make(move)
+        group.cancel_scope.cancel()
+    assert not any(storm.admission.pool.held.values())
+    assert not list(storm.admission.waiters())
+
+
+@pytest.mark.timeout(400)  # for shrinking, if it fails
+@pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
+@given(script=moves)
+@example(script=[Ask({"cpu": 1}, "a"), Ask({"cpu": 2}, "a"), Ask({"cpu": 1}, "a"), Rush((), (0,), False, None)])
+@example(script=[Ask({"gpu": 0}, "fetch"), Ask({"gpu": 0}, "fetch"), Rush((0, 0), (), False, None)])
+@settings(
+    max_examples=200,
+    deadline=None,
+    report_multiple_bugs=False,
+    suppress_health_check=[HealthCheck.function_scoped_fixture],
+)
+def test_a_storm_of_claims_ends_as_first_come_first_served_says(backend_name: str, script: list[Move]) -> None:
+    anyio.run(_storm, script, backend=backend_name)

@@ -1,0 +1,307 @@
+"""Cancelling and failing at every moment in turn: whenever it strikes, everything is cleaned up."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import pytest
+from life import cancelled_at, turns, unfinished, until
+
+import cascade
+from cascade.testing import Recorded, record_events
+
+# More turns of the loop than any of the flows takes; threads may stretch theirs, which does no harm.
+TURNS = 60
+
+
+@pytest.fixture(params=["asyncio", "trio"])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    """One event loop per backend: what is swept here does not depend on more."""
+    return request.param
+
+
+class ToBeRetriedError(Exception):
+    """Final only if the run is cancelled where there would be another attempt."""
+
+
+class World:
+    """Flows that leave traces of all that they begin and end."""
+
+    def __init__(self) -> None:
+        self.begun = 0
+        self.ended = 0
+        self.opened = 0
+        self.closed = 0
+
+    async def pause(self, count: int = 2) -> None:
+        self.begun += 1
+        try:
+            await turns(count)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+            self.ended += 1
+
+    def task(self, **settings: Any) -> Any:
+        async def step(*values: Any) -> int:
+            await self.pause()
+            return len(values)
+
+        return cascade.task(**settings)(step)
+
+    def thread_task(self) -> Any:
+        def step(*values: Any) -> int:
+            self.begun += 1
+            self.ended += 1
+            return len(values)
+
+        return cascade.task(step)
+
+    def providers(self) -> list[cascade.Resource]:
+        async def on_loop() -> AsyncIterator[int]:
+            self.opened += 1
+            try:
+                await anyio.lowlevel.checkpoint()
+                yield 1
+            finally:
+                with anyio.CancelScope(shield=True):
+                    await anyio.lowlevel.checkpoint()
+                self.closed += 1
+
+        def in_thread() -> Iterator[int]:
+            self.opened += 1
+            try:
+                yield 2
+            finally:
+                self.closed += 1
+
+        async def of_task(base: int = cascade.inject("on_loop")) -> AsyncIterator[int]:
+            self.opened += 1
+            try:
+                yield base + 2
+            finally:
+                self.closed += 1
+
+        return [
+            cascade.resource(on_loop),
+            cascade.resource(in_thread),
+            cascade.resource(scope="task")(of_task),
+        ]
+
+    # -- flows ---------------------------------------------------------------------------------------------
+
+    def plain(self) -> Any:
+        step = self.task()
+        return step(step(step(), step()), step())
+
+    def threads(self) -> Any:
+        step = self.thread_task()
+        return step(step(), step(step()))
+
+    def contended(self) -> Any:
+        step = self.task(constraints={"gpu": 1})
+        return [step(), step(step()), step(), self.task()().with_constraints(gpu=2)]
+
+    def mapped(self) -> Any:
+        async def item(x: int) -> int:
+            await self.pause()
+            return x
+
+        return self.task()(cascade.task(item).map(x=[1, 2, 3]).with_concurrency(2))
+
+    def in_place(self) -> Any:
+        step = self.task()
+
+        async def more() -> Any:
+            await self.pause()
+            return [step(step()), step()]
+
+        return step(cascade.task(more)())
+
+    def tail(self) -> Any:
+        async def turn(left: int) -> Any:
+            await self.pause()
+            return turn_task(left - 1) if left else "done"
+
+        turn_task = cascade.task(turn)
+        return turn_task(4)
+
+    def retried(self) -> Any:
+        calls: list[None] = []
+
+        async def flaky() -> str:
+            await self.pause()
+            calls.append(None)
+            if len(calls) < 3:
+                raise ToBeRetriedError
+            return "done"
+
+        return self.task()(cascade.task(flaky)().with_retry(3).with_timeout(1000))
+
+    def nested(self) -> Any:
+        step = self.task()
+
+        async def outer() -> Any:
+            return await cascade.run([step(step()), step()])
+
+        return cascade.task(outer)()
+
+    def resources(self) -> Any:
+        step = self.task()
+        names = ["on_loop", "in_thread", "of_task"]
+        return step([cascade.inject(name) for name in names], step(cascade.inject("of_task")))
+
+    def recorded(self) -> Any:
+        """Run with a state store, see :func:`engine_of`."""
+        return self.plain()
+
+
+FLOWS = [
+    "plain",
+    "threads",
+    "contended",
+    "mapped",
+    "in_place",
+    "tail",
+    "retried",
+    "nested",
+    "resources",
+    "recorded",
+]
+
+
+def engine_of(world: World, flow: str, schedule: Any, **settings: Any) -> cascade.Engine:
+    state = "memory:" if flow == "recorded" else None
+    return cascade.Engine(
+        providers=world.providers(), schedule=schedule, state=state, system_resources={"gpu": 2}, **settings
+    )
+
+
+def check(world: World, engine: cascade.Engine, recorded: Recorded, when: str) -> None:
+    """See that nothing is left of the runs that *recorded* tells of."""
+    assert world.ended == world.begun, when
+    assert world.closed == world.opened, when
+    assert engine.capacity() == {"gpu": (0, 2)}, when
+    assert unfinished(recorded) == set(), when
+    started = [event.run_id for event in recorded.of(cascade.RunStarted)]
+    finished = [event.run_id for event in recorded.of(cascade.RunFinished)]
+    assert sorted(finished) == sorted(started), when
+    if recorded.events:
+        assert isinstance(recorded.events[-1], cascade.RunFinished), when
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_run_can_be_cancelled_at_any_moment(flow: str, schedule: Any) -> None:
+    for turn in range(TURNS):
+        world = World()
+        engine = engine_of(world, flow, schedule)
+        with record_events(engine) as recorded, suppress(ToBeRetriedError):
+            await cancelled_at(turn, partial(engine.run, getattr(world, flow)()))
+        check(world, engine, recorded, f"cancelled at {turn}")
+        # Who is cancelled has not failed, and who would have come after it is not skipped.
+        assert recorded.of(cascade.TaskSkipped) == [], f"cancelled at {turn}"
+        failures = {text for end in recorded.of(cascade.RunFinished) for text in end.failures}
+        assert failures <= {"ToBeRetriedError"}, f"cancelled at {turn}"
+
+
+@pytest.mark.parametrize("on_error", ["first", "continue"])
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_run_can_fail_at_any_moment(flow: str, on_error: str, schedule: Any) -> None:
+    @cascade.task
+    async def fails(turn: int, error: ValueError) -> None:
+        await turns(turn)
+        raise error
+
+    for turn in range(0, TURNS, 4):
+        world, error = World(), ValueError("bad")
+        engine = engine_of(world, flow, schedule, on_error=on_error)
+        with record_events(engine) as recorded, pytest.raises((ValueError, cascade.RunFailed)) as caught:
+            await engine.run([getattr(world, flow)(), fails(turn, error)])
+        assert error in (caught.value, *getattr(caught.value, "exceptions", ())), f"failed at {turn}"
+        check(world, engine, recorded, f"failed at {turn}")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_handle_can_cancel_its_run_at_any_moment(flow: str) -> None:
+    for turn in range(0, TURNS, 2):
+        world = World()
+        engine = engine_of(world, flow, "eager")
+        with record_events(engine) as recorded, suppress(cascade.RunCancelled, ToBeRetriedError):
+            async with engine.start(getattr(world, flow)()) as run:
+                await turns(turn)
+                run.cancel()
+                await run.result()
+        check(world, engine, recorded, f"cancelled at {turn}")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_the_block_of_start_can_be_cancelled_at_any_moment(flow: str) -> None:
+    async def follow(engine: cascade.Engine, target: Any) -> None:
+        async with engine.start(target) as run:
+            await run.result()
+
+    for turn in range(TURNS):
+        world = World()
+        engine = engine_of(world, flow, "stages")
+        with record_events(engine) as recorded, suppress(ToBeRetriedError):
+            await cancelled_at(turn, partial(follow, engine, getattr(world, flow)()))
+        check(world, engine, recorded, f"cancelled at {turn}")
+
+
+@pytest.mark.parametrize("flow", [flow for flow in FLOWS if flow != "retried"])
+async def test_the_block_of_start_can_fail_at_any_moment(flow: str) -> None:
+    for turn in range(0, TURNS, 2):
+        world, error = World(), ValueError("the block's")
+        engine = engine_of(world, flow, "stages")
+        with record_events(engine) as recorded, pytest.raises(ValueError, match="the block's") as caught:
+            async with engine.start(getattr(world, flow)()):
+                await turns(turn)
+                raise error
+        assert caught.value is error, f"failed at {turn}"
+        check(world, engine, recorded, f"failed at {turn}")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_task_of_asyncio_can_be_cancelled_at_any_moment(flow: str, schedule: Any) -> None:
+    for turn in range(TURNS):
+        world = World()
+        engine = engine_of(world, flow, schedule)
+        with record_events(engine) as recorded:
+            task = asyncio.ensure_future(engine.run(getattr(world, flow)()))
+            await turns(turn)
+            task.cancel()
+            await until(task.done)
+        assert task.cancelled() or isinstance(task.exception(), ToBeRetriedError | None), f"cancelled at {turn}"
+        check(world, engine, recorded, f"cancelled at {turn}")
+
+
+@pytest.mark.parametrize("anyio_backend", ["asyncio"])
+@pytest.mark.parametrize("gap", [1, 3, 8])
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_a_task_of_asyncio_can_be_cancelled_twice_at_any_moment(flow: str, gap: int) -> None:
+    for turn in range(0, TURNS, 2):
+        world = World()
+        engine = engine_of(world, flow, "stages")
+        with record_events(engine) as recorded:
+            task = asyncio.ensure_future(engine.run(getattr(world, flow)()))
+            await turns(turn)
+            task.cancel()
+            await turns(gap)
+            task.cancel()
+            await until(task.done, patience=20_000)
+        assert task.cancelled() or isinstance(task.exception(), ToBeRetriedError | None), f"cancelled at {turn}"
+        check(world, engine, recorded, f"cancelled at {turn} and {gap} later")
+
+
+@pytest.mark.parametrize("flow", [flow for flow in FLOWS if flow not in ("threads", "resources", "recorded")])
+async def test_the_sweeps_reach_beyond_the_end_of_the_flow(flow: str) -> None:
+    world = World()
+    engine = engine_of(world, flow, "stages")
+    assert not await cancelled_at(TURNS, partial(engine.run, getattr(world, flow)()))

@@ -1,0 +1,249 @@
+"""Control-C in scripts: a plain KeyboardInterrupt on either backend, after the clean-up."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import sys
+import textwrap
+from typing import Self
+
+import pytest
+
+PATIENCE = 15  # seconds after which a script that should have ended is killed, and the test fails
+
+PRELUDE = """
+import sys, threading
+import anyio
+import cascade
+
+def say(*words):
+    print(*words, flush=True)
+
+@cascade.task
+async def waits(*_):
+    say("ready")
+    try:
+        await anyio.sleep_forever()
+    finally:
+        say("task cleaned up")
+
+@cascade.task
+def works():
+    say("ready")
+    try:
+        while True:
+            cascade.checkpoint()
+    finally:
+        say("thread ended")
+
+@cascade.task(abandon_on_cancel=True)
+def stuck():
+    say("ready")
+    threading.Event().wait()
+
+@cascade.task
+async def clumsy():
+    say("ready")
+    try:
+        await anyio.sleep_forever()
+    finally:
+        raise ValueError("in clean-up")
+
+@cascade.task
+async def outer():
+    await cascade.run(waits())
+
+@cascade.resource
+async def laboratory():
+    try:
+        yield "open"
+    finally:
+        with anyio.CancelScope(shield=True):
+            await anyio.lowlevel.checkpoint()
+        say("laboratory closed")
+
+@cascade.resource
+async def first():
+    yield
+    say("first closed")
+
+@cascade.resource
+async def second():
+    try:
+        yield
+    finally:
+        say("second closing")
+        with anyio.move_on_after(0.5, shield=True):
+            await anyio.sleep_forever()
+        say("second closed")
+
+@cascade.task
+async def uses(_):
+    return "done"
+
+BOTH = [cascade.inject("first"), cascade.inject("second")]
+
+def script(flow, providers=(laboratory,), **settings):
+    try:
+        cascade.run_sync(flow, backend=sys.argv[1], providers=providers, **settings)
+    except BaseException as error:
+        say("ended in", type(error).__name__)
+"""
+
+
+class Script:
+    """A script in a process of its own."""
+
+    def __init__(self, backend: str, body: str) -> None:
+        code = PRELUDE + textwrap.dedent(body)
+        self.process = subprocess.Popen(
+            [sys.executable, "-c", code, backend],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        self.lines: list[str] = []
+
+    def wait_for(self, line: str) -> None:
+        """Read what it says, up to *line*."""
+        assert self.process.stdout is not None
+        while not self.lines or self.lines[-1] != line:
+            said = self.process.stdout.readline()
+            assert said, f"the script ended without having said {line!r}: {self.lines}"
+            self.lines.append(said.rstrip("\n"))
+
+    def interrupt(self) -> None:
+        """Press Control-C."""
+        self.process.send_signal(signal.SIGINT)
+
+    def end(self) -> tuple[list[str], str]:
+        """Wait for the end: everything it said, and what is on its standard error."""
+        try:
+            out, err = self.process.communicate(timeout=PATIENCE)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.communicate()
+            pytest.fail(f"the script hangs, having said {self.lines}")
+        self.lines += out.splitlines()
+        return self.lines, err
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.process.poll() is None:
+            self.process.kill()
+            self.process.communicate()
+
+
+def interrupted(backend: str, body: str) -> tuple[list[str], str]:
+    """What a script says that is interrupted as soon as it is ready."""
+    with Script(backend, body) as script:
+        script.wait_for("ready")
+        script.interrupt()
+        return script.end()
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        "script(waits())",
+        "script(waits(), schedule='eager')",
+        "script(waits(), on_error='group')",
+        "script(waits(), on_error='continue')",
+        "script(outer())",
+        "script([waits(cascade.inject('laboratory'))], state='memory:')",
+    ],
+)
+def test_an_interrupt_is_a_plain_keyboard_interrupt_after_the_clean_up(backend_name: str, call: str) -> None:
+    lines, _ = interrupted(backend_name, call)
+    assert "task cleaned up" in lines
+    assert lines[-1] == "ended in KeyboardInterrupt"
+
+
+def test_resources_are_closed_before_the_interrupt_is_raised(backend_name: str) -> None:
+    lines, _ = interrupted(backend_name, "script(waits(cascade.inject('laboratory')))")
+    assert lines[:3] == ["ready", "task cleaned up", "laboratory closed"]
+
+
+def test_threads_have_ended_before_the_interrupt_is_raised(backend_name: str) -> None:
+    lines, _ = interrupted(backend_name, "script(works())")
+    assert lines[:2] == ["ready", "thread ended"]
+    assert lines[-1] == "ended in KeyboardInterrupt"
+
+
+def test_a_thread_that_may_be_left_behind_does_not_hold_up_the_interrupt(backend_name: str) -> None:
+    lines, _ = interrupted(backend_name, "script(stuck())")
+    assert lines[-1] == "ended in KeyboardInterrupt"
+
+
+def test_a_failure_in_the_clean_up_does_not_hide_the_interrupt(backend_name: str) -> None:
+    lines, _ = interrupted(backend_name, "script(clumsy())")
+    assert lines[-1] == "ended in KeyboardInterrupt"
+
+
+def test_the_last_event_of_an_interrupted_run_is_delivered(backend_name: str) -> None:
+    body = """
+    async def observe(events):
+        async for event in events:
+            say(type(event).__name__)
+
+    script(waits(), observers=[observe])
+    """
+    lines, _ = interrupted(backend_name, body)
+    assert lines[-2] == "RunFinished"
+
+
+def test_a_script_that_does_not_catch_the_interrupt_dies_of_the_signal(backend_name: str) -> None:
+    with Script(backend_name, "cascade.run_sync(waits(), backend=sys.argv[1])") as script:
+        script.wait_for("ready")
+        script.interrupt()
+        _, err = script.end()
+    assert script.process.returncode == -signal.SIGINT
+    assert err.rstrip().splitlines()[-1] == "KeyboardInterrupt"
+    assert "ExceptionGroup" not in err
+
+
+def test_a_second_interrupt_during_the_clean_up_does_not_hang(backend_name: str) -> None:
+    with Script(backend_name, "script(waits(BOTH), [first, second])") as script:
+        script.wait_for("ready")
+        script.interrupt()
+        script.wait_for("second closing")
+        script.interrupt()
+        lines, _ = script.end()
+    assert lines[-1] == "ended in KeyboardInterrupt"
+
+
+def test_an_interrupt_while_a_successful_run_is_closing_its_resources_does_not_hang(backend_name: str) -> None:
+    with Script(backend_name, "script(uses(BOTH), [first, second])") as script:
+        script.wait_for("second closing")
+        script.interrupt()
+        lines, _ = script.end()
+    assert lines == ["second closing", "second closed", "first closed", "ended in KeyboardInterrupt"]
+
+
+def test_a_process_does_not_wait_for_a_thread_that_was_left_behind(backend_name: str) -> None:
+    body = """
+    try:
+        cascade.run_sync(stuck().with_timeout(0.01), backend=sys.argv[1])
+    except cascade.TaskTimeoutError:
+        say("timed out")
+    """
+    with Script(backend_name, body) as script:
+        lines, err = script.end()
+    assert lines == ["ready", "timed out"]
+    assert (script.process.returncode, err) == (0, "")
+
+
+def test_an_exit_of_a_task_is_the_exit_of_the_script(backend_name: str) -> None:
+    body = """
+    @cascade.task
+    async def exits():
+        sys.exit(7)
+
+    cascade.run_sync([exits(), waits()], backend=sys.argv[1])
+    """
+    with Script(backend_name, body) as script:
+        _, err = script.end()
+    assert (script.process.returncode, err) == (7, "")

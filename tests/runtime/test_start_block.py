@@ -1,0 +1,210 @@
+"""What leaves the block of start: values, errors of the run, errors of the block, and both."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import anyio
+import pytest
+from life import Log, forever, joined, just, raising, turns, until
+
+import cascade
+
+
+class BodyError(Exception):
+    """Of the block of start."""
+
+
+async def test_the_result_is_that_of_the_flow(schedule: Any) -> None:
+    async with cascade.start(joined(just(1), just(2)), schedule=schedule) as run:
+        assert await run.result() == [1, 2]
+
+
+async def test_the_result_may_be_asked_for_again_and_afterwards() -> None:
+    async with cascade.start(just(None)) as run:
+        assert [await run.result(), await run.result()] == [None, None]
+    assert await run.result() is None
+
+
+async def test_params_and_settings_are_those_of_run() -> None:
+    flow = just(cascade.Param("limit", type=int))
+    async with cascade.start(flow, {"limit": "10"}, run_id="nightly", schedule="eager") as run:
+        assert run.id == "nightly"
+        assert await run.result() == 10
+
+
+async def test_leaving_the_block_waits_for_the_run() -> None:
+    ended: list[str] = []
+
+    @cascade.task
+    async def takes_a_while() -> None:
+        await turns(20)
+        ended.append("task")
+
+    async with cascade.start(takes_a_while()):
+        pass
+    assert ended == ["task"]
+
+
+async def test_the_run_goes_on_while_the_block_does_something_else() -> None:
+    log = Log()
+    async with cascade.start(log.waits("a")) as run:
+        await until(log.has("a starts"))
+        run.cancel()
+
+
+async def test_the_error_of_the_run_leaves_the_block_as_itself() -> None:
+    error = ValueError("the run's")
+    with pytest.raises(ValueError, match="the run's") as caught:
+        async with cascade.start(raising(error)):
+            pass
+    assert caught.value is error
+    assert error.__context__ is None
+
+
+async def test_the_error_that_result_raised_leaves_the_block_as_itself() -> None:
+    error = ValueError("the run's")
+    with pytest.raises(ValueError, match="the run's") as caught:
+        async with cascade.start(raising(error)) as run:
+            await run.result()
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("on_error", ["first", "group", "continue"])
+async def test_what_result_has_raised_is_not_raised_again(on_error: str) -> None:
+    async with cascade.start(raising(ValueError("the run's")), on_error=on_error) as run:
+        with pytest.raises((ValueError, cascade.RunFailed)):
+            await run.result()
+
+
+@pytest.mark.parametrize("on_error", ["first", "group", "continue"])
+async def test_what_result_raises_is_the_same_object_each_time(on_error: str) -> None:
+    raised: list[BaseException] = []
+    async with cascade.start(raising(ValueError("the run's")), on_error=on_error) as run:
+        for _ in range(2):
+            try:
+                await run.result()
+            except Exception as error:
+                raised.append(error)
+    assert raised[0] is raised[1]
+
+
+@pytest.mark.parametrize("on_error", ["group", "continue"])
+async def test_a_group_that_result_raised_in_the_block_leaves_it_as_itself(on_error: str) -> None:
+    with pytest.raises(cascade.RunFailed):
+        async with cascade.start(raising(ValueError("the run's")), on_error=on_error) as run:
+            await run.result()
+
+
+async def test_what_result_raised_in_another_task_is_not_raised_again() -> None:
+    caught: list[BaseException] = []
+
+    async def wait_for(run: cascade.Run) -> None:
+        try:
+            await run.result()
+        except ValueError as error:
+            caught.append(error)
+
+    error = ValueError("the run's")
+    async with anyio.create_task_group() as group, cascade.start(raising(error)) as run:
+        group.start_soon(wait_for, run)
+    assert caught == [error]
+
+
+async def test_an_error_of_the_block_cancels_the_run_and_leaves_as_itself() -> None:
+    log, error = Log(), BodyError()
+    with pytest.raises(BodyError) as caught:
+        async with cascade.start(log.waits("a")):
+            await until(log.has("a starts"))
+            raise error
+    assert caught.value is error
+    assert log.lines == ["a starts", "a is cancelled"]
+
+
+async def test_an_error_of_the_block_before_its_first_await_leaves_as_itself() -> None:
+    log, error = Log(), BodyError()
+    with pytest.raises(BodyError) as caught:
+        async with cascade.start(log.waits("a")):
+            raise error
+    assert caught.value is error
+    assert log.lines == []
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), SystemExit(3)], ids=lambda error: type(error).__name__)
+async def test_an_exit_from_the_block_cancels_the_run_and_leaves_as_itself(error: BaseException) -> None:
+    log = Log()
+    with pytest.raises(type(error)) as caught:
+        async with cascade.start(log.waits("a")):
+            await until(log.has("a starts"))
+            raise error
+    assert caught.value is error
+    assert log.lines == ["a starts", "a is cancelled"]
+
+
+async def test_two_different_errors_leave_in_a_group() -> None:
+    errors = BodyError(), ValueError("the run's")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with cascade.start(raising(errors[1])) as run:
+            await until(lambda: run.status().state != "Running")
+            raise errors[0]
+    assert caught.value.exceptions == errors
+
+
+async def test_an_error_in_the_clean_up_of_the_run_joins_that_of_the_block() -> None:
+    log = Log()
+
+    @cascade.task
+    async def clumsy() -> None:
+        log.lines.append("starts")
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise ValueError("in clean-up")
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with cascade.start(clumsy()):
+            await until(log.has("starts"))
+            raise BodyError
+    assert [type(error) for error in caught.value.exceptions] == [BodyError, ValueError]
+
+
+async def test_two_errors_that_are_equal_are_still_two() -> None:
+    @dataclasses.dataclass
+    class EqualError(Exception):
+        code: int
+
+    with pytest.raises(ExceptionGroup) as caught:
+        async with cascade.start(raising(EqualError(1))) as run:
+            await until(lambda: run.status().state != "Running")
+            raise EqualError(1)
+    assert len(caught.value.exceptions) == 2
+
+
+async def test_the_error_of_the_block_keeps_its_context() -> None:
+    error = BodyError()
+    with pytest.raises(BodyError):
+        async with cascade.start(forever()):
+            try:
+                raise KeyError("context")
+            except KeyError:
+                raise error from None
+    assert isinstance(error.__context__, KeyError)
+
+
+async def test_a_flow_that_cannot_run_is_an_error_before_the_block() -> None:
+    entered: list[None] = []
+    with pytest.raises(cascade.InputError):
+        async with cascade.start(just(cascade.Param("missing"))):
+            entered.append(None)
+    assert entered == []
+
+
+async def test_a_run_that_fails_while_the_block_waits_for_something_else_does_not_end_the_block() -> None:
+    passed: list[str] = []
+    with pytest.raises(ValueError, match="bad"):
+        async with cascade.start(raising(ValueError("bad"))) as run:
+            await until(lambda: run.status().state == "Failed")
+            await turns(5)
+            passed.append("the block went on")
+    assert passed == ["the block went on"]

@@ -1,0 +1,291 @@
+"""What README and docs show is run: Python blocks, and commands of console blocks.
+
+The ``python`` blocks of a document run in order, in one namespace, in a process and a folder of their own. One
+whose first line is ``# some_name.py`` is saved under that name too. Of ``console`` blocks, commands that begin
+with ``$ cascade`` or ``$ python`` run there, where ``examples`` lies; if output is shown below a command, it
+has to be what the command prints, with ``...`` for what differs. A block that follows a comment
+``<!-- not run: reason -->`` is left out.
+"""
+
+from __future__ import annotations
+
+import doctest
+import json
+import os
+import re
+import shutil
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from textwrap import dedent
+
+import attrs
+import pytest
+
+import cascade
+
+ROOT = Path(__file__).parents[1]
+PACKAGE_ROOT = Path(cascade.__file__).parent.parent
+DOCUMENTS = [path for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))) if path.exists()]
+SECONDS = 100
+
+_FENCE = re.compile(r"^(?P<indent> *)(?P<mark>`{3,}|~{3,}) *(?P<language>[^\s`]*)[^`]*$")
+_NOT_RUN = re.compile(r"^\s*<!-- not run: \S.*-->\s*$")
+_SAVED_AS = re.compile(r"^# ([\w/]+\.py)$")
+_DRIVER = """
+import json, sys
+name, blocks = json.loads(sys.stdin.read())
+for line, text in blocks:
+    exec(compile("\\n" * line + text, name, "exec", dont_inherit=True), vars(sys.modules["__main__"]))
+"""
+
+
+@attrs.frozen
+class Block:
+    """A fenced block.
+
+    Attributes:
+        language: First word after the fence.
+        line: Number of lines before its text.
+        text: What it shows.
+        is_run: Whether it is to be run.
+    """
+
+    language: str
+    line: int
+    text: str
+    is_run: bool
+
+
+@attrs.frozen
+class Command:
+    """A command of a console block, and the output that is shown below it."""
+
+    line: int
+    text: str
+    output: str
+
+
+def blocks_in(text: str) -> list[Block]:
+    """The fenced blocks of a document, in order."""
+    found = []
+    lines = iter(enumerate(text.splitlines(), 1))
+    before = ""
+    for number, line in lines:
+        fence = _FENCE.match(line)
+        if fence is None:
+            before = line if line.strip() else before
+            continue
+        shown = []
+        closing = re.compile(rf"^ *{fence['mark'][0]}{{{len(fence['mark'])},}} *$")
+        for _, inner in lines:
+            if closing.match(inner):
+                break
+            shown.append(inner)
+        else:
+            raise ValueError(f"the block in line {number} has no end")
+        text = dedent("\n".join(shown)) + "\n"
+        found.append(Block(fence["language"], number, text, is_run=not _NOT_RUN.match(before)))
+        before = ""
+    return found
+
+
+def commands_in(block: Block) -> Iterator[Command]:
+    """The commands of a console block that are to be run."""
+    joined = re.sub(r"\\\n\s*", " ", block.text)
+    for part in re.split(r"^(?=\$ )", joined, flags=re.MULTILINE):
+        first, _, output = part.partition("\n")
+        if first.startswith(("$ cascade ", "$ python ")):
+            yield Command(block.line, first.removeprefix("$ "), output)
+
+
+def run_python(name: str, blocks: list[Block], folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run blocks in order in one namespace; tracebacks show *name* and its lines."""
+    for block in blocks:
+        saved_as = _SAVED_AS.match(block.text.partition("\n")[0])
+        if saved_as is not None:
+            (folder / saved_as[1]).write_text(block.text, encoding="utf-8")
+    return subprocess.run(
+        [sys.executable, "-W", "error", "-c", _DRIVER],
+        input=json.dumps([name, [(block.line, block.text) for block in blocks]]),
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def run_command(command: Command, folder: Path) -> subprocess.CompletedProcess[str]:
+    """Run a command line where ``cascade`` and ``python`` mean this cascade and this Python."""
+    for name, words in (("cascade", f'"{sys.executable}" -m cascade'), ("python", f'"{sys.executable}"')):
+        program = folder / ".bin" / name
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(f'#!/bin/sh\nexec {words} "$@"\n', encoding="utf-8")
+        program.chmod(program.stat().st_mode | stat.S_IXUSR)
+    path = os.pathsep.join([str(folder / ".bin"), os.environ.get("PATH", "")])
+    return subprocess.run(
+        ["/bin/sh", "-c", command.text],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PATH": path},
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        encoding="utf-8",
+        timeout=SECONDS,
+        check=False,
+    )
+
+
+def says(expected: str, printed: str) -> bool:
+    """Whether *printed* is what is shown, with ``...`` for anything."""
+    flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+    return doctest.OutputChecker().check_output(expected, printed, flags)
+
+
+def failures_in(name: str, text: str, folder: Path) -> list[str]:
+    """Everything in a document that does not do what it shows."""
+    shown = [block for block in blocks_in(text) if block.is_run]
+    found = []
+    python = [block for block in shown if block.language == "python"]
+    if python:
+        done = run_python(name, python, folder)
+        if done.returncode != 0:
+            found.append(done.stderr)
+    for command in (command for block in shown if block.language == "console" for command in commands_in(block)):
+        done = run_command(command, folder)
+        if done.returncode != 0:
+            found.append(
+                f"{name}, line {command.line}: {command.text!r} ends with {done.returncode}: {done.stdout}"
+            )
+        elif command.output.strip() and not says(command.output, done.stdout):
+            found.append(f"{name}, line {command.line}: {command.text!r} prints {done.stdout}")
+    return found
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where a document's blocks run."""
+    if (ROOT / "examples").exists():
+        shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    return tmp_path
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="the commands are those of a POSIX shell")
+@pytest.mark.parametrize("document", DOCUMENTS, ids=lambda path: path.name)
+def test_a_document_does_what_it_shows(document: Path, folder: Path) -> None:
+    name = str(document.relative_to(ROOT))
+
+    assert failures_in(name, document.read_text(encoding="utf-8"), folder) == []
+
+
+# -- the test itself notices what is wrong -----------------------------------------------------------------------
+
+SOUND = """
+```python
+import cascade
+
+@cascade.task
+def one() -> int:
+    return 1
+```
+
+Text in between, and a block that is no Python:
+
+```sh
+exit 1
+```
+
+```python
+assert cascade.run_sync(one()) == 1
+```
+
+<!-- not run: it needs a network -->
+```python
+raise RuntimeError("not run")
+```
+
+```python
+# saved.py
+import cascade
+
+@cascade.task
+def words(who: str) -> str:
+    return f"hello {who}"
+
+flow = words(cascade.Param("who"))
+```
+
+```console
+$ rm -rf somewhere
+$ cascade run saved.py:flow --who me \\
+      --log none
+hello me
+$ cascade run saved.py:flow --who me
+...run ... started: words
+...
+hello me
+$ python -c "print(1)"
+```
+"""
+
+
+def test_a_sound_document_has_no_failures(folder: Path) -> None:
+    assert failures_in("sound.md", SOUND, folder) == []
+
+
+def test_blocks_are_found_with_language_and_line() -> None:
+    text = "a\n```python\nx\n```\n\n  ~~~ console\n  $ y\n  ~~~\n````text\n```python\n```\n````\n"
+
+    assert blocks_in(text) == [
+        Block("python", 2, "x\n", is_run=True),
+        Block("console", 6, "$ y\n", is_run=True),
+        Block("text", 9, "```python\n```\n", is_run=True),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("comment", "is_run"),
+    [
+        ("<!-- not run: it needs a network -->", False),
+        ("<!-- not run: it needs a network -->\n", False),
+        ("<!-- not run: -->", True),
+        ("<!-- not run -->", True),
+        ("<!-- not run: far away -->\ntext", True),
+        ("text", True),
+    ],
+)
+def test_a_block_is_left_out_only_for_a_reason(comment: str, is_run: bool) -> None:
+    assert [block.is_run for block in blocks_in(f"{comment}\n```python\n```\n")] == [is_run]
+
+
+def test_a_reason_holds_for_one_block_only() -> None:
+    text = "<!-- not run: it needs a network -->\n```python\n```\n```python\n```\n"
+
+    assert [block.is_run for block in blocks_in(text)] == [False, True]
+
+
+def test_a_block_without_end_is_noticed() -> None:
+    with pytest.raises(ValueError, match="line 2"):
+        blocks_in("text\n```python\nx = 1\n")
+
+
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        ("python\nassert 1 == 2", ["wrong.md", "line 3", "AssertionError"]),
+        ("python\nx = (", ["wrong.md", "SyntaxError"]),
+        ("python\nundefined_name", ["NameError"]),
+        ("python\nimport warnings\nwarnings.warn('old', DeprecationWarning)", ["old"]),
+        ("console\n$ cascade run nothing.py:flow", ["line 2", "nothing.py", "ends with 2"]),
+        ("console\n$ python -c 'print(1)'\n2", ["line 2", "prints 1"]),
+    ],
+)
+def test_a_wrong_block_is_noticed(block: str, words: list[str], folder: Path) -> None:
+    (failure,) = failures_in("wrong.md", f"text\n```{block}\n```\n", folder)
+
+    for word in words:
+        assert word in failure

@@ -1,0 +1,302 @@
+"""The examples are real programs: they run, and what they report is true."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tokenize
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import cascade
+
+EXAMPLES = Path(__file__).parents[1] / "examples"
+PACKAGE_ROOT = Path(cascade.__file__).parent.parent
+STDLIB = Path(sysconfig.get_path("stdlib"))
+
+
+def python(*arguments: object, folder: Path) -> str:
+    """What a Python process prints in *folder*; it has to succeed, and to say nothing on standard error."""
+    done = subprocess.run(
+        [sys.executable, *map(str, arguments)],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONWARNINGS": "default,ignore::SyntaxWarning"},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=110,
+        check=False,
+    )
+    lines = [line for line in done.stderr.splitlines() if "DeprecationWarning: invalid" not in line]
+    assert (done.returncode, [line for line in lines if not line.startswith("  ")]) == (0, []), done.stderr
+    return done.stdout
+
+
+def command(target: str, *words: object, folder: Path) -> str:
+    """What ``cascade run`` prints for the flow of an example."""
+    return python("-m", "cascade", "run", f"{EXAMPLES / target}:flow", *words, folder=folder)
+
+
+def test_every_example_is_tested() -> None:
+    assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
+        "polling_agent.py",
+        "stdlib_survey.py",
+        "trio_native.py",
+    ]
+
+
+# -- stdlib_survey: a tree of known content ----------------------------------------------------------------------
+
+KNOWN = '''
+import os.path, json
+from collections.abc import Sequence as S
+from . import sibling
+from .sibling import def_like
+
+def outer(x):
+    """A def in a string is none: def no(): pass"""
+    import re
+    if x:
+        pass
+    elif x:
+        pass
+    for i in x:
+        pass
+    while x:
+        pass
+    try:
+        pass
+    except A:
+        pass
+    numbers = [i for i in x for j in x if j]
+    match x:
+        case 1:
+            pass
+        case _:
+            pass
+    return (lambda y: y) if x and x or 1 else numbers
+
+class C:
+    async def method(self):
+        async for i in self:
+            pass
+'''
+# Two functions; If 2, For, While, ExceptHandler, comprehension 2, match_case 2, IfExp, BoolOp 2, AsyncFor.
+KNOWN_COMPLEXITY = 2 + 13
+BROKEN = {
+    "broken/syntax.py": b"def f(:\n    pass\n",
+    "broken/bytes.py": b"name = '\xff'\n",
+    "broken/null.py": b"x = 1\0\n",
+    "broken/coding.py": b"# -*- coding: there-is-none -*-\nx = 1\n",
+    "broken/indent.py": b"if x:\npass\n",
+}
+READABLE = {
+    "known.py": KNOWN.encode(),
+    "sound/empty.py": b"",
+    "sound/no_newline.py": b"def f(): pass",
+    "sound/windows.py": b"def f():\r\n    pass\r\n\r\ndef g():\r\n    pass\r\n",
+    "sound/latin.py": b"# -*- coding: latin-1 -*-\ndef f():\n    return '\xe4'\n",
+    "sound/deep/er/still.py": b"class C:\n    def f(self): pass\n    def g(self): pass\n",
+    "sound/form_feed.py": b"def f(): pass\n\x0c\ndef g(): pass\n",
+}
+LEFT_OUT = {
+    "site-packages/other.py": b"def f(): pass\n",
+    "sound/__pycache__/cached.py": b"def f(): pass\n",
+    "sound/readme.txt": b"def f(): pass\n",
+}
+COPIED = ("asyncio", "email", "json")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Some packages of the standard library, and files that are a trial."""
+    root = tmp_path_factory.mktemp("library")
+    for package in COPIED:
+        shutil.copytree(STDLIB / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    for path, content in {**BROKEN, **READABLE, **LEFT_OUT}.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_bytes(content)
+    return root
+
+
+def sources(root: Path) -> Iterator[Path]:
+    """Source files of a library, found another way than the survey finds them."""
+    for folder, folders, files in os.walk(root):
+        folders[:] = [name for name in folders if name not in ("site-packages", "__pycache__")]
+        yield from (Path(folder, name) for name in files if name.endswith(".py"))
+
+
+def lines_in(path: Path) -> int:
+    """Lines of a file, however they end."""
+    with path.open(encoding="latin-1", newline=None) as file:
+        return sum(1 for _ in file)
+
+
+def functions_in(path: Path) -> int:
+    """Functions of a file: ``def`` is a keyword, so each of these tokens begins one."""
+    with tokenize.open(path) as file:
+        tokens = tokenize.generate_tokens(io.StringIO(file.read()).readline)
+        return sum(token.type == tokenize.NAME and token.string == "def" for token in tokens)
+
+
+def counted(root: Path) -> dict[str, dict[str, int]]:
+    """Files, lines and functions per package, counted without ``ast``."""
+    found: dict[str, dict[str, int]] = {}
+    for path in sources(root):
+        name = path.relative_to(root).parts[0].removesuffix(".py")
+        facts = found.setdefault(name, {"files": 0, "lines": 0, "functions": 0})
+        facts["files"] += 1
+        facts["lines"] += lines_in(path)
+        if str(path.relative_to(root)) not in BROKEN:
+            facts["functions"] += functions_in(path)
+    return found
+
+
+def survey(tree: Path, folder: Path, format: str, *words: object) -> str:
+    """The report of a survey of *tree*."""
+    words = ("--root", tree, "--output", "out.txt", "--format", format, "--log", "none", *words)
+    printed = command("stdlib_survey.py", *words, "--resources", "parsers=4", folder=folder)
+    assert printed == f"{(folder / 'out.txt').resolve()}\n"
+    return (folder / "out.txt").read_text(encoding="utf-8")
+
+
+def packages(report: str) -> dict[str, Any]:
+    """What a report in JSON says, by package."""
+    return {facts["package"]: facts for facts in json.loads(report)}
+
+
+@pytest.fixture(scope="module")
+def found(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
+    """What the survey says of *tree*, by package."""
+    return packages(survey(tree, tmp_path_factory.mktemp("report"), "json"))
+
+
+@pytest.mark.parametrize("schedule_name", ["stages", "eager"])
+def test_the_survey_counts_what_another_count_finds(
+    tree: Path, tmp_path: Path, backend_name: str, schedule_name: str
+) -> None:
+    words = ("--backend", backend_name, "--schedule", schedule_name)
+    found = packages(survey(tree, tmp_path, "json", *words))
+
+    assert {
+        name: {key: facts[key] for key in ("files", "lines", "functions")} for name, facts in found.items()
+    } == counted(tree)
+
+
+def test_the_survey_lists_the_files_that_do_not_parse(found: dict[str, Any]) -> None:
+    unreadable = {name: facts["unreadable"] for name, facts in found.items() if facts["unreadable"]}
+
+    assert list(unreadable) == ["broken"]
+    assert sorted(line.partition(":")[0] for line in unreadable["broken"]) == sorted(BROKEN)
+
+
+def test_the_survey_knows_branches_and_imports(found: dict[str, Any]) -> None:
+    assert found["known"]["complexity"] == KNOWN_COMPLEXITY
+    assert found["known"]["imports"] == ["collections", "json", "os", "re"]
+
+
+def test_the_largest_package_comes_first(found: dict[str, Any]) -> None:
+    sizes = [facts["lines"] for facts in found.values()]
+
+    assert sizes == sorted(sizes, reverse=True)
+
+
+def test_the_report_in_markdown_says_the_same(tree: Path, tmp_path: Path, found: dict[str, Any]) -> None:
+    text = survey(tree, tmp_path, "markdown")
+
+    rows = re.findall(r"^\| (\w+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \| (\d+) \|$", text, re.MULTILINE)
+    assert [(name, *map(int, numbers)) for name, *numbers in rows] == [
+        (name, facts["files"], facts["lines"], facts["functions"], facts["complexity"], len(facts["imports"]))
+        for name, facts in found.items()
+    ]
+    totals = [sum(facts[key] for facts in found.values()) for key in ("files", "lines", "functions")]
+    assert f"{totals[0]} files in {len(found)} packages, {totals[1]} lines, {totals[2]} functions." in text
+    assert sorted(re.findall(r"^- `(.*?): ", text, re.MULTILINE)) == sorted(BROKEN)
+    assert f"do not parse: {len(BROKEN)}\n" in text
+
+
+def test_the_report_as_text_says_the_same(tree: Path, tmp_path: Path, found: dict[str, Any]) -> None:
+    rows = [line.split() for line in survey(tree, tmp_path, "text").splitlines()]
+
+    assert [(name, *map(int, numbers)) for name, *numbers in rows] == [
+        (name, facts["files"], facts["lines"], facts["functions"], facts["complexity"])
+        for name, facts in found.items()
+    ]
+
+
+def test_only_the_report_that_is_asked_for_is_made(tree: Path, tmp_path: Path) -> None:
+    words = ("--root", tree / "json", "--output", "out.txt", "--format", "TEXT", "--log", "json")
+    printed = command("stdlib_survey.py", *words, folder=tmp_path)
+
+    events = [json.loads(line) for line in printed.splitlines()]
+    skipped = {event["task_id"]: event["reason"] for event in events if event["type"] == "TaskSkipped"}
+    assert skipped == {"as_markdown": "Pruned", "as_json": "Pruned"}
+
+
+def test_the_survey_of_the_whole_library_is_true(tmp_path: Path) -> None:
+    printed = python(EXAMPLES / "stdlib_survey.py", folder=tmp_path)
+
+    text = (tmp_path / "stdlib_survey.md").read_text(encoding="utf-8")
+    assert "\n".join(text.splitlines()[:14]) in printed
+    facts = re.search(r"^(\d+) files in (\d+) packages, (\d+) lines, (\d+) functions\.$", text, re.MULTILINE)
+    assert facts is not None
+    found = list(sources(STDLIB))
+    assert [int(facts[1]), int(facts[3])] == [len(found), sum(map(lines_in, found))]
+    for name in re.findall(r"^- `(.*?\.py): ", text, re.MULTILINE):
+        with pytest.raises((SyntaxError, ValueError)):
+            compile((STDLIB / name).read_bytes(), name, "exec", dont_inherit=True)
+
+
+# -- polling_agent -----------------------------------------------------------------------------------------------
+
+
+def test_the_agent_polls_until_the_job_is_done(tmp_path: Path) -> None:
+    assert python(EXAMPLES / "polling_agent.py", folder=tmp_path) == "build-7 is done after 20 polls\n"
+
+
+@pytest.mark.parametrize(
+    ("words", "printed"),
+    [
+        ([], "build-7 is done after 20 polls"),
+        (["--job", "deploy-3"], "deploy-3 is done after 20 polls"),
+        (["--patience", "20"], "build-7 is done after 20 polls"),
+        (["--patience", "5"], "gave up on build-7 at 25 %"),
+        (["--patience", "0"], "gave up on build-7 at 0 %"),
+    ],
+)
+def test_the_agent_takes_job_and_patience(
+    tmp_path: Path, backend_name: str, words: list[str], printed: str
+) -> None:
+    words = [*words, "--backend", backend_name, "--log", "none"]
+
+    assert command("polling_agent.py", *words, folder=tmp_path) == printed + "\n"
+
+
+def test_the_agent_survives_a_hiccup_of_the_network(tmp_path: Path, backend_name: str) -> None:
+    printed = command("polling_agent.py", "--backend", backend_name, "--log", "json", folder=tmp_path)
+
+    events = [json.loads(line) for line in printed.splitlines()]
+    retries = [event["error"] for event in events if event["type"] == "TaskRetrying"]
+    assert retries == ["ConnectionError: the network had a hiccup"]
+    assert [event["type"] for event in events].count("RunFinished") == 1
+
+
+# -- trio_native -------------------------------------------------------------------------------------------------
+
+
+def test_the_trio_program_cancels_its_flow_after_ten_observations(tmp_path: Path) -> None:
+    pytest.importorskip("trio")
+    first, *observed, last = python(EXAMPLES / "trio_native.py", folder=tmp_path).splitlines()
+
+    assert first == "the program has other things to do"
+    assert last == "cancelled after 10 observations; nothing of the flow is alive any more"
+    rounds = [int(line.strip().strip("'").rpartition(" ")[2]) for line in observed]
+    assert rounds == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]

@@ -1,0 +1,309 @@
+"""The names and shapes that programs outside the project are written against."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import cascade
+
+# More may be added here; nothing may go, or change its meaning.
+NAMES = [
+    "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected", "ControlChanged",
+    "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event", "EventBus",
+    "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LoopProgress",
+    "MappedLazyResult", "NodeEvent", "Param", "Partial", "Plan", "Resource", "ResourceAcquired",
+    "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError", "Router", "Run", "RunCancelled",
+    "RunFailed", "RunFinished", "RunInProgressError", "RunStarted", "SkipReason", "StageFinished",
+    "StageStarted", "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked",
+    "TaskCancelledError", "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying",
+    "TaskSkipped", "TaskTimeoutError", "checkpoint", "current", "dry_run", "gather", "inject",
+    "override_resource", "pipeline", "plan", "resource", "run", "run_sync", "sequence", "serve", "start",
+    "task", "visualize",
+]  # fmt: skip
+
+# The modules of api.md that exist, and what they must hold.
+MODULES = {
+    "cascade.cache": [
+        "CachePolicy", "CacheStore", "FileExistenceCache", "Hit", "InputCache", "MISS", "MemoryCacheStore",
+    ],
+    "cascade.events": [
+        name
+        for name in NAMES
+        if isinstance(getattr(cascade, name), type) and issubclass(getattr(cascade, name), cascade.Event)
+    ],
+    "cascade.executors": ["Executor", "LocalExecutor", "ProcessExecutor"],
+    "cascade.observers": ["human_log", "json_lines", "progress"],
+    "cascade.state": ["InMemoryStateBackend", "StateBackend"],
+    "cascade.testing": ["record_events", "virtual_backends"],
+}  # fmt: skip
+
+
+def test_cascade_exports_these_names_and_no_others() -> None:
+    assert sorted(cascade.__all__) == sorted(NAMES)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_each_exported_name_is_there(name: str) -> None:
+    assert getattr(cascade, name) is not None
+
+
+@pytest.mark.parametrize("module", MODULES)
+def test_a_public_module_holds_what_the_contract_names(module: str) -> None:
+    imported = importlib.import_module(module)
+
+    assert set(imported.__all__) >= set(MODULES[module])
+    for name in imported.__all__:
+        assert getattr(imported, name) is not None
+
+
+@pytest.mark.parametrize("name", [*NAMES, *MODULES])
+def test_whatever_is_public_is_explained(name: str) -> None:
+    thing = importlib.import_module(name) if name.startswith("cascade.") else getattr(cascade, name)
+
+    assert inspect.getdoc(thing)
+
+
+def test_the_types_of_the_package_are_shipped() -> None:
+    assert (Path(cascade.__file__).parent / "py.typed").exists()
+
+
+def test_importing_cascade_imports_no_event_loop_and_no_optional_library() -> None:
+    text = (
+        "import sys, cascade\n"
+        "print(*sorted({'trio', 'rich', 'redis', 'paho', 'hypothesis', 'sqlite3', 'uvloop'} & sys.modules.keys()))"
+    )
+    root = str(Path(cascade.__file__).parent.parent)
+    done = subprocess.run(
+        [sys.executable, "-c", text],
+        env={**os.environ, "PYTHONPATH": root},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=True,
+    )
+
+    assert done.stdout == "\n"
+
+
+# -- signatures --------------------------------------------------------------------------------------------------
+
+
+def shape(function: Callable[..., Any]) -> str:
+    """The signature without annotations, as api.md writes it."""
+    signature = inspect.signature(function)
+    parameters = [
+        parameter.replace(annotation=inspect.Parameter.empty) for parameter in signature.parameters.values()
+    ]
+    bare = signature.replace(parameters=parameters, return_annotation=inspect.Signature.empty)
+    return str(bare).replace("<required>", "...").replace("<Unset.UNSET: 'unset'>", "...")
+
+
+@pytest.mark.parametrize(
+    ("function", "expected"),
+    [
+        (cascade.plan, "(flow)"),
+        (cascade.visualize, "(flow, format='mermaid')"),
+        (cascade.dry_run, "(flow)"),
+        (cascade.override_resource, "(engine, name, provider)"),
+        (cascade.sequence, "(members)"),
+        (cascade.pipeline, "(initial, steps)"),
+        (cascade.gather, "(*lazies)"),
+        (cascade.inject, "(name)"),
+        (cascade.checkpoint, "()"),
+        (cascade.current, "()"),
+        (cascade.Router, "(selector, routes, default=...)"),
+        (cascade.Env, "(name, default=...)"),
+        (cascade.LazyResult.with_retry, "(self, max_attempts=3, delay=0.0, backoff=1.0, **more)"),
+        (cascade.LazyResult.with_timeout, "(self, seconds)"),
+        (cascade.LazyResult.with_cache, "(self, policy)"),
+        (cascade.LazyResult.with_constraints, "(self, **amounts)"),
+        (cascade.LazyResult.run_if, "(self, condition, on_skip='pass')"),
+        (cascade.LazyResult.after, "(self, *predecessors)"),
+        (cascade.MappedLazyResult.with_concurrency, "(self, limit)"),
+        (cascade.Task.map, "(self, **columns)"),
+        (cascade.Task.partial, "(self, **fixed)"),
+        (cascade.EventBus.publish, "(self, event)"),
+        (cascade.EventBus.subscribe, "(self, *kinds, buffer=256, policy='block')"),
+        (cascade.Run.subscribe, "(self, *kinds, buffer=256, policy='block')"),
+        (cascade.Run.status, "(self)"),
+        (cascade.Run.explain, "(self)"),
+        (cascade.Run.cancel, "(self)"),
+        (cascade.Run.result, "(self)"),
+        (cascade.Engine.register, "(self, provider)"),
+        (cascade.Engine.set_capacity, "(self, totals)"),
+        (cascade.Engine.run, "(self, flow, /, params=None, *, run_id=None)"),
+    ],
+    ids=lambda value: getattr(value, "__qualname__", ""),
+)
+def test_a_signature_is_that_of_the_contract(function: Callable[..., Any], expected: str) -> None:
+    assert shape(function) == expected
+
+
+def test_the_fields_of_retry_and_their_defaults() -> None:
+    defaults = {field.name: field.default for field in attrs.fields(cascade.Retry)}
+
+    assert list(defaults) == ["max_attempts", "delay", "backoff", "max_delay", "jitter", "on"]
+    assert cascade.Retry().on == (Exception,)
+    assert (defaults["delay"], defaults["backoff"]) == (0.0, 1.0)
+
+
+def test_a_param_has_name_default_type_and_description() -> None:
+    param = cascade.Param("limit", 3, int, "how many")
+
+    assert (param.name, param.default, param.type, param.description) == ("limit", 3, int, "how many")
+    assert cascade.Param("word").type is str
+
+
+# Settings of run, start, run_sync, serve and Engine, with their defaults.
+SETTINGS: dict[str, Any] = {
+    "system_resources": None,
+    "state": None,
+    "schedule": "stages",
+    "on_error": "first",
+    "providers": (),
+    "observers": (),
+    "control": None,
+    "executor": None,
+    "solver": None,
+    "bus": None,
+    "max_threads": 40,
+    "durability": "stage",
+    "on_change": "error",
+    "on_finished": "return",
+    "strict_state": False,
+    "cleanup_timeout": 10.0,
+}
+TASK_SETTINGS: dict[str, Any] = {
+    "name": None,
+    "version": None,
+    "mode": None,
+    "pure": False,
+    "retry": None,
+    "timeout": None,
+    "cache": None,
+    "constraints": None,
+    "abandon_on_cancel": False,
+}
+
+
+@cascade.task
+async def one() -> int:
+    return 1
+
+
+def defaults_of(function: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:
+    """Defaults of those of *names* that the signature shows."""
+    parameters = inspect.signature(function).parameters
+    return {name: parameters[name].default for name in names if name in parameters}
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_a_setting_has_the_default_of_the_contract(setting: str) -> None:
+    assert getattr(cascade.Engine().settings, setting) == SETTINGS[setting]
+
+
+@pytest.mark.parametrize("setting", SETTINGS)
+async def test_run_and_start_take_each_setting(setting: str) -> None:
+    settings = {setting: SETTINGS[setting]}
+    async with cascade.start(one(), **settings) as run:
+        started = await run.result()
+
+    assert await cascade.run(one(), **settings) == started == 1
+
+
+def test_run_sync_takes_every_setting(backend_name: str) -> None:
+    assert cascade.run_sync(one(), params={}, backend=backend_name, backend_options={}, **SETTINGS) == 1
+
+
+@pytest.mark.parametrize("function", [cascade.run, cascade.run_sync, cascade.start, cascade.serve, cascade.Engine])
+def test_settings_are_shown_to_those_who_ask_for_the_signature(function: Callable[..., Any]) -> None:
+    assert defaults_of(function, SETTINGS) == SETTINGS
+
+
+@pytest.mark.parametrize("function", [cascade.task])
+def test_settings_of_a_task_are_shown_to_those_who_ask_for_the_signature(function: Callable[..., Any]) -> None:
+    assert defaults_of(function, TASK_SETTINGS) == TASK_SETTINGS
+
+
+def test_a_task_takes_every_setting_with_its_default() -> None:
+    assert cascade.run_sync(cascade.task(**TASK_SETTINGS)(lambda: 1)()) == 1
+
+
+@pytest.mark.parametrize("decorator", [cascade.task, cascade.resource])
+def test_the_decorators_take_the_function_by_its_name(decorator: Callable[..., Any]) -> None:
+    def twice() -> Any:
+        return 2
+
+    def numbers() -> Any:
+        yield 1
+
+    made: object = decorator(func=twice if decorator is cascade.task else numbers)
+
+    assert isinstance(made, (cascade.Task, cascade.Resource))
+
+
+async def test_an_unknown_setting_is_a_type_error() -> None:
+    settings: dict[str, Any] = {"shcedule": "eager"}
+    with pytest.raises(TypeError, match="shcedule"):
+        await cascade.run(one(), **settings)
+
+
+def test_an_unknown_setting_of_a_task_is_a_type_error() -> None:
+    settings: dict[str, Any] = {"retires": 3}
+    with pytest.raises(TypeError, match="retires"):
+        cascade.task(**settings)(lambda: 1)
+
+
+# -- errors ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("name", "bases"),
+    [
+        ("GraphError", ()),
+        ("InputError", ()),
+        ("CapacityError", (ValueError,)),
+        ("RouteNotFoundError", (LookupError, ValueError)),
+        ("DependencyMissingError", ()),
+        ("ResourceNotFoundError", ()),
+        ("TaskTimeoutError", (TimeoutError,)),
+        ("TaskCancelledError", (RuntimeError,)),
+        ("DeadlockError", ()),
+        ("RunFailed", (ExceptionGroup,)),
+        ("RunCancelled", ()),
+        ("StateError", ()),
+        ("RunInProgressError", ()),
+        ("FlowChangedError", ()),
+    ],
+)
+def test_an_error_is_a_cascade_error_and_what_else_the_contract_says(
+    name: str, bases: tuple[type[BaseException], ...]
+) -> None:
+    mro = getattr(cascade, name).__mro__
+
+    assert {cascade.CascadeError, *bases} <= set(mro)
+
+
+def test_a_cascade_error_is_an_exception() -> None:
+    assert issubclass(cascade.CascadeError, Exception)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ConditionFalse", "UpstreamSkipped_Condition", "UpstreamSkipped_Data", "UpstreamSkipped_Sequence",
+        "UpstreamSkipped_Route", "Pruned", "UpstreamFailed", "CacheHit",
+    ],
+)  # fmt: skip
+def test_skip_reasons_are_stable_strings(reason: str) -> None:
+    assert cascade.SkipReason(reason) == reason
