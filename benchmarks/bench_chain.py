@@ -28,7 +28,7 @@ async def async_link(value: int) -> int:
     return value
 
 
-async def run_chain(link: cascade.Task[Any, int], schedule: str) -> None:
+async def run_chain(link: cascade.Task[Any, int], schedule: Any) -> None:
     """Define a chain and run it."""
     flow: Any = link(0)
     for _ in range(LENGTH - 1):

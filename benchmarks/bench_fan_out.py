@@ -40,7 +40,7 @@ def count(values: list[int]) -> int:
     return len(values)
 
 
-async def run_fan_out(work: cascade.Task[Any, int], schedule: str, size: int = SIZE) -> None:
+async def run_fan_out(work: cascade.Task[Any, int], schedule: Any, size: int = SIZE) -> None:
     """Define a fan-out and run it."""
     source = work(1)
     assert await cascade.run(count([work(source) for _ in range(size)]), schedule=schedule) == size

@@ -61,7 +61,7 @@ def layered(node: cascade.Task[Any, int], parents: Sequence[Sequence[Sequence[in
     return count(values)
 
 
-async def run_layers(node: cascade.Task[Any, int], schedule: str) -> None:
+async def run_layers(node: cascade.Task[Any, int], schedule: Any) -> None:
     """Define the graph and run it."""
     assert await cascade.run(layered(node, random_parents()), schedule=schedule) == WIDTH
 

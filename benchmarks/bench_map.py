@@ -28,7 +28,7 @@ async def async_item(value: int) -> int:
     return value
 
 
-async def run_map(item: cascade.Task[Any, int], schedule: str) -> None:
+async def run_map(item: cascade.Task[Any, int], schedule: Any) -> None:
     """Define a map and run it."""
     assert len(await cascade.run(item.map(value=range(SIZE)), schedule=schedule)) == SIZE
 

@@ -4,4 +4,6 @@ import sys
 
 from cascade.cli import main
 
-sys.exit(main())
+# Worker processes run this file too, under another name.
+if __name__ == "__main__":
+    sys.exit(main())

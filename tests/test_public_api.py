@@ -15,6 +15,7 @@ import attrs
 import pytest
 
 import cascade
+from cascade.runtime.settings import AsRun, Settings
 
 # More may be added here; nothing may go, or change its meaning.
 NAMES = [
@@ -130,8 +131,8 @@ def shape(function: Callable[..., Any]) -> str:
         (cascade.LazyResult.run_if, "(self, condition, on_skip='pass')"),
         (cascade.LazyResult.after, "(self, *predecessors)"),
         (cascade.MappedLazyResult.with_concurrency, "(self, limit)"),
-        (cascade.Task.map, "(self, **columns)"),
-        (cascade.Task.partial, "(self, **fixed)"),
+        (cascade.Task.map, "(self, /, **columns)"),
+        (cascade.Task.partial, "(self, /, **fixed)"),
         (cascade.EventBus.publish, "(self, event)"),
         (cascade.EventBus.subscribe, "(self, *kinds, buffer=256, policy='block')"),
         (cascade.Run.subscribe, "(self, *kinds, buffer=256, policy='block')"),
@@ -219,6 +220,10 @@ async def test_run_and_start_take_each_setting(setting: str) -> None:
         started = await run.result()
 
     assert await cascade.run(one(), **settings) == started == 1
+
+
+def test_type_checkers_know_every_setting() -> None:
+    assert AsRun.__annotations__.keys() == SETTINGS.keys() == attrs.fields_dict(Settings).keys()
 
 
 def test_run_sync_takes_every_setting(backend_name: str) -> None:

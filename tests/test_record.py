@@ -117,7 +117,8 @@ async def test_two_records_of_one_engine_are_alike() -> None:
 async def test_it_can_be_read_while_the_run_goes_on() -> None:
     async with cascade.start(for_ever()) as run:
         with record_events(run) as recorded:
-            await anyio.wait_all_tasks_blocked()
+            while "TaskExecutionStarted" not in recorded.names():
+                await anyio.lowlevel.checkpoint()
             meanwhile = recorded.names()
             run.cancel()
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import sys
 from collections.abc import Sequence
 
 from cascade.cli.arguments import parse
-from cascade.cli.commands import EXIT_USAGE, execute
+from cascade.cli.commands import EXIT_BY_SIGNAL, EXIT_FAILED, EXIT_USAGE, execute
 from cascade.cli.targets import UsageError
 
 __all__ = ["main"]
@@ -19,7 +21,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the flow failed, 2 bad usage or input, 130 interrupted, 143 terminated.
     """
     try:
-        return execute(parse(sys.argv[1:] if arguments is None else arguments))
+        status = execute(parse(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
     except UsageError as error:
-        print(f"cascade: {error}", file=sys.stderr)
+        print("cascade:", *str(error).splitlines(), file=sys.stderr)
         return EXIT_USAGE
+    except KeyboardInterrupt:  # while the flow was made; a run hears signals itself
+        return EXIT_BY_SIGNAL[signal.SIGINT]
+    except BrokenPipeError:
+        # The reader has gone. Python flushes once more at exit, and would complain about it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return EXIT_FAILED
+    return status

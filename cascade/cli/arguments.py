@@ -12,6 +12,7 @@ import attrs
 from cascade.cli.targets import UsageError, load_flow
 from cascade.graph.build import build
 from cascade.graph.render import Format
+from cascade.model.errors import GraphError
 from cascade.model.inputs import Param, Required
 from cascade.runtime.settings import OnError, Schedule
 
@@ -71,16 +72,20 @@ def parse(arguments: Sequence[str]) -> Invocation:
 
 
 def _target(arguments: Sequence[str]) -> str | None:
-    """The first word after the command that is neither an option nor the value of one."""
+    """The first word after the command that is neither an option nor the value of one.
+
+    Which options the flow has is not known yet, so a word that looks like a target comes before others.
+    """
     takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
     takes_value |= {"--resources", "--max-threads", "--format"}
     words = iter(arguments[1:])
+    found = []
     for word in words:
         if word in takes_value:
             next(words, None)
         elif not word.startswith("-"):
-            return word
-    return None
+            found.append(word)
+    return next((word for word in found if ":" in word), found[0] if found else None)
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
@@ -113,7 +118,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
 
 
 def _params_of(flow: Any) -> list[Param[Any]]:
-    return [given for given in build(flow).inputs.values() if isinstance(given, Param)]
+    try:
+        return [given for given in build(flow).inputs.values() if isinstance(given, Param)]
+    except GraphError as error:
+        raise UsageError(str(error)) from error
 
 
 def _add_params(command: argparse.ArgumentParser, params: Sequence[Param[Any]]) -> None:

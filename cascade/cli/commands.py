@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import signal
 import sys
 import traceback
@@ -114,19 +115,38 @@ def _report(running: _Running, *, shows_traceback: bool) -> int:
         return EXIT_BY_SIGNAL[running.signal]
     if error is None:
         if running.value is not None and running.invocation.options.log != "json":
-            print(running.value)
+            return _print_value(running.value)
         return 0
     if not running.has_begun and isinstance(error, _MISTAKES):
-        raise UsageError(describe(error)) from error
+        # The engine's remedy is a Python argument; here it is an option.
+        raise UsageError(re.sub(r"pass params={'(.*?)': ...}", r"give -p '\1=VALUE'", describe(error))) from error
     if shows_traceback:
         traceback.print_exception(error)
     else:
         print(f"cascade: {describe(error)}", file=sys.stderr)
-        for note in getattr(error, "__notes__", ()):
-            print(f"  {note}", file=sys.stderr)
-    if isinstance(error, SystemExit) and isinstance(error.code, int):
-        return error.code
+        _print_details(error, "  ")
     return EXIT_FAILED
+
+
+def _print_value(value: object) -> int:
+    try:
+        text = str(value)
+        sys.stdout.write(f"{text}\n")
+    except BrokenPipeError:
+        raise
+    except Exception as error:  # its __str__ raised, or the encoding of stdout has no such character
+        print(f"cascade: the result cannot be printed: {describe(error)}", file=sys.stderr)
+        return EXIT_FAILED
+    return 0
+
+
+def _print_details(error: BaseException, indent: str) -> None:
+    """What *error* has in its notes and, if it is a group, in its parts."""
+    for note in getattr(error, "__notes__", ()):
+        print(f"{indent}{note}", file=sys.stderr)
+    for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
+        print(f"{indent}{describe(part)}", file=sys.stderr)
+        _print_details(part, indent + "  ")
 
 
 # What is wrong before anything has begun is a mistake in flow or command line, not a failure of a task.
@@ -138,7 +158,8 @@ def _amounts(words: Sequence[str]) -> dict[str, Any]:
     for word in words:
         for name, text in pairs(word.split(","), "--resources").items():
             try:
-                found[name] = Fraction(text)
+                amount = Fraction(text)
+                found[name] = int(amount) if amount.denominator == 1 else amount
             except (ValueError, ZeroDivisionError):
                 raise UsageError(f"--resources takes NAME=AMOUNT with a number, not {word!r}") from None
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
+import inspect
+import operator
 import os
 import sys
 import traceback
@@ -13,7 +15,6 @@ from typing import Any
 
 from cascade.model.errors import CascadeError, describe
 from cascade.model.placeholders import Placeholder
-from cascade.model.tasks import Partial, Task
 
 
 class UsageError(CascadeError, ValueError):
@@ -34,12 +35,12 @@ def load_flow(target: str) -> Any:
     if not separator or not place or not name:
         raise UsageError(f"{target!r} is no target; write module:name or path/to/file.py:name")
     module = _load_file(Path(place)) if place.endswith(".py") else _load_module(place)
-    found: Any = module
-    for part in name.split("."):
-        try:
-            found = getattr(found, part)
-        except AttributeError:
-            raise UsageError(f"{place} has no {name!r}; it has: {_flow_names(module)}") from None
+    try:
+        found = operator.attrgetter(name)(module)
+    except AttributeError:
+        raise UsageError(f"{place} has no {name!r}; it has: {_flow_names(module)}") from None
+    except Exception as error:  # a module's __getattr__, or a property
+        raise UsageError(f"cannot get {name!r} from {place}: {_culprit(error)}") from error
     return _flow_of(found, target)
 
 
@@ -48,7 +49,7 @@ def _load_module(name: str) -> ModuleType:
         sys.path.insert(0, os.getcwd())
     try:
         return importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise UsageError(f"cannot import {name!r}: {_culprit(error)}") from error
 
 
@@ -66,13 +67,13 @@ def _load_file(path: Path) -> ModuleType:
     sys.modules[path.stem] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[path.stem]
         raise UsageError(f"cannot import {str(path)!r}: {_culprit(error)}") from error
     return module
 
 
-def _culprit(error: Exception) -> str:
+def _culprit(error: BaseException) -> str:
     """What went wrong and, unless the error says it itself, in which line."""
     frames = traceback.extract_tb(error.__traceback__)
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
@@ -85,10 +86,10 @@ def _flow_names(module: ModuleType) -> str:
 
 
 def _flow_of(found: Any, target: str) -> Any:
-    if isinstance(found, (Task, Partial)) or callable(found):
+    if callable(found) and not inspect.iscoroutinefunction(found):
         try:
             found = found()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise UsageError(f"{target} could not be called to get a flow: {_culprit(error)}") from error
     if not isinstance(found, (Placeholder, list, tuple, dict, set, frozenset)):
         raise UsageError(

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator, Mapping
-from typing import Any, Final, TypeVar, cast
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any, Final, cast
 
 import attrs
 
-from cascade.graph.identity import pure_key
+from cascade.graph.identity import PureKey, SetOrder, pure_key
 from cascade.graph.merge import merged_policies, root_of
-from cascade.graph.nested import LEAVES, PAUSE_EVERY, Template
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, finish
 from cascade.graph.nodes import (
     NO_TERMS,
     AnyNode,
@@ -30,13 +31,11 @@ from cascade.graph.nodes import (
 )
 from cascade.graph.parts import (
     CallParts,
+    Finder,
     Keyed,
     Part,
     RouterParts,
     calls_in,
-    find_call_parts,
-    find_part,
-    find_router_parts,
 )
 from cascade.model.errors import GraphError
 from cascade.model.flow import Router
@@ -45,9 +44,6 @@ from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, Policies
 
-T = TypeVar("T")
-# A building or part of it: pauses now and then, and gives its result in the end.
-Steps = Generator[None, None, T]
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
 _OPEN: Final = -1
@@ -59,19 +55,14 @@ def build(target: Any) -> Graph:
     Raises:
         GraphError: If the flow contradicts itself or has a cycle.
     """
-    steps = build_steps(target)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return cast("Graph", stop.value)
+    return finish(build_steps(target))
 
 
 def build_steps(target: Any) -> Steps[Graph]:
     """Build as :func:`build` does, pausing every few hundred values so that the caller can let others run."""
     copies = _Copies()
     graph = yield from _Builder(copies).build(target)
-    while copies.must_merge():
+    while (yield from copies.must_merge()):
         graph = yield from _Builder(copies).build(target)
     return graph
 
@@ -102,10 +93,13 @@ class _Copies:
         """Whether *call* has been noted, or need not be."""
         return id(call) in self.met[root] if root in self.met else call is root
 
-    def must_merge(self) -> bool:
+    def must_merge(self) -> Steps[bool]:
         """Whether the copies say something together that the last building did not know."""
-        several = {root: list(copies.values()) for root, copies in self.met.items() if len(copies) > 1}
-        merged = {root: merged_policies(copies) for root, copies in several.items()}
+        merged: dict[Placeholder, Policies] = {}
+        for root, copies in self.met.items():
+            if len(copies) > 1:
+                merged[root] = merged_policies(list(copies.values()))
+                yield
         is_news = merged != self.merged
         self.merged = merged
         return is_news
@@ -113,6 +107,18 @@ class _Copies:
     def policies_of(self, call: LazyResult[Any]) -> Policies:
         """What is said of *call*."""
         return self.merged.get(_identity(call), call.own) if self.merged else call.own
+
+
+# Names that end as the second call of another name does, or an item of a map.
+_LIKE_ANOTHER_ID: Final = re.compile(r"(#([2-9]|[1-9]\d+)|\[\d+\])$")
+
+
+class _Ordinals(dict[str, int]):
+    """The nodes met of each name; no two nodes have one id."""
+
+    def __missing__(self, name: str) -> int:
+        # Where the name itself might be the id of another node, the first one is numbered too.
+        return 1 if _LIKE_ANOTHER_ID.search(name) else 0
 
 
 @attrs.define(eq=False)
@@ -130,11 +136,12 @@ class _Builder:
     injections: dict[str, str] = attrs.field(factory=dict)
     # By call (its root) or router.
     index: dict[Placeholder, int] = attrs.field(factory=dict)
-    ordinals: dict[str, int] = attrs.field(factory=dict)
-    pure: dict[bytes, int] = attrs.field(factory=dict)
+    ordinals: _Ordinals = attrs.field(factory=_Ordinals)
+    pure: dict[PureKey, int] = attrs.field(factory=dict)
+    finder: Finder = attrs.field(factory=lambda: Finder(SetOrder()))
 
     def build(self, target: Any) -> Steps[Graph]:
-        part = yield from find_part(target)
+        part = yield from self.finder.part(target)
         stack: list[Any] = [*calls_in(part)][::-1]
         visited = 0
         while stack:
@@ -206,7 +213,7 @@ class _Builder:
         """Place a call of which nothing is said."""
         number = self.index[call] = len(self.nodes)
         name = call.task.name
-        ordinal = self.ordinals[name] = self.ordinals.get(name, 0) + 1
+        ordinal = self.ordinals[name] = self.ordinals[name] + 1
         self.nodes.append(Node(number, call, call.task, patches, (), sources, sources, NO_TERMS, ordinal))
         consumers = self.consumers
         consumers.append([])
@@ -234,9 +241,9 @@ class _Builder:
 
     def _find_parts(self, call: Placeholder) -> Steps[CallParts | RouterParts]:
         if isinstance(call, Router):
-            return (yield from find_router_parts(call))
+            return (yield from self.finder.router(call))
         call = cast("LazyResult[Any]", call)
-        return (yield from find_call_parts(call, self.copies.policies_of(call)))
+        return (yield from self.finder.call(call, self.copies.policies_of(call)))
 
     # -- numbering -----------------------------------------------------------------------------------------
 
@@ -296,6 +303,8 @@ class _Builder:
                 found.append((key, self.index[part]))
             else:
                 found.append((key, (yield from self._operand(part, needed_by))))
+            if not len(found) % PAUSE_EVERY:
+                yield
         return tuple(found)
 
     def _junction(self, parts: RouterParts) -> Steps[Junction]:
@@ -303,14 +312,14 @@ class _Builder:
         routes = {}
         for key, part in parts.routes:
             routes[key] = _route((yield from self._operand(part, f"route {key!r}")))
+            if not len(routes) % PAUSE_EVERY:
+                yield
         default = None
         if parts.default is not None:
             default = _route((yield from self._operand(parts.default, "the default route")))
         every = [*routes.values(), *([default] if default else [])]
         sources = distinct([*sources_of(selector), *(source for route in every for source in route.sources)])
-        # A space keeps the count apart from that of a task called "router".
-        ordinal = self._next_ordinal("router ")
-        return Junction(len(self.nodes), selector, routes, default, sources, ordinal)
+        return Junction(len(self.nodes), selector, routes, default, sources, self._next_ordinal("router"))
 
     def _node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:
         """The node of *call*, or the number of the one that makes an equal pure call already."""
@@ -326,7 +335,7 @@ class _Builder:
         sources = data if terms is NO_TERMS else distinct([*data, *_term_sources(terms)])
         if call.task.is_pure:
             draft = MapNode(0, call, call.task, patches, named, sources, data, terms, 0, columns)
-            known = self._known_pure(draft, is_map=call.columns is not None)
+            known = yield from self._known_pure(draft, is_map=call.columns is not None)
             if known is not None:
                 return known
         index, ordinal = len(self.nodes), self._next_ordinal(name)
@@ -338,7 +347,7 @@ class _Builder:
         own = self.copies.policies_of(call)
         if own is NOTHING_SAID and call.task.policies is NOTHING_SAID:
             return NO_TERMS
-        assert parts.said is not None  # find_call_parts always looks for them
+        assert parts.said is not None  # the finder always looks for them
         amounts = yield from self._operands(parts.said.amounts, call.task.name)
         conditions = yield from self._operands(parts.said.conditions, call.task.name)
         said = {
@@ -353,15 +362,15 @@ class _Builder:
             predecessors=distinct([self.index[_identity(p)] for p in parts.said.predecessors]),
         )
 
-    def _known_pure(self, node: MapNode, *, is_map: bool) -> int | None:
-        key = pure_key(node, is_map=is_map)
+    def _known_pure(self, node: MapNode, *, is_map: bool) -> Steps[int | None]:
+        key = yield from pure_key(node, is_map=is_map)
         if key is None:
             return None
         known = self.pure.setdefault(key, len(self.nodes))
         return None if known == len(self.nodes) else known
 
     def _next_ordinal(self, name: str) -> int:
-        ordinal = self.ordinals[name] = self.ordinals.get(name, 0) + 1
+        ordinal = self.ordinals[name] = self.ordinals[name] + 1
         return ordinal
 
 

@@ -7,6 +7,7 @@ from ``repr`` or ``pickle``, which differ for equal values or agree for unequal 
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import decimal
 import enum
@@ -24,14 +25,14 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.nested import Kind, contents, kind_of
+from cascade.graph.nested import PAUSE_EVERY, Kind, Steps, contents, finish, kind_of
 from cascade.model.errors import CascadeError
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Task
 
 DIGEST_BYTES: Final = 16
 
-_BY_REPR: Final = frozenset({type(None), bool, int, float, complex, type(Ellipsis), type(NotImplemented)})
+_BY_REPR: Final = frozenset({type(None), bool, float, complex, type(Ellipsis), type(NotImplemented)})
 _BY_TEXT: Final = (
     datetime.date,
     datetime.time,
@@ -82,13 +83,15 @@ class Canon:
 
     Attributes:
         placeholder: The digest of a placeholder among the values.
-        function: The digest of a function, or of a task.
-        stranger: The digest of a value of unknown type; ``None`` refuses it.
+        function: The digest of the code of a function, or of a task.
+        stranger: The digest of a value of unknown type, or that contains itself; ``None`` refuses it.
+        counts: Whether a value that a function holds, as a default or in its closure, is part of it.
     """
 
     placeholder: Callable[[Placeholder], bytes]
     function: Callable[[Any], bytes]
     stranger: Callable[[Any], bytes] | None = None
+    counts: Callable[[Any], bool] = lambda _: True
 
     def digest(self, value: Any, name: str = "") -> bytes:
         """The canonical hash of *value*.
@@ -100,6 +103,10 @@ class Canon:
         Raises:
             NotDigestibleError: If a value of unknown type is in it, with the path to it.
         """
+        return finish(self.steps(value, name))
+
+    def steps(self, value: Any, name: str = "") -> Steps[bytes]:
+        """Hash as :meth:`digest` does, pausing every few hundred values."""
         return _Walk(self, name).digest(value)
 
 
@@ -122,9 +129,13 @@ class _Walk:
     on_path: set[int] = attrs.field(factory=set)
     known: dict[int, bytes] = attrs.field(factory=dict)
 
-    def digest(self, value: Any) -> bytes:
+    def digest(self, value: Any) -> Steps[bytes]:
         result = self._leaf_or_open(value)
+        walked = 0
         while self.path:
+            walked += 1
+            if not walked % PAUSE_EVERY:
+                yield
             top = self.path[-1]
             if result is not None:
                 top.digests.append(result)
@@ -141,37 +152,42 @@ class _Walk:
         if kind is Kind.PLACEHOLDER:
             return self.canon.placeholder(value)
         if isinstance(value, functools.partial):
-            self._open(value, Kind.RECORD, ["func", "args", "keywords"], [value.func, value.args, value.keywords])
-            return None
+            return self._open(
+                value, Kind.RECORD, ["func", "args", "keywords"], [value.func, value.args, value.keywords]
+            )
+        if isinstance(value, FunctionType):
+            held = {name: item for name, item in held_by(value).items() if self.canon.counts(item)}
+            return self._open(value, Kind.RECORD, list(held), list(held.values()))
         if kind is Kind.LEAF or isinstance(value, (Task, enum.Enum)):
             digest = _leaf(value, self.canon.function)
-            if digest is None and self.canon.stranger is not None:
-                digest = self.canon.stranger(value)
-            if digest is None:
-                raise NotDigestibleError(self._place(), type(value))
-            return digest
+            return self._stranger(value, self._place) if digest is None else digest
         if id(value) in self.known:
             return self.known[id(value)]
-        self._open(value, kind, *contents(value, kind))
-        return None
+        return self._open(value, kind, *contents(value, kind))
 
-    def _open(self, value: Any, kind: Kind, keys: list[Any], items: list[Any]) -> None:
+    def _open(self, value: Any, kind: Kind, keys: list[Any], items: list[Any]) -> bytes | None:
         if id(value) in self.on_path:
-            raise NotDigestibleError(f"{self._place()} contains itself and", type(value))
+            return self._stranger(value, lambda: f"{self._place()} contains itself and")
         self.path.append(_Open(value, kind, keys, items))
         self.on_path.add(id(value))
+        return None
+
+    def _stranger(self, value: Any, place: Callable[[], str]) -> bytes:
+        if self.canon.stranger is None:
+            raise NotDigestibleError(place(), type(value))
+        return self.canon.stranger(value)
 
     def _close(self) -> bytes:
         top = self.path.pop()
         self.on_path.discard(id(top.value))
         head = type_name(type(top.value))
+        if isinstance(top.value, FunctionType):
+            head = self.canon.function(top.value)
         match top.kind:
             case Kind.SET:
                 digest = combine("set", [head, *sorted(top.digests)])
             case Kind.DICT:
-                inside = f"a key of {self._place() or 'the value'}"
-                keys = [self.canon.digest(key, inside) for key in top.keys]
-                pairs = sorted(zip(keys, top.digests, strict=True))
+                pairs = sorted(zip(map(self._key, top.keys), top.digests, strict=True))
                 digest = combine("dict", [head, *itertools.chain.from_iterable(pairs)])
             case Kind.RECORD:
                 names = [str(field).encode() for field in top.keys]
@@ -181,6 +197,13 @@ class _Walk:
                 digest = combine("sequence", [head, *top.digests])
         self.known[id(top.value)] = digest
         return digest
+
+    def _key(self, key: Any) -> bytes:
+        try:
+            return self.canon.digest(key)
+        except NotDigestibleError as error:
+            place = f"a key of {self._place() or 'the value'}{error.path}"
+            raise NotDigestibleError(place, error.kind) from None
 
     def _place(self) -> str:
         """Where the value under scrutiny stands, as Python would write it."""
@@ -197,11 +220,25 @@ class _Walk:
         return text
 
 
+def held_by(func: FunctionType) -> dict[str, Any]:
+    """What *func* holds beside its code: the values in its closure, and its defaults."""
+    held = {f"default {place}": value for place, value in enumerate(func.__defaults__ or ())}
+    held |= {f"default {name}": value for name, value in (func.__kwdefaults__ or {}).items()}
+    for name, cell in zip(func.__code__.co_freevars, func.__closure__ or (), strict=True):
+        with contextlib.suppress(ValueError):  # still empty
+            held[name] = cell.cell_contents
+    return held
+
+
 def _leaf(value: Any, function: Callable[[Any], bytes]) -> bytes | None:
     """The digest of a value without contents; ``None`` if its type is unknown."""
     cls = type(value)
+    if isinstance(value, enum.Flag):  # of which not every value has a name
+        return combine("flag", [type_name(cls), b"%x" % value.value])
     if isinstance(value, enum.Enum):
         return combine("enum", [type_name(cls), value.name.encode()])
+    if cls is int:  # in hexadecimals, for which there is no limit of length
+        return combine("plain", [type_name(cls), b"%x" % value])
     if cls in _BY_REPR:
         return combine("plain", [type_name(cls), repr(value).encode()])
     if cls is str:
@@ -214,7 +251,7 @@ def _leaf(value: Any, function: Callable[[Any], bytes]) -> bytes | None:
         return combine("pattern", [repr(value.pattern).encode(), str(value.flags).encode()])
     if isinstance(value, type):
         return combine("type", [type_name(value)])
-    if isinstance(value, (FunctionType, Task)):
+    if isinstance(value, Task):
         return combine("function", [function(value)])
     return _array(value)
 

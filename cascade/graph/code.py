@@ -5,14 +5,17 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import sys
 import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from cascade.graph.canonical import combine
+from cascade.graph.canonical import Canon, combine, type_name
+from cascade.graph.nested import LEAVES
 from cascade.model import flow, lazies
+from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
@@ -20,20 +23,24 @@ _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
 
 def plain_function(func: Callable[..., Any]) -> Callable[..., Any]:
     """*func* without the partials and bindings around it."""
-    while isinstance(func, (functools.partial, MethodType)):
+    while isinstance(func, (functools.partial, MethodType, staticmethod)):
         func = func.func if isinstance(func, functools.partial) else func.__func__
     return func
 
 
 def function_tree(func: Callable[..., Any]) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:
     """The syntax tree of *func*; ``None`` without source, or if it is not the only one on its lines."""
+    return _tree(plain_function(func), getattr(func, "__name__", ""))
+
+
+def _tree(
+    source_of: Callable[..., Any] | CodeType, name: str
+) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:
     try:
-        source = textwrap.dedent(inspect.getsource(plain_function(func)))
-        tree = ast.parse(source)
+        tree = ast.parse(textwrap.dedent(inspect.getsource(source_of)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
     wanted = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
-    name = getattr(func, "__name__", "")
     found = [
         node for node in ast.walk(tree)
         if isinstance(node, wanted) and getattr(node, "name", "<lambda>") == name
@@ -45,7 +52,29 @@ def code_digest(task: Task[Any, Any]) -> bytes:
     """What the digest of *task* says about its code: its version, or its source without layout and comments."""
     if task.version is not None:
         return combine("version", [task.full_name.encode(), task.version.encode()])
-    return combine("source", [task.full_name.encode(), function_digest(task.func)])
+    return combine("source", [task.full_name.encode(), *_callable_parts(task.func)])
+
+
+def _callable_parts(func: Any) -> Iterator[bytes]:
+    """Digests of the code behind *func*, and of what is bound to it on the way there."""
+    while True:
+        match func:
+            case functools.partial():
+                yield from (_BOUND.digest(func.args), _BOUND.digest(func.keywords))
+                func = func.func
+            case MethodType():
+                yield _BOUND.digest(func.__self__)
+                func = func.__func__
+            case staticmethod():
+                func = func.__func__
+            case FunctionType():
+                yield _BOUND.digest(func)
+                return
+            case _:
+                yield from (_BOUND.digest(func), function_digest(func))
+                func = inspect.getattr_static(type(func), "__call__", None)
+                if not isinstance(func, FunctionType):
+                    return
 
 
 def function_digest(func: Callable[..., Any]) -> bytes:
@@ -64,10 +93,11 @@ def function_digest(func: Callable[..., Any]) -> bytes:
 
 
 def _function_digest(func: Callable[..., Any]) -> bytes:
-    tree = function_tree(func)
+    # The code's own source: that of the function would be what it wraps, if it is a decorator's.
+    code = getattr(func, "__code__", None)
+    tree = _tree(code, code.co_name) if code else None
     if tree is not None:
         return combine("tree", [_normalised(tree).encode()])
-    code = getattr(func, "__code__", None)
     name = f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', type(func).__qualname__)}"
     return combine("code", [name.encode(), *(_code_parts(code) if code else ())])
 
@@ -83,8 +113,22 @@ def _normalised(tree: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> st
 def _code_parts(code: CodeType) -> Iterator[bytes]:
     for part in _codes(code):
         yield part.co_code
-        constants = [constant for constant in part.co_consts if not isinstance(constant, CodeType)]
-        yield repr((part.co_names, part.co_varnames, constants)).encode()
+        constants = tuple(constant for constant in part.co_consts if not isinstance(constant, CodeType))
+        yield _BOUND.digest((part.co_names, part.co_varnames, constants))
+
+
+def _may_change(value: object) -> bool:
+    return type(value).__hash__ is None
+
+
+# How the values that the function of a task holds are hashed. What a closure holds and what may change is the
+# function's memory, not its code: a list in which it notes its calls must not make each run another one.
+_BOUND: Final = Canon(
+    placeholder=lambda placeholder: type_name(type(placeholder)),
+    function=lambda func: func.full_name.encode() if isinstance(func, Task) else function_digest(func),
+    stranger=lambda value: type_name(type(value)),
+    counts=lambda value: not _may_change(value),
+)
 
 
 def mentioned(func: Callable[..., Any]) -> Iterator[object]:
@@ -116,34 +160,56 @@ def _codes(code: CodeType) -> Iterator[CodeType]:
 
 
 def may_grow(task: Task[Any, Any], arguments: Iterable[object] = ()) -> bool:
-    """Whether a call of *task* with *arguments* might return lazies, judged by the names in its code.
+    """Whether a call of *task* with *arguments* might return lazies, judged by what its code can get at.
 
-    Looks through plain functions of the same module, and at tasks among the arguments. What cannot be looked
-    into might.
+    Follows names, containers and attributes, but not into the standard library.
     """
-    if any(_brings_tasks(argument) for argument in arguments):
-        return True
-    seen: set[int] = set()
-    pending: list[Callable[..., Any]] = [plain_function(task.func)]
+    seen: dict[int, object] = {}  # with the things, so that no other takes their place in memory
+    pending: list[object] = [task.func, *arguments]
     while pending:
-        func = pending.pop()
-        if id(func) in seen:
+        thing = pending.pop()
+        if type(thing) in LEAVES - {type} or isinstance(thing, Placeholder) or id(thing) in seen:
             continue
-        seen.add(id(func))
-        if not isinstance(func, FunctionType):
-            return not inspect.isbuiltin(func)
-        for thing in mentioned(func):
-            if isinstance(thing, (Task, Partial)) or _makes_lazies(thing):
-                return True
-            if isinstance(thing, FunctionType) and thing.__module__ == func.__module__:
-                pending.append(thing)
+        seen[id(thing)] = thing
+        if isinstance(thing, (Task, Partial)) or _makes_lazies(thing):
+            return True
+        pending.extend(_within_reach(thing))
     return False
 
 
-def _brings_tasks(argument: object) -> bool:
-    if isinstance(argument, (Task, Partial)):
-        return True
-    return any(isinstance(member, Task) for member in vars(type(argument)).values())
+def _within_reach(thing: object) -> Iterator[object]:
+    """What code that has *thing* can get from it."""
+    match thing:
+        case list() | tuple() | set() | frozenset():
+            yield from thing
+        case dict():
+            yield from thing.values()
+        case functools.partial():
+            yield from (thing.func, thing.args, thing.keywords)
+        case MethodType():
+            yield from (thing.__func__, thing.__self__)
+        case staticmethod() | classmethod():
+            yield thing.__func__
+        case property():
+            yield thing.fget
+        case FunctionType() | type() if _is_known(thing):
+            return
+        case FunctionType():
+            yield from (thing.__defaults__, thing.__kwdefaults__)
+            yield from mentioned(thing)
+        case type():
+            yield from (*thing.__bases__, *vars(thing).values())
+        case ModuleType():
+            return
+        case _:
+            yield type(thing)
+            yield from getattr(thing, "__dict__", {}).values()
+
+
+def _is_known(thing: FunctionType | type) -> bool:
+    """Whether it is of the standard library or of cascade, which makes lazies where :func:`_makes_lazies` says."""
+    package = (thing.__module__ or "").partition(".")[0]
+    return package in sys.stdlib_module_names or package == __name__.partition(".")[0]
 
 
 def _makes_lazies(thing: object) -> bool:

@@ -6,12 +6,15 @@ topology without literals, for the reuse of plans.
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import attrs
+
 from cascade.graph.canonical import Canon, NotDigestibleError, combine, type_name
 from cascade.graph.code import code_digest, function_digest
-from cascade.graph.nested import Template, compile_nested
+from cascade.graph.nested import Steps, Template, compile_nested, finish
 from cascade.graph.nodes import (
     AnyNode,
     Constant,
@@ -29,6 +32,8 @@ from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
+from cascade.model.policies import NOTHING_SAID, UNSET
+from cascade.model.signatures import Arity
 from cascade.model.tasks import Task
 
 
@@ -41,7 +46,11 @@ def _of_input(placeholder: Placeholder) -> bytes:
     match placeholder:
         case Param() | Env() | Inject():
             return combine(type(placeholder).__name__, [placeholder.name.encode()])
-    raise TypeError(f"{placeholder!r} is not an input")
+    raise NotDigestibleError("what a function holds", type(placeholder))
+
+
+# How plain values are hashed, and what is given for inputs.
+_VALUES: Final = Canon(_of_input, code_of)
 
 
 def value_digest(value: Any, name: str) -> bytes:
@@ -50,54 +59,67 @@ def value_digest(value: Any, name: str) -> bytes:
     Raises:
         NotDigestibleError: If a value of unknown type is in it.
     """
-    return Canon(_of_input, code_of).digest(value, name)
+    return _VALUES.digest(value, name)
 
 
 # -- order in sets ---------------------------------------------------------------------------------------------
 
 
-def stable_order(items: list[Any]) -> list[Any]:
-    """The members of a set with placeholders, by content: set order depends on hashes, node ids must not."""
-    sketches: dict[int, bytes] = {}
+class SetOrder:
+    """Puts members of sets in order by content: set order depends on hashes, node ids must not.
 
-    def of_placeholder(placeholder: Placeholder) -> bytes:
-        if not isinstance(placeholder, (LazyResult, Router)):
-            return _of_input(placeholder)
-        _sketch(placeholder, sketches)
-        return sketches[id(placeholder)]
+    Goes by the names of tasks and by known literals. What it has found out about calls is kept, so that one
+    order serves all sets of a flow.
+    """
 
-    canon = Canon(of_placeholder, _name_of, stranger=lambda value: type_name(type(value)))
-    return sorted(items, key=canon.digest)
+    def __init__(self) -> None:
+        self._sketches: dict[int, bytes] = {}
+        self._canon = Canon(self._of_placeholder, _name_of, stranger=lambda value: type_name(type(value)))
+
+    def __call__(self, items: list[Any]) -> Steps[list[Any]]:
+        """The members of a set in their order."""
+        for call in _calls_in(items):
+            yield from self._sketch(call)
+        keys = []
+        for item in items:
+            keys.append((yield from self._canon.steps(item)))
+            yield
+        return [items[place] for place in sorted(range(len(items)), key=keys.__getitem__)]
+
+    def _of_placeholder(self, placeholder: Placeholder) -> bytes:
+        if isinstance(placeholder, (LazyResult, Router)):
+            # Nothing is known of a call in a cycle, which building refuses, and of one that a function holds.
+            return self._sketches.get(id(placeholder), b"")
+        return _of_input(placeholder)
+
+    def _sketch(self, root: Placeholder) -> Steps[None]:
+        """Note a digest of *root*, and of all it needs."""
+        opened: set[int] = set()
+        pending = [root]
+        while pending:
+            call = pending[-1]
+            if id(call) in self._sketches:
+                pending.pop()
+            elif id(call) not in opened:
+                opened.add(id(call))
+                pending.extend(part for part in _calls_in(_written(call)) if id(part) not in opened)
+            else:
+                name = _name_of(call.task) if isinstance(call, LazyResult) else b"router"
+                written = yield from self._canon.steps(_written(call))
+                self._sketches[id(call)] = combine("sketch", [name, written])
+            yield
 
 
 def _name_of(func: Any) -> bytes:
     return f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', '')}".encode()
 
 
-def _sketch(root: Placeholder, sketches: dict[int, bytes]) -> None:
-    """Note a digest of *root*, and of all it needs, by name of task and known literals."""
-    canon = Canon(
-        lambda p: sketches[id(p)] if isinstance(p, (LazyResult, Router)) else _of_input(p),
-        _name_of,
-        stranger=lambda value: type_name(type(value)),
-    )
-    pending = [root]
-    while pending:
-        call = pending[-1]
-        missing = [part for part in _calls_in(_written(call)) if id(part) not in sketches]
-        if missing:
-            pending.extend(missing)
-            continue
-        pending.pop()
-        name = _name_of(call.task) if isinstance(call, LazyResult) else b"router"
-        sketches[id(call)] = combine("sketch", [name, canon.digest(_written(call))])
-
-
 def _written(call: Placeholder) -> list[Any]:
     if isinstance(call, LazyResult):
-        return [call.args, call.kwargs, call.columns]
+        said = [] if call.own is NOTHING_SAID else [attrs.evolve(call.own, cache=UNSET)]
+        return [call.args, call.kwargs, call.columns, *said]
     assert isinstance(call, Router)
-    return [call.selector, list(call.routes.values())]
+    return [call.selector, list(call.routes), list(call.routes.values()), call.default]
 
 
 def _calls_in(written: list[Any]) -> Iterator[Placeholder]:
@@ -108,75 +130,90 @@ def _calls_in(written: list[Any]) -> Iterator[Placeholder]:
 
 # -- equal pure calls ------------------------------------------------------------------------------------------
 
+# Compared within one building only, so identity of tasks and caches is good enough, and never too much.
+PureKey = tuple[object, ...]
 
-def pure_key(node: MapNode, *, is_map: bool) -> bytes | None:
-    """Equal for nodes of which everything is equal; ``None`` if an argument cannot be compared by content."""
+
+def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
+    """Equal for nodes of which everything is equal; ``None`` if a value cannot be compared by content."""
+    terms = node.terms
+    parts: list[bytes] = []
     try:
-        parts = list(_content(node, lambda index: b"node %d" % index, _of_operand_input))
+        parts += yield from _content(node, _of_index, _of_operand_input)
+        for name, operand in (*terms.amounts, *(("if", condition) for condition in terms.conditions)):
+            parts += name.encode(), (yield from _of_operand(operand, name, _of_index, _of_operand_input))
     except NotDigestibleError:
         return None
-    task = b"%d" % id(node.task)
-    return combine("pure map" if is_map else "pure", [task, *parts, _policy_key(node.terms)])
+    policies = (terms.retry, terms.timeout, id(terms.cache), terms.concurrency, terms.on_skip, terms.predecessors)
+    return (id(node.task), is_map, len(terms.conditions), combine("pure", parts), *policies)
+
+
+def _of_index(index: int) -> bytes:
+    return b"node %d" % index
 
 
 def _of_operand_input(operand: Given | Injected) -> bytes:
     return repr(operand).encode()
 
 
-def _policy_key(terms: Terms) -> bytes:
-    # Only compared within one building, so identity of the policy objects is good enough, and never too much.
-    words = (terms.retry, terms.timeout, terms.cache and id(terms.cache), terms.amounts, terms.concurrency)
-    return repr((words, terms.on_skip, terms.conditions, terms.predecessors)).encode()
-
-
 # -- digests ---------------------------------------------------------------------------------------------------
 
+OfNode = Callable[[int], bytes]
+OfInput = Callable[[Given | Injected], bytes]
 
-def _content(
-    node: Node, of_node: Callable[[int], bytes], of_input: Callable[[Given | Injected], bytes]
-) -> Iterator[bytes]:
-    """Digests of all arguments of *node* by parameter, defaults included."""
-    arguments: dict[Any, Any] = dict(enumerate(node.call.args)) | node.call.kwargs
+
+def _content(node: Node, of_node: OfNode, of_input: OfInput) -> Steps[list[bytes]]:
+    """Digests of the arguments of *node* by parameter; one that is given its default counts as left out."""
     operands: dict[Any, Operand] = dict((*node.patches, *node.named))
-    names = list(node.task.signature.parameters) if node.task.signature else []
-    if isinstance(node, MapNode):
-        operands |= {f"column {name}": operand for name, operand in node.columns}
-        arguments |= dict.fromkeys(operands.keys() - arguments.keys())
-    canon = Canon(_of_input, code_of)
-    for key, value in arguments.items():
-        name = names[key] if isinstance(key, int) and key < len(names) else str(key)
-        yield name.encode()
+    found: dict[str, bytes] = {}
+    given: dict[Any, Any] = {**dict(enumerate(node.call.args)), **node.call.kwargs}
+    for key, value in given.items():
+        tag, name = _parameter(node.task.arity, key)
         if key in operands:
-            yield _of_operand(operands[key], name, canon, of_node, of_input)
-        else:
-            yield canon.digest(value, name)
+            found[tag] = yield from _of_operand(operands[key], name, of_node, of_input)
+            continue
+        digest = yield from _VALUES.steps(value, name)
+        if not _is_default(node.task, tag, value, digest):
+            found[tag] = digest
+    for name, operand in node.columns if isinstance(node, MapNode) else ():
+        found[f"column {name}"] = yield from _of_operand(operand, name, of_node, of_input)
+    return [part for tag in sorted(found) for part in (tag.encode(), found[tag])]
 
 
-def _of_operand(
-    operand: Operand,
-    name: str,
-    canon: Canon,
-    of_node: Callable[[int], bytes],
-    of_input: Callable[[Given | Injected], bytes],
-) -> bytes:
+def _parameter(arity: Arity, key: int | str) -> tuple[str, str]:
+    """What tells an argument from the others, and what an error calls it."""
+    if isinstance(key, str):
+        return (key if key in arity.places else f"**{key}"), key
+    if key < len(arity.positional):
+        return arity.positional[key], arity.positional[key]
+    return f"*{key}", f"{arity.rest or 'arguments'}[{key - len(arity.positional)}]"
+
+
+def _is_default(task: Task[Any, Any], tag: str, value: object, digest: bytes) -> bool:
+    parameter = task.signature.parameters.get(tag) if task.signature else None
+    if parameter is None or type(parameter.default) is not type(value):
+        return False
+    try:
+        return _VALUES.digest(parameter.default) == digest
+    except NotDigestibleError:
+        return False
+
+
+def _of_operand(operand: Operand, name: str, of_node: OfNode, of_input: OfInput) -> Steps[bytes]:
     match operand:
         case int():
             return of_node(operand)
         case Constant():
-            return canon.digest(operand.value, name)
+            return (yield from _VALUES.steps(operand.value, name))
         case Given() | Injected():
             return of_input(operand)
         case Nested():
-            digests = {
-                id(hole): _of_operand(inner, name, canon, of_node, of_input)
-                for hole, inner in zip(operand.template.holes, operand.operands, strict=True)
-            }
-            nested = Canon(lambda hole: digests[id(hole)], code_of)
+            digests: dict[Placeholder, bytes] = {}
+            for hole, inner in zip(operand.template.holes, operand.operands, strict=True):
+                digests[hole] = yield from _of_operand(inner, name, of_node, of_input)
+            nested = Canon(lambda hole: digests[hole] if hole in digests else _of_input(hole), code_of)
             whole = operand.template.steps[-1].original
-            return nested.digest(whole, name)
-
-
-_UNKNOWN: Final = "unknown"
+            return (yield from nested.steps(whole, name))
 
 
 def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, bytes | NotDigestibleError]]:
@@ -190,16 +227,16 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
         inputs: The resolved Params and Envs, by key.
     """
     known: list[bytes] = []
-    canon = Canon(_of_input, code_of)
+    of_task = functools.cache(code_of)
 
     def of_input(operand: Given | Injected) -> bytes:
         if isinstance(operand, Injected):
             return combine("injected", [operand.name.encode()])
-        return canon.digest(inputs[operand.key], operand.key)
+        return _VALUES.digest(inputs[operand.key], operand.key)
 
     for node in graph.nodes:
         try:
-            known.append(_digest(node, known, canon, of_input))
+            known.append(finish(_digest(node, known.__getitem__, of_input, of_task)))
             yield node.index, known[-1]
         except NotDigestibleError as error:
             known.append(combine("shape", [_node_shape(node)]))
@@ -207,19 +244,25 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
 
 
 def _digest(
-    node: AnyNode, known: list[bytes], canon: Canon, of_input: Callable[[Given | Injected], bytes]
-) -> bytes:
-    of_node = known.__getitem__
+    node: AnyNode, of_node: OfNode, of_input: OfInput, of_task: Callable[[Task[Any, Any]], bytes]
+) -> Steps[bytes]:
     if isinstance(node, Junction):
-        parts = [_of_operand(node.selector, "selector", canon, of_node, of_input)]
-        for label, route in node.all_routes():
-            parts += [label.encode(), _of_operand(route.operand, label, canon, of_node, of_input)]
+        parts = [(yield from _of_operand(node.selector, "selector", of_node, of_input))]
+        for key, route in node.routes.items():
+            parts.append(_VALUES.digest(key, "a key of the router"))
+            parts.append((yield from _of_operand(route.operand, "route", of_node, of_input)))
+        if node.default is not None:
+            parts.append((yield from _of_operand(node.default.operand, "default", of_node, of_input)))
         return combine("router", parts)
     kind = "map" if isinstance(node, MapNode) else "call"
-    return combine(kind, [code_of(node.task), *_content(node, of_node, of_input)])
+    return combine(kind, [of_task(node.task), *(yield from _content(node, of_node, of_input))])
 
 
 # -- shape -----------------------------------------------------------------------------------------------------
+
+
+# How the keys of routers are hashed, which are part of the topology.
+_KEYS: Final = Canon(_of_input, _name_of, stranger=lambda value: repr(value).encode())
 
 
 def shape(graph: Graph) -> bytes:
@@ -229,8 +272,11 @@ def shape(graph: Graph) -> bytes:
 
 def _node_shape(node: AnyNode) -> bytes:
     if isinstance(node, Junction):
-        routes = [part for label, r in node.all_routes() for part in (label.encode(), _operand_shape(r.operand))]
-        return combine("router", [_operand_shape(node.selector), *routes])
+        routes = [
+            part for key, r in node.routes.items() for part in (_KEYS.digest(key), _operand_shape(r.operand))
+        ]
+        default = [] if node.default is None else [_operand_shape(node.default.operand)]
+        return combine("router", [_operand_shape(node.selector), *routes, *default])
     kind = "map" if isinstance(node, MapNode) else "call"
     columns = node.columns if isinstance(node, MapNode) else ()
     operands = [

@@ -11,13 +11,27 @@ import copy
 import dataclasses
 import enum
 from collections.abc import Callable, Generator, Iterable, Sequence
-from typing import Any, Final
+from functools import cached_property
+from typing import Any, Final, TypeVar
 
 import attrs
 
 from cascade.model.errors import GraphError
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
+
+T = TypeVar("T")
+# Work that pauses now and then so that others can run, and gives its result in the end.
+Steps = Generator[None, None, T]
+
+
+def finish(steps: Steps[T]) -> T:
+    """The result of *steps*, made without a pause."""
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stop:
+            return stop.value  # type: ignore[no-any-return]  # the generator's annotation says it
 
 
 class Kind(enum.Enum):
@@ -120,7 +134,18 @@ class Step:
                 rebuilt[key] = registers[source]
             else:
                 object.__setattr__(rebuilt, key, registers[source])
+        if self.kind is Kind.RECORD:
+            _forget_derived(rebuilt)
         return rebuilt
+
+
+def _forget_derived(record: Any) -> None:
+    """Drop what *record* has computed from the fields as they were: cached properties, and its hash."""
+    attributes = getattr(record, "__dict__", {})
+    for name in [name for name in attributes if isinstance(getattr(type(record), name, None), cached_property)]:
+        del attributes[name]
+    if "_attrs_cached_hash" in attributes:
+        attributes["_attrs_cached_hash"] = None  # attrs computes it anew
 
 
 def _like(original: Any, kind: Kind, items: list[Any]) -> Any:
@@ -131,9 +156,17 @@ def _like(original: Any, kind: Kind, items: list[Any]) -> Any:
         rebuilt = copy.copy(original)
         rebuilt[:] = items
         return rebuilt
-    if hasattr(cls, "_make"):
-        return cls._make(items)
-    return cls(items)
+    if issubclass(cls, set):
+        rebuilt = copy.copy(original)
+        rebuilt.clear()
+        rebuilt.update(items)
+        return rebuilt
+    # Subclasses may have a constructor of their own, which takes something else.
+    base = tuple if kind is Kind.TUPLE else frozenset
+    rebuilt = base.__new__(cls, items)
+    if hasattr(rebuilt, "__dict__"):
+        vars(rebuilt).update(vars(original))
+    return rebuilt
 
 
 @attrs.frozen(eq=False)
@@ -166,17 +199,19 @@ PAUSE_EVERY: Final = 512
 
 def compile_nested(value: Any) -> Template | Placeholder | None:
     """What has to be filled in to get *value*: see :func:`compile_steps`."""
-    steps = compile_steps(value)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # the annotation of compile_steps says it
+    return finish(compile_steps(value))
 
 
-def compile_steps(
-    value: Any, order: Callable[[list[Any]], list[Any]] = list
-) -> Generator[None, None, Template | Placeholder | None]:
+# Puts the members of a set into an order.
+Order = Callable[[list[Any]], Steps[list[Any]]]
+
+
+def _as_given(items: list[Any]) -> Steps[list[Any]]:
+    return items
+    yield  # makes it a generator
+
+
+def compile_steps(value: Any, order: Order = _as_given) -> Steps[Template | Placeholder | None]:
     """Compile *value*, pausing every now and then so that the caller can let others run.
 
     Args:
@@ -232,17 +267,19 @@ _CONSTANT: Final = 0
 class _Compiler:
     """One walk. Registers of steps are negative until the number of holes is known."""
 
-    order: Callable[[list[Any]], list[Any]]
+    order: Order
     holes: dict[Placeholder, int] = attrs.field(factory=dict)
     steps: list[Step] = attrs.field(factory=list)
     walked: dict[int, int] = attrs.field(factory=dict)
     path: list[_Open] = attrs.field(factory=list)
     on_path: set[int] = attrs.field(factory=set)
 
-    def compile(self, value: Any) -> Generator[None, None, Template | None]:
-        self._enter(value, kind_of(type(value)))
+    def compile(self, value: Any) -> Steps[Template | None]:
+        yield from self._enter(value)
         while self.path:
-            self._advance(self.path[-1])
+            inner = self._advance(self.path[-1])
+            if inner is not None:
+                yield from self._enter(inner)
             yield
         if not self.holes:
             return None
@@ -253,17 +290,18 @@ class _Compiler:
         )
         return Template(tuple(self.holes), tuple(steps))
 
-    def _enter(self, value: Any, kind: Kind) -> None:
+    def _enter(self, value: Any) -> Steps[None]:
+        kind = kind_of(type(value))
         keys, items = contents(value, kind)
-        if kind is Kind.SET:
-            items = self.order(items)
+        if kind is Kind.SET and len(items) > 1:
+            items = yield from self.order(items)
         elif kind is Kind.DICT:
             _check_keys(keys)
         self.path.append(_Open(value, kind, keys, items))
         self.on_path.add(id(value))
 
-    def _advance(self, top: _Open) -> None:
-        """Walk on in *top* until a container in it has to be walked first, to a pause, or to its end."""
+    def _advance(self, top: _Open) -> Any:
+        """Walk on in *top* to a container in it that has to be walked first, which is returned, or to a pause."""
         pause = min(top.position + PAUSE_EVERY, len(top.items))
         items, holes = top.items, self.holes
         for position in range(top.position, pause):
@@ -280,14 +318,14 @@ class _Compiler:
                 if known is None:
                     self._check_cycle(item)
                     top.position = position
-                    self._enter(item, kind)
-                    return
+                    return item
                 if known != _CONSTANT:
                     top.keys_replaced.append(top.keys[position])
                     top.sources.append(known)
         top.position = pause
         if pause == len(items):
             self._leave(top)
+        return None
 
     def _leave(self, top: _Open) -> None:
         self.path.pop()
@@ -306,5 +344,5 @@ class _Compiler:
 
 def _check_keys(keys: list[Any]) -> None:
     for key in keys:
-        if isinstance(key, Placeholder):
-            raise GraphError(f"{key!r} is the key of a dict; placeholders may only stand for its values")
+        if type(key) not in LEAVES and compile_nested(key) is not None:
+            raise GraphError(f"{key!r} is the key of a dict; placeholders may only stand in its values")

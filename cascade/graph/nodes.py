@@ -212,7 +212,7 @@ class Junction:
         return "router" if self.ordinal == 1 else f"router#{self.ordinal}"
 
     def all_routes(self) -> Iterator[tuple[str, Route]]:
-        """Every route with a text for its key."""
+        """Every route with a short text for its key."""
         for key, route in self.routes.items():
             yield f"{key!r:.40}", route
         if self.default is not None:
@@ -267,10 +267,8 @@ def _edges(operand: Operand, target: int, kind: EdgeKind, label: str = "") -> It
 
 
 def _call_edges(node: Node) -> Iterator[Edge]:
-    names = list(node.task.signature.parameters) if node.task.signature else []
     for position, operand in node.patches:
-        label = names[position] if position < len(names) else ""
-        yield from _edges(operand, node.index, EdgeKind.DATA, label)
+        yield from _edges(operand, node.index, EdgeKind.DATA, node.task.arity.name_of(position))
     for name, operand in (*node.named, *(node.columns if isinstance(node, MapNode) else ())):
         yield from _edges(operand, node.index, EdgeKind.DATA, name)
     for name, operand in node.terms.amounts:

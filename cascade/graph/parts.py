@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from typing import Any, Final
 
 import attrs
 
-from cascade.graph.identity import stable_order
-from cascade.graph.nested import Template, compile_steps
+from cascade.graph.nested import PAUSE_EVERY, Order, Steps, Template, compile_steps
 from cascade.graph.nodes import Constant
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
@@ -77,47 +76,56 @@ def calls_in(part: Part) -> Iterator[Placeholder]:
         yield from (hole for hole in part.holes if isinstance(hole, _CALLS))
 
 
-def find_part(value: Any) -> Generator[None, None, Part]:
-    """What stands in *value*; pauses when it is large."""
-    if isinstance(value, Placeholder):
-        return value
-    found = yield from compile_steps(value, stable_order)
-    return Constant(value) if found is None else found
+@attrs.frozen(eq=False)
+class Finder:
+    """Finds what stands in calls and routers; pauses when there is much.
 
+    Attributes:
+        order: Puts the members of sets into an order.
+    """
 
-def find_call_parts(call: LazyResult[Any], own: Policies) -> Generator[None, None, CallParts]:
-    """What stands in *call*, of which *own* is said; pauses when there is much."""
-    args: Keyed = []
-    for position, value in enumerate(call.args):
-        part = yield from find_part(value)
-        if not isinstance(part, Constant):
-            args.append((position, part))
-    kwargs: Keyed = []
-    for name, value in call.kwargs.items():
-        part = yield from find_part(value)
-        if not isinstance(part, Constant):
-            kwargs.append((name, part))
-    said = yield from _find_said(call, own)
-    return CallParts(args, kwargs, said)
+    order: Order
 
+    def part(self, value: Any) -> Steps[Part]:
+        """What stands in *value*."""
+        if isinstance(value, Placeholder):
+            return value
+        found = yield from compile_steps(value, self.order)
+        return Constant(value) if found is None else found
 
-def _find_said(call: LazyResult[Any], own: Policies) -> Generator[None, None, SaidParts]:
-    said = SaidParts(predecessors=[*own.predecessors])
-    for name, column in (call.columns or {}).items():
-        said.columns.append((name, (yield from find_part(column))))
-    amounts = call.task.policies.constraints if own.constraints is UNSET else own.constraints
-    for name, amount in ({} if amounts is UNSET else amounts).items():
-        said.amounts.append((name, (yield from find_part(amount))))
-    for condition in own.conditions:
-        said.conditions.append((None, (yield from find_part(condition))))
-    return said
+    def call(self, call: LazyResult[Any], own: Policies) -> Steps[CallParts]:
+        """What stands in *call*, of which *own* is said."""
+        args: Keyed = []
+        for position, value in enumerate(call.args):
+            part = yield from self.part(value)
+            if not isinstance(part, Constant):
+                args.append((position, part))
+        kwargs: Keyed = []
+        for name, value in call.kwargs.items():
+            part = yield from self.part(value)
+            if not isinstance(part, Constant):
+                kwargs.append((name, part))
+        said = yield from self._said(call, own)
+        return CallParts(args, kwargs, said)
 
+    def _said(self, call: LazyResult[Any], own: Policies) -> Steps[SaidParts]:
+        said = SaidParts(predecessors=[*own.predecessors])
+        for name, column in (call.columns or {}).items():
+            said.columns.append((name, (yield from self.part(column))))
+        amounts = call.task.policies.constraints if own.constraints is UNSET else own.constraints
+        for name, amount in ({} if amounts is UNSET else amounts).items():
+            said.amounts.append((name, (yield from self.part(amount))))
+        for condition in own.conditions:
+            said.conditions.append((None, (yield from self.part(condition))))
+        return said
 
-def find_router_parts(router: Router[Any]) -> Generator[None, None, RouterParts]:
-    """What stands in *router*; pauses when there is much."""
-    selector = yield from find_part(router.selector)
-    routes: Keyed = []
-    for key, value in router.routes.items():
-        routes.append((key, (yield from find_part(value))))
-    default = (yield from find_part(router.default)) if router.has_default else None
-    return RouterParts(selector, routes, default)
+    def router(self, router: Router[Any]) -> Steps[RouterParts]:
+        """What stands in *router*."""
+        selector = yield from self.part(router.selector)
+        routes: Keyed = []
+        for key, value in router.routes.items():
+            routes.append((key, (yield from self.part(value))))
+            if not len(routes) % PAUSE_EVERY:
+                yield
+        default = (yield from self.part(router.default)) if router.has_default else None
+        return RouterParts(selector, routes, default)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ast
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import attrs
@@ -45,21 +45,51 @@ def mentions(task: Task[Any, Any]) -> tuple[Mention, ...]:
     return known
 
 
-def _find_mentions(task: Task[Any, Any]) -> Iterator[Mention]:
+# Stands for what a local name means, which is not known.
+_COMPUTED: Final = object()
+# Nodes of a syntax tree whose parts need not be gone through in every turn, or not once.
+_Conditions = frozenset[ast.AST]
+
+
+def _find_mentions(task: Task[Any, Any]) -> list[Mention]:
     tree = function_tree(task.func)
     if tree is None:
-        return
-    names = _names(task)
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Call):
-            callee = _callee(node, names)
-            if callee is not None:
-                yield Mention(callee, _may_vary(node, tree, names))
+        return []
+    names = _names(task, tree)
+    found = [
+        (node, above, callee)
+        for node, above in _with_conditions(tree)
+        if isinstance(node, ast.Call) and (callee := _callee(node, names)) is not None
+    ]
+    inner = {part for call, _, _ in found for part in ast.walk(call) if part is not call}
+    shapes: dict[Task[Any, Any], set[tuple[str, ...]]] = {}
+    for call, _, callee in found:
+        if call not in inner:
+            shape = tuple(ast.unparse(lazy.func) for part in _parts(call) for lazy, _ in _lazy_calls(part, names))
+            shapes.setdefault(callee, set()).add(shape)
+    return [
+        Mention(callee, _may_vary(call, above, tree, names) or len(shapes.get(callee, ())) > 1)
+        for call, above, callee in found
+    ]
 
 
-def _names(task: Task[Any, Any]) -> Mapping[str, object]:
+def _with_conditions(tree: ast.AST) -> Iterator[tuple[ast.AST, _Conditions]]:
+    """The nodes of *tree*, each with the conditions and loops that it is under."""
+    pending: list[tuple[ast.AST, _Conditions]] = [(tree, frozenset())]
+    while pending:
+        node, above = pending.pop()
+        yield node, above
+        below = above | {node} if isinstance(node, (*_VARYING, ast.Try)) else above
+        pending.extend((child, below) for child in ast.iter_child_nodes(node))
+
+
+def _names(
+    task: Task[Any, Any], tree: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
+) -> Mapping[str, object]:
+    """What the names in *tree*, the source of *task*, stand for."""
     func = plain_function(task.func)
     names = dict(getattr(func, "__globals__", {}))
+    owner = _owner(task, names)
     code = getattr(func, "__code__", None)
     for name, cell in zip(
         getattr(code, "co_freevars", ()), getattr(func, "__closure__", None) or (), strict=False
@@ -68,53 +98,75 @@ def _names(task: Task[Any, Any]) -> Mapping[str, object]:
             names[name] = cell.cell_contents
         except ValueError:  # still empty
             names.pop(name, None)
+    stored = (node for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store))
+    names.update(dict.fromkeys((node.id for node in stored), _COMPUTED))
+    if owner is not None and tree.args.args:
+        names[tree.args.args[0].arg] = owner
     return names
+
+
+def _owner(task: Task[Any, Any], names: Mapping[str, object]) -> object:
+    """The class that has *task* as a method, if any."""
+    *path, _ = task.__qualname__.split(".")
+    owner: object = None
+    for name in path:
+        owner = names.get(name)
+        names = _attributes(owner)
+    return owner
 
 
 def _callee(call: ast.Call, names: Mapping[str, object]) -> Task[Any, Any] | None:
     """The task that *call* calls, if its name stands for one."""
     func = call.func
-    while isinstance(func, ast.Attribute) and func.attr in ("map", "partial"):
-        func = func.value
-        if isinstance(func, ast.Call):
-            func = func.func
+    while True:
+        if isinstance(func, ast.Call) and isinstance(func.func, ast.Attribute) and func.func.attr == "partial":
+            func = func.func.value
+        elif isinstance(func, ast.Attribute) and func.attr in ("map", "partial"):
+            func = func.value
+        else:
+            break
     thing: object = None
     if isinstance(func, ast.Name):
         thing = names.get(func.id)
     elif isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
-        thing = getattr(names.get(func.value.id), "__dict__", {}).get(func.attr)
+        thing = _attributes(names.get(func.value.id)).get(func.attr)
     if isinstance(thing, Partial):
         return thing.task
     return thing if isinstance(thing, Task) else None
 
 
-def _may_vary(call: ast.Call, tree: ast.AST, names: Mapping[str, object]) -> bool:
+def _parts(call: ast.Call) -> list[ast.expr]:
+    return [*call.args, *(keyword.value for keyword in call.keywords)]
+
+
+def _may_vary(call: ast.Call, above: _Conditions, tree: ast.AST, names: Mapping[str, object]) -> bool:
     """Whether the arguments of *call* hold a task call that need not be the same one in every turn.
 
-    Arguments may come in through local names, so assignments to these count as if written in place.
+    Arguments may come in through local names, so assignments to these count as if written in place; they are
+    conditional if they are under something that *call* is not under.
     """
-    arguments: list[ast.AST] = [*call.args, *(keyword.value for keyword in call.keywords)]
-    local = {node.id for argument in arguments for node in ast.walk(argument) if isinstance(node, ast.Name)}
-    for assigned, value, is_conditional in _assignments(tree):
+    local = {node.id for part in _parts(call) for node in ast.walk(part) if isinstance(node, ast.Name)}
+    for assigned, value, conditions in _assignments(tree):
         if assigned in local:
             calls = list(_lazy_calls(value, names))
-            if calls and (is_conditional or any(varies for _, varies in calls)):
+            if calls and (not conditions <= above or any(varies for _, varies in calls)):
                 return True
-    return any(varies for argument in arguments for _, varies in _lazy_calls(argument, names))
+    return any(varies for part in _parts(call) for _, varies in _lazy_calls(part, names))
 
 
-def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.AST, bool]]:
-    pending: list[tuple[ast.AST, bool]] = [(tree, False)]
-    while pending:
-        node, is_conditional = pending.pop()
-        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)) and node.value is not None:
-            targets = node.targets if isinstance(node, ast.Assign) else [node.target]
+def _assignments(tree: ast.AST) -> Iterator[tuple[str, ast.AST, _Conditions]]:
+    """Names that get a value: by an assignment, or by a method of theirs such as ``append``."""
+    for node, above in _with_conditions(tree):
+        targets: list[ast.expr] = []
+        value: ast.expr | None = None
+        if isinstance(node, (ast.Assign, ast.AnnAssign, ast.AugAssign, ast.NamedExpr)):
+            targets, value = (node.targets if isinstance(node, ast.Assign) else [node.target]), node.value
+        elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Call):
+            method = node.value.func
+            targets, value = ([method.value] if isinstance(method, ast.Attribute) else []), node.value
+        if value is not None:
             for target in targets:
-                for name in ast.walk(target):
-                    if isinstance(name, ast.Name):
-                        yield name.id, node.value, is_conditional
-        below = is_conditional or isinstance(node, (*_VARYING, ast.Try))
-        pending.extend((child, below) for child in ast.iter_child_nodes(node))
+                yield from ((part.id, value, above) for part in ast.walk(target) if isinstance(part, ast.Name))
 
 
 def _lazy_calls(argument: ast.AST, names: Mapping[str, object]) -> Iterator[tuple[ast.Call, bool]]:
@@ -126,10 +178,16 @@ def _lazy_calls(argument: ast.AST, names: Mapping[str, object]) -> Iterator[tupl
             if _callee(node, names) is not None:
                 has_spread = any(isinstance(inner, ast.Starred) for inner in node.args)
                 yield node, is_conditional or has_spread
-            elif isinstance(node.func, (ast.Subscript, ast.Call, ast.IfExp)):
+            elif _is_computed(node.func, names):
                 yield node, True
         below = is_conditional or isinstance(node, (*_VARYING, *_COMPREHENSIONS, ast.Starred))
         pending.extend((child, below) for child in ast.iter_child_nodes(node))
+
+
+def _is_computed(func: ast.expr, names: Mapping[str, object]) -> bool:
+    if isinstance(func, ast.Name):
+        return names.get(func.id) is _COMPUTED
+    return isinstance(func, (ast.Subscript, ast.Call, ast.IfExp))
 
 
 @attrs.frozen(eq=False)
@@ -205,3 +263,11 @@ def _pop_until(task: Task[Any, Any], on_stack: dict[Task[Any, Any], None]) -> li
         component.append(top)
         if top is task:
             return component
+
+
+def _attributes(thing: object) -> Mapping[str, Any]:
+    """What *thing* has by itself; a proxy may refuse to be looked at outside the situation it is made for."""
+    try:
+        return vars(thing)
+    except Exception:
+        return {}

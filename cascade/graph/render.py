@@ -68,6 +68,10 @@ def _label(edge: Edge) -> str:
             return f"route {edge.label}"
 
 
+def _one_line(text: str) -> str:
+    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
+
+
 def _title(node: AnyNode) -> str:
     return f"{node.name}[...]" if isinstance(node, MapNode) else node.name
 
@@ -119,7 +123,7 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
     for edge in graph.edges():
         label = _label(edge)
         name = _title(graph.nodes[edge.source])
-        needs.setdefault(edge.target, []).append(f"{name} ({label})" if label else name)
+        needs.setdefault(edge.target, []).append(_one_line(f"{name} ({label})" if label else name))
     lines = []
     for number, level in enumerate(levels):
         lines.append(f"stage {number}")
@@ -133,7 +137,7 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
 
 def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
     sources = ", ".join(needs.get(node.index, ()))
-    return f"  {_title(node)}" + (f" <- {sources}" if sources else "")
+    return f"  {_one_line(_title(node))}" + (f" <- {sources}" if sources else "")
 
 
 def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:

@@ -246,9 +246,10 @@ class EventsDropped(Event):
 _SHOWN = 100
 
 
-def preview(value: object) -> str:
+def preview(value: Any) -> str:
     """``repr`` of *value*, cut to 100 characters; never raises."""
-    if isinstance(value, (list, tuple, str, bytes)) and len(value) > _SHOWN:
+    # Subclasses may have a repr, or a length, of their own.
+    if type(value) in (list, tuple, str, bytes) and len(value) > _SHOWN:
         # Each item shows as at least one character, so the rest could not show anyway.
         head: object = value[:_SHOWN]
     else:
@@ -276,6 +277,6 @@ def _plain(value: Any) -> Any:
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, tuple):
+    if isinstance(value, (list, tuple)):
         return [_plain(item) for item in value]
     return preview(value)

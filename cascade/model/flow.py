@@ -7,7 +7,7 @@ from typing import Any, Generic, TypeVar, overload
 
 import attrs
 
-from cascade.model.lazies import LazyResult
+from cascade.model.lazies import LazyResult, rendered, short_arguments
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import UNSET, Unset
 from cascade.model.tasks import task
@@ -15,7 +15,7 @@ from cascade.model.tasks import task
 T = TypeVar("T")
 
 
-@attrs.frozen(eq=False, init=False)
+@attrs.frozen(eq=False, init=False, repr=False)
 class Router(Placeholder, Generic[T]):
     """One of several values, chosen by another: only the chosen route runs, after the selector is known.
 
@@ -45,11 +45,20 @@ class Router(Placeholder, Generic[T]):
             raise TypeError(f"the routes of a Router are a mapping from key to lazy, not {routes!r:.100}")
         if not routes and self.default is UNSET:
             raise ValueError("a Router without routes and default cannot choose anything")
+        for key in routes:
+            if isinstance(key, Placeholder):
+                raise TypeError(f"{key!r} is the key of a route; keys are plain values that the selector may give")
 
     @property
     def has_default(self) -> bool:
         """Whether unknown keys have a route."""
         return not isinstance(self.default, Unset)
+
+    def __repr__(self) -> str:
+        default = {"default": self.default} if self.has_default else {}
+        return rendered(
+            "Router(...)", lambda: f"<Router {short_arguments((self.selector, dict(self.routes)), default)}>"
+        )
 
     def __bool__(self) -> bool:
         raise TypeError(

@@ -187,7 +187,7 @@ def resource(
     func: None = None, /, *, name: str | None = None, scope: Scope = "run"
 ) -> Callable[[Provider], Resource]: ...
 def resource(
-    func: Provider | None = None, /, *, name: str | None = None, scope: Scope = "run"
+    func: Provider | None = None, *, name: str | None = None, scope: Scope = "run"
 ) -> Resource | Callable[[Provider], Resource]:
     """Declare a provider: a sync or async generator function that yields the resource once.
 

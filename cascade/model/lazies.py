@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import reprlib
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast
 
 import attrs
@@ -41,6 +41,15 @@ class _ShortRepr(reprlib.Repr):
 
     repr_MappedLazyResult = repr_LazyResult  # noqa: N815  # reprlib's protocol
 
+    def repr_Router(self, router: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
+        return "Router(...)"
+
+    def repr_int(self, x: int, level: int) -> str:
+        try:
+            return super().repr_int(x, level)
+        except ValueError:  # Python refuses to print numbers of many thousand digits
+            return f"<int of {x.bit_length()} bits>"
+
 
 _SHORT: Final = _ShortRepr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 40, 60
@@ -54,6 +63,17 @@ def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> st
     if len(args) > _SHOWN_ARGUMENTS or len(named) > _SHOWN_ARGUMENTS:
         parts.append("...")
     return ", ".join(parts)
+
+
+def rendered(short: str, write: Callable[[], str]) -> str:
+    """What *write* gives; *short* inside of another rendering, so that none recurses."""
+    if getattr(_rendering, "is_on", False):
+        return short
+    _rendering.is_on = True
+    try:
+        return write()
+    finally:
+        _rendering.is_on = False
 
 
 class Draft:
@@ -180,9 +200,6 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
     def __contains__(self, _: object) -> bool:
         self._refuse("contains nothing yet")
 
-    def __getitem__(self, _: object) -> NoReturn:
-        self._refuse("cannot be indexed")
-
     def __lt__(self, _: object) -> bool:
         self._refuse("cannot be ordered")
 
@@ -195,14 +212,19 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
     def __ge__(self, _: object) -> bool:
         self._refuse("cannot be ordered")
 
-    def __getattr__(self, name: str) -> NoReturn:
-        if name.startswith("__") and name.endswith("__"):
-            # Protocol probes (copy, pickle, dataclasses, doctest ...) expect the plain error.
-            raise AttributeError(name)
-        self._refuse(f"has no attribute {name!r}")
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, which would take the method for leave to use it.
+        def __getitem__(self, _: object) -> NoReturn:
+            self._refuse("cannot be indexed")
 
-    def __await__(self) -> NoReturn:
-        self._refuse("cannot be awaited", "return it from the task, or `await cascade.run(it)`")
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("__") and name.endswith("__"):
+                # Protocol probes (copy, pickle, dataclasses, doctest ...) expect the plain error.
+                raise AttributeError(name)
+            self._refuse(f"has no attribute {name!r}")
+
+        def __await__(self) -> NoReturn:
+            self._refuse("cannot be awaited", "return it from the task, or `await cascade.run(it)`")
 
     def __copy__(self) -> Self:
         return self
@@ -214,13 +236,10 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         return sealed, (type(self), self.task, self.args, self.kwargs, self.columns, self.own, self.parent)
 
     def __repr__(self) -> str:
-        if getattr(_rendering, "is_on", False):
-            return f"{self.task.name}(...)"
-        _rendering.is_on = True
-        try:
-            arguments = short_arguments(self.args, {**self.kwargs, **(self.columns or {})})
-        finally:
-            _rendering.is_on = False
+        return rendered(f"{self.task.name}(...)", self._text)
+
+    def _text(self) -> str:
+        arguments = short_arguments(self.args, {**self.kwargs, **(self.columns or {})})
         verb = "" if self.columns is None else ".map"
         return f"<{type(self).__name__} {self.task.name}{verb}({arguments})>"
 
@@ -256,8 +275,11 @@ def checked_amounts(amounts: Mapping[str, object]) -> dict[str, object]:
     """*amounts* with every plain number made exact; placeholders are left for the run.
 
     Raises:
+        TypeError: If it is no mapping from names.
         ValueError: If an amount is negative, not finite, or no number.
     """
+    if not isinstance(amounts, Mapping) or not all(isinstance(name, str) for name in amounts):
+        raise TypeError(f"constraints map names of resources to amounts, not {amounts!r:.100}")
     return {
         name: amount if isinstance(amount, Placeholder) else exact(amount, name)
         for name, amount in amounts.items()

@@ -96,6 +96,8 @@ class Retry:
             attempt: The attempt that failed.
             random_share: A uniform random number from [0, 1).
         """
+        if not self.delay:
+            return 0.0
         try:
             whole = min(self.delay * self.backoff ** (attempt - 1), self.max_delay)
         except OverflowError:
@@ -146,7 +148,7 @@ def exact(amount: object, resource: str) -> int | Fraction:
     if isinstance(amount, int) and not isinstance(amount, bool):
         number: int | Fraction = amount
     elif isinstance(amount, (float, Decimal)) and math.isfinite(amount):
-        number = Fraction(repr(amount) if isinstance(amount, float) else amount)
+        number = Fraction(float.__repr__(amount) if isinstance(amount, float) else amount)
         if number.denominator == 1:
             number = int(number)
     elif isinstance(amount, Fraction):

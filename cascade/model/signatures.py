@@ -23,6 +23,8 @@ class Arity:
         required: Parameters without default, with their positions.
         takes_any_keyword: Whether there is a ``**kwargs``.
         standing: Parameters whose default is a placeholder, with it: calls that leave one out are completed.
+        positional: Parameters that may be given by position, in order.
+        rest: The name of the ``*args``; empty if there are none.
     """
 
     least: float
@@ -31,6 +33,12 @@ class Arity:
     required: dict[str, float]
     takes_any_keyword: bool
     standing: dict[str, Placeholder]
+    positional: tuple[str, ...] = ()
+    rest: str = ""
+
+    def name_of(self, position: int) -> str:
+        """The parameter that takes the positional argument at *position*, from 0."""
+        return self.positional[position] if position < len(self.positional) else self.rest
 
     def accepts(self, given: int, keywords: dict[str, Any]) -> bool:
         """Whether *given* positional arguments and *keywords* fit."""
@@ -40,8 +48,9 @@ class Arity:
         for name in keywords:
             if self.places.get(name, stranger) < given:
                 return False
-        for name, place in self.required.items():  # noqa: SIM110  # a generator costs more than all the rest
-            if place >= given and name not in keywords:
+        for name, place in self.required.items():  # a generator costs more than all the rest
+            # A positional-only name among the keywords is one for the catcher.
+            if place >= given and (name not in keywords or name not in self.places):
                 return False
         return True
 
@@ -92,8 +101,11 @@ def arity_of(name: str, signature: inspect.Signature | None) -> Arity:
             _check_standing(name, parameter)
             standing[parameter.name] = parameter.default
     least = max(required.values(), default=-1) + 1
-    takes_any = any(p.kind is p.VAR_KEYWORD for p in signature.parameters.values())
-    return Arity(least, most, places, required, takes_any, standing)
+    every = signature.parameters.values()
+    takes_any = any(p.kind is p.VAR_KEYWORD for p in every)
+    positional = tuple(p.name for p in every if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD))
+    rest = next((p.name for p in every if p.kind is p.VAR_POSITIONAL), "")
+    return Arity(least, most, places, required, takes_any, standing, positional, rest)
 
 
 def _check_standing(name: str, parameter: inspect.Parameter) -> None:

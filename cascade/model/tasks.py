@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MethodType
 from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
 
@@ -77,10 +77,10 @@ class Task(Generic[P, R]):
         return f"{self.__module__}.{self.__qualname__}"
 
     @overload
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> LazyResult[R]: ...
+    def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> LazyResult[R]: ...
     @overload
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Describe a call; nothing runs.
 
         An argument may be a value, or a lazy, Param, Env or Router of one, at any depth of containers.
@@ -114,7 +114,7 @@ class Task(Generic[P, R]):
                 raise TypeError(f"{self.name}{self.signature}: {error}") from None
         return self.arity.complete(len(args), kwargs)
 
-    def map(self, **columns: Any) -> MappedLazyResult[R]:
+    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*; nothing runs.
 
         Args:
@@ -127,7 +127,7 @@ class Task(Generic[P, R]):
         """
         return Partial(self).map(**columns)
 
-    def partial(self, **fixed: Any) -> Partial[R]:
+    def partial(self, /, **fixed: Any) -> Partial[R]:
         """This task with some arguments given; call or map the result with the others.
 
         Raises:
@@ -139,7 +139,8 @@ class Task(Generic[P, R]):
         # Hidden from type checkers, which would take every attribute that holds a task for a bound one.
         def __get__(self, instance: object, owner: type | None = None) -> Task[P, R] | Partial[R]:
             """Bind the task to an instance, as a function in a class body would be."""
-            return self if instance is None else Partial(self, (instance,))
+            is_unbound = instance is None or isinstance(self.func, staticmethod)
+            return self if is_unbound else Partial(self, (instance,))
 
     def __reduce__(self) -> str:
         # A task is its place in its module; the function itself is not under that name any more.
@@ -157,7 +158,7 @@ class Partial(Generic[R]):
     args: tuple[Any, ...] = ()
     fixed: dict[str, Any] = attrs.field(factory=dict)
 
-    def partial(self, **fixed: Any) -> Partial[R]:
+    def partial(self, /, **fixed: Any) -> Partial[R]:
         """This call with further arguments given; a name given again takes the new value."""
         together = {**self.fixed, **fixed}
         if self.task.signature is not None:
@@ -167,11 +168,11 @@ class Partial(Generic[R]):
                 raise TypeError(f"{self.task.name}{self.task.signature}: {error}") from None
         return Partial(self.task, self.args, together)
 
-    def __call__(self, *args: Any, **kwargs: Any) -> LazyResult[R]:
+    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Describe the call with these further arguments; nothing runs."""
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
-    def map(self, **columns: Any) -> MappedLazyResult[R]:
+    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*, all other arguments being the given ones."""
         name = self.task.name
         if not columns:
@@ -196,11 +197,8 @@ def _as_column(task_name: str, name: str, column: Any) -> object:
     is_text_or_mapping = isinstance(column, (str, bytes, bytearray, Mapping))
     if isinstance(column, Sequence) and not is_text_or_mapping:
         return column
-    try:
-        if not is_text_or_mapping:
-            return tuple(column)
-    except TypeError:
-        pass
+    if isinstance(column, Iterable) and not is_text_or_mapping:
+        return tuple(column)
     raise TypeError(
         f"{task_name}.map(): column {name!r} must be a sequence, not {type(column).__name__}; "
         f"use .partial({name}=...) for what all items share"
@@ -247,7 +245,19 @@ def task(
     constraints: Mapping[str, Any] | None = None,
     abandon_on_cancel: bool = False,
 ) -> TaskDecorator: ...
-def task(func: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
+def task(
+    func: Callable[..., Any] | None = None,
+    *,
+    name: str | None = None,
+    version: str | None = None,
+    mode: Mode | None = None,
+    pure: bool = False,
+    retry: Retry | None = None,
+    timeout: float | None = None,
+    cache: CachePolicy | None = None,
+    constraints: Mapping[str, Any] | None = None,
+    abandon_on_cancel: bool = False,
+) -> Any:
     """Make the calls of a function lazy.
 
     Calling the task runs nothing: it checks the arguments against the signature and returns a
@@ -270,7 +280,18 @@ def task(func: Callable[..., Any] | None = None, /, **settings: Any) -> Any:
         TypeError: If it cannot be a task: a generator function, a class, something not callable.
         ValueError: If a setting is malformed.
     """
-    make = functools.partial(_make_task, **settings)
+    make = functools.partial(
+        _make_task,
+        name=name,
+        version=version,
+        mode=mode,
+        pure=pure,
+        retry=retry,
+        timeout=timeout,
+        cache=cache,
+        constraints=constraints,
+        abandon_on_cancel=abandon_on_cancel,
+    )
     return make if func is None else make(func)
 
 
@@ -288,6 +309,7 @@ def _make_task(
     constraints: Mapping[str, Any] | None = None,
     abandon_on_cancel: bool = False,
 ) -> Task[Any, Any]:
+    _check_texts(name=name, version=version)
     name = name or getattr(func, "__name__", None) or type(func).__name__
     is_async = _is_async(func, name)
     _check_mode(name, mode, is_async, abandon_on_cancel)
@@ -323,15 +345,21 @@ def _is_async(func: object, name: str) -> bool:
         raise TypeError(f"{name} is a task already")
     if not callable(func) or isinstance(func, type):
         raise TypeError(f"a task wraps a function, not {func!r}")
-    while isinstance(func, (functools.partial, MethodType)):
+    while isinstance(func, (functools.partial, MethodType, staticmethod)):
         func = func.func if isinstance(func, functools.partial) else func.__func__
-    if inspect.isgeneratorfunction(func) or inspect.isasyncgenfunction(func):
+    call = getattr(func, "__call__", None)  # noqa: B004  # what it is may be said by the object's __call__
+    if any(inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called) for called in (func, call)):
         raise TypeError(
             f"{name} is a generator function, which cannot be a task; return a list, or declare it with "
             "@cascade.resource if it sets something up"
         )
-    call = getattr(func, "__call__", None)  # noqa: B004  # the coroutine function may be the object's __call__
     return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(call)
+
+
+def _check_texts(**texts: object) -> None:
+    for setting, text in texts.items():
+        if text is not None and not isinstance(text, str):
+            raise TypeError(f"{setting} of a task is a string, not {text!r}")
 
 
 def _check_mode(name: str, mode: object, is_async: bool, abandon_on_cancel: bool) -> None:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping
+from collections.abc import Mapping
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY
-from cascade.graph.nodes import NO_TERMS, Graph, Junction, MapNode, Node, Operand, sources_of
-from cascade.planning.solve import gates
+from cascade.graph.nested import PAUSE_EVERY, Steps, finish
+from cascade.graph.nodes import NO_TERMS, Graph, Junction, MapNode, Node, sources_of
+from cascade.planning.solve import gated_nodes
 
 
 @attrs.frozen(eq=False)
@@ -21,7 +21,8 @@ class Layout:
         gated: The nodes that are needed only if routers choose them; empty for most graphs.
         selectors: For each router, the distinct nodes in its selector.
         plain: For each node, whether nothing is said about how it is run.
-        tails: The nodes whose value is the flow's own: the target, or what a router that is the target may choose.
+        tails: The nodes whose value is the flow's own and nobody else's: the target, or what a router that is the
+            target may choose.
         calls: Number of nodes that are calls.
     """
 
@@ -34,7 +35,7 @@ class Layout:
     calls: int
 
 
-def lay_out(graph: Graph) -> Generator[None, None, Layout]:
+def lay_out(graph: Graph) -> Steps[Layout]:
     """The layout of *graph*; pauses every few hundred nodes."""
     pending: list[int] = []
     uses: list[int] = []
@@ -54,24 +55,40 @@ def lay_out(graph: Graph) -> Generator[None, None, Layout]:
         uses[member] += 1
     gated: frozenset[int] = frozenset()
     if selectors:
-        gated = frozenset(index for index, routers in enumerate(gates(graph)) if routers)
+        is_gated = yield from gated_nodes(graph)
+        gated = frozenset(index for index, is_held in enumerate(is_gated) if is_held)
         for index in gated:
             pending[index] += index not in selectors
-    return Layout(pending, uses, gated, selectors, plain, _tails(graph), len(graph.nodes) - len(selectors))
+    tails = yield from _tails(graph)
+    return Layout(pending, uses, gated, selectors, plain, tails, len(graph.nodes) - len(selectors))
 
 
-def _tails(graph: Graph) -> frozenset[int]:
-    pending: list[Operand] = [graph.target]
-    found = set()
+def _tails(graph: Graph) -> Steps[frozenset[int]]:
+    """The target, and what routers among these give if nothing else gets it: that must have a value itself."""
+    pending = [graph.target] if isinstance(graph.target, int) else []
+    found = set(pending)
+    given: dict[int, set[int]] = {}  # by router
     while pending:
-        operand = pending.pop()
-        if not isinstance(operand, int) or operand in found:
-            continue
-        found.add(operand)
-        node = graph.nodes[operand]
+        node = graph.nodes[pending.pop()]
         if isinstance(node, Junction):
-            pending.extend(route.operand for _, route in node.all_routes())
+            given[node.index] = _only_given(node)
+            for source in given[node.index]:
+                if all(source in given.get(consumer, ()) for consumer in graph.consumers[source]):
+                    found.add(source)
+                    pending.append(source)
+                    if not len(found) % PAUSE_EVERY:
+                        yield
     return frozenset(found)
+
+
+def _only_given(router: Junction) -> set[int]:
+    """The nodes that *router* takes as its value, and does not need for anything else."""
+    operands = [route.operand for route in router.routes.values()]
+    operands += [] if router.default is None else [router.default.operand]
+    given = {operand for operand in operands if isinstance(operand, int)}
+    for operand in (router.selector, *(operand for operand in operands if not isinstance(operand, int))):
+        given.difference_update(sources_of(operand))
+    return given
 
 
 def is_plain(node: Node) -> bool:
@@ -89,12 +106,12 @@ def is_plain(node: Node) -> bool:
 
 
 def certain_nodes(graph: Graph) -> bytearray:
-    """For each node, whether it will run if nothing fails: no condition, route, cache or skip can prevent it."""
+    """For each node, whether it will come to run if nothing fails: no condition, route or skip can prevent it."""
     certain = bytearray(len(graph.nodes))
-    gated = gates(graph)
+    gated = finish(gated_nodes(graph))
     for node in graph.nodes:
         if isinstance(node, Junction):
             continue
-        is_free = not node.terms.conditions and node.terms.cache is None and not gated[node.index]
+        is_free = not node.terms.conditions and not gated[node.index]
         certain[node.index] = is_free and all(certain[source] for source in node.sources)
     return certain

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterable
-from heapq import heappop, heappush
-from typing import Final, cast
+from collections.abc import Callable, Iterable, Iterator
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY
-from cascade.graph.nodes import Graph, Junction, Node, distinct, sources_of
+from cascade.graph.nested import PAUSE_EVERY, Steps, finish
+from cascade.graph.nodes import Graph, Junction, Node, sources_of
 from cascade.model.errors import GraphError
-
-_OPEN: Final[frozenset[int]] = frozenset()
 
 
 @attrs.frozen(eq=False)
@@ -39,15 +35,10 @@ Solver = Callable[[Graph], Plan]
 
 def solve(graph: Graph) -> Plan:
     """The plan with the fewest stages: the longest path to a node decides its stage (Kahn, 1962)."""
-    steps = solve_steps(graph)
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return cast("Plan", stop.value)
+    return finish(solve_steps(graph))
 
 
-def solve_steps(graph: Graph) -> Generator[None, None, Plan]:
+def solve_steps(graph: Graph) -> Steps[Plan]:
     """Solve as :func:`solve` does, pausing every few hundred nodes."""
     if any(isinstance(node, Junction) for node in graph.nodes):
         depths = yield from _gated_depths(graph)
@@ -62,7 +53,7 @@ def solve_steps(graph: Graph) -> Generator[None, None, Plan]:
     return Plan(graph, tuple(tuple(level) for level in levels if level))
 
 
-def _depths(graph: Graph) -> Generator[None, None, list[int]]:
+def _depths(graph: Graph) -> Steps[list[int]]:
     """Length of the longest path to each node; sources have smaller indices, so one pass does."""
     depths: list[int] = []
     for node in graph.nodes:
@@ -76,86 +67,108 @@ def _depths(graph: Graph) -> Generator[None, None, list[int]]:
     return depths
 
 
-def gates(graph: Graph) -> list[frozenset[int]]:
-    """For each node, the routers that decide whether it is needed; none, if it is needed anyway.
-
-    A node is needed anyway if some path from it to the target uses no route.
-    """
+def gated_nodes(graph: Graph) -> Steps[bytearray]:
+    """For each node, whether it is needed only if routers choose it: every path from it takes a route."""
+    gated = bytearray(len(graph.nodes))
+    selectors = _selectors(graph)
     members = set(graph.members)
-    found = [_OPEN] * len(graph.nodes)
     for node in reversed(graph.nodes):
-        if node.index in members:
-            continue
-        paths = [_gates_through(graph, consumer, node.index, found) for consumer in graph.consumers[node.index]]
-        if all(paths):
-            found[node.index] = frozenset().union(*paths)
-    return found
-
-
-def _gates_through(graph: Graph, consumer: int, index: int, found: list[frozenset[int]]) -> frozenset[int]:
-    node = graph.nodes[consumer]
-    if isinstance(node, Junction) and index not in sources_of(node.selector):
-        return found[consumer] | {consumer}
-    return found[consumer]
-
-
-def _gated_depths(graph: Graph) -> Generator[None, None, list[int]]:
-    """Depths where routes wait for their selectors.
-
-    Such waits can be circular (two routers, each of which may need the other's selector); what is left in the
-    circle then starts without waiting, and the run decides when it is needed.
-    """
-    waits = _selector_waits(graph)
-    followers: dict[int, list[int]] = {}
-    for index, selectors in waits.items():
-        for selector in selectors:
-            followers.setdefault(selector, []).append(index)
-    hard = [len(node.sources) for node in graph.nodes]
-    soft = [len(waits.get(node.index, ())) for node in graph.nodes]
-    depths = [-1] * len(graph.nodes)
-    is_done = bytearray(len(graph.nodes))
-    ready = [node.index for node in graph.nodes if not hard[node.index] and not soft[node.index]]
-    held = [node.index for node in graph.nodes if not hard[node.index] and soft[node.index]]
-    while ready or held:
-        index = heappop(ready) if ready else heappop(held)
-        if is_done[index]:
-            continue
-        is_done[index] = True
-        depths[index] += isinstance(graph.nodes[index], Node)
+        index = node.index
+        if index not in members:
+            consumers = graph.consumers[index]
+            gated[index] = all(gated[c] or index not in selectors.get(c, (index,)) for c in consumers)
         if not index % PAUSE_EVERY:
             yield
-        for follower, counts in _after(graph, followers, index, hard, soft):
-            counts[follower] -= 1
-            depths[follower] = max(depths[follower], depths[index])
-            if not hard[follower]:
-                heappush(held if soft[follower] else ready, follower)
-    return depths
+    return gated
 
 
-def _after(
-    graph: Graph, followers: dict[int, list[int]], index: int, hard: list[int], soft: list[int]
-) -> Iterable[tuple[int, list[int]]]:
-    for consumer in graph.consumers[index]:
-        yield consumer, hard
-    for follower in followers.get(index, ()):
-        yield follower, soft
+def _selectors(graph: Graph) -> dict[int, frozenset[int]]:
+    """For each router, the nodes in its selector."""
+    routers = (node for node in graph.nodes if isinstance(node, Junction))
+    return {router.index: frozenset(sources_of(router.selector)) for router in routers}
 
 
-def _selector_waits(graph: Graph) -> dict[int, tuple[int, ...]]:
-    """For each node behind routes, the selectors that it waits for."""
-    waits = {}
-    for index, routers in enumerate(gates(graph)):
-        selectors = distinct(
-            [
-                s
-                for r in sorted(routers)
-                for s in sources_of(cast("Junction", graph.nodes[r]).selector)
-                if s != index
-            ]
-        )
-        if selectors:
-            waits[index] = selectors
-    return waits
+def _gated_depths(graph: Graph) -> Steps[list[int]]:
+    """Depths where nodes behind routes wait for the selectors that decide about them."""
+    waits = _Waits(graph, (yield from gated_nodes(graph)), _selectors(graph))
+    return (yield from waits.depths())
+
+
+class _Waits:
+    """What waits for what in a graph with routers, as one graph of nodes and openings.
+
+    A node behind routes has an *opening*, numbered after all nodes: the moment from which it is known whether the
+    node is needed. It comes after the openings of all that may need the node, and after the selectors of the
+    routers that may choose it. Such waits can be circular (two routers, each of which may need the other's
+    selector); then an opening in the circle does without, and the run decides when the node is needed.
+    """
+
+    def __init__(self, graph: Graph, gated: bytearray, selectors: dict[int, frozenset[int]]) -> None:
+        self._graph = graph
+        self._gated = gated
+        self._selectors = selectors
+        self._size = len(graph.nodes)
+
+    def depths(self) -> Steps[list[int]]:
+        """The stage of each node, and the last stage in it of what a router may give."""
+        missing = yield from self._count()
+        depths = [-1] * len(missing)
+        is_done = bytearray(len(missing))
+        ready = [vertex for vertex, count in enumerate(missing) if not count]
+        last = len(missing) - 1
+        for step in range(len(missing)):
+            while not ready:
+                if not is_done[last]:
+                    ready.append(last)
+                last -= 1
+            vertex = ready.pop()
+            is_done[vertex] = True
+            if vertex < self._size:
+                depths[vertex] += isinstance(self._graph.nodes[vertex], Node)
+            for follower in self._after(vertex):
+                missing[follower] -= 1
+                if depths[follower] < depths[vertex]:
+                    depths[follower] = depths[vertex]
+                if not missing[follower] and not is_done[follower]:
+                    ready.append(follower)
+            if not step % PAUSE_EVERY:
+                yield
+        return depths[: self._size]
+
+    def _count(self) -> Steps[list[int]]:
+        """For each node and opening, how many it comes after."""
+        gated, selectors = self._gated, self._selectors
+        missing = [0] * (2 * self._size)
+        for node in self._graph.nodes:
+            index = node.index
+            missing[index] = len(node.sources) + gated[index]
+            if gated[index]:
+                consumers = self._graph.consumers[index]
+                routers = [c for c in consumers if index not in selectors.get(c, (index,))]
+                missing[self._size + index] = sum(gated[c] for c in consumers) + sum(
+                    len(selectors[c]) for c in routers
+                )
+            if not index % PAUSE_EVERY:
+                yield
+        return missing
+
+    def _after(self, vertex: int) -> Iterator[int]:
+        """What comes after a node or opening."""
+        if vertex >= self._size:
+            index = vertex - self._size
+            if self._gated[index]:
+                yield index
+                yield from self._openings(self._graph.nodes[index].sources)
+            return
+        consumers = self._graph.consumers[vertex]
+        yield from consumers
+        for router in consumers:
+            selector = self._selectors.get(router, ())
+            if vertex in selector:
+                yield from self._openings(s for s in self._graph.nodes[router].sources if s not in selector)
+
+    def _openings(self, indices: Iterable[int]) -> Iterator[int]:
+        return (self._size + index for index in indices if self._gated[index])
 
 
 def check_plan(plan: Plan) -> None:

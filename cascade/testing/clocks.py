@@ -70,6 +70,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
+        self._set(0.0)
 
     def time(self) -> float:
         """Virtual seconds."""
@@ -85,14 +86,21 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def move(self, seconds: float) -> None:
         """Go to the timer that is due in *seconds*, exactly: ``now + (when - now)`` may miss it by a rounding."""
         due = self.virtual.now + seconds
-        place = bisect.bisect_left(self._whens, due - 1e-9)
-        exact = place < len(self._whens) and math.isclose(self._whens[place], due, rel_tol=0, abs_tol=1e-9)
-        self.virtual.now = max(self.virtual.now, self._whens[place] if exact else due)
+        rounding = max(1e-9, 4 * math.ulp(due))
+        place = bisect.bisect_left(self._whens, due - rounding)
+        exact = place < len(self._whens) and self._whens[place] <= due + rounding
+        self._set(max(self.virtual.now, self._whens[place] if exact else due))
         del self._whens[: bisect.bisect_right(self._whens, self.virtual.now)]
+
+    def _set(self, now: float) -> None:
+        self.virtual.now = now
+        # Asyncio calls what is due before `now + resolution`. That of the real clock would be too coarse for tiny
+        # delays, and after a virtual year so fine that the sum is `now` again and nothing would ever be due.
+        self._clock_resolution = math.ulp(now)
 
 
 def virtual_trio_clock() -> trio.abc.Clock:
-    """A Trio clock in virtual time; give it to AnyIO (or ``trio.run``) as ``clock``, a new one for each run."""
+    """A Trio clock in virtual time; give it to AnyIO (or ``trio.run``) as ``clock``."""
     import trio
 
     class VirtualClock(trio.abc.Clock):
@@ -103,7 +111,8 @@ def virtual_trio_clock() -> trio.abc.Clock:
             self._asked_for = math.nan
 
         def start_clock(self) -> None:
-            """Nothing to start."""
+            """Each run begins at zero."""
+            self.virtual.now = 0.0
 
         def current_time(self) -> float:
             """Virtual seconds."""

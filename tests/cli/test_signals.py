@@ -262,8 +262,11 @@ def flow():
 
 
 @SIGNALS
-@pytest.mark.parametrize("text", [WAITS_AT_IMPORT, WAITS_WHEN_CALLED], ids=["import", "call"])
-@pytest.mark.parametrize("target", ["waits_early.py:flow", "waits_early:flow"], ids=["file", "module"])
+@pytest.mark.parametrize(
+    ("text", "target"),
+    [(WAITS_AT_IMPORT, "waits_early.py:flow"), (WAITS_WHEN_CALLED, "waits_early:flow")],
+    ids=["import", "call"],
+)
 def test_a_signal_while_the_flow_is_made_is_no_traceback(
     text: str, target: str, number: signal.Signals, status: int
 ) -> None:

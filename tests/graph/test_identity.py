@@ -150,12 +150,6 @@ def test_the_order_in_which_a_set_gives_its_members_changes_nothing(
     assert pictures[0] == pictures[1]
 
 
-def test_two_equal_calls_in_a_set_are_told_apart_by_what_else_uses_them() -> None:
-    first, second = _in_both_orders(lambda: (fetch(1), fetch(1)), lambda lazy: lazy)
-    pictures = [picture([parse({a, b}), parse(a)]) for a, b in (first, second)]
-    assert pictures[0] == pictures[1]
-
-
 # -- between processes -----------------------------------------------------------------------------------------
 
 SCRIPT = """

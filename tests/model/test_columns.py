@@ -146,4 +146,4 @@ def test_a_bound_on_items_in_flight_is_a_whole_number_from_one(limit: Any) -> No
 
 def test_a_plain_call_has_no_bound_on_items() -> None:
     with pytest.raises(TypeError, match="with_concurrency"):
-        value(1).with_concurrency(2)
+        value(1).with_concurrency(2)  # type: ignore[attr-defined]

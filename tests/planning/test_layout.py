@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -11,9 +12,10 @@ from strategies import Itinerary, itineraries
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
 from cascade.graph.build import build
+from cascade.graph.nested import finish
 from cascade.graph.nodes import EdgeKind, Graph, Junction, Node
 from cascade.planning.layout import Layout, certain_nodes, lay_out
-from cascade.planning.solve import gates
+from cascade.planning.solve import gated_nodes
 from cascade.testing import record_events
 
 
@@ -68,7 +70,8 @@ def test_consumers_are_counted_once_each_and_being_a_target_counts_as_one(itiner
 @given(itineraries())
 def test_what_has_gates_is_gated(itinerary: Itinerary) -> None:
     graph = build(itinerary.target())
-    assert laid_out(graph).gated == {index for index, routers in enumerate(gates(graph)) if routers}
+    gated = finish(gated_nodes(graph))
+    assert laid_out(graph).gated == {index for index, is_gated in enumerate(gated) if is_gated}
 
 
 @given(itineraries())
@@ -165,6 +168,11 @@ def test_what_only_routers_need_is_gated(flow: Any, gated: list[str]) -> None:
     assert sorted(names(graph, laid_out(graph).gated)) == gated
 
 
+def _route_of_two_uses(use: Callable[[Any], Any]) -> Any:
+    route = A()
+    return cascade.Router(use(route), {1: route})
+
+
 @pytest.mark.parametrize(
     ("flow", "tails"),
     [
@@ -177,6 +185,8 @@ def test_what_only_routers_need_is_gated(flow: Any, gated: list[str]) -> None:
             cascade.Router(A(), {1: cascade.Router(1, {1: B()})}), ["b", "router", "router#2"], id="nested routers"
         ),
         pytest.param(A.map(x=[1]), ["a"], id="map"),
+        pytest.param(_route_of_two_uses(B), ["router"], id="route that a call needs too"),
+        pytest.param(_route_of_two_uses(lambda route: route), ["router"], id="route that is the selector too"),
     ],
 )
 def test_the_tails_are_the_nodes_whose_value_is_the_flows_own(flow: Any, tails: list[str]) -> None:
@@ -197,7 +207,7 @@ def test_the_tails_are_the_nodes_whose_value_is_the_flows_own(flow: Any, tails: 
         pytest.param(A().after(B()), True, id="order"),
         pytest.param(A().run_if(B()), False, id="condition"),
         pytest.param(A().run_if(True), False, id="plain condition"),
-        pytest.param(A().with_cache(InputCache(MemoryCacheStore())), False, id="cache"),
+        pytest.param(A().with_cache(InputCache(MemoryCacheStore())), True, id="cache"),
         pytest.param(B(A().run_if(C())), False, id="call of what has a condition"),
         pytest.param(B().after(A().run_if(C())), False, id="order after what has a condition"),
         pytest.param(B(cascade.Router(A(), {1: C()})), False, id="call of a router"),

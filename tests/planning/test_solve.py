@@ -12,8 +12,9 @@ from strategies import PLAIN_LINKS, Itinerary, itineraries
 
 import cascade
 from cascade.graph.build import build
+from cascade.graph.nested import finish
 from cascade.graph.nodes import EdgeKind, Graph, Junction
-from cascade.planning.solve import Plan, check_plan, gates, solve
+from cascade.planning.solve import Plan, check_plan, gated_nodes, solve
 from cascade.testing import record_events
 
 
@@ -102,7 +103,7 @@ def test_a_node_is_gated_if_every_path_to_the_target_takes_a_route(itinerary: It
                 for edge in graph.edges()
                 if edge.target == node.index and edge.kind is not EdgeKind.ROUTE
             )
-    assert {index for index, routers in enumerate(gates(graph)) if not routers} == free
+    assert {index for index, is_gated in enumerate(finish(gated_nodes(graph))) if not is_gated} == free
 
 
 @given(itineraries())
@@ -115,8 +116,8 @@ def test_a_gated_call_is_planned_after_a_selector_that_does_not_need_it(itinerar
         return
     (router,) = routers
     selectors = {e.source for e in plan.graph.edges() if e.target == router.index and e.kind is EdgeKind.SELECTOR}
-    for index, gating in enumerate(gates(plan.graph)):
-        if gating:
+    for index, is_gated in enumerate(finish(gated_nodes(plan.graph))):
+        if is_gated:
             assert all(stages[selector] < stages[index] for selector in selectors)
 
 

@@ -58,7 +58,7 @@ def human_log(stream: TextIO | None = None) -> Observer:
     async def write_human_log(events: EventStream) -> None:
         file = stream or sys.stderr
         async for event in events:
-            text = sentence(event)
+            text = " ".join(sentence(event).splitlines())
             if text:
                 clock = time.strftime("%H:%M:%S", time.localtime(event.timestamp))
                 file.write(f"{clock} {text}\n")

@@ -61,16 +61,17 @@ def progress(console: Console | None = None) -> Observer:
 async def _follow(events: EventStream, bar: Progress) -> None:
     line = bar.add_task("run", total=None, running=0, remarks="")
     known: dict[str, Any] = {"total": 0, "completed": 0, "running": 0, "remarks": ""}
+    running: set[str] = set()  # a task may finish without having started: its claim was refused
     remarks = {"skipped": 0, "failed": 0}
     drawn = current_time()
     async for event in events:
         match event:
             case StageStarted(size=size):
                 known["total"] += size
-            case TaskExecutionStarted():
-                known["running"] += 1
-            case TaskExecutionFinished(status=status):
-                known["running"] -= 1
+            case TaskExecutionStarted(task_id=name):
+                running.add(name)
+            case TaskExecutionFinished(task_id=name, status=status):
+                running.discard(name)
                 known["completed"] += 1
                 remarks["failed"] += status == "Failed"
             case TaskSkipped():
@@ -85,7 +86,8 @@ async def _follow(events: EventStream, bar: Progress) -> None:
         is_last = isinstance(event, RunFinished)
         if is_last or current_time() - drawn >= PERIOD:
             # More items than a stage announced come from maps and sub-flows, so the end is not known before.
-            total = max(known["total"], known["completed"] + known["running"])
+            known["running"] = len(running)
+            total = max(known["total"], known["completed"] + len(running))
             bar.update(line, **{**known, "total": known["completed"] if is_last else total})
             bar.refresh()
             drawn = current_time()
