@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
-from typing import Any, TypeVar, overload
+from typing import Any, TypeVar, Unpack, overload
 
 import anyio
 from anyio import TASK_STATUS_IGNORED, from_thread
@@ -20,11 +20,12 @@ from cascade.runtime.current import ambient
 from cascade.runtime.engine import Engine
 from cascade.runtime.execution import Execution
 from cascade.runtime.run import Run
+from cascade.runtime.settings import AsRun, shows_settings
 
 T = TypeVar("T")
 
 
-def _engine(settings: Mapping[str, Any]) -> Engine:
+def _engine(settings: AsRun) -> Engine:
     """An engine of these settings; without any, that of the task which asks, if it is one."""
     attempt = ambient()
     if attempt is not None and not settings and isinstance(attempt.surroundings, Execution):
@@ -41,14 +42,15 @@ async def run(
     params: Mapping[str, Any] | None = None,
     *,
     run_id: str | None = None,
-    **settings: Any,
+    **settings: Unpack[AsRun],
 ) -> T: ...
 @overload
 async def run(
-    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Any
+    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
 ) -> Any: ...
+@shows_settings
 async def run(
-    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Any
+    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
 ) -> Any:
     """Run *flow* and return its value.
 
@@ -84,7 +86,7 @@ def run_sync(
     backend: str = "asyncio",
     backend_options: dict[str, Any] | None = None,
     run_id: str | None = None,
-    **settings: Any,
+    **settings: Unpack[AsRun],
 ) -> T: ...
 @overload
 def run_sync(
@@ -95,8 +97,9 @@ def run_sync(
     backend: str = "asyncio",
     backend_options: dict[str, Any] | None = None,
     run_id: str | None = None,
-    **settings: Any,
+    **settings: Unpack[AsRun],
 ) -> Any: ...
+@shows_settings
 def run_sync(
     flow: Any,
     /,
@@ -105,7 +108,7 @@ def run_sync(
     backend: str = "asyncio",
     backend_options: dict[str, Any] | None = None,
     run_id: str | None = None,
-    **settings: Any,
+    **settings: Unpack[AsRun],
 ) -> Any:
     """Run *flow* on an event loop of its own and return its value: for plain scripts.
 
@@ -142,16 +145,18 @@ def _refuse_loop() -> None:
     try:
         from_thread.check_cancelled()
     except RuntimeError:
-        return
+        if ambient() is None:
+            return
     raise RuntimeError(
         "run_sync cannot be used inside a worker thread of an event loop; use "
         "`anyio.from_thread.run(cascade.run, flow)`, or return the lazy from the task"
     )
 
 
+@shows_settings
 @asynccontextmanager
 async def start(
-    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Any
+    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
 ) -> AsyncIterator[Run]:
     """Start *flow*, and get a :class:`Run` to follow and steer it; leaving the block waits for its end.
 
@@ -163,6 +168,7 @@ async def start(
         yield handle
 
 
+@shows_settings
 async def serve(
     flow: Any,
     /,
@@ -170,7 +176,7 @@ async def serve(
     *,
     run_id: str | None = None,
     task_status: TaskStatus[Run] = TASK_STATUS_IGNORED,
-    **settings: Any,
+    **settings: Unpack[AsRun],
 ) -> None:
     """Run *flow* as a task of a nursery: ``run = await nursery.start(cascade.serve, flow)``."""
     async with start(flow, params, run_id=run_id, **settings) as handle:

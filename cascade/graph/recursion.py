@@ -82,7 +82,7 @@ def _callee(call: ast.Call, names: Mapping[str, object]) -> Task[Any, Any] | Non
     if isinstance(func, ast.Name):
         thing = names.get(func.id)
     elif isinstance(func, ast.Attribute) and isinstance(func.value, ast.Name):
-        thing = getattr(names.get(func.value.id), "__dict__", {}).get(func.attr)
+        thing = _attributes(names.get(func.value.id)).get(func.attr)
     if isinstance(thing, Partial):
         return thing.task
     return thing if isinstance(thing, Task) else None
@@ -205,3 +205,11 @@ def _pop_until(task: Task[Any, Any], on_stack: dict[Task[Any, Any], None]) -> li
         component.append(top)
         if top is task:
             return component
+
+
+def _attributes(thing: object) -> Mapping[str, Any]:
+    """What *thing* has by itself; a proxy may refuse to be looked at outside the situation it is made for."""
+    try:
+        return vars(thing)
+    except Exception:
+        return {}

@@ -7,7 +7,8 @@ builtin too. Fields come first, the message is built once from them.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, Self
+from types import TracebackType
+from typing import Any, NoReturn, Self
 
 
 def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str, object]) -> CascadeError:
@@ -236,7 +237,7 @@ class RunFailed(CascadeError, ExceptionGroup[Exception]):
         return RunFailed(self.message, excs, self.results)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return RunFailed, (self.message, self.exceptions, dict(self.results))
+        return RunFailed, (self.message, self.exceptions, dict(self.results)), vars(self)
 
 
 class AttemptCancelled(BaseException):
@@ -255,10 +256,27 @@ def describe(error: BaseException) -> str:
 
 def annotate(error: BaseException, note: str) -> None:
     """Add *note* to *error*, unless the exception refuses or has that note already."""
-    notes: Any = getattr(error, "__notes__", None)
-    if notes and note in notes:
-        return
     try:
-        error.add_note(note)
-    except Exception:  # notes are best effort: frozen exceptions exist
+        notes: Any = getattr(error, "__notes__", None)
+        if not notes or note not in notes:
+            error.add_note(note)
+    except Exception:  # notes are best effort: frozen exceptions exist, and odd values of __notes__
         return
+
+
+def set_past_refusal(
+    error: BaseException, traceback: TracebackType | None, context: BaseException | None
+) -> None:
+    """Set these as the interpreter does: past ``__setattr__``, in which frozen exceptions refuse."""
+    BaseException.__dict__["__traceback__"].__set__(error, traceback)
+    BaseException.__dict__["__context__"].__set__(error, context)
+
+
+def raise_unchanged(error: BaseException) -> NoReturn:
+    """Raise *error* with the context that it has, whatever is being handled around here."""
+    context = error.__context__
+    try:
+        raise error
+    finally:
+        set_past_refusal(error, error.__traceback__, context)
+        del error  # or the traceback would keep this frame, and this frame the traceback

@@ -89,12 +89,12 @@ def is_plain(node: Node) -> bool:
 
 
 def certain_nodes(graph: Graph) -> bytearray:
-    """For each node, whether it will run if nothing fails: no condition, route, cache or skip can prevent it."""
+    """For each node, whether it will come to run if nothing fails: no condition, route or skip can prevent it."""
     certain = bytearray(len(graph.nodes))
     gated = gates(graph)
     for node in graph.nodes:
         if isinstance(node, Junction):
             continue
-        is_free = not node.terms.conditions and node.terms.cache is None and not gated[node.index]
+        is_free = not node.terms.conditions and not gated[node.index]
         certain[node.index] = is_free and all(certain[source] for source in node.sources)
     return certain

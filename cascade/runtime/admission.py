@@ -208,12 +208,16 @@ class Admission:
             return CapacityError(applicant.node_id, str(name), shown(amount), shown(total))
         for name, amount in amounts.items() if applicant.ancestors else ():
             limit = self.pool.totals.get(name)
-            holders = [claim for claim in applicant.ancestors if claim.is_held and name in claim.amounts]
+            holders = [claim for claim in applicant.ancestors if self._is_holding(claim, name)]
             taken = sum(claim.amounts[name] for claim in holders)
             if limit is not None and amount + taken > limit:
                 cycle = [*(claim.applicant.node_id for claim in holders), applicant.node_id]
                 return DeadlockError(applicant.node_id, str(name), shown(amount), shown(limit - taken), cycle)
         return None
+
+    def _is_holding(self, claim: Claim, name: Name) -> bool:
+        """Whether *claim* keeps some of *name* from others here; runs of other engines may lie in between."""
+        return claim.is_held and claim.admission is self and name in claim.amounts
 
     def holder(self, applicant: Applicant) -> str | EventStream | None:
         """What holds *applicant* whatever the capacity: a rule's words, or a full subscriber."""
@@ -303,15 +307,21 @@ class Admission:
         """Admit the head of a line if possible; *taken* are names for which somebody waits already."""
         if self.holder(waiter.applicant) is not None:
             return False
-        if taken.isdisjoint(waiter.amounts):
-            claim = self._try(waiter.applicant, waiter.amounts, waiter.ticket)
-            if claim is not None:
-                self._leave_line(waiter)
-                waiter.claim = claim
-                waiter.answered.set()
-                return True
-        taken.update(waiter.amounts)
+        is_free = taken.isdisjoint(waiter.amounts)
+        claim = self._try(waiter.applicant, waiter.amounts, waiter.ticket) if is_free else None
+        if claim is not None:
+            self._leave_line(waiter)
+            waiter.claim = claim
+            waiter.answered.set()
+            return True
+        taken.update(self._stood_for(waiter.amounts, taken))
         return False
+
+    def _stood_for(self, amounts: Amounts, taken: set[Name]) -> Iterator[Name]:
+        """The names that whoever waits for *amounts* keeps from those behind: a slot only if all else is free."""
+        missing = {*self.pool.lacking(amounts), *taken.intersection(amounts)}
+        waits_for_more = any(not isinstance(name, Slot) for name in missing)
+        return (name for name in amounts if not (waits_for_more and isinstance(name, Slot)))
 
     def released(self, claim: Claim, *, has_run: bool) -> None:
         """Take back what *claim* held."""

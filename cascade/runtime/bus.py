@@ -7,12 +7,13 @@ slow ``"block"`` subscriber from drowning is admission: no attempt starts while 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from types import TracebackType
 from typing import Literal, Self
 
 import anyio
 import attrs
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cascade.model.events import Event, EventsDropped, RunFinished
@@ -54,6 +55,7 @@ class EventStream:
         self._unread = 0
         self._dropped = 0
         self._unreported = 0
+        self._last_dropped: Event | None = None
 
     @property
     def is_full(self) -> bool:
@@ -72,13 +74,17 @@ class EventStream:
         if self.policy == "drop" and self._unread >= self.buffer and not is_last:
             self._dropped += 1
             self._unreported += 1
+            self._last_dropped = event
             return
-        if self._unreported:
-            notice = EventsDropped(
-                seq=event.seq, timestamp=event.timestamp, run_id=event.run_id, count=self._unreported
+        if self._last_dropped is not None:
+            lost = self._last_dropped
+            self._last_dropped = None
+            self._put(
+                EventsDropped(
+                    seq=lost.seq, timestamp=lost.timestamp, run_id=lost.run_id, count=self._unreported
+                )
             )
             self._unreported = 0
-            self._put(notice)
         self._put(event)
 
     def _put(self, event: Event) -> None:
@@ -132,6 +138,11 @@ class EventStream:
             raise StopAsyncIteration from None
 
     async def __aenter__(self) -> Self:
+        try:
+            await checkpoint()
+        except BaseException:
+            self.close()
+            raise
         return self
 
     async def __aexit__(
@@ -207,13 +218,15 @@ class EventBus:
                 return stream
         return self.parent.full() if self.parent is not None else None
 
-    def streams(self) -> Iterator[EventStream]:
-        """The subscribers of this bus."""
-        return iter(tuple(self._streams))
+    def attach(self, on_room: Callable[[], None]) -> None:
+        """Somebody publishes here, and is to be told whenever a subscriber stops being full."""
+        self._listeners.append(on_room)
 
-    def on_room(self, listener: Callable[[], None]) -> None:
-        """Call *listener* whenever a subscriber stops being full."""
-        self._listeners.append(listener)
+    def detach(self, on_room: Callable[[], None]) -> None:
+        """What :meth:`attach` began is over; after the last one, all streams end."""
+        self._listeners.remove(on_room)
+        if not self._listeners:
+            self._end_streams()
 
     def made_room(self) -> None:
         """A subscriber is not full any more, or gone."""
@@ -233,11 +246,14 @@ class EventBus:
     def close(self) -> None:
         """End all streams once they have been read; later subscribers find them ended."""
         self._is_closed = True
+        self._end_streams()
+        self.made_room()
+
+    def _end_streams(self) -> None:
         for stream in self._streams:
             stream.end()
         self._streams.clear()
         self._forget_wants()
-        self.made_room()
 
     def _forget_wants(self) -> None:
         self._wanted.clear()

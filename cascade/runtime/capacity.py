@@ -50,11 +50,11 @@ class Pool:
     def give(self, amounts: Amounts) -> None:
         """Hold *amounts* no longer."""
         for name, amount in amounts.items():
-            rest = self.held[name] - amount
+            rest = self.held.get(name, 0) - amount  # a claim of nothing may outlive the entry
             if rest:
                 self.held[name] = rest
             else:
-                del self.held[name]
+                self.held.pop(name, None)
 
     def lacking(self, amounts: Amounts) -> list[Name]:
         """The names of which there is not enough free for *amounts*."""

@@ -14,7 +14,7 @@ import anyio
 import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
-from cascade.model.errors import RunCancelled, RunFailed, annotate, describe
+from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
 from cascade.model.events import EngineWarning, RunFinished, RunStarted, RunStatus
 from cascade.model.outcomes import Status
 from cascade.runtime.bus import EventStream
@@ -38,7 +38,7 @@ class Conductor:
         value: What it gave.
         cancellation: The cancellation that ended it, if one did.
         status: How it ended; ``None`` before that.
-        overran: Observers that did not end in time.
+        overran: What is to be said of observers that did not end in time; that fails no run.
         ended: Set when nothing of the run is alive any more.
     """
 
@@ -50,8 +50,14 @@ class Conductor:
     status: RunStatus | None = None
     overran: list[str] = attrs.field(factory=list)
     ended: anyio.Event = attrs.field(factory=anyio.Event)
-    _observers: dict[Observer, CancelScope] = attrs.field(factory=dict)
+    _together: RunFailed | None = None
+    _observers: dict[int, CancelScope] = attrs.field(factory=dict)
     _observers_left: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def __attrs_post_init__(self) -> None:
+        execution = self.execution
+        execution.in_place = functools.partial(run_in_place, execution)
+        execution.watch = Watch(execution, execution.settings.cleanup_timeout)
 
     async def run(self) -> None:
         """Run to the end; how it went is left in the attributes.
@@ -85,14 +91,9 @@ class Conductor:
             BaseException: The first failure, as it is.
         """
         error = self.error()
-        if error is None:
-            return self.value
-        context = error.__context__
-        try:
-            raise error
-        finally:
-            error.__context__ = context  # the user's, whatever is being handled around here
-            del error
+        if error is not None:
+            raise_unchanged(error)
+        return self.value
 
     def error(self) -> BaseException | None:
         """What :meth:`result` raises."""
@@ -105,19 +106,20 @@ class Conductor:
         exceptions = [error for error in failures if isinstance(error, Exception)]
         if self.execution.settings.on_error == "first" or len(exceptions) < len(failures):
             return failures[0]
-        message = f"{len(exceptions)} of the tasks of run {self.execution.run_id!r} failed"
-        return RunFailed(message, exceptions, self._results())
+        if self._together is None or len(self._together.exceptions) < len(exceptions):
+            # One object, however often it is asked for: what was raised already is known by its identity.
+            message = f"{len(exceptions)} of the tasks of run {self.execution.run_id!r} failed"
+            self._together = RunFailed(message, exceptions, self._results())
+        return self._together
 
     # -- before --------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
         execution = self.execution
-        execution.in_place = functools.partial(run_in_place, execution)
-        execution.watch = Watch(execution, execution.settings.cleanup_timeout)
-        for observer in execution.settings.observers:
+        for number, observer in enumerate(execution.settings.observers):
             stream = execution.bus.subscribe(buffer=1024)
-            scope = self._observers[observer] = CancelScope(shield=True)
-            execution.start_service(self._observe, observer, stream, scope)
+            self._observers[number] = CancelScope(shield=True)
+            execution.start_service(self._observe, number, observer, stream)
         if self.backend is not None:
             execution.open_journal(self.backend)
         graph = self.prepared.graph
@@ -131,17 +133,16 @@ class Conductor:
         resolved = {key: value for key, value in self.prepared.inputs.items() if key.startswith("param:")}
         return {**self.execution.params, **resolved}
 
-    async def _observe(self, observer: Observer, stream: EventStream, scope: CancelScope) -> None:
+    async def _observe(self, number: int, observer: Observer, stream: EventStream) -> None:
         try:
-            with scope:
+            with self._observers[number]:
                 async with stream:
                     await observer(stream)
         except Exception as error:  # an observer never fails the run: it is detached, and that is reported
-            name = getattr(observer, "__name__", repr(observer))
-            message = f"the observer {name} raised {describe(error)} and has been detached"
+            message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
             self.execution.emit(EngineWarning, code="observer-failed", message=message)
         finally:
-            del self._observers[observer]
+            del self._observers[number]
             if not self._observers:
                 self._observers_left.set()
 
@@ -194,18 +195,32 @@ class Conductor:
         if self._observers:
             with anyio.move_on_after(execution.settings.cleanup_timeout):
                 await self._observers_left.wait()
-        for observer, scope in self._observers.items():
-            self.overran.append(getattr(observer, "__name__", repr(observer)))
+        for number, scope in self._observers.items():
+            self.overran.append(
+                f"the observer {_name(execution.settings.observers[number])} did not end within "
+                f"cleanup_timeout ({execution.settings.cleanup_timeout:g} s) and has been cancelled"
+            )
             scope.cancel()
 
     async def _close_journal(self) -> None:
         execution = self.execution
         assert execution.journal is not None
         budget = execution.settings.cleanup_timeout
-        with anyio.move_on_after(budget) as patience:
-            await execution.journal.close()
-            await execution.journal.backend.aclose()
+        try:
+            with anyio.move_on_after(budget) as patience:
+                await execution.journal.close()
+                await execution.journal.backend.aclose()
+        except Exception as error:
+            lost = StateError(
+                f"the state store could not be closed ({describe(error)}); "
+                f"{execution.journal.recorded} settled nodes are recorded",
+                recorded=execution.journal.recorded,
+                lost=[],
+            )
+            lost.__cause__ = error
+            execution.fail(lost, "state store")
         if patience.cancelled_caught:
+            execution.journal.abandon()
             message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
             execution.fail(TimeoutError(message), "state store")
 
@@ -240,14 +255,17 @@ class Conductor:
         counts = {status.name.lower(): self.execution.counts.get(status, 0) for status in Status}
         counts.pop("running")
         frame = self.execution.frame
-        if frame is not None:
-            counts["pending"] = frame.unsettled
+        counts["pending"] = self.prepared.layout.calls if frame is None else frame.unsettled
         return counts
 
     def _results(self) -> dict[str, Any]:
         """Values of target members, and of nodes that somebody still wanted."""
         frame = self.execution.frame
         return {} if frame is None else dict(_values_left(frame))
+
+
+def _name(observer: Observer) -> str:
+    return str(getattr(observer, "__name__", None) or repr(observer))
 
 
 def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:

@@ -62,7 +62,8 @@ def checkpoint() -> None:
         TaskTimeoutError: If the attempt has taken longer than its timeout.
         RuntimeError: If the calling code does not run in a task.
     """
-    attempt = ambient()
-    if attempt is None:
+    attempt = attempt_var.get(None)
+    if attempt is not None:
+        attempt.check()  # also of a thread that was left behind: that is how it learns of it
+    if attempt is None or attempt.is_over:
         raise RuntimeError("cascade.checkpoint() is for code that runs in a task of a flow")
-    attempt.check()

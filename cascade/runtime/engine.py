@@ -8,14 +8,14 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, Unpack, cast
 
 import anyio
 import attrs
 from anyio import CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.model.errors import InputError
+from cascade.model.errors import InputError, raise_unchanged
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.runtime.admission import Admission, Claim
@@ -28,7 +28,7 @@ from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
 from cascade.runtime.run import Run
-from cascade.runtime.settings import Settings
+from cascade.runtime.settings import AsRun, Settings, shows_settings
 from cascade.runtime.state import StateBackend
 
 # Threads for the engine's own work, which user code must not be able to use up.
@@ -65,8 +65,9 @@ class Engine:
         as_run: The settings of :func:`cascade.run`, apart from flow, params and run id.
     """
 
-    def __init__(self, **as_run: Any) -> None:
-        self.settings: Settings = Settings(**as_run)
+    @shows_settings
+    def __init__(self, **as_run: Unpack[AsRun]) -> None:
+        self.settings: Settings = Settings(**cast("dict[str, Any]", as_run))
         check_state(self.settings.state)
         self.bus: EventBus = self.settings.bus or EventBus()
         self._providers: dict[str, Resource] = {}
@@ -75,7 +76,6 @@ class Engine:
         totals = checked_totals(self.settings.system_resources or {})
         slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: os.cpu_count() or 2}
         self._admission = Admission(Pool({**slots, **totals}))
-        self.bus.on_room(self._admission.wake)
         for provider in self.settings.providers:
             resource = as_resource(provider)
             if resource.name in self._providers:
@@ -131,6 +131,7 @@ class Engine:
         token = current_token()
         if self._session is None:
             self._session = Session(token, self._shared())
+            self.bus.attach(self._admission.wake)
         elif self._session.token.native_token is not token.native_token:
             raise RuntimeError(
                 "this Engine serves another event loop at present; give each loop an Engine of its own"
@@ -142,8 +143,7 @@ class Engine:
         session.users -= 1
         if not session.users:
             self._session = None
-            for stream in self.bus.streams():
-                stream.end()
+            self.bus.detach(self._admission.wake)
 
     def _shared(self) -> Shared:
         executor = self.settings.executor
@@ -154,6 +154,7 @@ class Engine:
         return Shared(self._admission, executor, self.bus, CapacityLimiter(IO_THREADS), self)
 
     async def __aenter__(self) -> Self:
+        await checkpoint()
         self._opened = self._enter()
         return self
 
@@ -169,10 +170,13 @@ class Engine:
     ) -> Any:
         """Run *flow* and return its value; see :func:`cascade.run`."""
         await checkpoint()
-        with self._in_session() as shared:
-            conductor = await self._conductor(shared, flow, params, run_id)
+        session = self._enter()
+        try:
+            conductor = await self._conductor(session.shared, flow, params, run_id)
             await conductor.run()
             return conductor.result()
+        finally:
+            self._leave(session)
 
     @asynccontextmanager
     async def start(
@@ -181,8 +185,9 @@ class Engine:
         """Start *flow* beside the block; see :func:`cascade.start`."""
         await checkpoint()
         errors: list[BaseException] = []
-        with self._in_session() as shared:
-            conductor = await self._conductor(shared, flow, params, run_id)
+        session = self._enter()
+        try:
+            conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
             async with anyio.create_task_group() as group:
                 group.start_soon(conductor.run)
@@ -192,18 +197,12 @@ class Engine:
                     errors.append(error)
                     run.cancel()
                 await _until_ended(conductor)
-        unreported = run.unreported()
-        if unreported is not None and unreported not in errors:
-            errors.append(unreported)
-        _raise(errors)
-
-    @contextmanager
-    def _in_session(self) -> Iterator[Shared]:
-        session = self._enter()
-        try:
-            yield session.shared
         finally:
             self._leave(session)
+        unreported = run.unreported()
+        if unreported is not None and not any(error is unreported for error in errors):
+            errors.append(unreported)
+        _raise(errors)
 
     async def _conductor(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
@@ -214,7 +213,7 @@ class Engine:
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         prepared = await prepare(flow, given, settings, shared.admission.pool, providers, is_whole=True)
         execution = Execution(
-            run_id, settings, given, shared, providers, _ancestors(self), EventBus(parent=self.bus)
+            run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus)
         )
         return Conductor(execution, prepared, open_backend(settings.state, run_id))
 
@@ -228,22 +227,15 @@ def _raise(errors: list[BaseException]) -> None:
         return
     if len(errors) > 1:
         raise BaseExceptionGroup("the run and the block around it both failed", errors)
-    context = errors[0].__context__
-    try:
-        raise errors[0]
-    finally:
-        errors[0].__context__ = context
+    raise_unchanged(errors[0])
 
 
-def _ancestors(engine: Engine) -> tuple[Claim, ...]:
-    """Claims of the tasks of this engine around the present one, outermost first."""
+def _ancestors() -> tuple[Claim, ...]:
+    """Claims of the tasks around the present one, of whatever engine, outermost first."""
     attempt = ambient()
     if attempt is None or not isinstance(attempt.surroundings, Execution):
         return ()
-    execution = attempt.surroundings
-    if execution.shared.engine is not engine:
-        return ()
-    return (*execution.ancestors, attempt.claim)
+    return (*attempt.surroundings.ancestors, attempt.claim)
 
 
 def _checked_params(params: object) -> dict[str, Any]:

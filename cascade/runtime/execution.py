@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
@@ -239,13 +240,13 @@ class Execution:
 
     def open_journal(self, backend: StateBackend) -> None:
         """Record what settles from now on in *backend*."""
+        durability, is_eager = self.settings.durability, self.settings.schedule == "eager"
         self.journal = Journal(
             backend,
             on_recorded=lambda count, total: self.emit(StateRecorded, count=count, total=total),
             on_failure=self._state_failed,
-            period=0.1
-            if self.settings.schedule == "eager" and self.settings.durability == "stage"
-            else float("inf"),
+            period=0.1 if is_eager and durability == "stage" else math.inf,
+            largest=math.inf if durability == "exit" else 1000,
         )
         self.start_service(self.journal.run)
 

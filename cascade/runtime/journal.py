@@ -42,7 +42,7 @@ class Journal:
     on_recorded: Callable[[int, int], None]
     on_failure: Callable[[StateError], None]
     period: float = math.inf
-    largest: int = 1000
+    largest: float = 1000
     added: int = 0
     recorded: int = 0
     _entries: list[Entry] = attrs.field(factory=list)
@@ -50,6 +50,7 @@ class Journal:
     _wanted: int = 0
     _is_closing: bool = False
     _has_failed: bool = False
+    _scope: CancelScope | None = None
     _news: anyio.Event = attrs.field(factory=anyio.Event)
     _progress: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -78,7 +79,7 @@ class Journal:
 
     async def run(self) -> None:
         """Write until closed. The run has a task for this."""
-        with CancelScope(shield=True):
+        with CancelScope(shield=True) as self._scope:
             while self._entries or not self._is_closing:
                 if self._is_due():
                     await self._write()
@@ -89,19 +90,30 @@ class Journal:
                 if patience.cancelled_caught:
                     self._wanted = self.added
 
+    def abandon(self) -> None:
+        """Stop writing, whatever is left."""
+        self._has_failed = True
+        if self._scope is not None:
+            self._scope.cancel()
+
     def _is_due(self) -> bool:
         is_wanted = self.recorded < self._wanted or self._is_closing
         return bool(self._entries) and (is_wanted or len(self._entries) >= self.largest)
 
     async def _write(self) -> None:
         batch, self._entries = self._entries, []
+        results = {entry.node_id: entry.value for entry in batch if entry.reason is None}
+        skips = [entry for entry in batch if entry.reason is not None]
+        lost = batch
         try:
-            await self.backend.put_results({e.node_id: e.value for e in batch if e.reason is None})
-            await self.backend.mark_all_skipped({e.node_id: e.reason for e in batch if e.reason is not None})
+            await self.backend.put_results(results)
+            self.recorded += len(results)
+            lost = skips
+            await self.backend.mark_all_skipped({entry.node_id: str(entry.reason) for entry in skips})
+            self.recorded += len(skips)
         except Exception as error:
-            self._fail([*batch, *self._entries], error)
+            self._fail([*lost, *self._entries], error)
         else:
-            self.recorded += len(batch)
             self.on_recorded(len(batch), self.recorded)
         self._progress.set()
         self._progress = anyio.Event()

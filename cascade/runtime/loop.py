@@ -9,7 +9,7 @@ import anyio
 import attrs
 
 from cascade.graph.nested import compile_steps
-from cascade.graph.nodes import resolve
+from cascade.graph.nodes import Node, resolve
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.model.errors import DependencyMissingError
 from cascade.model.events import LoopProgress, NodeEvent, StaticAnalysisWarning
@@ -66,8 +66,7 @@ class Loop:
                 break
             turns += 1
             if not turns % PROGRESS_EVERY and not self.execution.wants(NodeEvent):
-                name = prepared.graph.nodes[prepared.graph.members[0]].name
-                self.execution.emit(LoopProgress, task_name=name, turns=turns)
+                self.execution.emit(LoopProgress, task_name=_target_name(prepared), turns=turns)
             prepared = await self.prepare(value)
         for save in reversed(self._saves):
             await save(value)
@@ -111,12 +110,18 @@ class Loop:
                 continue
             self.execution.advised.add(task)
             message = (
-                f"Task {task.name!r} uses a dynamic recursion pattern: a call among the arguments of its tail "
-                "call may be there in one turn and not in the next, so each turn is built anew"
+                f"Task {task.name!r} uses a dynamic recursion pattern (a call among the arguments of its tail "
+                "call may be there in one turn and not in the next), so each turn is built anew"
             )
             self.execution.emit(
                 StaticAnalysisWarning, warning_code=DYNAMIC_RECURSION, message=message, task_name=task.name
             )
+
+
+def _target_name(prepared: Prepared) -> str:
+    """The task that a turn is about, or its first target if that is no call."""
+    node = prepared.graph.nodes[prepared.graph.members[0]]
+    return node.task.name if isinstance(node, Node) else node.name
 
 
 def collect(frame: Frame) -> Any:

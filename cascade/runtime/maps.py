@@ -15,7 +15,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, rows
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
-from cascade.runtime.node import Job, live
+from cascade.runtime.node import Job, classify, live
 from cascade.runtime.settle import Ending, Settled, record
 
 
@@ -35,8 +35,8 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
     try:
         mapping = Mapping(execution, frame, node, job, rows(frame, node), dict(amounts(frame, node)))
         return Ending(await mapping.run(), attempts=1, started=started)
-    except Exception as error:
-        return Ending(Failed(error), attempts=1, started=started)
+    except BaseException as error:
+        return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
 @attrs.define(eq=False)

@@ -12,8 +12,8 @@ from anyio.lowlevel import checkpoint
 
 from cascade.graph.build import build_steps
 from cascade.graph.code import may_grow
-from cascade.graph.nodes import Constant, Graph
-from cascade.model.errors import CapacityError, InputError
+from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
+from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
 from cascade.model.policies import exact
 from cascade.planning.layout import Layout, certain_nodes, lay_out
@@ -78,6 +78,7 @@ async def prepare(
     """
     graph = await paced(build_steps(target))
     inputs = resolve_inputs(graph, params, is_whole=is_whole)
+    _refuse_resources(graph.target)
     check_providers(providers, graph.injections)
     if settings.solver is not None:
         plan = settings.solver(graph)
@@ -87,6 +88,20 @@ async def prepare(
     layout = await paced(lay_out(graph))
     await paced(_check_calls(graph, layout, pool, inputs, has_executor=settings.executor is not None))
     return Prepared(graph, plan, layout, inputs)
+
+
+def _refuse_resources(target: Operand) -> None:
+    """See that the value of a flow is no resource: that would be closed before anybody could use it."""
+    pending = [target]
+    while pending:
+        operand = pending.pop()
+        if isinstance(operand, Injected):
+            raise GraphError(
+                f"the resource {operand.name!r} cannot be the value of a flow; inject it into a task, and let "
+                "that return what is wanted"
+            )
+        if isinstance(operand, Nested):
+            pending.extend(operand.operands)
 
 
 def resolve_inputs(graph: Graph, params: Mapping[str, Any], *, is_whole: bool) -> dict[str, Any]:
@@ -129,7 +144,8 @@ def _env(env: Env) -> str | None:
 
 
 def _can_grow(graph: Graph) -> bool:
-    return any(may_grow(node.task, (*node.call.args, *node.call.kwargs.values())) for node in graph.calls())
+    calls = (node.call for node in graph.calls())
+    return any(may_grow(call.task, (call.args, call.kwargs, call.columns)) for call in calls)
 
 
 def _check_calls(
@@ -148,8 +164,16 @@ def _check_calls(
     certain = certain_nodes(graph)
     yield
     for node in claiming:
-        if certain[node.index]:
+        if certain[node.index] and _makes_attempts(node):
             _check_claim(node.name, _static(node.terms.amounts), pool)
+
+
+def _makes_attempts(node: Node) -> bool:
+    """Whether *node*, once it comes to run, certainly makes an attempt: it finds no result, and has an item."""
+    if isinstance(node, MapNode):
+        columns = [operand.value for _, operand in node.columns if isinstance(operand, Constant)]
+        return bool(columns) and all(columns)
+    return node.terms.cache is None
 
 
 def _static(amounts: Iterable[tuple[str, Any]]) -> dict[str, Any]:

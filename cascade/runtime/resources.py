@@ -9,19 +9,20 @@ from __future__ import annotations
 
 import threading
 from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any, Protocol, Self
 
 import anyio
 import attrs
 from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class
-from anyio.lowlevel import EventLoopToken, current_token
+from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from anyio.to_thread import run_sync
 
-from cascade.model.errors import GraphError, ResourceNotFoundError
+from cascade.model.errors import GraphError, ResourceNotFoundError, set_past_refusal
 from cascade.model.events import Event, ResourceAcquired, ResourceReleased
 from cascade.model.inputs import Resource
-from cascade.runtime.threads import wake_soon
+from cascade.runtime.threads import counted, wake_soon
 
 
 class Host(Protocol):
@@ -65,9 +66,9 @@ def check_providers(providers: Mapping[str, Resource], needed: Mapping[str, str]
                     path.pop()
                 continue
             current, user = pending.pop()
+            _check_provider(providers, current, user, [step for step, _ in path])
             if current in checked:
                 continue
-            _check_provider(providers, current, user, [step for step, _ in path])
             injects = providers[current].injects
             path.append((current, [inject.name for inject in injects.values()]))
 
@@ -125,7 +126,8 @@ class Opened:
         """
         self.host.start_service(self._live)
         try:
-            await self._ready.wait()
+            with self._at_work():
+                await self._ready.wait()
         except BaseException as cancelled:
             if self._scope is not None:
                 self._scope.cancel()
@@ -137,12 +139,18 @@ class Opened:
         self.ended_by = ended_by
         self._closing.set()
         self._closing_in_thread.set()
-        with CancelScope(shield=True):
+        with self._at_work(), CancelScope(shield=True):
+            for _ in range(2):  # what needs no time to close has closed then, also on a budget of nothing
+                await checkpoint()
             with anyio.move_on_after(self.budget) as patience:
                 await self._closed.wait()
             if patience.cancelled_caught and not self._closed.is_set():
                 self._overran()
                 await self._closed.wait()
+
+    def _at_work(self) -> AbstractContextManager[None]:
+        """Around waiting for the provider: a thread counts as at work then, but not while it waits for its end."""
+        return nullcontext() if self.resource.is_async else counted()
 
     def _overran(self) -> None:
         message = f"closing the {self.origin} took longer than cleanup_timeout ({self.budget:g} s)"
@@ -241,7 +249,7 @@ async def _throw(generator: AsyncGenerator[Any, None], error: BaseException) -> 
     try:
         await generator.athrow(error)
     finally:
-        error.__traceback__, error.__context__ = traceback, context
+        set_past_refusal(error, traceback, context)
 
 
 def _throw_in_thread(generator: Generator[Any, None, None], error: BaseException) -> None:
@@ -249,7 +257,7 @@ def _throw_in_thread(generator: Generator[Any, None, None], error: BaseException
     try:
         generator.throw(error)
     finally:
-        error.__traceback__, error.__context__ = traceback, context
+        set_past_refusal(error, traceback, context)
 
 
 @attrs.define(eq=False)

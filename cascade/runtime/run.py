@@ -8,7 +8,7 @@ from typing import Any, Literal
 import attrs
 
 from cascade.graph.nodes import Node
-from cascade.model.errors import RunCancelled
+from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.runtime.bus import EventStream, Policy
@@ -65,7 +65,7 @@ class Run:
         """A snapshot of where it stands."""
         execution = self._conductor.execution
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING)
-        failures = tuple(f"{type(f.error).__name__}: {f.error}" for f in execution.failures)
+        failures = (*(describe(f.error) for f in execution.failures), *self._conductor.overran)
         return RunSnapshot(
             self.id, self._conductor.status or "Running", self._conductor.counts(), running, failures
         )

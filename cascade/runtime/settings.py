@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, Literal, get_args
+from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 import attrs
 
@@ -92,3 +93,42 @@ class Settings:
     on_finished: OnFinished = attrs.field(default="return", validator=_one_of(*get_args(OnFinished)))
     strict_state: bool = False
     cleanup_timeout: float = attrs.field(default=10.0, validator=_check_budget)
+
+
+class AsRun(TypedDict, total=False):
+    """:class:`Settings` as keyword arguments, for type checkers."""
+
+    system_resources: Mapping[str, Any] | None
+    state: Any
+    schedule: Schedule
+    on_error: OnError
+    providers: Sequence[Resource | Provider]
+    observers: Sequence[Observer]
+    control: Any
+    executor: Executor | None
+    solver: Callable[[Graph], Plan] | None
+    bus: EventBus | None
+    max_threads: int
+    durability: Durability
+    on_change: OnChange
+    on_finished: OnFinished
+    strict_state: bool
+    cleanup_timeout: float
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def shows_settings(function: F) -> F:
+    """Have ``help`` show every setting and its default where *function* takes ``**settings``."""
+    signature = inspect.signature(function)
+    own = [parameter for parameter in signature.parameters.values() if parameter.kind is not parameter.VAR_KEYWORD]
+    settings = [
+        inspect.Parameter(
+            field.name, inspect.Parameter.KEYWORD_ONLY, default=field.default, annotation=field.type
+        )
+        for field in attrs.fields(Settings)
+    ]
+    shown: Any = function
+    shown.__signature__ = signature.replace(parameters=[*own, *settings])
+    return function

@@ -7,10 +7,11 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import Context
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 import anyio
 from anyio import CapacityLimiter
-from anyio.lowlevel import EventLoopToken, RunVar, current_token
+from anyio.lowlevel import EventLoopToken, current_token
 from anyio.to_thread import run_sync
 
 T = TypeVar("T")
@@ -35,12 +36,13 @@ _at_work = 0
 
 
 def threads_at_work() -> int:
-    """How many calls made by :func:`in_thread` and :func:`run_in_daemon_thread` have not come back."""
+    """How many of the engine's threads are doing something."""
     return _at_work
 
 
 @contextmanager
-def _counted() -> Iterator[None]:
+def counted() -> Iterator[None]:
+    """A thread is at work for as long as the block lasts."""
     global _at_work  # a count of the process, changed on event loops only
     _at_work += 1
     try:
@@ -51,7 +53,7 @@ def _counted() -> Iterator[None]:
 
 async def in_thread(func: Callable[[], T], limiter: CapacityLimiter) -> T:
     """Call *func* in a worker thread; not cancelled before it has returned."""
-    with _counted():
+    with counted():
         return await run_sync(func, limiter=limiter)
 
 
@@ -64,16 +66,15 @@ class LoopLimiter:
 
     def __init__(self, total: float) -> None:
         self._total = total
-        self._limiters: RunVar[CapacityLimiter] = RunVar("cascade_limiter")
+        # No RunVar: a loop keeps those for as long as it lives, and so the limiters of stores that are long gone.
+        self._limiters: WeakKeyDictionary[object, CapacityLimiter] = WeakKeyDictionary()
 
     def get(self) -> CapacityLimiter:
         """The limiter of the running loop."""
-        try:
-            return self._limiters.get()
-        except LookupError:
-            limiter = CapacityLimiter(self._total)
-            self._limiters.set(limiter)
-            return limiter
+        loop = current_token().native_token
+        if loop not in self._limiters:
+            self._limiters[loop] = CapacityLimiter(self._total)
+        return self._limiters[loop]
 
 
 async def run_in_daemon_thread(context: Context, func: Callable[[], None], name: str) -> None:
@@ -96,5 +97,5 @@ async def run_in_daemon_thread(context: Context, func: Callable[[], None], name:
             wake_soon(token, done.set)
 
     threading.Thread(target=body, name=name, daemon=True).start()
-    with _counted():
+    with counted():
         await done.wait()

@@ -123,7 +123,7 @@ def test_asyncio_starts_and_follows_a_run_without_anyio() -> None:
 
 def test_a_setting_that_there_is_not_is_refused(backend_name: str) -> None:
     with pytest.raises(TypeError, match="shedule"):
-        cascade.run_sync(flow(), backend=backend_name, shedule="eager")
+        cascade.run_sync(flow(), backend=backend_name, shedule="eager")  # type: ignore[call-overload]
 
 
 # -- plain values and containers -------------------------------------------------------------------------------

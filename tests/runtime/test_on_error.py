@@ -372,4 +372,4 @@ async def test_the_group_survives_pickling() -> None:
 
 def test_on_error_takes_only_its_three_words() -> None:
     with pytest.raises(ValueError, match="on_error"):
-        cascade.Engine(on_error="ignore")
+        cascade.Engine(on_error="ignore")  # type: ignore[arg-type]

@@ -93,7 +93,7 @@ def back(n: int, _: Any = None) -> Any:
     return there(n - 1) if n else "end"
 
 
-DYNAMIC = [
+DYNAMIC: list[cascade.Task[Any, Any]] = [
     either,
     truth,
     in_comprehension,

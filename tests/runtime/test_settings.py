@@ -71,12 +71,12 @@ class TestASettingThatMeansNothing:
 
 async def test_a_setting_that_does_not_exist_is_a_type_error_that_names_it() -> None:
     with pytest.raises(TypeError, match="sistem_resources"):
-        await cascade.run(step([]), sistem_resources={})
+        await cascade.run(step([]), sistem_resources={})  # type: ignore[call-overload]
 
 
 def test_an_engine_takes_no_run_id() -> None:
     with pytest.raises(TypeError, match="run_id"):
-        cascade.Engine(run_id="one for all")
+        cascade.Engine(run_id="one for all")  # type: ignore[call-arg]
 
 
 @pytest.mark.parametrize(

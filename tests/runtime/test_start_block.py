@@ -72,14 +72,14 @@ async def test_the_error_that_result_raised_leaves_the_block_as_itself() -> None
 
 
 @pytest.mark.parametrize("on_error", ["first", "group", "continue"])
-async def test_what_result_has_raised_is_not_raised_again(on_error: str) -> None:
+async def test_what_result_has_raised_is_not_raised_again(on_error: Any) -> None:
     async with cascade.start(raising(ValueError("the run's")), on_error=on_error) as run:
         with pytest.raises((ValueError, cascade.RunFailed)):
             await run.result()
 
 
 @pytest.mark.parametrize("on_error", ["first", "group", "continue"])
-async def test_what_result_raises_is_the_same_object_each_time(on_error: str) -> None:
+async def test_what_result_raises_is_the_same_object_each_time(on_error: Any) -> None:
     raised: list[BaseException] = []
     async with cascade.start(raising(ValueError("the run's")), on_error=on_error) as run:
         for _ in range(2):
@@ -91,7 +91,7 @@ async def test_what_result_raises_is_the_same_object_each_time(on_error: str) ->
 
 
 @pytest.mark.parametrize("on_error", ["group", "continue"])
-async def test_a_group_that_result_raised_in_the_block_leaves_it_as_itself(on_error: str) -> None:
+async def test_a_group_that_result_raised_in_the_block_leaves_it_as_itself(on_error: Any) -> None:
     with pytest.raises(cascade.RunFailed):
         async with cascade.start(raising(ValueError("the run's")), on_error=on_error) as run:
             await run.result()
