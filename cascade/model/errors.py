@@ -264,9 +264,7 @@ def annotate(error: BaseException, note: str) -> None:
         return
 
 
-def set_past_refusal(
-    error: BaseException, traceback: TracebackType | None, context: BaseException | None
-) -> None:
+def set_past_refusal(error: BaseException, traceback: TracebackType | None, context: BaseException | None) -> None:
     """Set these as the interpreter does: past ``__setattr__``, in which frozen exceptions refuse."""
     BaseException.__dict__["__traceback__"].__set__(error, traceback)
     BaseException.__dict__["__context__"].__set__(error, context)

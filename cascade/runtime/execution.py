@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import attrs
-from anyio import CapacityLimiter, current_time
+from anyio import CapacityLimiter, current_time, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 
 from cascade.model.errors import StateError, annotate
@@ -20,7 +20,7 @@ from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Applicant, Claim
-from cascade.runtime.attempt import Attempt, Executor
+from cascade.runtime.attempt import Attempt, Executor, is_cancelled
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.frame import Frame
@@ -83,6 +83,7 @@ class Shared:
         executor: Runs functions.
         bus: The engine's bus.
         io_limiter: Bounds the engine's own threads; user code never runs under it.
+        lane_limiter: For lanes, whose number is bounded by the thread slots they hold.
         engine: The engine itself, for runs inside tasks.
     """
 
@@ -90,6 +91,7 @@ class Shared:
     executor: Executor
     bus: EventBus
     io_limiter: CapacityLimiter
+    lane_limiter: CapacityLimiter
     engine: object
 
 
@@ -109,11 +111,13 @@ class Execution:
         failures: What went wrong, in order of time.
         counts: Ended nodes by status.
         is_halted: Nothing may start any more, and nothing that ends now counts.
+        was_cancelled: Whether it was cancelled from outside before anything failed.
         frame: The top-level frame of the present turn.
         services: Tasks that outlive the nodes.
         work: The nodes, and what they asked to be run; cancelled to abort.
         advised: Tasks of which a static warning has been given.
         in_place: Runs what a node returned to be run, and gives its value.
+        live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
     """
@@ -129,13 +133,15 @@ class Execution:
     base: Context = attrs.field(factory=copy_context)
     began: float = attrs.field(factory=current_time)
     failures: list[Failure] = attrs.field(factory=list)
-    counts: dict[Status, int] = attrs.field(factory=dict)
+    counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
+    was_cancelled: bool = False
     frame: Frame | None = None
     services: TaskGroup | None = None
     work: TaskGroup | None = None
     advised: set[Task[Any, Any]] = attrs.field(factory=set)
     in_place: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
+    live_map: Callable[[Frame, Any, Any], Awaitable[Any]] = attrs.field(init=False)
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
@@ -165,6 +171,10 @@ class Execution:
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to events of class *kind*."""
         return self.bus.wants(kind)
+
+    def is_silent(self) -> bool:
+        """Whether nobody is told how single nodes fare."""
+        return self.journal is None and self.bus.is_silent()
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Publish an event of class *kind*, if anybody listens."""
@@ -200,6 +210,7 @@ class Execution:
     def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
         """Record the failure of a node, and abort unless the run goes on after failures."""
         if id(error) not in self._failed:
+            self.was_cancelled = self.was_cancelled or (not self.is_halted and is_cancelled())
             annotate(error, note)
             self._record(error, node_id)
         if self.settings.on_error != "continue" or not isinstance(error, Exception):
@@ -210,6 +221,12 @@ class Execution:
         if id(error) not in self._failed:
             self._failed.add(id(error))
             self.failures.append(Failure(error, origin))
+
+    def cut_short(self, error: BaseException) -> None:
+        """Whatever waits for the nodes has been ended by *error*; note whether nothing had failed before."""
+        if isinstance(error, get_cancelled_exc_class()) and not self.is_halted:
+            self.was_cancelled = True
+        self.halt()
 
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""

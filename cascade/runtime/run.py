@@ -11,6 +11,7 @@ from cascade.graph.nodes import Node
 from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
+from cascade.planning.layout import Place
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.capacity import shown
 from cascade.runtime.conduct import Conductor
@@ -86,7 +87,7 @@ class Run:
         execution = self._conductor.execution
         admission = execution.admission
         for waiter in admission.waiters():
-            if waiter.applicant.run_id != self.id:
+            if waiter.applicant.run_id != self.id or waiter.applicant.is_lane:
                 continue
             holder = admission.holder(waiter.applicant)
             if isinstance(holder, EventStream):
@@ -106,7 +107,10 @@ class Run:
         if frame is None or self._conductor.status is not None:
             return
         for node in frame.graph.nodes:
-            if isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
+            if frame.status[node.index] == Status.QUEUED:
+                is_threaded = frame.layout.places[node.index] == Place.THREAD
+                yield frame.name(node.index), ("waits for a thread" if is_threaded else "waits for its turn",)
+            elif isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
                 missing = [frame.name(source) for source in node.sources if not frame.has_settled(source)]
                 words = [f"input {name!r} has not settled" for name in missing]
                 if node.index in frame.layout.gated and node.index not in frame.wanted:

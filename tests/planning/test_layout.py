@@ -118,7 +118,7 @@ def test_laying_out_leaves_the_graph_as_it_was() -> None:
         pytest.param(A().with_retry(2), False, id="retry"),
         pytest.param(A().with_timeout(2), False, id="timeout"),
         pytest.param(A().with_constraints(gpu=1), False, id="claim"),
-        pytest.param(A().with_cache(InputCache(MemoryCacheStore())), True, id="cache"),
+        pytest.param(A().with_cache(InputCache(MemoryCacheStore())), False, id="cache"),
         pytest.param(A().run_if(True), False, id="condition"),
         pytest.param(A().after(B()), False, id="order"),
         pytest.param(A.map(x=[1]), False, id="map"),

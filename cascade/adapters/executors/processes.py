@@ -13,6 +13,7 @@ from anyio import CapacityLimiter, to_process
 
 from cascade.model.errors import GraphError, annotate
 from cascade.model.tasks import Task
+from cascade.runtime.attempt import Attempt
 from cascade.runtime.current import attempt_var
 
 
@@ -71,7 +72,7 @@ class ProcessExecutor:
         """
         call = functools.partial(_call, *importable_name(task), args, kwargs)
         attempt = attempt_var.get(None)
-        if attempt is not None:
+        if isinstance(attempt, Attempt):
             if attempt.timeout is not None:
                 # Starting an interpreter must not count as the task's own time.
                 await to_process.run_sync(_ready, cancellable=True, limiter=self.limiter)
