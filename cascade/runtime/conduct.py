@@ -81,7 +81,7 @@ class Conductor:
         finally:
             self._finish(from_outside)
             self.ended.set()
-        if from_outside is not None and (self.execution.was_cancelled or not self.execution.failures):
+        if from_outside is not None and not self.execution.failures:
             raise from_outside
 
     def result(self) -> Any:
@@ -163,7 +163,7 @@ class Conductor:
                     pass
                 except get_cancelled_exc_class() as cancellation:
                     self.cancellation = cancellation
-                    execution.cut_short(cancellation)
+                    execution.halt()
                     raise
                 except BaseException as error:
                     self._fail(error)

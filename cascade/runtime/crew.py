@@ -122,8 +122,8 @@ class Crew:
                 else:
                     break
                 await checkpoint()
-        except BaseException as error:
-            self.execution.cut_short(error)
+        except BaseException:
+            self.execution.halt()
             raise
 
     def tell(self) -> None:
@@ -153,7 +153,10 @@ class Crew:
         frame, queue = self.frame, self._queue
         self._look_around()
         until = time.perf_counter() + SLICE
-        while queue and self._has_room() and not self.execution.is_halted:
+        while queue and self._has_room():
+            if self.execution.is_halted:
+                queue.clear()
+                return
             index = queue.popleft()
             if frame.status[index] == Status.PENDING and not frame.pending[index]:
                 self._start(index)

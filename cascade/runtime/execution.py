@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any, Protocol
 
 import attrs
-from anyio import CapacityLimiter, current_time, get_cancelled_exc_class
+from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
 from cascade.model.errors import StateError, annotate
@@ -20,7 +20,7 @@ from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Applicant, Claim
-from cascade.runtime.attempt import Attempt, Executor, is_cancelled
+from cascade.runtime.attempt import Attempt, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.frame import Frame
@@ -111,7 +111,6 @@ class Execution:
         failures: What went wrong, in order of time.
         counts: Ended nodes by status.
         is_halted: Nothing may start any more, and nothing that ends now counts.
-        was_cancelled: Whether it was cancelled from outside before anything failed.
         frame: The top-level frame of the present turn.
         services: Tasks that outlive the nodes.
         work: The nodes, and what they asked to be run; cancelled to abort.
@@ -135,7 +134,6 @@ class Execution:
     failures: list[Failure] = attrs.field(factory=list)
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
-    was_cancelled: bool = False
     frame: Frame | None = None
     services: TaskGroup | None = None
     work: TaskGroup | None = None
@@ -210,7 +208,6 @@ class Execution:
     def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
         """Record the failure of a node, and abort unless the run goes on after failures."""
         if id(error) not in self._failed:
-            self.was_cancelled = self.was_cancelled or (not self.is_halted and is_cancelled())
             annotate(error, note)
             self._record(error, node_id)
         if self.settings.on_error != "continue" or not isinstance(error, Exception):
@@ -221,12 +218,6 @@ class Execution:
         if id(error) not in self._failed:
             self._failed.add(id(error))
             self.failures.append(Failure(error, origin))
-
-    def cut_short(self, error: BaseException) -> None:
-        """Whatever waits for the nodes has been ended by *error*; note whether nothing had failed before."""
-        if isinstance(error, get_cancelled_exc_class()) and not self.is_halted:
-            self.was_cancelled = True
-        self.halt()
 
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""

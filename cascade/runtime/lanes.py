@@ -26,6 +26,7 @@ from cascade.model.errors import AttemptCancelled
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Claim
+from cascade.runtime.attempt import is_cancelled
 from cascade.runtime.capacity import Slot
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
@@ -96,6 +97,8 @@ class LoopLane:
         """Run what is queued, until it is all begun; or until one waits, and then that one to its end."""
         crew, queue = self.crew, self.queue
         deadline = current_effective_deadline()
+        if is_cancelled():
+            return  # before anything has begun; so is whoever waits for it
         since = time.perf_counter()
         is_tending = True
         following: int | None = None
@@ -145,6 +148,8 @@ class LoopLane:
                     if is_tending:
                         self._hand_over()
                     value = await resume(context, coroutine, yielded)
+                    if is_cancelled():
+                        raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
             else:
                 refuse_coroutine(task, value)
         except BaseException as error:

@@ -68,8 +68,8 @@ async def live(execution: Execution, job: Job) -> Ending:
 
 def classify(error: BaseException, node_id: str) -> Outcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
-    cancelled = anyio.get_cancelled_exc_class()
-    if isinstance(error, (cancelled, AttemptCancelled)):
+    cancelled = (anyio.get_cancelled_exc_class(), AttemptCancelled)
+    if isinstance(error, cancelled):
         if is_cancelled() or isinstance(error, AttemptCancelled):
             return Cancelled()
         failure = TaskCancelledError(node_id)

@@ -91,7 +91,7 @@ class Run:
                 continue
             holder = admission.holder(waiter.applicant)
             if isinstance(holder, EventStream):
-                words = [f"a subscriber has {holder.statistics().unread} unread events: {holder!r}"]
+                words = [_unread(holder)]
             elif holder is not None:
                 words = [holder]
             else:
@@ -108,14 +108,23 @@ class Run:
             return
         for node in frame.graph.nodes:
             if frame.status[node.index] == Status.QUEUED:
-                is_threaded = frame.layout.places[node.index] == Place.THREAD
-                yield frame.name(node.index), ("waits for a thread" if is_threaded else "waits for its turn",)
+                yield frame.name(node.index), (self._queued_behind(node.index),)
             elif isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
                 missing = [frame.name(source) for source in node.sources if not frame.has_settled(source)]
                 words = [f"input {name!r} has not settled" for name in missing]
                 if node.index in frame.layout.gated and node.index not in frame.wanted:
                     words.append("no router has chosen it yet")
                 yield frame.name(node.index), tuple(words or ["its stage has not begun"])
+
+    def _queued_behind(self, index: int) -> str:
+        """What keeps a node that is queued in a lane."""
+        execution = self._conductor.execution
+        stream = execution.bus.full()
+        if stream is not None:
+            return _unread(stream)
+        frame = execution.frame
+        is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
+        return "waits for a thread" if is_sync else "waits for its turn"
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
         """Listen to the run's events from this moment on; see ``EventBus.subscribe``.
@@ -156,3 +165,7 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
+
+
+def _unread(stream: EventStream) -> str:
+    return f"a subscriber has {stream.statistics().unread} unread events: {stream!r}"
