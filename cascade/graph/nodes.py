@@ -113,7 +113,7 @@ def distinct(indices: Iterator[int] | Sequence[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(indices))
 
 
-@attrs.frozen(eq=False)
+@attrs.frozen
 class Terms:
     """What is said about how a node is run: its own words before the task's defaults.
 

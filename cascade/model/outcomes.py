@@ -24,11 +24,12 @@ class Status(IntEnum):
     """Where a node is in its life."""
 
     PENDING = 0
-    RUNNING = 1
-    SUCCEEDED = 2
-    SKIPPED = 3
-    FAILED = 4
-    CANCELLED = 5
+    QUEUED = 1
+    RUNNING = 2
+    SUCCEEDED = 3
+    SKIPPED = 4
+    FAILED = 5
+    CANCELLED = 6
 
 
 @attrs.frozen

@@ -2,13 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from enum import IntEnum
+from itertools import pairwise
 
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps, finish
-from cascade.graph.nodes import NO_TERMS, Graph, Junction, MapNode, Node, sources_of
+from cascade.graph.nodes import (
+    NO_TERMS,
+    Graph,
+    Injected,
+    Junction,
+    MapNode,
+    Nested,
+    Node,
+    Operand,
+    sources_of,
+)
 from cascade.planning.solve import gated_nodes
+
+
+class Place(IntEnum):
+    """Where a node can be run.
+
+    ``OWN``: in a task of its own, as something is said about how it is run. ``LOOP``, ``THREAD``: anywhere on the
+    event loop, or in any worker thread, as it needs nothing but a place.
+    """
+
+    OWN = 0
+    LOOP = 1
+    THREAD = 2
 
 
 @attrs.frozen(eq=False)
@@ -20,7 +44,10 @@ class Layout:
         uses: For each node, the number of consumers that may want its value; being a target counts as one.
         gated: The nodes that are needed only if routers choose them; empty for most graphs.
         selectors: For each router, the distinct nodes in its selector.
-        plain: For each node, whether nothing is said about how it is run.
+        places: For each node, its :class:`Place`.
+        injecting: The nodes that inject resources, with the names of these.
+        links: Node to the node that alone goes on from it: each is all there is in its stage, and both have the
+            same place other than their own.
         tails: The nodes whose value is the flow's own and nobody else's: the target, or what a router that is the
             target may choose.
         calls: Number of nodes that are calls.
@@ -30,17 +57,20 @@ class Layout:
     uses: list[int]
     gated: frozenset[int]
     selectors: Mapping[int, frozenset[int]]
-    plain: bytearray
+    places: bytearray
+    injecting: Mapping[int, tuple[str, ...]]
+    links: Mapping[int, int]
     tails: frozenset[int]
     calls: int
 
 
-def lay_out(graph: Graph) -> Steps[Layout]:
-    """The layout of *graph*; pauses every few hundred nodes."""
+def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
+    """The layout of *graph*, run in the stages *levels*; pauses every few hundred nodes."""
     pending: list[int] = []
     uses: list[int] = []
     selectors: dict[int, frozenset[int]] = {}
-    plain = bytearray(len(graph.nodes))
+    injecting: dict[int, tuple[str, ...]] = {}
+    places = bytearray(len(graph.nodes))
     for node, consumers in zip(graph.nodes, graph.consumers, strict=True):
         pending.append(len(node.sources))
         uses.append(len(consumers))
@@ -48,7 +78,10 @@ def lay_out(graph: Graph) -> Steps[Layout]:
             selectors[node.index] = frozenset(sources_of(node.selector))
             pending[-1] = 1
         else:
-            plain[node.index] = is_plain(node)
+            names = injected_names(node) if graph.injections else ()
+            if names:
+                injecting[node.index] = names
+            places[node.index] = Place.OWN if names else place_of(node)
         if not node.index % PAUSE_EVERY:
             yield
     for member in graph.members:
@@ -59,8 +92,18 @@ def lay_out(graph: Graph) -> Steps[Layout]:
         gated = frozenset(index for index, is_held in enumerate(is_gated) if is_held)
         for index in gated:
             pending[index] += index not in selectors
+    links = {} if selectors else _links(levels, places)
     tails = yield from _tails(graph)
-    return Layout(pending, uses, gated, selectors, plain, tails, len(graph.nodes) - len(selectors))
+    calls = len(graph.nodes) - len(selectors)
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls)
+
+
+def _links(levels: Sequence[Sequence[int]], places: bytearray) -> dict[int, int]:
+    links = {}
+    for level, following in pairwise(levels):
+        if len(level) == len(following) == 1 and places[level[0]] == places[following[0]] != Place.OWN:
+            links[level[0]] = following[0]
+    return links
 
 
 def _tails(graph: Graph) -> Steps[frozenset[int]]:
@@ -91,18 +134,32 @@ def _only_given(router: Junction) -> set[int]:
     return given
 
 
-def is_plain(node: Node) -> bool:
-    """Whether an attempt of *node* needs nothing but a place to run.
+def place_of(node: Node) -> Place:
+    """Where an attempt of *node* can be made.
 
-    No map, policy, condition or order, no process, and no thread that might be left behind.
+    Everything needs a task of its own but a call that is no map, has no policy, condition or order, and runs
+    neither in a process nor in a thread that might be left behind.
     """
     task = node.task
-    return (
-        node.terms is NO_TERMS
-        and not isinstance(node, MapNode)
-        and not task.abandon_on_cancel
-        and task.mode in (None, "thread", "inline")
-    )
+    if node.terms != NO_TERMS or isinstance(node, MapNode) or task.abandon_on_cancel:
+        return Place.OWN
+    if task.mode == "thread":
+        return Place.THREAD
+    return Place.LOOP if task.mode in (None, "inline") else Place.OWN
+
+
+def injected_names(node: Node) -> tuple[str, ...]:
+    """The resources among the arguments of *node*, in order."""
+    columns = node.columns if isinstance(node, MapNode) else ()
+    pending: list[Operand] = [operand for _, operand in (*node.patches, *node.named, *columns)]
+    found: dict[str, None] = {}
+    while pending:
+        operand = pending.pop(0)
+        if isinstance(operand, Injected):
+            found[operand.name] = None
+        elif isinstance(operand, Nested):
+            pending.extend(operand.operands)
+    return tuple(found)
 
 
 def certain_nodes(graph: Graph) -> bytearray:

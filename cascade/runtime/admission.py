@@ -36,6 +36,7 @@ class Applicant:
         run_id: The run.
         bus: The run's bus; a full subscriber on it holds the run.
         ancestors: Claims of the tasks around the run, outermost first.
+        is_lane: Whether it is a thread lane, which looks at rules before each of its nodes.
     """
 
     node_id: str
@@ -44,6 +45,7 @@ class Applicant:
     run_id: str
     bus: EventBus
     ancestors: tuple[Claim, ...] = ()
+    is_lane: bool = False
 
 
 class Rule(Protocol):
@@ -59,6 +61,15 @@ class Rule(Protocol):
 
     def give_back(self, applicant: Applicant, *, has_run: bool) -> None:
         """The attempt has ended, or (``has_run=False``) gone back without starting."""
+        ...
+
+
+class Crosser(Protocol):
+    """Somebody who passes the gate in a thread of its own."""
+
+    @property
+    def is_crossing(self) -> bool:
+        """Whether it is between the gate and its start mark."""
         ...
 
 
@@ -117,19 +128,34 @@ class Admission:
     Attributes:
         pool: The amounts.
         rules: What else may hold attempts.
+        crossers: Who may be between the gate and a function, in other threads.
         epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
     """
 
     pool: Pool
     rules: list[Rule] = attrs.field(factory=list)
     epoch: int = 0
+    crossers: set[Crosser] = attrs.field(factory=set)
     _tickets: Iterator[int] = attrs.field(factory=itertools.count)
     _lines: dict[Hashable, Line] = attrs.field(factory=dict)
     # Ticket of each line's head, with the line's key; sorted. Tickets are unique, so keys are never compared.
     _heads: list[tuple[int, Hashable]] = attrs.field(factory=list)
     # How many lines wait for each name; under None those that claim nothing, which nobody can stand before.
     _wanted: Counter[Name | None] = attrs.field(factory=Counter)
+    _woken: anyio.Event | None = None
     _after_wake: list[Callable[[], None]] = attrs.field(factory=list)
+
+    @property
+    def wants_thread(self) -> bool:
+        """Whether somebody waits for a thread slot. May be asked in any thread."""
+        return self._wanted[Slot.THREAD] > 0
+
+    async def until_heard(self, bus: EventBus) -> None:
+        """Wait until no subscriber of *bus* is full."""
+        while bus.full() is not None:
+            if self._woken is None:
+                self._woken = anyio.Event()
+            await self._woken.wait()
 
     # -- asking --------------------------------------------------------------------------------------------
 
@@ -300,6 +326,9 @@ class Admission:
             waiter = self._lines[self._heads[place][1]][0]
             if not self._answer(waiter, taken):
                 place += 1
+        if self._woken is not None:
+            self._woken.set()
+            self._woken = None
         for hook in self._after_wake:
             hook()
 

@@ -196,7 +196,7 @@ async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any
     value: Any = None
     try:
         with CancelScope() if attempt.timeout is not None else _NO_SCOPE as attempt.scope:
-            value = await executor.execute(attempt.task, bound.args, bound.kwargs)
+            value = await executor.execute(attempt.task, *bound)
             attempt.ended = attempt.clock() if attempt.ended is None else attempt.ended
     except NotStartedError:
         raise

@@ -12,12 +12,9 @@ from typing import Any
 import attrs
 
 from cascade.graph.nodes import (
-    Injected,
     Junction,
     MapNode,
-    Nested,
     Node,
-    Operand,
     Patches,
     Slots,
     resolve,
@@ -45,12 +42,8 @@ class Skip:
     passed: tuple[Any] | None = None
 
 
-@attrs.frozen
-class Arguments:
-    """What a function is called with."""
-
-    args: tuple[Any, ...]
-    kwargs: dict[str, Any]
+# What a function is called with: positional arguments, and those by keyword.
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 
 
 class UnboundError(CascadeError, TypeError):
@@ -128,7 +121,7 @@ def arguments(slots: Slots, node: Node) -> Arguments:
         kwargs = {**call.kwargs, **_resolved(slots, node.named)} if node.named else call.kwargs
     except TypeError as error:
         raise UnboundError(f"cannot put the arguments of {node.name!r} together: {error}") from error
-    return Arguments(args, kwargs)
+    return args, kwargs
 
 
 def _patched(slots: Slots, args: tuple[Any, ...], patches: Patches) -> tuple[Any, ...]:
@@ -166,20 +159,6 @@ class NodeSlots:
     def injected(self, name: str) -> Any:
         """The open resource called *name*, or its placeholder."""
         return self.resources.get(name, Inject(name))
-
-
-def injected_names(node: Node) -> tuple[str, ...]:
-    """The resources among the arguments of *node*, in order."""
-    columns = node.columns if isinstance(node, MapNode) else ()
-    pending: list[Operand] = [operand for _, operand in (*node.patches, *node.named, *columns)]
-    found: dict[str, None] = {}
-    while pending:
-        operand = pending.pop(0)
-        if isinstance(operand, Injected):
-            found[operand.name] = None
-        elif isinstance(operand, Nested):
-            pending.extend(operand.operands)
-    return tuple(found)
 
 
 def amounts(frame: Frame, node: Node) -> dict[str, Amount]:
@@ -227,10 +206,11 @@ class Inputs(dict[str, Any]):
 
 def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:
     """*bound* by parameter name, without what is still a placeholder."""
+    args, kwargs = bound
     if task.signature is None:
-        named: Mapping[str, Any] = {**{str(i): value for i, value in enumerate(bound.args)}, **bound.kwargs}
+        named: Mapping[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
     else:
-        whole = task.signature.bind(*bound.args, **bound.kwargs)
+        whole = task.signature.bind(*args, **kwargs)
         whole.apply_defaults()
         named = whole.arguments
     found = Inputs({name: value for name, value in named.items() if not isinstance(value, Inject)})

@@ -7,9 +7,8 @@ slow ``"block"`` subscriber from drowning is admission: no attempt starts while 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from types import TracebackType
-from typing import Literal, Self
+from typing import Literal, Protocol, Self
 
 import anyio
 import attrs
@@ -17,6 +16,19 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cascade.model.events import Event, EventsDropped, RunFinished
+
+
+class Publisher(Protocol):
+    """Whoever holds attempts back for the sake of subscribers."""
+
+    def wake(self) -> None:
+        """A subscriber is not full any more."""
+        ...
+
+    def close_gate(self) -> None:
+        """There is a subscriber more: whoever has not started yet must look again."""
+        ...
+
 
 Policy = Literal["block", "drop"]
 
@@ -76,16 +88,15 @@ class EventStream:
             self._unreported += 1
             self._last_dropped = event
             return
-        if self._last_dropped is not None:
-            lost = self._last_dropped
-            self._last_dropped = None
-            self._put(
-                EventsDropped(
-                    seq=lost.seq, timestamp=lost.timestamp, run_id=lost.run_id, count=self._unreported
-                )
-            )
-            self._unreported = 0
+        self._report_dropped()
         self._put(event)
+
+    def _report_dropped(self) -> None:
+        last = self._last_dropped
+        if last is not None:
+            self._last_dropped = None
+            count, self._unreported = self._unreported, 0
+            self._put(EventsDropped(seq=last.seq, timestamp=last.timestamp, run_id=last.run_id, count=count))
 
     def _put(self, event: Event) -> None:
         try:
@@ -120,6 +131,7 @@ class EventStream:
 
     def end(self) -> None:
         """No more events: the reader gets what is buffered, and then the end."""
+        self._report_dropped()
         self._send.close()
 
     def close(self) -> None:
@@ -167,7 +179,7 @@ class EventBus:
         self._streams: list[EventStream] = []
         self._wanted: dict[type[Event], bool] = {}
         self._is_closed = False
-        self._listeners: list[Callable[[], None]] = []
+        self._publishers: list[Publisher] = []
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
         """Listen from this moment on.
@@ -195,6 +207,7 @@ class EventBus:
         else:
             self._streams.append(stream)
             self._forget_wants()
+            self.gained()
         return stream
 
     def wants(self, kind: type[Event]) -> bool:
@@ -203,6 +216,10 @@ class EventBus:
         if known is None:
             known = self._wanted[kind] = any(issubclass(kind, stream.kinds) for stream in self._streams)
         return known or (self.parent is not None and self.parent.wants(kind))
+
+    def is_silent(self) -> bool:
+        """Whether nobody listens at all."""
+        return not self._streams and (self.parent is None or self.parent.is_silent())
 
     def publish(self, event: Event) -> None:
         """Give *event* to everybody who listens. Never waits, never raises."""
@@ -218,20 +235,27 @@ class EventBus:
                 return stream
         return self.parent.full() if self.parent is not None else None
 
-    def attach(self, on_room: Callable[[], None]) -> None:
-        """Somebody publishes here, and is to be told whenever a subscriber stops being full."""
-        self._listeners.append(on_room)
+    def attach(self, publisher: Publisher) -> None:
+        """*publisher* publishes here, and is to be told of what matters to it."""
+        self._publishers.append(publisher)
 
-    def detach(self, on_room: Callable[[], None]) -> None:
+    def detach(self, publisher: Publisher) -> None:
         """What :meth:`attach` began is over; after the last one, all streams end."""
-        self._listeners.remove(on_room)
-        if not self._listeners:
+        self._publishers.remove(publisher)
+        if not self._publishers:
             self._end_streams()
+
+    def gained(self) -> None:
+        """There is a subscriber more."""
+        for publisher in tuple(self._publishers):
+            publisher.close_gate()
+        if self.parent is not None:
+            self.parent.gained()
 
     def made_room(self) -> None:
         """A subscriber is not full any more, or gone."""
-        for listener in tuple(self._listeners):
-            listener()
+        for publisher in tuple(self._publishers):
+            publisher.wake()
         if self.parent is not None:
             self.parent.made_room()
 

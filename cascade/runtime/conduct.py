@@ -21,6 +21,7 @@ from cascade.runtime.bus import EventStream
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.loop import Halted, Loop, run_in_place
+from cascade.runtime.maps import live_map
 from cascade.runtime.overdue import Watch
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Observer
@@ -57,6 +58,7 @@ class Conductor:
     def __attrs_post_init__(self) -> None:
         execution = self.execution
         execution.in_place = functools.partial(run_in_place, execution)
+        execution.live_map = functools.partial(live_map, execution)
         execution.watch = Watch(execution, execution.settings.cleanup_timeout)
 
     async def run(self) -> None:
@@ -70,8 +72,8 @@ class Conductor:
                 self.execution.services = services
                 self._open()
                 from_outside = await self._work()
-                with CancelScope(shield=True):
-                    await self._wind_down(from_outside)
+                # In a task of its own: an interrupt hits this one, whatever shields there are.
+                self.execution.start_service(self._wind_down, from_outside)
         except get_cancelled_exc_class() as cancellation:
             from_outside = cancellation
         except BaseExceptionGroup as group:
@@ -138,7 +140,8 @@ class Conductor:
             with self._observers[number]:
                 async with stream:
                     await observer(stream)
-        except Exception as error:  # an observer never fails the run: it is detached, and that is reported
+        except (Exception, get_cancelled_exc_class()) as error:  # its own: that of the scope stays in there
+            # An observer never fails the run: it is detached, and that is reported.
             message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
             self.execution.emit(EngineWarning, code="observer-failed", message=message)
         finally:
@@ -185,6 +188,10 @@ class Conductor:
     # -- after ---------------------------------------------------------------------------------------------
 
     async def _wind_down(self, from_outside: BaseException | None) -> None:
+        with CancelScope(shield=True):
+            await self._close_all(from_outside)
+
+    async def _close_all(self, from_outside: BaseException | None) -> None:
         execution = self.execution
         execution.watch.stop()
         failures = execution.failures
@@ -252,8 +259,8 @@ class Conductor:
 
     def counts(self) -> dict[str, int]:
         """Nodes by state: how many ended in each, and how many of the present turn have not."""
-        counts = {status.name.lower(): self.execution.counts.get(status, 0) for status in Status}
-        counts.pop("running")
+        counts = {status.name.lower(): self.execution.counts[status] for status in Status}
+        del counts["running"], counts["queued"]
         frame = self.execution.frame
         counts["pending"] = self.prepared.layout.calls if frame is None else frame.unsettled
         return counts

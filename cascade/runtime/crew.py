@@ -1,28 +1,38 @@
-"""Those who do the work of a frame: launches nodes into a nursery, and settles what they give."""
+"""Those who do the work of a frame: they start nodes, each where it belongs, and settle what these give."""
 
 from __future__ import annotations
 
 import functools
+import time
 from collections import deque
-from collections.abc import Iterable
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import anyio
 import attrs
+from anyio import current_time
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
+from cascade.graph.nested import LEAVES, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
-from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
-from cascade.runtime.binding import NodeSlots, amounts, arguments, injected_names, judge
+from cascade.model.errors import AttemptCancelled
+from cascade.model.events import NodeEvent, TaskExecutionStarted
+from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
+from cascade.model.tasks import Task
+from cascade.planning.layout import Place
+from cascade.runtime.admission import Applicant
+from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge
+from cascade.runtime.capacity import Amount
 from cascade.runtime.execution import Execution
+from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame
-from cascade.runtime.maps import live_map
+from cascade.runtime.lanes import LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
+from cascade.runtime.prepare import SLICE, paced
 from cascade.runtime.settle import Ending, Settled, record
 
-# Nodes started between two looks at the rest of the program; starting one costs some 30 microseconds.
-AT_ONCE: Final = 32
+Bind = Callable[[int, Mapping[str, Any]], Arguments]
 
 
 @attrs.define(eq=False)
@@ -35,6 +45,10 @@ class Crew:
         group: Where nodes are started at present.
         is_eager: Whether a node is launched as soon as it is ready.
         saves: What is to be done with the final value of the flow.
+        window: How many nodes may be under way at once, if that is limited.
+        bind: Gives the arguments of a node, with these resources open.
+        claimed: Gives what a node claims.
+        is_heard: Whether somebody is told of the nodes, so that events have to be made.
     """
 
     execution: Execution
@@ -42,9 +56,51 @@ class Crew:
     group: TaskGroup
     is_eager: bool
     saves: list[Save]
+    window: int | None = None
+    bind: Bind = attrs.field(kw_only=True)
+    claimed: Callable[[Node], Mapping[str, Amount]] = attrs.field(kw_only=True)
+    is_heard: bool = False
     _queue: deque[int] = attrs.field(factory=deque)
+    # Nodes that have been given to a task or a lane and not settled.
     _in_flight: int = 0
     _news: anyio.Event = attrs.field(factory=anyio.Event)
+    _loop_lane: LoopLane = attrs.field(init=False)
+    _threads: ThreadLanes = attrs.field(init=False)
+    _drains: bool = attrs.field(init=False)
+    _epoch: int = -1
+
+    @bind.default
+    def _bind_from_frame(self) -> Bind:
+        return self._arguments
+
+    @claimed.default
+    def _claimed_in_frame(self) -> Callable[[Node], Mapping[str, Amount]]:
+        return functools.partial(amounts, self.frame)
+
+    def __attrs_post_init__(self) -> None:
+        execution = self.execution
+        self._loop_lane = LoopLane(self)
+        self._threads = ThreadLanes(self)
+        # Each node waits for its own record, or is counted: then it needs a task that can wait.
+        is_recorded = execution.journal is not None and execution.settings.durability == "task"
+        is_local = isinstance(execution.executor, LocalExecutor)
+        self._drains = is_local and not is_recorded and self.window is None
+
+    def _arguments(self, index: int, resources: Mapping[str, Any]) -> Arguments:
+        slots = NodeSlots(self.frame, resources) if resources else self.frame
+        return arguments(slots, self.node(index))
+
+    def node(self, index: int) -> Node:
+        """The call *index*; routers are settled by the frame and come to no crew."""
+        node = self.frame.graph.nodes[index]
+        assert isinstance(node, Node)
+        return node
+
+    def task(self, index: int) -> Task[..., Any]:
+        """What the node calls."""
+        return self.node(index).task
+
+    # -- the host ------------------------------------------------------------------------------------------
 
     async def run(self, indices: Iterable[int]) -> None:
         """Run those of *indices* that are ready, and in the eager schedule all that becomes ready by that.
@@ -53,103 +109,290 @@ class Crew:
         """
         self._queue.extend(indices)
         try:
-            self.absorb()
-            while self._queue or self._in_flight:
-                if self._queue:
+            while True:
+                self.absorb()
+                if self._threads.reports:
+                    self._settle_some()
+                elif self._queue and self._has_room():
                     self._start_some()
-                    await checkpoint()
-                else:
+                elif self._in_flight:
                     self._news = anyio.Event()
                     await self._news.wait()
+                    continue
+                else:
+                    break
+                await checkpoint()
         except BaseException:
             self.execution.halt()
             raise
+
+    def tell(self) -> None:
+        """There is something to do for the host."""
+        self._news.set()
 
     def absorb(self) -> None:
         """Deal with what settling has led to, until nothing follows any more."""
         frame = self.frame
         while frame.news:
             news = frame.take_news()
-            for index in news.pruned:
-                record(self.execution, self._settled(index), Ending(Skipped(SkipReason.PRUNED)))
             for index, error in news.faults:
                 note = f"raised by {frame.name(index)!r} while choosing a route in run {self.execution.run_id!r}"
                 self.execution.fail_node(error, frame.name(index), note)
+            if self.execution.is_halted:
+                return
+            for index in news.pruned:
+                record(self.execution, self._settled(index), Ending(Skipped(SkipReason.PRUNED)))
             if self.is_eager:
                 self._queue.extend(news.ready)
-                self._start_some()
+
+    def _has_room(self) -> bool:
+        return self.window is None or self._in_flight < self.window
 
     def _start_some(self) -> None:
         """Start nodes from the queue, for no longer than others can be kept waiting."""
-        for _ in range(min(len(self._queue), AT_ONCE)):
-            index = self._queue.popleft()
-            is_ready = self.frame.status[index] == Status.PENDING and not self.frame.pending[index]
-            if is_ready and not self.execution.is_halted:
+        frame, queue = self.frame, self._queue
+        self._look_around()
+        until = time.perf_counter() + SLICE
+        while queue and self._has_room():
+            if self.execution.is_halted:
+                queue.clear()
+                return
+            index = queue.popleft()
+            if frame.status[index] == Status.PENDING and not frame.pending[index]:
                 self._start(index)
+            if time.perf_counter() > until:
+                return
 
-    # -- one node ------------------------------------------------------------------------------------------
+    def _settle_some(self) -> None:
+        """Settle what threads have reported, for no longer than others can be kept waiting."""
+        reports = self._threads.take_reports()
+        until = time.perf_counter() + SLICE
+        while reports:
+            report = reports.popleft()
+            self._in_flight += report.following is not None
+            if report.error is not None:
+                self.failed(report.index, report.error, current_time())
+            elif type(report.value) not in LEAVES and compile_nested(report.value) is not None:
+                self.run_in_place(report.index, report.value, current_time())
+            else:
+                self._succeeded(report.index, report.value, current_time())
+            if time.perf_counter() > until:
+                return
+
+    # -- starting ------------------------------------------------------------------------------------------
 
     def _start(self, index: int) -> None:
-        node = self.frame.graph.nodes[index]
-        assert isinstance(node, Node)  # routers are settled by the frame
-        try:
-            skip = judge(self.frame, node)
-        except Exception as error:  # a condition's truth is user code
-            self._settle(node, Ending(Failed(error)))
-            return
-        if skip is not None:
-            record(self.execution, self._settled(index), Ending(Skipped(skip.reason)))
-            self.frame.skip(index, skip.reason, skip.passed)
-            return
-        self.frame.status[index] = Status.RUNNING
+        node = self.node(index)
+        if self.frame.has_gaps or node.terms.conditions:
+            try:
+                skip = judge(self.frame, node)
+            except Exception as error:  # a condition's truth is user code
+                self._settle(index, Ending(Failed(error)))
+                return
+            if skip is not None:
+                record(self.execution, self._settled(index), Ending(Skipped(skip.reason)))
+                self.frame.skip(index, skip.reason, skip.passed)
+                return
         self._in_flight += 1
-        self.execution.spawn(self.group, self._live, node)
+        place = self.frame.layout.places[index]
+        if place == Place.LOOP and self.may_drain():
+            self.frame.status[index] = Status.QUEUED
+            self._loop_lane.feed(index)
+        elif place == Place.THREAD and self.may_use_threads():
+            self.frame.status[index] = Status.QUEUED
+            self._threads.feed(index)
+        else:
+            self.frame.status[index] = Status.RUNNING
+            self.execution.spawn(self.group, self._live, index)
 
-    async def _live(self, node: Node) -> None:
+    async def _live(self, index: int) -> None:
         try:
-            ending = await self._ending(node)
+            ending = await self._ending(index)
         except BaseException as error:
-            ending = Ending(classify(error, self.frame.name(node.index)))
-        self._settle(node, ending)
-        self.absorb()
-        self._in_flight -= 1
-        if self._queue or not self._in_flight:
-            self._news.set()
+            ending = Ending(classify(error, self.frame.name(index)))
+        ending = self._counted(ending)
+        record(self.execution, self._settled(index), ending)
+        journal = self.execution.journal
+        if journal is not None and self.execution.settings.durability == "task":
+            await journal.flush()
+        self._enter(index, ending)
+        self._left()
 
-    async def _ending(self, node: Node) -> Ending:
-        job = self._job(node)
+    async def _ending(self, index: int) -> Ending:
+        node = self.node(index)
+        job = self._job(index, node)
         if isinstance(node, MapNode):
-            return await live_map(self.execution, self.frame, node, job)
+            ending: Ending = await self.execution.live_map(self.frame, node, job)
+            return ending
         return await live(self.execution, job)
 
-    def _job(self, node: Node) -> Job:
-        frame = self.frame
-        is_tail = node.index in frame.layout.tails
+    def _job(self, index: int, node: Node) -> Job:
+        layout = self.frame.layout
         return Job(
-            frame.name(node.index),
+            self.frame.name(index),
             node.task,
             node.terms,
-            bind=lambda resources: arguments(NodeSlots(frame, resources), node),
-            amounts=functools.partial(amounts, frame, node),
-            resources=injected_names(node),
-            save_later=self.saves.append if is_tail else None,
+            bind=functools.partial(self.bind, index),
+            amounts=functools.partial(self.claimed, node),
+            resources=layout.injecting.get(index, ()),
+            save_later=self.saves.append if index in layout.tails else None,
         )
 
-    def _settle(self, node: Node, ending: Ending) -> None:
-        outcome: Outcome = ending.outcome
-        if self.execution.is_halted and isinstance(outcome, Done):
-            ending = attrs.evolve(ending, outcome=Cancelled())
-            outcome = ending.outcome
-        record(self.execution, self._settled(node.index), ending)
-        match outcome:
+    # -- lanes ---------------------------------------------------------------------------------------------
+
+    def _look_around(self) -> None:
+        """Note who listens; whoever begins to listen, or makes a rule, changes the epoch."""
+        admission = self.execution.admission
+        if self._epoch != admission.epoch:
+            self._epoch = admission.epoch
+            self.is_heard = not self.execution.is_silent()
+
+    def may_drain(self) -> bool:
+        """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
+        if self.execution.is_halted or not self._drains:
+            return False
+        if self._epoch != self.execution.admission.epoch:
+            self._look_around()
+        return not self.execution.admission.rules
+
+    def may_use_threads(self) -> bool:
+        """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
+        return self.may_drain() and not self.execution.wants(NodeEvent)
+
+    async def until_heard(self) -> None:
+        """Wait until no subscriber is full."""
+        if self.execution.bus.full() is not None:
+            await self.execution.admission.until_heard(self.execution.bus)
+
+    def take_back(self, queue: deque[int]) -> None:
+        """A lane has stopped: decide anew about what it has not begun."""
+        if not queue and not self.frame.news and self._in_flight:
+            return
+        for index in queue:
+            self.frame.status[index] = Status.PENDING
+        self._in_flight -= len(queue)
+        self._queue.extend(queue)
+        queue.clear()
+        self.tell()
+
+    def lane_applicant(self) -> Applicant:
+        """Who asks for a thread slot on behalf of many nodes."""
+        execution = self.execution
+        return Applicant("", "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True)
+
+    def begin(self, index: int) -> Task[..., Any]:
+        """A lane begins with a node, on the loop."""
+        self.frame.status[index] = Status.RUNNING
+        if self.is_heard:
+            self.execution.emit_node(TaskExecutionStarted, self._settled(index))
+        return self.task(index)
+
+    async def needs_a_run(self, index: int, value: Any) -> bool:
+        """Whether *value* has lazies in it that are to be run in its place."""
+        return index not in self.frame.layout.tails and await paced(compile_steps(value)) is not None
+
+    def run_in_place(self, index: int, value: Any, started: float) -> None:
+        """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
+        if index in self.frame.layout.tails:
+            self._succeeded(index, value, started)
+        else:
+            self.execution.spawn(self.group, self._run_in_place, index, value, started)
+
+    async def _run_in_place(self, index: int, value: Any, started: float) -> None:
+        try:
+            ending = Ending(Done(await self.execution.in_place(value, self.frame.name(index))), 1, started)
+        except BaseException as error:
+            ending = Ending(classify(error, self.frame.name(index)), 1, started)
+        self._settle(index, ending)
+        self._left()
+
+    def follower(self, index: int, value: Any) -> int | None:
+        """The node that alone goes on from *index*, whose value this is, in the same lane; asked in any thread.
+
+        Nobody else starts it from then on.
+        """
+        frame = self.frame
+        if frame.has_gaps or self.is_heard or self.execution.is_halted:
+            return None
+        found = self._next(index) if self.is_eager else frame.layout.links.get(index)
+        if found is None or (type(value) not in LEAVES and compile_nested(value) is not None):
+            return None
+        frame.values[index] = value
+        frame.status[found] = Status.QUEUED
+        return found
+
+    def _next(self, index: int) -> int | None:
+        """A consumer that waits for nothing but *index* and has the same place."""
+        frame = self.frame
+        if frame.choices:
+            return None
+        places = frame.layout.places
+        for consumer in frame.graph.consumers[index]:
+            if frame.pending[consumer] == 1 and places[consumer] == places[index]:
+                return consumer
+        return None
+
+    def ends_run(self, error: BaseException) -> bool:
+        """Whether nothing may start after *error*; asked in any thread."""
+        goes_on = self.execution.settings.on_error == "continue" and isinstance(error, Exception)
+        return not goes_on or isinstance(error, AttemptCancelled)
+
+    def done(self, index: int, value: Any, started: float) -> int | None:
+        """A node has run in the loop lane; returns the node that goes on from it there."""
+        following = self.follower(index, value)
+        self._in_flight += following is not None
+        self._succeeded(index, value, started)
+        return following
+
+    def failed(self, index: int, error: BaseException, started: float) -> None:
+        """A node has failed in a lane."""
+        self._settle(index, Ending(classify(error, self.frame.name(index)), 1, started))
+        self._left()
+
+    # -- settling ------------------------------------------------------------------------------------------
+
+    def _succeeded(self, index: int, value: Any, started: float) -> None:
+        execution = self.execution
+        if self.is_heard or execution.is_halted:
+            self._settle(index, Ending(Done(value), 1, started))
+        else:
+            execution.counts[Status.SUCCEEDED] += 1
+            self.frame.succeed(index, value)
+        self._left()
+
+    def _left(self) -> None:
+        """A node has settled, and what follows from it is to be started."""
+        self._in_flight -= 1
+        if self.frame.news:
+            self.absorb()
+        if self._queue and self._has_room():
+            self._start_some()
+        if self._queue or not self._in_flight or self.frame.news:
+            self.tell()
+
+    def _counted(self, ending: Ending) -> Ending:
+        """*ending* as it counts: what succeeds after the run has ended is cancelled."""
+        if self.execution.is_halted and isinstance(ending.outcome, Done):
+            return attrs.evolve(ending, outcome=Cancelled())
+        return ending
+
+    def _settle(self, index: int, ending: Ending) -> None:
+        ending = self._counted(ending)
+        record(self.execution, self._settled(index), ending)
+        self._enter(index, ending)
+
+    def _enter(self, index: int, ending: Ending) -> None:
+        """Tell the frame how a node ended."""
+        match ending.outcome:
             case Done(value=value):
-                self.frame.succeed(node.index, value)
+                self.frame.succeed(index, value)
             case Failed(error=error):
-                self.frame.fail(node.index, error)
+                self.frame.fail(index, error)
             case _:
-                self.frame.fail(node.index, None)
+                self.execution.halt()  # only the end of the run cancels a node
+                self.frame.fail(index, None)
 
     def _settled(self, index: int) -> Settled:
-        node: Any = self.frame.graph.nodes[index]
+        node = self.node(index)
         retry = node.terms.retry
         return Settled(self.frame.name(index), node.task, 1 if retry is None else retry.max_attempts)

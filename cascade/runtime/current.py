@@ -4,17 +4,57 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import attrs
 
-if TYPE_CHECKING:
-    from cascade.runtime.attempt import Attempt
 
-attempt_var: ContextVar[Attempt] = ContextVar("cascade_attempt")
+class Here(Protocol):
+    """An attempt, as code inside it sees it."""
+
+    @property
+    def surroundings(self) -> Any:
+        """The run."""
+        ...
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def node_id(self) -> str:
+        """The node."""
+        ...
+
+    @property
+    def number(self) -> int:
+        """Counts attempts, from 1."""
+        ...
+
+    @property
+    def claim(self) -> Any:
+        """What it holds, if anything."""
+        ...
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it has ended; what still runs in its name then is not it."""
+        ...
+
+    def remaining(self) -> float:
+        """Seconds to the effective deadline."""
+        ...
+
+    def check(self) -> None:
+        """Raise if it is cancelled or late."""
+        ...
 
 
-def ambient() -> Attempt | None:
+attempt_var: ContextVar[Here] = ContextVar("cascade_attempt")
+
+
+def ambient() -> Here | None:
     """The attempt that this code runs in, if any."""
     attempt = attempt_var.get(None)
     return attempt if attempt is not None and not attempt.is_over else None

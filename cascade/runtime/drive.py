@@ -16,11 +16,17 @@ def drive(context: Context, coroutine: Coroutine[Any, Any, Any]) -> Generator[An
     The task that awaits this stays the task that the coroutine runs in; only what it sees and sets of context
     variables is its own. Cancellation is thrown into it as into any awaited coroutine.
     """
-    run = context.run
     try:
-        yielded = run(coroutine.send, None)
+        yielded = context.run(coroutine.send, None)
     except StopIteration as stop:
         return stop.value
+    return (yield from resume(context, coroutine, yielded))
+
+
+@types.coroutine
+def resume(context: Context, coroutine: Coroutine[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
+    """Go on with *coroutine*, which has *yielded* from its first step, as :func:`drive` would."""
+    run = context.run
     while True:
         try:
             sent = yield yielded
@@ -45,10 +51,13 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
     return await awaitable
 
 
+def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
+    """*awaitable* as something that can be stepped."""
+    return awaitable if inspect.iscoroutine(awaitable) else _awaited(awaitable)
+
+
 async def call_in(
     context: Context, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Any:
     """Call the async *func* and await what it gives, all inside *context*."""
-    awaitable = context.run(func, *args, **kwargs)
-    coroutine = awaitable if inspect.iscoroutine(awaitable) else _awaited(awaitable)
-    return await drive(context, coroutine)
+    return await drive(context, as_coroutine(context.run(func, *args, **kwargs)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import secrets
 import time
@@ -131,7 +132,7 @@ class Engine:
         token = current_token()
         if self._session is None:
             self._session = Session(token, self._shared())
-            self.bus.attach(self._admission.wake)
+            self.bus.attach(self._admission)
         elif self._session.token.native_token is not token.native_token:
             raise RuntimeError(
                 "this Engine serves another event loop at present; give each loop an Engine of its own"
@@ -143,7 +144,7 @@ class Engine:
         session.users -= 1
         if not session.users:
             self._session = None
-            self.bus.detach(self._admission.wake)
+            self.bus.detach(self._admission)
 
     def _shared(self) -> Shared:
         executor = self.settings.executor
@@ -151,7 +152,9 @@ class Engine:
             make_processes = adapter("executors.processes:ProcessExecutor")
             processes = make_processes(CapacityLimiter(os.cpu_count() or 2))
             executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
-        return Shared(self._admission, executor, self.bus, CapacityLimiter(IO_THREADS), self)
+        return Shared(
+            self._admission, executor, self.bus, CapacityLimiter(IO_THREADS), CapacityLimiter(math.inf), self
+        )
 
     async def __aenter__(self) -> Self:
         await checkpoint()
@@ -212,9 +215,7 @@ class Engine:
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         prepared = await prepare(flow, given, settings, shared.admission.pool, providers, is_whole=True)
-        execution = Execution(
-            run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus)
-        )
+        execution = Execution(run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus))
         return Conductor(execution, prepared, open_backend(settings.state, run_id))
 
 
@@ -235,7 +236,8 @@ def _ancestors() -> tuple[Claim, ...]:
     attempt = ambient()
     if attempt is None or not isinstance(attempt.surroundings, Execution):
         return ()
-    return (*attempt.surroundings.ancestors, attempt.claim)
+    ancestors = attempt.surroundings.ancestors
+    return ancestors if attempt.claim is None else (*ancestors, attempt.claim)
 
 
 def _checked_params(params: object) -> dict[str, Any]:

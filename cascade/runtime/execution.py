@@ -83,6 +83,7 @@ class Shared:
         executor: Runs functions.
         bus: The engine's bus.
         io_limiter: Bounds the engine's own threads; user code never runs under it.
+        lane_limiter: For lanes, whose number is bounded by the thread slots they hold.
         engine: The engine itself, for runs inside tasks.
     """
 
@@ -90,6 +91,7 @@ class Shared:
     executor: Executor
     bus: EventBus
     io_limiter: CapacityLimiter
+    lane_limiter: CapacityLimiter
     engine: object
 
 
@@ -114,6 +116,7 @@ class Execution:
         work: The nodes, and what they asked to be run; cancelled to abort.
         advised: Tasks of which a static warning has been given.
         in_place: Runs what a node returned to be run, and gives its value.
+        live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
     """
@@ -129,13 +132,14 @@ class Execution:
     base: Context = attrs.field(factory=copy_context)
     began: float = attrs.field(factory=current_time)
     failures: list[Failure] = attrs.field(factory=list)
-    counts: dict[Status, int] = attrs.field(factory=dict)
+    counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
     frame: Frame | None = None
     services: TaskGroup | None = None
     work: TaskGroup | None = None
     advised: set[Task[Any, Any]] = attrs.field(factory=set)
     in_place: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
+    live_map: Callable[[Frame, Any, Any], Awaitable[Any]] = attrs.field(init=False)
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
@@ -165,6 +169,10 @@ class Execution:
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to events of class *kind*."""
         return self.bus.wants(kind)
+
+    def is_silent(self) -> bool:
+        """Whether nobody is told how single nodes fare."""
+        return self.journal is None and self.bus.is_silent()
 
     def emit(self, kind: type[Event], **fields: Any) -> None:
         """Publish an event of class *kind*, if anybody listens."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import inspect
 from contextvars import Context, copy_context
+from types import CoroutineType
 from typing import Any
 
 import attrs
@@ -67,6 +67,7 @@ class LocalExecutor:
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the task's function where its mode says; the attempt is the ambient one."""
         attempt = attempt_var.get()
+        assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
         if task.mode == "process":
             return await self.processes.execute(task, args, kwargs)
         if task.is_async:
@@ -78,11 +79,7 @@ class LocalExecutor:
             value = self._call_inline(attempt, args, kwargs)
         else:
             value = await self._call_in_thread(attempt, args, kwargs)
-        if inspect.iscoroutine(value):
-            value.close()
-            raise TypeError(
-                f"{task.name} is a sync function and returned a coroutine; declare it with `async def`"
-            )
+        refuse_coroutine(task, value)
         return value
 
     def _call_inline(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -100,12 +97,28 @@ class LocalExecutor:
             context = await self._thread_context()
             await run_in_daemon_thread(context, call.run, attempt.node_id)
         else:
-            await in_thread(call.run, self.limiter)
+            crossers = attempt.claim.admission.crossers
+            crossers.add(attempt)
+            try:
+                await in_thread(call.run, self.limiter)
+            finally:
+                crossers.discard(attempt)
         return call.result()
 
     async def _thread_context(self) -> Context:
         """A context as AnyIO gives to its own threads, in which no event loop seems to run."""
         return await in_thread(copy_context, self.limiter)
+
+
+def refuse_coroutine(task: Task[..., Any], value: object) -> None:
+    """See that a sync function did not return a coroutine, which nobody would await.
+
+    Raises:
+        TypeError: If it did.
+    """
+    if type(value) is CoroutineType:
+        value.close()
+        raise TypeError(f"{task.name} is a sync function and returned a coroutine; declare it with `async def`")
 
 
 def slot_of(task: Task[..., Any], executor: Executor) -> Slot | None:

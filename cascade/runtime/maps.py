@@ -1,22 +1,27 @@
-"""Maps: a call per row, in a nursery of their own."""
+"""Maps: a call per row, in a nursery of their own.
+
+The items are a frame like any other, of nodes that have no edges; so they run where plain nodes run, and by the
+same rules.
+"""
 
 from __future__ import annotations
 
-import functools
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import attrs
 
-from cascade.graph.nodes import MapNode
+from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
+from cascade.planning.layout import Layout, Place, place_of
 from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, rows
+from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
-from cascade.runtime.node import Job, classify, live
-from cascade.runtime.settle import Ending, Settled, record
+from cascade.runtime.node import Job, classify
+from cascade.runtime.settle import Ending
 
 
 async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) -> Ending:
@@ -33,68 +38,78 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
     started = anyio.current_time()
     execution.emit_node(TaskExecutionStarted, job)
     try:
-        mapping = Mapping(execution, frame, node, job, rows(frame, node), dict(amounts(frame, node)))
-        return Ending(await mapping.run(), attempts=1, started=started)
+        items = Items(frame, node, rows(frame, node), job.node_id, job.resources)
+        return Ending(await _run(execution, items), attempts=1, started=started)
     except BaseException as error:
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
-@attrs.define(eq=False)
-class Mapping:
-    """The items of one map."""
+async def _run(execution: Execution, items: Items) -> Outcome:
+    claimed = dict(amounts(items.frame, items.node))
+    frame = items.begin()
+    async with anyio.create_task_group() as group:
+        crew = Crew(
+            execution, frame, group, is_eager=False, saves=[], window=items.node.terms.concurrency,
+            bind=items.bind, claimed=lambda _: claimed,
+        )  # fmt: skip
+        await crew.run(range(len(items.rows)))
+    if frame.errors:
+        return Failed(next(iter(frame.errors.values())))
+    return Cancelled() if frame.gone or execution.is_halted else Done(frame.values)
 
-    execution: Execution
+
+class ItemFrame(Frame):
+    """A frame of nodes that differ in nothing but their number."""
+
+    def name(self, index: int) -> str:
+        """Id of an item: ``map[3]``."""
+        return f"{self.prefix}[{index}]"
+
+
+@attrs.frozen(eq=False)
+class Items:
+    """The items of one map.
+
+    Attributes:
+        frame: Where the arguments that all share come from.
+        node: The map.
+        rows: What each item has of its own, by parameter.
+        map_id: Id of the map.
+        resources: The resources that each item injects.
+    """
+
     frame: Frame
     node: MapNode
-    job: Job
     rows: list[dict[str, Any]]
-    claimed: dict[str, Any]
-    results: list[Any] = attrs.field(init=False)
-    errors: list[BaseException] = attrs.field(factory=list)
-    cancelled: int = 0
+    map_id: str
+    resources: tuple[str, ...]
+    # Without resources, which every item may have of its own, these are the same for all.
+    _shared: Arguments = attrs.field(init=False)
 
-    def __attrs_post_init__(self) -> None:
-        self.results = [None] * len(self.rows)
+    @_shared.default
+    def _share(self) -> Arguments:
+        return arguments(self.frame, self.node)
 
-    async def run(self) -> Outcome:
-        """Run the items, as many at once as the map allows."""
-        items = iter(range(len(self.rows)))
-        limit = self.node.terms.concurrency or len(self.rows)
-        async with anyio.create_task_group() as group:
-            for _ in range(min(limit, len(self.rows))):
-                self.execution.spawn(group, self._work, items)
-        if self.errors:
-            return Failed(self.errors[0])
-        return Cancelled() if self.cancelled else Done(self.results)
+    def bind(self, item: int, resources: Mapping[str, Any]) -> Arguments:
+        """The arguments of an item, with these resources open."""
+        args, kwargs = self._shared
+        if resources:
+            args, kwargs = arguments(NodeSlots(self.frame, resources), self.node)
+        return args, {**kwargs, **self.rows[item]}
 
-    async def _work(self, items: Iterator[int]) -> None:
-        """Run one item after another; without a limit there is a worker for each."""
-        for item in items:
-            await self._item(item)
-            if self.execution.is_halted or self.node.terms.concurrency is None:
-                return
-
-    async def _item(self, item: int) -> None:
-        job = attrs.evolve(
-            self.job,
-            node_id=f"{self.job.node_id}[{item}]",
-            bind=functools.partial(self._bind, item),
-            amounts=lambda: self.claimed,
-            save_later=None,
+    def begin(self) -> Frame:
+        """A frame in which all items are ready."""
+        size, node = len(self.rows), self.node
+        terms = node.terms
+        own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts)
+        item = Node(0, node.call, node.task, (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
+        place = Place.OWN if self.resources else place_of(item)
+        injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
+        nothing = frozenset[int]()
+        graph = Graph([item] * size, [[]] * size, 0, (), {}, {})
+        layout = Layout(
+            [0] * size, [1] * size, nothing, {}, bytearray([place]) * size, injecting, {}, nothing, size
         )
-        ending = await live(self.execution, job)
-        if self.execution.is_halted and isinstance(ending.outcome, Done):
-            ending = attrs.evolve(ending, outcome=Cancelled())
-        retry = job.terms.retry
-        record(self.execution, Settled(job.node_id, job.task, retry.max_attempts if retry else 1), ending)
-        match ending.outcome:
-            case Done(value=value):
-                self.results[item] = value
-            case Failed(error=error):
-                self.errors.append(error)
-            case _:
-                self.cancelled += 1
-
-    def _bind(self, item: int, resources: Any) -> Arguments:
-        shared = arguments(NodeSlots(self.frame, resources), self.node)
-        return Arguments(shared.args, {**shared.kwargs, **self.rows[item]})
+        frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
+        frame.take_news()
+        return frame

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -63,13 +63,13 @@ async def live(execution: Execution, job: Job) -> Ending:
         outcome = await life.outcome()
     except BaseException as error:
         outcome = classify(error, job.node_id)
-    return Ending(outcome, life.attempts, life.started)
+    return Ending(outcome, life.attempts, life.started, life.troubles)
 
 
 def classify(error: BaseException, node_id: str) -> Outcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
-    cancelled = anyio.get_cancelled_exc_class()
-    if isinstance(error, (cancelled, AttemptCancelled)):
+    cancelled = (anyio.get_cancelled_exc_class(), AttemptCancelled)
+    if isinstance(error, cancelled):
         if is_cancelled() or isinstance(error, AttemptCancelled):
             return Cancelled()
         failure = TaskCancelledError(node_id)
@@ -79,8 +79,8 @@ def classify(error: BaseException, node_id: str) -> Outcome:
         rest = error.split(cancelled)[1]
         if rest is None:
             return classify(_first_leaf(error), node_id)
-        if is_cancelled() and len(_leaves(rest)) != len(_leaves(error)):
-            return Failed(rest)
+        if len(_leaves(rest)) != len(_leaves(error)):
+            return Failed(rest)  # without the cancellations, which are nobody's error
     return Failed(error)
 
 
@@ -108,6 +108,7 @@ class Life:
     job: Job
     attempts: int = 0
     started: float | None = None
+    troubles: Sequence[tuple[BaseException, str]] = ()
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     _ticket: int | None = None
 
@@ -156,7 +157,9 @@ class Life:
         execution, job = self.execution, self.job
         self._amounts = self._claimed()
         shared = await execution.resources.open_for_run(job.resources)
-        async with execution.resources.of_node(job.resources) as own:
+        own = execution.resources.of_node(job.resources)
+        self.troubles = own.troubles
+        async with own:
             value = await self._attempt_until_done(shared, own)
         if execution.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count

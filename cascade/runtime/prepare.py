@@ -16,7 +16,7 @@ from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
 from cascade.model.policies import exact
-from cascade.planning.layout import Layout, certain_nodes, lay_out
+from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
 from cascade.planning.solve import Plan, check_plan, solve_steps
 from cascade.runtime.capacity import Pool, shown
 from cascade.runtime.plugins import process_name
@@ -85,7 +85,7 @@ async def prepare(
         check_plan(plan)
     else:
         plan = await paced(solve_steps(graph))
-    layout = await paced(lay_out(graph))
+    layout = await paced(lay_out(graph, plan.levels))
     await paced(_check_calls(graph, layout, pool, inputs, has_executor=settings.executor is not None))
     return Prepared(graph, plan, layout, inputs)
 
@@ -152,7 +152,7 @@ def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
     """See that processes can import what they are to run, and that static claims fit."""
-    said = [node for node in graph.calls() if not layout.plain[node.index]]
+    said = [node for node in graph.calls() if layout.places[node.index] == Place.OWN]
     yield
     if not has_executor:
         for node in said:

@@ -96,6 +96,7 @@ class Opened:
         budget: Seconds that closing may take.
         value: What the provider yielded.
         error: Why it could not be opened.
+        trouble: Why it could not be closed.
         ended_by: What the provider sees at its ``yield`` when it is closed.
     """
 
@@ -106,12 +107,13 @@ class Opened:
     limiter: CapacityLimiter
     value: Any = None
     error: BaseException | None = None
+    trouble: BaseException | None = None
     ended_by: BaseException | None = None
     _ready: anyio.Event = attrs.field(factory=anyio.Event)
     _closing: anyio.Event = attrs.field(factory=anyio.Event)
     _closing_in_thread: threading.Event = attrs.field(factory=threading.Event)
     _closed: anyio.Event = attrs.field(factory=anyio.Event)
-    _scope: CancelScope | None = None
+    _scope: CancelScope = attrs.field(factory=lambda: CancelScope(shield=True))
     _was_open: bool = False
 
     @property
@@ -129,8 +131,7 @@ class Opened:
             with self._at_work():
                 await self._ready.wait()
         except BaseException as cancelled:
-            if self._scope is not None:
-                self._scope.cancel()
+            self._scope.cancel()
             await self.close(cancelled)
             raise
 
@@ -155,21 +156,22 @@ class Opened:
     def _overran(self) -> None:
         message = f"closing the {self.origin} took longer than cleanup_timeout ({self.budget:g} s)"
         self.host.fail(TimeoutError(message), self.origin)
-        if self._scope is not None:
-            self._scope.cancel()
+        self._scope.cancel()
 
     async def _live(self) -> None:
         try:
-            with CancelScope(shield=True) as self._scope:
+            with self._scope:
                 if self.resource.is_async:
                     await self._live_async(self.resource.func(**self.injected))
                 else:
                     await run_sync(self._live_in_thread, current_token(), limiter=self.limiter)
         except BaseException as error:
-            if self._ready.is_set():
-                self.host.fail(error, self.origin)
-            else:
+            if not self._ready.is_set():
                 self.error = error
+            elif self._closing.is_set():
+                self.trouble = error
+            else:
+                self.host.fail(error, self.origin)
         finally:
             self._ready.set()
             self._closed.set()
@@ -328,15 +330,24 @@ class Resources:
         for opened in reversed(self._opened.values()):
             if opened.error is None:
                 await opened.close(ended_by)
+            if opened.trouble is not None:
+                self.host.fail(opened.trouble, opened.origin)
         self._opened.clear()
 
 
 @attrs.define(eq=False)
 class NodeResources:
-    """The task-scoped resources of one node: opened before its first attempt, closed after its last."""
+    """The task-scoped resources of one node: opened before its first attempt, closed after its last.
+
+    Attributes:
+        run: The resources of the run.
+        names: Those of the node.
+        troubles: What went wrong in closing, and with what; for whoever records how the node ended.
+    """
 
     run: Resources
     names: Sequence[str]
+    troubles: list[tuple[BaseException, str]] = attrs.field(factory=list)
     _opened: dict[str, Opened] = attrs.field(factory=dict)
 
     async def open(self) -> dict[str, Any]:
@@ -371,3 +382,5 @@ class NodeResources:
     ) -> None:
         for opened in reversed(self._opened.values()):
             await opened.close(error)
+            if opened.trouble is not None:
+                self.troubles.append((opened.trouble, opened.origin))

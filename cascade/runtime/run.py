@@ -11,6 +11,7 @@ from cascade.graph.nodes import Node
 from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
+from cascade.planning.layout import Place
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.capacity import shown
 from cascade.runtime.conduct import Conductor
@@ -86,11 +87,11 @@ class Run:
         execution = self._conductor.execution
         admission = execution.admission
         for waiter in admission.waiters():
-            if waiter.applicant.run_id != self.id:
+            if waiter.applicant.run_id != self.id or waiter.applicant.is_lane:
                 continue
             holder = admission.holder(waiter.applicant)
             if isinstance(holder, EventStream):
-                words = [f"a subscriber has {holder.statistics().unread} unread events: {holder!r}"]
+                words = [_unread(holder)]
             elif holder is not None:
                 words = [holder]
             else:
@@ -106,12 +107,24 @@ class Run:
         if frame is None or self._conductor.status is not None:
             return
         for node in frame.graph.nodes:
-            if isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
+            if frame.status[node.index] == Status.QUEUED:
+                yield frame.name(node.index), (self._queued_behind(node.index),)
+            elif isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
                 missing = [frame.name(source) for source in node.sources if not frame.has_settled(source)]
                 words = [f"input {name!r} has not settled" for name in missing]
                 if node.index in frame.layout.gated and node.index not in frame.wanted:
                     words.append("no router has chosen it yet")
                 yield frame.name(node.index), tuple(words or ["its stage has not begun"])
+
+    def _queued_behind(self, index: int) -> str:
+        """What keeps a node that is queued in a lane."""
+        execution = self._conductor.execution
+        stream = execution.bus.full()
+        if stream is not None:
+            return _unread(stream)
+        frame = execution.frame
+        is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
+        return "waits for a thread" if is_sync else "waits for its turn"
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
         """Listen to the run's events from this moment on; see ``EventBus.subscribe``.
@@ -152,3 +165,7 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
+
+
+def _unread(stream: EventStream) -> str:
+    return f"a subscriber has {stream.statistics().unread} unread events: {stream!r}"

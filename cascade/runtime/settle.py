@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Literal
 
 import attrs
@@ -30,11 +31,13 @@ class Ending:
         outcome: The outcome.
         attempts: Number of the last attempt; 0 if none began.
         started: Start mark of the first attempt, on the loop's clock; ``None`` if none began.
+        troubles: What went wrong after it had ended, and with what.
     """
 
     outcome: Outcome
     attempts: int = 0
     started: float | None = None
+    troubles: Sequence[tuple[BaseException, str]] = ()
 
 
 @attrs.frozen(eq=False)
@@ -50,7 +53,7 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
     """Record how a node ended, everywhere but in its frame; returns the status that it ended with."""
     outcome = ending.outcome
     status = _STATUS[type(outcome)]
-    execution.counts[status] = execution.counts.get(status, 0) + 1
+    execution.counts[status] += 1
     match outcome:
         case Done(value=value, from_cache=True):
             execution.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
@@ -67,6 +70,8 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
         case Cancelled():
             if ending.started is not None:
                 _finished(execution, subject, ending, "Cancelled")
+    for trouble, origin in ending.troubles:
+        execution.fail(trouble, origin)
     return status
 
 

@@ -20,6 +20,8 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
     """
     late: list[int] = []
     for number, level in enumerate(plan.levels):
+        if len(level) == 1 and frame.has_settled(level[0]):
+            continue  # it went on from the one before, in the same lane
         await run_stage(execution, frame, saves, [*late, *level], number)
         late = [index for index in (*late, *level) if not frame.has_settled(index)]
         if execution.is_halted:

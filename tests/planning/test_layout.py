@@ -133,14 +133,14 @@ def test_laying_out_leaves_the_graph_as_it_was() -> None:
     ],
 )
 def test_a_call_is_plain_if_nothing_is_said_about_how_it_runs(flow: Any, is_plain: bool) -> None:
-    assert bool(laid_out(build(flow)).plain[-1]) is is_plain
+    assert bool(laid_out(build(flow)).places[-1]) is is_plain
 
 
 def test_an_async_call_that_wants_a_task_of_its_own_is_not_plain() -> None:
     @cascade.task(mode="task")
     async def own() -> None: ...
 
-    assert not laid_out(build(own())).plain[0]
+    assert not laid_out(build(own())).places[0]
 
 
 # -- gates and tails -------------------------------------------------------------------------------------------

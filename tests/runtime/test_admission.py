@@ -367,7 +367,7 @@ async def test_a_wait_says_whether_capacity_or_a_rule_is_the_reason(held: set[st
 
 async def test_nobody_is_admitted_while_a_block_subscriber_is_full() -> None:
     async with crowd() as people:
-        people.bus.attach(people.admission.wake)
+        people.bus.attach(people.admission)
         async with people.bus.subscribe(buffer=1) as stream:
             people.bus.publish(StateRecorded(seq=1, timestamp=0.0, run_id="run", count=1, total=1))
             await people.ask("patient")

@@ -14,7 +14,7 @@ from cascade.graph.build import build
 from cascade.graph.nodes import Graph, MapNode, Node
 from cascade.model.outcomes import SkipReason
 from cascade.planning.layout import lay_out
-from cascade.runtime.binding import Arguments, Skip, amounts, arguments, judge, rows
+from cascade.runtime.binding import Skip, amounts, arguments, judge, rows
 from cascade.runtime.frame import Frame
 
 
@@ -267,7 +267,7 @@ def test_a_node_that_is_not_skipped_gets_what_stands_upstream() -> None:
     frame = frame_of(graph, ENDED)
     node = last_step(graph)
     assert judge(frame, node) is None
-    assert arguments(frame, node) == Arguments((True, [1, {"k": True}], False), {"more": ("passed", 2)})
+    assert arguments(frame, node) == ((True, [1, {"k": True}], False), {"more": ("passed", 2)})
 
 
 def test_literal_arguments_are_bound_as_they_are() -> None:
@@ -284,7 +284,7 @@ def test_rows_of_a_map_bind_columns_item_by_item() -> None:
     assert isinstance(node, MapNode)
     frame = frame_of(graph, ENDED)
     assert rows(frame, node) == [{"x": False, "y": 3}, {"x": 2, "y": 4}]
-    assert arguments(frame, node) == Arguments((), {"fixed": True})
+    assert arguments(frame, node) == ((), {"fixed": True})
 
 
 def test_amounts_are_bound_exactly() -> None:

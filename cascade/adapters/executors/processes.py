@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import importlib
 import sys
+import time
 import traceback
 from typing import Any
 
@@ -13,6 +14,7 @@ from anyio import CapacityLimiter, to_process
 
 from cascade.model.errors import GraphError, annotate
 from cascade.model.tasks import Task
+from cascade.runtime.attempt import Attempt
 from cascade.runtime.current import attempt_var
 
 
@@ -34,11 +36,44 @@ def importable_name(task: Task[..., Any]) -> tuple[str, str]:
     return module, qualname
 
 
-def _call(module: str, qualname: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+@attrs.define(eq=False)
+class FarAttempt:
+    """In the worker process: an attempt whose run is in another. Cancelling or delaying it ends the process.
+
+    Attributes:
+        seconds: From its start to the effective deadline.
+    """
+
+    run_id: str
+    node_id: str
+    number: int
+    seconds: float
+    surroundings: object = None
+    claim: object = None
+    is_over: bool = False
+    _started: float = attrs.field(factory=time.monotonic)
+
+    def remaining(self) -> float:
+        """Seconds to the effective deadline."""
+        return self.seconds - (time.monotonic() - self._started)
+
+    def check(self) -> None:
+        """Nothing: a process that is to stop is killed."""
+
+
+def _call(
+    module: str,
+    qualname: str,
+    args: tuple[Any, ...],
+    kwargs: dict[str, Any],
+    where: tuple[str, str, int, float] | None,
+) -> Any:
     """In the worker process: call the function of the task under this name."""
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
         found = getattr(found, part)
+    if where is not None:
+        attempt_var.set(FarAttempt(*where))
     try:
         return found.func(*args, **kwargs)
     except Exception as error:
@@ -69,11 +104,14 @@ class ProcessExecutor:
         Raises:
             GraphError: If a process cannot import the task.
         """
-        call = functools.partial(_call, *importable_name(task), args, kwargs)
+        place = importable_name(task)
         attempt = attempt_var.get(None)
-        if attempt is not None:
+        where = None
+        if isinstance(attempt, Attempt):
             if attempt.timeout is not None:
                 # Starting an interpreter must not count as the task's own time.
                 await to_process.run_sync(_ready, cancellable=True, limiter=self.limiter)
             attempt.begin()
+            where = (attempt.run_id, attempt.node_id, attempt.number, attempt.remaining())
+        call = functools.partial(_call, *place, args, kwargs, where)
         return await to_process.run_sync(call, cancellable=True, limiter=self.limiter)

@@ -1,0 +1,353 @@
+"""Lanes: plain nodes, one after another, in a task or a thread that they share.
+
+A plain node needs nothing but a place to run, so it needs no task of its own and no hop of its own either. The
+*loop lane* is a task that calls one function after another; when a coroutine really waits, that task stays with it
+and another goes on with the rest. A *thread lane* is a worker thread that does the same for sync functions; while
+all of them are stuck in functions that block, more are added.
+
+Lanes change nothing in what a run means. Each node sees context variables of its own; before each one a lane looks
+whether the run goes on and the gate is as it was, and if not, gives what is left back to the crew.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, Final
+
+import attrs
+from anyio import current_effective_deadline, current_time
+from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+
+from cascade.graph.nested import LEAVES
+from cascade.model.errors import AttemptCancelled
+from cascade.model.outcomes import Status
+from cascade.model.tasks import Task
+from cascade.runtime.admission import Claim
+from cascade.runtime.attempt import is_cancelled
+from cascade.runtime.capacity import Slot
+from cascade.runtime.current import attempt_var
+from cascade.runtime.drive import as_coroutine, resume
+from cascade.runtime.executor import refuse_coroutine
+from cascade.runtime.prepare import SLICE
+from cascade.runtime.threads import in_thread, wake_soon
+
+if TYPE_CHECKING:
+    from cascade.runtime.crew import Crew
+
+# Seconds for which a thread keeps the interpreter from others.
+TURN: Final = 0.0005
+NO_RESOURCES: Final[Mapping[str, Any]] = {}
+
+
+@attrs.define(eq=False)
+class LaneAttempt:
+    """The one attempt of a plain node."""
+
+    surroundings: Any
+    node_id: str
+    task: Task[..., Any]
+    ends_by: float
+    clock: Callable[[], float]
+    claim: Claim | None = None
+    is_over: bool = False
+    number: int = 1
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return str(self.surroundings.run_id)
+
+    def remaining(self) -> float:
+        """Seconds to the effective deadline."""
+        return self.ends_by - self.clock() if math.isfinite(self.ends_by) else self.ends_by
+
+    def check(self) -> None:
+        """Raise if it is cancelled."""
+        if self.surroundings.is_halted:
+            raise AttemptCancelled
+
+
+@attrs.define(eq=False)
+class LoopLane:
+    """Drains async and inline nodes on the event loop.
+
+    Attributes:
+        crew: Whose nodes they are.
+        queue: The nodes that have not begun.
+    """
+
+    crew: Crew
+    queue: deque[int] = attrs.field(factory=deque)
+    _is_tended: bool = False
+
+    def feed(self, index: int) -> None:
+        """Take a node that is ready."""
+        self.queue.append(index)
+        if not self._is_tended:
+            self._tend()
+
+    def _tend(self) -> None:
+        self._is_tended = True
+        self.crew.execution.spawn(self.crew.group, self._drain)
+
+    async def _drain(self) -> None:
+        """Run what is queued, until it is all begun; or until one waits, and then that one to its end."""
+        crew, queue = self.crew, self.queue
+        deadline = current_effective_deadline()
+        if is_cancelled():
+            return  # before anything has begun; so is whoever waits for it
+        since = time.perf_counter()
+        is_tending = True
+        following: int | None = None
+        while True:
+            if following is None and not is_tending:
+                if self._is_tended:
+                    return
+                self._is_tended = is_tending = True  # nobody else is left: this task is free to go on
+            if not crew.may_drain():
+                break
+            if following is None and not queue:
+                break
+            if crew.is_heard:
+                await crew.until_heard()
+            index = queue.popleft() if following is None else following
+            following, has_waited = await self._run(index, deadline, is_tending=is_tending)
+            is_tending = is_tending and not has_waited
+            if time.perf_counter() - since > SLICE:
+                await checkpoint()
+                since = time.perf_counter()
+        if following is not None:
+            queue.appendleft(following)
+        if is_tending:
+            self._is_tended = False
+        crew.take_back(queue)
+
+    async def _run(self, index: int, deadline: float, *, is_tending: bool) -> tuple[int | None, bool]:
+        """Run one node; returns the node that goes on from it, and whether it waited."""
+        crew = self.crew
+        task = crew.begin(index)
+        has_waited = False
+        started = current_time() if crew.is_heard else 0.0
+        attempt = LaneAttempt(crew.execution, crew.frame.name(index), task, deadline, current_time)
+        context = crew.execution.base.copy()
+        context.run(attempt_var.set, attempt)
+        try:
+            args, kwargs = crew.bind(index, NO_RESOURCES)
+            value = context.run(task.func, *args, **kwargs)
+            if task.is_async:
+                coroutine = as_coroutine(value)
+                try:
+                    yielded = context.run(coroutine.send, None)
+                except StopIteration as stop:
+                    value = stop.value
+                else:
+                    has_waited = True
+                    if is_tending:
+                        self._hand_over()
+                    value = await resume(context, coroutine, yielded)
+                    if is_cancelled():
+                        raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
+            else:
+                refuse_coroutine(task, value)
+        except BaseException as error:
+            attempt.is_over = True
+            crew.failed(index, error, started)
+            return None, has_waited
+        attempt.is_over = True
+        if type(value) not in LEAVES and await crew.needs_a_run(index, value):
+            crew.run_in_place(index, value, started)
+            return None, has_waited
+        return crew.done(index, value, started), has_waited
+
+    def _hand_over(self) -> None:
+        """This task stays with a node that waits; another goes on with the rest."""
+        self._is_tended = False
+        if self.queue:
+            self._tend()
+
+
+@attrs.frozen
+class Report:
+    """How a node ended in a thread, and which one goes on from it in that thread."""
+
+    index: int
+    value: Any
+    error: BaseException | None = None
+    following: int | None = None
+
+
+@attrs.define(eq=False)
+class ThreadLane:
+    """One thread at work on the queue of :class:`ThreadLanes`.
+
+    Attributes:
+        advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
+        is_crossing: Whether it is between the gate and a function.
+    """
+
+    lanes: ThreadLanes
+    claim: Claim
+    ends_by: float
+    clock: Callable[[], float]
+    advance: int = 0
+    is_crossing: bool = False
+
+    def run(self) -> None:
+        """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
+        lanes = self.lanes
+        queue = lanes.queue
+        since = time.perf_counter()
+        following: int | None = None
+        while True:
+            # Crossing is announced before the gate is read, as in Attempt: no function begins after a pause.
+            self.is_crossing = True
+            if not lanes.may_go_on(self.claim.epoch):
+                break
+            try:
+                index = queue.popleft() if following is None else following
+            except IndexError:
+                break
+            self.advance += 1
+            lanes.crew.frame.status[index] = Status.RUNNING
+            self.is_crossing = False
+            following = self._run(index)
+            if time.perf_counter() - since > TURN:
+                time.sleep(0)
+                since = time.perf_counter()
+                if self.claim.admission.wants_thread:
+                    break
+        self.is_crossing = False
+        if following is not None:
+            queue.appendleft(following)
+
+    def _run(self, index: int) -> int | None:
+        """Run one node; returns the node that goes on from it."""
+        lanes = self.lanes
+        crew = lanes.crew
+        task = crew.task(index)
+        attempt = LaneAttempt(crew.execution, crew.frame.name(index), task, self.ends_by, self.clock, self.claim)
+        context = crew.execution.base.copy()
+        context.run(attempt_var.set, attempt)
+        try:
+            args, kwargs = crew.bind(index, NO_RESOURCES)
+            value = context.run(task.func, *args, **kwargs)
+            refuse_coroutine(task, value)
+        except BaseException as error:
+            attempt.is_over = True
+            lanes.has_failed = lanes.has_failed or crew.ends_run(error)
+            lanes.report(Report(index, None, error))
+            return None
+        attempt.is_over = True
+        following = crew.follower(index, value)
+        lanes.report(Report(index, value, None, following))
+        return following
+
+
+@attrs.define(eq=False)
+class ThreadLanes:
+    """Drains sync nodes in worker threads, each of which holds a thread slot.
+
+    Attributes:
+        crew: Whose nodes they are.
+        queue: The nodes that have not begun.
+        reports: What threads have to say, for the crew.
+        has_failed: Whether a node has failed in a way that ends the run.
+    """
+
+    crew: Crew
+    queue: deque[int] = attrs.field(factory=deque)
+    reports: deque[Report] = attrs.field(factory=deque)
+    has_failed: bool = False
+    _token: EventLoopToken = attrs.field(factory=current_token)
+    _lanes: set[ThreadLane] = attrs.field(factory=set)
+    _wanted: int = 0
+    _is_watched: bool = False
+    _is_told: bool = False
+
+    def feed(self, index: int) -> None:
+        """Take a node that is ready."""
+        self.queue.append(index)
+        if not self._wanted:
+            self._add(1)
+        elif not self._is_watched:
+            self._is_watched = True
+            self.crew.execution.spawn(self.crew.group, self._watch)
+
+    def _add(self, count: int) -> None:
+        for _ in range(count):
+            self._wanted += 1
+            self.crew.execution.spawn(self.crew.group, self._tend)
+
+    async def _tend(self) -> None:
+        """Be a lane, slot by slot, while there is anything to do."""
+        execution = self.crew.execution
+        admission = execution.admission
+        try:
+            while self.queue and self.crew.may_use_threads():
+                claim = await admission.admit(self.crew.lane_applicant(), {Slot.THREAD: 1}, _say_nothing)
+                lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
+                self._lanes.add(lane)
+                admission.crossers.add(lane)
+                try:
+                    await in_thread(lane.run, execution.shared.lane_limiter)
+                finally:
+                    self._lanes.remove(lane)
+                    admission.crossers.remove(lane)
+                    claim.release()
+                if self.has_failed:
+                    return
+        finally:
+            self._wanted -= 1
+            if not self._wanted:
+                self.crew.take_back(self.queue)
+
+    def may_go_on(self, epoch: int) -> bool:
+        """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
+        execution = self.crew.execution
+        admission = execution.admission
+        return admission.epoch == epoch and not execution.is_halted and not self.has_failed
+
+    def report(self, report: Report) -> None:
+        """Tell the crew, from a thread: it is woken once for many reports."""
+        self.reports.append(report)
+        if not self._is_told:
+            self._is_told = True
+            wake_soon(self._token, self.crew.tell)
+
+    def take_reports(self) -> deque[Report]:
+        """What there is to settle; reports from now on wake the crew again."""
+        self._is_told = False
+        return self.reports
+
+    async def _watch(self) -> None:
+        """Add threads while all there are stuck, up to what the engine has."""
+        try:
+            most = self.crew.execution.settings.max_threads
+            while self.queue and self._wanted and self._wanted < most:
+                if await in_thread(self._wait_until_stuck, self.crew.execution.shared.lane_limiter):
+                    self._add(min(self._wanted, most - self._wanted, len(self.queue)))
+        finally:
+            self._is_watched = False
+
+    def _wait_until_stuck(self) -> bool:
+        """In a thread, as time is virtual in some loops: whether all lanes are stuck while others could work."""
+        while self.queue and self._wanted and not self.has_failed:
+            seen = {lane: lane.advance for lane in tuple(self._lanes)}
+            time.sleep(TURN)
+            now = tuple(self._lanes)
+            if len(now) == self._wanted and all(seen.get(lane) == lane.advance for lane in now):
+                return True
+        return False
+
+
+def thread_clock() -> Callable[[], float]:
+    """The event loop's clock, as it can be read in threads."""
+    offset = current_time() - time.perf_counter()
+    return lambda: time.perf_counter() + offset
+
+
+def _say_nothing(_: object) -> None:
+    """A lane that waits for a slot is no node that waits."""
