@@ -70,9 +70,8 @@ _cancel = st.builds(Rush, st.just(()), st.tuples(_number), st.just(False), st.no
 _rush = st.builds(Rush, _numbers, _numbers, st.booleans(), _held)
 _total = st.builds(SetTotal, st.sampled_from(NAMES[:-1]), st.sampled_from([1, 2, 3, 4, 0, Fraction(1, 2)]))
 # one_of would not count what it is given twice; there have to be more who ask than who leave.
-_move: st.SearchStrategy[Move] = st.sampled_from(
-    [*[_ask] * 10, *[_release] * 3, *[_cancel] * 3, _rush, _rush, _total]
-).flatmap(lambda s: s)
+_kinds: list[st.SearchStrategy[Any]] = [*[_ask] * 10, *[_release] * 3, *[_cancel] * 3, _rush, _rush, _total]
+_move: st.SearchStrategy[Move] = st.sampled_from(_kinds).flatmap(lambda s: s)
 
 moves: st.SearchStrategy[list[Move]] = st.lists(_move, min_size=15, max_size=60)
 

@@ -273,6 +273,8 @@ class _Compiler:
     walked: dict[int, int] = attrs.field(factory=dict)
     path: list[_Open] = attrs.field(factory=list)
     on_path: set[int] = attrs.field(factory=set)
+    # Something that contains itself, if that was met.
+    circle: Any = None
 
     def compile(self, value: Any) -> Steps[Template | None]:
         yield from self._enter(value)
@@ -283,6 +285,9 @@ class _Compiler:
             yield
         if not self.holes:
             return None
+        if self.circle is not None:
+            name = type(self.circle).__name__
+            raise GraphError(f"a {name} contains itself, and a placeholder that would have to be replaced in it")
         count = len(self.holes)
         steps = (
             attrs.evolve(step, sources=[s - 1 if s > 0 else count - s - 1 for s in step.sources])
@@ -315,8 +320,10 @@ class _Compiler:
                 top.sources.append(holes.setdefault(item, len(holes) + 1))
             elif kind is not Kind.LEAF:
                 known = self.walked.get(id(item))
+                if known is None and id(item) in self.on_path:
+                    self.circle = item  # plain data may refer to itself, as trees with parents do
+                    continue
                 if known is None:
-                    self._check_cycle(item)
                     top.position = position
                     return item
                 if known != _CONSTANT:
@@ -336,10 +343,6 @@ class _Compiler:
         by_name = top.kind is Kind.DICT or top.kind is Kind.RECORD
         self.steps.append(Step(top.kind, top.value, [] if by_name else top.items, top.keys_replaced, top.sources))
         self.walked[id(top.value)] = -len(self.steps)
-
-    def _check_cycle(self, item: Any) -> None:
-        if id(item) in self.on_path:
-            raise GraphError(f"a {type(item).__name__} among the arguments contains itself")
 
 
 def _check_keys(keys: list[Any]) -> None:

@@ -17,10 +17,12 @@ from typing import Literal, Protocol, Self
 
 import anyio
 import attrs
+from anyio.lowlevel import EventLoopToken
 
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
+from cascade.runtime.threads import wake_soon
 
 Reason = Literal["ResourceContention", "ConstraintViolation"]
 
@@ -129,6 +131,7 @@ class Admission:
         pool: The amounts.
         rules: What else may hold attempts.
         crossers: Who may be between the gate and a function, in other threads.
+        token: The event loop that is served.
         epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
     """
 
@@ -142,6 +145,8 @@ class Admission:
     _heads: list[tuple[int, Hashable]] = attrs.field(factory=list)
     # How many lines wait for each name; under None those that claim nothing, which nobody can stand before.
     _wanted: Counter[Name | None] = attrs.field(factory=Counter)
+    token: EventLoopToken | None = None
+    _handed_in: deque[Claim] = attrs.field(factory=deque)
     _woken: anyio.Event | None = None
     _after_wake: list[Callable[[], None]] = attrs.field(factory=list)
 
@@ -351,6 +356,17 @@ class Admission:
         missing = {*self.pool.lacking(amounts), *taken.intersection(amounts)}
         waits_for_more = any(not isinstance(name, Slot) for name in missing)
         return (name for name in amounts if not (waits_for_more and isinstance(name, Slot)))
+
+    def hand_in(self, claim: Claim) -> None:
+        """Release *claim* soon, from any thread: on the loop that is served, or on the next one that is."""
+        self._handed_in.append(claim)
+        if self.token is not None:
+            wake_soon(self.token, self.collect)
+
+    def collect(self) -> None:
+        """Release what has been handed in."""
+        while self._handed_in:
+            self._handed_in.popleft().release()
 
     def released(self, claim: Claim, *, has_run: bool) -> None:
         """Take back what *claim* held."""

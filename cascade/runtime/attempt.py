@@ -65,7 +65,7 @@ class Attempt:
         ends_by: When the scopes around it end, on the event loop's clock.
         claim: What it holds.
         on_start: Called once, on the event loop, after the start mark.
-        on_end: Called on the event loop when a thread that was left behind has ended.
+        on_end: Called when a thread that was left behind has ended.
         clock: The event loop's clock, as it can be read where the attempt runs.
         scope: What its timeout cancels, where that helps.
         started: The start mark; ``None`` before.
@@ -110,14 +110,14 @@ class Attempt:
         if self.on_start is not None or self.scope is not None:
             wake_soon(token, self._has_begun)
 
-    def end_in_thread(self, token: EventLoopToken) -> None:
+    def end_in_thread(self) -> None:
         """Note, in its thread, that user code has ended."""
         self.ended = self.clock()
         if self.on_end is not None:
-            wake_soon(token, self.on_end)
+            self.on_end()
 
     def leave_behind(self, on_end: Callable[[], object]) -> None:
-        """Stop waiting for the thread; *on_end* is called when it has ended, at once if it has already."""
+        """Stop waiting for the thread; *on_end* is called when it has ended, in any thread, and perhaps twice."""
         self.on_end = on_end
         if self.ended is not None:
             on_end()

@@ -103,7 +103,7 @@ class Conductor:
         if not failures:
             return RunCancelled(self.execution.run_id) if self.status == "Cancelled" else None
         for error in failures:
-            if isinstance(error, (KeyboardInterrupt, SystemExit)):
+            if not isinstance(error, Exception):
                 return error
         exceptions = [error for error in failures if isinstance(error, Exception)]
         if self.execution.settings.on_error == "first" or len(exceptions) < len(failures):

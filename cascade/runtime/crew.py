@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 from cascade.graph.nested import LEAVES, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import AttemptCancelled
-from cascade.model.events import NodeEvent, TaskExecutionStarted
+from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
@@ -257,7 +257,7 @@ class Crew:
 
     def may_use_threads(self) -> bool:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
-        return self.may_drain() and not self.execution.wants(NodeEvent)
+        return self.may_drain() and not self.execution.wants_attempts()
 
     async def until_heard(self) -> None:
         """Wait until no subscriber is full."""

@@ -133,6 +133,8 @@ class Engine:
         if self._session is None:
             self._session = Session(token, self._shared())
             self.bus.attach(self._admission)
+            self._admission.token = token
+            self._admission.collect()
         elif self._session.token.native_token is not token.native_token:
             raise RuntimeError(
                 "this Engine serves another event loop at present; give each loop an Engine of its own"

@@ -15,7 +15,14 @@ from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
 from cascade.model.errors import StateError, annotate
-from cascade.model.events import Event, NodeEvent, StateRecorded, StaticAnalysisWarning
+from cascade.model.events import (
+    Event,
+    NodeEvent,
+    StateRecorded,
+    StaticAnalysisWarning,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+)
 from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
@@ -170,6 +177,10 @@ class Execution:
         """Whether anybody listens to events of class *kind*."""
         return self.bus.wants(kind)
 
+    def wants_attempts(self) -> bool:
+        """Whether anybody is told when a node starts or ends."""
+        return self.bus.wants(TaskExecutionStarted) or self.bus.wants(TaskExecutionFinished)
+
     def is_silent(self) -> bool:
         """Whether nobody is told how single nodes fare."""
         return self.journal is None and self.bus.is_silent()
@@ -207,9 +218,8 @@ class Execution:
 
     def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
         """Record the failure of a node, and abort unless the run goes on after failures."""
-        if id(error) not in self._failed:
-            annotate(error, note)
-            self._record(error, node_id)
+        annotate(error, note)
+        self._record(error, node_id)
         if self.settings.on_error != "continue" or not isinstance(error, Exception):
             self.halt()
 

@@ -39,7 +39,7 @@ class ThreadCall:
         except BaseException as error:  # handed over to the loop as it is, whatever it is
             self.error = error
         finally:
-            attempt.end_in_thread(self.token)
+            attempt.end_in_thread()
 
     def result(self) -> Any:
         """The value, or the error raised again."""

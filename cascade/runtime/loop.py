@@ -12,7 +12,7 @@ from cascade.graph.nested import compile_steps
 from cascade.graph.nodes import Node, resolve
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.model.errors import DependencyMissingError
-from cascade.model.events import LoopProgress, NodeEvent, StaticAnalysisWarning
+from cascade.model.events import LoopProgress, StaticAnalysisWarning
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
@@ -65,7 +65,7 @@ class Loop:
             if await paced(compile_steps(value)) is None:
                 break
             turns += 1
-            if not turns % PROGRESS_EVERY and not self.execution.wants(NodeEvent):
+            if not turns % PROGRESS_EVERY and not self.execution.wants_attempts():
                 self.execution.emit(LoopProgress, task_name=_target_name(prepared), turns=turns)
             prepared = await self.prepare(value)
         for save in reversed(self._saves):

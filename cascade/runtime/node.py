@@ -256,7 +256,7 @@ class Life:
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
             message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
             self.execution.emit(EngineWarning, code="thread-abandoned", message=message)
-            attempt.leave_behind(claim.release)
+            attempt.leave_behind(functools.partial(claim.admission.hand_in, claim))
         else:
             claim.release()
 

@@ -44,6 +44,26 @@ def _check_budget(_: object, __: object, value: object) -> None:
 def _check_mapping(_: object, __: object, value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError(f"system_resources is a mapping from name to amount, not {value!r:.100}")
+    for name in value or ():
+        if not isinstance(name, str):
+            raise TypeError(f"names in system_resources are strings, not {name!r:.100}")
+
+
+def _check_executor(_: object, __: object, value: Any) -> None:
+    if value is not None and not callable(getattr(value, "execute", None)):
+        raise TypeError(
+            f"executor is an object with an async method execute(task, args, kwargs), not {value!r:.100}"
+        )
+
+
+def _check_solver(_: object, __: object, value: Any) -> None:
+    if value is not None and not callable(value):
+        raise TypeError(f"solver is a function from graph to plan, not {value!r:.100}")
+
+
+def _check_bus(_: object, __: object, value: Any) -> None:
+    if value is not None and not isinstance(value, EventBus):
+        raise TypeError(f"bus is a cascade.EventBus, not {value!r:.100}")
 
 
 def _check_observers(_: object, __: object, value: tuple[object, ...]) -> None:
@@ -84,9 +104,9 @@ class Settings:
     providers: Sequence[Resource | Provider] = attrs.field(default=(), converter=tuple)
     observers: Sequence[Observer] = attrs.field(default=(), converter=tuple, validator=_check_observers)
     control: Any = None
-    executor: Executor | None = None
-    solver: Callable[[Graph], Plan] | None = None
-    bus: EventBus | None = None
+    executor: Executor | None = attrs.field(default=None, validator=_check_executor)
+    solver: Callable[[Graph], Plan] | None = attrs.field(default=None, validator=_check_solver)
+    bus: EventBus | None = attrs.field(default=None, validator=_check_bus)
     max_threads: int = attrs.field(default=40, validator=_check_threads)
     durability: Durability = attrs.field(default="stage", validator=_one_of(*get_args(Durability)))
     on_change: OnChange = attrs.field(default="error", validator=_one_of(*get_args(OnChange)))

@@ -273,9 +273,9 @@ def test_a_node_that_is_not_skipped_gets_what_stands_upstream() -> None:
 def test_literal_arguments_are_bound_as_they_are() -> None:
     literal = [1, {"k": 2}]
     graph = build(step(literal, more=literal))
-    bound = arguments(frame_of(graph, {}), last_step(graph))
-    assert bound.args[0] is literal
-    assert bound.kwargs["more"] is literal
+    args, kwargs = arguments(frame_of(graph, {}), last_step(graph))
+    assert args[0] is literal
+    assert kwargs["more"] is literal
 
 
 def test_rows_of_a_map_bind_columns_item_by_item() -> None:
