@@ -14,7 +14,7 @@ from weakref import WeakKeyDictionary
 
 from cascade.graph.canonical import Canon, combine, type_name
 from cascade.graph.nested import LEAVES
-from cascade.model import flow, lazies
+from cascade.model import flow, inputs, lazies
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
@@ -213,4 +213,4 @@ def _is_known(thing: FunctionType | type) -> bool:
 
 
 def _makes_lazies(thing: object) -> bool:
-    return getattr(thing, "__module__", None) in (flow.__name__, lazies.__name__)
+    return getattr(thing, "__module__", None) in (flow.__name__, inputs.__name__, lazies.__name__)

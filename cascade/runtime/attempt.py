@@ -150,6 +150,15 @@ class Attempt:
         self.clock = lambda: time.perf_counter() + offset
         return current_token()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether its function has been called and has not ended."""
+        return self.started is not None and not self.is_over
+
+    def why_late(self) -> str | None:
+        """How long it should have taken, if it takes longer."""
+        return f"its timeout was {self.timeout:g} s" if self.is_late() else None
+
     def is_late(self) -> bool:
         """Whether it has taken longer than its timeout."""
         if self.timeout is None or self.started is None:
@@ -165,10 +174,10 @@ class Attempt:
 
     def check(self) -> None:
         """Raise if it is cancelled or late."""
-        if self.surroundings.is_halted:
-            raise AttemptCancelled
         if self.is_late():
             raise self.late()
+        if self.surroundings.is_halted:
+            raise AttemptCancelled
 
     def late(self) -> TaskTimeoutError:
         """What a late attempt raises."""

@@ -101,12 +101,13 @@ def _passed(frame: Frame, node: Node) -> tuple[Any] | None:
 
     A router counts as the route that it chose.
     """
-    if node.terms.on_skip == "skip":
+    if node.terms.on_skip == "skip" or any(source in frame.gone for source in node.data):
         return None
-    sources = {frame.chosen(source) for source in node.data}
-    if len(sources) != 1 or any(source in frame.gone for source in node.data):
+    calls = {call for source in node.data for call in frame.calls_in(source)}
+    if len(calls) != 1:
         return None
-    return (frame.values[node.data[0]],)
+    values = [frame.values[source] for source in node.data if frame.chosen(source) in calls]
+    return (values[0],) if values else None
 
 
 def arguments(slots: Slots, node: Node) -> Arguments:

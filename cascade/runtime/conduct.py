@@ -182,7 +182,8 @@ class Conductor:
         A group is one of ours around what a signal handler raised while we waited: nodes and services raise
         nothing into groups. So it is taken apart.
         """
-        for leaf in _leaves(error):
+        leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, get_cancelled_exc_class())]
+        for leaf in leaves or [error]:
             self.execution.fail(leaf, "the run")
 
     # -- after ---------------------------------------------------------------------------------------------

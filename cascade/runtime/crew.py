@@ -16,7 +16,7 @@ from anyio.lowlevel import checkpoint
 
 from cascade.graph.nested import LEAVES, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
-from cascade.model.errors import AttemptCancelled
+from cascade.model.errors import AttemptCancelled, GraphError
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
@@ -172,7 +172,7 @@ class Crew:
             self._in_flight += report.following is not None
             if report.error is not None:
                 self.failed(report.index, report.error, current_time())
-            elif type(report.value) not in LEAVES and compile_nested(report.value) is not None:
+            elif not _is_plain(report.value):
                 self.run_in_place(report.index, report.value, current_time())
             else:
                 self._succeeded(report.index, report.value, current_time())
@@ -275,10 +275,12 @@ class Crew:
         queue.clear()
         self.tell()
 
-    def lane_applicant(self) -> Applicant:
-        """Who asks for a thread slot on behalf of many nodes."""
+    def lane_applicant(self, index: int) -> Applicant:
+        """Who asks for a thread slot, on behalf of *index* and many other nodes."""
         execution = self.execution
-        return Applicant("", "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True)
+        return Applicant(
+            self.frame.name(index), "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True
+        )
 
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""
@@ -289,7 +291,12 @@ class Crew:
 
     async def needs_a_run(self, index: int, value: Any) -> bool:
         """Whether *value* has lazies in it that are to be run in its place."""
-        return index not in self.frame.layout.tails and await paced(compile_steps(value)) is not None
+        if index in self.frame.layout.tails:
+            return False
+        try:
+            return await paced(compile_steps(value)) is not None
+        except GraphError:
+            return True  # which will fail, as it should, with this error
 
     def run_in_place(self, index: int, value: Any, started: float) -> None:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
@@ -315,7 +322,7 @@ class Crew:
         if frame.has_gaps or self.is_heard or self.execution.is_halted:
             return None
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or (type(value) not in LEAVES and compile_nested(value) is not None):
+        if found is None or not _is_plain(value):
             return None
         frame.values[index] = value
         frame.status[found] = Status.QUEUED
@@ -344,9 +351,10 @@ class Crew:
         self._succeeded(index, value, started)
         return following
 
-    def failed(self, index: int, error: BaseException, started: float) -> None:
-        """A node has failed in a lane."""
-        self._settle(index, Ending(classify(error, self.frame.name(index)), 1, started))
+    def failed(self, index: int, error: BaseException, started: float | None) -> None:
+        """A node has failed in a lane, or (``started=None``) before it came to run."""
+        attempts = 0 if started is None else 1
+        self._settle(index, Ending(classify(error, self.frame.name(index)), attempts, started))
         self._left()
 
     # -- settling ------------------------------------------------------------------------------------------
@@ -396,3 +404,13 @@ class Crew:
         node = self.node(index)
         retry = node.terms.retry
         return Settled(self.frame.name(index), node.task, 1 if retry is None else retry.max_attempts)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there are certainly no lazies in *value*."""
+    if type(value) in LEAVES:
+        return True
+    try:
+        return compile_nested(value) is None
+    except GraphError:
+        return False  # running what is in it will fail, as it should, with this error

@@ -27,7 +27,7 @@ from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Applicant, Claim
-from cascade.runtime.attempt import Attempt, Executor
+from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.frame import Frame
@@ -39,14 +39,32 @@ from cascade.runtime.state import StateBackend
 UNKNOWN_RESOURCE = "CS-W002"
 
 
+class Watched(Protocol):
+    """What may take longer than it should."""
+
+    @property
+    def node_id(self) -> str:
+        """The node that runs."""
+        ...
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any does."""
+        ...
+
+    def why_late(self) -> str | None:
+        """What it should have kept to, if it has not."""
+        ...
+
+
 class ThreadWatch(Protocol):
     """Watches threads that may take longer than they should."""
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, attempt: Watched) -> None:
         """Watch *attempt*."""
         ...
 
-    def remove(self, attempt: Attempt) -> None:
+    def remove(self, attempt: Watched) -> None:
         """Watch *attempt* no longer."""
         ...
 
@@ -152,6 +170,7 @@ class Execution:
     journal: Journal | None = None
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
+    _passing: set[int] = attrs.field(factory=set)
     _unknown: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
@@ -218,10 +237,18 @@ class Execution:
 
     def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
         """Record the failure of a node, and abort unless the run goes on after failures."""
-        annotate(error, note)
+        if id(error) in self._passing:
+            self._passing.remove(id(error))  # the node in the sub-flow is the one to be named
+        else:
+            annotate(error, note)
         self._record(error, node_id)
         if self.settings.on_error != "continue" or not isinstance(error, Exception):
             self.halt()
+
+    def pass_on(self, error: BaseException) -> None:
+        """*error* ended a sub-flow, and goes on to the node that asked for it."""
+        if id(error) in self._failed:
+            self._passing.add(id(error))
 
     def _record(self, error: BaseException, origin: str) -> None:
         # One exception may pass through several nodes: through a sub-flow to the node that asked for it.

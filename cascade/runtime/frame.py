@@ -117,6 +117,19 @@ class Frame:
             index = route.operand
         return index
 
+    def calls_in(self, index: int) -> set[int]:
+        """The calls that a node stands for: itself, or all those in what it chose if it is a router."""
+        found: set[int] = set()
+        pending = [index]
+        while pending:
+            index = pending.pop()
+            if not isinstance(self.graph.nodes[index], Junction):
+                found.add(index)
+                continue
+            route = self.choices[index].route
+            pending.extend(() if route is None else route.sources)
+        return found
+
     # -- settling ------------------------------------------------------------------------------------------
 
     def succeed(self, index: int, value: Any) -> None:

@@ -107,13 +107,13 @@ class Journal:
         lost = batch
         try:
             await self.backend.put_results(results)
-            self.recorded += len(results)
             lost = skips
             await self.backend.mark_all_skipped({entry.node_id: str(entry.reason) for entry in skips})
-            self.recorded += len(skips)
         except Exception as error:
+            self.recorded += len(batch) - len(lost)
             self._fail([*lost, *self._entries], error)
         else:
+            self.recorded += len(batch)
             self.on_recorded(len(batch), self.recorded)
         self._progress.set()
         self._progress = anyio.Event()

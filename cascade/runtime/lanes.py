@@ -22,7 +22,7 @@ from anyio import current_effective_deadline, current_time
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.graph.nested import LEAVES
-from cascade.model.errors import AttemptCancelled
+from cascade.model.errors import AttemptCancelled, CascadeError
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Claim
@@ -56,9 +56,18 @@ class LaneAttempt:
     number: int = 1
 
     @property
+    def is_running(self) -> bool:
+        """Whether its function has been called and has not ended."""
+        return not self.is_over
+
+    @property
     def run_id(self) -> str:
         """The run."""
         return str(self.surroundings.run_id)
+
+    def why_late(self) -> str | None:
+        """Nothing: a plain node has no timeout."""
+        return None
 
     def remaining(self) -> float:
         """Seconds to the effective deadline."""
@@ -147,7 +156,11 @@ class LoopLane:
                     has_waited = True
                     if is_tending:
                         self._hand_over()
-                    value = await resume(context, coroutine, yielded)
+                    crew.execution.watch.add(attempt)
+                    try:
+                        value = await resume(context, coroutine, yielded)
+                    finally:
+                        crew.execution.watch.remove(attempt)
                     if is_cancelled():
                         raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
             else:
@@ -194,6 +207,21 @@ class ThreadLane:
     clock: Callable[[], float]
     advance: int = 0
     is_crossing: bool = False
+    attempt: LaneAttempt | None = None
+
+    @property
+    def node_id(self) -> str:
+        """The node that it runs."""
+        return "" if self.attempt is None else self.attempt.node_id
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs a node."""
+        return self.attempt is not None and self.attempt.is_running
+
+    def why_late(self) -> str | None:
+        """Nothing: plain nodes have no timeout."""
+        return None
 
     def run(self) -> None:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
@@ -228,7 +256,8 @@ class ThreadLane:
         lanes = self.lanes
         crew = lanes.crew
         task = crew.task(index)
-        attempt = LaneAttempt(crew.execution, crew.frame.name(index), task, self.ends_by, self.clock, self.claim)
+        name = crew.frame.name(index)
+        self.attempt = attempt = LaneAttempt(crew.execution, name, task, self.ends_by, self.clock, self.claim)
         context = crew.execution.base.copy()
         context.run(attempt_var.set, attempt)
         try:
@@ -287,14 +316,18 @@ class ThreadLanes:
         admission = execution.admission
         try:
             while self.queue and self.crew.may_use_threads():
-                claim = await admission.admit(self.crew.lane_applicant(), {Slot.THREAD: 1}, _say_nothing)
+                claim = await self._slot()
+                if claim is None:
+                    return
                 lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
                 self._lanes.add(lane)
                 admission.crossers.add(lane)
+                execution.watch.add(lane)
                 try:
                     await in_thread(lane.run, execution.shared.lane_limiter)
                 finally:
                     self._lanes.remove(lane)
+                    execution.watch.remove(lane)
                     admission.crossers.remove(lane)
                     claim.release()
                 if self.has_failed:
@@ -303,6 +336,17 @@ class ThreadLanes:
             self._wanted -= 1
             if not self._wanted:
                 self.crew.take_back(self.queue)
+
+    async def _slot(self) -> Claim | None:
+        """A thread slot; if there can be none, all that is queued fails, and none is given."""
+        crew = self.crew
+        try:
+            applicant = crew.lane_applicant(self.queue[0])
+            return await crew.execution.admission.admit(applicant, {Slot.THREAD: 1}, _say_nothing)
+        except CascadeError as error:
+            while self.queue:
+                crew.failed(self.queue.popleft(), error, None)
+            return None
 
     def may_go_on(self, epoch: int) -> bool:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""

@@ -210,6 +210,7 @@ class _Errand:
             self.execution.halt()
             raise
         except BaseException as error:
+            self.execution.pass_on(error)
             self.error = error
             self.done.set()
         else:

@@ -8,7 +8,7 @@ from anyio import CancelScope
 
 from cascade.model.events import EngineWarning
 from cascade.runtime.attempt import Attempt
-from cascade.runtime.execution import Execution
+from cascade.runtime.execution import Execution, Watched
 
 
 @attrs.define(eq=False)
@@ -24,16 +24,16 @@ class Watch:
 
     execution: Execution
     patience: float
-    _attempts: set[Attempt] = attrs.field(factory=set)
+    _attempts: set[Watched] = attrs.field(factory=set)
     _scope: CancelScope | None = None
 
-    def add(self, attempt: Attempt) -> None:
+    def add(self, attempt: Watched) -> None:
         """Watch *attempt*, which is about to run."""
         self._attempts.add(attempt)
-        if attempt.timeout is not None and attempt.task.mode == "thread":
+        if isinstance(attempt, Attempt) and attempt.timeout is not None and attempt.task.mode == "thread":
             self.start()
 
-    def remove(self, attempt: Attempt) -> None:
+    def remove(self, attempt: Watched) -> None:
         """*attempt* has ended, or its thread has been left behind."""
         self._attempts.discard(attempt)
 
@@ -60,11 +60,11 @@ class Watch:
                     pause *= 2
         self._scope = None
 
-    def _is_overdue(self, attempt: Attempt) -> bool:
-        return attempt.started is not None and (self.execution.is_halted or attempt.is_late())
+    def _is_overdue(self, attempt: Watched) -> bool:
+        return attempt.is_running and (self.execution.is_halted or attempt.why_late() is not None)
 
-    def _report(self, attempt: Attempt) -> None:
-        why = "the run has ended" if self.execution.is_halted else f"its timeout was {attempt.timeout:g} s"
+    def _report(self, attempt: Watched) -> None:
+        why = "the run has ended" if self.execution.is_halted else attempt.why_late()
         message = (
             f"{attempt.node_id!r} still runs although {why}, and the run waits for it; a sync task can call "
             "cascade.checkpoint() or be declared with abandon_on_cancel=True, an async one must not catch "

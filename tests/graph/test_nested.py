@@ -285,12 +285,6 @@ def _circular(make: Callable[[list[Any]], Any]) -> Any:
     return inner
 
 
-def _circular_dict() -> Any:
-    value: dict[str, Any] = {}
-    value["self"] = value
-    return value
-
-
 def _circular_record() -> Any:
     shelf = Shelf(LAZY)
     shelf.right = [shelf]
@@ -303,7 +297,6 @@ def _circular_record() -> Any:
         pytest.param(lambda: _circular(lambda inner: inner), id="list"),
         pytest.param(lambda: _circular(lambda inner: (inner,)), id="tuple in list"),
         pytest.param(lambda: _circular(Card), id="dataclass in list"),
-        pytest.param(_circular_dict, id="dict without placeholders"),
         pytest.param(_circular_record, id="attrs"),
     ],
 )

@@ -192,16 +192,15 @@ async def test_a_task_that_cancels_itself_on_its_way_out_does_not_end_the_run_in
         assert await cascade.run(odd()) == "done"
 
 
-@pytest.mark.parametrize("order", ["run first", "nodes first"])
-async def test_a_loop_that_cancels_every_task_there_is_cancels_the_run(order: str) -> None:
-    """As ``asyncio.run`` does when its main task has ended; in an order of its own."""
+async def test_a_loop_that_cancels_every_task_there_is_cancels_the_run() -> None:
+    """As ``asyncio.run`` does when its main task has ended."""
     log = Log()
     before = asyncio.all_tasks()
     run = asyncio.ensure_future(cascade.run(log.waits("a")))
     await until(log.has("a starts"))
     others = asyncio.all_tasks() - before - {run}
     assert others
-    for task in [run, *others] if order == "run first" else [*others, run]:
+    for task in [run, *others]:
         task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await run

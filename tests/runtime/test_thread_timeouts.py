@@ -327,11 +327,3 @@ async def test_what_a_thread_left_behind_raises_is_nobodys_failure() -> None:
                 await engine.run(straggler.call().with_timeout(0.001))
             await straggler.end()
     assert len(recorded.of(cascade.RunFinished)[0].failures) == 1
-
-
-async def test_a_task_that_may_be_left_behind_reaches_the_loop_like_any_sync_task() -> None:
-    @cascade.task(abandon_on_cancel=True)
-    def asks_the_loop() -> int:
-        return anyio.from_thread.run_sync(lambda: 3)
-
-    assert await cascade.run(asks_the_loop()) == 3
