@@ -197,9 +197,9 @@ class Template:
 PAUSE_EVERY: Final = 512
 
 
-def compile_nested(value: Any) -> Template | Placeholder | None:
+def compile_nested(value: Any, *, may_circle: bool = False) -> Template | Placeholder | None:
     """What has to be filled in to get *value*: see :func:`compile_steps`."""
-    return finish(compile_steps(value))
+    return finish(compile_steps(value, may_circle=may_circle))
 
 
 # Puts the members of a set into an order.
@@ -211,12 +211,15 @@ def _as_given(items: list[Any]) -> Steps[list[Any]]:
     yield  # makes it a generator
 
 
-def compile_steps(value: Any, order: Order = _as_given) -> Steps[Template | Placeholder | None]:
+def compile_steps(
+    value: Any, order: Order = _as_given, *, may_circle: bool = False
+) -> Steps[Template | Placeholder | None]:
     """Compile *value*, pausing every now and then so that the caller can let others run.
 
     Args:
         value: Anything.
         order: Puts the members of a set into an order that does not depend on hashes.
+        may_circle: Whether plain data may contain itself, as what a task returns may.
 
     Returns:
         The placeholder, if *value* is one; the template, if it is a container with placeholders in it; ``None``,
@@ -233,7 +236,7 @@ def compile_steps(value: Any, order: Order = _as_given) -> Steps[Template | Plac
         return value  # type: ignore[no-any-return]  # its kind says so
     if kind is Kind.LEAF or not _may_contain(value, kind):
         return None
-    return (yield from _Compiler(order).compile(value))
+    return (yield from _Compiler(order, may_circle).compile(value))
 
 
 def _may_contain(value: Any, kind: Kind) -> bool:
@@ -268,6 +271,7 @@ class _Compiler:
     """One walk. Registers of steps are negative until the number of holes is known."""
 
     order: Order
+    may_circle: bool
     holes: dict[Placeholder, int] = attrs.field(factory=dict)
     steps: list[Step] = attrs.field(factory=list)
     walked: dict[int, int] = attrs.field(factory=dict)
@@ -283,11 +287,10 @@ class _Compiler:
             if inner is not None:
                 yield from self._enter(inner)
             yield
+        if self.circle is not None and (self.holes or not self.may_circle):
+            raise GraphError(f"a {type(self.circle).__name__} among the arguments contains itself")
         if not self.holes:
             return None
-        if self.circle is not None:
-            name = type(self.circle).__name__
-            raise GraphError(f"a {name} contains itself, and a placeholder that would have to be replaced in it")
         count = len(self.holes)
         steps = (
             attrs.evolve(step, sources=[s - 1 if s > 0 else count - s - 1 for s in step.sources])

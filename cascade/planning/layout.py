@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from itertools import pairwise
+from typing import Any
 
 import attrs
 
@@ -20,6 +21,7 @@ from cascade.graph.nodes import (
     Operand,
     sources_of,
 )
+from cascade.model.tasks import Task
 from cascade.planning.solve import gated_nodes
 
 
@@ -140,8 +142,14 @@ def place_of(node: Node) -> Place:
     Everything needs a task of its own but a call that is no map, has no policy, condition or order, and runs
     neither in a process nor in a thread that might be left behind.
     """
-    task = node.task
-    if node.terms != NO_TERMS or isinstance(node, MapNode) or task.abandon_on_cancel:
+    if node.terms != NO_TERMS or isinstance(node, MapNode):
+        return Place.OWN
+    return place_of_task(node.task)
+
+
+def place_of_task(task: Task[Any, Any]) -> Place:
+    """Where a call of *task* can be made of which nothing is said."""
+    if task.abandon_on_cancel:
         return Place.OWN
     if task.mode == "thread":
         return Place.THREAD

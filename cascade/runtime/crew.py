@@ -27,10 +27,11 @@ from cascade.runtime.capacity import Amount
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame
-from cascade.runtime.lanes import LoopLane, ThreadLanes
+from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
 from cascade.runtime.prepare import SLICE, paced
 from cascade.runtime.settle import Ending, Settled, record
+from cascade.runtime.turns import Turns
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
 
@@ -66,6 +67,7 @@ class Crew:
     _news: anyio.Event = attrs.field(factory=anyio.Event)
     _loop_lane: LoopLane = attrs.field(init=False)
     _threads: ThreadLanes = attrs.field(init=False)
+    turns: Turns = attrs.field(init=False)
     _drains: bool = attrs.field(init=False)
     _epoch: int = -1
 
@@ -79,6 +81,7 @@ class Crew:
 
     def __attrs_post_init__(self) -> None:
         execution = self.execution
+        self.turns = Turns(execution, self.frame)
         self._loop_lane = LoopLane(self)
         self._threads = ThreadLanes(self)
         # Each node waits for its own record, or is counted: then it needs a task that can wait.
@@ -169,6 +172,9 @@ class Crew:
         until = time.perf_counter() + SLICE
         while reports:
             report = reports.popleft()
+            self.turns.count()
+            if report is TURNED:
+                continue
             self._in_flight += report.following is not None
             if report.error is not None:
                 self.failed(report.index, report.error, current_time())
@@ -294,7 +300,7 @@ class Crew:
         if index in self.frame.layout.tails:
             return False
         try:
-            return await paced(compile_steps(value)) is not None
+            return await paced(compile_steps(value, may_circle=True)) is not None
         except GraphError:
             return True  # which will fail, as it should, with this error
 
@@ -411,6 +417,6 @@ def _is_plain(value: Any) -> bool:
     if type(value) in LEAVES:
         return True
     try:
-        return compile_nested(value) is None
+        return compile_nested(value, may_circle=True) is None
     except GraphError:
         return False  # running what is in it will fail, as it should, with this error

@@ -60,6 +60,7 @@ class Frame:
         errors: Why the failed nodes failed.
         gone: Nodes that have settled and give no value.
         has_gaps: Whether any node was skipped or failed, so that consumers have to look.
+        turns: Number of turns that the loop has made with this one.
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
     """
@@ -79,6 +80,7 @@ class Frame:
     choices: dict[int, Choice] = attrs.field(factory=dict)
     wanted: set[int] = attrs.field(factory=set)
     has_gaps: bool = False
+    turns: int = 1
     news: News = attrs.field(factory=News)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)

@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -23,6 +23,7 @@ from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.graph.nested import LEAVES
 from cascade.model.errors import AttemptCancelled, CascadeError
+from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Claim
@@ -91,6 +92,8 @@ class LoopLane:
     crew: Crew
     queue: deque[int] = attrs.field(factory=deque)
     _is_tended: bool = False
+    # When others had their turn.
+    _since: float = 0.0
 
     def feed(self, index: int) -> None:
         """Take a node that is ready."""
@@ -108,7 +111,7 @@ class LoopLane:
         deadline = current_effective_deadline()
         if is_cancelled():
             return  # before anything has begun; so is whoever waits for it
-        since = time.perf_counter()
+        self._since = time.perf_counter()
         is_tending = True
         following: int | None = None
         while True:
@@ -125,9 +128,9 @@ class LoopLane:
             index = queue.popleft() if following is None else following
             following, has_waited = await self._run(index, deadline, is_tending=is_tending)
             is_tending = is_tending and not has_waited
-            if time.perf_counter() - since > SLICE:
+            if time.perf_counter() - self._since > SLICE:
                 await checkpoint()
-                since = time.perf_counter()
+                self._since = time.perf_counter()
         if following is not None:
             queue.appendleft(following)
         if is_tending:
@@ -137,43 +140,64 @@ class LoopLane:
     async def _run(self, index: int, deadline: float, *, is_tending: bool) -> tuple[int | None, bool]:
         """Run one node; returns the node that goes on from it, and whether it waited."""
         crew = self.crew
+        execution, turns = crew.execution, crew.turns
         task = crew.begin(index)
         has_waited = False
         started = current_time() if crew.is_heard else 0.0
-        attempt = LaneAttempt(crew.execution, crew.frame.name(index), task, deadline, current_time)
-        context = crew.execution.base.copy()
-        context.run(attempt_var.set, attempt)
+        attempt: LaneAttempt | None = None
+        name = crew.frame.name(index)
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
-            value = context.run(task.func, *args, **kwargs)
-            if task.is_async:
-                coroutine = as_coroutine(value)
-                try:
-                    yielded = context.run(coroutine.send, None)
-                except StopIteration as stop:
-                    value = stop.value
-                else:
-                    has_waited = True
-                    if is_tending:
-                        self._hand_over()
-                    crew.execution.watch.add(attempt)
+            while True:
+                attempt = LaneAttempt(execution, name, task, deadline, current_time)
+                context = execution.base.copy()
+                context.run(attempt_var.set, attempt)
+                value = context.run(task.func, *args, **kwargs)
+                if task.is_async:
+                    coroutine = as_coroutine(value)
                     try:
-                        value = await resume(context, coroutine, yielded)
-                    finally:
-                        crew.execution.watch.remove(attempt)
-                    if is_cancelled():
-                        raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
-            else:
-                refuse_coroutine(task, value)
+                        yielded = context.run(coroutine.send, None)
+                    except StopIteration as stop:
+                        value = stop.value
+                    else:
+                        if is_tending and not has_waited:
+                            self._hand_over()
+                        has_waited = True
+                        value = await self._wait(attempt, resume(context, coroutine, yielded))
+                else:
+                    refuse_coroutine(task, value)
+                attempt.is_over = True
+                if type(value) is not LazyResult or not turns.may_follow(value):
+                    break
+                name = turns.follow(value)
+                task, args, kwargs = value.task, value.args, value.kwargs
+                if time.perf_counter() - self._since > SLICE:
+                    turns.count()
+                    await checkpoint()
+                    self._since = time.perf_counter()
         except BaseException as error:
-            attempt.is_over = True
+            if attempt is not None:
+                attempt.is_over = True
+            turns.count()
             crew.failed(index, error, started)
             return None, has_waited
-        attempt.is_over = True
+        turns.count()
         if type(value) not in LEAVES and await crew.needs_a_run(index, value):
             crew.run_in_place(index, value, started)
             return None, has_waited
         return crew.done(index, value, started), has_waited
+
+    async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any]) -> Any:
+        """The value of a coroutine that waits."""
+        watch = self.crew.execution.watch
+        watch.add(attempt)
+        try:
+            value = await rest
+        finally:
+            watch.remove(attempt)
+        if is_cancelled():
+            raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
+        return value
 
     def _hand_over(self) -> None:
         """This task stays with a node that waits; another goes on with the rest."""
@@ -192,6 +216,10 @@ class Report:
     following: int | None = None
 
 
+# Not about a node: turns have been made, and may be counted.
+TURNED: Final = Report(-1, None)
+
+
 @attrs.define(eq=False)
 class ThreadLane:
     """One thread at work on the queue of :class:`ThreadLanes`.
@@ -208,6 +236,8 @@ class ThreadLane:
     advance: int = 0
     is_crossing: bool = False
     attempt: LaneAttempt | None = None
+    # When others had their turn.
+    _since: float = 0.0
 
     @property
     def node_id(self) -> str:
@@ -227,7 +257,7 @@ class ThreadLane:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
         lanes = self.lanes
         queue = lanes.queue
-        since = time.perf_counter()
+        self._since = time.perf_counter()
         following: int | None = None
         while True:
             # Crossing is announced before the gate is read, as in Attempt: no function begins after a pause.
@@ -242,9 +272,9 @@ class ThreadLane:
             lanes.crew.frame.status[index] = Status.RUNNING
             self.is_crossing = False
             following = self._run(index)
-            if time.perf_counter() - since > TURN:
+            if time.perf_counter() - self._since > TURN:
                 time.sleep(0)
-                since = time.perf_counter()
+                self._since = time.perf_counter()
                 if self.claim.admission.wants_thread:
                     break
         self.is_crossing = False
@@ -254,25 +284,44 @@ class ThreadLane:
     def _run(self, index: int) -> int | None:
         """Run one node; returns the node that goes on from it."""
         lanes = self.lanes
-        crew = lanes.crew
+        crew, execution, turns = lanes.crew, lanes.crew.execution, lanes.crew.turns
         task = crew.task(index)
         name = crew.frame.name(index)
-        self.attempt = attempt = LaneAttempt(crew.execution, name, task, self.ends_by, self.clock, self.claim)
-        context = crew.execution.base.copy()
-        context.run(attempt_var.set, attempt)
+        attempt: LaneAttempt | None = None
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
-            value = context.run(task.func, *args, **kwargs)
-            refuse_coroutine(task, value)
+            while True:
+                self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
+                context = execution.base.copy()
+                context.run(attempt_var.set, attempt)
+                value = context.run(task.func, *args, **kwargs)
+                refuse_coroutine(task, value)
+                attempt.is_over = True
+                if type(value) is not LazyResult or not turns.may_follow(value) or not self._may_turn():
+                    break
+                name = turns.follow(value)
+                task, args, kwargs = value.task, value.args, value.kwargs
         except BaseException as error:
-            attempt.is_over = True
+            if attempt is not None:
+                attempt.is_over = True
             lanes.has_failed = lanes.has_failed or crew.ends_run(error)
             lanes.report(Report(index, None, error))
             return None
-        attempt.is_over = True
         following = crew.follower(index, value)
         lanes.report(Report(index, value, None, following))
         return following
+
+    def _may_turn(self) -> bool:
+        """Whether to make another turn right here: what :meth:`run` asks before another node."""
+        self.is_crossing = True
+        is_open = self.lanes.may_go_on(self.claim.epoch)
+        self.is_crossing = False
+        if time.perf_counter() - self._since > TURN:
+            time.sleep(0)
+            self._since = time.perf_counter()
+            self.lanes.report(TURNED)
+            return is_open and not self.claim.admission.wants_thread
+        return is_open
 
 
 @attrs.define(eq=False)

@@ -12,7 +12,7 @@ from cascade.graph.nested import compile_steps
 from cascade.graph.nodes import Node, resolve
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.model.errors import DependencyMissingError
-from cascade.model.events import LoopProgress, StaticAnalysisWarning
+from cascade.model.events import StaticAnalysisWarning
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
@@ -23,13 +23,12 @@ from cascade.runtime.node import Save
 from cascade.runtime.prepare import Prepared, paced, prepare
 from cascade.runtime.stages import run_stages
 from cascade.runtime.threads import in_thread
+from cascade.runtime.turns import progressed
 
 _SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, list[Save]], Awaitable[None]]]] = {
     "stages": run_stages,
     "eager": run_eager,
 }
-# Turns between two LoopProgress events.
-PROGRESS_EVERY: Final = 1000
 
 
 class Halted(Exception):  # not an error: the run is over, and its failures are recorded
@@ -61,12 +60,11 @@ class Loop:
         """
         turns = 1
         while True:
-            value = await self._turn(prepared)
-            if await paced(compile_steps(value)) is None:
+            value, turns = await self._turn(prepared, turns)
+            if await paced(compile_steps(value, may_circle=True)) is None:
                 break
+            progressed(self.execution, _target_name(prepared), turns, turns + 1)
             turns += 1
-            if not turns % PROGRESS_EVERY and not self.execution.wants_attempts():
-                self.execution.emit(LoopProgress, task_name=_target_name(prepared), turns=turns)
             prepared = await self.prepare(value)
         for save in reversed(self._saves):
             await save(value)
@@ -84,16 +82,18 @@ class Loop:
             is_whole=False,
         )
 
-    async def _turn(self, prepared: Prepared) -> Any:
+    async def _turn(self, prepared: Prepared, turns: int) -> tuple[Any, int]:
+        """The value of a turn, or of a number of them that a lane made at once; and their number so far."""
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
+        frame.turns = turns
         if self.is_top:
             self.execution.frame = frame
         schedule = _SCHEDULES[self.execution.settings.schedule]
         await schedule(self.execution, frame, prepared.plan, self._saves)
         if self.execution.is_halted:
             raise Halted
-        return collect(frame)
+        return collect(frame), frame.turns
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""
@@ -179,7 +179,7 @@ async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
     Raises:
         BaseException: The failure that kept it from having a value.
     """
-    if await paced(compile_steps(value)) is None:
+    if await paced(compile_steps(value, may_circle=True)) is None:
         return value
     errand = _Errand(execution, value, f"{node_id}/")
     assert execution.work is not None  # nodes run inside it

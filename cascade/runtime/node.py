@@ -122,7 +122,7 @@ class Life:
         if hit is not None:
             return Done(hit.value, from_cache=True)
         value = await self._value()
-        if self.job.save_later is not None and compile_nested(value) is not None:
+        if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
             self.job.save_later(functools.partial(self._save, cache, named))
         else:
             await self._save(cache, named, value)

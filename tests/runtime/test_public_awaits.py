@@ -98,7 +98,7 @@ async def test_a_long_chain_of_inline_tasks_lets_others_run() -> None:
         return x + 1
 
     lazy: Any = 0
-    for _ in range(500):
+    for _ in range(5000):
         lazy = step(lazy)
     laps = 0
 
@@ -110,7 +110,7 @@ async def test_a_long_chain_of_inline_tasks_lets_others_run() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(other)
-        assert await cascade.run(lazy) == 500
+        assert await cascade.run(lazy) == 5000
         group.cancel_scope.cancel()
     assert laps > 10
 
@@ -130,6 +130,6 @@ async def test_a_loop_of_tail_calls_lets_others_run() -> None:
 
     async with anyio.create_task_group() as group:
         group.start_soon(other)
-        assert await cascade.run(turn(500)) == "done"
+        assert await cascade.run(turn(50_000)) == "done"
         group.cancel_scope.cancel()
     assert laps > 10

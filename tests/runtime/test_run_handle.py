@@ -201,7 +201,7 @@ async def test_explain_names_what_keeps_a_node(schedule: Any) -> None:
     flow = [just(log.waits("a")), *[log.waits(name).with_constraints(gpu=1) for name in "bc"]]
     settings: dict[str, Any] = {"schedule": schedule, "system_resources": {"gpu": 1}}
     async with cascade.start(flow, **settings) as run:
-        await until(lambda: len(log.lines) == 2)
+        await until(lambda: len(log.lines) == 2 and len(run.explain()) == 2)
         words = {entry.node_id: " ".join(entry.blockers) for entry in run.explain()}
         assert "'waits'" in words.pop("just")
         (why,) = words.values()

