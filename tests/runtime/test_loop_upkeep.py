@@ -95,11 +95,8 @@ def test_a_million_turns_take_no_more_memory_than_a_thousand(mode: str, backend_
         look(n)
         return again(n - 1) if n else "end"
 
-    again: Any = (
-        cascade.task(async_turn)
-        if mode == "async"
-        else cascade.task(turn, mode="inline" if mode == "inline" else None)
-    )
+    decorate: Any = cascade.task(mode="inline") if mode == "inline" else cascade.task
+    again = decorate(async_turn if mode == "async" else turn)
     assert cascade.run_sync(again(size), backend=backend_name) == "end"
     early, late = blocks
     # A loop that leaks a byte a turn keeps a million blocks.
