@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The usual suite is the same each time; new examples are looked for at night, at leisure.
+settings.register_profile("default", derandomize=True)
+settings.register_profile("nightly", derandomize=False, max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
