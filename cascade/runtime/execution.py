@@ -14,6 +14,7 @@ import attrs
 from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
+from cascade.graph.shapes import Shapes
 from cascade.model.errors import StateError, annotate
 from cascade.model.events import (
     Event,
@@ -144,6 +145,7 @@ class Execution:
         live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
+        shapes: What was prepared for flows that came up in the run, for others like them.
     """
 
     run_id: str
@@ -168,6 +170,7 @@ class Execution:
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
+    shapes: Shapes[Any] = attrs.field(factory=Shapes)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)

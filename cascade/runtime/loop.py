@@ -11,6 +11,7 @@ import attrs
 from cascade.graph.nested import compile_steps
 from cascade.graph.nodes import Node, resolve
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
+from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.errors import DependencyMissingError
 from cascade.model.events import StaticAnalysisWarning
 from cascade.model.outcomes import SkipReason, Status
@@ -61,6 +62,9 @@ class Loop:
         turns = 1
         while True:
             value, turns = await self._turn(prepared, turns)
+            if prepared.shape is not None:
+                emptied(prepared.graph)
+                self.execution.shapes.put(prepared.shape, prepared)
             if await paced(compile_steps(value, may_circle=True)) is None:
                 break
             progressed(self.execution, _target_name(prepared), turns, turns + 1)
@@ -71,9 +75,15 @@ class Loop:
         return value
 
     async def prepare(self, target: Any) -> Prepared:
-        """Prepare a flow that came up in the run."""
+        """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
         execution = self.execution
-        return await prepare(
+        sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target))
+        if sketched is not None:
+            known: Prepared | None = execution.shapes.take(sketched.shape)
+            if known is not None:
+                sketched.fill(known.graph)
+                return known
+        prepared = await prepare(
             target,
             execution.params,
             execution.settings,
@@ -81,6 +91,9 @@ class Loop:
             execution.providers,
             is_whole=False,
         )
+        if sketched is not None and sketched.fits(prepared.graph):
+            prepared = attrs.evolve(prepared, shape=sketched.shape)
+        return prepared
 
     async def _turn(self, prepared: Prepared, turns: int) -> tuple[Any, int]:
         """The value of a turn, or of a number of them that a lane made at once; and their number so far."""

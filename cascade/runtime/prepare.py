@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -30,12 +30,17 @@ SLICE = 0.001
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """A flow that can be run: graph, plan, layout, resolved inputs."""
+    """A flow that can be run: graph, plan, layout, resolved inputs.
+
+    Attributes:
+        shape: What it has in common with flows that can be run by putting their calls into its graph.
+    """
 
     graph: Graph
     plan: Plan
     layout: Layout
     inputs: Mapping[str, Any]
+    shape: Hashable = None
 
 
 async def paced(steps: Generator[None, None, T]) -> T:
