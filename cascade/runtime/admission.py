@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -75,6 +76,14 @@ class Crosser(Protocol):
         ...
 
 
+class Unclaimed(Protocol):
+    """Where attempts run that hold no claim, as long as nobody counts them: a lane."""
+
+    def adopt(self, admission: Admission) -> None:
+        """Give every attempt that runs here a claim, if it has none, to be released when it ends."""
+        ...
+
+
 @attrs.define(eq=False)
 class Claim:
     """What an admitted attempt holds. Released once, synchronously."""
@@ -85,6 +94,9 @@ class Claim:
     ticket: int
     epoch: int
     is_held: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        self.admission.active[self] = None
 
     def release(self, *, has_run: bool = True) -> None:
         """Give everything back and wake whom it frees; a second call does nothing."""
@@ -116,7 +128,7 @@ class Waiter:
     line: Hashable
     answered: anyio.Event = attrs.field(factory=anyio.Event)
     claim: Claim | None = None
-    error: CascadeError | None = None
+    error: BaseException | None = None
     has_left: bool = False
 
 
@@ -131,6 +143,8 @@ class Admission:
         pool: The amounts.
         rules: What else may hold attempts.
         crossers: Who may be between the gate and a function, in other threads.
+        lanes: Where attempts run that hold no claim.
+        active: The claims that are held, oldest first.
         token: The event loop that is served.
         epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
     """
@@ -139,6 +153,8 @@ class Admission:
     rules: list[Rule] = attrs.field(factory=list)
     epoch: int = 0
     crossers: set[Crosser] = attrs.field(factory=set)
+    lanes: set[Unclaimed] = attrs.field(factory=set)
+    active: dict[Claim, None] = attrs.field(factory=dict)
     _tickets: Iterator[int] = attrs.field(factory=itertools.count)
     _lines: dict[Hashable, Line] = attrs.field(factory=dict)
     # Ticket of each line's head, with the line's key; sorted. Tickets are unique, so keys are never compared.
@@ -215,9 +231,8 @@ class Admission:
             if waiter.error is not None:
                 raise waiter.error
             assert waiter.claim is not None  # answered without error means granted
-            # The answer was given in another task's step: a rule may have closed since.
-            if waiter.claim.epoch == self.epoch or self.holder(applicant) is None:
-                waiter.claim.epoch = self.epoch
+            # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
+            if waiter.claim.epoch == self.epoch:
                 return waiter.claim
             waiter.claim.release(has_run=False)
 
@@ -370,6 +385,7 @@ class Admission:
 
     def released(self, claim: Claim, *, has_run: bool) -> None:
         """Take back what *claim* held."""
+        del self.active[claim]
         self.pool.give(claim.amounts)
         for rule in self.rules:
             rule.give_back(claim.applicant, has_run=has_run)
@@ -394,6 +410,53 @@ class Admission:
     def close_gate(self) -> None:
         """Something that may hold attempts has changed: whoever has not started yet must ask again."""
         self.epoch += 1
+
+    def settle_gate(self) -> None:
+        """Wait until nobody is between gate and start mark: who comes later has seen the gate as it is now.
+
+        A crossing is a few steps of a thread without a wait in them: this takes microseconds, and must not give
+        way to other tasks, who would see rules that do not know yet what runs.
+        """
+        while any(crosser.is_crossing for crosser in self.crossers):
+            time.sleep(0)
+
+    def adopt(self) -> None:
+        """See that every attempt that runs is among the active claims, also those in lanes."""
+        for lane in self.lanes:
+            lane.adopt(self)
+
+    def adopted(self, applicant: Applicant) -> Claim:
+        """A claim of nothing, for an attempt that runs without one."""
+        return Claim(self, applicant, {}, -1, self.epoch)
+
+    def first_active(self, count: int, covers: Callable[[Applicant], bool]) -> Iterator[Claim]:
+        """The oldest *count* claims of attempts that *covers* says yes to."""
+        found = (claim for claim in self.active if covers(claim.applicant))
+        return itertools.islice(found, count)
+
+    def close(self) -> None:
+        """Let nobody through who does not ask anew, and know of everybody who is through."""
+        self.close_gate()
+        self.settle_gate()
+        self.adopt()
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Have *rules* stand from now on, in the order in which they are asked, and wake whom that frees.
+
+        If somebody may be held by them who was not before, the gate must have been closed.
+        """
+        self.rules = list(rules)
+        self.wake()
+
+    def turn_away(self, run_id: str, error: BaseException) -> None:
+        """Let all waiters of a run have *error* instead of a claim."""
+        for line in list(self._lines.values()):
+            if line[0].applicant.run_id == run_id:
+                for waiter in list(line):
+                    self._leave_line(waiter)
+                    waiter.error = error
+                    waiter.answered.set()
+        self.wake()
 
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits, line by line."""

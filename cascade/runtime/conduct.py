@@ -79,6 +79,7 @@ class Conductor:
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
+            self.execution.shared.control.leave(self.execution)
             self._finish(from_outside)
             self.ended.set()
         if from_outside is not None and not self.execution.failures:
@@ -124,6 +125,7 @@ class Conductor:
             execution.start_service(self._observe, number, observer, stream)
         if self.backend is not None:
             execution.open_journal(self.backend)
+        execution.shared.control.join(execution)
         graph = self.prepared.graph
         execution.emit(
             RunStarted,
@@ -195,6 +197,7 @@ class Conductor:
     async def _close_all(self, from_outside: BaseException | None) -> None:
         execution = self.execution
         execution.watch.stop()
+        execution.shared.control.leave(execution)
         failures = execution.failures
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.journal is not None:

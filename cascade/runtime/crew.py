@@ -265,10 +265,12 @@ class Crew:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
         return self.may_drain() and not self.execution.wants_attempts()
 
-    async def until_heard(self) -> None:
-        """Wait until no subscriber is full."""
-        if self.execution.bus.full() is not None:
-            await self.execution.admission.until_heard(self.execution.bus)
+    async def until_heard(self) -> bool:
+        """Wait until no subscriber is full; whether that took any waiting."""
+        if self.execution.bus.full() is None:
+            return False
+        await self.execution.admission.until_heard(self.execution.bus)
+        return True
 
     def take_back(self, queue: deque[int]) -> None:
         """A lane has stopped: decide anew about what it has not begun."""
@@ -287,6 +289,10 @@ class Crew:
         return Applicant(
             self.frame.name(index), "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True
         )
+
+    def applicant(self, index: int) -> Applicant:
+        """Who a node is to those that count attempts."""
+        return self.execution.applicant(self.frame.name(index), self.task(index))
 
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""

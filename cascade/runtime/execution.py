@@ -30,6 +30,7 @@ from cascade.runtime.admission import Admission, Applicant, Claim
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.control import ControlPlane
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
 from cascade.runtime.resources import Resources
@@ -110,6 +111,7 @@ class Shared:
         io_limiter: Bounds the engine's own threads; user code never runs under it.
         lane_limiter: For lanes, whose number is bounded by the thread slots they hold.
         engine: The engine itself, for runs inside tasks.
+        control: The rules.
     """
 
     admission: Admission
@@ -118,6 +120,7 @@ class Shared:
     io_limiter: CapacityLimiter
     lane_limiter: CapacityLimiter
     engine: object
+    control: ControlPlane
 
 
 @attrs.define(eq=False)
@@ -204,7 +207,7 @@ class Execution:
         """Whether nobody is told how single nodes fare."""
         return self.journal is None and self.bus.is_silent()
 
-    def emit(self, kind: type[Event], **fields: Any) -> None:
+    def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event of class *kind*, if anybody listens."""
         if self.bus.wants(kind):
             self._seq += 1

@@ -15,6 +15,7 @@ from cascade.planning.layout import Place
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.capacity import shown
 from cascade.runtime.conduct import Conductor
+from cascade.runtime.control import UNSET, ControlPlane
 
 
 @attrs.frozen
@@ -133,6 +134,43 @@ class Run:
         by then.
         """
         return self._conductor.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+
+    async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
+        """Let nothing of this run start, or nothing in *scope*; see ``ControlPlane.pause``."""
+        await self._control.pause(self._scope(scope), ttl=ttl, author=author)
+
+    async def resume(self, scope: str | None = None, *, author: str = "local") -> None:
+        """Lift the pause of this run, or of *scope*; see ``ControlPlane.resume``."""
+        await self._control.resume(self._scope(scope), author=author)
+
+    async def limit(
+        self,
+        scope: str | None = None,
+        *,
+        concurrency: int | None = UNSET,
+        rate: str | None = UNSET,
+        burst: int | None = None,
+        ttl: float | None = None,
+        author: str = "local",
+    ) -> None:
+        """Limit this run, or *scope*; see ``ControlPlane.limit``.
+
+        A scope other than this run's own is about all runs of the engine.
+        """
+        await self._control.limit(
+            self._scope(scope), concurrency=concurrency, rate=rate, burst=burst, ttl=ttl, author=author
+        )
+
+    async def clear(self, scope: str | None = None, *, author: str = "local") -> None:
+        """Lift all rules of this run, or of *scope*."""
+        await self._control.clear(self._scope(scope), author=author)
+
+    @property
+    def _control(self) -> ControlPlane:
+        return self._conductor.execution.shared.control
+
+    def _scope(self, scope: str | None) -> str:
+        return f"run:{self.id}" if scope is None else scope
 
     def cancel(self) -> None:
         """Cancel the run: its tasks see cancellation, its resources are closed. Returns at once."""
