@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.to_thread
 import pytest
+from anyio.lowlevel import checkpoint
 
 import cascade
 from cascade.runtime.current import current
@@ -17,36 +20,51 @@ class Gauge:
     """How many calls are under way, and how many began."""
 
     def __init__(self) -> None:
-        self.lock = threading.Lock()
+        self.changed = threading.Condition()
         self.running = self.most = self.begun = 0
 
     def call(self, _: object) -> None:
-        with self.lock:
+        with self.changed:
             self.begun += 1
             self.running += 1
             self.most = max(self.most, self.running)
+            self.changed.notify_all()
         time.sleep(0.0005)
-        with self.lock:
+        with self.changed:
             self.running -= 1
+            self.changed.notify_all()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for something about the gauge to hold."""
+
+        def wait() -> None:
+            with self.changed:
+                assert self.changed.wait_for(is_so, 20)
+
+        await anyio.to_thread.run_sync(wait)
+
+    async def until_begun(self, count: int) -> None:
+        await self.until(lambda: self.begun >= count)
 
 
-async def until_begun(gauge: Gauge, count: int) -> None:
+async def until_settled(run: cascade.Run) -> None:
+    """Attempts whose mark was set before a pause may still be on their way into the function, or out of it."""
     with anyio.fail_after(20):
-        while gauge.begun < count:
-            await anyio.sleep(0.001)
+        while run.status().running:
+            await checkpoint()
 
 
 @pytest.mark.parametrize("observed", [False, True])
 async def test_nothing_starts_in_threads_after_a_pause(schedule: Any, *, observed: bool) -> None:
     gauge = Gauge()
     tick = cascade.task(name="tick")(gauge.call)
-    flow = tick.map(_=range(1000))
+    flow = [tick(number) for number in range(1000)]
     async with cascade.start(flow, schedule=schedule, max_threads=8) as run:
         stream = run.subscribe(buffer=10_000) if observed else None
         for moment in (20, 200, 500):
-            await until_begun(gauge, moment)
+            await gauge.until_begun(moment)
             await run.pause()
-            await until_idle(gauge)
+            await until_settled(run)
             seen = gauge.begun
             await anyio.sleep(0.02)
             assert gauge.begun == seen
@@ -57,34 +75,19 @@ async def test_nothing_starts_in_threads_after_a_pause(schedule: Any, *, observe
     assert gauge.begun == 1000
 
 
-async def until_idle(gauge: Gauge) -> None:
-    """Attempts whose mark was set before the pause may still be on their way into the function."""
-    with anyio.fail_after(20):
-        quiet = 0
-        while quiet < 5:
-            quiet = 0 if gauge.running else quiet + 1
-            await anyio.sleep(0.002)
-
-
 async def test_a_limit_is_not_exceeded_by_what_threads_had_begun() -> None:
     gauge = Gauge()
     tick = cascade.task(name="tick")(gauge.call)
     async with cascade.start(tick.map(_=range(400)), max_threads=8) as run:
-        await until_begun(gauge, 50)
+        await gauge.until_begun(50)
         await run.limit("task:tick", concurrency=2)
-        await until_idle_or_two(gauge)
+        await gauge.until(lambda: gauge.running <= 2)
         gauge.most = 0
-        await until_begun(gauge, 200)
+        await gauge.until_begun(200)
         assert gauge.most <= 2
         await run.limit("task:tick", concurrency=None)
         await run.result()
     assert gauge.begun == 400
-
-
-async def until_idle_or_two(gauge: Gauge) -> None:
-    with anyio.fail_after(20):
-        while gauge.running > 2:
-            await anyio.sleep(0.001)
 
 
 async def test_a_rule_while_lanes_wait_for_threads_leaves_nothing_behind() -> None:

@@ -96,7 +96,7 @@ class Witness:
     def covers(self, scope: str, task: str) -> bool:
         kind, _, name = scope.partition(":")
         if kind == "task":
-            return fnmatch.fnmatchcase(task, name) or fnmatch.fnmatchcase(f"test_control.{task}", name)
+            return fnmatch.fnmatchcase(task, name) or fnmatch.fnmatchcase(f"test_rules.{task}", name)
         return kind == "global" or name == "it"
 
     def start(self, task: str) -> None:
@@ -185,7 +185,7 @@ def _body(call: Call, witness: Witness) -> Callable[[int], Any]:
         finally:
             witness.end(call.task)
 
-    body.__module__ = "test_control"
+    body.__module__ = "test_rules"
     return body
 
 
