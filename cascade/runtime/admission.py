@@ -23,6 +23,7 @@ from anyio.lowlevel import EventLoopToken
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
+from cascade.runtime.deadlock import deadlock
 from cascade.runtime.threads import wake_soon
 
 Reason = Literal["ResourceContention", "ConstraintViolation"]
@@ -185,7 +186,7 @@ class Admission:
         applicant: Applicant,
         amounts: Amounts,
         on_wait: Callable[[Reason], None],
-        ticket: int | None = None,
+        again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
 
@@ -196,27 +197,33 @@ class Admission:
             applicant: Who asks.
             amounts: All it claims, slots included.
             on_wait: Called once, with the reason, if it has to wait.
-            ticket: Its place in the order, when it comes back after having been admitted before.
+            again: The claim with which it comes back, having been admitted before and not started; released here,
+                and its place in the order is kept.
 
         Raises:
             CapacityError: If an amount exceeds its total, now or after the total was lowered.
-            DeadlockError: If the tasks around the run hold what it needs.
+            DeadlockError: If the tasks around the run hold what it needs, or wait for others that do.
         """
-        self.check(applicant, amounts)
-        if not self._lines:
-            claim = self._try(applicant, amounts, next(self._tickets) if ticket is None else ticket)
+        try:
+            self.check(applicant, amounts)
+        except CascadeError:
+            if again is not None:
+                again.release(has_run=False)
+            raise
+        if not self._lines and again is None:
+            claim = self._try(applicant, amounts, next(self._tickets))
             if claim is not None:
                 return claim
-        return await self._wait(applicant, amounts, on_wait, ticket)
+        return await self._wait(applicant, amounts, on_wait, again)
 
     async def _wait(
-        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], ticket: int | None
+        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], again: Claim | None
     ) -> Claim:
         has_reported = False
         while True:
-            ticket = next(self._tickets) if ticket is None else ticket
-            waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
-            self._enqueue(waiter)
+            waiter = self._line_up(applicant, amounts, again)
+            if waiter.claim is None and applicant.ancestors:
+                self._end_deadlocks()
             if waiter.claim is None and not has_reported:
                 has_reported = True
                 reason = self.reason(applicant, amounts)
@@ -230,11 +237,41 @@ class Admission:
                 raise
             if waiter.error is not None:
                 raise waiter.error
-            assert waiter.claim is not None  # answered without error means granted
+            again = waiter.claim
+            assert again is not None  # answered without error means granted
             # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
-            if waiter.claim.epoch == self.epoch:
-                return waiter.claim
-            waiter.claim.release(has_run=False)
+            if again.epoch == self.epoch:
+                return again
+
+    def _end_deadlocks(self) -> None:
+        """Turn away who waits for somebody that waits for it."""
+        while True:
+            heads = [self._lines[key][0] for _, key in self._heads]
+            if not any(head.applicant.ancestors for head in heads):
+                return
+            free = [head for head in heads if self.holder(head.applicant) is None]
+            found = deadlock(free, self.active, self.pool)
+            if found is None:
+                return
+            self._turn_away(*found)
+
+    def _turn_away(self, waiter: Waiter, error: BaseException) -> None:
+        self._leave_line(waiter)
+        waiter.error = error
+        waiter.answered.set()
+
+    def _line_up(self, applicant: Applicant, amounts: Amounts, again: Claim | None) -> Waiter:
+        """Put *applicant* in line; what it holds *again* goes only then, so nobody behind can pass."""
+        if again is None:
+            ticket = next(self._tickets)
+        else:
+            # Somebody else to the rules: for a moment both may be admitted.
+            ticket, applicant = again.ticket, attrs.evolve(applicant)
+        waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
+        self._enqueue(waiter)
+        if again is not None:
+            again.release(has_run=False)
+        return waiter
 
     def check(self, applicant: Applicant, amounts: Amounts) -> None:
         """See that waiting for *amounts* could help.
@@ -275,6 +312,16 @@ class Admission:
             if words is not None:
                 return words
         return None
+
+    def holders(self, applicant: Applicant) -> Iterator[str | EventStream]:
+        """All that holds *applicant* whatever the capacity."""
+        stream = applicant.bus.full()
+        if stream is not None:
+            yield stream
+        for rule in self.rules:
+            words = rule.holds(applicant)
+            if words is not None:
+                yield words
 
     def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
@@ -402,10 +449,9 @@ class Admission:
             for waiter in list(line):
                 error = self._hopeless(waiter.applicant, waiter.amounts)
                 if error is not None:
-                    self._leave_line(waiter)
-                    waiter.error = error
-                    waiter.answered.set()
+                    self._turn_away(waiter, error)
         self.wake()
+        self._end_deadlocks()
 
     def close_gate(self) -> None:
         """Something that may hold attempts has changed: whoever has not started yet must ask again."""
@@ -447,15 +493,14 @@ class Admission:
         """
         self.rules = list(rules)
         self.wake()
+        self._end_deadlocks()
 
     def turn_away(self, run_id: str, error: BaseException) -> None:
         """Let all waiters of a run have *error* instead of a claim."""
         for line in list(self._lines.values()):
             if line[0].applicant.run_id == run_id:
                 for waiter in list(line):
-                    self._leave_line(waiter)
-                    waiter.error = error
-                    waiter.answered.set()
+                    self._turn_away(waiter, error)
         self.wake()
 
     def waiters(self) -> Iterator[Waiter]:

@@ -147,6 +147,7 @@ class Execution:
         live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
+        resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
     """
 
     run_id: str
@@ -171,6 +172,7 @@ class Execution:
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
+    resting: dict[str, float] = attrs.field(factory=dict)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)

@@ -110,7 +110,8 @@ class Life:
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
-    _ticket: int | None = None
+    # With which it goes back to be admitted again.
+    _again: Claim | None = None
 
     async def outcome(self) -> Outcome:
         """Go through the life; raises what the last attempt raised."""
@@ -183,7 +184,15 @@ class Life:
                 pause = self._pause_after(error)
                 if pause is None:
                     raise
-            await anyio.sleep(pause)
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        resting = self.execution.resting
+        resting[self.job.node_id] = current_time() + seconds
+        try:
+            await anyio.sleep(seconds)
+        finally:
+            del resting[self.job.node_id]
 
     def _pause_after(self, error: Exception) -> float | None:
         """Seconds until the next attempt; ``None`` if *error* is final."""
@@ -220,16 +229,16 @@ class Life:
                 self.execution.watch.add(attempt)
                 return await perform(attempt, self.execution.executor, bound)
             except NotStartedError:
-                self._ticket = claim.ticket
                 if self.execution.is_halted:
                     raise AttemptCancelled from None
+                self._again = claim
             finally:
                 self._leave(claim, attempt)
 
     async def _admit(self) -> Claim:
-        ticket, self._ticket = self._ticket, None
+        again, self._again = self._again, None
         applicant = self.execution.applicant(self.job.node_id, self.job.task)
-        return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, ticket)
+        return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
 
     def _new_attempt(self, claim: Claim) -> Attempt:
         reports = not self.attempts and self.execution.wants(TaskExecutionStarted)
@@ -248,7 +257,8 @@ class Life:
         if attempt is not None:
             self.execution.watch.remove(attempt)
         if attempt is None or attempt.started is None:
-            claim.release(has_run=False)
+            if claim is not self._again:
+                claim.release(has_run=False)
             return
         self.attempts = attempt.number
         if self.started is None:
