@@ -173,8 +173,8 @@ class Admission:
         return self._wanted[Slot.THREAD] > 0
 
     async def until_heard(self, bus: EventBus) -> None:
-        """Wait until no subscriber of *bus* is full."""
-        while bus.full() is not None:
+        """Wait as long as a subscriber of *bus* is full and nothing else has changed."""
+        if bus.full() is not None:
             if self._woken is None:
                 self._woken = anyio.Event()
             await self._woken.wait()

@@ -37,6 +37,7 @@ class Conductor:
         prepared: Its flow.
         backend: Where to record outcomes.
         value: What it gave.
+        has_value: Whether it came to that.
         cancellation: The cancellation that ended it, if one did.
         status: How it ended; ``None`` before that.
         overran: What is to be said of observers that did not end in time; that fails no run.
@@ -47,6 +48,7 @@ class Conductor:
     prepared: Prepared
     backend: StateBackend | None = None
     value: Any = None
+    has_value: bool = False
     cancellation: BaseException | None = None
     status: RunStatus | None = None
     overran: list[str] = attrs.field(factory=list)
@@ -102,7 +104,8 @@ class Conductor:
         """What :meth:`result` raises."""
         failures = [failure.error for failure in self.execution.failures]
         if not failures:
-            return RunCancelled(self.execution.run_id) if self.status == "Cancelled" else None
+            has_stopped = self.status in ("Cancelled", "Drained")
+            return RunCancelled(self.execution.run_id, str(self.status).lower()) if has_stopped else None
         for error in failures:
             if not isinstance(error, Exception):
                 return error
@@ -161,6 +164,7 @@ class Conductor:
                 execution.work = work
                 try:
                     self.value = await Loop(execution, is_top=True).run(self.prepared)
+                    self.has_value = True
                 except Halted:
                     pass
                 except get_cancelled_exc_class() as cancellation:
@@ -244,6 +248,8 @@ class Conductor:
             self.status = "Failed"
         elif from_outside is not None or execution.is_halted:
             self.status = "Cancelled"
+        elif not self.has_value:
+            self.status = "Drained"
         else:
             self.status = "Succeeded"
         error = self.error()

@@ -10,6 +10,7 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Protocol
 
+import anyio
 import attrs
 from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
@@ -27,7 +28,7 @@ from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Applicant, Claim
-from cascade.runtime.attempt import Executor
+from cascade.runtime.attempt import DrainedError, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.control import ControlPlane
@@ -147,6 +148,8 @@ class Execution:
         live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
+        is_draining: Nothing may start any more; what runs goes on, and counts.
+        drained: Set when that begins.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
     """
 
@@ -172,6 +175,8 @@ class Execution:
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
+    is_draining: bool = False
+    drained: anyio.Event = attrs.field(factory=anyio.Event)
     resting: dict[str, float] = attrs.field(factory=dict)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
@@ -260,6 +265,19 @@ class Execution:
         if id(error) not in self._failed:
             self._failed.add(id(error))
             self.failures.append(Failure(error, origin))
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing may start any more."""
+        return self.is_halted or self.is_draining
+
+    def drain(self) -> None:
+        """Let nothing start any more, and what runs go on."""
+        if not self.is_closing:
+            self.is_draining = True
+            self.admission.close()
+            self.admission.turn_away(self.run_id, DrainedError())
+            self.drained.set()
 
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""

@@ -27,7 +27,7 @@ from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Claim
-from cascade.runtime.attempt import is_cancelled
+from cascade.runtime.attempt import DrainedError, is_cancelled
 from cascade.runtime.capacity import Slot
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
@@ -425,6 +425,8 @@ class ThreadLanes:
         try:
             applicant = crew.lane_applicant(self.queue[0])
             return await crew.execution.admission.admit(applicant, {Slot.THREAD: 1}, _say_nothing)
+        except DrainedError:
+            return None
         except CascadeError as error:
             while self.queue:
                 crew.failed(self.queue.popleft(), error, None)

@@ -19,7 +19,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Claim, Reason
-from cascade.runtime.attempt import Attempt, NotStartedError, is_cancelled, perform
+from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, is_cancelled, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
@@ -68,6 +68,8 @@ async def live(execution: Execution, job: Job) -> Ending:
 
 def classify(error: BaseException, node_id: str) -> Outcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
+    if isinstance(error, DrainedError):
+        return Cancelled()
     cancelled = (anyio.get_cancelled_exc_class(), AttemptCancelled)
     if isinstance(error, cancelled):
         if is_cancelled() or isinstance(error, AttemptCancelled):
@@ -180,6 +182,8 @@ class Life:
         while True:
             try:
                 return await self._attempt_once(shared, own)
+            except DrainedError:
+                raise  # no attempt was made
             except Exception as error:
                 pause = self._pause_after(error)
                 if pause is None:
@@ -190,7 +194,8 @@ class Life:
         resting = self.execution.resting
         resting[self.job.node_id] = current_time() + seconds
         try:
-            await anyio.sleep(seconds)
+            with anyio.move_on_after(seconds):
+                await self.execution.drained.wait()
         finally:
             del resting[self.job.node_id]
 
@@ -237,6 +242,10 @@ class Life:
 
     async def _admit(self) -> Claim:
         again, self._again = self._again, None
+        if self.execution.is_draining:
+            if again is not None:
+                again.release(has_run=False)
+            raise DrainedError
         applicant = self.execution.applicant(self.job.node_id, self.job.task)
         return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
 

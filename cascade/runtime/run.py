@@ -178,13 +178,23 @@ class Run:
             self._was_cancelled = True
             self._conductor.execution.halt()
 
+    def drain(self) -> None:
+        """Let what runs end, and start nothing more; the run ends as ``"Drained"``. Returns at once.
+
+        Nodes that wait for capacity, for a rule or for another attempt have not ended then; with a state store
+        the run can be resumed. If nothing is left to start, the run succeeds.
+        """
+        if self._conductor.status is None:
+            self._was_cancelled = True
+            self._conductor.execution.drain()
+
     async def result(self) -> Any:
         """Wait for the end, and return the value.
 
         If the waiting is cancelled, the run goes on.
 
         Raises:
-            RunCancelled: If the run was cancelled.
+            RunCancelled: If the run was cancelled or drained.
             BaseException: What made it fail, as from ``cascade.run``.
         """
         await self._conductor.ended.wait()
