@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, get_args
@@ -77,7 +78,7 @@ def _target(arguments: Sequence[str]) -> str | None:
     Which options the flow has is not known yet, so a word that looks like a target comes before others.
     """
     takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
-    takes_value |= {"--resources", "--max-threads", "--format"}
+    takes_value |= {"--resources", "--max-threads", "--format", "--grace"}
     words = iter(arguments[1:])
     found = []
     for word in words:
@@ -111,10 +112,25 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--max-threads", type=int, default=40, metavar="N", help="worker threads (%(default)s)")
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as memory:")
     run.add_argument("--run-id", metavar="ID", help="id of the run")
+    run.add_argument(
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long after the first SIGINT what runs may take to end (%(default)g)",
+    )
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
     run.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
     return parser, {"run": run, "graph": graph}
+
+
+def _seconds(text: str) -> float:
+    """A finite number of seconds, not negative."""
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError
+    return seconds
 
 
 def _params_of(flow: Any) -> list[Param[Any]]:

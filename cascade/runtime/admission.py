@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -22,6 +23,7 @@ from anyio.lowlevel import EventLoopToken
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
+from cascade.runtime.deadlock import deadlock
 from cascade.runtime.threads import wake_soon
 
 Reason = Literal["ResourceContention", "ConstraintViolation"]
@@ -75,6 +77,14 @@ class Crosser(Protocol):
         ...
 
 
+class Unclaimed(Protocol):
+    """Where attempts run that hold no claim, as long as nobody counts them: a lane."""
+
+    def adopt(self, admission: Admission) -> None:
+        """Give every attempt that runs here a claim, if it has none, to be released when it ends."""
+        ...
+
+
 @attrs.define(eq=False)
 class Claim:
     """What an admitted attempt holds. Released once, synchronously."""
@@ -85,6 +95,9 @@ class Claim:
     ticket: int
     epoch: int
     is_held: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        self.admission.active[self] = None
 
     def release(self, *, has_run: bool = True) -> None:
         """Give everything back and wake whom it frees; a second call does nothing."""
@@ -116,7 +129,7 @@ class Waiter:
     line: Hashable
     answered: anyio.Event = attrs.field(factory=anyio.Event)
     claim: Claim | None = None
-    error: CascadeError | None = None
+    error: BaseException | None = None
     has_left: bool = False
 
 
@@ -131,6 +144,8 @@ class Admission:
         pool: The amounts.
         rules: What else may hold attempts.
         crossers: Who may be between the gate and a function, in other threads.
+        lanes: Where attempts run that hold no claim.
+        active: The claims that are held, oldest first.
         token: The event loop that is served.
         epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
     """
@@ -139,6 +154,8 @@ class Admission:
     rules: list[Rule] = attrs.field(factory=list)
     epoch: int = 0
     crossers: set[Crosser] = attrs.field(factory=set)
+    lanes: set[Unclaimed] = attrs.field(factory=set)
+    active: dict[Claim, None] = attrs.field(factory=dict)
     _tickets: Iterator[int] = attrs.field(factory=itertools.count)
     _lines: dict[Hashable, Line] = attrs.field(factory=dict)
     # Ticket of each line's head, with the line's key; sorted. Tickets are unique, so keys are never compared.
@@ -156,8 +173,8 @@ class Admission:
         return self._wanted[Slot.THREAD] > 0
 
     async def until_heard(self, bus: EventBus) -> None:
-        """Wait until no subscriber of *bus* is full."""
-        while bus.full() is not None:
+        """Wait as long as a subscriber of *bus* is full and nothing else has changed."""
+        if bus.full() is not None:
             if self._woken is None:
                 self._woken = anyio.Event()
             await self._woken.wait()
@@ -169,7 +186,7 @@ class Admission:
         applicant: Applicant,
         amounts: Amounts,
         on_wait: Callable[[Reason], None],
-        ticket: int | None = None,
+        again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
 
@@ -180,27 +197,33 @@ class Admission:
             applicant: Who asks.
             amounts: All it claims, slots included.
             on_wait: Called once, with the reason, if it has to wait.
-            ticket: Its place in the order, when it comes back after having been admitted before.
+            again: The claim with which it comes back, having been admitted before and not started; released here,
+                and its place in the order is kept.
 
         Raises:
             CapacityError: If an amount exceeds its total, now or after the total was lowered.
-            DeadlockError: If the tasks around the run hold what it needs.
+            DeadlockError: If the tasks around the run hold what it needs, or wait for others that do.
         """
-        self.check(applicant, amounts)
-        if not self._lines:
-            claim = self._try(applicant, amounts, next(self._tickets) if ticket is None else ticket)
+        try:
+            self.check(applicant, amounts)
+        except CascadeError:
+            if again is not None:
+                again.release(has_run=False)
+            raise
+        if not self._lines and again is None:
+            claim = self._try(applicant, amounts, next(self._tickets))
             if claim is not None:
                 return claim
-        return await self._wait(applicant, amounts, on_wait, ticket)
+        return await self._wait(applicant, amounts, on_wait, again)
 
     async def _wait(
-        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], ticket: int | None
+        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], again: Claim | None
     ) -> Claim:
         has_reported = False
         while True:
-            ticket = next(self._tickets) if ticket is None else ticket
-            waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
-            self._enqueue(waiter)
+            waiter = self._line_up(applicant, amounts, again)
+            if waiter.claim is None and applicant.ancestors:
+                self._end_deadlocks()
             if waiter.claim is None and not has_reported:
                 has_reported = True
                 reason = self.reason(applicant, amounts)
@@ -214,12 +237,41 @@ class Admission:
                 raise
             if waiter.error is not None:
                 raise waiter.error
-            assert waiter.claim is not None  # answered without error means granted
-            # The answer was given in another task's step: a rule may have closed since.
-            if waiter.claim.epoch == self.epoch or self.holder(applicant) is None:
-                waiter.claim.epoch = self.epoch
-                return waiter.claim
-            waiter.claim.release(has_run=False)
+            again = waiter.claim
+            assert again is not None  # answered without error means granted
+            # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
+            if again.epoch == self.epoch:
+                return again
+
+    def _end_deadlocks(self) -> None:
+        """Turn away who waits for somebody that waits for it."""
+        while True:
+            heads = [self._lines[key][0] for _, key in self._heads]
+            if not any(head.applicant.ancestors for head in heads):
+                return
+            free = [head for head in heads if self.holder(head.applicant) is None]
+            found = deadlock(free, self.active, self.pool)
+            if found is None:
+                return
+            self._turn_away(*found)
+
+    def _turn_away(self, waiter: Waiter, error: BaseException) -> None:
+        self._leave_line(waiter)
+        waiter.error = error
+        waiter.answered.set()
+
+    def _line_up(self, applicant: Applicant, amounts: Amounts, again: Claim | None) -> Waiter:
+        """Put *applicant* in line; what it holds *again* goes only then, so nobody behind can pass."""
+        if again is None:
+            ticket = next(self._tickets)
+        else:
+            # Somebody else to the rules: for a moment both may be admitted.
+            ticket, applicant = again.ticket, attrs.evolve(applicant)
+        waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
+        self._enqueue(waiter)
+        if again is not None:
+            again.release(has_run=False)
+        return waiter
 
     def check(self, applicant: Applicant, amounts: Amounts) -> None:
         """See that waiting for *amounts* could help.
@@ -260,6 +312,16 @@ class Admission:
             if words is not None:
                 return words
         return None
+
+    def holders(self, applicant: Applicant) -> Iterator[str | EventStream]:
+        """All that holds *applicant* whatever the capacity."""
+        stream = applicant.bus.full()
+        if stream is not None:
+            yield stream
+        for rule in self.rules:
+            words = rule.holds(applicant)
+            if words is not None:
+                yield words
 
     def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
@@ -370,6 +432,7 @@ class Admission:
 
     def released(self, claim: Claim, *, has_run: bool) -> None:
         """Take back what *claim* held."""
+        del self.active[claim]
         self.pool.give(claim.amounts)
         for rule in self.rules:
             rule.give_back(claim.applicant, has_run=has_run)
@@ -386,14 +449,59 @@ class Admission:
             for waiter in list(line):
                 error = self._hopeless(waiter.applicant, waiter.amounts)
                 if error is not None:
-                    self._leave_line(waiter)
-                    waiter.error = error
-                    waiter.answered.set()
+                    self._turn_away(waiter, error)
         self.wake()
+        self._end_deadlocks()
 
     def close_gate(self) -> None:
         """Something that may hold attempts has changed: whoever has not started yet must ask again."""
         self.epoch += 1
+
+    def settle_gate(self) -> None:
+        """Wait until nobody is between gate and start mark: who comes later has seen the gate as it is now.
+
+        A crossing is a few steps of a thread without a wait in them: this takes microseconds, and must not give
+        way to other tasks, who would see rules that do not know yet what runs.
+        """
+        while any(crosser.is_crossing for crosser in self.crossers):
+            time.sleep(0)
+
+    def adopt(self) -> None:
+        """See that every attempt that runs is among the active claims, also those in lanes."""
+        for lane in self.lanes:
+            lane.adopt(self)
+
+    def adopted(self, applicant: Applicant) -> Claim:
+        """A claim of nothing, for an attempt that runs without one."""
+        return Claim(self, applicant, {}, -1, self.epoch)
+
+    def first_active(self, count: int, covers: Callable[[Applicant], bool]) -> Iterator[Claim]:
+        """The oldest *count* claims of attempts that *covers* says yes to."""
+        found = (claim for claim in self.active if covers(claim.applicant))
+        return itertools.islice(found, count)
+
+    def close(self) -> None:
+        """Let nobody through who does not ask anew, and know of everybody who is through."""
+        self.close_gate()
+        self.settle_gate()
+        self.adopt()
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Have *rules* stand from now on, in the order in which they are asked, and wake whom that frees.
+
+        If somebody may be held by them who was not before, the gate must have been closed.
+        """
+        self.rules = list(rules)
+        self.wake()
+        self._end_deadlocks()
+
+    def turn_away(self, run_id: str, error: BaseException) -> None:
+        """Let all waiters of a run have *error* instead of a claim."""
+        for line in list(self._lines.values()):
+            if line[0].applicant.run_id == run_id:
+                for waiter in list(line):
+                    self._turn_away(waiter, error)
+        self.wake()
 
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits, line by line."""

@@ -37,6 +37,7 @@ class Conductor:
         prepared: Its flow.
         backend: Where to record outcomes.
         value: What it gave.
+        has_value: Whether it came to that.
         cancellation: The cancellation that ended it, if one did.
         status: How it ended; ``None`` before that.
         overran: What is to be said of observers that did not end in time; that fails no run.
@@ -47,6 +48,7 @@ class Conductor:
     prepared: Prepared
     backend: StateBackend | None = None
     value: Any = None
+    has_value: bool = False
     cancellation: BaseException | None = None
     status: RunStatus | None = None
     overran: list[str] = attrs.field(factory=list)
@@ -79,6 +81,7 @@ class Conductor:
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
+            self.execution.shared.control.leave(self.execution)
             self._finish(from_outside)
             self.ended.set()
         if from_outside is not None and not self.execution.failures:
@@ -101,7 +104,8 @@ class Conductor:
         """What :meth:`result` raises."""
         failures = [failure.error for failure in self.execution.failures]
         if not failures:
-            return RunCancelled(self.execution.run_id) if self.status == "Cancelled" else None
+            has_stopped = self.status in ("Cancelled", "Drained")
+            return RunCancelled(self.execution.run_id, str(self.status).lower()) if has_stopped else None
         for error in failures:
             if not isinstance(error, Exception):
                 return error
@@ -124,6 +128,7 @@ class Conductor:
             execution.start_service(self._observe, number, observer, stream)
         if self.backend is not None:
             execution.open_journal(self.backend)
+        execution.shared.control.join(execution)
         graph = self.prepared.graph
         execution.emit(
             RunStarted,
@@ -159,6 +164,7 @@ class Conductor:
                 execution.work = work
                 try:
                     self.value = await Loop(execution, is_top=True).run(self.prepared)
+                    self.has_value = True
                 except Halted:
                     pass
                 except get_cancelled_exc_class() as cancellation:
@@ -195,6 +201,7 @@ class Conductor:
     async def _close_all(self, from_outside: BaseException | None) -> None:
         execution = self.execution
         execution.watch.stop()
+        execution.shared.control.leave(execution)
         failures = execution.failures
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.journal is not None:
@@ -241,6 +248,8 @@ class Conductor:
             self.status = "Failed"
         elif from_outside is not None or execution.is_halted:
             self.status = "Cancelled"
+        elif not self.has_value:
+            self.status = "Drained"
         else:
             self.status = "Succeeded"
         error = self.error()

@@ -30,7 +30,7 @@ from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
 from cascade.runtime.prepare import SLICE, paced
-from cascade.runtime.settle import Ending, Settled, record
+from cascade.runtime.settle import Ending, Settled, leave, record
 from cascade.runtime.turns import Turns
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
@@ -157,7 +157,7 @@ class Crew:
         self._look_around()
         until = time.perf_counter() + SLICE
         while queue and self._has_room():
-            if self.execution.is_halted:
+            if self.execution.is_closing:
                 queue.clear()
                 return
             index = queue.popleft()
@@ -216,6 +216,9 @@ class Crew:
             ending = await self._ending(index)
         except BaseException as error:
             ending = Ending(classify(error, self.frame.name(index)))
+        if self._is_left(index, ending):
+            self._left()
+            return
         ending = self._counted(ending)
         record(self.execution, self._settled(index), ending)
         journal = self.execution.journal
@@ -255,7 +258,7 @@ class Crew:
 
     def may_drain(self) -> bool:
         """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
-        if self.execution.is_halted or not self._drains:
+        if self.execution.is_closing or not self._drains:
             return False
         if self._epoch != self.execution.admission.epoch:
             self._look_around()
@@ -265,10 +268,12 @@ class Crew:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
         return self.may_drain() and not self.execution.wants_attempts()
 
-    async def until_heard(self) -> None:
-        """Wait until no subscriber is full."""
-        if self.execution.bus.full() is not None:
-            await self.execution.admission.until_heard(self.execution.bus)
+    async def until_heard(self) -> bool:
+        """Wait until no subscriber is full; whether that took any waiting."""
+        if self.execution.bus.full() is None:
+            return False
+        await self.execution.admission.until_heard(self.execution.bus)
+        return True
 
     def take_back(self, queue: deque[int]) -> None:
         """A lane has stopped: decide anew about what it has not begun."""
@@ -287,6 +292,10 @@ class Crew:
         return Applicant(
             self.frame.name(index), "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True
         )
+
+    def applicant(self, index: int) -> Applicant:
+        """Who a node is to those that count attempts."""
+        return self.execution.applicant(self.frame.name(index), self.task(index))
 
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""
@@ -325,7 +334,7 @@ class Crew:
         Nobody else starts it from then on.
         """
         frame = self.frame
-        if frame.has_gaps or self.is_heard or self.execution.is_halted:
+        if frame.has_gaps or self.is_heard or self.execution.is_closing:
             return None
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
         if found is None or not _is_plain(value):
@@ -390,7 +399,18 @@ class Crew:
             return attrs.evolve(ending, outcome=Cancelled())
         return ending
 
+    def _is_left(self, index: int, ending: Ending) -> bool:
+        """Whether the node is left unsettled, because the run drains."""
+        execution = self.execution
+        if not execution.is_draining or execution.is_halted or not isinstance(ending.outcome, Cancelled):
+            return False
+        self.frame.status[index] = Status.PENDING
+        leave(execution, self._settled(index), ending)
+        return True
+
     def _settle(self, index: int, ending: Ending) -> None:
+        if self._is_left(index, ending):
+            return
         ending = self._counted(ending)
         record(self.execution, self._settled(index), ending)
         self._enter(index, ending)

@@ -17,6 +17,7 @@ from cascade.model.events import StaticAnalysisWarning
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
+from cascade.runtime.attempt import DrainedError
 from cascade.runtime.eager import run_eager
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
@@ -33,7 +34,7 @@ _SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, list[Save]], Await
 
 
 class Halted(Exception):  # not an error: the run is over, and its failures are recorded
-    """The run was aborted or cancelled, so there is no value. Stays in the engine."""
+    """The run was aborted, cancelled or drained, so there is no value. Stays in the engine."""
 
 
 @attrs.define(eq=False)
@@ -67,6 +68,8 @@ class Loop:
                 self.execution.shapes.put(prepared.shape, prepared)
             if await paced(compile_steps(value, may_circle=True)) is None:
                 break
+            if self.execution.is_draining:
+                raise Halted
             progressed(self.execution, _target_name(prepared), turns, turns + 1)
             turns += 1
             prepared = await self.prepare(value)
@@ -104,7 +107,7 @@ class Loop:
             self.execution.frame = frame
         schedule = _SCHEDULES[self.execution.settings.schedule]
         await schedule(self.execution, frame, prepared.plan, self._saves)
-        if self.execution.is_halted:
+        if self.execution.is_halted or (self.execution.is_draining and frame.unsettled):
             raise Halted
         return collect(frame), frame.turns
 
@@ -218,7 +221,10 @@ class _Errand:
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
-            return  # whoever waits is being cancelled
+            if self.execution.is_halted:
+                return  # whoever waits is being cancelled
+            self.error = DrainedError()
+            self.done.set()
         except anyio.get_cancelled_exc_class():
             self.execution.halt()
             raise

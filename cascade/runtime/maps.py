@@ -55,7 +55,8 @@ async def _run(execution: Execution, items: Items) -> Outcome:
         await crew.run(range(len(items.rows)))
     if frame.errors:
         return Failed(next(iter(frame.errors.values())))
-    return Cancelled() if frame.gone or execution.is_halted else Done(frame.values)
+    is_left = execution.is_draining and frame.unsettled > 0
+    return Cancelled() if frame.gone or execution.is_halted or is_left else Done(frame.values)
 
 
 class ItemFrame(Frame):

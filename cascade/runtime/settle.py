@@ -75,6 +75,14 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
     return status
 
 
+def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
+    """Report a node that a draining run leaves: it is not settled, and begins anew when the run is resumed."""
+    if ending.started is not None:
+        _finished(execution, subject, ending, "Cancelled")
+    for trouble, origin in ending.troubles:
+        execution.fail(trouble, origin)
+
+
 def _journal(execution: Execution, entry: Entry) -> None:
     if execution.journal is not None:
         execution.journal.add(entry)
