@@ -24,6 +24,7 @@ from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
 from cascade.runtime.deadlock import deadlock
+from cascade.runtime.lines import Line, Waiter
 from cascade.runtime.threads import wake_soon
 
 Reason = Literal["ResourceContention", "ConstraintViolation"]
@@ -41,6 +42,7 @@ class Applicant:
         bus: The run's bus; a full subscriber on it holds the run.
         ancestors: Claims of the tasks around the run, outermost first.
         is_lane: Whether it is a thread lane, which looks at rules before each of its nodes.
+        rank: Who of a run goes first, of those that claim the same: the highest. 0 if that does not matter.
     """
 
     node_id: str
@@ -50,6 +52,7 @@ class Applicant:
     bus: EventBus
     ancestors: tuple[Claim, ...] = ()
     is_lane: bool = False
+    rank: float = 0.0
 
 
 class Rule(Protocol):
@@ -115,28 +118,6 @@ class Claim:
 
 
 @attrs.define(eq=False)
-class Waiter:
-    """An attempt that has asked and not been admitted yet.
-
-    Attributes:
-        line: What it has in common with those it stands in line with.
-        has_left: Whether it was withdrawn; then it is passed over when its turn comes.
-    """
-
-    applicant: Applicant
-    amounts: Amounts
-    ticket: int
-    line: Hashable
-    answered: anyio.Event = attrs.field(factory=anyio.Event)
-    claim: Claim | None = None
-    error: BaseException | None = None
-    has_left: bool = False
-
-
-Line = deque[Waiter]
-
-
-@attrs.define(eq=False)
 class Admission:
     """Admits attempts of all runs of an engine.
 
@@ -158,8 +139,9 @@ class Admission:
     active: dict[Claim, None] = attrs.field(factory=dict)
     _tickets: Iterator[int] = attrs.field(factory=itertools.count)
     _lines: dict[Hashable, Line] = attrs.field(factory=dict)
-    # Ticket of each line's head, with the line's key; sorted. Tickets are unique, so keys are never compared.
+    # Each line's place, with its key; sorted. Tickets are unique, so keys are never compared.
     _heads: list[tuple[int, Hashable]] = attrs.field(factory=list)
+    _places: dict[Hashable, int] = attrs.field(factory=dict)
     # How many lines wait for each name; under None those that claim nothing, which nobody can stand before.
     _wanted: Counter[Name | None] = attrs.field(factory=Counter)
     token: EventLoopToken | None = None
@@ -246,7 +228,7 @@ class Admission:
     def _end_deadlocks(self) -> None:
         """Turn away who waits for somebody that waits for it."""
         while True:
-            heads = [self._lines[key][0] for _, key in self._heads]
+            heads = [self._lines[key].head for _, key in self._heads]
             if not any(head.applicant.ancestors for head in heads):
                 return
             free = [head for head in heads if self.holder(head.applicant) is None]
@@ -267,7 +249,7 @@ class Admission:
         else:
             # Somebody else to the rules: for a moment both may be admitted.
             ticket, applicant = again.ticket, attrs.evolve(applicant)
-        waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
+        waiter = Waiter(applicant, amounts, ticket)
         self._enqueue(waiter)
         if again is not None:
             again.release(has_run=False)
@@ -342,38 +324,59 @@ class Admission:
     # -- lines ---------------------------------------------------------------------------------------------
 
     def _enqueue(self, waiter: Waiter) -> None:
-        line = self._lines.get(waiter.line)
+        key = self._line_of(waiter)
+        is_first = self._add(key, waiter)
+        if is_first:  # otherwise what keeps the head waiting keeps this one too
+            self.wake()
+
+    def _line_of(self, waiter: Waiter) -> Hashable:
+        """Equal for waiters that are alike in all that admission looks at: to rules, tasks are not alike."""
+        applicant, amounts = waiter.applicant, waiter.amounts
+        claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
+        if applicant.rank and not self.rules:
+            return applicant.run_id, applicant.ancestors, claimed
+        return applicant.full_name, applicant.task_name, applicant.run_id, applicant.ancestors, claimed
+
+    def _add(self, key: Hashable, waiter: Waiter) -> bool:
+        """Put *waiter* into the line *key*; returns whether that gave the line a place or another one."""
+        line = self._lines.get(key)
         if line is None:
-            line = self._lines[waiter.line] = deque()
+            line = self._lines[key] = Line(is_ranked=bool(waiter.applicant.rank))
             self._wanted.update(waiter.amounts.keys() or [None])
-        elif line[-1].ticket < waiter.ticket:
-            line.append(waiter)
-            return  # whatever keeps the head waiting keeps this one too
-        else:
-            self._drop_head(waiter.line)
-        line.insert(bisect.bisect([other.ticket for other in line], waiter.ticket), waiter)
-        self._push_head(waiter.line)
-        self.wake()
+        line.add(waiter)
+        return self._moved(key, line)
 
-    def _push_head(self, key: Hashable) -> None:
-        bisect.insort(self._heads, (self._lines[key][0].ticket, key), key=_ticket)
-
-    def _drop_head(self, key: Hashable) -> None:
-        del self._heads[bisect.bisect_left(self._heads, self._lines[key][0].ticket, key=_ticket)]
+    def _moved(self, key: Hashable, line: Line) -> bool:
+        """Note the place of a line; returns whether it has changed."""
+        place, before = line.place, self._places.get(key)
+        if place == before:
+            return False
+        if before is not None:
+            del self._heads[bisect.bisect_left(self._heads, before, key=_ticket)]
+            del self._places[key]
+        if place is not None:
+            bisect.insort(self._heads, (place, key), key=_ticket)
+            self._places[key] = place
+        return True
 
     def _leave_line(self, waiter: Waiter) -> None:
+        key = self._line_of(waiter)
+        line = self._lines[key]
         waiter.has_left = True
-        line = self._lines.get(waiter.line)
-        if line is None or line[0] is not waiter:
-            return
-        self._drop_head(waiter.line)
-        while line and line[0].has_left:
-            line.popleft()
-        if line:
-            self._push_head(waiter.line)
-        else:
-            del self._lines[waiter.line]
+        self._moved(key, line)
+        if line.place is None:
+            del self._lines[key]
             self._wanted -= Counter(waiter.amounts.keys() or [None])
+
+    def _line_up_anew(self) -> None:
+        """Put all waiters in line again: who is like whom depends on whether there are rules."""
+        waiting = list(self.waiters())
+        self._lines.clear()
+        self._heads.clear()
+        self._places.clear()
+        self._wanted.clear()
+        for waiter in waiting:
+            self._add(self._line_of(waiter), waiter)
 
     def _withdraw(self, waiter: Waiter) -> None:
         if waiter.claim is not None:
@@ -390,8 +393,7 @@ class Admission:
         taken: set[Name] = set()
         place = 0
         while place < len(self._heads) and len(taken) < len(self._wanted):
-            waiter = self._lines[self._heads[place][1]][0]
-            if not self._answer(waiter, taken):
+            if not self._answer(self._lines[self._heads[place][1]], taken):
                 place += 1
         if self._woken is not None:
             self._woken.set()
@@ -399,13 +401,16 @@ class Admission:
         for hook in self._after_wake:
             hook()
 
-    def _answer(self, waiter: Waiter, taken: set[Name]) -> bool:
-        """Admit the head of a line if possible; *taken* are names for which somebody waits already."""
+    def _answer(self, line: Line, taken: set[Name]) -> bool:
+        """Admit the head of *line* if possible; *taken* are names for which somebody waits already."""
+        waiter = line.head
         if self.holder(waiter.applicant) is not None:
             return False
         is_free = taken.isdisjoint(waiter.amounts)
         claim = self._try(waiter.applicant, waiter.amounts, waiter.ticket) if is_free else None
         if claim is not None:
+            line.take_place(waiter)
+            claim.ticket = waiter.ticket
             self._leave_line(waiter)
             waiter.claim = claim
             waiter.answered.set()
@@ -446,7 +451,7 @@ class Admission:
         """
         self.pool.totals.update(totals)
         for line in list(self._lines.values()):
-            for waiter in list(line):
+            for waiter in line:
                 error = self._hopeless(waiter.applicant, waiter.amounts)
                 if error is not None:
                     self._turn_away(waiter, error)
@@ -491,22 +496,24 @@ class Admission:
 
         If somebody may be held by them who was not before, the gate must have been closed.
         """
-        self.rules = list(rules)
+        had_rules, self.rules = bool(self.rules), list(rules)
+        if had_rules != bool(self.rules):
+            self._line_up_anew()
         self.wake()
         self._end_deadlocks()
 
     def turn_away(self, run_id: str, error: BaseException) -> None:
         """Let all waiters of a run have *error* instead of a claim."""
         for line in list(self._lines.values()):
-            if line[0].applicant.run_id == run_id:
-                for waiter in list(line):
+            if line.head.applicant.run_id == run_id:
+                for waiter in line:
                     self._turn_away(waiter, error)
         self.wake()
 
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits, line by line."""
         for line in self._lines.values():
-            yield from (waiter for waiter in line if not waiter.has_left)
+            yield from line
 
     def after_wake(self, hook: Callable[[], None]) -> None:
         """Call *hook* after each round of answers."""
@@ -515,9 +522,3 @@ class Admission:
 
 def _ticket(head: tuple[int, Hashable]) -> int:
     return head[0]
-
-
-def _line_of(applicant: Applicant, amounts: Amounts) -> Hashable:
-    """Equal for waiters that are alike in all that admission looks at."""
-    claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
-    return applicant.full_name, applicant.task_name, applicant.run_id, applicant.ancestors, claimed

@@ -30,6 +30,7 @@ from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
 from cascade.runtime.prepare import SLICE, paced
+from cascade.runtime.queues import Queue
 from cascade.runtime.settle import Ending, Settled, leave, record
 from cascade.runtime.turns import Turns
 
@@ -176,6 +177,8 @@ class Crew:
             if report is TURNED:
                 continue
             self._in_flight += report.following is not None
+            if report.seconds is not None:
+                self.execution.shared.durations.learn(self.task(report.index).name, report.seconds)
             if report.error is not None:
                 self.failed(report.index, report.error, current_time())
             elif not _is_plain(report.value):
@@ -244,6 +247,7 @@ class Crew:
             bind=functools.partial(self.bind, index),
             amounts=functools.partial(self.claimed, node),
             resources=layout.injecting.get(index, ()),
+            rank=0.0 if self.frame.ranks is None else self.frame.ranks[index],
             save_later=self.saves.append if index in layout.tails else None,
         )
 
@@ -275,7 +279,7 @@ class Crew:
         await self.execution.admission.until_heard(self.execution.bus)
         return True
 
-    def take_back(self, queue: deque[int]) -> None:
+    def take_back(self, queue: Queue) -> None:
         """A lane has stopped: decide anew about what it has not begun."""
         if not queue and not self.frame.news and self._in_flight:
             return

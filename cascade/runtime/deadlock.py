@@ -10,7 +10,8 @@ from cascade.model.errors import DeadlockError
 from cascade.runtime.capacity import Name, Pool, Slot, shown
 
 if TYPE_CHECKING:
-    from cascade.runtime.admission import Claim, Waiter
+    from cascade.runtime.admission import Claim
+    from cascade.runtime.lines import Waiter
 
 
 def deadlock(

@@ -25,6 +25,7 @@ from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import ambient
+from cascade.runtime.durations import Durations
 from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.plugins import adapter
@@ -78,6 +79,7 @@ class Engine:
         totals = checked_totals(self.settings.system_resources or {})
         slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: os.cpu_count() or 2}
         self.control: ControlPlane = open_control(self.settings.control)
+        self._durations = Durations()
         self._admission = Admission(Pool({**slots, **totals}))
         for provider in self.settings.providers:
             resource = as_resource(provider)
@@ -166,6 +168,7 @@ class Engine:
             CapacityLimiter(math.inf),
             self,
             self.control,
+            self._durations,
         )
 
     async def __aenter__(self) -> Self:
@@ -226,7 +229,9 @@ class Engine:
         given = _checked_params(params)
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
-        prepared = await prepare(flow, given, settings, shared.admission.pool, providers, is_whole=True)
+        prepared = await prepare(
+            flow, given, settings, shared.admission.pool, providers, shared.durations.means, is_whole=True
+        )
         execution = Execution(run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus))
         return Conductor(execution, prepared, open_backend(settings.state, run_id))
 

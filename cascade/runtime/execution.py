@@ -33,6 +33,7 @@ from cascade.runtime.attempt import DrainedError, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.control import ControlPlane
+from cascade.runtime.durations import Durations
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
 from cascade.runtime.resources import Resources
@@ -114,6 +115,7 @@ class Shared:
         lane_limiter: For lanes, whose number is bounded by the thread slots they hold.
         engine: The engine itself, for runs inside tasks.
         control: The rules.
+        durations: How long tasks take.
     """
 
     admission: Admission
@@ -123,6 +125,7 @@ class Shared:
     lane_limiter: CapacityLimiter
     engine: object
     control: ControlPlane
+    durations: Durations
 
 
 @attrs.define(eq=False)
@@ -302,10 +305,10 @@ class Execution:
         assert self.services is not None  # opened before anything of the run happens
         self.spawn(self.services, func, *args)
 
-    def applicant(self, node_id: str, task: Task[..., Any]) -> Applicant:
+    def applicant(self, node_id: str, task: Task[..., Any], rank: float = 0.0) -> Applicant:
         """Who asks for admission, for an attempt of *node_id*."""
         full_name = f"{task.__module__}.{task.name}"
-        return Applicant(node_id, task.name, full_name, self.run_id, self.bus, self.ancestors)
+        return Applicant(node_id, task.name, full_name, self.run_id, self.bus, self.ancestors, rank=rank)
 
     # -- state ---------------------------------------------------------------------------------------------
 

@@ -8,7 +8,7 @@ is left for the caller in ``news``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -63,6 +63,7 @@ class Frame:
         turns: Number of turns that the loop has made with this one.
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
+        ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
     """
 
     graph: Graph
@@ -82,6 +83,7 @@ class Frame:
     has_gaps: bool = False
     turns: int = 1
     news: News = attrs.field(factory=News)
+    ranks: Sequence[float] | None = None
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 

@@ -33,6 +33,7 @@ from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
 from cascade.runtime.executor import refuse_coroutine
 from cascade.runtime.prepare import SLICE
+from cascade.runtime.queues import Queue, RankedQueue
 from cascade.runtime.threads import in_thread, wake_soon
 
 if TYPE_CHECKING:
@@ -224,12 +225,13 @@ class LoopLane:
 
 @attrs.frozen
 class Report:
-    """How a node ended in a thread, and which one goes on from it in that thread."""
+    """How a node ended in a thread, which one goes on from it there, and how long it took if that matters."""
 
     index: int
     value: Any
     error: BaseException | None = None
     following: int | None = None
+    seconds: float | None = None
 
 
 # Not about a node: turns have been made, and may be counted.
@@ -298,6 +300,9 @@ class ThreadLane:
             lanes.crew.frame.status[index] = Status.RUNNING
             self.is_crossing = False
             following = self._run(index)
+            if following is not None and lanes.ranked is not None and lanes.ranked.outranks(following):
+                queue.append(following)
+                following = None
             if time.perf_counter() - self._since > TURN:
                 time.sleep(0)
                 self._since = time.perf_counter()
@@ -314,6 +319,7 @@ class ThreadLane:
         task = crew.task(index)
         name = crew.frame.name(index)
         attempt: LaneAttempt | None = None
+        began = None if lanes.ranked is None else self.clock()
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
             while True:
@@ -334,7 +340,7 @@ class ThreadLane:
             lanes.report(Report(index, None, error))
             return None
         following = crew.follower(index, value)
-        lanes.report(Report(index, value, None, following))
+        lanes.report(Report(index, value, None, following, began and self.clock() - began))
         return following
 
     def _may_turn(self) -> bool:
@@ -357,12 +363,14 @@ class ThreadLanes:
     Attributes:
         crew: Whose nodes they are.
         queue: The nodes that have not begun.
+        ranked: The same, if some of them are more urgent than others.
         reports: What threads have to say, for the crew.
         has_failed: Whether a node has failed in a way that ends the run.
     """
 
     crew: Crew
-    queue: deque[int] = attrs.field(factory=deque)
+    queue: Queue = attrs.field(init=False)
+    ranked: RankedQueue | None = attrs.field(init=False)
     reports: deque[Report] = attrs.field(factory=deque)
     has_failed: bool = False
     _token: EventLoopToken = attrs.field(factory=current_token)
@@ -370,6 +378,11 @@ class ThreadLanes:
     _wanted: int = 0
     _is_watched: bool = False
     _is_told: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        ranks = self.crew.frame.ranks
+        self.ranked = None if ranks is None else RankedQueue(ranks)
+        self.queue = deque() if self.ranked is None else self.ranked
 
     def feed(self, index: int) -> None:
         """Take a node that is ready."""

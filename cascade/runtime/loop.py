@@ -92,6 +92,7 @@ class Loop:
             execution.settings,
             execution.admission.pool,
             execution.providers,
+            execution.shared.durations.means,
             is_whole=False,
         )
         if sketched is not None and sketched.fits(prepared.graph):
@@ -103,6 +104,7 @@ class Loop:
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
         frame.turns = turns
+        frame.ranks = prepared.ranks
         if self.is_top:
             self.execution.frame = frame
         schedule = _SCHEDULES[self.execution.settings.schedule]

@@ -112,5 +112,7 @@ class Items:
             [0] * size, [1] * size, nothing, {}, bytearray([place]) * size, injecting, {}, nothing, size
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
+        if self.frame.ranks is not None:
+            frame.ranks = [self.frame.ranks[node.index]] * size
         frame.take_news()
         return frame

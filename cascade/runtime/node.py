@@ -43,6 +43,7 @@ class Job:
         bind: Its arguments, given the open resources.
         amounts: What it claims, exact.
         resources: The resources that it injects.
+        rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
         save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
             its place: takes what is to be done with the final value.
     """
@@ -53,6 +54,7 @@ class Job:
     bind: Callable[[Mapping[str, Any]], Arguments]
     amounts: Callable[[], Mapping[str, Amount]]
     resources: tuple[str, ...] = ()
+    rank: float = 0.0
     save_later: Callable[[Save], None] | None = None
 
 
@@ -246,7 +248,7 @@ class Life:
             if again is not None:
                 again.release(has_run=False)
             raise DrainedError
-        applicant = self.execution.applicant(self.job.node_id, self.job.task)
+        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
         return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
 
     def _new_attempt(self, claim: Claim) -> Attempt:

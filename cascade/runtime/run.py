@@ -13,11 +13,12 @@ from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.planning.layout import Place
-from cascade.runtime.admission import Admission, Waiter
+from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.capacity import shown
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import UNSET, ControlPlane
+from cascade.runtime.lines import Waiter
 
 # Of those that hold what a node waits for, how many are named.
 SHOWN_HOLDERS: Final = 5

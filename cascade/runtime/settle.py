@@ -59,6 +59,8 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
             execution.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
             _journal(execution, Entry(subject.node_id, value))
         case Done(value=value):
+            if ending.started is not None and execution.settings.schedule == "eager":
+                execution.shared.durations.learn(subject.task.name, current_time() - ending.started)
             _finished(execution, subject, ending, "Succeeded", value=value)
             _journal(execution, Entry(subject.node_id, value))
         case Skipped(reason=reason):
