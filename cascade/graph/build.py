@@ -229,9 +229,15 @@ class _Builder:
         self.index[root] = _OPEN
         parts = yield from self._find_parts(call)
         stack.append((call, root, parts))
-        children = [*parts.children()]
-        children.reverse()
-        for child in children:
+        children: list[Placeholder] = []
+        for child in parts.children():
+            children.append(child)
+            if not len(children) % PAUSE_EVERY:
+                yield
+        while children:
+            child = children.pop()
+            if not len(children) % PAUSE_EVERY:
+                yield
             child_root = _identity(child)
             known = self.index.get(child_root)
             if known == _OPEN:
@@ -259,8 +265,10 @@ class _Builder:
         self.index[root] = node.index
         self.nodes.append(node)
         self.consumers.append([])
-        for source in node.sources:
+        for number, source in enumerate(node.sources):
             self.consumers[source].append(node.index)
+            if number % PAUSE_EVERY == PAUSE_EVERY - 1:
+                yield
 
     def _operand(self, part: Part, needed_by: str) -> Steps[Operand]:
         if isinstance(part, Constant):
@@ -384,6 +392,8 @@ def _data_sources(*groups: Patches) -> tuple[int, ...]:
         for _, operand in group:
             if type(operand) is int:
                 found.append(operand)
+            elif type(operand) is Nested and operand.has_only_nodes:
+                found.extend(cast("tuple[int, ...]", operand.operands))
             else:
                 found.extend(sources_of(operand))
     return distinct(found) if len(found) > 1 else tuple(found)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol
+from typing import Any, Final, Protocol, cast
 
 import attrs
 
@@ -76,12 +76,24 @@ class Injected:
 
 @attrs.frozen(eq=False)
 class Nested:
-    """A container with operands in it."""
+    """A container with operands in it.
+
+    Attributes:
+        has_only_nodes: Whether each operand is a node; then a gather, maybe of very many, is quickly done.
+    """
 
     template: Template
     operands: tuple[Operand, ...]
+    has_only_nodes: bool = attrs.field(init=False)
+
+    @has_only_nodes.default
+    def _see_operands(self) -> bool:
+        return set(map(type, self.operands)) == {int}
 
     def resolve(self, slots: Slots) -> Any:
+        if self.has_only_nodes:
+            values = slots.values
+            return self.template.fill([values[source] for source in cast("tuple[int, ...]", self.operands)])
         return self.template.fill(resolve(operand, slots) for operand in self.operands)
 
 

@@ -53,6 +53,8 @@ class Layout:
         tails: The nodes whose value is the flow's own and nobody else's: the target, or what a router that is the
             target may choose.
         calls: Number of nodes that are calls.
+        ready: The nodes that wait for nothing.
+        own: The calls that need a task of their own.
     """
 
     pending: list[int]
@@ -64,6 +66,8 @@ class Layout:
     links: Mapping[int, int]
     tails: frozenset[int]
     calls: int
+    ready: Sequence[int]
+    own: Sequence[int]
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -73,6 +77,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     selectors: dict[int, frozenset[int]] = {}
     injecting: dict[int, tuple[str, ...]] = {}
     places = bytearray(len(graph.nodes))
+    ready: list[int] = []
+    own: list[int] = []
     for node, consumers in zip(graph.nodes, graph.consumers, strict=True):
         pending.append(len(node.sources))
         uses.append(len(consumers))
@@ -83,7 +89,11 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
             names = injected_names(node) if graph.injections else ()
             if names:
                 injecting[node.index] = names
-            places[node.index] = Place.OWN if names else place_of(node)
+            place = places[node.index] = Place.OWN if names else place_of(node)
+            if place == Place.OWN:
+                own.append(node.index)
+            if not node.sources:
+                ready.append(node.index)
         if not node.index % PAUSE_EVERY:
             yield
     for member in graph.members:
@@ -94,17 +104,20 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
         gated = frozenset(index for index, is_held in enumerate(is_gated) if is_held)
         for index in gated:
             pending[index] += index not in selectors
-    links = {} if selectors else _links(levels, places)
+        ready = [index for index in ready if not pending[index]]
+    links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.nodes) - len(selectors)
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls)
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
 
 
-def _links(levels: Sequence[Sequence[int]], places: bytearray) -> dict[int, int]:
+def _links(levels: Sequence[Sequence[int]], places: bytearray) -> Steps[dict[int, int]]:
     links = {}
-    for level, following in pairwise(levels):
+    for number, (level, following) in enumerate(pairwise(levels)):
         if len(level) == len(following) == 1 and places[level[0]] == places[following[0]] != Place.OWN:
             links[level[0]] = following[0]
+        if not number % PAUSE_EVERY:
+            yield
     return links
 
 

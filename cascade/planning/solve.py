@@ -40,23 +40,33 @@ def solve(graph: Graph) -> Plan:
 
 def solve_steps(graph: Graph) -> Steps[Plan]:
     """Solve as :func:`solve` does, pausing every few hundred nodes."""
-    if any(isinstance(node, Junction) for node in graph.nodes):
+    depths = yield from _depths(graph)
+    if depths is None:
         depths = yield from _gated_depths(graph)
-    else:
-        depths = yield from _depths(graph)
     levels: list[list[int]] = [[] for _ in range(max(depths, default=-1) + 1)]
     for node in graph.nodes:
         if isinstance(node, Node):
             levels[depths[node.index]].append(node.index)
         if not node.index % PAUSE_EVERY:
             yield
-    return Plan(graph, tuple(tuple(level) for level in levels if level))
+    stages: list[tuple[int, ...]] = []
+    for number, level in enumerate(levels):
+        if level:
+            stages.append(tuple(level))
+        if not number % PAUSE_EVERY:
+            yield
+    return Plan(graph, tuple(stages))
 
 
-def _depths(graph: Graph) -> Steps[list[int]]:
-    """Length of the longest path to each node; sources have smaller indices, so one pass does."""
+def _depths(graph: Graph) -> Steps[list[int] | None]:
+    """Length of the longest path to each node; ``None`` if there are routers, which this does not know.
+
+    Sources have smaller indices, so one pass does.
+    """
     depths: list[int] = []
     for node in graph.nodes:
+        if type(node) is Junction:
+            return None
         sources = node.sources
         if len(sources) == 1:
             depths.append(depths[sources[0]] + 1)

@@ -95,7 +95,7 @@ class Frame:
             graph, layout, inputs, prefix, [None] * size, bytearray(size),
             layout.pending.copy(), layout.uses.copy(), layout.calls,
         )  # fmt: skip
-        frame.news.ready.extend(index for index, count in enumerate(frame.pending) if not count)
+        frame.news.ready.extend(layout.ready)
         if layout.selectors:
             frame._open_choices()
         return frame
@@ -166,7 +166,8 @@ class Frame:
         self.unsettled -= 1
         if not self.uses[index]:
             self.values[index] = None
-        for source in self.graph.nodes[index].sources:
+        # After the last call, which may be a gather of very many, everything goes with the frame.
+        for source in self.graph.nodes[index].sources if self.unsettled or self.choices else ():
             self.uses[source] -= 1
             if not self.uses[source]:
                 self._unused(source)

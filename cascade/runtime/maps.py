@@ -109,7 +109,17 @@ class Items:
         nothing = frozenset[int]()
         graph = Graph([item] * size, [[]] * size, 0, (), {}, {})
         layout = Layout(
-            [0] * size, [1] * size, nothing, {}, bytearray([place]) * size, injecting, {}, nothing, size
+            [0] * size,
+            [1] * size,
+            nothing,
+            {},
+            bytearray([place]) * size,
+            injecting,
+            {},
+            nothing,
+            size,
+            ready=range(size),
+            own=(),
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
         if self.frame.ranks is not None:

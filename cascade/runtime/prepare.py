@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import attrs
 from anyio.lowlevel import checkpoint
@@ -107,7 +107,7 @@ def _is_scarce(graph: Graph, layout: Layout) -> bool:
     """Whether some of the nodes may have to wait for a thread, a process or a resource."""
     if Place.THREAD in layout.places:
         return True
-    said = (node for node in graph.calls() if layout.places[node.index] == Place.OWN)
+    said = (cast("Node", graph.nodes[index]) for index in layout.own)
     return any(node.terms.amounts or not (node.task.is_async or node.task.mode == "inline") for node in said)
 
 
@@ -173,7 +173,7 @@ def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
     """See that processes can import what they are to run, and that static claims fit."""
-    said = [node for node in graph.calls() if layout.places[node.index] == Place.OWN]
+    said = [cast("Node", graph.nodes[index]) for index in layout.own]
     yield
     if not has_executor:
         for node in said:

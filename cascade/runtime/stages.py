@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import anyio
+from anyio.lowlevel import checkpoint
 
+from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.events import StageFinished, StageStarted
 from cascade.planning.solve import Plan
 from cascade.runtime.crew import Crew
@@ -19,11 +21,16 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
     again in each stage that follows.
     """
     late: list[int] = []
+    may_be_late = bool(frame.layout.selectors)
     for number, level in enumerate(plan.levels):
         if len(level) == 1 and frame.has_settled(level[0]):
-            continue  # it went on from the one before, in the same lane
+            # It went on from the one before, in the same lane.
+            if not number % PAUSE_EVERY:
+                await checkpoint()
+            continue
         await run_stage(execution, frame, saves, [*late, *level], number)
-        late = [index for index in (*late, *level) if not frame.has_settled(index)]
+        if may_be_late:
+            late = [index for index in (*late, *level) if not frame.has_settled(index)]
         if execution.is_closing:
             return
     number = len(plan.levels)
