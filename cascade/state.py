@@ -1,6 +1,7 @@
 """State backends."""
 
 from cascade.adapters.state.memory import InMemoryStateBackend
+from cascade.adapters.state.sqlite import SQLiteStateBackend
 from cascade.runtime.state import StateBackend
 
-__all__ = ["InMemoryStateBackend", "StateBackend"]
+__all__ = ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"]

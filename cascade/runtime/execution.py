@@ -14,8 +14,9 @@ import attrs
 from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
-from cascade.model.errors import StateError, annotate
+from cascade.model.errors import StateError, annotate, describe
 from cascade.model.events import (
+    EngineWarning,
     Event,
     NodeEvent,
     StateRecorded,
@@ -32,9 +33,10 @@ from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
+from cascade.runtime.recovery import Recovery
 from cascade.runtime.resources import Resources
 from cascade.runtime.settings import Settings
-from cascade.runtime.state import StateBackend
+from cascade.runtime.state import NotDurable, StateBackend
 
 UNKNOWN_RESOURCE = "CS-W002"
 
@@ -144,6 +146,7 @@ class Execution:
         live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
+        recovery: What the store knew of the run.
     """
 
     run_id: str
@@ -168,6 +171,7 @@ class Execution:
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
+    recovery: Recovery | None = None
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)
@@ -290,10 +294,19 @@ class Execution:
             backend,
             on_recorded=lambda count, total: self.emit(StateRecorded, count=count, total=total),
             on_failure=self._state_failed,
+            on_not_durable=self.not_durable,
             period=0.1 if is_eager and durability == "stage" else math.inf,
             largest=math.inf if durability == "exit" else 1000,
         )
         self.start_service(self.journal.run)
+
+    def not_durable(self, missing: NotDurable) -> None:
+        """Tell what the store has not taken the value of."""
+        for what, error in missing:
+            message = f"the result of {what!r} is not durable, and is computed again on resume: {describe(error)}"
+            self.emit(EngineWarning, code="not-durable", message=message)
+        if missing and self.settings.strict_state:
+            self._state_failed(StateError(f"{missing[0][0]!r} cannot be recorded: {describe(missing[0][1])}"))
 
     def _state_failed(self, error: StateError) -> None:
         self.fail(error, "state store")

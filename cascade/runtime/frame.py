@@ -8,7 +8,7 @@ is left for the caller in ``news``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -46,6 +46,14 @@ class Choice:
     route: Route | None = None
 
 
+@attrs.frozen
+class Recalled:
+    """How a node ended when the run was executed before: its value, if anybody needs it, or why it was skipped."""
+
+    value: Any
+    reason: SkipReason | None = None
+
+
 @attrs.define(eq=False)
 class Frame:
     """The slots of one turn.
@@ -63,6 +71,10 @@ class Frame:
         turns: Number of turns that the loop has made with this one.
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
+        digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
+        recorded: The nodes that need not be run, until they are ready.
+        is_recorded: Whether what settles in it goes to the journal.
+        is_map: Whether all its nodes are wanted, each as an item of a list.
     """
 
     graph: Graph
@@ -82,6 +94,10 @@ class Frame:
     has_gaps: bool = False
     turns: int = 1
     news: News = attrs.field(factory=News)
+    digests: Sequence[bytes] | None = None
+    recorded: dict[int, Recalled] = attrs.field(factory=dict)
+    is_recorded: bool = True
+    is_map: bool = False
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 
@@ -105,6 +121,10 @@ class Frame:
     def name(self, index: int) -> str:
         """The node's id."""
         return self.prefix + self.graph.nodes[index].name
+
+    def digest(self, index: int) -> bytes | None:
+        """The node's content, if records are compared by it."""
+        return None if self.digests is None else self.digests[index]
 
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""
