@@ -1,0 +1,59 @@
+"""Stores as fixtures."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from state.stores import (
+    StoreUnderTest,
+    memory_store,
+    minimal_store,
+    redis_program,
+    redis_server,
+    store_at,
+)
+
+DURABLE = ["sqlite"]
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis server; skips the test if there is none and that is allowed."""
+    if redis_program() is None:
+        if os.environ.get("CASCADE_REQUIRE_SERVERS") == "1":
+            pytest.fail("redis-server is not installed, and CASCADE_REQUIRE_SERVERS=1")
+        pytest.skip("redis-server is not installed")
+    with redis_server(tmp_path_factory.mktemp("redis")) as url:
+        yield url
+
+
+def _store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+    match kind:
+        case "memory":
+            return memory_store()
+        case "minimal":
+            return minimal_store()
+        case _:
+            return store_at("sqlite", f"sqlite:///{tmp_path / 'runs.db'}")
+
+
+@pytest.fixture(params=["memory", "minimal", *DURABLE])
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+    """Every store, simple ones too."""
+    return _store(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=["memory", *DURABLE])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+    """The stores that compare digests and keep loops."""
+    return _store(request.param, request, tmp_path)
+
+
+@pytest.fixture(params=DURABLE)
+def durable(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+    """The stores that outlive the process."""
+    return _store(request.param, request, tmp_path)
