@@ -103,7 +103,11 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     match ending.outcome:
         case Done(value=given):
             value = given
-            if subject.is_tail and type(value) not in LEAVES and compile_nested(value) is not None:
+            if (
+                subject.is_tail
+                and type(value) not in LEAVES
+                and compile_nested(value, may_circle=True) is not None
+            ):
                 return  # what goes on in its place is recorded as such
         case Skipped(reason=skip):
             reason = skip.value

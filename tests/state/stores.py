@@ -113,7 +113,9 @@ def redis_server(folder: Path) -> Iterator[str]:
         probe.bind(("127.0.0.1", 0))
         port = probe.getsockname()[1]
     command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    with subprocess.Popen([*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL, stderr=sys.stderr) as server:
+    with subprocess.Popen(
+        [*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL, stderr=sys.stderr
+    ) as server:
         try:
             _wait_until_it_listens(port, server)
             yield f"redis://127.0.0.1:{port}/0"

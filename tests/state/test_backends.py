@@ -6,11 +6,11 @@ from typing import Any
 
 import anyio
 import pytest
-from state.stores import StoreUnderTest
 
 import cascade
 from cascade.runtime.state import Batch, Closing, Continuation, Entry, Opening
 from cascade.state import StateBackend
+from state.stores import StoreUnderTest
 
 
 @cascade.task

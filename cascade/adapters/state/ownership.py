@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import functools
+import json
 import os
 import secrets
 import socket
-from collections.abc import Mapping
+import time
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Final, Self
 
 import attrs
+
+from cascade.model.errors import RunInProgressError
 
 # Seconds for which a lease holds without a sign of life, and between two of these.
 LEASE: Final = 30.0
@@ -88,9 +91,14 @@ class Owner:
         return owner
 
     @classmethod
-    def of(cls, fields: Mapping[str, Any]) -> Self:
-        """What :func:`attrs.asdict` made of one."""
+    def read(cls, text: str | bytes) -> Self:
+        """What :meth:`written` made of one."""
+        fields = json.loads(text)
         return cls(**{field.name: fields[field.name] for field in attrs.fields(cls)})
+
+    def written(self) -> str:
+        """As it stands in stores: JSON."""
+        return json.dumps(attrs.asdict(self))
 
     def release(self) -> None:
         """It holds nothing any more."""
@@ -108,3 +116,23 @@ class Owner:
 
     def __str__(self) -> str:
         return f"process {self.pid} on {self.host.partition('/')[0]}"
+
+
+def refuse_if_alive(run_id: str, holder: Owner, lease_until: float) -> None:
+    """See that the run may be taken from *holder*.
+
+    Raises:
+        RunInProgressError: If its lease holds, and it may be alive.
+    """
+    left = lease_until - time.time()
+    if left > 0 and not holder.is_dead():
+        raise RunInProgressError(
+            f"run {run_id!r} is being executed by {holder}; its lease holds for another {left:.0f} s "
+            "unless it is renewed. Wait for its end, or use another run_id"
+        )
+
+
+def overtaken(run_id: str, holder: Owner | None) -> str:
+    """What a writer is told who has lost the run."""
+    by = "somebody else" if holder is None else str(holder)
+    return f"run {run_id!r} has been taken over by {by}; nothing more is recorded here"

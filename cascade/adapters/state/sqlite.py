@@ -20,7 +20,6 @@ Schema, version 1 (``PRAGMA user_version``); times are seconds since the epoch:
 from __future__ import annotations
 
 import json
-import pickle
 import sqlite3
 import threading
 import time
@@ -28,11 +27,11 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-import attrs
 from anyio import CancelScope, CapacityLimiter
 
-from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner
-from cascade.model.errors import RunInProgressError, StateError, describe
+from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
+from cascade.adapters.state.pickling import loaded, pickled, result_of, values_of
+from cascade.model.errors import StateError, describe
 from cascade.runtime.state import (
     Batch,
     Closing,
@@ -223,9 +222,7 @@ class SQLiteStateBackend(StateBackend):
         if self._epoch is not None:
             row = connection.execute("SELECT epoch, owner FROM runs WHERE id = ?", (number,)).fetchone()
             if row is None or row[0] != self._epoch:
-                raise StateError(
-                    f"run {self.run_id!r} has been taken over by {_owner_of(row)}; nothing more is recorded here"
-                )
+                raise StateError(overtaken(self.run_id, _owner_of(row)))
         return number
 
     def _note(self, connection: sqlite3.Connection, kind: str, message: str) -> None:
@@ -243,9 +240,10 @@ class SQLiteStateBackend(StateBackend):
                 "WHERE id = ?", (number,)
             ).fetchone()  # fmt: skip
             status, flow_digest, epoch, owner, lease_until, turn, continuation, result = row
-            self._refuse_if_alive(owner, lease_until)
             if owner is not None:
-                self._note(connection, "taken over", f"from {_owner_of((epoch, owner))}, which is gone")
+                holder = Owner.read(owner)
+                refuse_if_alive(self.run_id, holder, lease_until)
+                self._note(connection, "taken over", f"from {holder}, which is gone")
             mine, now = Owner.here(), time.time()
             connection.execute(
                 "UPDATE runs SET status = CASE status WHEN 'succeeded' THEN status ELSE 'running' END, flow = ?, "
@@ -253,7 +251,7 @@ class SQLiteStateBackend(StateBackend):
                 "error = NULL, epoch = ?, owner = ?, lease_until = ? WHERE id = ?",
                 (
                     json.dumps(opening.flow), json.dumps(dict(opening.params)), opening.origin,
-                    opening.flow_digest, now, epoch + 1, json.dumps(attrs.asdict(mine)), now + LEASE, number,
+                    opening.flow_digest, now, epoch + 1, mine.written(), now + LEASE, number,
                 ),
             )  # fmt: skip
             self._note(connection, "begun", f"by {mine}, epoch {epoch + 1}")
@@ -271,27 +269,13 @@ class SQLiteStateBackend(StateBackend):
             epoch=epoch + 1,
         )
 
-    def _refuse_if_alive(self, owner: str | None, lease_until: float) -> None:
-        if owner is None:
-            return
-        holder = Owner.of(json.loads(owner))
-        left = lease_until - time.time()
-        if left > 0 and not holder.is_dead():
-            raise RunInProgressError(
-                f"run {self.run_id!r} is being executed by {holder}; its lease holds for another {left:.0f} s "
-                "unless it is renewed"
-            )
-
-    def _loaded(self, pickled: bytes, what: str) -> Any:
-        try:
-            return pickle.loads(pickled)  # said in the documentation: a state file is trusted
-        except Exception as error:
-            raise StateError(f"cannot read {what} of run {self.run_id!r}: {describe(error)}") from error
+    def _loaded(self, data: bytes, what: str) -> Any:
+        return loaded(data, what, self.run_id)
 
     def _write(self, batch: Batch) -> NotDurable:
         missing: list[tuple[str, Exception]] = []
         continuation = batch.continuation
-        pickled = None if continuation is None else pickle.dumps(continuation.value, pickle.HIGHEST_PROTOCOL)
+        going_on = None if continuation is None else pickled(continuation.value)
         connection = self._opened()
         # Pickled before the transaction: nobody else is kept from writing meanwhile.
         rows = list(_rows([*batch.entries, *batch.notes], missing))
@@ -301,7 +285,8 @@ class SQLiteStateBackend(StateBackend):
             if continuation is not None:
                 connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
                 connection.execute(
-                    "UPDATE runs SET turn = ?, continuation = ? WHERE id = ?", (continuation.turn, pickled, number)
+                    "UPDATE runs SET turn = ?, continuation = ? WHERE id = ?",
+                    (continuation.turn, going_on, number),
                 )
             connection.executemany(_PUT, ((number, *row[:7], now, *row[7:]) for row in rows))
             for node_id, error in missing:
@@ -348,12 +333,7 @@ class SQLiteStateBackend(StateBackend):
 
     def _finish(self, closing: Closing) -> NotDurable:
         missing: list[tuple[str, Exception]] = []
-        result = None
-        if closing.result is not None:
-            try:
-                result = pickle.dumps(closing.result[0], pickle.HIGHEST_PROTOCOL)
-            except Exception as error:  # pickling runs user code
-                missing.append(("the result", error))
+        result = result_of(closing, missing)
         connection = self._opened()
         with transaction(connection):
             number = self._enrolled(connection)
@@ -473,7 +453,7 @@ class SQLiteStateBackend(StateBackend):
         await self._do(self._beat)
 
     def check(self, value: Any) -> None:
-        pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        pickled(value)
 
     async def finish(self, closing: Closing) -> NotDurable:
         return await self._do(lambda: self._finish(closing))
@@ -482,23 +462,13 @@ class SQLiteStateBackend(StateBackend):
         await self._do(self._close)
 
 
-def _owner_of(row: tuple[Any, ...] | None) -> str:
-    if row is None or row[1] is None:
-        return "somebody else"
-    return str(Owner.of(json.loads(row[1])))
+def _owner_of(row: tuple[Any, ...] | None) -> Owner | None:
+    return None if row is None or row[1] is None else Owner.read(row[1])
 
 
 def _rows(entries: Iterable[Entry], missing: list[tuple[str, Exception]]) -> Iterator[tuple[Any, ...]]:
     """Columns of *entries* from ``node_id`` on, without the time; what cannot be pickled is added to *missing*."""
-    for entry in entries:
-        value = None
-        is_durable = True
-        if entry.status == "succeeded":
-            try:
-                value = pickle.dumps(entry.value, pickle.HIGHEST_PROTOCOL)
-            except Exception as error:  # pickling runs user code
-                missing.append((entry.node_id, error))
-                is_durable = False
+    for entry, value, is_durable in values_of(entries, missing):
         yield (
             entry.node_id, entry.status, entry.task_name, entry.reason, entry.attempts, entry.duration,
             entry.error, is_durable, entry.digest, value,
