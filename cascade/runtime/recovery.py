@@ -10,7 +10,7 @@ from anyio import CancelScope
 
 from cascade.graph.identity import Contents, contents_of
 from cascade.graph.nodes import Graph, Junction
-from cascade.model.errors import FlowChangedError, StateError
+from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
 from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
 from cascade.runtime.frame import Frame, Recalled
@@ -73,15 +73,15 @@ async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new
     if backend is None:
         return None
     contents = await paced(contents_of(prepared.graph, prepared.inputs))
-    recovery = await _begin(backend, prepared, contents, is_new=is_new)
-    if not recovery.past.is_known:
-        return recovery
     try:
-        return await _reconciled(recovery, settings, prepared)
-    except BaseException:
+        recovery = await _begin(backend, prepared, contents, is_new=is_new)
+        return await _reconciled(recovery, settings, prepared) if recovery.past.is_known else recovery
+    except BaseException as error:
         with CancelScope(shield=True):
             await backend.aclose()
-        raise
+        if isinstance(error, CascadeError) or not isinstance(error, Exception):
+            raise
+        raise StateError(f"cannot read the records of run {run_id!r}: {describe(error)}") from error
 
 
 async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, *, is_new: bool) -> Recovery:
@@ -213,7 +213,7 @@ async def restore(execution: Execution, frame: Frame) -> None:
     except StateError:
         raise
     except Exception as error:
-        raise StateError(f"cannot read the records of run {execution.run_id!r}: {error}") from error
+        raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
 
 
 async def _restore(recovery: Recovery, frame: Frame) -> None:

@@ -10,6 +10,7 @@ import pytest
 
 from state.stores import (
     StoreUnderTest,
+    empty_redis,
     memory_store,
     minimal_store,
     redis_program,
@@ -17,7 +18,7 @@ from state.stores import (
     store_at,
 )
 
-DURABLE = ["sqlite"]
+DURABLE = ["sqlite", "redis"]
 
 
 @pytest.fixture(scope="session")
@@ -37,6 +38,8 @@ def _store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> StoreUn
             return memory_store()
         case "minimal":
             return minimal_store()
+        case "redis":
+            return empty_redis(request.getfixturevalue("redis_url"))
         case _:
             return store_at("sqlite", f"sqlite:///{tmp_path / 'runs.db'}")
 

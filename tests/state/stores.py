@@ -99,6 +99,15 @@ def store_at(name: str, url: str) -> StoreUnderTest:
     return StoreUnderTest(name, url, open_run)
 
 
+def empty_redis(url: str) -> StoreUnderTest:
+    """The Redis store at *url*, without what earlier tests have left there."""
+    import redis
+
+    with redis.Redis.from_url(url) as client:
+        client.flushdb()
+    return store_at("redis", url)
+
+
 def redis_program() -> str | None:
     """Where redis-server is, if it is on this machine."""
     return shutil.which("redis-server")
