@@ -298,7 +298,11 @@ def _digest(
             parts.append((yield from _of_operand(node.default.operand, "default", of_node, of_input)))
         return combine("router", parts)
     kind = "map" if isinstance(node, MapNode) else "call"
-    return combine(kind, [of_task(node.task), *(yield from _content(node, of_node, of_input))])
+    parts = [of_task(node.task), *(yield from _content(node, of_node, of_input))]
+    for condition in node.terms.conditions:
+        # They decide between a value and a skip.
+        parts += b"if", (yield from _of_operand(condition, "condition", of_node, of_input))
+    return combine(kind, parts)
 
 
 # -- shape -----------------------------------------------------------------------------------------------------
