@@ -251,14 +251,18 @@ class Crew:
 
     def _job(self, index: int, node: Node) -> Job:
         layout = self.frame.layout
+        name, digest = self.frame.name(index), self.frame.digest(index)
+        recovery, retry = self.execution.recovery, node.terms.retry
         return Job(
-            self.frame.name(index),
+            name,
             node.task,
             node.terms,
             bind=functools.partial(self.bind, index),
             amounts=functools.partial(self.claimed, node),
             resources=layout.injecting.get(index, ()),
             save_later=self.saves.append if index in layout.tails else None,
+            digest=digest,
+            attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )
 
     # -- lanes ---------------------------------------------------------------------------------------------

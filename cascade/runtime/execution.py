@@ -297,6 +297,8 @@ class Execution:
             on_not_durable=self.not_durable,
             period=0.1 if is_eager and durability == "stage" else math.inf,
             largest=math.inf if durability == "exit" else 1000,
+            turns_between=self.settings.loop_record[0],
+            seconds_between=self.settings.loop_record[1],
         )
         self.start_service(self.journal.run)
 

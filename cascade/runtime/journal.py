@@ -64,6 +64,7 @@ class Journal:
     _wanted: int = 0
     _in_hand: int = 0
     _is_closing: bool = False
+    _is_urgent: bool = False
     _scope: CancelScope | None = None
     _news: anyio.Event = attrs.field(factory=anyio.Event)
     _progress: anyio.Event = attrs.field(factory=anyio.Event)
@@ -73,11 +74,11 @@ class Journal:
         if self.has_failed:
             return
         if entry.status not in ("succeeded", "skipped"):
-            self._notes.append(entry)
+            self._note(entry)
             return
         if self._held_turn is not None:
             self._held.append(entry)
-            if self.backend.keeps_loops and current_time() - self._recorded_at >= self.seconds_between:
+            if self.keeps_turns and self._is_time():
                 self._let_go()
             return
         self._entries.append(entry)
@@ -85,10 +86,19 @@ class Journal:
         if len(self._entries) == 1 or len(self._entries) >= self.largest:
             self._news.set()
 
+    def _note(self, entry: Entry) -> None:
+        if self._held_turn is not None and entry.status == "retrying":
+            return  # the turn that is recorded has a node of the same name
+        self._notes.append(entry)
+        if entry.status == "retrying" and math.isfinite(self.largest):
+            # Written at once: during the pause is when a run is likely to be killed.
+            self._is_urgent = True
+            self._news.set()
+
     def refusal(self, value: Any) -> StateError | None:
         """Why the store cannot take *value*, if it cannot."""
         try:
-            self.backend.check(value)
+            self.backend.sealed(value)
         except Exception as error:  # pickling runs user code
             failure = StateError(f"the result cannot be recorded ({describe(error)}), and strict_state is set")
             failure.__cause__ = error
@@ -101,36 +111,54 @@ class Journal:
             return
         self._held.clear()
         self._held_turn = Continuation(turn, value)
-        if not self.backend.keeps_loops or not math.isfinite(self.largest):
-            return  # kept nowhere, or wanted at the end only
-        is_due = turn - self._recorded_turn >= self.turns_between
-        if is_due or current_time() - self._recorded_at >= self.seconds_between:
+        if self.keeps_turns and (self._left(turn) <= 0 or self._is_time()):
             self._let_go()
+
+    @property
+    def keeps_turns(self) -> bool:
+        """Whether turns are recorded: if there is a place for them, and not just at the end."""
+        return self.backend.keeps_loops and math.isfinite(self.largest) and not self._is_loop_lost
+
+    def _left(self, turn: int) -> int:
+        return self.turns_between - (turn - self._recorded_turn)
+
+    def _is_time(self) -> bool:
+        return current_time() - self._recorded_at >= self.seconds_between
+
+    def go_on_in(self, turn: int, value: Any) -> None:
+        """What settles from now on belongs to *turn*, which began with *value*, and is not recorded so far."""
+        if not self.has_failed and turn != self._recorded_turn:
+            self._held.clear()
+            self._held_turn = Continuation(turn, value)
+
+    def until_next_turn(self, turn: int) -> tuple[int, float]:
+        """In how many turns after *turn*, and in how many seconds, one is to be recorded."""
+        return self._left(turn), self.seconds_between - (current_time() - self._recorded_at)
 
     def _let_go(self) -> None:
         """Record the beginning of the turn that is held, and what has settled in it."""
-        turn = self._held_turn
-        assert turn is not None
-        if not self._may_record(turn):
+        assert self._held_turn is not None
+        turn = self._sealed(self._held_turn)
+        if turn is None:
             return
         # What waits to be written belongs to turns before, and would be forgotten at once.
         self.added += 1 + len(self._held)
-        self.recorded += len(self._entries)
+        self.recorded += len(self._entries) + (self._continuation is not None)
         self._entries, self._held = self._held, []
-        self._continuation, self._held_turn = turn, None
+        self._continuation, self._held_turn, self._is_urgent = turn, None, True
         self._recorded_turn, self._recorded_at = turn.turn, current_time()
         self._news.set()
 
-    def _may_record(self, turn: Continuation) -> bool:
+    def _sealed(self, turn: Continuation) -> Continuation | None:
+        """*turn* as it is before anything of it has run; ``None`` if the store cannot take it."""
         if self._is_loop_lost:
-            return False
+            return None
         try:
-            self.backend.check(turn.value)
+            return Continuation(turn.turn, self.backend.sealed(turn.value))
         except Exception as error:  # pickling runs user code
             self._is_loop_lost = True
             self.on_not_durable([(f"turn {turn.turn} of the loop", error)])
-            return False
-        return True
+            return None
 
     @property
     def is_full(self) -> bool:
@@ -153,6 +181,8 @@ class Journal:
     async def close(self) -> None:
         """Write what is left, and end :meth:`run`."""
         self._is_closing = True
+        if self._held_turn is not None and self.backend.keeps_loops and not self.has_failed:
+            self._let_go()  # a loop that failed, or was cancelled, goes on in that very turn
         self._news.set()
         await self.flush()
 
@@ -179,12 +209,12 @@ class Journal:
         return bool(self._entries or self._notes) or self._continuation is not None
 
     def _is_due(self) -> bool:
-        is_wanted = self.recorded < self._wanted or self._is_closing or self._continuation is not None
+        is_wanted = self.recorded < self._wanted or self._is_closing or self._is_urgent
         return (self._has_any() and is_wanted) or len(self._entries) >= self.largest
 
     async def _write(self) -> None:
         batch = Batch(self._entries, self._notes, self._continuation)
-        self._entries, self._notes, self._continuation = [], [], None
+        self._entries, self._notes, self._continuation, self._is_urgent = [], [], None, False
         self._in_hand = len(batch.entries)
         count = len(batch.entries) + (batch.continuation is not None)
         try:

@@ -25,8 +25,10 @@ from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
+from cascade.runtime.journal import Journal
 from cascade.runtime.resources import NodeResources
 from cascade.runtime.settle import Ending
+from cascade.runtime.state import Entry
 
 # Saves the final value of a flow for one of the calls that it replaced.
 Save = Callable[[Any], Awaitable[None]]
@@ -45,6 +47,8 @@ class Job:
         resources: The resources that it injects.
         save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
             its place: takes what is to be done with the final value.
+        digest: Its content, for the store.
+        attempts: Those that were made when the run was executed before.
     """
 
     node_id: str
@@ -54,16 +58,18 @@ class Job:
     amounts: Callable[[], Mapping[str, Amount]]
     resources: tuple[str, ...] = ()
     save_later: Callable[[Save], None] | None = None
+    digest: bytes | None = None
+    attempts: int = 0
 
 
 async def live(execution: Execution, job: Job) -> Ending:
     """Do *job*; never raises, except for what must not be caught."""
-    life = Life(execution, job)
+    life = Life(execution, job, job.attempts, failed=job.attempts)
     try:
         outcome = await life.outcome()
     except BaseException as error:
         outcome = classify(error, job.node_id)
-    return Ending(outcome, life.attempts, life.started, life.troubles)
+    return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
 
 
 def classify(error: BaseException, node_id: str) -> Outcome:
@@ -109,6 +115,7 @@ class Life:
     attempts: int = 0
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
+    failed: int = 0
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     _ticket: int | None = None
 
@@ -192,7 +199,7 @@ class Life:
             return None
         if isinstance(error, TaskTimeoutError) and self.job.task.abandon_on_cancel:
             return None  # its thread may still be at work, and two attempts never are
-        if not self.attempts or self.execution.is_halted or is_cancelled():
+        if self.started is None or self.execution.is_halted or is_cancelled():
             return None
         pause = retry.pause_after(self.attempts, self.execution.random())
         if current_time() + pause > current_effective_deadline():
@@ -205,7 +212,19 @@ class Life:
             delay=pause,
             error=describe(error),
         )
+        self.failed = self.attempts
+        if self.execution.journal is not None:
+            self._record_attempts(self.execution.journal, error)
         return pause
+
+    def _record_attempts(self, journal: Journal, error: Exception) -> None:
+        job = self.job
+        journal.add(
+            Entry(
+                job.node_id, status="retrying", digest=job.digest, task_name=job.task.name,
+                attempts=self.attempts, error=describe(error),
+            )
+        )  # fmt: skip
 
     async def _attempt_once(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
         """One attempt, admitted as often as a rule sends it back before it starts."""
@@ -232,7 +251,7 @@ class Life:
         return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, ticket)
 
     def _new_attempt(self, claim: Claim) -> Attempt:
-        reports = not self.attempts and self.execution.wants(TaskExecutionStarted)
+        reports = self.started is None and self.execution.wants(TaskExecutionStarted)
         return Attempt(
             self.execution,
             self.job.node_id,

@@ -13,6 +13,7 @@ from cascade.graph.nodes import Graph, Junction
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
 from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
+from cascade.model.policies import Retry
 from cascade.runtime.frame import Frame, Recalled
 from cascade.runtime.prepare import Prepared, paced
 from cascade.runtime.settings import Settings
@@ -44,10 +45,23 @@ class Recovery:
     contents: Contents
     restored: int = 0
     _listed: frozenset[str] | None = None
+    _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         if self.past.nodes is not None:
             self._listed = frozenset(self.past.nodes)
+        self._attempts.update(self.past.retrying)
+
+    def attempts(self, name: str, digest: bytes | None, retry: Retry) -> int:
+        """Attempts at the node *name* that were made before, and count; asked once, as a loop uses names again."""
+        if name not in self.past.retrying:
+            return 0
+        recorded, made = self._attempts.pop(name, (None, 0))
+        return min(made, retry.max_attempts - 1) if recorded in (None, digest) or digest is None else 0
+
+    def forget_attempts(self) -> None:
+        """All begins anew."""
+        self._attempts.clear()
 
     async def records(self, names: Sequence[str]) -> dict[str, Record]:
         """What is recorded of *names*."""
@@ -126,6 +140,7 @@ async def _afresh(recovery: Recovery) -> Recovery:
     await recovery.backend.clear()
     await recovery.backend.adopt(recovery.contents.flow)
     recovery.past = Past(epoch=recovery.past.epoch)
+    recovery.forget_attempts()
     return recovery
 
 

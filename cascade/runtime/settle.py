@@ -40,12 +40,14 @@ class Ending:
         attempts: Number of the last attempt; 0 if none began.
         started: Start mark of the first attempt, on the loop's clock; ``None`` if none began.
         troubles: What went wrong after it had ended, and with what.
+        failed: Number of the last attempt that failed and was to be followed by another.
     """
 
     outcome: Outcome
     attempts: int = 0
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
+    failed: int = 0
 
 
 @attrs.frozen(eq=False)
@@ -100,6 +102,7 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     value: Any = None
     reason: str | None = None
     error: str | None = None
+    status, attempts = _RECORDED[type(ending.outcome)], ending.attempts
     match ending.outcome:
         case Done(value=given):
             value = given
@@ -113,10 +116,12 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
             reason = skip.value
         case Failed(error=raised):
             error = describe(raised)
+        case Cancelled() if ending.failed:
+            status, attempts = "retrying", ending.failed  # which counts when the run goes on
     execution.journal.add(
         Entry(
-            subject.node_id, value, reason, _RECORDED[type(ending.outcome)], subject.digest, subject.task.name,
-            ending.attempts, _duration(ending), error,
+            subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
+            _duration(ending), error,
         )
     )  # fmt: skip
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import attrs
 
-NodeStatus = Literal["succeeded", "skipped", "failed", "cancelled"]
+NodeStatus = Literal["succeeded", "skipped", "failed", "cancelled", "retrying"]
 RecordedStatus = Literal["running", "succeeded", "failed", "cancelled"]
 
 # What the run is recorded as having been started by, as JSON: set by the command line, for ``cascade resume``.
@@ -24,7 +24,8 @@ class Entry:
         node_id: The node.
         value: What it gave, if it succeeded.
         reason: Why it was skipped, if it was.
-        status: How it ended; what failed or was cancelled is noted for people only, and runs again.
+        status: How it ended; what failed or was cancelled is noted for people only, and runs again. A node that is
+            going to be attempted again is ``"retrying"``: that has not ended, and its attempts are kept.
         digest: Its content: code, bound arguments, what is upstream; ``None`` if nothing is to be compared.
         task_name: The task.
         attempts: How many were made.
@@ -62,7 +63,7 @@ class Batch:
 
     Attributes:
         entries: Nodes that have settled, in order.
-        notes: Nodes that failed or were cancelled.
+        notes: Nodes that failed, were cancelled, or are going to be attempted again.
         continuation: If given, the records of all nodes before it are forgotten.
     """
 
@@ -117,6 +118,7 @@ class Past:
         result: The result of the run, boxed, if it has finished and the store has it.
         continuation: Where its loop of tail calls goes on.
         epoch: Counts the times that it was begun, from 1.
+        retrying: Nodes that were going to be attempted again: their digests, and the attempts made.
     """
 
     is_known: bool = False
@@ -126,6 +128,7 @@ class Past:
     result: tuple[Any] | None = None
     continuation: Continuation | None = None
     epoch: int = 1
+    retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
 
 @attrs.frozen
@@ -272,9 +275,9 @@ class StateBackend(ABC):
         """
         return
 
-    def check(self, value: Any) -> None:
-        """See that the store can take *value*; raises what keeps it from that."""
-        return
+    def sealed(self, value: Any) -> Any:
+        """*value* as it is now, whatever becomes of what is in it; raises what keeps the store from taking it."""
+        return value
 
     async def finish(self, closing: Closing) -> NotDurable:
         """Record how the run ended, and give it up; nothing is written after that."""

@@ -194,6 +194,31 @@ async def test_retries_that_were_made_are_recorded_with_the_node(durable: StoreU
     assert RAN == {}
 
 
+async def test_attempts_before_the_run_was_cut_short_count(store: StoreUnderTest, schedule: Any) -> None:
+    paused = anyio.Event()
+    attempts: list[int] = []
+
+    @cascade.task(retry=cascade.Retry(max_attempts=4, delay=3600))
+    async def flaky() -> int:
+        attempts.append(cascade.current().attempt)
+        if len(attempts) < 2:
+            raise ValueError("not yet")
+        return cascade.current().attempt
+
+    async def wait_for_the_record(events: Any) -> None:
+        async for event in events:
+            if isinstance(event, cascade.TaskRetrying):
+                paused.set()
+
+    async with anyio.create_task_group() as group:
+        settings: Any = {"state": store.state, "schedule": schedule, "observers": [wait_for_the_record]}
+        group.start_soon(lambda: cascade.run([flaky()], run_id="night", **settings))
+        await paused.wait()
+        group.cancel_scope.cancel()
+    assert await goes_on([flaky()], store, schedule=schedule) == [2]
+    assert attempts == [1, 2]
+
+
 # -- runs that have finished -----------------------------------------------------------------------------------
 
 

@@ -30,6 +30,7 @@ class InMemoryStateBackend(StateBackend):
         self._results: dict[str, Any] = {}
         self._skips: dict[str, str] = {}
         self._digests: dict[str, bytes | None] = {}
+        self._retrying: dict[str, tuple[bytes | None, int]] = {}
         self._past = Past(epoch=0)
         self._limiter = LoopLimiter(1)
 
@@ -75,6 +76,7 @@ class InMemoryStateBackend(StateBackend):
         def forget() -> None:
             self._results.clear()
             self._skips.clear()
+            self._retrying.clear()
             self._past = Past(epoch=self._past.epoch)
 
         await self._write(forget)
@@ -88,7 +90,8 @@ class InMemoryStateBackend(StateBackend):
         status: RecordedStatus = "succeeded" if past.status == "succeeded" else "running"
         self._past = attrs.evolve(past, status=status, flow_digest=flow_digest, epoch=past.epoch + 1)
         is_known = not opening.is_new and (past.epoch > 0 or bool(known))
-        return attrs.evolve(past, is_known=is_known, nodes=known, epoch=self._past.epoch)
+        retrying = dict(self._retrying)
+        return attrs.evolve(past, is_known=is_known, nodes=known, epoch=self._past.epoch, retrying=retrying)
 
     async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
         records = {
@@ -105,6 +108,10 @@ class InMemoryStateBackend(StateBackend):
             self._past = attrs.evolve(past, continuation=batch.continuation)
         missing = await super().write(batch)
         self._digests.update({entry.node_id: entry.digest for entry in batch.entries})
+        for entry in (*batch.entries, *batch.notes):
+            self._retrying.pop(entry.node_id, None)
+            if entry.status == "retrying":
+                self._retrying[entry.node_id] = (entry.digest, entry.attempts)
         return missing
 
     async def forget(self, node_ids: Iterable[str]) -> None:

@@ -30,7 +30,7 @@ from anyio import CancelScope, CapacityLimiter, current_time
 
 from cascade.adapters.redis_client import check_client, client_of, redis_library
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
-from cascade.adapters.state.pickling import loaded, pickled, result_of, values_of
+from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of
 from cascade.model.errors import StateError, describe
 from cascade.runtime.state import (
     Batch,
@@ -207,17 +207,16 @@ class RedisStateBackend(StateBackend):
         self._owner, self._epoch = mine, lease.epoch
         # Read again, now that nobody else may write.
         known = {**known, **{name.decode(): value for name, value in self.client.hgetall(keys["meta"]).items()}}
-        nodes = self._listed()
-        return self._past(known, nodes, is_known=lease.epoch > 1 or bool(nodes))
+        nodes, retrying = self._listed()
+        past = self._past(known)
+        return attrs.evolve(past, is_known=lease.epoch > 1 or bool(nodes), nodes=nodes, retrying=retrying)
 
-    def _past(self, known: Mapping[str, Any], nodes: Sequence[str], *, is_known: bool) -> Past:
+    def _past(self, known: Mapping[str, Any]) -> Past:
         status = known["status"].decode()
         result, turn = known.get("result"), known.get("turn")
         return Past(
-            is_known=is_known,
             status=status,
             flow_digest=known.get("flow_digest"),
-            nodes=nodes,
             result=None if result is None or status != "succeeded" else (self._loaded(result, "the result"),),
             continuation=None if turn is None else self._continuation(int(turn), known["continuation"]),
             epoch=self._epoch or 1,
@@ -226,16 +225,20 @@ class RedisStateBackend(StateBackend):
     def _continuation(self, turn: int, data: bytes) -> Continuation:
         return Continuation(turn, self._loaded(data, "its loop"))
 
-    def _listed(self) -> list[str]:
-        """Ids of the nodes that have a record; failures have none."""
+    def _listed(self) -> tuple[list[str], dict[str, tuple[bytes | None, int]]]:
+        """The nodes that have a record, and those that were going to be attempted again."""
         with self.client.pipeline(transaction=False) as pipe:
             pipe.hkeys(self._keys["results"])
             pipe.hkeys(self._keys["skipped"])
             pipe.hgetall(self._keys["nodes"])
             results, skipped, nodes = pipe.execute()
         named = {name.decode(): None for name in (*results, *skipped)}
-        named.update({name.decode(): None for name, text in nodes.items() if _is_done(json.loads(text))})
-        return list(named)
+        noted = {name.decode(): json.loads(text) for name, text in nodes.items()}
+        named.update({name: None for name, node in noted.items() if _is_done(node)})
+        retrying = {
+            name: (_digest(node), node["attempts"]) for name, node in noted.items() if node["status"] == "retrying"
+        }
+        return list(named), retrying
 
     def _loaded(self, data: bytes, what: str) -> Any:
         return loaded(data, what, self.run_id)
@@ -411,8 +414,8 @@ class RedisStateBackend(StateBackend):
     async def heartbeat(self) -> None:
         await self._do(lambda: self._change(lambda _: None))
 
-    def check(self, value: Any) -> None:
-        pickled(value)
+    def sealed(self, value: Any) -> Sealed:
+        return Sealed(pickled(value))
 
     async def finish(self, closing: Closing) -> NotDurable:
         return await self._do(lambda: self._finish(closing))
@@ -436,6 +439,11 @@ def _is_done(node: Mapping[str, Any]) -> bool:
     return node["status"] in ("succeeded", "skipped")
 
 
+def _digest(node: Mapping[str, Any]) -> bytes | None:
+    digest = node.get("digest")
+    return None if digest is None else bytes.fromhex(digest)
+
+
 def _noted(entry: Entry, now: float, *, is_durable: bool) -> str:
     digest = None if entry.digest is None else entry.digest.hex()
     return json.dumps({
@@ -450,8 +458,7 @@ def _record(node: bytes | None, reason: bytes | None, *, has_result: bool) -> Re
     fields = {} if node is None else json.loads(node)
     if not has_result and reason is None and not (fields and _is_done(fields)):
         return None
-    digest = bytes.fromhex(fields["digest"]) if fields.get("digest") else None
-    return Record(digest, None if reason is None else reason.decode(), fields.get("is_durable", True))
+    return Record(_digest(fields), None if reason is None else reason.decode(), fields.get("is_durable", True))
 
 
 def open_url(url: str, run_id: str) -> RedisStateBackend:

@@ -11,8 +11,9 @@ Schema, version 1 (``PRAGMA user_version``); times are seconds since the epoch:
     ``result`` (pickle).
 ``nodes``
     One row a node that has ended: ``run`` (``runs.id``), ``node_id``, ``status`` (``succeeded``, ``skipped``,
-    ``failed``, ``cancelled``), ``task``, ``reason`` (of a skip), ``attempts``, ``duration`` (seconds), ``error``,
-    ``recorded``, ``is_durable`` (0: the value could not be pickled), ``digest``, ``value`` (pickle).
+    ``failed``, ``cancelled``; ``retrying``: not ended yet), ``task``, ``reason`` (of a skip), ``attempts``,
+    ``duration`` (seconds), ``error``, ``recorded``, ``is_durable`` (0: the value could not be pickled),
+    ``digest``, ``value`` (pickle).
 ``events``
     What is worth noting: ``run``, ``time``, ``kind``, ``message``.
 """
@@ -30,7 +31,7 @@ from typing import Any, Final, TypeVar
 from anyio import CancelScope, CapacityLimiter
 
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
-from cascade.adapters.state.pickling import loaded, pickled, result_of, values_of
+from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of
 from cascade.model.errors import StateError, describe
 from cascade.runtime.state import (
     Batch,
@@ -256,18 +257,30 @@ class SQLiteStateBackend(StateBackend):
             )  # fmt: skip
             self._note(connection, "begun", f"by {mine}, epoch {epoch + 1}")
         self._owner, self._epoch = mine, epoch + 1
-        rows = connection.execute(
-            "SELECT node_id FROM nodes WHERE run = ? AND status IN ('succeeded', 'skipped')", (number,)
-        )
+        nodes, retrying = self._listed(connection, number)
         return Past(
             is_known=epoch > 0,
             status=status,
             flow_digest=flow_digest,
-            nodes=[node_id for (node_id,) in rows],
+            nodes=nodes,
             result=None if result is None or status != "succeeded" else (self._loaded(result, "the result"),),
             continuation=None if turn is None else Continuation(turn, self._loaded(continuation, "its loop")),
             epoch=epoch + 1,
+            retrying=retrying,
         )
+
+    @staticmethod
+    def _listed(
+        connection: sqlite3.Connection, number: int
+    ) -> tuple[list[str], dict[str, tuple[bytes | None, int]]]:
+        """The nodes that have a record, and those that were going to be attempted again."""
+        rows = connection.execute(
+            "SELECT node_id FROM nodes WHERE run = ? AND status IN ('succeeded', 'skipped')", (number,)
+        )
+        waiting = connection.execute(
+            "SELECT node_id, digest, attempts FROM nodes WHERE run = ? AND status = 'retrying'", (number,)
+        )
+        return [node_id for (node_id,) in rows], {node_id: (digest, made) for node_id, digest, made in waiting}
 
     def _loaded(self, data: bytes, what: str) -> Any:
         return loaded(data, what, self.run_id)
@@ -452,8 +465,8 @@ class SQLiteStateBackend(StateBackend):
     async def heartbeat(self) -> None:
         await self._do(self._beat)
 
-    def check(self, value: Any) -> None:
-        pickled(value)
+    def sealed(self, value: Any) -> Sealed:
+        return Sealed(pickled(value))
 
     async def finish(self, closing: Closing) -> NotDurable:
         return await self._do(lambda: self._finish(closing))
