@@ -182,6 +182,7 @@ SETTINGS: dict[str, Any] = {
     "on_change": "error",
     "on_finished": "return",
     "strict_state": False,
+    "loop_record": (1000, 0.1),
     "cleanup_timeout": 10.0,
 }
 TASK_SETTINGS: dict[str, Any] = {

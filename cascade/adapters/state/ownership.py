@@ -9,11 +9,12 @@ import secrets
 import socket
 import time
 from pathlib import Path
-from typing import Final, Self
+from typing import Final, Self, cast
 
 import attrs
 
 from cascade.model.errors import RunInProgressError
+from cascade.runtime.ledger import RunState
 
 # Seconds for which a lease holds without a sign of life, and between two of these.
 LEASE: Final = 30.0
@@ -136,3 +137,11 @@ def overtaken(run_id: str, holder: Owner | None) -> str:
     """What a writer is told who has lost the run."""
     by = "somebody else" if holder is None else str(holder)
     return f"run {run_id!r} has been taken over by {by}; nothing more is recorded here"
+
+
+def run_state(status: str, holder: Owner | None, lease_until: float) -> RunState:
+    """What is to be said of a run whose status is recorded as *status*."""
+    if status != "running":
+        return cast("RunState", status)
+    is_alive = holder is not None and lease_until > time.time() and not holder.is_dead()
+    return "running" if is_alive else "interrupted"
