@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -9,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from state.stores import (
+    RedisServer,
     StoreUnderTest,
     empty_redis,
     memory_store,
@@ -21,15 +23,30 @@ from state.stores import (
 DURABLE = ["sqlite", "redis"]
 
 
-@pytest.fixture(scope="session")
-def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """A real Redis server; skips the test if there is none and that is allowed."""
+def _require_redis() -> None:
+    """Skip the test if there is no redis-server and that is allowed."""
     if redis_program() is None:
         if os.environ.get("CASCADE_REQUIRE_SERVERS") == "1":
             pytest.fail("redis-server is not installed, and CASCADE_REQUIRE_SERVERS=1")
         pytest.skip("redis-server is not installed")
-    with redis_server(tmp_path_factory.mktemp("redis")) as url:
-        yield url
+    if not importlib.util.find_spec("redis"):
+        pytest.skip("the redis library is not installed")
+
+
+@pytest.fixture(scope="session")
+def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """A real Redis server, for many tests."""
+    _require_redis()
+    with redis_server(tmp_path_factory.mktemp("redis")) as server:
+        yield server.url
+
+
+@pytest.fixture
+def own_redis(tmp_path: Path) -> Iterator[RedisServer]:
+    """A real Redis server, which the test may stop and start."""
+    _require_redis()
+    with redis_server(tmp_path) as server:
+        yield server
 
 
 def _store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:

@@ -113,24 +113,49 @@ def redis_program() -> str | None:
     return shutil.which("redis-server")
 
 
+@attrs.define
+class RedisServer:
+    """A Redis server on a free port of the loopback interface."""
+
+    folder: Path
+    port: int = 0
+    process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where clients find it."""
+        return f"redis://127.0.0.1:{self.port}/0"
+
+    def start(self) -> None:
+        """Start it, on the port that it had before, with the data that it had."""
+        program = redis_program()
+        assert program is not None
+        if not self.port:
+            with socket.socket() as probe:
+                probe.bind(("127.0.0.1", 0))
+                self.port = probe.getsockname()[1]
+        command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
+        command += ["--save", "", "--appendonly", "yes"]
+        self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sys.stderr)
+        _wait_until_it_listens(self.port, self.process)
+
+    def stop(self) -> None:
+        """Stop it, and nothing else."""
+        if self.process is not None:
+            self.process.terminate()
+            self.process.wait(10)
+        self.process = None
+
+
 @contextmanager
-def redis_server(folder: Path) -> Iterator[str]:
-    """A Redis server on a free port of the loopback interface, for as long as the block lasts; its URL."""
-    program = redis_program()
-    assert program is not None
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    command = [program, "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder), "--save", ""]
-    with subprocess.Popen(
-        [*command, "--appendonly", "yes"], stdout=subprocess.DEVNULL, stderr=sys.stderr
-    ) as server:
-        try:
-            _wait_until_it_listens(port, server)
-            yield f"redis://127.0.0.1:{port}/0"
-        finally:
-            server.terminate()
-            server.wait(10)
+def redis_server(folder: Path) -> Iterator[RedisServer]:
+    """A Redis server, for as long as the block lasts."""
+    server = RedisServer(folder)
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
 
 
 def _wait_until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
