@@ -31,6 +31,7 @@ from cascade.runtime.admission import Admission, Applicant, Claim
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.current import attempt_var
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
 from cascade.runtime.recovery import Recovery
@@ -189,6 +190,11 @@ class Execution:
     def executor(self) -> Executor:
         """Runs functions."""
         return self.shared.executor
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it was begun by a task of another run."""
+        return attempt_var in self.base
 
     def random(self) -> float:
         """A uniform random number from [0, 1)."""

@@ -25,6 +25,7 @@ from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
+from cascade.runtime.flights import Flight, Placed, may_wait
 from cascade.runtime.journal import Journal
 from cascade.runtime.resources import NodeResources
 from cascade.runtime.settle import Ending
@@ -125,15 +126,47 @@ class Life:
         if cache is None:
             return Done(await self._value())
         named = inputs(self.job.task, self.job.bind({}))
+        while True:
+            # Joined before the cache is asked: an answer that comes late would be about the time before.
+            flight, is_own = self._flight(cache, named)
+            if flight is None:
+                return await self._find_or_compute(cache, named)
+            if is_own:
+                break
+            await flight.until_landed()
+            if flight.value is not None:
+                return Done(flight.value[0], from_cache=True)
+        try:
+            return await self._find_or_compute(cache, named, flight)
+        finally:
+            flight.land()
+
+    async def _find_or_compute(self, cache: CachePolicy, named: Inputs, flight: Flight | None = None) -> Outcome:
         hit = await self._recall(cache, named)
         if hit is not None:
+            if flight is not None:
+                flight.value = (hit.value,)
             return Done(hit.value, from_cache=True)
         value = await self._value()
         if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
             self.job.save_later(functools.partial(self._save, cache, named))
         else:
             await self._save(cache, named, value)
+            if flight is not None:
+                flight.value = (value,)
         return Done(value)
+
+    def _flight(self, cache: CachePolicy, named: Inputs) -> tuple[Flight | None, bool]:
+        """The computation of the same entry that is under way, or a new one, which is this node's own."""
+        run_id, node_id = self.execution.run_id, self.job.node_id
+        # Inside a task, whoever waits may hold what the other needs.
+        if not isinstance(cache, Placed) or self.execution.is_nested or not may_wait(run_id, node_id):
+            return None, False
+        try:
+            place = cache.place_of(node_id, named)
+        except Exception:  # the cache itself is about to say it, as it should be said
+            return None, False
+        return Flight.join(place, run_id, node_id)
 
     # -- cache ---------------------------------------------------------------------------------------------
 
