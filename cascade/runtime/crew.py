@@ -320,7 +320,7 @@ class Crew:
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""
         self.frame.status[index] = Status.RUNNING
-        if self.is_heard:
+        if self.is_heard and self.execution.wants(TaskExecutionStarted):
             self.execution.emit_node(TaskExecutionStarted, self._settled(index))
         return self.task(index)
 

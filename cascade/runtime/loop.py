@@ -88,6 +88,9 @@ class Loop:
         """See what of *frame* is recorded, and by what its records are to be compared."""
         recovery = self.execution.recovery
         assert recovery is not None
+        if not recovery.backend.can_resume:
+            frame.is_recorded = self.is_top or turn == 1
+            return
         continuation = self._continuation()
         if turn > 1 and not self.is_top:
             frame.is_recorded = False  # its nodes have the ids of those of the turn before

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import attrs
 from anyio import CancelScope
@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
 # Skips that follow from something else, which is decided anew.
 _DERIVED = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
+
+# Of runs that nobody can resume.
+NO_CONTENTS: Final = Contents((), b"", {})
 
 
 @attrs.define(eq=False)
@@ -86,7 +89,9 @@ async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new
     backend = open_backend(settings.state, run_id)
     if backend is None:
         return None
-    contents = await paced(contents_of(prepared.graph, prepared.inputs))
+    contents = NO_CONTENTS
+    if backend.can_resume:
+        contents = await paced(contents_of(prepared.graph, prepared.inputs))
     try:
         recovery = await _begin(backend, prepared, contents, is_new=is_new)
         return await _reconciled(recovery, settings, prepared) if recovery.past.is_known else recovery

@@ -177,8 +177,10 @@ class StateBackend(ABC):
         run_id: The run.
         keeps_loops: Whether it keeps continuations.
         heartbeat_every: Seconds between two heartbeats; ``None``: it needs none.
+        can_resume: Whether another run may ever see the records, so that they are to be compared by digest.
     """
 
+    can_resume: bool = True
     keeps_loops: bool = False
     heartbeat_every: float | None = None
 

@@ -128,6 +128,8 @@ class InMemoryStateBackend(StateBackend):
 
 
 def open_url(url: str, run_id: str) -> InMemoryStateBackend:
-    """The backend of *run_id* at ``memory:``."""
+    """The backend of *run_id* at ``memory:``; nobody else ever has it."""
     del url
-    return InMemoryStateBackend(run_id)
+    backend = InMemoryStateBackend(run_id)
+    backend.can_resume = False
+    return backend
