@@ -198,6 +198,7 @@ async def test_a_server_that_stays_away_fails_the_run_and_it_says_what_is_record
 
 
 async def test_a_server_that_is_not_there_fails_the_run_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("redis")
     monkeypatch.setattr(redis_state, "PATIENCE", 0.1)
     with pytest.raises(cascade.StateError, match="Redis cannot be used"):
         await cascade.run(step(1), state="redis://127.0.0.1:1/0")

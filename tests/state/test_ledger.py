@@ -57,5 +57,6 @@ async def test_a_run_that_is_not_there_is_an_error(durable: StoreUnderTest) -> N
 
 
 async def test_a_server_that_is_not_there_is_an_error() -> None:
+    pytest.importorskip("redis")
     with pytest.raises(cascade.StateError, match="cannot be read"):
         await api.recorded_runs("redis://127.0.0.1:1/0")
