@@ -289,7 +289,8 @@ class Crew:
     def is_behind(self) -> bool:
         """Whether so much waits to be recorded that nothing should start; asked in any thread."""
         journal = self.execution.journal
-        return journal is not None and journal.is_full
+        # What threads have reported and nobody has settled yet is on its way there.
+        return journal is not None and journal.is_full_with(len(self._threads.reports))
 
     async def until_heard(self) -> None:
         """Wait until no subscriber is full, and the journal is not."""

@@ -163,7 +163,12 @@ class Journal:
     @property
     def is_full(self) -> bool:
         """Whether so much waits to be written that nothing should start."""
-        return len(self._entries) + self._in_hand >= MOST_WAITING * self.largest and not self.has_failed
+        return self.is_full_with(0)
+
+    def is_full_with(self, more: int) -> bool:
+        """The same with *more* entries, which have not been added yet."""
+        waiting = len(self._entries) + self._in_hand + more
+        return waiting >= MOST_WAITING * self.largest and not self.has_failed
 
     async def until_room(self) -> None:
         """Wait while it is full."""
