@@ -196,6 +196,14 @@ class Execution:
         """Whether it was begun by a task of another run."""
         return attempt_var in self.base
 
+    @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in; asked in any thread."""
+        frame = self.frame
+        if frame is None:
+            return 1
+        return frame.turns if frame.turning is None else frame.turning()
+
     def random(self) -> float:
         """A uniform random number from [0, 1)."""
         return self.rng.random()

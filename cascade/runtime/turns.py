@@ -44,6 +44,7 @@ class Turns:
     _is_hot: bool = False
     _place: int = Place.OWN
     # Turns that have been made, in whatever thread; and those that have been counted, on the loop.
+    _before: int = 1
     _made: int = 0
     _counted: int = 0
     _last: LazyResult[Any] | None = None
@@ -55,8 +56,13 @@ class Turns:
     _places: dict[Task[Any, Any], int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
+        self._before = self.frame.turns
+        self.frame.turning = self._now
         if self.execution.journal is not None:
             self._note_when_due(self.execution.journal)
+
+    def _now(self) -> int:
+        return self._before + self._made
 
     def may_follow(self, value: LazyResult[Any]) -> bool:
         """Whether *value*, which the node has returned, is a call that its lane may make. Asked in any thread."""

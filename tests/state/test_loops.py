@@ -16,12 +16,14 @@ from state.stores import StoreUnderTest
 
 RAN: Counter[Any] = Counter()
 STOP: dict[str, Any] = {}
+KEYS: list[str] = []
 
 
 @pytest.fixture(autouse=True)
 def nothing_has_run() -> None:
     RAN.clear()
     STOP.clear()
+    KEYS.clear()
 
 
 @cascade.task
@@ -54,6 +56,31 @@ async def grow(n: int, _: int, end: int) -> Any:
     if n == STOP.get("at"):
         raise ValueError("stopped")
     return n if n >= end else grow(n + 1, double(n + 1), end)
+
+
+@cascade.task
+async def note_key(n: int) -> Any:
+    KEYS.append(cascade.current().idempotency_key)
+    await anyio.lowlevel.checkpoint()
+    if n == STOP.get("at"):
+        raise ValueError("stopped")
+    return n if n == 8 else note_key(n + 1)
+
+
+@cascade.task
+def note_key_in_a_thread(n: int) -> Any:
+    KEYS.append(cascade.current().idempotency_key)
+    if n == STOP.get("at"):
+        raise ValueError("stopped")
+    return n if n == 8 else note_key_in_a_thread(n + 1)
+
+
+@cascade.task(retry=cascade.Retry(max_attempts=1))
+async def note_key_with_policies(n: int) -> Any:
+    KEYS.append(cascade.current().idempotency_key)
+    if n == STOP.get("at"):
+        raise ValueError("stopped")
+    return n if n == 8 else note_key_with_policies(n + 1)
 
 
 @cascade.task
@@ -189,6 +216,21 @@ async def test_a_loop_changed_since_it_was_recorded_is_a_changed_flow(store: Sto
         await cascade.run(count(1, 4001), state=store.state, run_id="night")
     assert await cascade.run(count(1, 4001), state=store.state, run_id="night", on_change="recompute") == 4001
     assert RAN["first"] == 1
+
+
+@pytest.mark.parametrize("task", [note_key, note_key_in_a_thread, note_key_with_policies])
+async def test_every_turn_has_an_idempotency_key_of_its_own_and_keeps_it(
+    durable: StoreUnderTest, task: Any
+) -> None:
+    STOP["at"] = 5
+    await killed(task(1), durable)
+    assert len(set(KEYS)) == 5
+    before = KEYS.copy()
+    KEYS.clear()
+    assert await cascade.run(task(1), state=durable.state, run_id="night") == 8
+    assert len(set(KEYS)) == 4
+    assert KEYS[0] == before[-1]
+    assert set(KEYS[1:]).isdisjoint(before)
 
 
 @pytest.mark.parametrize("value", [(0, 1.0), (10, -1.0), 5, (1.5, 1.0), (1, "x")])
