@@ -141,6 +141,7 @@ class Execution:
         is_halted: Nothing may start any more, and nothing that ends now counts.
         frame: The top-level frame of the present turn.
         services: Tasks that outlive the nodes.
+        turning: Gives the number of the present turn, while lanes may make turns that have not been counted.
         work: The nodes, and what they asked to be run; cancelled to abort.
         advised: Tasks of which a static warning has been given.
         in_place: Runs what a node returned to be run, and gives its value.
@@ -164,6 +165,7 @@ class Execution:
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
     frame: Frame | None = None
+    turning: Callable[[], int] | None = None
     services: TaskGroup | None = None
     work: TaskGroup | None = None
     advised: set[Task[Any, Any]] = attrs.field(factory=set)
@@ -202,7 +204,7 @@ class Execution:
         frame = self.frame
         if frame is None:
             return 1
-        return frame.turns if frame.turning is None else frame.turning()
+        return frame.turns if self.turning is None else self.turning()
 
     def random(self) -> float:
         """A uniform random number from [0, 1)."""

@@ -8,7 +8,7 @@ is left for the caller in ``news``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -69,7 +69,6 @@ class Frame:
         gone: Nodes that have settled and give no value.
         has_gaps: Whether any node was skipped or failed, so that consumers have to look.
         turns: Number of turns that the loop has made with this one.
-        turning: Gives that number while a lane makes turns that have not been counted.
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
         digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
@@ -94,7 +93,6 @@ class Frame:
     wanted: set[int] = attrs.field(factory=set)
     has_gaps: bool = False
     turns: int = 1
-    turning: Callable[[], int] | None = None
     news: News = attrs.field(factory=News)
     digests: Sequence[bytes] | None = None
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
