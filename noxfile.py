@@ -123,7 +123,7 @@ def coverage(session: nox.Session) -> None:
     install_wheel(session, "[all]")
     install_group(session, "test", "coverage")
     session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", *session.posargs)
+    session.run("coverage", "run", "-m", "pytest", "-n", "auto", "-q", *session.posargs)
     session.run("coverage", "combine")
     session.run("coverage", "report", "--fail-under=97")
 

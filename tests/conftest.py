@@ -3,9 +3,16 @@
 from __future__ import annotations
 
 import importlib.util
+import os
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# The usual suite is the same each time; new examples are looked for at night, at leisure.
+settings.register_profile("default", derandomize=True)
+settings.register_profile("nightly", derandomize=False, max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
@@ -14,20 +21,25 @@ if importlib.util.find_spec("trio"):
     BACKENDS.append(pytest.param(("trio", {}), id="trio"))
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Skip what names Trio among its parameters, or asks for it by a mark, where Trio is not installed."""
+    if importlib.util.find_spec("trio"):
+        return
+    for item in items:
+        callspec = getattr(item, "callspec", None)
+        values = callspec.params.values() if callspec else ()
+        names = [name for value in values for name in (value if type(value) is tuple else (value,))]
+        if item.get_closest_marker("needs_trio") or "trio" in filter(lambda name: type(name) is str, names):
+            item.add_marker(pytest.mark.skip(reason="trio is not installed"))
+
+
 @pytest.fixture(params=BACKENDS)
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """The event loop of a test: its name, and options for AnyIO."""
     return request.param
 
 
-@pytest.fixture(
-    params=[
-        "asyncio",
-        pytest.param(
-            "trio", marks=pytest.mark.skipif(not importlib.util.find_spec("trio"), reason="trio is not installed")
-        ),
-    ]
-)
+@pytest.fixture(params=["asyncio", "trio"])
 def backend_name(request: pytest.FixtureRequest) -> str:
     """For sync tests that start an event loop themselves."""
     return str(request.param)

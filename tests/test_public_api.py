@@ -37,6 +37,7 @@ MODULES = {
     "cascade.cache": [
         "CachePolicy", "CacheStore", "FileExistenceCache", "Hit", "InputCache", "MISS", "MemoryCacheStore",
     ],
+    "cascade.control": ["Concurrency", "ControlPlane", "ControlRule", "Pause", "Rate"],
     "cascade.events": [
         name
         for name in NAMES

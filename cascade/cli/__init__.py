@@ -18,7 +18,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Do what *arguments* (the process's own by default) say.
 
     Returns:
-        The exit status: 0 done, 1 the flow failed, 2 bad usage or input, 130 interrupted, 143 terminated.
+        The exit status: 0 done, 1 the flow failed, 2 bad usage or input, 75 drained, 130 interrupted,
+        143 terminated.
     """
     try:
         status = execute(parse(sys.argv[1:] if arguments is None else arguments))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 from collections.abc import Sequence
 from typing import Any, NoReturn, get_args
@@ -94,7 +95,7 @@ def _target(arguments: Sequence[str]) -> str | None:
         "--state",
         "--on-change",
     }
-    takes_value |= {"--resources", "--max-threads", "--format"}
+    takes_value |= {"--resources", "--max-threads", "--format", "--grace"}
     words = iter(arguments[1:])
     found = []
     for word in words:
@@ -129,6 +130,13 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)
+    run.add_argument(
+        "--grace",
+        type=_seconds,
+        default=10.0,
+        metavar="SECONDS",
+        help="how long after the first SIGINT what runs may take to end (%(default)g)",
+    )
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
     run.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
@@ -155,6 +163,14 @@ def _add_records(commands: Any) -> None:
         )
     _add_on_change(resume)
     resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
+
+
+def _seconds(text: str) -> float:
+    """A finite number of seconds, not negative."""
+    seconds = float(text)
+    if not 0 <= seconds < math.inf:
+        raise ValueError
+    return seconds
 
 
 def _params_of(flow: Any) -> list[Param[Any]]:

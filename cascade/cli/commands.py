@@ -6,12 +6,14 @@ import re
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from fractions import Fraction
+from signal import Signals
 from typing import Any, Final
 
 import anyio
 import attrs
+from anyio.abc import TaskGroup
 
 from cascade import api
 from cascade.adapters.observers.lines import human_log, json_lines
@@ -27,11 +29,14 @@ from cascade.model.errors import (
     RunCancelled,
     describe,
 )
+from cascade.runtime.run import Run
 from cascade.runtime.settings import Observer
 from cascade.runtime.state import origin_var
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
+# EX_TEMPFAIL of sysexits.h: nothing went wrong, and the rest can be done later.
+EXIT_DRAINED: Final = 75
 # As shells say it: 128 and the number of the signal.
 EXIT_BY_SIGNAL: Final = {signal.SIGINT: 130, signal.SIGTERM: 143}
 
@@ -73,9 +78,10 @@ class _Running:
     value: Any = None
     error: BaseException | None = None
     has_begun: bool = False
+    is_drained: bool = False
 
     async def run(self) -> None:
-        """Run the flow; SIGINT and SIGTERM cancel it, and it cleans up."""
+        """Run the flow; SIGINT drains it and, said twice or after a while, cancels it, as SIGTERM does at once."""
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 try:
@@ -86,8 +92,11 @@ class _Running:
                         **self.settings,
                     ) as handle:
                         self.has_begun = True
-                        group.start_soon(self._cancel_on_signal, handle, signals)
-                        self.value = await handle.result()
+                        group.start_soon(self._obey, handle, signals, group)
+                        try:
+                            self.value = await handle.result()
+                        finally:
+                            self.is_drained = handle.status().state == "Drained"
                 except Exception as error:
                     self.error = error
                 except BaseException as error:
@@ -96,10 +105,22 @@ class _Running:
                     self.error = error
             group.cancel_scope.cancel()
 
-    async def _cancel_on_signal(self, handle: Any, signals: Any) -> None:
+    async def _obey(self, handle: Run, signals: AsyncIterator[Signals], group: TaskGroup) -> None:
+        grace = self.invocation.options.grace
         async for received in signals:
+            is_first = self.signal is None
             self.signal = received
-            handle.cancel()
+            if is_first and received == signal.SIGINT and grace:
+                handle.drain()
+                print("cascade: draining: finishing what runs; once more to cancel", file=sys.stderr, flush=True)
+                group.start_soon(self._cancel_after, handle, grace)
+            else:
+                handle.cancel()
+
+    @staticmethod
+    async def _cancel_after(handle: Run, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        handle.cancel()
 
 
 def _run(invocation: Invocation, *, is_first: bool = True) -> int:
@@ -126,7 +147,10 @@ def _run(invocation: Invocation, *, is_first: bool = True) -> int:
 
 def _report(running: _Running, *, shows_traceback: bool) -> int:
     error = running.error
-    if running.signal is not None and (error is None or isinstance(error, RunCancelled)):
+    if running.is_drained:
+        print("cascade: drained; what had begun has ended, the rest has not begun", file=sys.stderr)
+        return EXIT_DRAINED
+    if running.signal is not None and isinstance(error, RunCancelled):
         print(f"cascade: ended by {running.signal.name}", file=sys.stderr)
         return EXIT_BY_SIGNAL[running.signal]
     if error is None:

@@ -159,8 +159,9 @@ class DeadlockError(CascadeError, RuntimeError):
         self.resource = resource
         self.cycle: tuple[str, ...] = tuple(cycle)
         super().__init__(
-            f"claim of {amount} {resource!r} by {node_id!r} can never be granted: only {left} is left beside what "
-            f"the tasks around it hold ({' -> '.join(self.cycle)}); lower the claims or raise the capacity"
+            f"claim of {amount} {resource!r} by {node_id!r} can never be granted: only {left} is left beside "
+            f"what is held by those who wait for it ({' -> '.join(self.cycle)}); "
+            "lower the claims or raise the capacity"
         )
 
 

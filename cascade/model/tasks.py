@@ -112,6 +112,8 @@ class Task(Generic[P, R]):
                 self.signature.bind(*args, **kwargs)
             except TypeError as error:
                 raise TypeError(f"{self.name}{self.signature}: {error}") from None
+            # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
+            raise TypeError(f"{self.name}{self.signature}: a positional argument is missing")
         return self.arity.complete(len(args), kwargs)
 
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:

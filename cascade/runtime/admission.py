@@ -10,8 +10,9 @@ from __future__ import annotations
 
 import bisect
 import itertools
+import time
 from collections import Counter, deque
-from collections.abc import Callable, Hashable, Iterator, Mapping
+from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
 from typing import Literal, Protocol, Self
 
@@ -22,6 +23,8 @@ from anyio.lowlevel import EventLoopToken
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
+from cascade.runtime.deadlock import deadlock
+from cascade.runtime.lines import Line, Waiter
 from cascade.runtime.threads import wake_soon
 
 Reason = Literal["ResourceContention", "ConstraintViolation"]
@@ -39,6 +42,7 @@ class Applicant:
         bus: The run's bus; a full subscriber on it holds the run.
         ancestors: Claims of the tasks around the run, outermost first.
         is_lane: Whether it is a thread lane, which looks at rules before each of its nodes.
+        rank: Who of a run goes first, of those that claim the same: the highest. 0 if that does not matter.
     """
 
     node_id: str
@@ -48,6 +52,7 @@ class Applicant:
     bus: EventBus
     ancestors: tuple[Claim, ...] = ()
     is_lane: bool = False
+    rank: float = 0.0
 
 
 class Rule(Protocol):
@@ -75,6 +80,14 @@ class Crosser(Protocol):
         ...
 
 
+class Unclaimed(Protocol):
+    """Where attempts run that hold no claim, as long as nobody counts them: a lane."""
+
+    def adopt(self, admission: Admission) -> None:
+        """Give every attempt that runs here a claim, if it has none, to be released when it ends."""
+        ...
+
+
 @attrs.define(eq=False)
 class Claim:
     """What an admitted attempt holds. Released once, synchronously."""
@@ -85,6 +98,9 @@ class Claim:
     ticket: int
     epoch: int
     is_held: bool = True
+
+    def __attrs_post_init__(self) -> None:
+        self.admission.active[self] = None
 
     def release(self, *, has_run: bool = True) -> None:
         """Give everything back and wake whom it frees; a second call does nothing."""
@@ -102,28 +118,6 @@ class Claim:
 
 
 @attrs.define(eq=False)
-class Waiter:
-    """An attempt that has asked and not been admitted yet.
-
-    Attributes:
-        line: What it has in common with those it stands in line with.
-        has_left: Whether it was withdrawn; then it is passed over when its turn comes.
-    """
-
-    applicant: Applicant
-    amounts: Amounts
-    ticket: int
-    line: Hashable
-    answered: anyio.Event = attrs.field(factory=anyio.Event)
-    claim: Claim | None = None
-    error: CascadeError | None = None
-    has_left: bool = False
-
-
-Line = deque[Waiter]
-
-
-@attrs.define(eq=False)
 class Admission:
     """Admits attempts of all runs of an engine.
 
@@ -131,6 +125,8 @@ class Admission:
         pool: The amounts.
         rules: What else may hold attempts.
         crossers: Who may be between the gate and a function, in other threads.
+        lanes: Where attempts run that hold no claim.
+        active: The claims that are held, oldest first.
         token: The event loop that is served.
         epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
     """
@@ -139,10 +135,13 @@ class Admission:
     rules: list[Rule] = attrs.field(factory=list)
     epoch: int = 0
     crossers: set[Crosser] = attrs.field(factory=set)
+    lanes: set[Unclaimed] = attrs.field(factory=set)
+    active: dict[Claim, None] = attrs.field(factory=dict)
     _tickets: Iterator[int] = attrs.field(factory=itertools.count)
     _lines: dict[Hashable, Line] = attrs.field(factory=dict)
-    # Ticket of each line's head, with the line's key; sorted. Tickets are unique, so keys are never compared.
+    # Each line's place, with its key; sorted. Tickets are unique, so keys are never compared.
     _heads: list[tuple[int, Hashable]] = attrs.field(factory=list)
+    _places: dict[Hashable, int] = attrs.field(factory=dict)
     # How many lines wait for each name; under None those that claim nothing, which nobody can stand before.
     _wanted: Counter[Name | None] = attrs.field(factory=Counter)
     token: EventLoopToken | None = None
@@ -156,8 +155,8 @@ class Admission:
         return self._wanted[Slot.THREAD] > 0
 
     async def until_heard(self, bus: EventBus) -> None:
-        """Wait until no subscriber of *bus* is full."""
-        while bus.full() is not None:
+        """Wait as long as a subscriber of *bus* is full and nothing else has changed."""
+        if bus.full() is not None:
             if self._woken is None:
                 self._woken = anyio.Event()
             await self._woken.wait()
@@ -169,7 +168,7 @@ class Admission:
         applicant: Applicant,
         amounts: Amounts,
         on_wait: Callable[[Reason], None],
-        ticket: int | None = None,
+        again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
 
@@ -180,27 +179,33 @@ class Admission:
             applicant: Who asks.
             amounts: All it claims, slots included.
             on_wait: Called once, with the reason, if it has to wait.
-            ticket: Its place in the order, when it comes back after having been admitted before.
+            again: The claim with which it comes back, having been admitted before and not started; released here,
+                and its place in the order is kept.
 
         Raises:
             CapacityError: If an amount exceeds its total, now or after the total was lowered.
-            DeadlockError: If the tasks around the run hold what it needs.
+            DeadlockError: If the tasks around the run hold what it needs, or wait for others that do.
         """
-        self.check(applicant, amounts)
-        if not self._lines:
-            claim = self._try(applicant, amounts, next(self._tickets) if ticket is None else ticket)
+        try:
+            self.check(applicant, amounts)
+        except CascadeError:
+            if again is not None:
+                again.release(has_run=False)
+            raise
+        if not self._lines and again is None:
+            claim = self._try(applicant, amounts, next(self._tickets))
             if claim is not None:
                 return claim
-        return await self._wait(applicant, amounts, on_wait, ticket)
+        return await self._wait(applicant, amounts, on_wait, again)
 
     async def _wait(
-        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], ticket: int | None
+        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], again: Claim | None
     ) -> Claim:
         has_reported = False
         while True:
-            ticket = next(self._tickets) if ticket is None else ticket
-            waiter = Waiter(applicant, amounts, ticket, _line_of(applicant, amounts))
-            self._enqueue(waiter)
+            waiter = self._line_up(applicant, amounts, again)
+            if waiter.claim is None and applicant.ancestors:
+                self._end_deadlocks()
             if waiter.claim is None and not has_reported:
                 has_reported = True
                 reason = self.reason(applicant, amounts)
@@ -214,12 +219,41 @@ class Admission:
                 raise
             if waiter.error is not None:
                 raise waiter.error
-            assert waiter.claim is not None  # answered without error means granted
-            # The answer was given in another task's step: a rule may have closed since.
-            if waiter.claim.epoch == self.epoch or self.holder(applicant) is None:
-                waiter.claim.epoch = self.epoch
-                return waiter.claim
-            waiter.claim.release(has_run=False)
+            again = waiter.claim
+            assert again is not None  # answered without error means granted
+            # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
+            if again.epoch == self.epoch:
+                return again
+
+    def _end_deadlocks(self) -> None:
+        """Turn away who waits for somebody that waits for it."""
+        while True:
+            heads = [self._lines[key].head for _, key in self._heads]
+            if not any(head.applicant.ancestors for head in heads):
+                return
+            free = [head for head in heads if self.holder(head.applicant) is None]
+            found = deadlock(free, self.active, self.pool)
+            if found is None:
+                return
+            self._turn_away(*found)
+
+    def _turn_away(self, waiter: Waiter, error: BaseException) -> None:
+        self._leave_line(waiter)
+        waiter.error = error
+        waiter.answered.set()
+
+    def _line_up(self, applicant: Applicant, amounts: Amounts, again: Claim | None) -> Waiter:
+        """Put *applicant* in line; what it holds *again* goes only then, so nobody behind can pass."""
+        if again is None:
+            ticket = next(self._tickets)
+        else:
+            # Somebody else to the rules: for a moment both may be admitted.
+            ticket, applicant = again.ticket, attrs.evolve(applicant)
+        waiter = Waiter(applicant, amounts, ticket)
+        self._enqueue(waiter)
+        if again is not None:
+            again.release(has_run=False)
+        return waiter
 
     def check(self, applicant: Applicant, amounts: Amounts) -> None:
         """See that waiting for *amounts* could help.
@@ -261,6 +295,16 @@ class Admission:
                 return words
         return None
 
+    def holders(self, applicant: Applicant) -> Iterator[str | EventStream]:
+        """All that holds *applicant* whatever the capacity."""
+        stream = applicant.bus.full()
+        if stream is not None:
+            yield stream
+        for rule in self.rules:
+            words = rule.holds(applicant)
+            if words is not None:
+                yield words
+
     def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
         holder = self.holder(applicant)
@@ -280,38 +324,59 @@ class Admission:
     # -- lines ---------------------------------------------------------------------------------------------
 
     def _enqueue(self, waiter: Waiter) -> None:
-        line = self._lines.get(waiter.line)
+        key = self._line_of(waiter)
+        is_first = self._add(key, waiter)
+        if is_first:  # otherwise what keeps the head waiting keeps this one too
+            self.wake()
+
+    def _line_of(self, waiter: Waiter) -> Hashable:
+        """Equal for waiters that are alike in all that admission looks at: to rules, tasks are not alike."""
+        applicant, amounts = waiter.applicant, waiter.amounts
+        claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
+        if applicant.rank and not self.rules:
+            return applicant.run_id, applicant.ancestors, claimed
+        return applicant.full_name, applicant.task_name, applicant.run_id, applicant.ancestors, claimed
+
+    def _add(self, key: Hashable, waiter: Waiter) -> bool:
+        """Put *waiter* into the line *key*; returns whether that gave the line a place or another one."""
+        line = self._lines.get(key)
         if line is None:
-            line = self._lines[waiter.line] = deque()
+            line = self._lines[key] = Line(is_ranked=bool(waiter.applicant.rank))
             self._wanted.update(waiter.amounts.keys() or [None])
-        elif line[-1].ticket < waiter.ticket:
-            line.append(waiter)
-            return  # whatever keeps the head waiting keeps this one too
-        else:
-            self._drop_head(waiter.line)
-        line.insert(bisect.bisect([other.ticket for other in line], waiter.ticket), waiter)
-        self._push_head(waiter.line)
-        self.wake()
+        line.add(waiter)
+        return self._moved(key, line)
 
-    def _push_head(self, key: Hashable) -> None:
-        bisect.insort(self._heads, (self._lines[key][0].ticket, key), key=_ticket)
-
-    def _drop_head(self, key: Hashable) -> None:
-        del self._heads[bisect.bisect_left(self._heads, self._lines[key][0].ticket, key=_ticket)]
+    def _moved(self, key: Hashable, line: Line) -> bool:
+        """Note the place of a line; returns whether it has changed."""
+        place, before = line.place, self._places.get(key)
+        if place == before:
+            return False
+        if before is not None:
+            del self._heads[bisect.bisect_left(self._heads, before, key=_ticket)]
+            del self._places[key]
+        if place is not None:
+            bisect.insort(self._heads, (place, key), key=_ticket)
+            self._places[key] = place
+        return True
 
     def _leave_line(self, waiter: Waiter) -> None:
+        key = self._line_of(waiter)
+        line = self._lines[key]
         waiter.has_left = True
-        line = self._lines.get(waiter.line)
-        if line is None or line[0] is not waiter:
-            return
-        self._drop_head(waiter.line)
-        while line and line[0].has_left:
-            line.popleft()
-        if line:
-            self._push_head(waiter.line)
-        else:
-            del self._lines[waiter.line]
+        self._moved(key, line)
+        if line.place is None:
+            del self._lines[key]
             self._wanted -= Counter(waiter.amounts.keys() or [None])
+
+    def _line_up_anew(self) -> None:
+        """Put all waiters in line again: who is like whom depends on whether there are rules."""
+        waiting = list(self.waiters())
+        self._lines.clear()
+        self._heads.clear()
+        self._places.clear()
+        self._wanted.clear()
+        for waiter in waiting:
+            self._add(self._line_of(waiter), waiter)
 
     def _withdraw(self, waiter: Waiter) -> None:
         if waiter.claim is not None:
@@ -328,8 +393,7 @@ class Admission:
         taken: set[Name] = set()
         place = 0
         while place < len(self._heads) and len(taken) < len(self._wanted):
-            waiter = self._lines[self._heads[place][1]][0]
-            if not self._answer(waiter, taken):
+            if not self._answer(self._lines[self._heads[place][1]], taken):
                 place += 1
         if self._woken is not None:
             self._woken.set()
@@ -337,13 +401,16 @@ class Admission:
         for hook in self._after_wake:
             hook()
 
-    def _answer(self, waiter: Waiter, taken: set[Name]) -> bool:
-        """Admit the head of a line if possible; *taken* are names for which somebody waits already."""
+    def _answer(self, line: Line, taken: set[Name]) -> bool:
+        """Admit the head of *line* if possible; *taken* are names for which somebody waits already."""
+        waiter = line.head
         if self.holder(waiter.applicant) is not None:
             return False
         is_free = taken.isdisjoint(waiter.amounts)
         claim = self._try(waiter.applicant, waiter.amounts, waiter.ticket) if is_free else None
         if claim is not None:
+            line.take_place(waiter)
+            claim.ticket = waiter.ticket
             self._leave_line(waiter)
             waiter.claim = claim
             waiter.answered.set()
@@ -370,6 +437,7 @@ class Admission:
 
     def released(self, claim: Claim, *, has_run: bool) -> None:
         """Take back what *claim* held."""
+        del self.active[claim]
         self.pool.give(claim.amounts)
         for rule in self.rules:
             rule.give_back(claim.applicant, has_run=has_run)
@@ -383,22 +451,69 @@ class Admission:
         """
         self.pool.totals.update(totals)
         for line in list(self._lines.values()):
-            for waiter in list(line):
+            for waiter in line:
                 error = self._hopeless(waiter.applicant, waiter.amounts)
                 if error is not None:
-                    self._leave_line(waiter)
-                    waiter.error = error
-                    waiter.answered.set()
+                    self._turn_away(waiter, error)
         self.wake()
+        self._end_deadlocks()
 
     def close_gate(self) -> None:
         """Something that may hold attempts has changed: whoever has not started yet must ask again."""
         self.epoch += 1
 
+    def settle_gate(self) -> None:
+        """Wait until nobody is between gate and start mark: who comes later has seen the gate as it is now.
+
+        A crossing is a few steps of a thread without a wait in them: this takes microseconds, and must not give
+        way to other tasks, who would see rules that do not know yet what runs.
+        """
+        while any(crosser.is_crossing for crosser in self.crossers):
+            time.sleep(0)
+
+    def adopt(self) -> None:
+        """See that every attempt that runs is among the active claims, also those in lanes."""
+        for lane in self.lanes:
+            lane.adopt(self)
+
+    def adopted(self, applicant: Applicant) -> Claim:
+        """A claim of nothing, for an attempt that runs without one."""
+        return Claim(self, applicant, {}, -1, self.epoch)
+
+    def first_active(self, count: int, covers: Callable[[Applicant], bool]) -> Iterator[Claim]:
+        """The oldest *count* claims of attempts that *covers* says yes to."""
+        found = (claim for claim in self.active if covers(claim.applicant))
+        return itertools.islice(found, count)
+
+    def close(self) -> None:
+        """Let nobody through who does not ask anew, and know of everybody who is through."""
+        self.close_gate()
+        self.settle_gate()
+        self.adopt()
+
+    def set_rules(self, rules: Iterable[Rule]) -> None:
+        """Have *rules* stand from now on, in the order in which they are asked, and wake whom that frees.
+
+        If somebody may be held by them who was not before, the gate must have been closed.
+        """
+        had_rules, self.rules = bool(self.rules), list(rules)
+        if had_rules != bool(self.rules):
+            self._line_up_anew()
+        self.wake()
+        self._end_deadlocks()
+
+    def turn_away(self, run_id: str, error: BaseException) -> None:
+        """Let all waiters of a run have *error* instead of a claim."""
+        for line in list(self._lines.values()):
+            if line.head.applicant.run_id == run_id:
+                for waiter in line:
+                    self._turn_away(waiter, error)
+        self.wake()
+
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits, line by line."""
         for line in self._lines.values():
-            yield from (waiter for waiter in line if not waiter.has_left)
+            yield from line
 
     def after_wake(self, hook: Callable[[], None]) -> None:
         """Call *hook* after each round of answers."""
@@ -407,9 +522,3 @@ class Admission:
 
 def _ticket(head: tuple[int, Hashable]) -> int:
     return head[0]
-
-
-def _line_of(applicant: Applicant, amounts: Amounts) -> Hashable:
-    """Equal for waiters that are alike in all that admission looks at."""
-    claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
-    return applicant.full_name, applicant.task_name, applicant.run_id, applicant.ancestors, claimed

@@ -54,6 +54,10 @@ class NotStartedError(Exception):
     """A rule closed between admission and start: the attempt goes back and asks again. Stays in the engine."""
 
 
+class DrainedError(Exception):
+    """The run drains: what has not begun, or would begin again, is left. Stays in the engine."""
+
+
 @attrs.define(eq=False)
 class Attempt:
     """One attempt of one node.

@@ -38,6 +38,7 @@ class Conductor:
         backend: Where to record outcomes.
         finished: The result, boxed, if the run had finished before.
         value: What it gave.
+        has_value: Whether it came to that.
         cancellation: The cancellation that ended it, if one did.
         status: How it ended; ``None`` before that.
         overran: What is to be said of observers that did not end in time; that fails no run.
@@ -49,6 +50,7 @@ class Conductor:
     backend: StateBackend | None = None
     finished: tuple[Any] | None = None
     value: Any = None
+    has_value: bool = False
     cancellation: BaseException | None = None
     status: RunStatus | None = None
     overran: list[str] = attrs.field(factory=list)
@@ -82,6 +84,7 @@ class Conductor:
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
+            self.execution.shared.control.leave(self.execution)
             self._finish(from_outside)
             self.ended.set()
         if from_outside is not None and not self.execution.failures:
@@ -104,7 +107,8 @@ class Conductor:
         """What :meth:`result` raises."""
         failures = [failure.error for failure in self.execution.failures]
         if not failures:
-            return RunCancelled(self.execution.run_id) if self.status == "Cancelled" else None
+            has_stopped = self.status in ("Cancelled", "Drained")
+            return RunCancelled(self.execution.run_id, str(self.status).lower()) if has_stopped else None
         for error in failures:
             if not isinstance(error, Exception):
                 return error
@@ -129,6 +133,7 @@ class Conductor:
             execution.open_journal(self.backend)
             if self.backend.heartbeat_every is not None:
                 execution.start_service(self._beat, self.backend, self.backend.heartbeat_every)
+        execution.shared.control.join(execution)
         graph = self.prepared.graph
         execution.emit(
             RunStarted,
@@ -189,13 +194,14 @@ class Conductor:
         """Run the flow; returns the cancellation from outside, if that ended it."""
         execution = self.execution
         if self.finished is not None:
-            self.value = self.finished[0]
+            self.value, self.has_value = self.finished[0], True
             return None
         try:
             async with anyio.create_task_group() as work:
                 execution.work = work
                 try:
                     self.value = await Loop(execution, is_top=True).run(self.prepared)
+                    self.has_value = True
                 except Halted:
                     pass
                 except get_cancelled_exc_class() as cancellation:
@@ -232,6 +238,7 @@ class Conductor:
     async def _close_all(self, from_outside: BaseException | None) -> None:
         execution = self.execution
         execution.watch.stop()
+        execution.shared.control.leave(execution)
         failures = execution.failures
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.journal is not None:
@@ -297,7 +304,9 @@ class Conductor:
     def _status(self, from_outside: BaseException | None) -> RunStatus:
         if self.execution.failures:
             return "Failed"
-        return "Cancelled" if from_outside is not None or self.execution.is_halted else "Succeeded"
+        if from_outside is not None or self.execution.is_halted:
+            return "Cancelled"
+        return "Succeeded" if self.has_value else "Drained"
 
     def _closing(self, status: RunStatus) -> Closing:
         """What the store is told of the end."""

@@ -30,7 +30,8 @@ from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
 from cascade.runtime.prepare import SLICE, paced
-from cascade.runtime.settle import Ending, Settled, record
+from cascade.runtime.queues import Queue
+from cascade.runtime.settle import Ending, Settled, leave, record
 from cascade.runtime.turns import Turns
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
@@ -160,7 +161,7 @@ class Crew:
         self._look_around()
         until = time.perf_counter() + SLICE
         while queue and self._has_room():
-            if self.execution.is_halted:
+            if self.execution.is_closing:
                 queue.clear()
                 return
             index = queue.popleft()
@@ -179,6 +180,8 @@ class Crew:
             if report is TURNED:
                 continue
             self._in_flight += report.following is not None
+            if report.seconds is not None:
+                self.execution.shared.durations.learn(self.task(report.index).name, report.seconds)
             if report.error is not None:
                 self.failed(report.index, report.error, current_time())
             elif not _is_plain(report.value):
@@ -233,6 +236,9 @@ class Crew:
             ending = await self._ending(index)
         except BaseException as error:
             ending = Ending(classify(error, self.frame.name(index)))
+        if self._is_left(index, ending):
+            self._left()
+            return
         ending = self._counted(ending)
         record(self.execution, self._settled(index), ending)
         journal = self.execution.journal
@@ -260,6 +266,7 @@ class Crew:
             bind=functools.partial(self.bind, index),
             amounts=functools.partial(self.claimed, node),
             resources=layout.injecting.get(index, ()),
+            rank=0.0 if self.frame.ranks is None else self.frame.ranks[index],
             save_later=self.saves.append if index in layout.tails else None,
             digest=digest,
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
@@ -276,7 +283,7 @@ class Crew:
 
     def may_drain(self) -> bool:
         """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
-        if self.execution.is_halted or not self._drains:
+        if self.execution.is_closing or not self._drains:
             return False
         if self._epoch != self.execution.admission.epoch:
             self._look_around()
@@ -292,15 +299,18 @@ class Crew:
         # What threads have reported and nobody has settled yet is on its way there.
         return journal is not None and journal.is_full_with(len(self._threads.reports))
 
-    async def until_heard(self) -> None:
-        """Wait until no subscriber is full, and the journal is not."""
+    async def until_heard(self) -> bool:
+        """Wait until no subscriber is full, and the journal is not; whether that took any waiting."""
         journal = self.execution.journal
+        has_waited = journal is not None and journal.is_full
         if journal is not None:
             await journal.until_room()
-        if self.execution.bus.full() is not None:
-            await self.execution.admission.until_heard(self.execution.bus)
+        if self.execution.bus.full() is None:
+            return has_waited
+        await self.execution.admission.until_heard(self.execution.bus)
+        return True
 
-    def take_back(self, queue: deque[int]) -> None:
+    def take_back(self, queue: Queue) -> None:
         """A lane has stopped: decide anew about what it has not begun."""
         if not queue and not self.frame.news and self._in_flight:
             return
@@ -317,6 +327,10 @@ class Crew:
         return Applicant(
             self.frame.name(index), "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True
         )
+
+    def applicant(self, index: int) -> Applicant:
+        """Who a node is to those that count attempts."""
+        return self.execution.applicant(self.frame.name(index), self.task(index))
 
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""
@@ -355,7 +369,7 @@ class Crew:
         Nobody else starts it from then on.
         """
         frame = self.frame
-        if frame.has_gaps or self.is_heard or self.execution.is_halted:
+        if frame.has_gaps or self.is_heard or self.execution.is_closing:
             return None
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
         if found is None or not _is_plain(value):
@@ -425,7 +439,18 @@ class Crew:
             return ending if error is None else attrs.evolve(ending, outcome=Failed(error))
         return ending
 
+    def _is_left(self, index: int, ending: Ending) -> bool:
+        """Whether the node is left unsettled, because the run drains."""
+        execution = self.execution
+        if not execution.is_draining or execution.is_halted or not isinstance(ending.outcome, Cancelled):
+            return False
+        self.frame.status[index] = Status.PENDING
+        leave(execution, self._settled(index), ending)
+        return True
+
     def _settle(self, index: int, ending: Ending) -> None:
+        if self._is_left(index, ending):
+            return
         ending = self._counted(ending)
         record(self.execution, self._settled(index), ending)
         self._enter(index, ending)

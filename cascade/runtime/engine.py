@@ -23,7 +23,9 @@ from cascade.runtime.admission import Admission, Claim
 from cascade.runtime.bus import EventBus, EventStream, Policy
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.conduct import Conductor
+from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import ambient
+from cascade.runtime.durations import Durations
 from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.plugins import adapter
@@ -77,6 +79,8 @@ class Engine:
         self._session: Session | None = None
         totals = checked_totals(self.settings.system_resources or {})
         slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: os.cpu_count() or 2}
+        self.control: ControlPlane = open_control(self.settings.control)
+        self._durations = Durations()
         self._admission = Admission(Pool({**slots, **totals}))
         for provider in self.settings.providers:
             resource = as_resource(provider)
@@ -132,6 +136,7 @@ class Engine:
     def _enter(self) -> Session:
         token = current_token()
         if self._session is None:
+            self.control.attach(self._admission)
             self._session = Session(token, self._shared())
             self.bus.attach(self._admission)
             self._admission.token = token
@@ -148,6 +153,7 @@ class Engine:
         if not session.users:
             self._session = None
             self.bus.detach(self._admission)
+            self.control.detach(self._admission)
 
     def _shared(self) -> Shared:
         executor = self.settings.executor
@@ -156,7 +162,14 @@ class Engine:
             processes = make_processes(CapacityLimiter(os.cpu_count() or 2))
             executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
         return Shared(
-            self._admission, executor, self.bus, CapacityLimiter(IO_THREADS), CapacityLimiter(math.inf), self
+            self._admission,
+            executor,
+            self.bus,
+            CapacityLimiter(IO_THREADS),
+            CapacityLimiter(math.inf),
+            self,
+            self.control,
+            self._durations,
         )
 
     async def __aenter__(self) -> Self:
@@ -218,7 +231,9 @@ class Engine:
         is_new = run_id is None
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
-        prepared = await prepare(flow, given, settings, shared.admission.pool, providers, is_whole=True)
+        prepared = await prepare(
+            flow, given, settings, shared.admission.pool, providers, shared.durations.means, is_whole=True
+        )
         recovery = await recover(settings, run_id, prepared, is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
@@ -268,3 +283,16 @@ def _checked_run_id(run_id: object) -> str:
     if not isinstance(run_id, str) or not run_id or len(run_id) > 200 or not run_id.isprintable():
         raise InputError([f"run_id is a printable string of 1 to 200 characters, not {run_id!r:.100}"])
     return run_id
+
+
+def open_control(control: object) -> ControlPlane:
+    """The plane that *control* stands for; a new one by default.
+
+    Raises:
+        TypeError: If it is nothing of the kind.
+    """
+    if control is None:
+        return ControlPlane()
+    if isinstance(control, ControlPlane):
+        return control
+    raise TypeError(f"control is a cascade.control.ControlPlane, a Connector or a URL, not {control!r:.100}")

@@ -10,10 +10,12 @@ from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Protocol
 
+import anyio
 import attrs
 from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
+from cascade.graph.shapes import Shapes
 from cascade.model.errors import StateError, annotate, describe
 from cascade.model.events import (
     EngineWarning,
@@ -28,10 +30,12 @@ from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Applicant, Claim
-from cascade.runtime.attempt import Executor
+from cascade.runtime.attempt import DrainedError, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import attempt_var
+from cascade.runtime.durations import Durations
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
 from cascade.runtime.recovery import Recovery
@@ -113,6 +117,8 @@ class Shared:
         io_limiter: Bounds the engine's own threads; user code never runs under it.
         lane_limiter: For lanes, whose number is bounded by the thread slots they hold.
         engine: The engine itself, for runs inside tasks.
+        control: The rules.
+        durations: How long tasks take.
     """
 
     admission: Admission
@@ -121,6 +127,8 @@ class Shared:
     io_limiter: CapacityLimiter
     lane_limiter: CapacityLimiter
     engine: object
+    control: ControlPlane
+    durations: Durations
 
 
 @attrs.define(eq=False)
@@ -149,6 +157,10 @@ class Execution:
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
         recovery: What the store knew of the run.
+        shapes: What was prepared for flows that came up in the run, for others like them.
+        is_draining: Nothing may start any more; what runs goes on, and counts.
+        drained: Set when that begins.
+        resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
     """
 
     run_id: str
@@ -175,6 +187,10 @@ class Execution:
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
     recovery: Recovery | None = None
+    shapes: Shapes[Any] = attrs.field(factory=Shapes)
+    is_draining: bool = False
+    drained: anyio.Event = attrs.field(factory=anyio.Event)
+    resting: dict[str, float] = attrs.field(factory=dict)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)
@@ -224,7 +240,7 @@ class Execution:
         """Whether nobody is told how single nodes fare."""
         return self.journal is None and self.bus.is_silent()
 
-    def emit(self, kind: type[Event], **fields: Any) -> None:
+    def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event of class *kind*, if anybody listens."""
         if self.bus.wants(kind):
             self._seq += 1
@@ -276,6 +292,19 @@ class Execution:
             self._failed.add(id(error))
             self.failures.append(Failure(error, origin))
 
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing may start any more."""
+        return self.is_halted or self.is_draining
+
+    def drain(self) -> None:
+        """Let nothing start any more, and what runs go on."""
+        if not self.is_closing:
+            self.is_draining = True
+            self.admission.close()
+            self.admission.turn_away(self.run_id, DrainedError())
+            self.drained.set()
+
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""
         if not self.is_halted:
@@ -296,10 +325,10 @@ class Execution:
         assert self.services is not None  # opened before anything of the run happens
         self.spawn(self.services, func, *args)
 
-    def applicant(self, node_id: str, task: Task[..., Any]) -> Applicant:
+    def applicant(self, node_id: str, task: Task[..., Any], rank: float = 0.0) -> Applicant:
         """Who asks for admission, for an attempt of *node_id*."""
         full_name = f"{task.__module__}.{task.name}"
-        return Applicant(node_id, task.name, full_name, self.run_id, self.bus, self.ancestors)
+        return Applicant(node_id, task.name, full_name, self.run_id, self.bus, self.ancestors, rank=rank)
 
     # -- state ---------------------------------------------------------------------------------------------
 

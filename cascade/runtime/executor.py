@@ -93,16 +93,16 @@ class LocalExecutor:
 
     async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = ThreadCall(attempt, attempt.read_clock_in_thread(), args, kwargs)
-        if attempt.task.abandon_on_cancel:
-            context = await self._thread_context()
-            await run_in_daemon_thread(context, call.run, attempt.node_id)
-        else:
-            crossers = attempt.claim.admission.crossers
-            crossers.add(attempt)
-            try:
+        crossers = attempt.claim.admission.crossers
+        crossers.add(attempt)
+        try:
+            if attempt.task.abandon_on_cancel:
+                context = await self._thread_context()
+                await run_in_daemon_thread(context, call.run, attempt.node_id)
+            else:
                 await in_thread(call.run, self.limiter)
-            finally:
-                crossers.discard(attempt)
+        finally:
+            crossers.discard(attempt)
         return call.result()
 
     async def _thread_context(self) -> Context:

@@ -75,6 +75,7 @@ class Frame:
         recorded: The nodes that need not be run, until they are ready.
         is_recorded: Whether what settles in it goes to the journal.
         is_map: Whether all its nodes are wanted, each as an item of a list.
+        ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
     """
 
     graph: Graph
@@ -98,6 +99,7 @@ class Frame:
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
     is_recorded: bool = True
     is_map: bool = False
+    ranks: Sequence[float] | None = None
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 

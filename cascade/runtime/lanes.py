@@ -26,13 +26,14 @@ from cascade.model.errors import AttemptCancelled, CascadeError
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Claim
-from cascade.runtime.attempt import is_cancelled
+from cascade.runtime.admission import Admission, Claim
+from cascade.runtime.attempt import DrainedError, is_cancelled
 from cascade.runtime.capacity import Slot
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
 from cascade.runtime.executor import refuse_coroutine
 from cascade.runtime.prepare import SLICE
+from cascade.runtime.queues import Queue, RankedQueue
 from cascade.runtime.threads import in_thread, wake_soon
 
 if TYPE_CHECKING:
@@ -94,6 +95,8 @@ class LoopLane:
     _is_tended: bool = False
     # When others had their turn.
     _since: float = 0.0
+    # Nodes that wait, and their claims if somebody has asked for such.
+    _waiting: dict[int, Claim | None] = attrs.field(factory=dict)
 
     def feed(self, index: int) -> None:
         """Take a node that is ready."""
@@ -123,8 +126,8 @@ class LoopLane:
                 break
             if following is None and not queue:
                 break
-            if crew.is_heard:
-                await crew.until_heard()
+            if crew.is_heard and await crew.until_heard():
+                continue  # what may start has to be asked again
             index = queue.popleft() if following is None else following
             following, has_waited = await self._run(index, deadline, is_tending=is_tending)
             is_tending = is_tending and not has_waited
@@ -163,7 +166,7 @@ class LoopLane:
                         if is_tending and not has_waited:
                             self._hand_over()
                         has_waited = True
-                        value = await self._wait(attempt, resume(context, coroutine, yielded))
+                        value = await self._wait(index, attempt, resume(context, coroutine, yielded))
                 else:
                     refuse_coroutine(task, value)
                 attempt.is_over = True
@@ -187,17 +190,31 @@ class LoopLane:
             return None, has_waited
         return crew.done(index, value, started), has_waited
 
-    async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any]) -> Any:
-        """The value of a coroutine that waits."""
-        watch = self.crew.execution.watch
-        watch.add(attempt)
+    async def _wait(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> Any:
+        """The value of a coroutine that waits; it can be counted meanwhile."""
+        execution = self.crew.execution
+        execution.watch.add(attempt)
+        if not self._waiting:
+            execution.admission.lanes.add(self)
+        self._waiting[index] = None
         try:
             value = await rest
         finally:
-            watch.remove(attempt)
+            execution.watch.remove(attempt)
+            claim = self._waiting.pop(index)
+            if not self._waiting:
+                execution.admission.lanes.discard(self)
+            if claim is not None:
+                claim.release()
         if is_cancelled():
             raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
         return value
+
+    def adopt(self, admission: Admission) -> None:
+        """Give each node that waits a claim."""
+        for index, claim in self._waiting.items():
+            if claim is None:
+                self._waiting[index] = admission.adopted(self.crew.applicant(index))
 
     def _hand_over(self) -> None:
         """This task stays with a node that waits; another goes on with the rest."""
@@ -208,12 +225,13 @@ class LoopLane:
 
 @attrs.frozen
 class Report:
-    """How a node ended in a thread, and which one goes on from it in that thread."""
+    """How a node ended in a thread, which one goes on from it there, and how long it took if that matters."""
 
     index: int
     value: Any
     error: BaseException | None = None
     following: int | None = None
+    seconds: float | None = None
 
 
 # Not about a node: turns have been made, and may be counted.
@@ -227,6 +245,8 @@ class ThreadLane:
     Attributes:
         advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
         is_crossing: Whether it is between the gate and a function.
+        index: The node it has begun last.
+        adopted: A claim for that node, if somebody has asked for one.
     """
 
     lanes: ThreadLanes
@@ -236,6 +256,8 @@ class ThreadLane:
     advance: int = 0
     is_crossing: bool = False
     attempt: LaneAttempt | None = None
+    index: int | None = None
+    adopted: Claim | None = None
     # When others had their turn.
     _since: float = 0.0
 
@@ -253,6 +275,11 @@ class ThreadLane:
         """Nothing: plain nodes have no timeout."""
         return None
 
+    def adopt(self, admission: Admission) -> None:
+        """Give the node that runs a claim; called with the gate closed, so none follows it."""
+        if self.adopted is None and self.index is not None:
+            self.adopted = admission.adopted(self.lanes.crew.applicant(self.index))
+
     def run(self) -> None:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
         lanes = self.lanes
@@ -269,9 +296,13 @@ class ThreadLane:
             except IndexError:
                 break
             self.advance += 1
+            self.index = index
             lanes.crew.frame.status[index] = Status.RUNNING
             self.is_crossing = False
             following = self._run(index)
+            if following is not None and lanes.ranked is not None and lanes.ranked.outranks(following):
+                queue.append(following)
+                following = None
             if time.perf_counter() - self._since > TURN:
                 time.sleep(0)
                 self._since = time.perf_counter()
@@ -288,6 +319,7 @@ class ThreadLane:
         task = crew.task(index)
         name = crew.frame.name(index)
         attempt: LaneAttempt | None = None
+        began = None if lanes.ranked is None else self.clock()
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
             while True:
@@ -308,7 +340,7 @@ class ThreadLane:
             lanes.report(Report(index, None, error))
             return None
         following = crew.follower(index, value)
-        lanes.report(Report(index, value, None, following))
+        lanes.report(Report(index, value, None, following, began and self.clock() - began))
         return following
 
     def _may_turn(self) -> bool:
@@ -331,12 +363,14 @@ class ThreadLanes:
     Attributes:
         crew: Whose nodes they are.
         queue: The nodes that have not begun.
+        ranked: The same, if some of them are more urgent than others.
         reports: What threads have to say, for the crew.
         has_failed: Whether a node has failed in a way that ends the run.
     """
 
     crew: Crew
-    queue: deque[int] = attrs.field(factory=deque)
+    queue: Queue = attrs.field(init=False)
+    ranked: RankedQueue | None = attrs.field(init=False)
     reports: deque[Report] = attrs.field(factory=deque)
     has_failed: bool = False
     _token: EventLoopToken = attrs.field(factory=current_token)
@@ -344,6 +378,11 @@ class ThreadLanes:
     _wanted: int = 0
     _is_watched: bool = False
     _is_told: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        ranks = self.crew.frame.ranks
+        self.ranked = None if ranks is None else RankedQueue(ranks)
+        self.queue = deque() if self.ranked is None else self.ranked
 
     def feed(self, index: int) -> None:
         """Take a node that is ready."""
@@ -369,17 +408,24 @@ class ThreadLanes:
                 claim = await self._slot()
                 if claim is None:
                     return
+                if not self.crew.may_use_threads():
+                    claim.release()  # a rule has come while it waited for the slot
+                    return
                 lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
                 self._lanes.add(lane)
                 admission.crossers.add(lane)
                 execution.watch.add(lane)
+                admission.lanes.add(lane)
                 try:
                     await in_thread(lane.run, execution.shared.lane_limiter)
                 finally:
                     self._lanes.remove(lane)
                     execution.watch.remove(lane)
                     admission.crossers.remove(lane)
+                    admission.lanes.remove(lane)
                     claim.release()
+                    if lane.adopted is not None:
+                        lane.adopted.release()
                 if self.has_failed:
                     return
         finally:
@@ -393,6 +439,8 @@ class ThreadLanes:
         try:
             applicant = crew.lane_applicant(self.queue[0])
             return await crew.execution.admission.admit(applicant, {Slot.THREAD: 1}, _say_nothing)
+        except DrainedError:
+            return None
         except CascadeError as error:
             while self.queue:
                 crew.failed(self.queue.popleft(), error, None)

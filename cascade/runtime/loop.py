@@ -12,11 +12,13 @@ from cascade.graph.identity import contents_of
 from cascade.graph.nested import compile_steps
 from cascade.graph.nodes import Node, resolve
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
+from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.errors import DependencyMissingError
 from cascade.model.events import StaticAnalysisWarning
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
+from cascade.runtime.attempt import DrainedError
 from cascade.runtime.eager import run_eager
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
@@ -35,7 +37,7 @@ _SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, list[Save]], Await
 
 
 class Halted(Exception):  # not an error: the run is over, and its failures are recorded
-    """The run was aborted or cancelled, so there is no value. Stays in the engine."""
+    """The run was aborted, cancelled or drained, so there is no value. Stays in the engine."""
 
 
 @attrs.define(eq=False)
@@ -68,12 +70,17 @@ class Loop:
             prepared = await self.prepare(continuation.value)
         while True:
             value, turns = await self._turn(prepared, turns)
+            if prepared.shape is not None:
+                emptied(prepared.graph)
+                self.execution.shapes.put(prepared.shape, prepared)
             if await paced(compile_steps(value, may_circle=True)) is None:
                 break
             progressed(self.execution, _target_name(prepared), turns, turns + 1)
             turns += 1
             if self.is_top and self.execution.journal is not None:
                 self.execution.journal.begin_turn(turns, value)
+            if self.execution.is_draining:
+                raise Halted
             prepared = await self.prepare(value)
         for save in reversed(self._saves):
             await save(value)
@@ -105,29 +112,40 @@ class Loop:
             await restore(self.execution, frame)
 
     async def prepare(self, target: Any) -> Prepared:
-        """Prepare a flow that came up in the run."""
+        """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
         execution = self.execution
-        return await prepare(
+        sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target))
+        if sketched is not None:
+            known: Prepared | None = execution.shapes.take(sketched.shape)
+            if known is not None:
+                sketched.fill(known.graph)
+                return known
+        prepared = await prepare(
             target,
             execution.params,
             execution.settings,
             execution.admission.pool,
             execution.providers,
+            execution.shared.durations.means,
             is_whole=False,
         )
+        if sketched is not None and sketched.fits(prepared.graph):
+            prepared = attrs.evolve(prepared, shape=sketched.shape)
+        return prepared
 
     async def _turn(self, prepared: Prepared, turns: int) -> tuple[Any, int]:
         """The value of a turn, or of a number of them that a lane made at once; and their number so far."""
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
         frame.turns = turns
+        frame.ranks = prepared.ranks
         if self.is_top:
             self.execution.frame = frame
         if self.execution.recovery is not None:
             await self._recall(frame, prepared, turns)
         schedule = _SCHEDULES[self.execution.settings.schedule]
         await schedule(self.execution, frame, prepared.plan, self._saves)
-        if self.execution.is_halted:
+        if self.execution.is_halted or (self.execution.is_draining and frame.unsettled):
             raise Halted
         return collect(frame), frame.turns
 
@@ -241,7 +259,10 @@ class _Errand:
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
-            return  # whoever waits is being cancelled
+            if self.execution.is_halted:
+                return  # whoever waits is being cancelled
+            self.error = DrainedError()
+            self.done.set()
         except anyio.get_cancelled_exc_class():
             self.execution.halt()
             raise

@@ -59,7 +59,8 @@ async def _run(execution: Execution, items: Items) -> Outcome:
         await crew.run(range(len(items.rows)))
     if frame.errors:
         return Failed(next(iter(frame.errors.values())))
-    return Cancelled() if frame.gone or execution.is_halted else Done(frame.values)
+    is_left = execution.is_draining and frame.unsettled > 0
+    return Cancelled() if frame.gone or execution.is_halted or is_left else Done(frame.values)
 
 
 class ItemFrame(Frame):
@@ -119,6 +120,8 @@ class Items:
             [0] * size, [1] * size, nothing, {}, bytearray([place]) * size, injecting, {}, nothing, size
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
+        if self.frame.ranks is not None:
+            frame.ranks = [self.frame.ranks[node.index]] * size
         frame.take_news()
         digest = self.frame.digest(node.index)
         frame.digests = None if digest is None else [digest]

@@ -19,7 +19,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Claim, Reason
-from cascade.runtime.attempt import Attempt, NotStartedError, is_cancelled, perform
+from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, is_cancelled, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
@@ -46,6 +46,7 @@ class Job:
         bind: Its arguments, given the open resources.
         amounts: What it claims, exact.
         resources: The resources that it injects.
+        rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
         save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
             its place: takes what is to be done with the final value.
         digest: Its content, for the store.
@@ -58,6 +59,7 @@ class Job:
     bind: Callable[[Mapping[str, Any]], Arguments]
     amounts: Callable[[], Mapping[str, Amount]]
     resources: tuple[str, ...] = ()
+    rank: float = 0.0
     save_later: Callable[[Save], None] | None = None
     digest: bytes | None = None
     attempts: int = 0
@@ -75,6 +77,8 @@ async def live(execution: Execution, job: Job) -> Ending:
 
 def classify(error: BaseException, node_id: str) -> Outcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
+    if isinstance(error, DrainedError):
+        return Cancelled()
     cancelled = (anyio.get_cancelled_exc_class(), AttemptCancelled)
     if isinstance(error, cancelled):
         if is_cancelled() or isinstance(error, AttemptCancelled):
@@ -118,7 +122,8 @@ class Life:
     troubles: Sequence[tuple[BaseException, str]] = ()
     failed: int = 0
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
-    _ticket: int | None = None
+    # With which it goes back to be admitted again.
+    _again: Claim | None = None
 
     async def outcome(self) -> Outcome:
         """Go through the life; raises what the last attempt raised."""
@@ -219,11 +224,22 @@ class Life:
         while True:
             try:
                 return await self._attempt_once(shared, own)
+            except DrainedError:
+                raise  # no attempt was made
             except Exception as error:
                 pause = self._pause_after(error)
                 if pause is None:
                     raise
-            await anyio.sleep(pause)
+            await self._rest(pause)
+
+    async def _rest(self, seconds: float) -> None:
+        resting = self.execution.resting
+        resting[self.job.node_id] = current_time() + seconds
+        try:
+            with anyio.move_on_after(seconds):
+                await self.execution.drained.wait()
+        finally:
+            del resting[self.job.node_id]
 
     def _pause_after(self, error: Exception) -> float | None:
         """Seconds until the next attempt; ``None`` if *error* is final."""
@@ -272,16 +288,20 @@ class Life:
                 self.execution.watch.add(attempt)
                 return await perform(attempt, self.execution.executor, bound)
             except NotStartedError:
-                self._ticket = claim.ticket
                 if self.execution.is_halted:
                     raise AttemptCancelled from None
+                self._again = claim
             finally:
                 self._leave(claim, attempt)
 
     async def _admit(self) -> Claim:
-        ticket, self._ticket = self._ticket, None
-        applicant = self.execution.applicant(self.job.node_id, self.job.task)
-        return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, ticket)
+        again, self._again = self._again, None
+        if self.execution.is_draining:
+            if again is not None:
+                again.release(has_run=False)
+            raise DrainedError
+        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
+        return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
 
     def _new_attempt(self, claim: Claim) -> Attempt:
         reports = self.started is None and self.execution.wants(TaskExecutionStarted)
@@ -300,7 +320,8 @@ class Life:
         if attempt is not None:
             self.execution.watch.remove(attempt)
         if attempt is None or attempt.started is None:
-            claim.release(has_run=False)
+            if claim is not self._again:
+                claim.release(has_run=False)
             return
         self.attempts = attempt.number
         if self.started is None:

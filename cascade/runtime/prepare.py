@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Generator, Iterable, Mapping
+from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -17,6 +17,7 @@ from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
 from cascade.model.policies import exact
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
+from cascade.planning.ranks import rank_steps
 from cascade.planning.solve import Plan, check_plan, solve_steps
 from cascade.runtime.capacity import Pool, shown
 from cascade.runtime.plugins import process_name
@@ -30,12 +31,19 @@ SLICE = 0.001
 
 @attrs.frozen(eq=False)
 class Prepared:
-    """A flow that can be run: graph, plan, layout, resolved inputs."""
+    """A flow that can be run: graph, plan, layout, resolved inputs.
+
+    Attributes:
+        ranks: For each node, how urgent it is where places are scarce; ``None`` if that does not matter.
+        shape: What it has in common with flows that can be run by putting their calls into its graph.
+    """
 
     graph: Graph
     plan: Plan
     layout: Layout
     inputs: Mapping[str, Any]
+    ranks: Sequence[float] | None = None
+    shape: Hashable = None
 
 
 async def paced(steps: Generator[None, None, T]) -> T:
@@ -57,6 +65,7 @@ async def prepare(
     settings: Settings,
     pool: Pool,
     providers: Mapping[str, Resource],
+    durations: Mapping[str, float],
     *,
     is_whole: bool,
 ) -> Prepared:
@@ -68,6 +77,7 @@ async def prepare(
         settings: How it is run.
         pool: The capacity there is.
         providers: Resource providers by name.
+        durations: Mean seconds by task name, as far as known.
         is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
 
     Raises:
@@ -87,7 +97,18 @@ async def prepare(
         plan = await paced(solve_steps(graph))
     layout = await paced(lay_out(graph, plan.levels))
     await paced(_check_calls(graph, layout, pool, inputs, has_executor=settings.executor is not None))
-    return Prepared(graph, plan, layout, inputs)
+    ranks = None
+    if settings.schedule == "eager" and _is_scarce(graph, layout):
+        ranks = await paced(rank_steps(graph, durations))
+    return Prepared(graph, plan, layout, inputs, ranks)
+
+
+def _is_scarce(graph: Graph, layout: Layout) -> bool:
+    """Whether some of the nodes may have to wait for a thread, a process or a resource."""
+    if Place.THREAD in layout.places:
+        return True
+    said = (node for node in graph.calls() if layout.places[node.index] == Place.OWN)
+    return any(node.terms.amounts or not (node.task.is_async or node.task.mode == "inline") for node in said)
 
 
 def _refuse_resources(target: Operand) -> None:

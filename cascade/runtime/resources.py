@@ -28,7 +28,7 @@ from cascade.runtime.threads import counted, wake_soon
 class Host(Protocol):
     """What resources need of the run that they belong to."""
 
-    def emit(self, kind: type[Event], **fields: object) -> None:
+    def emit(self, kind: type[Event], /, **fields: object) -> None:
         """Publish an event, if anybody listens."""
         ...
 

@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
+from anyio import current_time
 
 from cascade.graph.nodes import Node
 from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.planning.layout import Place
+from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.capacity import shown
 from cascade.runtime.conduct import Conductor
+from cascade.runtime.control import UNSET, ControlPlane
+from cascade.runtime.lines import Waiter
+
+# Of those that hold what a node waits for, how many are named.
+SHOWN_HOLDERS: Final = 5
 
 
 @attrs.frozen
@@ -65,7 +72,8 @@ class Run:
     def status(self) -> RunSnapshot:
         """A snapshot of where it stands."""
         execution = self._conductor.execution
-        running = tuple(name for name, status in self._nodes() if status == Status.RUNNING)
+        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.resting.keys()
+        running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
         failures = (*(describe(f.error) for f in execution.failures), *self._conductor.overran)
         return RunSnapshot(
             self.id, self._conductor.status or "Running", self._conductor.counts(), running, failures
@@ -83,24 +91,18 @@ class Run:
         found += [Explanation(name, words) for name, words in self._blocked_by_inputs() if name not in waiting]
         return tuple(found)
 
+    def _waiters(self) -> Iterator[Waiter]:
+        """Attempts of the run that wait for admission."""
+        for waiter in self._conductor.execution.admission.waiters():
+            if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
+                yield waiter
+
     def _waiting(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         execution = self._conductor.execution
-        admission = execution.admission
-        for waiter in admission.waiters():
-            if waiter.applicant.run_id != self.id or waiter.applicant.is_lane:
-                continue
-            holder = admission.holder(waiter.applicant)
-            if isinstance(holder, EventStream):
-                words = [_unread(holder)]
-            elif holder is not None:
-                words = [holder]
-            else:
-                words = [
-                    f"needs {shown(waiter.amounts[name])} {name}, of which "
-                    f"{shown(admission.pool.held.get(name, 0))} of {shown(admission.pool.totals[name])} are held"
-                    for name in admission.pool.lacking(waiter.amounts)
-                ] or ["waits behind an earlier claim on the same resources"]
-            yield waiter.applicant.node_id, tuple(words)
+        for node_id, until in execution.resting.items():
+            yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
+        for waiter in self._waiters():
+            yield waiter.applicant.node_id, tuple(_blockers(execution.admission, waiter))
 
     def _blocked_by_inputs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         frame = self._conductor.execution.frame
@@ -134,11 +136,58 @@ class Run:
         """
         return self._conductor.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
+    async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
+        """Let nothing of this run start, or nothing in *scope*; see ``ControlPlane.pause``."""
+        await self._control.pause(self._scope(scope), ttl=ttl, author=author)
+
+    async def resume(self, scope: str | None = None, *, author: str = "local") -> None:
+        """Lift the pause of this run, or of *scope*; see ``ControlPlane.resume``."""
+        await self._control.resume(self._scope(scope), author=author)
+
+    async def limit(
+        self,
+        scope: str | None = None,
+        *,
+        concurrency: int | None = UNSET,
+        rate: str | None = UNSET,
+        burst: int | None = None,
+        ttl: float | None = None,
+        author: str = "local",
+    ) -> None:
+        """Limit this run, or *scope*; see ``ControlPlane.limit``.
+
+        A scope other than this run's own is about all runs of the engine.
+        """
+        await self._control.limit(
+            self._scope(scope), concurrency=concurrency, rate=rate, burst=burst, ttl=ttl, author=author
+        )
+
+    async def clear(self, scope: str | None = None, *, author: str = "local") -> None:
+        """Lift all rules of this run, or of *scope*."""
+        await self._control.clear(self._scope(scope), author=author)
+
+    @property
+    def _control(self) -> ControlPlane:
+        return self._conductor.execution.shared.control
+
+    def _scope(self, scope: str | None) -> str:
+        return f"run:{self.id}" if scope is None else scope
+
     def cancel(self) -> None:
         """Cancel the run: its tasks see cancellation, its resources are closed. Returns at once."""
         if self._conductor.status is None:
             self._was_cancelled = True
             self._conductor.execution.halt()
+
+    def drain(self) -> None:
+        """Let what runs end, and start nothing more; the run ends as ``"Drained"``. Returns at once.
+
+        Nodes that wait for capacity, for a rule or for another attempt have not ended then; with a state store
+        the run can be resumed. If nothing is left to start, the run succeeds.
+        """
+        if self._conductor.status is None:
+            self._was_cancelled = True
+            self._conductor.execution.drain()
 
     async def result(self) -> Any:
         """Wait for the end, and return the value.
@@ -146,7 +195,7 @@ class Run:
         If the waiting is cancelled, the run goes on.
 
         Raises:
-            RunCancelled: If the run was cancelled.
+            RunCancelled: If the run was cancelled or drained.
             BaseException: What made it fail, as from ``cascade.run``.
         """
         await self._conductor.ended.wait()
@@ -165,6 +214,25 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
+
+
+def _blockers(admission: Admission, waiter: Waiter) -> Iterator[str]:
+    """All that keeps an attempt from being admitted."""
+    holders = list(admission.holders(waiter.applicant))
+    for holder in holders:
+        yield _unread(holder) if isinstance(holder, EventStream) else holder
+    pool = admission.pool
+    lacking = pool.lacking(waiter.amounts)
+    for name in lacking:
+        claims = [claim.applicant.node_id for claim in admission.active if claim.amounts.get(name)]
+        more = ", ..." if len(claims) > SHOWN_HOLDERS else ""
+        yield (
+            f"needs {shown(waiter.amounts[name])} {name}, of which "
+            f"{shown(pool.held.get(name, 0))} of {shown(pool.totals[name])} are held"
+            f" by {', '.join(claims[:SHOWN_HOLDERS])}{more}"
+        )
+    if not holders and not lacking:
+        yield "waits behind an earlier claim on the same resources"
 
 
 def _unread(stream: EventStream) -> str:

@@ -78,6 +78,8 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
             execution.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
             _journal(execution, subject, ending)
         case Done(value=value):
+            if ending.started is not None and execution.settings.schedule == "eager":
+                execution.shared.durations.learn(subject.task.name, current_time() - ending.started)
             _finished(execution, subject, ending, "Succeeded", value=value)
             _journal(execution, subject, ending)
         case Skipped(reason=reason):
@@ -128,6 +130,14 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
 
 def _duration(ending: Ending) -> float:
     return 0.0 if ending.started is None else max(current_time() - ending.started, 0.0)
+
+
+def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
+    """Report a node that a draining run leaves: it is not settled, and begins anew when the run is resumed."""
+    if ending.started is not None:
+        _finished(execution, subject, ending, "Cancelled")
+    for trouble, origin in ending.troubles:
+        execution.fail(trouble, origin)
 
 
 def _finished(

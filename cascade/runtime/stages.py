@@ -24,13 +24,13 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
             continue  # it went on from the one before, in the same lane
         await run_stage(execution, frame, saves, [*late, *level], number)
         late = [index for index in (*late, *level) if not frame.has_settled(index)]
-        if execution.is_halted:
+        if execution.is_closing:
             return
     number = len(plan.levels)
     while late:
         await run_stage(execution, frame, saves, late, number)
         left = [index for index in late if not frame.has_settled(index)]
-        if execution.is_halted or len(left) == len(late):
+        if execution.is_closing or len(left) == len(late):
             return
         late, number = left, number + 1
 
@@ -43,5 +43,5 @@ async def run_stage(execution: Execution, frame: Frame, saves: list[Save], level
         await crew.run(level)
     if execution.journal is not None and execution.settings.durability == "stage":
         await execution.journal.flush()
-    if not execution.is_halted:
+    if not execution.is_closing:
         execution.emit(StageFinished, index=number, size=len(level))

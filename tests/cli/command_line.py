@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
+from typing import IO
 
 import attrs
 import pytest
@@ -94,3 +95,38 @@ def cascade_process(*arguments: str, env: dict[str, str] | None = None) -> Outco
         check=False,
     )
     return Outcome(done.returncode, done.stdout, done.stderr)
+
+
+@contextmanager
+def started(*arguments: str, grace: float = 0) -> Iterator[subprocess.Popen[str]]:
+    """``cascade`` in a process of its own; killed if a test leaves it alive."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "cascade", arguments[0], "--grace", str(grace), *arguments[1:]],
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        encoding="utf-8",
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_for(stream: IO[str] | None, *words: str) -> None:
+    """Read lines until each of *words* has come, in any order."""
+    assert stream is not None
+    missing = set(words)
+    for line in stream:
+        missing -= {word for word in words if line.rstrip().endswith(word)}
+        if not missing:
+            return
+    raise AssertionError(f"the process ended without saying {missing}")
+
+
+def ended(process: subprocess.Popen[str], words: str = "") -> Outcome:
+    """What the process did in the end, after *words* on its standard input."""
+    out, err = process.communicate(words, timeout=100)
+    return Outcome(process.returncode, out, err)

@@ -6,13 +6,10 @@ import json
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import IO
 
 import pytest
-from command_line import Outcome, environment, write
+from command_line import Outcome, ended, environment, started, wait_for, write
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -99,41 +96,6 @@ loop = turn(0)
 backing_off = [retries().with_retry(max_attempts=2, delay=1e6), waits()]
 connected = cascade.task(with_connection)()
 """
-
-
-@contextmanager
-def started(*arguments: str) -> Iterator[subprocess.Popen[str]]:
-    """``cascade`` in a process of its own; killed if a test leaves it alive."""
-    process = subprocess.Popen(
-        [sys.executable, "-m", "cascade", *arguments],
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def wait_for(stream: IO[str] | None, *words: str) -> None:
-    """Read lines until each of *words* has come, in any order."""
-    assert stream is not None
-    missing = set(words)
-    for line in stream:
-        missing -= {word for word in words if line.rstrip().endswith(word)}
-        if not missing:
-            return
-    raise AssertionError(f"the process ended without saying {missing}")
-
-
-def ended(process: subprocess.Popen[str], words: str = "") -> Outcome:
-    """What the process did in the end, after *words* on its standard input."""
-    out, err = process.communicate(words, timeout=100)
-    return Outcome(process.returncode, out, err)
 
 
 @pytest.fixture(autouse=True)

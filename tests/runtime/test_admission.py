@@ -57,18 +57,18 @@ class Crowd:
     reasons: list[tuple[str, str]] = attrs.field(factory=list)
     scopes: dict[str, anyio.CancelScope] = attrs.field(factory=dict)
 
-    async def ask(self, name: str, *, task: str = "task", ticket: int | None = None, **amounts: Amount) -> None:
+    async def ask(self, name: str, *, task: str = "task", again: Claim | None = None, **amounts: Amount) -> None:
         """Have *name* ask, and wait until it holds what it wants, is refused, or stands in line."""
         self.scopes[name] = anyio.CancelScope()
-        self.group.start_soon(self._live, name, task, ticket, amounts)
+        self.group.start_soon(self._live, name, task, again, amounts)
         await settle()
 
-    async def _live(self, name: str, task: str, ticket: int | None, amounts: Mapping[Any, Amount]) -> None:
+    async def _live(self, name: str, task: str, again: Claim | None, amounts: Mapping[Any, Amount]) -> None:
         applicant = Applicant(name, task, f"module.{task}", "run", self.bus)
         with self.scopes[name]:
             try:
                 claim = await self.admission.admit(
-                    applicant, amounts, lambda reason: self.reasons.append((name, reason)), ticket
+                    applicant, amounts, lambda reason: self.reasons.append((name, reason)), again
                 )
             except cascade.CascadeError as error:
                 self.errors[name] = error
@@ -149,9 +149,9 @@ async def test_all_who_fit_are_admitted_by_one_release() -> None:
 async def test_one_who_comes_back_with_a_ticket_has_its_old_place() -> None:
     async with crowd(gpu=1) as people:
         await people.ask("holder", gpu=1)
-        ticket = people.claims["holder"].ticket
+        held = people.claims["holder"]
         await people.ask("second", gpu=1)
-        await people.ask("first", ticket=ticket, gpu=1)
+        await people.ask("first", again=held, gpu=1)
         people.let_go("holder")
         await settle()
         assert people.order == ["holder", "first"]
@@ -160,9 +160,9 @@ async def test_one_who_comes_back_with_a_ticket_has_its_old_place() -> None:
 async def test_one_who_comes_back_with_a_ticket_has_its_old_place_among_other_kinds_of_claims() -> None:
     async with crowd(gpu=2) as people:
         await people.ask("holder", gpu=2)
-        ticket = people.claims["holder"].ticket
+        held = people.claims["holder"]
         await people.ask("second", task="other", gpu=1)
-        await people.ask("first", ticket=ticket, gpu=2)
+        await people.ask("first", again=held, gpu=2)
         people.let_go("holder")
         await settle()
         assert people.order == ["holder", "first"]

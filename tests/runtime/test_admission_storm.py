@@ -127,6 +127,11 @@ class Storm:
 
     def rush(self, move: Rush) -> None:
         holding, live = list(self.model.holding), [*self.model.waiting, *self.model.holding]
+        # A rule closes after others have let go: that may have admitted somebody who has not begun. But it opens
+        # before: whoever it does not hold may rightly be admitted while it holds those who came first.
+        opens = move.held is not None and move.held < self.rule.held
+        if opens:
+            self.change(move.held)
         cancelled = [live[number % len(live)] for number in move.cancels if live]
         let_go = [holding[number % len(holding)] for number in move.releases if holding]
         for member in cancelled if move.cancels_first else ():
@@ -139,8 +144,13 @@ class Storm:
             member.scope.cancel()
         for member in {*cancelled, *let_go}:
             (self.model.waiting if member in self.model.waiting else self.model.holding).remove(member)
-        if move.held is not None:
-            self.rule.held = self.model.held = move.held
+        if not opens:
+            self.change(move.held)
+
+    def change(self, held: frozenset[str] | None) -> None:
+        """Hold these tasks from now on; ``None`` changes nothing."""
+        if held is not None:
+            self.rule.held = self.model.held = held
             self.admission.close_gate()
             self.admission.wake()
 
@@ -171,6 +181,14 @@ async def _storm(script: list[Move]) -> None:
 @given(script=moves)
 @example(script=[Ask({"cpu": 1}, "a"), Ask({"cpu": 2}, "a"), Ask({"cpu": 1}, "a"), Rush((), (0,), False, None)])
 @example(script=[Ask({"gpu": 0}, "fetch"), Ask({"gpu": 0}, "fetch"), Rush((0, 0), (), False, None)])
+@example(
+    script=[
+        *[Ask({"cpu": 1}, "fetch")] * 5,
+        Ask({"cpu": 1}, "parse"),
+        Rush((), (), False, frozenset({"fetch"})),
+        Rush((0,), (), False, frozenset()),
+    ]
+)
 @settings(
     max_examples=200,
     deadline=None,

@@ -8,8 +8,6 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-import trio
-import trio.testing
 from life import Flaky, Log, errors, forever, just, raising, turns, until
 
 import cascade
@@ -153,7 +151,10 @@ async def test_serve_may_be_started_without_waiting_for_it() -> None:
 # -- Trio's own ------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.needs_trio
 def test_a_run_is_a_task_of_a_trio_nursery() -> None:
+    import trio
+
     async def main() -> int:
         async with trio.open_nursery() as nursery:
             run: cascade.Run = await nursery.start(cascade.serve, flow())
@@ -163,7 +164,10 @@ def test_a_run_is_a_task_of_a_trio_nursery() -> None:
     assert trio.run(main) == 14
 
 
+@pytest.mark.needs_trio
 def test_a_failing_run_cancels_its_neighbours_in_a_trio_nursery() -> None:
+    import trio
+
     ended: list[str] = []
 
     async def neighbour() -> None:
@@ -183,7 +187,10 @@ def test_a_failing_run_cancels_its_neighbours_in_a_trio_nursery() -> None:
     assert ended == ["neighbour"]
 
 
+@pytest.mark.needs_trio
 def test_a_run_keeps_to_a_scope_of_trio() -> None:
+    import trio.testing
+
     log = Log()
 
     async def main() -> bool:
@@ -195,7 +202,10 @@ def test_a_run_keeps_to_a_scope_of_trio() -> None:
     assert log.lines == ["a starts", "a is cancelled"]
 
 
+@pytest.mark.needs_trio
 def test_time_passes_on_a_mock_clock_of_trio() -> None:
+    import trio.testing
+
     flaky = Flaky(*errors(2))
 
     async def main() -> tuple[int, float]:
@@ -205,7 +215,10 @@ def test_time_passes_on_a_mock_clock_of_trio() -> None:
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == (3, 2000.0)
 
 
+@pytest.mark.needs_trio
 def test_timeouts_pass_on_a_mock_clock_of_trio() -> None:
+    import trio.testing
+
     async def main() -> float:
         began = trio.current_time()
         with pytest.raises(cascade.TaskTimeoutError):
@@ -215,9 +228,15 @@ def test_timeouts_pass_on_a_mock_clock_of_trio() -> None:
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == 1000
 
 
+@pytest.mark.needs_trio
 def test_sync_tasks_run_under_a_mock_clock_of_trio() -> None:
+    import trio.testing
+
     assert trio.run(cascade.run, flow(), clock=trio.testing.MockClock(autojump_threshold=0)) == 14
 
 
+@pytest.mark.needs_trio
 def test_a_mock_clock_that_stands_still_does_not_hold_up_a_run() -> None:
+    import trio.testing
+
     assert trio.run(cascade.run, flow(), clock=trio.testing.MockClock()) == 14

@@ -15,7 +15,6 @@ import anyio
 import anyio.from_thread
 import anyio.lowlevel
 import pytest
-import trio
 from anyio import get_cancelled_exc_class
 from labels import label
 from life import Log, joined, just, raising, until
@@ -53,7 +52,10 @@ def test_anyio_runs_a_flow_with_params_as_its_second_argument(backend_name: str)
     assert anyio.run(cascade.run, with_param(), {"limit": 10}, backend=backend_name) == 20
 
 
+@pytest.mark.needs_trio
 def test_trio_runs_a_flow() -> None:
+    import trio
+
     assert trio.run(cascade.run, flow()) == 14
 
 
@@ -95,13 +97,17 @@ def test_a_script_raises_the_very_object_that_a_node_raised(backend_name: str) -
     assert caught.value is error
 
 
+@pytest.mark.needs_trio
 def test_a_script_may_run_one_flow_after_another_on_either_backend() -> None:
     the_flow = flow()
     results = [cascade.run_sync(the_flow, backend=backend) for backend in ("asyncio", "trio") * 2]
     assert results == [14] * 4
 
 
+@pytest.mark.needs_trio
 def test_the_same_flow_gives_the_same_everywhere() -> None:
+    import trio
+
     the_flow = flow()
     ways: list[Callable[[], int]] = [
         lambda: anyio.run(cascade.run, the_flow),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from typing import Any
 
@@ -74,6 +75,32 @@ async def test_thousands_of_turns_take_no_more_memory_than_hundreds(is_heard: bo
     early, late = objects
     # What the interpreter and others keep may move a little; a loop that leaks keeps an object per turn or more.
     assert late - early < 1000
+
+
+@pytest.mark.parametrize("mode", ["async", "thread", "inline"])
+def test_a_million_turns_take_no_more_memory_than_a_thousand(mode: str, backend_name: str) -> None:
+    blocks: list[int] = []
+    size = 1_000_000
+
+    def look(n: int) -> None:
+        if n in (size - 1_000, 1):
+            gc.collect()
+            blocks.append(sys.getallocatedblocks())
+
+    async def async_turn(n: int) -> Any:
+        look(n)
+        return again(n - 1) if n else "end"
+
+    def turn(n: int) -> Any:
+        look(n)
+        return again(n - 1) if n else "end"
+
+    decorate: Any = cascade.task(mode="inline") if mode == "inline" else cascade.task
+    again = decorate(async_turn if mode == "async" else turn)
+    assert cascade.run_sync(again(size), backend=backend_name) == "end"
+    early, late = blocks
+    # A loop that leaks a byte a turn keeps a million blocks.
+    assert late - early < 5_000
 
 
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {})])

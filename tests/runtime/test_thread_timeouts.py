@@ -159,6 +159,7 @@ class Straggler:
     async def end(self) -> None:
         """Let the thread end, and the loop hear of it."""
         self.released.set()
+        await to_thread.run_sync(self.started.wait, PATIENCE)  # its time may be up before its first line has run
         assert self.thread is not None
         await to_thread.run_sync(self.thread.join, PATIENCE)
         for _ in range(5):
@@ -169,6 +170,7 @@ async def test_a_run_does_not_wait_for_a_thread_that_may_be_left_behind() -> Non
     straggler = Straggler()
     with pytest.raises(cascade.TaskTimeoutError):
         await cascade.run(straggler.call().with_timeout(0.001))
+    await to_thread.run_sync(straggler.started.wait, PATIENCE)
     assert straggler.thread is not None
     assert straggler.thread.is_alive()
     await straggler.end()
@@ -212,8 +214,8 @@ async def test_a_timeout_that_leaves_a_thread_behind_is_final() -> None:
     straggler = Straggler()
     with pytest.raises(cascade.TaskTimeoutError):
         await cascade.run(straggler.call().with_timeout(0.001).with_retry(5))
-    assert straggler.calls == 1
     await straggler.end()
+    assert straggler.calls == 1
 
 
 async def test_an_error_of_a_thread_that_ended_by_itself_is_retried() -> None:

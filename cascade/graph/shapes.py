@@ -1,0 +1,210 @@
+"""Shapes: what is left of a flow when its literal arguments are taken away.
+
+Flows of one shape have the same graph but for the calls in it. A loop whose turns look alike is built and planned
+once: later turns put their calls into the graph of the first.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any, Final, Generic, TypeVar, cast
+
+import attrs
+
+from cascade.graph.merge import root_of
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, compile_nested
+from cascade.graph.nodes import Graph, MapNode, Nested, Node, Operand, Patches
+from cascade.model.errors import GraphError
+from cascade.model.lazies import LazyResult
+from cascade.model.placeholders import Placeholder
+from cascade.model.policies import NOTHING_SAID, UNSET, Policies
+
+T = TypeVar("T")
+# In the place of a call's number: met, and what it needs is being looked at.
+_OPEN: Final = -1
+_UNSEEN: Final = -2
+_FORGOTTEN: Final = cast("LazyResult[Any]", None)
+
+
+@attrs.frozen(eq=False)
+class Sketch:
+    """A flow, taken apart.
+
+    Attributes:
+        shape: Equal for flows that differ in literal arguments only.
+        calls: Its calls, in the order in which building numbers them.
+    """
+
+    shape: Hashable
+    calls: list[LazyResult[Any]]
+
+    def fits(self, graph: Graph) -> bool:
+        """Whether *graph*, which was built of the same flow, has these calls and nothing else."""
+        nodes = graph.nodes
+        return len(nodes) == len(self.calls) and all(
+            type(node) is Node and node.call is call for node, call in zip(nodes, self.calls, strict=True)
+        )
+
+    def fill(self, graph: Graph) -> None:
+        """Put the calls into *graph*, which has the same shape."""
+        for node, call in zip(graph.nodes, self.calls, strict=True):
+            cast("Node", node).call = call
+
+
+def sketch_steps(target: object) -> Steps[Sketch | None]:
+    """The shape and the calls of *target*, if it is a call and all in it is simple; pauses now and then.
+
+    Simple are calls of impure tasks, given lazies, lists and tuples of lazies, and values without any; about which
+    nothing is said, or only how often and how long they are attempted. Looking costs a fifth of building.
+    """
+    if type(target) is not LazyResult:
+        return None
+    sketcher = _Sketcher()
+    stack: list[LazyResult[Any]] = [target]
+    while stack:
+        if not sketcher.visit(stack.pop(), stack):
+            return None
+        if not len(sketcher.calls) % PAUSE_EVERY:
+            yield
+    if not sketcher.roots.isdisjoint(sketcher.index):
+        return None
+    return Sketch(tuple(sketcher.shapes), sketcher.calls)
+
+
+@attrs.define(eq=False)
+class _Sketcher:
+    """One look at a flow, depth first, arguments in order, as building goes."""
+
+    index: dict[LazyResult[Any], int] = attrs.field(factory=dict)
+    calls: list[LazyResult[Any]] = attrs.field(factory=list)
+    shapes: list[tuple[Any, ...]] = attrs.field(factory=list)
+    # What the chained copies are copies of: none of them may be there twice, as what they say would be merged.
+    roots: set[LazyResult[Any]] = attrs.field(factory=set)
+
+    def visit(self, call: LazyResult[Any], stack: list[LazyResult[Any]]) -> bool:
+        """Look at *call*, or put it back on *stack*, below what it needs; returns whether all is simple so far."""
+        known = self.index.get(call, _UNSEEN)
+        if known >= 0:
+            return True
+        missing: list[LazyResult[Any]] = []
+        patches = self._patches(call, missing)
+        if patches is None or (known == _UNSEEN and not self._is_simple(call)):
+            return False
+        if not missing:
+            self.index[call] = len(self.calls)
+            self.calls.append(call)
+            self.shapes.append((call.task, *_words(call.own), *patches))
+            return True
+        self.index[call] = _OPEN
+        stack.append(call)
+        missing.reverse()
+        stack.extend(missing)
+        return known == _UNSEEN  # otherwise it needs itself
+
+    def _is_simple(self, call: LazyResult[Any]) -> bool:
+        task = call.task
+        if task.is_pure or call.columns is not None:
+            return False
+        if task.policies is not NOTHING_SAID and not _says_no_lazies(task.policies):
+            return False
+        if call.parent is None:
+            return call.own is NOTHING_SAID
+        root = root_of(call)
+        if root in self.roots or not _is_about_attempts(call.own):
+            return False
+        self.roots.add(root)
+        return True
+
+    def _patches(self, call: LazyResult[Any], missing: list[LazyResult[Any]]) -> list[Any] | None:
+        """Where the lazies among the arguments are; those without a number are added to *missing*."""
+        patches: list[Any] = []
+        for position, value in enumerate(call.args):
+            if type(value) not in LEAVES and not self._patch(position, value, patches, missing):
+                return None
+        for name, value in call.kwargs.items():
+            if type(value) not in LEAVES and not self._patch(name, value, patches, missing):
+                return None
+        return patches
+
+    def _patch(self, key: int | str, value: Any, patches: list[Any], missing: list[LazyResult[Any]]) -> bool:
+        kind = type(value)
+        if kind is LazyResult:
+            patches.append((key, self._source(value, missing)))
+            return True
+        if kind in (list, tuple) and value and all(type(item) is LazyResult for item in value):
+            patches.append((key, kind, *[self._source(item, missing) for item in value]))
+            return True
+        try:
+            return compile_nested(value) is None
+        except GraphError:
+            return False  # which building will say as it should be said
+
+    def _source(self, call: LazyResult[Any], missing: list[LazyResult[Any]]) -> int:
+        source = self.index.get(call, _UNSEEN)
+        if source < 0:
+            missing.append(call)
+        return source
+
+
+def _words(own: Policies) -> tuple[Any, ...]:
+    return () if own is NOTHING_SAID else (own.retry, own.timeout)
+
+
+def _is_about_attempts(own: Policies) -> bool:
+    """Whether *own* says nothing but how often and how long."""
+    others = (own.cache, own.constraints, own.concurrency, own.on_skip)
+    return all(word is UNSET for word in others) and not own.conditions and not own.predecessors
+
+
+def _says_no_lazies(policies: Policies) -> bool:
+    """Whether what a task says of all its calls names nothing that must be computed."""
+    amounts = policies.constraints
+    return not isinstance(amounts, dict) or not any(isinstance(amount, Placeholder) for amount in amounts.values())
+
+
+def emptied(graph: Graph) -> None:
+    """Let go of all that *graph* keeps of the flow that it was built of, so that only its shape is left."""
+    for node in graph.nodes:
+        assert isinstance(node, Node)
+        assert not isinstance(node, MapNode)
+        node.call = _FORGOTTEN
+        if node.patches:
+            node.patches = _emptied(node.patches)
+        if node.named:
+            node.named = _emptied(node.named)
+
+
+def _emptied(patches: Patches) -> Patches:
+    return tuple((key, operand if type(operand) is int else _without_flow(operand)) for key, operand in patches)
+
+
+def _without_flow(operand: Operand) -> Operand:
+    assert isinstance(operand, Nested)
+    if not operand.template.holes:
+        return operand
+    # A single list or tuple, all of whose items are replaced: what stood there need not be remembered.
+    (step,) = operand.template.steps
+    step = attrs.evolve(step, original=type(step.original)(), items=[None] * len(step.items))
+    return Nested(Template((), (step,)), operand.operands)
+
+
+@attrs.define(eq=False)
+class Shapes(Generic[T]):
+    """What was prepared for shapes, each lent to one flow at a time; the least recently used go first.
+
+    Attributes:
+        most: How many are kept.
+    """
+
+    most: int = 64
+    _known: dict[Hashable, T] = attrs.field(factory=dict)
+
+    def take(self, shape: Hashable) -> T | None:
+        """What there is for *shape*; nobody else gets it until it is put back."""
+        return self._known.pop(shape, None)
+
+    def put(self, shape: Hashable, prepared: T) -> None:
+        """Keep *prepared* for *shape*."""
+        self._known[shape] = prepared
+        if len(self._known) > self.most:
+            del self._known[next(iter(self._known))]

@@ -1,0 +1,32 @@
+"""Ranks: how much work follows from each node, along the longest way to the end.
+
+Where places are scarce, whoever has the longest way goes first (the "upward rank" of list scheduling: Topcuoglu,
+Hariri and Wu, "Performance-effective and low-complexity task scheduling for heterogeneous computing", 2002).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from cascade.graph.nested import PAUSE_EVERY, Steps
+from cascade.graph.nodes import Graph, Node
+
+
+def rank_steps(graph: Graph, durations: Mapping[str, float]) -> Steps[list[float]]:
+    """For each node its own duration and that of the longest chain of nodes behind it, all positive.
+
+    Args:
+        graph: The flow.
+        durations: Mean seconds by task name; tasks that are not there count as the mean of those that are. With
+            none at all, ranks are numbers of nodes.
+    """
+    usual = sum(durations.values()) / len(durations) if durations else 1.0
+    # Ranks decide between nodes, so a task that takes no time still counts for more than none.
+    least = usual * 1e-6 or 1e-9
+    ranks = [0.0] * len(graph.nodes)
+    for node in reversed(graph.nodes):
+        own = max(durations.get(node.task.name, usual), least) if isinstance(node, Node) else 0.0
+        ranks[node.index] = own + max((ranks[consumer] for consumer in graph.consumers[node.index]), default=0.0)
+        if not node.index % PAUSE_EVERY:
+            yield
+    return ranks

@@ -1,0 +1,96 @@
+"""SIGINT on ``cascade run``: once drains within a budget, twice cancels."""
+
+from __future__ import annotations
+
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+from command_line import Outcome, ended, started, wait_for, write
+
+pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
+
+FLOWS = """
+import sys
+import anyio, cascade
+
+@cascade.task
+async def first() -> None:
+    print("ready", flush=True)
+    try:
+        await anyio.to_thread.run_sync(sys.stdin.readline)
+        print("ended", flush=True)
+    finally:
+        print("cleaned", flush=True)
+
+@cascade.task
+async def waits() -> None:
+    print("ready", flush=True)
+    try:
+        await anyio.sleep_forever()
+    finally:
+        print("cleaned", flush=True)
+
+@cascade.task
+async def then(_: None = None) -> str:
+    return "result"
+
+flow = then(first())
+endless = then(waits())
+alone = first()
+"""
+
+
+@pytest.fixture(autouse=True)
+def _flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.chdir(tmp_path)
+    write("flows.py", FLOWS)
+
+
+def test_an_interrupt_lets_what_runs_end_and_says_that_there_is_more_to_do(backend_name: str) -> None:
+    with started("run", "flows.py:flow", "--log", "none", "--backend", backend_name, grace=60) as process:
+        wait_for(process.stdout, "ready")
+        process.send_signal(signal.SIGINT)
+        wait_for(process.stderr, "once more to cancel")
+        outcome = ended(process, "go on\n")
+
+    assert outcome == Outcome(
+        75,
+        "ended\ncleaned\n",
+        "cascade: drained; what had begun has ended, the rest has not begun\n",
+    )
+
+
+def test_a_flow_that_had_nothing_left_to_begin_is_done(backend_name: str) -> None:
+    with started("run", "flows.py:alone", "--log", "none", "--backend", backend_name, grace=60) as process:
+        wait_for(process.stdout, "ready")
+        process.send_signal(signal.SIGINT)
+        wait_for(process.stderr, "once more to cancel")
+        assert ended(process, "go on\n") == Outcome(0, "ended\ncleaned\n", "")
+
+
+def test_what_takes_longer_than_the_budget_is_cancelled(backend_name: str) -> None:
+    with started("run", "flows.py:endless", "--log", "none", "--backend", backend_name, grace=0.2) as process:
+        wait_for(process.stdout, "ready")
+        process.send_signal(signal.SIGINT)
+        wait_for(process.stderr, "once more to cancel")
+        assert ended(process) == Outcome(130, "cleaned\n", "cascade: ended by SIGINT\n")
+
+
+@pytest.mark.parametrize(("second", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_second_signal_cancels_at_once(backend_name: str, second: signal.Signals, status: int) -> None:
+    with started("run", "flows.py:endless", "--log", "json", "--backend", backend_name, grace=100) as process:
+        wait_for(process.stdout, "ready")
+        process.send_signal(signal.SIGINT)
+        wait_for(process.stderr, "once more to cancel")
+        process.send_signal(second)
+        assert ended(process).status == status
+
+
+@pytest.mark.parametrize("words", ["-1", "inf", "nan", "soon"])
+def test_a_budget_that_is_none_is_bad_usage(words: str) -> None:
+    with started("run", "flows.py:flow", "--grace", words) as process:
+        outcome = ended(process)
+    assert outcome.status == 2
+    assert "--grace" in outcome.err

@@ -1,0 +1,58 @@
+"""How urgent nodes are: by the longest chain of work behind them."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+import cascade
+from cascade.graph.build import build
+from cascade.graph.nested import finish
+from cascade.planning.ranks import rank_steps
+
+
+@cascade.task
+def short(*_: object) -> None: ...
+
+
+@cascade.task
+def long(*_: object) -> None: ...
+
+
+def ranks(flow: object, **durations: float) -> dict[str, float]:
+    graph = build(flow)
+    found = finish(rank_steps(graph, durations))
+    return {node.name: found[node.index] for node in graph.nodes}
+
+
+def test_without_durations_a_rank_is_the_number_of_nodes_to_the_end() -> None:
+    first = short()
+    assert ranks([long(short(first)), short(first)]) == {"short": 3, "short#2": 2, "long": 1, "short#3": 1}
+
+
+def test_durations_that_are_known_count_and_others_are_as_long_as_usual() -> None:
+    assert ranks(long(short(long())), long=4.0) == {"long": 12.0, "short": 8.0, "long#2": 4.0}
+    assert ranks(long(short()), long=4.0, short=2.0) == {"short": 6.0, "long": 4.0}
+
+
+def test_a_task_that_takes_no_time_still_has_a_rank() -> None:
+    found = ranks(long(short()), long=0.0, short=0.0)
+    assert found["short"] > found["long"] > 0
+
+
+def test_routers_take_no_time() -> None:
+    flow = cascade.Router(short(), {None: long()})
+    assert ranks(flow) == {"short": 1, "long": 1, "router": 0}
+
+
+@given(st.lists(st.lists(st.integers(0, 30), max_size=3), min_size=1, max_size=30), st.floats(0, 10))
+def test_a_rank_is_above_those_of_all_that_follows(sources: list[list[int]], seconds: float) -> None:
+    calls: list[cascade.LazyResult[None]] = []
+    for number, given_sources in enumerate(sources):
+        task = long if number % 3 else short
+        calls.append(task(*[calls[source % number] for source in given_sources if number]))
+    graph = build(calls)
+    found = finish(rank_steps(graph, {"long": seconds}))
+    for node in graph.nodes:
+        assert all(found[node.index] < found[source] for source in node.sources)
+    assert min(found) > 0

@@ -1,0 +1,112 @@
+"""Rules and threads: a pause stops lanes between two nodes, whatever thread they are in."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import pytest
+from anyio.lowlevel import checkpoint
+
+import cascade
+from cascade.runtime.current import current
+
+
+class Gauge:
+    """How many calls are under way, and how many began."""
+
+    def __init__(self) -> None:
+        self.changed = threading.Condition()
+        self.running = self.most = self.begun = 0
+
+    def call(self, _: object) -> None:
+        with self.changed:
+            self.begun += 1
+            self.running += 1
+            self.most = max(self.most, self.running)
+            self.changed.notify_all()
+        time.sleep(0.0005)
+        with self.changed:
+            self.running -= 1
+            self.changed.notify_all()
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait for something about the gauge to hold."""
+
+        def wait() -> None:
+            with self.changed:
+                assert self.changed.wait_for(is_so, 20)
+
+        await anyio.to_thread.run_sync(wait)
+
+    async def until_begun(self, count: int) -> None:
+        await self.until(lambda: self.begun >= count)
+
+
+async def until_settled(run: cascade.Run) -> None:
+    """Attempts whose mark was set before a pause may still be on their way into the function, or out of it."""
+    with anyio.fail_after(20):
+        while run.status().running:
+            await checkpoint()
+
+
+@pytest.mark.parametrize("observed", [False, True])
+async def test_nothing_starts_in_threads_after_a_pause(schedule: Any, *, observed: bool) -> None:
+    gauge = Gauge()
+    tick = cascade.task(name="tick")(gauge.call)
+    flow = [tick(number) for number in range(1000)]
+    async with cascade.start(flow, schedule=schedule, max_threads=8) as run:
+        stream = run.subscribe(buffer=10_000) if observed else None
+        for moment in (20, 200, 500):
+            await gauge.until_begun(moment)
+            await run.pause()
+            await until_settled(run)
+            seen = gauge.begun
+            await anyio.sleep(0.02)
+            assert gauge.begun == seen
+            await run.resume()
+        await run.result()
+        if stream is not None:
+            stream.close()
+    assert gauge.begun == 1000
+
+
+async def test_a_limit_is_not_exceeded_by_what_threads_had_begun() -> None:
+    gauge = Gauge()
+    tick = cascade.task(name="tick")(gauge.call)
+    async with cascade.start(tick.map(_=range(400)), max_threads=8) as run:
+        await gauge.until_begun(50)
+        await run.limit("task:tick", concurrency=2)
+        await gauge.until(lambda: gauge.running <= 2)
+        gauge.most = 0
+        await gauge.until_begun(200)
+        assert gauge.most <= 2
+        await run.limit("task:tick", concurrency=None)
+        await run.result()
+    assert gauge.begun == 400
+
+
+async def test_a_rule_while_lanes_wait_for_threads_leaves_nothing_behind() -> None:
+    release = threading.Event()
+
+    @cascade.task
+    def blocks() -> str:
+        release.wait(20)
+        return current().node_id
+
+    @cascade.task
+    def quick(number: int) -> int:
+        return number
+
+    async with cascade.start([blocks(), *(quick(n) for n in range(20))], max_threads=1) as run:
+        await anyio.sleep(0.01)
+        await run.pause("task:quick")
+        release.set()
+        await anyio.sleep(0.02)
+        assert run.status().counts["succeeded"] <= 21
+        await run.resume("task:quick")
+        assert (await run.result())[1:] == list(range(20))

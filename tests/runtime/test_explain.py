@@ -1,0 +1,119 @@
+"""What `explain` says of nodes that wait, and waits that are deadlocks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from anyio import sleep
+
+import cascade
+from cascade.control import ControlPlane
+from cascade.testing import virtual_backends
+
+
+@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+@cascade.task
+async def work(seconds: float = 10.0) -> None:
+    await sleep(seconds)
+
+
+def words(run: cascade.Run) -> dict[str, str]:
+    return {found.node_id: " | ".join(found.blockers) for found in run.explain()}
+
+
+async def test_a_claim_that_waits_names_the_present_holders() -> None:
+    claims = [work().with_constraints(gpu=amount) for amount in (1, 2, 1)]
+    flow = [claims[0], claims[1].after(work(1)), claims[2].after(work(2))]
+    async with cascade.start(flow, system_resources={"gpu": 2}, schedule="eager") as run:
+        await sleep(3)
+        assert sorted(words(run).values()) == [
+            "needs 2 gpu, of which 1 of 2 are held by work",
+            "waits behind an earlier claim on the same resources",
+        ]
+        assert run.status().running == ("work",)
+        run.cancel()
+
+
+async def test_all_rules_that_hold_a_node_are_named(schedule: Any) -> None:
+    plane = ControlPlane()
+    await plane.pause("task:last", author="ada")
+    last = cascade.task(name="last")(work.func)
+    async with cascade.start([work(), last(), work(1)], schedule=schedule, control=plane) as run:
+        await sleep(0.5)
+        assert words(run)["last"] == "held by pause task:last, set by 'ada'"
+        await plane.limit("global", concurrency=1, author="bob")
+        await sleep(1)
+        first, second = words(run)["last"].split(" | ")
+        assert first == "held by pause task:last, set by 'ada'"
+        assert second.startswith("held by limit global to 1 at a time, set by 'bob'; running: work")
+        run.cancel()
+
+
+async def test_a_back_off_says_how_many_seconds_are_left_and_is_no_running() -> None:
+    @cascade.task(retry=cascade.Retry(max_attempts=2, delay=10))
+    async def fails() -> None:
+        raise ValueError
+
+    async with cascade.start(fails()) as run:
+        await sleep(4)
+        assert words(run) == {"fails": "its next attempt begins in 6 s"}
+        assert run.status().running == ()
+        run.cancel()
+
+
+def nest(mine: int, inner: Any) -> Any:
+    @cascade.task(name=f"nest{mine}", constraints={"gpu": mine})
+    async def outer() -> None:
+        await sleep(1)
+        await cascade.run(inner)
+
+    return outer()
+
+
+async def test_runs_whose_parents_hold_what_each_other_wants_are_a_deadlock_with_its_cycle(schedule: Any) -> None:
+    inner = work().with_constraints(gpu=2)
+    with pytest.raises(cascade.DeadlockError) as caught:
+        await cascade.run([nest(1, inner), nest(2, inner)], system_resources={"gpu": 4}, schedule=schedule)
+    assert set(caught.value.cycle) == {"nest1", "work", "nest2"}
+    assert caught.value.cycle[-1] == "work"
+
+
+async def test_a_nested_run_behind_one_who_waits_for_its_parent_is_a_deadlock() -> None:
+    @cascade.task
+    async def later() -> None:
+        await cascade.run(work().with_constraints(gpu=2))
+
+    @cascade.task(constraints={"gpu": 2})
+    async def early() -> None:
+        await sleep(2)
+
+    waits_for_all = early().after(work(0.5)).with_constraints(gpu=2)
+    with pytest.raises(cascade.DeadlockError) as caught:
+        await cascade.run(
+            [nest(1, work().with_constraints(gpu=1)), waits_for_all], system_resources={"gpu": 2}, schedule="eager"
+        )
+    assert caught.value.cycle == ("nest1", "early", "work")
+    await cascade.run([later(), early()], system_resources={"gpu": 2})
+
+
+async def test_a_nested_run_that_waits_for_strangers_is_no_deadlock(schedule: Any) -> None:
+    flow = [nest(1, work(1).with_constraints(gpu=2)), work().with_constraints(gpu=2)]
+    with anyio.fail_after(100):
+        await cascade.run(flow, system_resources={"gpu": 3}, schedule=schedule)
+
+
+async def test_lowering_a_total_that_makes_runs_wait_for_each_other_ends_in_a_deadlock_error() -> None:
+    engine = cascade.Engine(system_resources={"gpu": 7})
+    inner = work().with_constraints(gpu=2)
+    flow = [nest(1, inner), nest(2, inner), work().with_constraints(gpu=4)]
+    with pytest.raises(cascade.DeadlockError):
+        async with engine.start(flow) as run:
+            await sleep(2)
+            engine.set_capacity({"gpu": 4})
+            await run.result()
