@@ -28,6 +28,11 @@ class Here(Protocol):
         ...
 
     @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in."""
+        ...
+
+    @property
     def number(self) -> int:
         """Counts attempts, from 1."""
         ...
@@ -89,7 +94,7 @@ def current() -> TaskContext:
     attempt = ambient()
     if attempt is None:
         raise RuntimeError("cascade.current() is for code that runs in a task of a flow")
-    turn = attempt.surroundings.turn
+    turn = attempt.turn
     key = f"{attempt.run_id}/{attempt.node_id}" + (f"@{turn}" if turn > 1 else "")
     return TaskContext(attempt.run_id, attempt.node_id, attempt.number, key, attempt.remaining)
 

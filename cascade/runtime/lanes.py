@@ -67,6 +67,11 @@ class LaneAttempt:
         """The run."""
         return str(self.surroundings.run_id)
 
+    @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in."""
+        return int(self.surroundings.turn)
+
     def why_late(self) -> str | None:
         """Nothing: a plain node has no timeout."""
         return None
