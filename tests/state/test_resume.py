@@ -427,3 +427,57 @@ async def test_the_idempotency_key_is_the_same_after_a_resume_and_that_of_one_no
     assert await goes_on(keys(1), durable) == first
     many = await cascade.run([keys(1), keys(1), keys.map(n=[1, 1])], state=durable.state, run_id="other")
     assert len({first, many[0], many[1], *many[2]}) == 5
+
+
+# -- runs that were drained ------------------------------------------------------------------------------------
+
+
+async def test_a_drained_run_goes_on_with_what_it_left(store: StoreUnderTest, schedule: Any) -> None:
+    entered, may_end = anyio.Event(), anyio.Event()
+
+    @cascade.task(version="1")
+    async def wait() -> str:
+        note("wait")
+        entered.set()
+        await may_end.wait()
+        return "waited"
+
+    flow = join(parse(wait()), fetch(1))
+    with pytest.raises(cascade.RunCancelled):
+        async with cascade.start(flow, state=store.state, run_id="night", schedule=schedule) as run:
+            await entered.wait()
+            run.drain()
+            may_end.set()
+            await run.result()
+    before = RAN.copy()
+    assert "join" not in before
+    assert await goes_on(flow, store, schedule=schedule) == ["waited", 1]
+    assert before + RAN == {"wait": 1, "fetch 1": 1, "parse waited": 1, "join": 1}
+
+
+TURNS: dict[str, anyio.Event] = {}
+
+
+@cascade.task
+async def turn(n: int) -> Any:
+    note(f"turn {n}")
+    if n == 3 and "entered" in TURNS:
+        TURNS["entered"].set()
+        await TURNS["may_end"].wait()
+    return n if n == 6 else turn(n + 1)
+
+
+async def test_a_drained_loop_goes_on_with_the_turn_that_it_left(store: StoreUnderTest) -> None:
+    TURNS.update(entered=anyio.Event(), may_end=anyio.Event())
+    try:
+        with pytest.raises(cascade.RunCancelled):
+            async with cascade.start(turn(1), state=store.state, run_id="night") as run:
+                await TURNS["entered"].wait()
+                run.drain()
+                TURNS["may_end"].set()
+                await run.result()
+    finally:
+        TURNS.clear()
+    assert RAN == {"turn 1": 1, "turn 2": 1, "turn 3": 1}
+    assert await goes_on(turn(1), store) == 6
+    assert RAN == {"turn 4": 1, "turn 5": 1, "turn 6": 1}
