@@ -179,6 +179,22 @@ async def test_nodes_of_a_flow_that_a_node_returned_do_not_run_again(store: Stor
     assert RAN == {"expand": 1, "inner": 1, "outer": 1}
 
 
+@cascade.task
+async def expand_anew(_: Any) -> Any:
+    return join(fetch("first" if FAILING else "second"), name="inner")
+
+
+async def test_records_of_another_flow_that_a_node_returned_are_not_reused(
+    store: StoreUnderTest, schedule: Any
+) -> None:
+    FAILING.add("inner")
+    flow = join(expand_anew(fetch(0)), name="outer")
+    await fails(flow, store, schedule=schedule)
+    assert RAN["fetch first"] == 1
+    assert await goes_on(flow, store, schedule=schedule) == [["second"]]
+    assert RAN == {"fetch second": 1, "inner": 1, "outer": 1}
+
+
 async def test_retries_that_were_made_are_recorded_with_the_node(durable: StoreUnderTest) -> None:
     failures = 2
 
