@@ -28,12 +28,17 @@ async def async_link(value: int) -> int:
     return value
 
 
-async def run_chain(link: cascade.Task[Any, int], schedule: Any) -> None:
-    """Define a chain and run it."""
+def chain(link: cascade.Task[Any, int], length: int = LENGTH) -> Any:
+    """Calls of which each takes the value of the one before."""
     flow: Any = link(0)
-    for _ in range(LENGTH - 1):
+    for _ in range(length - 1):
         flow = link(flow)
-    await cascade.run(flow, schedule=schedule)
+    return flow
+
+
+async def run_chain(link: cascade.Task[Any, int], schedule: Any, length: int = LENGTH) -> None:
+    """Define a chain and run it."""
+    await cascade.run(chain(link, length), schedule=schedule)
 
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:

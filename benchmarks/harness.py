@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import gc
+import inspect
 import json
 import platform
 import statistics
@@ -18,7 +19,7 @@ from dataclasses import asdict, dataclass, field
 from functools import partial
 from importlib.metadata import version
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 
@@ -76,7 +77,8 @@ async def medians(rounds: int, **works: Work) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in seconds.items()}
 
 
-Cases = Callable[[str, int, argparse.Namespace], Awaitable[Sequence[Figure]]]
+# Those that need no loop of real time return their figures at once.
+Cases = Callable[[str, int, argparse.Namespace], Awaitable[Sequence[Figure]] | Sequence[Figure]]
 
 
 def main(cases: Cases, add_options: Callable[[argparse.ArgumentParser], None] | None = None) -> None:
@@ -90,7 +92,10 @@ def main(cases: Cases, add_options: Callable[[argparse.ArgumentParser], None] | 
     options = parser.parse_args()
     figures: list[Figure] = []
     for backend in ("asyncio", "trio") if options.backend == "both" else (options.backend,):
-        figures += anyio.run(partial(cases, backend, options.rounds, options), backend=backend)
+        if inspect.iscoroutinefunction(cases):
+            figures += anyio.run(partial(cases, backend, options.rounds, options), backend=backend)
+        else:
+            figures += cast("Sequence[Figure]", cases(backend, options.rounds, options))
     if options.json:
         for figure in figures:
             print(json.dumps({**asdict(figure), "verdict": figure.verdict}))

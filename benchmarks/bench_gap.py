@@ -1,0 +1,83 @@
+"""The loop's longest gap, as a heartbeat sees it, while a flow of 100 000 nodes is built, planned and drained.
+
+The interpreter's own garbage collections, which grow with all that is alive in the process, are measured apart.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import anyio
+from anyio.lowlevel import checkpoint
+from bench_chain import async_link, chain, sync_link
+from bench_fan_out import async_work, count, inline_work, sync_work
+from harness import Figure, main
+
+import cascade
+
+SIZE = 100_000
+GOAL_MS = 5.0
+
+
+def fan_out(work: cascade.Task[Any, Any]) -> Any:
+    """Many nodes at once."""
+    source = work(1)
+    return count([work(source) for _ in range(SIZE)])
+
+
+async def longest_gap(flow: Any) -> float:
+    """Milliseconds between two beats, at the worst."""
+    worst = 0.0
+    is_over = False
+
+    async def beat() -> None:
+        nonlocal worst
+        last = time.perf_counter()
+        while not is_over:
+            await checkpoint()
+            now = time.perf_counter()
+            worst = max(worst, now - last)
+            last = now
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(beat)
+        await checkpoint()
+        await cascade.run(flow)
+        is_over = True
+    return worst * 1e3
+
+
+async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
+    """Both shapes, each kind of task, without and with the garbage collector."""
+    del options
+    flows: dict[str, Callable[[], Any]] = {
+        f"fan-out, {task.name}": partial(fan_out, task) for task in (sync_work, async_work, inline_work)
+    }
+    flows |= {f"chain, {task.name}": partial(chain, task, SIZE) for task in (sync_link, async_link)}
+    found = []
+    for name, make in flows.items():
+        gaps: dict[bool, list[float]] = {False: [], True: []}
+        for _ in range(rounds):
+            for collects in gaps:
+                flow = make()
+                gc.collect()
+                if not collects:
+                    gc.disable()
+                try:
+                    gaps[collects].append(await longest_gap(flow))
+                finally:
+                    gc.enable()
+        with_gc = {"with garbage collection": statistics.median(gaps[True])}
+        own = statistics.median(gaps[False])
+        found.append(Figure(f"gap, {name}", backend, "ms", own, GOAL_MS, baselines=with_gc))
+    return found
+
+
+if __name__ == "__main__":
+    main(cases)
