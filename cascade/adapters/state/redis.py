@@ -153,23 +153,23 @@ class RedisStateBackend(StateBackend):
             change: Queues commands.
             renewed: The lease after that; judged before anything is written.
         """
-        key = self._keys["lease"]
         while True:
-            with self.client.pipeline(transaction=True) as pipe:
-                try:
-                    pipe.watch(key)
-                    lease = Lease.read(pipe.get(key))
-                    lease = (renewed or self._renewed)(lease)
-                    pipe.multi()
-                    change(pipe)
-                    if lease.epoch:
-                        pipe.set(key, lease.written())
-                    for name in self._keys.values():
-                        pipe.expire(name, self.ttl)
-                    pipe.execute()
-                except self._redis.WatchError:
-                    continue  # somebody took the run meanwhile, or gave it up
-                return lease
+            with self.client.pipeline(transaction=True) as pipe, suppress(self._redis.WatchError):
+                return self._changed(pipe, change, renewed or self._renewed)
+            # Somebody took the run meanwhile, or gave it up: judge that anew.
+
+    def _changed(self, pipe: Any, change: Callable[[Any], None], renewed: Callable[[Lease], Lease]) -> Lease:
+        key = self._keys["lease"]
+        pipe.watch(key)
+        lease = renewed(Lease.read(pipe.get(key)))
+        pipe.multi()
+        change(pipe)
+        if lease.epoch:
+            pipe.set(key, lease.written())
+        for name in self._keys.values():
+            pipe.expire(name, self.ttl)
+        pipe.execute()
+        return lease
 
     def _renewed(self, lease: Lease) -> Lease:
         if self._epoch is None:
