@@ -129,6 +129,14 @@ def coverage(session: nox.Session) -> None:
 
 
 @nox.session
+def crash(session: nox.Session) -> None:
+    """Kill runs with SIGKILL at 50 instants, for each store and event loop; takes minutes."""
+    install_wheel(session, "[all]")
+    install_group(session, "test")
+    session.run("pytest", "tests/state/test_crashes.py", env={"CASCADE_CRASHES": "50"})
+
+
+@nox.session
 def bench(session: nox.Session) -> None:
     """All benchmarks, as one table with goals and verdicts."""
     session.install(".[all]", "uvloop")

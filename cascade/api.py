@@ -19,8 +19,24 @@ from cascade.planning.solve import Plan, solve
 from cascade.runtime.current import ambient
 from cascade.runtime.engine import Engine
 from cascade.runtime.execution import Execution
+from cascade.runtime.ledger import NodeRecord, RunRecord, recorded_run, recorded_runs
 from cascade.runtime.run import Run
 from cascade.runtime.settings import AsRun, shows_settings
+
+__all__ = [
+    "NodeRecord",
+    "RunRecord",
+    "dry_run",
+    "override_resource",
+    "plan",
+    "recorded_run",
+    "recorded_runs",
+    "run",
+    "run_sync",
+    "serve",
+    "start",
+    "visualize",
+]
 
 T = TypeVar("T")
 

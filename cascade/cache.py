@@ -2,6 +2,8 @@
 
 from cascade.adapters.cache.files import FileExistenceCache
 from cascade.adapters.cache.inputs import CacheStore, InputCache, MemoryCacheStore
+from cascade.adapters.cache.redis import RedisCacheStore
+from cascade.adapters.cache.sqlite import SQLiteCacheStore
 from cascade.model.policies import MISS, CachePolicy, Hit, Miss
 
 __all__ = [
@@ -13,4 +15,6 @@ __all__ = [
     "InputCache",
     "MemoryCacheStore",
     "Miss",
+    "RedisCacheStore",
+    "SQLiteCacheStore",
 ]

@@ -24,7 +24,7 @@ NAMES = [
     "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LoopProgress",
     "MappedLazyResult", "NodeEvent", "Param", "Partial", "Plan", "Resource", "ResourceAcquired",
     "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError", "Router", "Run", "RunCancelled",
-    "RunFailed", "RunFinished", "RunInProgressError", "RunStarted", "SkipReason", "StageFinished",
+    "RunFailed", "RunFinished", "RunInProgressError", "RunResumed", "RunStarted", "SkipReason", "StageFinished",
     "StageStarted", "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked",
     "TaskCancelledError", "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying",
     "TaskSkipped", "TaskTimeoutError", "checkpoint", "current", "dry_run", "gather", "inject",
@@ -45,7 +45,7 @@ MODULES = {
     ],
     "cascade.executors": ["Executor", "LocalExecutor", "ProcessExecutor"],
     "cascade.observers": ["human_log", "json_lines", "progress"],
-    "cascade.state": ["InMemoryStateBackend", "StateBackend"],
+    "cascade.state": ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"],
     "cascade.testing": ["record_events", "virtual_backends"],
 }  # fmt: skip
 
@@ -183,6 +183,7 @@ SETTINGS: dict[str, Any] = {
     "on_change": "error",
     "on_finished": "return",
     "strict_state": False,
+    "loop_record": (1000, 0.1),
     "cleanup_timeout": 10.0,
 }
 TASK_SETTINGS: dict[str, Any] = {

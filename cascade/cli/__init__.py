@@ -1,4 +1,4 @@
-"""The command line: ``cascade run``, ``cascade graph``."""
+"""The command line: ``cascade run``, ``resume``, ``runs``, ``show`` and ``graph``."""
 
 from __future__ import annotations
 

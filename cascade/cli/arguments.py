@@ -15,8 +15,10 @@ from cascade.graph.build import build
 from cascade.graph.render import Format
 from cascade.model.errors import GraphError
 from cascade.model.inputs import Param, Required
-from cascade.runtime.settings import OnError, Schedule
+from cascade.runtime.settings import OnChange, OnError, Schedule
 
+# Commands that are about recorded runs.
+_OF_RECORDS = ("runs", "show", "resume")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -25,16 +27,18 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"`` or ``"graph"``.
-        flow: What it is about.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"`` or ``"resume"``.
+        flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
+        words: The command line as it was given.
     """
 
     command: str
     flow: Any
     params: dict[str, str]
     options: argparse.Namespace
+    words: Sequence[str] = ()
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +59,10 @@ def parse(arguments: Sequence[str]) -> Invocation:
     parser, commands = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
-        raise UsageError("say what to do: run or graph")
+        raise UsageError("say what to do: run, resume, runs, show or graph")
+    if arguments[0] in _OF_RECORDS:
+        options = parser.parse_args(arguments)
+        return Invocation(options.command, None, {}, options, arguments)
     wants_help = any(word in ("-h", "--help") for word in arguments)
     target = _target(arguments)
     if target is None:
@@ -69,7 +76,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
     if arguments[0] == "run":
         _add_params(command, params)
     options = parser.parse_args(arguments)
-    return Invocation(options.command, flow, _given(options, params), options)
+    return Invocation(options.command, flow, _given(options, params), options, arguments)
 
 
 def _target(arguments: Sequence[str]) -> str | None:
@@ -77,7 +84,17 @@ def _target(arguments: Sequence[str]) -> str | None:
 
     Which options the flow has is not known yet, so a word that looks like a target comes before others.
     """
-    takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
+    takes_value = {
+        "-p",
+        "--param",
+        "--backend",
+        "--schedule",
+        "--log",
+        "--on-error",
+        "--run-id",
+        "--state",
+        "--on-change",
+    }
     takes_value |= {"--resources", "--max-threads", "--format", "--grace"}
     words = iter(arguments[1:])
     found = []
@@ -110,8 +127,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"
     )
     run.add_argument("--max-threads", type=int, default=40, metavar="N", help="worker threads (%(default)s)")
-    run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as memory:")
-    run.add_argument("--run-id", metavar="ID", help="id of the run")
+    run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
+    run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
+    _add_on_change(run)
     run.add_argument(
         "--grace",
         type=_seconds,
@@ -122,7 +140,29 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
     run.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
+    _add_records(commands)
     return parser, {"run": run, "graph": graph}
+
+
+def _add_on_change(command: argparse.ArgumentParser) -> None:
+    text = "what to do if the run was recorded with another flow (%(default)s)"
+    command.add_argument("--on-change", choices=get_args(OnChange), default="error", help=text)
+
+
+def _add_records(commands: Any) -> None:
+    runs = commands.add_parser("runs", help="list recorded runs", allow_abbrev=False)
+    show = commands.add_parser("show", help="show a recorded run and its nodes", allow_abbrev=False)
+    resume = commands.add_parser("resume", help="go on with a run that was cut short", allow_abbrev=False)
+    for command in (show, resume):
+        command.add_argument("run_id", metavar="RUN", help="id of the run")
+    for command in (runs, show, resume):
+        command.add_argument("--state", metavar="URL", required=True, help="where it is recorded")
+    for command in (runs, show):
+        command.add_argument(
+            "--format", choices=("text", "json"), default="text", help="kind of text (%(default)s)"
+        )
+    _add_on_change(resume)
+    resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
 
 
 def _seconds(text: str) -> float:

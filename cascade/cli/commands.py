@@ -18,7 +18,8 @@ from anyio.abc import TaskGroup
 from cascade import api
 from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
-from cascade.cli.arguments import Invocation, pairs
+from cascade.cli.arguments import Invocation, pairs, parse
+from cascade.cli.records import arguments_to_resume, origin_of, show_run, show_runs
 from cascade.cli.targets import UsageError
 from cascade.model.errors import (
     CapacityError,
@@ -30,6 +31,7 @@ from cascade.model.errors import (
 )
 from cascade.runtime.run import Run
 from cascade.runtime.settings import Observer
+from cascade.runtime.state import origin_var
 
 EXIT_FAILED: Final = 1
 EXIT_USAGE: Final = 2
@@ -44,6 +46,16 @@ def execute(invocation: Invocation) -> int:
     match invocation.command:
         case "graph":
             return _graph(invocation)
+        case "runs":
+            show_runs(invocation.options.state, invocation.options.format)
+            return 0
+        case "show":
+            show_run(invocation.options.state, invocation.options.run_id, invocation.options.format)
+            return 0
+        case "resume":
+            options = invocation.options
+            more = ["--log", options.log, "--on-change", options.on_change]
+            return _run(parse([*arguments_to_resume(options.state, options.run_id), *more]), is_first=False)
         case _:
             return _run(invocation)
 
@@ -111,21 +123,25 @@ class _Running:
         handle.cancel()
 
 
-def _run(invocation: Invocation) -> int:
+def _run(invocation: Invocation, *, is_first: bool = True) -> int:
     options = invocation.options
     settings: dict[str, Any] = {
         "schedule": options.schedule,
         "on_error": options.on_error,
         "max_threads": options.max_threads,
         "state": options.state,
+        "on_change": options.on_change,
         "system_resources": _amounts(options.resources),
         "observers": _observers(options.log),
     }
     running = _Running(invocation, settings)
+    token = origin_var.set(origin_of(invocation.words) if is_first else None)
     try:
         anyio.run(running.run, backend=options.backend)
     except LookupError as error:
         raise UsageError(str(error)) from error
+    finally:
+        origin_var.reset(token)
     return _report(running, shows_traceback=options.traceback)
 
 

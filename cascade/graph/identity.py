@@ -7,7 +7,7 @@ topology without literals, for the reuse of plans.
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -243,6 +243,49 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
             yield node.index, error
 
 
+@attrs.frozen(eq=False)
+class Contents:
+    """What the records of a flow are compared by.
+
+    Attributes:
+        digests: By node; of one that cannot be digested, its code and shape stand for it.
+        flow: Of the whole flow: what it returns, and how that is put together.
+        strangers: What could not be digested, each naming where it stands, by node id.
+    """
+
+    digests: Sequence[bytes]
+    flow: bytes
+    strangers: Mapping[str, NotDigestibleError]
+
+
+def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
+    """Digest all of *graph*, pausing after each node.
+
+    Args:
+        graph: The graph.
+        inputs: The resolved Params and Envs, by key.
+    """
+    found: list[bytes] = []
+    strangers: dict[str, NotDigestibleError] = {}
+    for index, digest in digests(graph, inputs):
+        node = graph.nodes[index]
+        if isinstance(digest, NotDigestibleError):
+            strangers[node.name] = digest
+            digest = _by_shape(node)
+        found.append(digest)
+        yield
+    members = [found[member] for member in graph.members]
+    return Contents(found, combine("flow", [_operand_shape(graph.target), *members]), strangers)
+
+
+def _by_shape(node: AnyNode) -> bytes:
+    try:
+        code = b"" if isinstance(node, Junction) else code_of(node.task)
+    except NotDigestibleError:  # what the function holds
+        code = b""
+    return combine("code and shape", [code, _node_shape(node)])
+
+
 def _digest(
     node: AnyNode, of_node: OfNode, of_input: OfInput, of_task: Callable[[Task[Any, Any]], bytes]
 ) -> Steps[bytes]:
@@ -255,7 +298,11 @@ def _digest(
             parts.append((yield from _of_operand(node.default.operand, "default", of_node, of_input)))
         return combine("router", parts)
     kind = "map" if isinstance(node, MapNode) else "call"
-    return combine(kind, [of_task(node.task), *(yield from _content(node, of_node, of_input))])
+    parts = [of_task(node.task), *(yield from _content(node, of_node, of_input))]
+    for condition in node.terms.conditions:
+        # They decide between a value and a skip.
+        parts += b"if", (yield from _of_operand(condition, "condition", of_node, of_input))
+    return combine(kind, parts)
 
 
 # -- shape -----------------------------------------------------------------------------------------------------

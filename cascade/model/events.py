@@ -24,6 +24,7 @@ __all__ = [
     "ResourceAcquired",
     "ResourceReleased",
     "RunFinished",
+    "RunResumed",
     "RunStarted",
     "StageFinished",
     "StageStarted",
@@ -64,6 +65,19 @@ class RunStarted(Event):
 
     target_tasks: tuple[str, ...]
     params: Mapping[str, object]
+
+
+@attrs.frozen(kw_only=True)
+class RunResumed(Event):
+    """A run goes on that was begun before.
+
+    Attributes:
+        recorded: Nodes in the store.
+        epoch: How often it has been begun, this time included.
+    """
+
+    recorded: int
+    epoch: int
 
 
 @attrs.frozen(kw_only=True)

@@ -49,6 +49,11 @@ class Surroundings(Protocol):
         """The context variables of whoever called ``run``."""
         ...
 
+    @property
+    def turn(self) -> int:
+        """Number of the turn that its loop is in."""
+        ...
+
 
 class NotStartedError(Exception):
     """A rule closed between admission and start: the attempt goes back and asks again. Stays in the engine."""
@@ -98,6 +103,11 @@ class Attempt:
     def run_id(self) -> str:
         """The run."""
         return self.surroundings.run_id
+
+    @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in."""
+        return self.surroundings.turn
 
     def begin(self) -> None:
         """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.

@@ -83,6 +83,12 @@ def _by_order(frame: Frame, node: Node) -> SkipReason | None:
     return None
 
 
+def passed_by(frame: Frame, node: Node, reason: SkipReason) -> tuple[Any] | None:
+    """The value that the consumers of *node* get in its place, boxed, if it is skipped for *reason*."""
+    passes = (SkipReason.CONDITION_FALSE, SkipReason.UPSTREAM_CONDITION, SkipReason.UPSTREAM_SEQUENCE)
+    return _passed(frame, node) if reason in passes else None
+
+
 def _by_data(frame: Frame, node: Node) -> SkipReason | None:
     """What a missing argument or amount means."""
     routes = [source for source in node.data if frame.reasons.get(source) is SkipReason.UPSTREAM_ROUTE]

@@ -15,7 +15,7 @@ import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
-from cascade.model.events import EngineWarning, RunFinished, RunStarted, RunStatus
+from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
 from cascade.model.outcomes import Status
 from cascade.runtime.bus import EventStream
 from cascade.runtime.execution import Execution
@@ -25,7 +25,7 @@ from cascade.runtime.maps import live_map
 from cascade.runtime.overdue import Watch
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Observer
-from cascade.runtime.state import StateBackend
+from cascade.runtime.state import Closing, StateBackend
 
 
 @attrs.define(eq=False)
@@ -36,6 +36,7 @@ class Conductor:
         execution: The run.
         prepared: Its flow.
         backend: Where to record outcomes.
+        finished: The result, boxed, if the run had finished before.
         value: What it gave.
         has_value: Whether it came to that.
         cancellation: The cancellation that ended it, if one did.
@@ -47,6 +48,7 @@ class Conductor:
     execution: Execution
     prepared: Prepared
     backend: StateBackend | None = None
+    finished: tuple[Any] | None = None
     value: Any = None
     has_value: bool = False
     cancellation: BaseException | None = None
@@ -54,6 +56,7 @@ class Conductor:
     overran: list[str] = attrs.field(factory=list)
     ended: anyio.Event = attrs.field(factory=anyio.Event)
     _together: RunFailed | None = None
+    _beating: CancelScope = attrs.field(factory=lambda: CancelScope(shield=True))
     _observers: dict[int, CancelScope] = attrs.field(factory=dict)
     _observers_left: anyio.Event = attrs.field(factory=anyio.Event)
 
@@ -128,6 +131,8 @@ class Conductor:
             execution.start_service(self._observe, number, observer, stream)
         if self.backend is not None:
             execution.open_journal(self.backend)
+            if self.backend.heartbeat_every is not None:
+                execution.start_service(self._beat, self.backend, self.backend.heartbeat_every)
         execution.shared.control.join(execution)
         graph = self.prepared.graph
         execution.emit(
@@ -135,6 +140,35 @@ class Conductor:
             target_tasks=tuple(graph.nodes[member].name for member in graph.members),
             params={key.removeprefix("param:"): value for key, value in self._given().items()},
         )
+        self._tell_of_the_past()
+
+    def _tell_of_the_past(self) -> None:
+        """Tell what was recorded, and what could not be compared with it."""
+        recovery = self.execution.recovery
+        if recovery is None:
+            return
+        if recovery.past.is_known:
+            recorded = len(recovery.past.nodes or ())
+            self.execution.emit(RunResumed, recorded=recorded, epoch=recovery.past.epoch)
+        if recovery.contents.strangers:
+            strangers = list(recovery.contents.strangers.items())[:5]
+            where = ", ".join(f"{name!r} ({error})" for name, error in strangers)
+            message = f"compared by code and shape only, as they have no digest: {where}"
+            self.execution.emit(EngineWarning, code="not-digestible", message=message)
+
+    async def _beat(self, backend: StateBackend, pause: float) -> None:
+        """Say again and again that the run is alive."""
+        with self._beating:
+            while True:
+                await anyio.sleep(pause)
+                try:
+                    await backend.heartbeat()
+                except StateError as error:
+                    self.execution.fail(error, "state store")
+                    return
+                except Exception as error:  # the next one, or the next write, may do better
+                    message = f"the state store could not be told that the run is alive: {describe(error)}"
+                    self.execution.emit(EngineWarning, code="heartbeat-failed", message=message)
 
     def _given(self) -> dict[str, Any]:
         resolved = {key: value for key, value in self.prepared.inputs.items() if key.startswith("param:")}
@@ -159,6 +193,9 @@ class Conductor:
     async def _work(self) -> BaseException | None:
         """Run the flow; returns the cancellation from outside, if that ended it."""
         execution = self.execution
+        if self.finished is not None:
+            self.value, self.has_value = self.finished[0], True
+            return None
         try:
             async with anyio.create_task_group() as work:
                 execution.work = work
@@ -205,7 +242,7 @@ class Conductor:
         failures = execution.failures
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.journal is not None:
-            await self._close_journal()
+            await self._close_journal(self._status(from_outside))
         self._finish(from_outside)
         if self._observers:
             with anyio.move_on_after(execution.settings.cleanup_timeout):
@@ -217,13 +254,17 @@ class Conductor:
             )
             scope.cancel()
 
-    async def _close_journal(self) -> None:
+    async def _close_journal(self, status: RunStatus) -> None:
         execution = self.execution
         assert execution.journal is not None
         budget = execution.settings.cleanup_timeout
         try:
             with anyio.move_on_after(budget) as patience:
                 await execution.journal.close()
+                self._beating.cancel()
+                if not execution.journal.has_failed:
+                    # Failures of the store itself are recorded by then: they change the status.
+                    execution.not_durable(await execution.journal.backend.finish(self._closing(status)))
                 await execution.journal.backend.aclose()
         except Exception as error:
             lost = StateError(
@@ -244,14 +285,7 @@ class Conductor:
         if self.status is not None:
             return
         execution = self.execution
-        if execution.failures:
-            self.status = "Failed"
-        elif from_outside is not None or execution.is_halted:
-            self.status = "Cancelled"
-        elif not self.has_value:
-            self.status = "Drained"
-        else:
-            self.status = "Succeeded"
+        self.status = self._status(from_outside)
         error = self.error()
         if error is not None and len(execution.failures) > 1:
             annotate(
@@ -266,6 +300,20 @@ class Conductor:
             counts=self.counts(),
         )
         execution.bus.close()
+
+    def _status(self, from_outside: BaseException | None) -> RunStatus:
+        if self.execution.failures:
+            return "Failed"
+        if from_outside is not None or self.execution.is_halted:
+            return "Cancelled"
+        return "Succeeded" if self.has_value else "Drained"
+
+    def _closing(self, status: RunStatus) -> Closing:
+        """What the store is told of the end."""
+        if status == "Succeeded":
+            return Closing("succeeded", result=(self.value,))
+        error = self.error()
+        return Closing("failed" if status == "Failed" else "cancelled", None if error is None else describe(error))
 
     def counts(self) -> dict[str, int]:
         """Nodes by state: how many ended in each, and how many of the present turn have not."""

@@ -22,7 +22,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason,
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Applicant
-from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge
+from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge, passed_by
 from cascade.runtime.capacity import Amount
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
@@ -115,8 +115,11 @@ class Crew:
         try:
             while True:
                 self.absorb()
+                journal = self.execution.journal
                 if self._threads.reports:
                     self._settle_some()
+                elif self._queue and journal is not None and journal.is_full:
+                    await journal.until_room()
                 elif self._queue and self._has_room():
                     self._start_some()
                 elif self._in_flight:
@@ -192,6 +195,9 @@ class Crew:
 
     def _start(self, index: int) -> None:
         node = self.node(index)
+        if index in self.frame.recorded:
+            self._replay(index, node)
+            return
         if self.frame.has_gaps or node.terms.conditions:
             try:
                 skip = judge(self.frame, node)
@@ -213,6 +219,17 @@ class Crew:
         else:
             self.frame.status[index] = Status.RUNNING
             self.execution.spawn(self.group, self._live, index)
+
+    def _replay(self, index: int, node: Node) -> None:
+        """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
+        frame = self.frame
+        recalled = frame.recorded.pop(index)
+        if recalled.reason is None:
+            self.execution.counts[Status.SUCCEEDED] += 1
+            frame.succeed(index, recalled.value)
+        else:
+            self.execution.counts[Status.SKIPPED] += 1
+            frame.skip(index, recalled.reason, passed_by(frame, node, recalled.reason))
 
     async def _live(self, index: int) -> None:
         try:
@@ -240,8 +257,10 @@ class Crew:
 
     def _job(self, index: int, node: Node) -> Job:
         layout = self.frame.layout
+        name, digest = self.frame.name(index), self.frame.digest(index)
+        recovery, retry = self.execution.recovery, node.terms.retry
         return Job(
-            self.frame.name(index),
+            name,
             node.task,
             node.terms,
             bind=functools.partial(self.bind, index),
@@ -249,6 +268,8 @@ class Crew:
             resources=layout.injecting.get(index, ()),
             rank=0.0 if self.frame.ranks is None else self.frame.ranks[index],
             save_later=self.saves.append if index in layout.tails else None,
+            digest=digest,
+            attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )
 
     # -- lanes ---------------------------------------------------------------------------------------------
@@ -272,10 +293,20 @@ class Crew:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
         return self.may_drain() and not self.execution.wants_attempts()
 
+    def is_behind(self) -> bool:
+        """Whether so much waits to be recorded that nothing should start; asked in any thread."""
+        journal = self.execution.journal
+        # What threads have reported and nobody has settled yet is on its way there.
+        return journal is not None and journal.is_full_with(len(self._threads.reports))
+
     async def until_heard(self) -> bool:
-        """Wait until no subscriber is full; whether that took any waiting."""
+        """Wait until no subscriber is full, and the journal is not; whether that took any waiting."""
+        journal = self.execution.journal
+        has_waited = journal is not None and journal.is_full
+        if journal is not None:
+            await journal.until_room()
         if self.execution.bus.full() is None:
-            return False
+            return has_waited
         await self.execution.admission.until_heard(self.execution.bus)
         return True
 
@@ -304,7 +335,7 @@ class Crew:
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""
         self.frame.status[index] = Status.RUNNING
-        if self.is_heard:
+        if self.is_heard and self.execution.wants(TaskExecutionStarted):
             self.execution.emit_node(TaskExecutionStarted, self._settled(index))
         return self.task(index)
 
@@ -399,8 +430,13 @@ class Crew:
 
     def _counted(self, ending: Ending) -> Ending:
         """*ending* as it counts: what succeeds after the run has ended is cancelled."""
-        if self.execution.is_halted and isinstance(ending.outcome, Done):
+        if not isinstance(ending.outcome, Done):
+            return ending
+        if self.execution.is_halted:
             return attrs.evolve(ending, outcome=Cancelled())
+        if self.execution.settings.strict_state and self.execution.journal is not None:
+            error = self.execution.journal.refusal(ending.outcome.value)
+            return ending if error is None else attrs.evolve(ending, outcome=Failed(error))
         return ending
 
     def _is_left(self, index: int, ending: Ending) -> bool:
@@ -433,7 +469,11 @@ class Crew:
     def _settled(self, index: int) -> Settled:
         node = self.node(index)
         retry = node.terms.retry
-        return Settled(self.frame.name(index), node.task, 1 if retry is None else retry.max_attempts)
+        frame = self.frame
+        return Settled(
+            frame.name(index), node.task, 1 if retry is None else retry.max_attempts,
+            frame.digest(index), frame.is_recorded, index in frame.layout.tails,
+        )  # fmt: skip
 
 
 def _is_plain(value: Any) -> bool:

@@ -28,6 +28,11 @@ class Here(Protocol):
         ...
 
     @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in."""
+        ...
+
+    @property
     def number(self) -> int:
         """Counts attempts, from 1."""
         ...
@@ -69,7 +74,7 @@ class TaskContext:
         node_id: The node in it.
         attempt: Number of this attempt, from 1.
         idempotency_key: The same for every attempt of this node in this run, also after a resume; different for
-            all others. For systems that recognise repeated requests by a key.
+            all others, and in each turn of the run's loop. For systems that recognise repeated requests by a key.
         remaining: Gives the seconds until the timeout or deadline that ends first; infinite if there is none.
     """
 
@@ -89,7 +94,8 @@ def current() -> TaskContext:
     attempt = ambient()
     if attempt is None:
         raise RuntimeError("cascade.current() is for code that runs in a task of a flow")
-    key = f"{attempt.run_id}/{attempt.node_id}"
+    turn = attempt.turn
+    key = f"{attempt.run_id}/{attempt.node_id}" + (f"@{turn}" if turn > 1 else "")
     return TaskContext(attempt.run_id, attempt.node_id, attempt.number, key, attempt.remaining)
 
 

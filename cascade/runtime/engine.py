@@ -30,9 +30,10 @@ from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
+from cascade.runtime.recovery import recover
 from cascade.runtime.run import Run
 from cascade.runtime.settings import AsRun, Settings, shows_settings
-from cascade.runtime.state import StateBackend
+from cascade.runtime.stores import check_state
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4
@@ -227,13 +228,21 @@ class Engine:
     ) -> Conductor:
         settings = self.settings
         given = _checked_params(params)
+        is_new = run_id is None
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         prepared = await prepare(
             flow, given, settings, shared.admission.pool, providers, shared.durations.means, is_whole=True
         )
+        recovery = await recover(settings, run_id, prepared, is_new=is_new)
+        if recovery is not None:
+            run_id = recovery.run_id
         execution = Execution(run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus))
-        return Conductor(execution, prepared, open_backend(settings.state, run_id))
+        execution.recovery = recovery
+        if recovery is None or recovery.past.result is None:
+            return Conductor(execution, prepared, None if recovery is None else recovery.backend)
+        await recovery.backend.aclose()
+        return Conductor(execution, prepared, finished=recovery.past.result)
 
 
 async def _until_ended(conductor: Conductor) -> None:
@@ -287,40 +296,3 @@ def open_control(control: object) -> ControlPlane:
     if isinstance(control, ControlPlane):
         return control
     raise TypeError(f"control is a cascade.control.ControlPlane, a Connector or a URL, not {control!r:.100}")
-
-
-# -- state -----------------------------------------------------------------------------------------------------
-
-_STATES: Final = {"memory": "state.memory:InMemoryStateBackend"}
-_KNOWN_STATES: Final = "memory:"
-
-
-def check_state(state: object) -> None:
-    """See that *state* says where outcomes go.
-
-    Raises:
-        InputError: If it is a URL that means nothing.
-        TypeError: If it is neither a URL nor a factory.
-    """
-    if state is None or (callable(state) and not isinstance(state, str)):
-        return
-    if not isinstance(state, str):
-        raise TypeError(f"state is a URL, a function from run id to backend, or None, not {state!r:.100}")
-    scheme, separator, rest = state.partition(":")
-    if not separator or scheme not in _STATES:
-        raise InputError([f"unknown state URL {state!r}; known are: {_KNOWN_STATES}"])
-    if scheme == "memory" and rest:
-        raise InputError([f"the state URL 'memory:' takes nothing after the colon, not {rest!r}"])
-
-
-def open_backend(state: Any, run_id: str) -> StateBackend | None:
-    """The backend of the run *run_id*."""
-    if state is None:
-        return None
-    if isinstance(state, str):
-        backend: StateBackend = adapter(_STATES[state.partition(":")[0]])(run_id)
-        return backend
-    made = state(run_id)
-    if not isinstance(made, StateBackend):
-        raise TypeError(f"the state factory returned {made!r:.100}, which is no StateBackend")
-    return made

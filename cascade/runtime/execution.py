@@ -16,8 +16,9 @@ from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
 from cascade.graph.shapes import Shapes
-from cascade.model.errors import StateError, annotate
+from cascade.model.errors import StateError, annotate, describe
 from cascade.model.events import (
+    EngineWarning,
     Event,
     NodeEvent,
     StateRecorded,
@@ -33,12 +34,14 @@ from cascade.runtime.attempt import DrainedError, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.control import ControlPlane
+from cascade.runtime.current import attempt_var
 from cascade.runtime.durations import Durations
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
+from cascade.runtime.recovery import Recovery
 from cascade.runtime.resources import Resources
 from cascade.runtime.settings import Settings
-from cascade.runtime.state import StateBackend
+from cascade.runtime.state import NotDurable, StateBackend
 
 UNKNOWN_RESOURCE = "CS-W002"
 
@@ -146,12 +149,14 @@ class Execution:
         is_halted: Nothing may start any more, and nothing that ends now counts.
         frame: The top-level frame of the present turn.
         services: Tasks that outlive the nodes.
+        turning: Gives the number of the present turn, while lanes may make turns that have not been counted.
         work: The nodes, and what they asked to be run; cancelled to abort.
         advised: Tasks of which a static warning has been given.
         in_place: Runs what a node returned to be run, and gives its value.
         live_map: Runs the items of a map, and gives how it ended.
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
+        recovery: What the store knew of the run.
         shapes: What was prepared for flows that came up in the run, for others like them.
         is_draining: Nothing may start any more; what runs goes on, and counts.
         drained: Set when that begins.
@@ -172,6 +177,7 @@ class Execution:
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
     frame: Frame | None = None
+    turning: Callable[[], int] | None = None
     services: TaskGroup | None = None
     work: TaskGroup | None = None
     advised: set[Task[Any, Any]] = attrs.field(factory=set)
@@ -180,6 +186,7 @@ class Execution:
     resources: Resources = attrs.field(init=False)
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
+    recovery: Recovery | None = None
     shapes: Shapes[Any] = attrs.field(factory=Shapes)
     is_draining: bool = False
     drained: anyio.Event = attrs.field(factory=anyio.Event)
@@ -201,6 +208,19 @@ class Execution:
     def executor(self) -> Executor:
         """Runs functions."""
         return self.shared.executor
+
+    @property
+    def is_nested(self) -> bool:
+        """Whether it was begun by a task of another run."""
+        return attempt_var in self.base
+
+    @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in; asked in any thread."""
+        frame = self.frame
+        if frame is None:
+            return 1
+        return frame.turns if self.turning is None else self.turning()
 
     def random(self) -> float:
         """A uniform random number from [0, 1)."""
@@ -319,10 +339,21 @@ class Execution:
             backend,
             on_recorded=lambda count, total: self.emit(StateRecorded, count=count, total=total),
             on_failure=self._state_failed,
+            on_not_durable=self.not_durable,
             period=0.1 if is_eager and durability == "stage" else math.inf,
             largest=math.inf if durability == "exit" else 1000,
+            turns_between=self.settings.loop_record[0],
+            seconds_between=self.settings.loop_record[1],
         )
         self.start_service(self.journal.run)
+
+    def not_durable(self, missing: NotDurable) -> None:
+        """Tell what the store has not taken the value of."""
+        for what, error in missing:
+            message = f"the result of {what!r} is not durable, and is computed again on resume: {describe(error)}"
+            self.emit(EngineWarning, code="not-durable", message=message)
+        if missing and self.settings.strict_state:
+            self._state_failed(StateError(f"{missing[0][0]!r} cannot be recorded: {describe(missing[0][1])}"))
 
     def _state_failed(self, error: StateError) -> None:
         self.fail(error, "state store")

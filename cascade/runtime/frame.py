@@ -46,6 +46,14 @@ class Choice:
     route: Route | None = None
 
 
+@attrs.frozen
+class Recalled:
+    """How a node ended when the run was executed before: its value, if anybody needs it, or why it was skipped."""
+
+    value: Any
+    reason: SkipReason | None = None
+
+
 @attrs.define(eq=False)
 class Frame:
     """The slots of one turn.
@@ -63,6 +71,10 @@ class Frame:
         turns: Number of turns that the loop has made with this one.
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
+        digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
+        recorded: The nodes that need not be run, until they are ready.
+        is_recorded: Whether what settles in it goes to the journal.
+        is_map: Whether all its nodes are wanted, each as an item of a list.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
     """
 
@@ -83,6 +95,10 @@ class Frame:
     has_gaps: bool = False
     turns: int = 1
     news: News = attrs.field(factory=News)
+    digests: Sequence[bytes] | None = None
+    recorded: dict[int, Recalled] = attrs.field(factory=dict)
+    is_recorded: bool = True
+    is_map: bool = False
     ranks: Sequence[float] | None = None
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
@@ -107,6 +123,10 @@ class Frame:
     def name(self, index: int) -> str:
         """The node's id."""
         return self.prefix + self.graph.nodes[index].name
+
+    def digest(self, index: int) -> bytes | None:
+        """The node's content, if records are compared by it."""
+        return None if self.digests is None else self.digests[index]
 
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""
@@ -166,11 +186,14 @@ class Frame:
         self.unsettled -= 1
         if not self.uses[index]:
             self.values[index] = None
-        # After the last call, which may be a gather of very many, everything goes with the frame.
-        for source in self.graph.nodes[index].sources if self.unsettled or self.choices else ():
-            self.uses[source] -= 1
-            if not self.uses[source]:
-                self._unused(source)
+        uses, values, status = self.uses, self.values, self.status
+        for source in self.graph.nodes[index].sources:  # maybe very many, so nothing is called for most
+            uses[source] -= 1
+            if not uses[source]:
+                if status[source] > Status.RUNNING:
+                    values[source] = None
+                else:
+                    self._unused(source)
         self._wake_consumers(index)
         self._work_off()
 

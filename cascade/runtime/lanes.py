@@ -67,6 +67,11 @@ class LaneAttempt:
         """The run."""
         return str(self.surroundings.run_id)
 
+    @property
+    def turn(self) -> int:
+        """Number of the turn that the run's own loop is in."""
+        return int(self.surroundings.turn)
+
     def why_late(self) -> str | None:
         """Nothing: a plain node has no timeout."""
         return None
@@ -404,6 +409,7 @@ class ThreadLanes:
         admission = execution.admission
         try:
             while self.queue and self.crew.may_use_threads():
+                await self.crew.until_heard()
                 claim = await self._slot()
                 if claim is None:
                     return
@@ -449,7 +455,8 @@ class ThreadLanes:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
         execution = self.crew.execution
         admission = execution.admission
-        return admission.epoch == epoch and not execution.is_halted and not self.has_failed
+        may_start = admission.epoch == epoch and not execution.is_halted and not self.has_failed
+        return may_start and not self.crew.is_behind()
 
     def report(self, report: Report) -> None:
         """Tell the crew, from a thread: it is woken once for many reports."""

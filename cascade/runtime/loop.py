@@ -8,6 +8,7 @@ from typing import Any, Final
 import anyio
 import attrs
 
+from cascade.graph.identity import contents_of
 from cascade.graph.nested import compile_steps
 from cascade.graph.nodes import Node, resolve
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
@@ -23,7 +24,9 @@ from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.node import Save
 from cascade.runtime.prepare import Prepared, paced, prepare
+from cascade.runtime.recovery import restore
 from cascade.runtime.stages import run_stages
+from cascade.runtime.state import Continuation
 from cascade.runtime.threads import in_thread
 from cascade.runtime.turns import progressed
 
@@ -61,6 +64,10 @@ class Loop:
             DependencyMissingError: If a target was skipped.
         """
         turns = 1
+        continuation = self._continuation()
+        if continuation is not None:
+            turns = continuation.turn
+            prepared = await self.prepare(continuation.value)
         while True:
             value, turns = await self._turn(prepared, turns)
             if prepared.shape is not None:
@@ -68,14 +75,41 @@ class Loop:
                 self.execution.shapes.put(prepared.shape, prepared)
             if await paced(compile_steps(value, may_circle=True)) is None:
                 break
-            if self.execution.is_draining:
-                raise Halted
             progressed(self.execution, _target_name(prepared), turns, turns + 1)
             turns += 1
+            if self.is_top and self.execution.journal is not None:
+                self.execution.journal.begin_turn(turns, value)
+            if self.execution.is_draining:
+                raise Halted
             prepared = await self.prepare(value)
         for save in reversed(self._saves):
             await save(value)
         return value
+
+    def _continuation(self) -> Continuation | None:
+        """Where the run's own loop goes on, if it was recorded before."""
+        recovery = self.execution.recovery
+        return recovery.past.continuation if recovery is not None and self.is_top else None
+
+    async def _recall(self, frame: Frame, prepared: Prepared, turn: int) -> None:
+        """See what of *frame* is recorded, and by what its records are to be compared."""
+        recovery = self.execution.recovery
+        assert recovery is not None
+        if not recovery.backend.can_resume:
+            frame.is_recorded = self.is_top or turn == 1
+            return
+        continuation = self._continuation()
+        if turn > 1 and not self.is_top:
+            frame.is_recorded = False  # its nodes have the ids of those of the turn before
+        elif turn > 1:
+            if continuation is not None and continuation.turn == turn:
+                await restore(self.execution, frame)
+        else:
+            contents = recovery.contents
+            if not self.is_top:
+                contents = await paced(contents_of(prepared.graph, prepared.inputs))
+            frame.digests = contents.digests
+            await restore(self.execution, frame)
 
     async def prepare(self, target: Any) -> Prepared:
         """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
@@ -107,6 +141,8 @@ class Loop:
         frame.ranks = prepared.ranks
         if self.is_top:
             self.execution.frame = frame
+        if self.execution.recovery is not None:
+            await self._recall(frame, prepared, turns)
         schedule = _SCHEDULES[self.execution.settings.schedule]
         await schedule(self.execution, frame, prepared.plan, self._saves)
         if self.execution.is_halted or (self.execution.is_draining and frame.unsettled):

@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import attrs
 
+from cascade.graph.canonical import combine
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
@@ -21,6 +22,7 @@ from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.node import Job, classify
+from cascade.runtime.recovery import restore
 from cascade.runtime.settle import Ending
 
 
@@ -47,6 +49,8 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
 async def _run(execution: Execution, items: Items) -> Outcome:
     claimed = dict(amounts(items.frame, items.node))
     frame = items.begin()
+    if execution.recovery is not None:
+        await restore(execution, frame)
     async with anyio.create_task_group() as group:
         crew = Crew(
             execution, frame, group, is_eager=False, saves=[], window=items.node.terms.concurrency,
@@ -65,6 +69,10 @@ class ItemFrame(Frame):
     def name(self, index: int) -> str:
         """Id of an item: ``map[3]``."""
         return f"{self.prefix}[{index}]"
+
+    def digest(self, index: int) -> bytes | None:
+        """Content of an item: that of the map, and its place."""
+        return None if self.digests is None else combine("item", [self.digests[0], b"%d" % index])
 
 
 @attrs.frozen(eq=False)
@@ -125,4 +133,7 @@ class Items:
         if self.frame.ranks is not None:
             frame.ranks = [self.frame.ranks[node.index]] * size
         frame.take_news()
+        digest = self.frame.digest(node.index)
+        frame.digests = None if digest is None else [digest]
+        frame.is_recorded, frame.is_map = self.frame.is_recorded, True
         return frame

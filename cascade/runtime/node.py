@@ -25,8 +25,11 @@ from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
+from cascade.runtime.flights import Flight, Placed, may_wait
+from cascade.runtime.journal import Journal
 from cascade.runtime.resources import NodeResources
 from cascade.runtime.settle import Ending
+from cascade.runtime.state import Entry
 
 # Saves the final value of a flow for one of the calls that it replaced.
 Save = Callable[[Any], Awaitable[None]]
@@ -46,6 +49,8 @@ class Job:
         rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
         save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
             its place: takes what is to be done with the final value.
+        digest: Its content, for the store.
+        attempts: Those that were made when the run was executed before.
     """
 
     node_id: str
@@ -56,16 +61,18 @@ class Job:
     resources: tuple[str, ...] = ()
     rank: float = 0.0
     save_later: Callable[[Save], None] | None = None
+    digest: bytes | None = None
+    attempts: int = 0
 
 
 async def live(execution: Execution, job: Job) -> Ending:
     """Do *job*; never raises, except for what must not be caught."""
-    life = Life(execution, job)
+    life = Life(execution, job, job.attempts, failed=job.attempts)
     try:
         outcome = await life.outcome()
     except BaseException as error:
         outcome = classify(error, job.node_id)
-    return Ending(outcome, life.attempts, life.started, life.troubles)
+    return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
 
 
 def classify(error: BaseException, node_id: str) -> Outcome:
@@ -113,6 +120,7 @@ class Life:
     attempts: int = 0
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
+    failed: int = 0
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     # With which it goes back to be admitted again.
     _again: Claim | None = None
@@ -123,15 +131,47 @@ class Life:
         if cache is None:
             return Done(await self._value())
         named = inputs(self.job.task, self.job.bind({}))
+        while True:
+            # Joined before the cache is asked: an answer that comes late would be about the time before.
+            flight, is_own = self._flight(cache, named)
+            if flight is None:
+                return await self._find_or_compute(cache, named)
+            if is_own:
+                break
+            await flight.until_landed()
+            if flight.value is not None:
+                return Done(flight.value[0], from_cache=True)
+        try:
+            return await self._find_or_compute(cache, named, flight)
+        finally:
+            flight.land()
+
+    async def _find_or_compute(self, cache: CachePolicy, named: Inputs, flight: Flight | None = None) -> Outcome:
         hit = await self._recall(cache, named)
         if hit is not None:
+            if flight is not None:
+                flight.value = (hit.value,)
             return Done(hit.value, from_cache=True)
         value = await self._value()
         if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
             self.job.save_later(functools.partial(self._save, cache, named))
         else:
             await self._save(cache, named, value)
+            if flight is not None:
+                flight.value = (value,)
         return Done(value)
+
+    def _flight(self, cache: CachePolicy, named: Inputs) -> tuple[Flight | None, bool]:
+        """The computation of the same entry that is under way, or a new one, which is this node's own."""
+        run_id, node_id = self.execution.run_id, self.job.node_id
+        # Inside a task, whoever waits may hold what the other needs.
+        if not isinstance(cache, Placed) or self.execution.is_nested or not may_wait(run_id, node_id):
+            return None, False
+        try:
+            place = cache.place_of(node_id, named)
+        except Exception:  # the cache itself is about to say it, as it should be said
+            return None, False
+        return Flight.join(place, run_id, node_id)
 
     # -- cache ---------------------------------------------------------------------------------------------
 
@@ -208,7 +248,7 @@ class Life:
             return None
         if isinstance(error, TaskTimeoutError) and self.job.task.abandon_on_cancel:
             return None  # its thread may still be at work, and two attempts never are
-        if not self.attempts or self.execution.is_halted or is_cancelled():
+        if self.started is None or self.execution.is_halted or is_cancelled():
             return None
         pause = retry.pause_after(self.attempts, self.execution.random())
         if current_time() + pause > current_effective_deadline():
@@ -221,7 +261,19 @@ class Life:
             delay=pause,
             error=describe(error),
         )
+        self.failed = self.attempts
+        if self.execution.journal is not None:
+            self._record_attempts(self.execution.journal, error)
         return pause
+
+    def _record_attempts(self, journal: Journal, error: Exception) -> None:
+        job = self.job
+        journal.add(
+            Entry(
+                job.node_id, status="retrying", digest=job.digest, task_name=job.task.name,
+                attempts=self.attempts, error=describe(error),
+            )
+        )  # fmt: skip
 
     async def _attempt_once(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
         """One attempt, admitted as often as a rule sends it back before it starts."""
@@ -252,7 +304,7 @@ class Life:
         return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
 
     def _new_attempt(self, claim: Claim) -> Attempt:
-        reports = not self.attempts and self.execution.wants(TaskExecutionStarted)
+        reports = self.started is None and self.execution.wants(TaskExecutionStarted)
         return Attempt(
             self.execution,
             self.job.node_id,

@@ -41,6 +41,18 @@ def _check_budget(_: object, __: object, value: object) -> None:
         raise ValueError(f"cleanup_timeout is a number of seconds from 0, not {value!r}")
 
 
+def _check_loop_record(_: object, __: object, value: Any) -> None:
+    turns, seconds = value if isinstance(value, tuple) and len(value) == 2 else (0, 0)
+    if not _is_number(turns, int) or turns < 1 or not _is_number(seconds, (int, float)) or not seconds >= 0:
+        raise ValueError(
+            f"loop_record is a pair of a number of turns from 1 and a number of seconds from 0, not {value!r}"
+        )
+
+
+def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
+    return isinstance(value, kinds) and not isinstance(value, bool)
+
+
 def _check_mapping(_: object, __: object, value: Any) -> None:
     if value is not None and not isinstance(value, Mapping):
         raise TypeError(f"system_resources is a mapping from name to amount, not {value!r:.100}")
@@ -94,6 +106,8 @@ class Settings:
         on_change: What to do if a resumed run was recorded with another flow.
         on_finished: What to do if a run with this id has finished already.
         strict_state: Whether a result that cannot be stored fails its task.
+        loop_record: After how many turns of a loop of tail calls, or how many seconds, the beginning of a turn is
+            recorded, for a loop that is cut short to go on from.
         cleanup_timeout: Seconds for each of the awaits that the engine makes when a run ends.
     """
 
@@ -112,6 +126,7 @@ class Settings:
     on_change: OnChange = attrs.field(default="error", validator=_one_of(*get_args(OnChange)))
     on_finished: OnFinished = attrs.field(default="return", validator=_one_of(*get_args(OnFinished)))
     strict_state: bool = False
+    loop_record: tuple[int, float] = attrs.field(default=(1000, 0.1), validator=_check_loop_record)
     cleanup_timeout: float = attrs.field(default=10.0, validator=_check_budget)
 
 
@@ -133,6 +148,7 @@ class AsRun(TypedDict, total=False):
     on_change: OnChange
     on_finished: OnFinished
     strict_state: bool
+    loop_record: tuple[int, float]
     cleanup_timeout: float
 
 

@@ -3,23 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from anyio import current_time
 
+from cascade.graph.nested import LEAVES, compile_nested
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.runtime.execution import Execution
-from cascade.runtime.journal import Entry
+from cascade.runtime.state import Entry, NodeStatus
 
 _STATUS = {
     Done: Status.SUCCEEDED,
     Skipped: Status.SKIPPED,
     Failed: Status.FAILED,
     Cancelled: Status.CANCELLED,
+}
+
+_RECORDED: Final[dict[type, NodeStatus]] = {
+    Done: "succeeded",
+    Skipped: "skipped",
+    Failed: "failed",
+    Cancelled: "cancelled",
 }
 
 
@@ -32,21 +40,32 @@ class Ending:
         attempts: Number of the last attempt; 0 if none began.
         started: Start mark of the first attempt, on the loop's clock; ``None`` if none began.
         troubles: What went wrong after it had ended, and with what.
+        failed: Number of the last attempt that failed and was to be followed by another.
     """
 
     outcome: Outcome
     attempts: int = 0
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
+    failed: int = 0
 
 
 @attrs.frozen(eq=False)
 class Settled:
-    """A node as events and notes speak of it."""
+    """A node as events, notes and records speak of it.
+
+    Attributes:
+        digest: Its content, for the store.
+        is_recorded: Whether it goes to the store.
+        is_tail: Whether a lazy that it gives replaces the flow, and is no result.
+    """
 
     node_id: str
     task: Task[..., Any]
     most_attempts: int = 1
+    digest: bytes | None = None
+    is_recorded: bool = True
+    is_tail: bool = False
 
 
 def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
@@ -57,24 +76,60 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
     match outcome:
         case Done(value=value, from_cache=True):
             execution.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
-            _journal(execution, Entry(subject.node_id, value))
+            _journal(execution, subject, ending)
         case Done(value=value):
             if ending.started is not None and execution.settings.schedule == "eager":
                 execution.shared.durations.learn(subject.task.name, current_time() - ending.started)
             _finished(execution, subject, ending, "Succeeded", value=value)
-            _journal(execution, Entry(subject.node_id, value))
+            _journal(execution, subject, ending)
         case Skipped(reason=reason):
             execution.emit_node(TaskSkipped, subject, reason=reason.value)
-            _journal(execution, Entry(subject.node_id, None, reason))
+            _journal(execution, subject, ending)
         case Failed(error=error):
             _finished(execution, subject, ending, "Failed", error=error)
+            _journal(execution, subject, ending)
             execution.fail_node(error, subject.node_id, _note(execution, subject, ending))
         case Cancelled():
             if ending.started is not None:
                 _finished(execution, subject, ending, "Cancelled")
+                _journal(execution, subject, ending)
     for trouble, origin in ending.troubles:
         execution.fail(trouble, origin)
     return status
+
+
+def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
+    if execution.journal is None or not subject.is_recorded:
+        return
+    value: Any = None
+    reason: str | None = None
+    error: str | None = None
+    status, attempts = _RECORDED[type(ending.outcome)], ending.attempts
+    match ending.outcome:
+        case Done(value=given):
+            value = given
+            if (
+                subject.is_tail
+                and type(value) not in LEAVES
+                and compile_nested(value, may_circle=True) is not None
+            ):
+                return  # what goes on in its place is recorded as such
+        case Skipped(reason=skip):
+            reason = skip.value
+        case Failed(error=raised):
+            error = describe(raised)
+        case Cancelled() if ending.failed:
+            status, attempts = "retrying", ending.failed  # which counts when the run goes on
+    execution.journal.add(
+        Entry(
+            subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
+            _duration(ending), error,
+        )
+    )  # fmt: skip
+
+
+def _duration(ending: Ending) -> float:
+    return 0.0 if ending.started is None else max(current_time() - ending.started, 0.0)
 
 
 def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
@@ -83,11 +138,6 @@ def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
         _finished(execution, subject, ending, "Cancelled")
     for trouble, origin in ending.troubles:
         execution.fail(trouble, origin)
-
-
-def _journal(execution: Execution, entry: Entry) -> None:
-    if execution.journal is not None:
-        execution.journal.add(entry)
 
 
 def _finished(
@@ -105,7 +155,7 @@ def _finished(
         TaskExecutionFinished,
         subject,
         status=status,
-        duration=0.0 if ending.started is None else max(current_time() - ending.started, 0.0),
+        duration=_duration(ending),
         attempt=ending.attempts,
         result_preview=preview(value) if status == "Succeeded" else None,
         error=None if error is None else describe(error),

@@ -7,6 +7,7 @@ lazy is returned as the value that it is; the loop goes on from there.
 
 from __future__ import annotations
 
+import time
 from typing import Any, Final
 
 import attrs
@@ -22,6 +23,7 @@ from cascade.model.tasks import Task
 from cascade.planning.layout import Place, place_of_task
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
+from cascade.runtime.journal import Journal
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
@@ -42,15 +44,32 @@ class Turns:
     _is_hot: bool = False
     _place: int = Place.OWN
     # Turns that have been made, in whatever thread; and those that have been counted, on the loop.
+    _before: int = 1
     _made: int = 0
     _counted: int = 0
     _last: LazyResult[Any] | None = None
+    # Whether turns are recorded; and after how many, or when, the next is to be.
+    _is_kept: bool = False
+    _until: int = 0
+    _until_time: float = 0.0
     # For each task of which nothing is said, where its calls are made.
     _places: dict[Task[Any, Any], int] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._before = self.frame.turns
+        if self._is_top():
+            self.execution.turning = self._now
+        if self.execution.journal is not None:
+            self._note_when_due(self.execution.journal)
+
+    def _now(self) -> int:
+        return self._before + self._made
 
     def may_follow(self, value: LazyResult[Any]) -> bool:
         """Whether *value*, which the node has returned, is a call that its lane may make. Asked in any thread."""
         admission = self.execution.admission
+        if self._is_kept and (self._made >= self._until or time.perf_counter() >= self._until_time):
+            return False
         if self._epoch != admission.epoch:
             self._epoch = admission.epoch
             self._is_hot = self._may_be_made()
@@ -78,7 +97,7 @@ class Turns:
             and frame.layout.calls == len(frame.graph.nodes) == 1
             and 0 in frame.layout.tails
             and self._place != Place.OWN
-            and execution.journal is None
+            and (execution.journal is None or execution.settings.durability != "task")
             and execution.settings.solver is None
             and not execution.admission.rules
             and not execution.is_draining
@@ -86,6 +105,16 @@ class Turns:
             and not execution.wants(StageStarted)
             and not execution.wants(StageFinished)
         )
+
+    def _note_when_due(self, journal: Journal) -> None:
+        """Find out when the lane has to end its part, so that the beginning of a turn is recorded."""
+        self._is_kept = journal.keeps_turns and self._is_top()
+        if self._is_kept:
+            turns, seconds = journal.until_next_turn(self.frame.turns)
+            self._until, self._until_time = turns - 1, time.perf_counter() + seconds
+
+    def _is_top(self) -> bool:
+        return self.execution.frame is self.frame
 
     def follow(self, value: LazyResult[Any]) -> str:
         """The lane makes this call now; returns the id of its node."""
@@ -105,6 +134,9 @@ class Turns:
         )
         turns = self.frame.turns
         self.frame.turns += fresh
+        journal = self.execution.journal
+        if journal is not None and journal.backend.keeps_loops and self._is_top():
+            journal.go_on_in(self.frame.turns, last)
         progressed(self.execution, last.task.name, turns, self.frame.turns)
 
 

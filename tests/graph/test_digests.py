@@ -14,7 +14,7 @@ import cascade
 from cascade.graph.build import build
 from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.identity import digests, shape
-from cascade.graph.nodes import MapNode, Node
+from cascade.graph.nodes import MapNode, Node, sources_of
 
 
 @cascade.task
@@ -102,6 +102,8 @@ CHANGES: list[Any] = [
     pytest.param(Keyed(1, {1: 5}, default=6), Keyed(1, {1: 5}, default=7), id="value of the default"),
     pytest.param(Keyed(1, {1: 5}, default=6), Keyed(1, {1: 5, "default": 6}), id="default or a key of that name"),
     pytest.param(fetch(Keyed(1, {1: 5})), fetch(Keyed(1, {1: 6})), id="router upstream"),
+    pytest.param(fetch(1), fetch(1).run_if(True), id="a condition"),
+    pytest.param(fetch(1).run_if(parse(1)), fetch(1).run_if(parse(2)), id="what a condition is made of"),
 ]
 
 
@@ -127,7 +129,7 @@ def test_a_digest_changes_with_any_leaf_of_an_argument(blueprint: Blueprint, a: 
 
 
 @given(itineraries(), st.data())
-def test_a_change_changes_the_digests_of_what_gets_data_from_it_and_no_others(
+def test_a_change_changes_the_digests_of_what_gets_data_from_it_or_is_decided_by_it_and_no_others(
     itinerary: Itinerary, data: st.DataObject
 ) -> None:
     place = data.draw(st.integers(0, len(itinerary.stops) - 1))
@@ -138,10 +140,14 @@ def test_a_change_changes_the_digests_of_what_gets_data_from_it_and_no_others(
     after = [found for _, found in digests(graph, INPUTS)]
     expected: set[int] = set()
     for node in graph.nodes:
-        feeding = node.data if isinstance(node, Node) else node.sources
+        feeding = _feeding(node) if isinstance(node, Node) else set(node.sources)
         if expected.intersection(feeding) or (isinstance(node, Node) and _literal(node) == 999):
             expected.add(node.index)
     assert {index for index, one in enumerate(after) if one != before[index]} == expected
+
+
+def _feeding(node: Node) -> set[int]:
+    return {*node.data, *(source for condition in node.terms.conditions for source in sources_of(condition))}
 
 
 def _literal(node: Node) -> Any:

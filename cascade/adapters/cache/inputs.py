@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -40,7 +40,8 @@ class InputCache:
     """Remembers results by the code of the task and the values of all its arguments.
 
     Keys are canonical: equal arguments give equal keys in every process. An argument of a type without canonical
-    hash fails the node, naming the argument; give such tasks a *key* of your own.
+    hash fails the node, naming the argument; give such tasks a *key* of your own. While a call is being computed
+    for the cache, equal calls on the same event loop wait for its value.
 
     Args:
         store: Where results are kept.
@@ -59,6 +60,14 @@ class InputCache:
             NotDigestibleError: If an argument has no canonical hash.
         """
         return await self.store.get(self.key_of(task_id, inputs))
+
+    def place_of(self, task_id: str, inputs: Mapping[str, Any]) -> Hashable:
+        """What calls that share an entry have in common; of them, one at a time is computed.
+
+        Raises:
+            NotDigestibleError: If an argument has no canonical hash.
+        """
+        return id(self.store), self.key_of(task_id, inputs)
 
     async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
         """Keep the result."""

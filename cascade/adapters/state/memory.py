@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
+import attrs
 from anyio import CancelScope, CapacityLimiter
 
-from cascade.runtime.state import StateBackend
+from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus, StateBackend
 from cascade.runtime.threads import LoopLimiter, in_thread
 
 T = TypeVar("T")
@@ -16,14 +17,21 @@ T = TypeVar("T")
 class InMemoryStateBackend(StateBackend):
     """The outcomes of one run in dictionaries, reached as a real store is: in worker threads, in batches.
 
+    Whoever keeps it, and gives it to a second run with the same id, resumes the first.
+
     Args:
         run_id: The run.
     """
+
+    keeps_loops = True
 
     def __init__(self, run_id: str) -> None:
         super().__init__(run_id)
         self._results: dict[str, Any] = {}
         self._skips: dict[str, str] = {}
+        self._digests: dict[str, bytes | None] = {}
+        self._retrying: dict[str, tuple[bytes | None, int]] = {}
+        self._past = Past(epoch=0)
         self._limiter = LoopLimiter(1)
 
     @property
@@ -68,5 +76,60 @@ class InMemoryStateBackend(StateBackend):
         def forget() -> None:
             self._results.clear()
             self._skips.clear()
+            self._retrying.clear()
+            self._past = Past(epoch=self._past.epoch)
 
         await self._write(forget)
+
+    # -- the run -------------------------------------------------------------------------------------------
+
+    async def begin(self, opening: Opening) -> Past:
+        past = self._past
+        known = [*self._results, *self._skips]
+        flow_digest = past.flow_digest or opening.flow_digest
+        status: RecordedStatus = "succeeded" if past.status == "succeeded" else "running"
+        self._past = attrs.evolve(past, status=status, flow_digest=flow_digest, epoch=past.epoch + 1)
+        is_known = not opening.is_new and (past.epoch > 0 or bool(known))
+        retrying = dict(self._retrying)
+        return attrs.evolve(past, is_known=is_known, nodes=known, epoch=self._past.epoch, retrying=retrying)
+
+    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
+        records = {
+            node_id: Record(self._digests.get(node_id), self._skips.get(node_id))
+            for node_id in node_ids
+            if node_id in self._results or node_id in self._skips
+        }
+        return await self._in_thread(lambda: records)
+
+    async def write(self, batch: Batch) -> NotDurable:
+        if batch.continuation is not None:
+            past = self._past
+            await self.clear()
+            self._past = attrs.evolve(past, continuation=batch.continuation)
+        missing = await super().write(batch)
+        self._digests.update({entry.node_id: entry.digest for entry in batch.entries})
+        for entry in (*batch.entries, *batch.notes):
+            self._retrying.pop(entry.node_id, None)
+            if entry.status == "retrying":
+                self._retrying[entry.node_id] = (entry.digest, entry.attempts)
+        return missing
+
+    async def forget(self, node_ids: Iterable[str]) -> None:
+        for node_id in node_ids:
+            self._results.pop(node_id, None)
+            self._skips.pop(node_id, None)
+
+    async def adopt(self, flow_digest: bytes) -> None:
+        self._past = attrs.evolve(self._past, status="running", flow_digest=flow_digest, result=None)
+
+    async def finish(self, closing: Closing) -> NotDurable:
+        self._past = attrs.evolve(self._past, status=closing.status, result=closing.result)
+        return ()
+
+
+def open_url(url: str, run_id: str) -> InMemoryStateBackend:
+    """The backend of *run_id* at ``memory:``; nobody else ever has it."""
+    del url
+    backend = InMemoryStateBackend(run_id)
+    backend.can_resume = False
+    return backend

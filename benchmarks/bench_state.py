@@ -1,0 +1,102 @@
+"""j. Durable state: nodes a second into SQLite, by themselves and as part of a run; and what state costs a run."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import sqlite3
+import tempfile
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from harness import Figure, main, medians
+
+import cascade
+from cascade.runtime.state import Batch, Entry, Opening
+from cascade.state import SQLiteStateBackend
+
+NODES = 20_000
+BATCH = 1000
+GOAL = 50_000.0
+_numbers = itertools.count()
+
+
+@cascade.task
+async def part(n: int) -> int:
+    """One of many."""
+    return n
+
+
+@cascade.task
+async def gathered(parts: Sequence[int]) -> int:
+    """What the parts give together."""
+    return len(parts)
+
+
+def fresh(folder: Path) -> Path:
+    """A file that is not there yet."""
+    return folder / f"{next(_numbers)}.db"
+
+
+async def write_batches(folder: Path, nodes: int) -> None:
+    """Record nodes in batches, as the journal does, and nothing else."""
+    backend = SQLiteStateBackend("run", str(fresh(folder)))
+    await backend.begin(Opening(True, ("gathered",), b"flow", {}))
+    for start in range(0, nodes, BATCH):
+        entries = [
+            Entry(f"part#{n}", n, digest=b"d" * 32, task_name="part", attempts=1, duration=0.1)
+            for n in range(start, start + BATCH)
+        ]
+        await backend.write(Batch(entries))
+    await backend.aclose()
+
+
+async def write_by_hand(folder: Path, nodes: int) -> None:
+    """As many rows with nothing but the library of the language."""
+    connection = sqlite3.connect(fresh(folder), isolation_level=None)
+    connection.execute("PRAGMA journal_mode = WAL")
+    connection.execute("PRAGMA synchronous = FULL")
+    connection.execute("CREATE TABLE nodes (node_id TEXT PRIMARY KEY, digest BLOB, value BLOB) WITHOUT ROWID")
+    for start in range(0, nodes, BATCH):
+        rows = [(f"part#{n}", b"d" * 32, b"%d" % n) for n in range(start, start + BATCH)]
+        connection.execute("BEGIN")
+        connection.executemany("INSERT OR REPLACE INTO nodes VALUES (?, ?, ?)", rows)
+        connection.execute("COMMIT")
+    connection.close()
+
+
+async def run_with(folder: Path, nodes: int, state: str | None) -> None:
+    """A fan-out whose nodes are recorded."""
+    url = f"sqlite:///{fresh(folder)}" if state == "sqlite" else state
+    flow = gathered([part(n) for n in range(nodes)])
+    await cascade.run(flow, state=url, schedule="eager")
+
+
+async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
+    """Recording alone, runs with and without state."""
+    nodes = options.nodes
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        works: dict[str, Any] = {
+            "store": partial(write_batches, folder, nodes),
+            "by_hand": partial(write_by_hand, folder, nodes),
+            **{str(state): partial(run_with, folder, nodes, state) for state in (None, "memory:", "sqlite")},
+        }
+        taken = await medians(rounds, **works)
+    hand = {"rows": nodes / taken["by_hand"]}
+    beside = {"without state": nodes / taken["None"], "memory:": nodes / taken["memory:"]}
+    return [
+        Figure("j. batches of 1 000 into SQLite", backend, "nodes/s", nodes / taken["store"], GOAL, True, hand),
+        Figure("j. a run with SQLite state", backend, "nodes/s", nodes / taken["sqlite"], GOAL, True, beside),
+    ]
+
+
+def add_options(parser: argparse.ArgumentParser) -> None:
+    """How many nodes are recorded."""
+    parser.add_argument("--nodes", type=int, default=NODES)
+
+
+if __name__ == "__main__":
+    main(cases, add_options)

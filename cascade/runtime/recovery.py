@@ -1,0 +1,284 @@
+"""Going on with a run that was begun before: what is recorded of it, and what that still means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Final
+
+import attrs
+from anyio import CancelScope
+
+from cascade.graph.identity import Contents, contents_of
+from cascade.graph.nodes import Graph, Junction
+from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
+from cascade.model.events import preview
+from cascade.model.outcomes import SkipReason
+from cascade.model.policies import Retry
+from cascade.runtime.frame import Frame, Recalled
+from cascade.runtime.prepare import Prepared, paced
+from cascade.runtime.settings import Settings
+from cascade.runtime.state import Batch, Entry, Opening, Past, Record, StateBackend, origin_var
+from cascade.runtime.stores import open_backend
+
+if TYPE_CHECKING:
+    from cascade.runtime.execution import Execution
+
+# Skips that follow from something else, which is decided anew.
+_DERIVED = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
+
+# Of runs that nobody can resume.
+NO_CONTENTS: Final = Contents((), b"", {})
+
+
+@attrs.define(eq=False)
+class Recovery:
+    """What a run has from its store.
+
+    Attributes:
+        run_id: The run: another than was asked for, if the flow had changed and a fork was wanted.
+        backend: Its store.
+        past: What the store knew when the run began.
+        contents: What its records are compared by.
+        restored: Nodes that have been taken from the store instead of being run.
+    """
+
+    run_id: str
+    backend: StateBackend
+    past: Past
+    contents: Contents
+    restored: int = 0
+    _listed: frozenset[str] | None = None
+    _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        if self.past.nodes is not None:
+            self._listed = frozenset(self.past.nodes)
+        self._attempts.update(self.past.retrying)
+
+    def attempts(self, name: str, digest: bytes | None, retry: Retry) -> int:
+        """Attempts at the node *name* that were made before, and count; asked once, as a loop uses names again."""
+        if name not in self.past.retrying:
+            return 0
+        recorded, made = self._attempts.pop(name, (None, 0))
+        return min(made, retry.max_attempts - 1) if recorded in (None, digest) or digest is None else 0
+
+    def forget_attempts(self) -> None:
+        """All begins anew."""
+        self._attempts.clear()
+
+    async def records(self, names: Sequence[str]) -> dict[str, Record]:
+        """What is recorded of *names*."""
+        wanted = names if self._listed is None else [name for name in names if name in self._listed]
+        return await self.backend.recall(wanted) if wanted else {}
+
+
+async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new: bool) -> Recovery | None:
+    """Take the run *run_id* in its store, if it has one.
+
+    Args:
+        settings: How it is run.
+        run_id: The run.
+        prepared: Its flow.
+        is_new: Whether the id was made for this run.
+
+    Raises:
+        RunInProgressError: If somebody else executes it.
+        FlowChangedError: If it was recorded with another flow, unless the settings allow that.
+        StateError: If the store cannot be used, or the run has finished and that is not wanted.
+    """
+    backend = open_backend(settings.state, run_id)
+    if backend is None:
+        return None
+    contents = NO_CONTENTS
+    if backend.can_resume:
+        contents = await paced(contents_of(prepared.graph, prepared.inputs))
+    try:
+        recovery = await _begin(backend, prepared, contents, is_new=is_new)
+        return await _reconciled(recovery, settings, prepared) if recovery.past.is_known else recovery
+    except BaseException as error:
+        with CancelScope(shield=True):
+            await backend.aclose()
+        if isinstance(error, CascadeError) or not isinstance(error, Exception):
+            raise
+        raise StateError(f"cannot read the records of run {run_id!r}: {describe(error)}") from error
+
+
+async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, *, is_new: bool) -> Recovery:
+    graph = prepared.graph
+    params = {key.removeprefix("param:"): preview(value) for key, value in prepared.inputs.items()}
+    opening = Opening(
+        is_new,
+        tuple(graph.nodes[member].name for member in graph.members),
+        contents.flow,
+        {name: text for name, text in params.items() if not name.startswith("env:")},
+        origin_var.get(),
+    )
+    return Recovery(backend.run_id, backend, await backend.begin(opening), contents)
+
+
+async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared) -> Recovery:
+    """*recovery* with what the store knows of a run of this flow."""
+    past, backend = recovery.past, recovery.backend
+    is_finished = past.status == "succeeded"
+    if is_finished and settings.on_finished == "error":
+        raise StateError(f"run {recovery.run_id!r} has finished already; use another run_id, or on_finished=")
+    if is_finished and settings.on_finished == "rerun":
+        return await _afresh(recovery)
+    changed = await _changed(recovery, prepared.graph)
+    if not changed and past.flow_digest in (None, recovery.contents.flow):
+        if is_finished and past.result is None:
+            await backend.adopt(recovery.contents.flow)
+        return recovery
+    if changed and settings.on_change == "error":
+        raise FlowChangedError(recovery.run_id, changed)
+    if changed and settings.on_change == "fork":
+        return await _forked(recovery, settings, prepared)
+    if past.continuation is not None:
+        return await _afresh(recovery)
+    await backend.forget(_under(changed, past.nodes or ()))
+    await backend.adopt(recovery.contents.flow)
+    recovery.past = attrs.evolve(past, result=None, status="running")
+    return recovery
+
+
+async def _afresh(recovery: Recovery) -> Recovery:
+    await recovery.backend.clear()
+    await recovery.backend.adopt(recovery.contents.flow)
+    recovery.past = Past(epoch=recovery.past.epoch)
+    recovery.forget_attempts()
+    return recovery
+
+
+async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
+    """Ids of recorded nodes that the flow no longer has, or has with another content."""
+    past, contents = recovery.past, recovery.contents
+    if past.continuation is not None:
+        # The records are those of a later turn; what the loop began with stands for all of it.
+        is_same = past.flow_digest in (None, contents.flow)
+        return [] if is_same else [graph.nodes[member].name for member in graph.members]
+    digests = {node.name: digest for node, digest in zip(graph.nodes, contents.digests, strict=True)}
+    records = await recovery.records(list(digests))
+    differs = (name for name, record in records.items() if record.digest not in (None, digests[name]))
+    gone = (name for name in past.nodes or () if not any(root in digests for root in _roots(name)))
+    return [*differs, *gone]
+
+
+def _roots(name: str) -> Iterator[str]:
+    """The nodes that *name* may belong to: itself, or what it is an item or a part of."""
+    yield name
+    yield from (name[:place] for place, letter in enumerate(name) if letter in "/[")
+
+
+def _under(changed: Iterable[str], names: Iterable[str]) -> list[str]:
+    """*changed*, and what belongs to these."""
+    roots = set(changed)
+    return [*roots, *(name for name in names if name not in roots and not roots.isdisjoint(_roots(name)))]
+
+
+async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared) -> Recovery:
+    """A run of its own for the changed flow, with the records that still hold; the other stays as it is."""
+    old, contents = recovery.backend, recovery.contents
+    run_id = f"{recovery.run_id}~{contents.flow.hex()[:8]}"
+    backend = open_backend(settings.state, run_id)
+    assert backend is not None  # the store of the run that is forked is of the same kind
+    fork = await _begin(backend, prepared, contents, is_new=False)
+    try:
+        if not fork.past.is_known:
+            entries = await _kept(recovery, prepared.graph)
+            await backend.write(Batch(entries))
+            nodes = [entry.node_id for entry in entries]
+            fork = Recovery(run_id, backend, Past(is_known=True, nodes=nodes, epoch=fork.past.epoch), contents)
+        await old.aclose()
+    except BaseException:
+        with CancelScope(shield=True):
+            await backend.aclose()
+        raise
+    return fork
+
+
+async def _kept(recovery: Recovery, graph: Graph) -> list[Entry]:
+    """The records of *recovery* that hold for *graph*."""
+    if recovery.past.continuation is not None:
+        return []
+    digests = {node.name: digest for node, digest in zip(graph.nodes, recovery.contents.digests, strict=True)}
+    records = await recovery.records(list(digests))
+    records = {name: record for name, record in records.items() if record.digest == digests[name]}
+    values = await recovery.backend.get_results(
+        [name for name, record in records.items() if record.reason is None and record.is_durable]
+    )
+    return [
+        Entry(
+            name, values.get(name), record.reason, "succeeded" if record.reason is None else "skipped",
+            record.digest,
+        )
+        for name, record in records.items()
+        if name in values or record.reason is not None
+    ]  # fmt: skip
+
+
+# -- frames ----------------------------------------------------------------------------------------------------
+
+
+async def restore(execution: Execution, frame: Frame) -> None:
+    """Give *frame* what is recorded of its nodes, with the values that somebody is going to need.
+
+    Raises:
+        StateError: If the store cannot be read.
+    """
+    recovery = execution.recovery
+    if recovery is None or not recovery.past.is_known:
+        return
+    try:
+        await _restore(recovery, frame)
+    except StateError:
+        raise
+    except Exception as error:
+        raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
+
+
+async def _restore(recovery: Recovery, frame: Frame) -> None:
+    names = [frame.name(index) for index in range(len(frame.graph.nodes))]
+    records = await recovery.records(names)
+    if not records:
+        return
+    found: dict[int, Record] = {}
+    for index, name in enumerate(names):
+        record = records.get(name)
+        if record is None or record.reason in _DERIVED:
+            continue
+        digest = frame.digest(index)
+        if digest is None or record.digest in (None, digest):
+            found[index] = record
+    needed = _needed(frame, found)
+    values = await recovery.backend.get_results([names[index] for index in needed])
+    for index, record in found.items():
+        if index in needed and names[index] not in values:
+            continue  # gone since it was listed: it runs
+        reason = None if record.reason is None else SkipReason(record.reason)
+        frame.recorded[index] = Recalled(values.get(names[index]), reason)
+    recovery.restored += len(frame.recorded)
+
+
+def _needed(frame: Frame, found: dict[int, Record]) -> set[int]:
+    """The nodes of *found* whose values are needed; those that have none that could be are taken out of it."""
+    graph = frame.graph
+    needed: set[int] = set()
+    members = set(graph.members) if graph.members else range(len(graph.nodes)) if frame.is_map else ()
+    for index in range(len(graph.nodes) - 1, -1, -1):
+        record = found.get(index)
+        if record is None or record.reason is not None:
+            continue
+        if index in members or any(_wants(frame, found, consumer, index) for consumer in graph.consumers[index]):
+            if record.is_durable:
+                needed.add(index)
+            else:
+                del found[index]
+    return needed
+
+
+def _wants(frame: Frame, found: dict[int, Record], consumer: int, index: int) -> bool:
+    """Whether *consumer* is going to look at the value of *index*."""
+    node = frame.graph.nodes[consumer]
+    if isinstance(node, Junction) or consumer not in found:
+        return True
+    return found[consumer].reason is not None and index in node.data

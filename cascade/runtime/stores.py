@@ -1,0 +1,60 @@
+"""From what ``state=`` says to a backend."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from cascade.model.errors import InputError
+from cascade.runtime.plugins import adapter
+from cascade.runtime.state import StateBackend
+
+_ADAPTERS: Final = {
+    "memory": "state.memory",
+    "sqlite": "state.sqlite",
+    "redis": "state.redis",
+    "rediss": "state.redis",
+}
+_KNOWN: Final = "memory:, sqlite:///path, redis://host:port/number"
+
+
+def check_state(state: object) -> None:
+    """See that *state* says where outcomes go.
+
+    Raises:
+        InputError: If it is a URL that means nothing.
+        TypeError: If it is neither a URL nor a factory.
+    """
+    if state is None or (callable(state) and not isinstance(state, str)):
+        return
+    if not isinstance(state, str):
+        raise TypeError(f"state is a URL, a function from run id to backend, or None, not {state!r:.100}")
+    scheme, separator, rest = state.partition(":")
+    if not separator or scheme not in _ADAPTERS:
+        raise InputError([f"unknown state URL {state!r}; known are: {_KNOWN}"])
+    if scheme == "memory" and rest:
+        raise InputError([f"the state URL 'memory:' takes nothing after the colon, not {rest!r}"])
+    try:
+        if scheme == "sqlite":
+            adapter("state.sqlite:path_of")(state)
+    except ValueError as error:
+        raise InputError([str(error)]) from None
+    if scheme.startswith("redis") and not rest.startswith("//"):
+        raise InputError([f"a state URL of Redis is redis://host:port/number, not {state!r}"])
+
+
+def of_url(url: str, name: str) -> Any:
+    """The function called *name* of the adapter for *url*, which has been checked."""
+    return adapter(f"{_ADAPTERS[url.partition(':')[0]]}:{name}")
+
+
+def open_backend(state: Any, run_id: str) -> StateBackend | None:
+    """The backend of the run *run_id*."""
+    if state is None:
+        return None
+    if isinstance(state, str):
+        backend: StateBackend = of_url(state, "open_url")(state, run_id)
+        return backend
+    made = state(run_id)
+    if not isinstance(made, StateBackend):
+        raise TypeError(f"the state factory returned {made!r:.100}, which is no StateBackend")
+    return made

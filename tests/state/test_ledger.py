@@ -1,0 +1,62 @@
+"""What stores tell people of their runs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+import cascade
+from cascade import api
+from cascade.adapters.state.ownership import Owner
+from state.stores import StoreUnderTest
+from state.test_ownership import elsewhere, step, take
+
+
+@cascade.task
+async def fail() -> Any:
+    raise ValueError("no luck")
+
+
+async def test_runs_are_listed_the_latest_first(durable: StoreUnderTest) -> None:
+    for run_id in ("one", "two"):
+        await cascade.run(step(step(1)), state=durable.state, run_id=run_id)
+    runs = await api.recorded_runs(durable.state)
+    assert [run.run_id for run in runs] == ["two", "one"]
+    assert [run.status for run in runs] == ["succeeded", "succeeded"]
+    assert runs[0].counts == {"succeeded": 2}
+    assert runs[0].nodes == ()
+    assert runs[0].flow == ["step#2"]
+    assert runs[0].finished is not None
+
+
+async def test_a_run_is_shown_with_its_nodes(durable: StoreUnderTest) -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        await cascade.run([step(1), fail()], state=durable.state, run_id="night", on_error="first")
+    run = await api.recorded_run(durable.state, "night")
+    assert (run.status, run.error, run.epoch) == ("failed", "ValueError: no luck", 1)
+    nodes = {node.node_id: node for node in run.nodes}
+    assert nodes["step"].status == "succeeded"
+    assert nodes["step"].attempts == 1
+    assert nodes["fail"].error == "ValueError: no luck"
+
+
+async def test_whether_a_run_is_alive_is_told(durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:
+    await take(durable, monkeypatch, elsewhere())
+    run = await api.recorded_run(durable.state, "night")
+    assert run.status == "running"
+    assert "on moon" in str(run.owner)
+    monkeypatch.setattr(Owner, "is_dead", lambda _: True)
+    assert (await api.recorded_run(durable.state, "night")).status == "interrupted"
+
+
+async def test_a_run_that_is_not_there_is_an_error(durable: StoreUnderTest) -> None:
+    await cascade.run(step(1), state=durable.state, run_id="day")
+    with pytest.raises(cascade.StateError, match="no run 'night'"):
+        await api.recorded_run(durable.state, "night")
+
+
+async def test_a_server_that_is_not_there_is_an_error() -> None:
+    pytest.importorskip("redis")
+    with pytest.raises(cascade.StateError, match="cannot be read"):
+        await api.recorded_runs("redis://127.0.0.1:1/0")

@@ -1,0 +1,109 @@
+"""What only Redis has: its keys, their expiry, and the library that is needed."""
+
+from __future__ import annotations
+
+import pickle
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import cascade
+from cascade.cache import RedisCacheStore
+from cascade.state import RedisStateBackend
+from state.stores import empty_redis
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    import redis
+
+    empty_redis(redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
+
+
+@cascade.task
+async def step(value: Any = None) -> Any:
+    return value
+
+
+async def test_results_and_skips_stand_under_the_keys_of_the_contract(client: Any) -> None:
+    backend = RedisStateBackend("night", client)
+    await backend.put_result("größe", {"a": 1})
+    await backend.put_result("none", None)
+    await backend.mark_skipped("b", "Pruned, später")
+    results = client.hgetall("cascade:run:night:results")
+    assert {key.decode(): pickle.loads(value) for key, value in results.items()} == {
+        "größe": {"a": 1},
+        "none": None,
+    }
+    assert client.hgetall("cascade:run:night:skipped") == {b"b": "Pruned, später".encode()}
+    assert all(key.startswith(b"cascade:run:night:") for key in client.keys("*"))
+
+
+@pytest.mark.parametrize("ttl", [86_400, 50])
+async def test_every_write_renews_the_expiry_of_every_key(client: Any, ttl: int) -> None:
+    def make(run_id: str) -> RedisStateBackend:
+        return RedisStateBackend(run_id, client) if ttl == 86_400 else RedisStateBackend(run_id, client, ttl)
+
+    await cascade.run(step([step(1), step()]), state=make, run_id="night")
+    lives = {key: client.ttl(key) for key in client.keys("*")}
+    assert lives
+    assert all(ttl - 5 <= left <= ttl for left in lives.values())
+
+
+async def test_results_written_by_others_are_found(client: Any) -> None:
+    client.hset("cascade:run:night:results", "step", pickle.dumps(41))
+    client.hset("cascade:run:night:skipped", "other", "Pruned")
+    backend = RedisStateBackend("night", client)
+    assert await backend.get_result("step") == 41
+    assert set(await backend.recall(["step", "other", "none"])) == {"step", "other"}
+    await backend.forget(["other"])
+    assert await cascade.run(step(1), state=lambda _: backend, run_id="night") == 41
+
+
+async def test_clear_leaves_nothing_of_a_run_that_nobody_executes(client: Any) -> None:
+    backend = RedisStateBackend("night", client)
+    await backend.put_result("a", 1)
+    await backend.mark_skipped("b", "Pruned")
+    await backend.clear()
+    assert client.keys("*") == []
+
+
+async def test_the_client_that_was_given_stays_open(client: Any) -> None:
+    await cascade.run(step(1), state=lambda run_id: RedisStateBackend(run_id, client))
+    assert client.ping()
+
+
+def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "redis", None)
+    message = (
+        r"The 'redis' library is required for RedisStateBackend; install it with: pip install 'cascade\[redis\]'"
+    )
+    with pytest.raises(ImportError, match=message):
+        RedisStateBackend("night", None)
+    with pytest.raises(ImportError, match=message):
+        cascade.run_sync(step(1), state="redis://127.0.0.1:1/0")
+    with pytest.raises(ImportError, match="The 'redis' library is required for RedisCacheStore"):
+        RedisCacheStore(None)
+
+
+def test_clients_that_cannot_work_are_refused() -> None:
+    redis = pytest.importorskip("redis")
+    with pytest.raises(TypeError, match="synchronous"):
+        RedisStateBackend("night", redis.asyncio.Redis())
+    with pytest.raises(TypeError, match="synchronous"):
+        RedisStateBackend("night", "redis://127.0.0.1:1/0")
+    with pytest.raises(ValueError, match="decode_responses=False"):
+        RedisStateBackend("night", redis.Redis(decode_responses=True))
+    with pytest.raises(ValueError, match="decode_responses=False"):
+        RedisCacheStore(redis.Redis(decode_responses=True))
+
+
+@pytest.mark.parametrize("ttl", [0, -1, 1.5, True, None])
+def test_a_ttl_that_means_nothing_is_refused(ttl: Any) -> None:
+    redis = pytest.importorskip("redis")
+    with pytest.raises(ValueError, match="ttl is a whole number of seconds"):
+        RedisStateBackend("night", redis.Redis(), ttl)
