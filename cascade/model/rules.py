@@ -121,9 +121,9 @@ class ControlRule:
         """Seconds since it was said."""
         return max(time.time() - self.set_at, 0.0)
 
-    def says_the_same(self, other: ControlRule | None) -> bool:
+    def says_the_same(self, other: ControlRule) -> bool:
         """Whether *other* holds the same attempts for the same time, whoever said it when."""
-        return other is not None and attrs.evolve(other, author=self.author, set_at=self.set_at) == self
+        return attrs.evolve(other, author=self.author, set_at=self.set_at) == self
 
     def __str__(self) -> str:
         return f"{self.kind} {self.scope}"
