@@ -19,7 +19,9 @@ from cascade import api
 from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
+from cascade.cli.control import run_control
 from cascade.cli.targets import UsageError
+from cascade.cli.watch import run_watch
 from cascade.model.errors import (
     CapacityError,
     GraphError,
@@ -44,6 +46,10 @@ def execute(invocation: Invocation) -> int:
     match invocation.command:
         case "graph":
             return _graph(invocation)
+        case "control":
+            return run_control(invocation.options)
+        case "watch":
+            return run_watch(invocation.options)
         case _:
             return _run(invocation)
 
@@ -119,6 +125,7 @@ def _run(invocation: Invocation) -> int:
         "max_threads": options.max_threads,
         "state": options.state,
         "system_resources": _amounts(options.resources),
+        "control": options.control,
         "observers": _observers(options.log),
     }
     running = _Running(invocation, settings)

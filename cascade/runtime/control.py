@@ -129,11 +129,11 @@ class ControlPlane:
         """The rules that stand, with author, age and expiry."""
         if self._token is not None:
             self._end_overdue()
-        wall = time.time()  # without a loop there is no other clock
         return tuple(
             standing.rule
             for standing in self._ordered()
-            if self._token is not None or not _is_past(standing.rule, wall)
+            # Without a loop there is no other clock.
+            if self._token is not None or not standing.rule.has_expired
         )
 
     async def apply(self, rule: ControlRule, ttl: float | None = None) -> None:
@@ -329,10 +329,6 @@ class ControlPlane:
 def _expiry(ttl: object) -> float | None:
     seconds = checked_ttl(ttl)
     return None if seconds is None else time.time() + seconds
-
-
-def _is_past(rule: ControlRule, wall: float) -> bool:
-    return rule.expires_at is not None and rule.expires_at <= wall
 
 
 def limits(
