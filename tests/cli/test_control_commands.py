@@ -165,7 +165,7 @@ def test_watch_shows_a_run_until_it_ends(url: str) -> None:
         (["limit"], "limit takes"),
         (["limit", "--rate", "many/fortnight"], "a rate is"),
         (["limit", "--concurrency", "x"], "invalid literal"),
-        (["limit", "--burst", "2"], "burst belongs"),
+        (["limit", "--burst", "2"], "limit takes"),
         (["pause", "--ttl", "0"], "ttl"),
         (["pause", "--via", "carrier:pigeon"], "unknown control URL"),
         (["resume", "nonsense"], "a scope is"),
