@@ -93,6 +93,7 @@ def broker(folder: Path, *, is_secure: bool = False) -> Iterator[Broker]:
     lines = [
         f"listener {made.port} 127.0.0.1",
         "persistence true",
+        "max_queued_messages 0",
         f"persistence_location {folder}/",
         "autosave_interval 1",
         "autosave_on_changes true",
