@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import resource
 import subprocess
@@ -166,7 +167,7 @@ async def test_a_stranger_hears_all_events_of_a_run(plain: Broker) -> None:
 
 
 # paho leaves the socket of a handshake that failed to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("server", [True], indirect=True, ids=["secure"])
 async def test_a_wrong_password_and_an_unknown_certificate_are_reported_and_keep_no_run_from_starting(
     server: Broker,
@@ -178,3 +179,4 @@ async def test_a_wrong_password_and_an_unknown_certificate_are_reported_and_keep
         async with engine.subscribe(cascade.ConnectorDisconnected, cascade.RunFinished, buffer=9) as events:
             assert await engine.run(gate.job("A")) == "A"
             assert isinstance(await events.receive(), cascade.ConnectorDisconnected)
+    gc.collect()

@@ -216,6 +216,9 @@ class Session:
     def _stop(self) -> None:
         self.client.disconnect(properties=_expiry("DISCONNECT", 0))
         self.client.loop_stop()
+        left = self.client.socket()
+        if left is not None:  # the network thread may have ended before it came to that
+            left.close()
 
     async def retain(self, topic: str, payload: bytes) -> None:
         """Have the broker keep a message.
