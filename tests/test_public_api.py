@@ -37,7 +37,10 @@ MODULES = {
     "cascade.cache": [
         "CachePolicy", "CacheStore", "FileExistenceCache", "Hit", "InputCache", "MISS", "MemoryCacheStore",
     ],
-    "cascade.control": ["Concurrency", "ControlPlane", "ControlRule", "Pause", "Rate"],
+    "cascade.control": [
+        "Concurrency", "Connector", "ConnectorError", "ControlPlane", "ControlRule", "Found", "LocalConnector",
+        "Lost", "Message", "Missed", "MqttConnector", "Pause", "Rate", "Subscription",
+    ],
     "cascade.events": [
         name
         for name in NAMES

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import getpass
 import math
 import sys
 from collections.abc import Sequence
@@ -17,8 +18,8 @@ from cascade.model.errors import GraphError
 from cascade.model.inputs import Param, Required
 from cascade.runtime.settings import OnChange, OnError, Schedule
 
-# Commands that are about recorded runs.
-_OF_RECORDS = ("runs", "show", "resume")
+# Commands that take no flow: they are about recorded runs, or about runs of other processes.
+_WITHOUT_FLOW = ("runs", "show", "resume", "control", "watch")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -27,7 +28,7 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"`` or ``"resume"``.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"control"`` or ``"watch"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -59,8 +60,8 @@ def parse(arguments: Sequence[str]) -> Invocation:
     parser, commands = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
-        raise UsageError("say what to do: run, resume, runs, show or graph")
-    if arguments[0] in _OF_RECORDS:
+        raise UsageError("say what to do: run, resume, runs, show, graph, control or watch")
+    if arguments[0] in _WITHOUT_FLOW:
         options = parser.parse_args(arguments)
         return Invocation(options.command, None, {}, options, arguments)
     wants_help = any(word in ("-h", "--help") for word in arguments)
@@ -84,18 +85,8 @@ def _target(arguments: Sequence[str]) -> str | None:
 
     Which options the flow has is not known yet, so a word that looks like a target comes before others.
     """
-    takes_value = {
-        "-p",
-        "--param",
-        "--backend",
-        "--schedule",
-        "--log",
-        "--on-error",
-        "--run-id",
-        "--state",
-        "--on-change",
-    }
-    takes_value |= {"--resources", "--max-threads", "--format", "--grace"}
+    takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
+    takes_value |= {"--resources", "--max-threads", "--format", "--grace", "--on-change", "--control"}
     words = iter(arguments[1:])
     found = []
     for word in words:
@@ -130,9 +121,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)
+    run.add_argument("--control", metavar="URL", help="where rules come from, such as local: or mqtt://host")
     run.add_argument(
         "--grace",
-        type=_seconds,
+        type=seconds,
         default=10.0,
         metavar="SECONDS",
         help="how long after the first SIGINT what runs may take to end (%(default)g)",
@@ -141,6 +133,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
     _add_records(commands)
+    add_control(commands)
+    add_watch(commands)
     return parser, {"run": run, "graph": graph}
 
 
@@ -165,7 +159,51 @@ def _add_records(commands: Any) -> None:
     resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
 
 
-def _seconds(text: str) -> float:
+def add_control(commands: Any) -> None:
+    """What can be said to runs of other processes."""
+    control = commands.add_parser("control", help="pause and limit runs of other processes", allow_abbrev=False)
+    actions = control.add_subparsers(dest="action", required=True, metavar="ACTION")
+    for name, words in (
+        ("pause", "let nothing start"),
+        ("resume", "lift a pause"),
+        ("limit", "limit how many run at a time, or how fast they start"),
+        ("status", "show the rules in force, and the runs"),
+    ):
+        action = actions.add_parser(name, help=words, allow_abbrev=False)
+        _add_via(action)
+        if name == "status":
+            continue
+        action.add_argument(
+            "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"
+        )
+        action.add_argument("--author", default=getpass.getuser(), help="who says so (%(default)s)")
+        if name != "resume":
+            action.add_argument("--ttl", type=seconds, metavar="SECONDS", help="when it ends by itself")
+        if name == "limit":
+            action.add_argument("--concurrency", metavar="N", help='attempts at a time; "none" lifts the limit')
+            action.add_argument("--rate", metavar="RATE", help='such as 10/s or 30/m; "none" lifts the limit')
+            action.add_argument("--burst", type=int, metavar="N", help="starts at once after a time without any")
+
+
+def add_watch(commands: Any) -> None:
+    """Looking at runs of other processes."""
+    watch = commands.add_parser("watch", help="show a run of another process, live", allow_abbrev=False)
+    watch.add_argument("run", nargs="?", metavar="RUN", help="id of the run; by default the first to be heard of")
+    _add_via(watch)
+
+
+def _add_via(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--via", default="local:", metavar="URL", help="how to reach the runs (%(default)s)")
+    command.add_argument(
+        "--patience",
+        type=seconds,
+        default=5.0,
+        metavar="SECONDS",
+        help="how long to wait for an answer (%(default)g)",
+    )
+
+
+def seconds(text: str) -> float:
     """A finite number of seconds, not negative."""
     seconds = float(text)
     if not 0 <= seconds < math.inf:

@@ -19,8 +19,10 @@ from cascade import api
 from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs, parse
+from cascade.cli.control import run_control
 from cascade.cli.records import arguments_to_resume, origin_of, show_run, show_runs
 from cascade.cli.targets import UsageError
+from cascade.cli.watch import run_watch
 from cascade.model.errors import (
     CapacityError,
     GraphError,
@@ -56,6 +58,10 @@ def execute(invocation: Invocation) -> int:
             options = invocation.options
             more = ["--log", options.log, "--on-change", options.on_change]
             return _run(parse([*arguments_to_resume(options.state, options.run_id), *more]), is_first=False)
+        case "control":
+            return run_control(invocation.options)
+        case "watch":
+            return run_watch(invocation.options)
         case _:
             return _run(invocation)
 
@@ -132,6 +138,7 @@ def _run(invocation: Invocation, *, is_first: bool = True) -> int:
         "state": options.state,
         "on_change": options.on_change,
         "system_resources": _amounts(options.resources),
+        "control": options.control,
         "observers": _observers(options.log),
     }
     running = _Running(invocation, settings)

@@ -1,6 +1,41 @@
 """Run-time control: rules, the plane on which they stand, and connectors that bring them from other processes."""
 
+from typing import TYPE_CHECKING, Any
+
 from cascade.model.rules import Concurrency, ControlRule, Pause, Rate
 from cascade.runtime.control import ControlPlane
+from cascade.runtime.plugins import adapter
+from cascade.runtime.wire import Connector, ConnectorError, Found, Lost, Message, Missed, Subscription
 
-__all__ = ["Concurrency", "ControlPlane", "ControlRule", "Pause", "Rate"]
+if TYPE_CHECKING:
+    from cascade.adapters.connectors.local import LocalConnector
+    from cascade.adapters.connectors.mqtt import MqttConnector
+
+__all__ = [
+    "Concurrency",
+    "Connector",
+    "ConnectorError",
+    "ControlPlane",
+    "ControlRule",
+    "Found",
+    "LocalConnector",
+    "Lost",
+    "Message",
+    "Missed",
+    "MqttConnector",
+    "Pause",
+    "Rate",
+    "Subscription",
+]
+
+_ADAPTERS = {
+    "LocalConnector": "connectors.local:LocalConnector",
+    "MqttConnector": "connectors.mqtt:MqttConnector",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: one of them needs a library that may not be installed.
+    if name in _ADAPTERS:
+        return adapter(_ADAPTERS[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

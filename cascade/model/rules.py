@@ -121,9 +121,14 @@ class ControlRule:
         """Seconds since it was said."""
         return max(time.time() - self.set_at, 0.0)
 
-    def says_the_same(self, other: ControlRule | None) -> bool:
+    @property
+    def has_expired(self) -> bool:
+        """Whether it has ended by itself, by the wall clock."""
+        return self.expires_at is not None and self.expires_at <= time.time()
+
+    def says_the_same(self, other: ControlRule) -> bool:
         """Whether *other* holds the same attempts for the same time, whoever said it when."""
-        return other is not None and attrs.evolve(other, author=self.author, set_at=self.set_at) == self
+        return attrs.evolve(other, author=self.author, set_at=self.set_at) == self
 
     def __str__(self) -> str:
         return f"{self.kind} {self.scope}"

@@ -75,8 +75,12 @@ class Conductor:
         try:
             async with anyio.create_task_group() as services:
                 self.execution.services = services
-                self._open()
-                from_outside = await self._work()
+                try:
+                    self._open()
+                    from_outside = await self._work()
+                except BaseException:
+                    self.execution.shared.control.forget(self.execution)
+                    raise
                 # In a task of its own: an interrupt hits this one, whatever shields there are.
                 self.execution.start_service(self._wind_down, from_outside)
         except get_cancelled_exc_class() as cancellation:
@@ -84,7 +88,7 @@ class Conductor:
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
-            self.execution.shared.control.leave(self.execution)
+            self.execution.shared.control.forget(self.execution)
             self._finish(from_outside)
             self.ended.set()
         if from_outside is not None and not self.execution.failures:
@@ -200,6 +204,7 @@ class Conductor:
             async with anyio.create_task_group() as work:
                 execution.work = work
                 try:
+                    await execution.shared.control.until_known()
                     self.value = await Loop(execution, is_top=True).run(self.prepared)
                     self.has_value = True
                 except Halted:
@@ -244,6 +249,7 @@ class Conductor:
         if execution.journal is not None:
             await self._close_journal(self._status(from_outside))
         self._finish(from_outside)
+        await execution.shared.control.unlink(execution, execution.settings.cleanup_timeout)
         if self._observers:
             with anyio.move_on_after(execution.settings.cleanup_timeout):
                 await self._observers_left.wait()

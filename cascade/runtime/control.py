@@ -5,18 +5,20 @@ from __future__ import annotations
 import math
 import time
 import weakref
-from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Protocol
+from collections.abc import Iterator
+from typing import Any
 
 import anyio
 import attrs
 from anyio import CancelScope, current_time
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.model.events import ControlChanged, Event
+from cascade.model.events import ControlChanged
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, checked_scope, checked_ttl
 from cascade.runtime.admission import Admission
+from cascade.runtime.link import Host, Link
 from cascade.runtime.rules import ORDER, Standing, StandingRate, stand
+from cascade.runtime.wire import Connector
 
 
 class _Unset:
@@ -29,23 +31,6 @@ class _Unset:
 UNSET: Any = _Unset()
 
 
-class Host(Protocol):
-    """A run, as the plane sees it."""
-
-    @property
-    def run_id(self) -> str:
-        """The run."""
-        ...
-
-    def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Publish an event."""
-        ...
-
-    def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
-        """Start a task that outlives the nodes."""
-        ...
-
-
 @attrs.define(eq=False)
 class ControlPlane:
     """Rules for attempts: pauses, limits and rates, each for a scope.
@@ -56,7 +41,13 @@ class ControlPlane:
 
     A plane may be made and filled before there is a run, and given to several engines (``control=``) on one event
     loop: then their runs count together.
+
+    Args:
+        connector: Brings rules from other processes, as long as there are runs, and takes telemetry there.
     """
+
+    connector: Connector | None = None
+    _link: Link | None = attrs.field(init=False)
 
     _standing: dict[tuple[str, Kind], Standing] = attrs.field(factory=dict, init=False)
     _admissions: list[Admission] = attrs.field(factory=list, init=False)
@@ -68,6 +59,10 @@ class ControlPlane:
     _keeper: Host | None = attrs.field(default=None, init=False)
     _keeping: CancelScope | None = attrs.field(default=None, init=False)
     _changed: anyio.Event | None = attrs.field(default=None, init=False)
+
+    @_link.default
+    def _make_link(self) -> Link | None:
+        return None if self.connector is None else Link(self.connector, self)
 
     # -- saying --------------------------------------------------------------------------------------------
 
@@ -134,11 +129,11 @@ class ControlPlane:
         """The rules that stand, with author, age and expiry."""
         if self._token is not None:
             self._end_overdue()
-        wall = time.time()  # without a loop there is no other clock
         return tuple(
             standing.rule
             for standing in self._ordered()
-            if self._token is not None or not _is_past(standing.rule, wall)
+            # Without a loop there is no other clock.
+            if self._token is not None or not standing.rule.has_expired
         )
 
     async def apply(self, rule: ControlRule, ttl: float | None = None) -> None:
@@ -153,11 +148,13 @@ class ControlPlane:
         self._end_overdue()
         key = (rule.scope, rule.kind)
         before = self._standing.get(key)
-        if rule.says_the_same(None if before is None else before.rule):
+        if before is not None and rule.says_the_same(before.rule):
+            before.rule = rule  # so nobody has to ask again
             return
         after = stand(rule, self._deadline(rule) if ttl is None else current_time() + ttl, self.poke)
         if not math.isinf(after.deadline) and after.deadline <= current_time():
-            return  # it has ended on its way
+            await self.lift(*key, author=rule.author)  # it has ended on its way, and what it took the place of too
+            return
         for admission in self._admissions:
             admission.close()
         after.begin(before, self._admissions)
@@ -298,6 +295,24 @@ class ControlPlane:
         """A run begins."""
         self._hosts.append(host)
         self._keep_if_needed()
+        if self._link is not None:
+            self._link.join(host)
+
+    async def until_known(self) -> None:
+        """Wait until the rules of other processes have been heard of, or cannot be."""
+        if self._link is not None:
+            await self._link.until_settled()
+
+    async def unlink(self, host: Host, patience: float) -> None:
+        """A run has published its last event; waits up to *patience* seconds until it has been sent."""
+        if self._link is not None:
+            await self._link.leave(host, patience)
+
+    def forget(self, host: Host) -> None:
+        """A run is over, however that came."""
+        self.leave(host)
+        if self._link is not None:
+            self._link.forget(host)
 
     def leave(self, host: Host) -> None:
         """A run ends. A second call does nothing."""
@@ -314,10 +329,6 @@ class ControlPlane:
 def _expiry(ttl: object) -> float | None:
     seconds = checked_ttl(ttl)
     return None if seconds is None else time.time() + seconds
-
-
-def _is_past(rule: ControlRule, wall: float) -> bool:
-    return rule.expires_at is not None and rule.expires_at <= wall
 
 
 def limits(

@@ -34,6 +34,7 @@ from cascade.runtime.recovery import recover
 from cascade.runtime.run import Run
 from cascade.runtime.settings import AsRun, Settings, shows_settings
 from cascade.runtime.stores import check_state
+from cascade.runtime.wire import Connector
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4
@@ -295,4 +296,32 @@ def open_control(control: object) -> ControlPlane:
         return ControlPlane()
     if isinstance(control, ControlPlane):
         return control
+    if isinstance(control, str):
+        return ControlPlane(open_connector(control))
+    if all(callable(getattr(control, name, None)) for name in ("connect", "publish", "subscribe", "disconnect")):
+        return ControlPlane(cast("Connector", control))
     raise TypeError(f"control is a cascade.control.ControlPlane, a Connector or a URL, not {control!r:.100}")
+
+
+_CONNECTORS: Final = {
+    "local": "connectors.local:from_url",
+    "mqtt": "connectors.mqtt:from_url",
+    "mqtts": "connectors.mqtt:from_url",
+}
+
+
+def open_connector(url: str) -> Connector:
+    """The connector that *url* stands for: ``local:``, ``local:PATH``, ``mqtt://...`` or ``mqtts://...``.
+
+    Raises:
+        InputError: If it means nothing.
+        ImportError: If a library is missing.
+    """
+    scheme, separator, _ = url.partition(":")
+    if not separator or scheme not in _CONNECTORS:
+        raise InputError([f"unknown control URL {url!r:.100}; known are: local:, mqtt://HOST, mqtts://HOST"])
+    try:
+        connector: Connector = adapter(_CONNECTORS[scheme])(url)
+    except ValueError as error:
+        raise InputError([f"control URL: {error}"]) from error
+    return connector

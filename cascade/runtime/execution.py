@@ -159,6 +159,7 @@ class Execution:
         recovery: What the store knew of the run.
         shapes: What was prepared for flows that came up in the run, for others like them.
         is_draining: Nothing may start any more; what runs goes on, and counts.
+        is_closing: Whether it is halted, or drains: nothing may start any more.
         drained: Set when that begins.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
     """
@@ -189,6 +190,7 @@ class Execution:
     recovery: Recovery | None = None
     shapes: Shapes[Any] = attrs.field(factory=Shapes)
     is_draining: bool = False
+    is_closing: bool = False
     drained: anyio.Event = attrs.field(factory=anyio.Event)
     resting: dict[str, float] = attrs.field(factory=dict)
     _seq: int = 0
@@ -292,15 +294,10 @@ class Execution:
             self._failed.add(id(error))
             self.failures.append(Failure(error, origin))
 
-    @property
-    def is_closing(self) -> bool:
-        """Whether nothing may start any more."""
-        return self.is_halted or self.is_draining
-
     def drain(self) -> None:
         """Let nothing start any more, and what runs go on."""
         if not self.is_closing:
-            self.is_draining = True
+            self.is_draining = self.is_closing = True
             self.admission.close()
             self.admission.turn_away(self.run_id, DrainedError())
             self.drained.set()
@@ -308,7 +305,7 @@ class Execution:
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""
         if not self.is_halted:
-            self.is_halted = True
+            self.is_halted = self.is_closing = True
             self.admission.close_gate()
             self.watch.start()
         if self.work is not None:

@@ -116,7 +116,14 @@ class Run:
                 words = [f"input {name!r} has not settled" for name in missing]
                 if node.index in frame.layout.gated and node.index not in frame.wanted:
                     words.append("no router has chosen it yet")
-                yield frame.name(node.index), tuple(words or ["its stage has not begun"])
+                words = words or self._held(frame.name(node.index), node) or ["its stage has not begun"]
+                yield frame.name(node.index), tuple(words)
+
+    def _held(self, node_id: str, node: Node) -> list[str]:
+        """The rules that will hold a node once it asks."""
+        execution = self._conductor.execution
+        holders = execution.admission.holders(execution.applicant(node_id, node.task))
+        return [holder for holder in holders if isinstance(holder, str)]
 
     def _queued_behind(self, index: int) -> str:
         """What keeps a node that is queued in a lane."""

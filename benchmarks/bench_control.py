@@ -1,0 +1,101 @@
+"""k. A pause from another process, with 100 000 ready no-op nodes: how long until none starts any more."""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import anyio
+from anyio.to_thread import run_sync
+from harness import Figure, main
+
+import cascade
+from cascade.runtime.engine import open_connector
+from cascade.runtime.remote import Remote
+
+NODES = 100_000
+GOAL_MILLISECONDS = 50.0
+
+
+class Ticks:
+    """Nodes that do nothing but count, and ask for a pause once enough of them have."""
+
+    def __init__(self, other: subprocess.Popen[str]) -> None:
+        self.other = other
+        self.count = 0
+        self.last = 0.0
+
+    def tick(self) -> None:
+        """A node starts."""
+        self.count += 1
+        self.last = time.monotonic()
+        if self.count == NODES // 10:
+            assert self.other.stdin is not None
+            self.other.stdin.write("pause\n")
+            self.other.stdin.flush()
+
+    def flow(self, kind: str) -> list[cascade.LazyResult[object]]:
+        """All of them."""
+        tick = self.tick
+
+        async def tick_on_the_loop() -> None:
+            tick()
+
+        function: Callable[[], object] = tick_on_the_loop if kind == "async" else tick
+        task = cascade.task(name="tick")(function)
+        return [task() for _ in range(NODES)]
+
+
+@contextmanager
+def other_process(url: str) -> Iterator[subprocess.Popen[str]]:
+    """Somebody who pauses."""
+    words = [sys.executable, str(Path(__file__).with_name("other_process.py")), url]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield process
+        process.stdin.close()
+
+
+async def milliseconds(url: str, kind: str, other: subprocess.Popen[str]) -> float:
+    """From the other process's word to the last start after it."""
+    assert other.stdout is not None
+    ticks = Ticks(other)
+    async with cascade.start(ticks.flow(kind), control=url) as run:
+        began = float(await run_sync(other.stdout.readline))
+        seen = -1
+        while seen != ticks.count:  # nothing starts any more when nothing has for a while
+            seen = ticks.count
+            await anyio.sleep(0.3)
+        assert seen < NODES, "the flow was over before the pause came"
+        run.cancel()
+    connector = open_connector(url)
+    await connector.connect()
+    await Remote(connector).say(lifted=[("task:tick", "pause")])
+    await connector.disconnect()
+    return max(ticks.last - began, 0) * 1000
+
+
+async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
+    """Nodes on the loop, and in threads."""
+    figures = []
+    for kind in ("async", "sync"):
+        with tempfile.TemporaryDirectory() as folder:
+            url = f"local:{folder}/control.db"
+            with other_process(url) as other:
+                taken = [await milliseconds(url, kind, other) for _ in range(rounds)]
+        name = f"k. pause from another process, {NODES} ready {kind} nodes"
+        figures.append(Figure(name, backend, "ms", statistics.median(taken), GOAL_MILLISECONDS))
+    return figures
+
+
+if __name__ == "__main__":
+    main(cases)

@@ -1,0 +1,110 @@
+"""``cascade control``: rules for the runs of other processes."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from typing import Any
+
+import anyio
+
+from cascade.cli.targets import UsageError
+from cascade.model.errors import InputError, describe
+from cascade.model.rules import ControlRule, Kind, Pause, checked_ttl
+from cascade.runtime.control import UNSET, limits
+from cascade.runtime.engine import open_connector
+from cascade.runtime.remote import Remote
+from cascade.runtime.wire import Connector
+
+EXIT_UNREACHED = 1
+
+
+def run_control(options: argparse.Namespace) -> int:
+    """Say it, and wait until the runs have heard it; returns the exit status."""
+    connector = connector_of(options.via)
+    try:
+        if options.action == "status":
+            return anyio.run(_status, connector)
+        rules, lifted = _said(options)
+        return anyio.run(_say, connector, rules, lifted, options.patience)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    except OSError as error:
+        print(f"cascade: {describe(error)}", file=sys.stderr)
+        return EXIT_UNREACHED
+
+
+def connector_of(url: str) -> Connector:
+    """What *url* stands for.
+
+    Raises:
+        UsageError: If it stands for nothing.
+    """
+    try:
+        return open_connector(url)
+    except (InputError, ImportError) as error:
+        raise UsageError(str(error)) from error
+
+
+def _said(options: argparse.Namespace) -> tuple[list[ControlRule], list[tuple[str, Kind]]]:
+    match options.action:
+        case "pause":
+            seconds = checked_ttl(options.ttl)
+            expires_at = None if seconds is None else time.time() + seconds
+            return [Pause(scope=options.scope, author=options.author, expires_at=expires_at)], []
+        case "resume":
+            return [], [(options.scope, "pause")]
+        case _:
+            rules, kinds = limits(
+                options.scope,
+                _limit(options.concurrency, int),
+                _limit(options.rate, str),
+                options.burst,
+                options.ttl,
+                options.author,
+            )
+            return rules, [(options.scope, kind) for kind in kinds]
+
+
+def _limit(text: str | None, kind: type) -> Any:
+    """What *text* says: nothing, no limit, or a limit."""
+    if text is None:
+        return UNSET
+    return None if text == "none" else kind(text)
+
+
+async def _say(
+    connector: Connector, rules: list[ControlRule], lifted: list[tuple[str, Kind]], patience: float
+) -> int:
+    await connector.connect()
+    try:
+        answer = await Remote(connector).say(rules, lifted, patience=patience)
+    finally:
+        await connector.disconnect()
+    if answer.silent:
+        print(
+            f"cascade: not acknowledged within {patience:g} s by {', '.join(answer.silent)}; "
+            "it will hold there as soon as it is heard",
+            file=sys.stderr,
+        )
+        return EXIT_UNREACHED
+    print(f"acknowledged by {', '.join(answer.obeying)}" if answer.obeying else "said; no run is connected")
+    return 0
+
+
+async def _status(connector: Connector) -> int:
+    await connector.connect()
+    try:
+        remote = Remote(connector)
+        rules, engines = await remote.rules(), await remote.engines()
+    finally:
+        await connector.disconnect()
+    for rule in rules:
+        ends = "" if rule.expires_at is None else f", ends in {rule.expires_at - time.time():.0f} s"
+        print(f"{rule}: set by {rule.author} {rule.age:.0f} s ago{ends}")
+    if not rules:
+        print("no rules")
+    for run in sorted(run for engine in engines for run in engine.runs):
+        print(f"run {run}")
+    return 0

@@ -1,0 +1,187 @@
+"""``cascade watch``: a live table of a run of another process, from its events."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final
+
+import anyio
+import attrs
+
+from cascade.cli.control import EXIT_UNREACHED, connector_of
+from cascade.cli.targets import UsageError
+from cascade.model.errors import describe
+from cascade.runtime.remote import Remote
+from cascade.runtime.wire import TELEMETRY, Connector, Lost, Message, decode, level
+
+# Redrawn at most, and at least, so often: seconds.
+PERIOD: Final = 0.1
+LONGEST: Final = 1.0
+# Seconds over which rates are counted.
+WINDOW: Final = 10.0
+SHOWN_ROWS: Final = 20
+
+
+@attrs.define
+class Board:
+    """What is known of a run from the events that have been heard.
+
+    Attributes:
+        run_id: The run; empty until one is heard of.
+        state: How it stands.
+        stage: Its present stage.
+        running: Nodes that run, with the moment of their start.
+        blocked: Nodes that wait, with the reason.
+        ended: How many nodes ended, by status.
+        missed: Events that were not heard.
+    """
+
+    run_id: str = ""
+    state: str = "no event yet"
+    stage: str = ""
+    running: dict[str, float] = attrs.field(factory=dict)
+    blocked: dict[str, str] = attrs.field(factory=dict)
+    ended: dict[str, int] = attrs.field(factory=dict)
+    missed: int = 0
+    _seq: int = 0
+    _ends: deque[float] = attrs.field(factory=deque)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event has been heard."""
+        return self.state not in ("no event yet", "Running")
+
+    def hear(self, event: Mapping[str, Any]) -> None:
+        """Take in an event, as ``as_record`` says it; from a stranger, so what means nothing is passed over."""
+        seq, kind, moment = event.get("seq"), event.get("type"), event.get("timestamp")
+        if not isinstance(seq, int) or not isinstance(moment, (int, float)):
+            return
+        self.missed += max(seq - self._seq - 1, 0) if self._seq else 0
+        self._seq = max(seq, self._seq)
+        if not self.is_over:
+            self.state = "Running"
+        node = str(event.get("task_id"))[:100]
+        match kind:
+            case "StageStarted":
+                self.stage = f"{event.get('index')} ({event.get('size')} tasks)"[:40]
+            case "TaskExecutionStarted":
+                self.blocked.pop(node, None)
+                self.running[node] = moment
+            case "TaskBlocked":
+                self.blocked[node] = str(event.get("reason"))[:40]
+            case "TaskRetrying":
+                self.blocked[node] = f"failed, goes on in {event.get('delay')} s"[:60]
+            case "TaskExecutionFinished" | "TaskSkipped":
+                self._end(node, str(event.get("status", "Skipped"))[:20], moment)
+            case "RunFinished":
+                self.state = str(event.get("status"))[:20]
+                self.running.clear()
+                self.blocked.clear()
+
+    def _end(self, node: str, status: str, moment: float) -> None:
+        self.running.pop(node, None)
+        self.blocked.pop(node, None)
+        self.ended[status] = self.ended.get(status, 0) + 1
+        self._ends.append(moment)
+
+    def rate(self, now: float) -> float:
+        """Nodes that ended per second, lately."""
+        while self._ends and self._ends[0] < now - WINDOW:
+            self._ends.popleft()
+        return len(self._ends) / WINDOW
+
+    def headline(self, now: float) -> str:
+        """The run in one line."""
+        counts = ", ".join(f"{count} {status.lower()}" for status, count in self.ended.items())
+        parts = [f"run {self.run_id or '?'}: {self.state}", counts, f"{self.rate(now):.1f}/s"]
+        parts += [f"stage {self.stage}"] if self.stage else []
+        parts += [f"{self.missed} events missed"] if self.missed else []
+        return "; ".join(part for part in parts if part)
+
+    def rows(self, now: float) -> Iterator[tuple[str, str, str]]:
+        """Node, state, and for how long or why."""
+        for node, since in sorted(self.running.items(), key=lambda item: item[1])[:SHOWN_ROWS]:
+            if node not in self.blocked:
+                yield node, "running", f"{max(now - since, 0):.1f} s"
+        for node, reason in list(self.blocked.items())[:SHOWN_ROWS]:
+            yield node, "blocked", reason
+
+
+def run_watch(options: argparse.Namespace) -> int:
+    """Show the run until it ends; returns the exit status."""
+    try:
+        from rich.console import Console  # belongs to an extra
+    except ImportError as error:
+        raise UsageError("cascade watch needs rich; install the extra: pip install 'cascade[cli]'") from error
+    connector = connector_of(options.via)
+    try:
+        anyio.run(_watch, connector, options.run, Console())
+    except OSError as error:
+        print(f"cascade: {describe(error)}", file=sys.stderr)
+        return EXIT_UNREACHED
+    return 0
+
+
+async def _watch(connector: Connector, run_id: str | None, console: Any) -> None:
+    from rich.live import Live  # see run_watch
+
+    await connector.connect()
+    board = Board(run_id or "")
+    try:
+        with Live(console=console, auto_refresh=False) as live:
+            await _follow(connector, board, lambda: live.update(_drawn(board), refresh=True))
+    finally:
+        await connector.disconnect()
+
+
+async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) -> None:
+    topics = f"{TELEMETRY}/+/{level(board.run_id) if board.run_id else '+'}/events"
+    async with connector.subscribe(topics) as stream:
+        if not board.run_id:
+            runs = [run for engine in await Remote(connector).engines() for run in engine.runs]
+            board.run_id = runs[0] if runs else ""
+        print(f"cascade: watching run {board.run_id or 'that comes next'}", file=sys.stderr, flush=True)
+        drawn = 0.0
+        draw()
+        while not board.is_over:
+            signal = None
+            with anyio.move_on_after(LONGEST):
+                signal = await stream.receive()
+            if isinstance(signal, Message):
+                _hear(board, signal)
+            elif isinstance(signal, Lost):
+                board.stage = f"connection lost: {signal.reason}"
+            now = time.monotonic()
+            if signal is None or board.is_over or now - drawn >= PERIOD:
+                draw()
+                drawn = now
+
+
+def _hear(board: Board, message: Message) -> None:
+    try:
+        event = decode(message.payload)
+    except ValueError:
+        return
+    run_id = str(event.get("run_id"))[:200]
+    if message.topic.split("/")[3:4] != [level(run_id)]:
+        return
+    board.run_id = board.run_id or run_id
+    if run_id == board.run_id:
+        board.hear(event)
+
+
+def _drawn(board: Board) -> Any:
+    from rich.console import Group
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    now = time.time()
+    table = Table("task", "state", "")
+    for row in board.rows(now):
+        table.add_row(*map(escape, row))
+    return Group(Text(board.headline(now)), table)

@@ -1,0 +1,302 @@
+"""What travels between processes: topics, rules and acknowledgements as JSON, and the stream of what arrives.
+
+Topics are those of MQTT: levels between slashes; in a filter ``+`` is any one level and ``#`` all that follow.
+A *retained* message is kept for those who subscribe later, one for each topic; an empty one takes it away.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from types import TracebackType
+from typing import Any, Final, Protocol, Self
+from urllib.parse import quote, unquote
+
+import anyio
+import attrs
+from anyio.lowlevel import checkpoint
+
+from cascade.model.rules import KINDS, ControlRule, Kind, as_json, checked_scope, from_json
+
+CONSTRAINTS: Final = "cascade/constraints"
+ENGINES: Final = "cascade/engines"
+ACKS: Final = "cascade/acks"
+TELEMETRY: Final = "cascade/telemetry"
+# Of presence and acknowledgements; raised when a field changes its meaning or goes.
+WIRE_VERSION: Final = 1
+# Longer messages are not looked at.
+MOST_BYTES: Final = 65_536
+
+
+class ConnectorError(ConnectionError):
+    """A connector cannot reach what it connects to, or must not use it."""
+
+
+@attrs.frozen
+class Message:
+    """What somebody has published."""
+
+    topic: str
+    payload: bytes
+
+
+@attrs.frozen
+class Lost:
+    """The connection is gone; the connector tries to get it back by itself."""
+
+    reason: str
+
+
+@attrs.frozen
+class Found:
+    """The connection is back."""
+
+
+@attrs.frozen
+class Missed:
+    """``count`` messages were not kept: there were too many, or they were too long."""
+
+    count: int
+
+
+Signal = Message | Lost | Found | Missed
+
+
+class Connector(Protocol):
+    """Carries messages between a run and the rest of the world.
+
+    All errors of reaching that are ``OSError``. After a successful :meth:`connect` the connector keeps the
+    connection up by itself, until :meth:`disconnect`; then it can be connected again, also on another event loop.
+    """
+
+    @property
+    def project(self) -> str:
+        """A name for what this process is about, part of the topics of telemetry."""
+        ...
+
+    async def connect(self, will: str = "") -> None:
+        """Connect.
+
+        Args:
+            will: Topic whose retained message is to be taken away when the connection is lost.
+
+        Raises:
+            OSError: If that is not possible now.
+        """
+        ...
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish a message.
+
+        A retained one has arrived when this returns. Others are sent if possible, and never waited for.
+
+        Raises:
+            OSError: If a retained message could not be delivered.
+        """
+        ...
+
+    def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
+        """A stream of what is published on *topics*, a filter.
+
+        When its block has been entered, all that is retained on these topics can be received.
+
+        Args:
+            topics: A filter.
+            latest_only: Whether only the last message of each topic matters.
+        """
+        ...
+
+    async def disconnect(self) -> None:
+        """End the connection, and all streams. Does nothing if there is none."""
+        ...
+
+
+class Host(Protocol):
+    """The connector of a subscription."""
+
+    async def begin(self, subscription: Subscription) -> None:
+        """Deliver what is retained, and from now on what is published."""
+        ...
+
+    async def end(self, subscription: Subscription) -> None:
+        """Deliver nothing more."""
+        ...
+
+
+class Subscription:
+    """What a subscriber reads: ``async with connector.subscribe(...) as stream: async for signal in stream``.
+
+    Keeps at most *limit* messages; of what does not fit, only the number is told.
+    """
+
+    def __init__(self, host: Host, topics: str, *, latest_only: bool = False, limit: int = 10_000) -> None:
+        self.topics = topics
+        self._host = host
+        self._latest_only = latest_only
+        self._limit = limit
+        self._items: dict[object, Signal] = {}
+        self._number = 0
+        self._missed = 0
+        self._has_ended = False
+        self._news = anyio.Event()
+
+    def covers(self, topic: str) -> bool:
+        """Whether messages on *topic* belong here."""
+        return matches(self.topics, topic)
+
+    def put(self, signal: Signal) -> None:
+        """Deliver *signal*. On the event loop."""
+        self._number += 1
+        key: object = self._number
+        if isinstance(signal, Message):
+            if len(signal.payload) > MOST_BYTES:
+                self.miss()
+                return
+            if self._latest_only:
+                key = signal.topic
+                self._items.pop(key, None)
+        if len(self._items) >= self._limit:
+            self.miss()
+            return
+        self._items[key] = signal
+        self._news.set()
+
+    def miss(self) -> None:
+        """A message could not be kept."""
+        self._missed += 1
+        self._news.set()
+
+    def finish(self) -> None:
+        """Nothing more will come."""
+        self._has_ended = True
+        self._news.set()
+
+    def receive_nowait(self) -> Signal:
+        """The next signal, if it is there already.
+
+        Raises:
+            anyio.WouldBlock: If it is not.
+            anyio.EndOfStream: After the last one.
+        """
+        if self._items:
+            return self._items.pop(next(iter(self._items)))
+        if self._missed:
+            count, self._missed = self._missed, 0
+            return Missed(count)
+        if self._has_ended:
+            raise anyio.EndOfStream
+        raise anyio.WouldBlock
+
+    async def receive(self) -> Signal:
+        """The next signal.
+
+        Raises:
+            anyio.EndOfStream: After the last one.
+        """
+        await checkpoint()
+        while True:
+            try:
+                return self.receive_nowait()
+            except anyio.WouldBlock:
+                self._news = anyio.Event()
+                await self._news.wait()
+
+    def __aiter__(self) -> Self:
+        return self
+
+    async def __anext__(self) -> Signal:
+        try:
+            return await self.receive()
+        except anyio.EndOfStream:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        await self._host.begin(self)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.finish()
+        with anyio.CancelScope(shield=True):
+            await self._host.end(self)
+
+
+def matches(topics: str, topic: str) -> bool:
+    """Whether *topic* is among *topics*, a filter."""
+    wanted, levels = topics.split("/"), topic.split("/")
+    for place, word in enumerate(wanted):
+        if word == "#":
+            return True
+        if place >= len(levels) or word not in ("+", levels[place]):
+            return False
+    return len(wanted) == len(levels)
+
+
+def level(name: str) -> str:
+    """*name* as one level of a topic."""
+    return quote(name, safe="")
+
+
+def rule_topic(kind: str, scope: str) -> str:
+    """Where the rule of *scope* and *kind* is retained."""
+    return f"{CONSTRAINTS}/{kind}/{level(scope)}"
+
+
+def telemetry_topic(project: str, run_id: str) -> str:
+    """Where the events of a run are published."""
+    return f"{TELEMETRY}/{level(project)}/{level(run_id)}/events"
+
+
+def encode(data: Mapping[str, Any]) -> bytes:
+    """*data* as JSON."""
+    return json.dumps(data, separators=(",", ":"), allow_nan=False).encode()
+
+
+def decode(payload: bytes) -> dict[str, Any]:
+    """The object that *payload*, from a stranger, says.
+
+    Raises:
+        ValueError: If it says none.
+    """
+    try:
+        data = json.loads(payload.decode(), parse_constant=_refuse)
+    except RecursionError:
+        raise ValueError("the JSON is nested too deeply") from None
+    if not isinstance(data, dict):
+        raise ValueError(f"a message is an object, not {data!r:.100}")
+    return data
+
+
+def _refuse(word: str) -> None:
+    raise ValueError(f"JSON has no {word}")
+
+
+def rule_message(rule: ControlRule) -> Message:
+    """*rule* as a message to be retained."""
+    return Message(rule_topic(rule.kind, rule.scope), encode(as_json(rule)))
+
+
+def read_constraint(message: Message) -> tuple[Kind, str, ControlRule | None]:
+    """Kind and scope that *message*, from a stranger, is about, with its rule; ``None`` lifts.
+
+    Raises:
+        ValueError: If it says no such thing.
+    """
+    levels = message.topic.split("/")
+    cls = KINDS.get(levels[2]) if len(levels) == 4 else None
+    if cls is None:
+        raise ValueError(f"the topic is {CONSTRAINTS}/<{'|'.join(KINDS)}>/<scope>, not {message.topic!r:.100}")
+    scope = checked_scope(unquote(levels[3], errors="strict"))
+    if not message.payload:
+        return cls.kind, scope, None
+    rule = from_json(decode(message.payload))
+    if (rule.kind, rule.scope) != (cls.kind, scope):
+        raise ValueError(f"the topic is about {cls.kind} {scope!r:.100}, the message about {str(rule)!r:.100}")
+    return cls.kind, scope, rule
+
+
+def acknowledgement(message: Message) -> dict[str, Any]:
+    """What a run says when it obeys *message*."""
+    return {"schema": WIRE_VERSION, "topic": message.topic, "digest": hashlib.sha256(message.payload).hexdigest()}

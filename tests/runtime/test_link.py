@@ -1,0 +1,305 @@
+"""Rules that come through a connector, and what goes out: acknowledgements, presence, events."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import time
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+import cascade
+from cascade.control import ControlPlane, ControlRule, Pause, Rate
+from cascade.model.rules import as_json
+from cascade.runtime.wire import rule_message, rule_topic
+from cascade.testing import MemoryBroker, MemoryConnector, record_events, virtual_backends
+
+
+@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
+def anyio_backend(request: pytest.FixtureRequest) -> Any:
+    return request.param
+
+
+def say(broker: MemoryBroker, rule: ControlRule) -> None:
+    message = rule_message(rule)
+    broker.publish(message.topic, message.payload, retain=True)
+
+
+def lift(broker: MemoryBroker, kind: str, scope: str) -> None:
+    broker.publish(rule_topic(kind, scope), b"", retain=True)
+
+
+class Starts(list[str]):
+    def job(self, name: str, seconds: float = 1.0) -> cascade.LazyResult[str]:
+        async def work() -> str:
+            self.append(name)
+            await anyio.sleep(seconds)
+            return name
+
+        return cascade.task(name=name)(work)()
+
+
+async def test_rules_in_force_when_a_run_starts_apply_to_its_first_task(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    say(broker, Pause(scope="task:a", author="ada"))
+    engine = cascade.Engine(control=MemoryConnector(broker), schedule=schedule)
+    async with engine.start(starts.job("a")):
+        await anyio.sleep(10)
+        assert starts == []
+        assert [rule.author for rule in engine.control.rules()] == ["ada"]
+        lift(broker, "pause", "task:a")
+    assert starts == ["a"]
+    assert engine.control.rules() == ()
+
+
+async def test_what_is_lifted_while_there_is_no_run_holds_no_later_one() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker))
+    async with engine:
+        async with engine.start(starts.job("a", 10)):
+            await anyio.sleep(1)
+            say(broker, Pause(scope="task:b"))
+        await engine.control.pause("task:c")
+        lift(broker, "pause", "task:b")
+        await engine.run(starts.job("b"))
+        assert [rule.scope for rule in engine.control.rules()] == ["task:c"]
+
+
+async def test_a_pause_in_the_middle_of_a_stage(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    flow = [starts.job(name, 10).with_constraints(slot=1) for name in "AB"]
+    settings: dict[str, Any] = {"system_resources": {"slot": 1}, "schedule": schedule}
+    async with cascade.start(flow, control=MemoryConnector(broker), **settings) as run:
+        await anyio.sleep(1)
+        say(broker, Pause(scope="global", author="ada"))
+        await anyio.sleep(50)
+        assert len(starts) == 1
+        assert "'ada'" in run.explain()[0].blockers[0]
+        lift(broker, "pause", "global")
+        await run.result()
+
+
+async def test_a_time_to_live_is_a_moment(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    say(broker, Pause(scope="global", expires_at=time.time() + 30))
+    say(broker, Pause(scope="task:b", expires_at=time.time() - 1))
+    began = anyio.current_time()
+    await cascade.run([starts.job("a"), starts.job("b")], control=MemoryConnector(broker), schedule=schedule)
+    assert 29 <= anyio.current_time() - began <= 32
+
+
+async def test_whoever_obeys_says_so_with_its_runs() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker, project="p/q"))
+    async with engine.start(starts.job("a", 5), run_id="one"), engine.start(starts.job("a", 5), run_id="two"):
+        await anyio.sleep(1)
+        (presence,) = broker.retained.values()
+        assert json.loads(presence)["runs"] == ["one", "two"]
+        rule = Rate(scope="global", rate="3/s")
+        say(broker, rule)
+        lift(broker, "rate", "global")
+        await anyio.sleep(1)
+    acks = [json.loads(message.payload) for message in broker.published if "/acks/" in message.topic]
+    assert [ack["runs"] for ack in acks] == [["one", "two"]] * len(acks)
+    assert {ack["topic"] for ack in acks} == {"cascade/constraints/rate/global"}
+    assert acks[-1]["digest"] == hashlib.sha256(b"").hexdigest()
+    assert not any("engines" in topic for topic in broker.retained)
+
+
+async def test_every_event_is_sent_in_order_and_the_last_one_too(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker, project="p/q"), schedule=schedule)
+    with record_events(engine) as recorded:
+        await engine.run(starts.job("b").after(starts.job("a")), run_id="r 1")
+        with pytest.raises(ZeroDivisionError):
+            await engine.run(cascade.task(name="fails")(lambda: 1 / 0)())
+    sent = [json.loads(m.payload) for m in broker.published if m.topic == "cascade/telemetry/p%2Fq/r%201/events"]
+    assert [(event["type"], event["seq"]) for event in sent] == [
+        (type(event).__name__, event.seq) for event in recorded.events if event.run_id == "r 1"
+    ]
+    assert sent[-1]["type"] == "RunFinished"
+    events = [json.loads(m.payload) for m in broker.published if m.topic.endswith("/events")]
+    assert events[-1]["status"] == "Failed"
+
+
+async def test_events_that_nobody_takes_are_dropped_and_counted() -> None:
+    broker = MemoryBroker()
+
+    @cascade.task(mode="inline")
+    def tick(number: int) -> int:
+        return number
+
+    await cascade.run(tick.map(number=range(5000)), control=MemoryConnector(broker))
+    sent = [json.loads(m.payload) for m in broker.published if m.topic.endswith("/events")]
+    dropped = sum(event["count"] for event in sent if event["type"] == "EventsDropped")
+    kept = [event for event in sent if event["type"] != "EventsDropped"]
+    assert dropped
+    assert dropped + len(kept) == kept[-1]["seq"]
+
+
+async def test_a_cancelled_run_says_goodbye() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    with anyio.move_on_after(5):
+        await cascade.run(starts.job("a", 100), control=MemoryConnector(broker))
+    sent = [json.loads(m.payload) for m in broker.published if m.topic.endswith("/events")]
+    assert sent[-1]["status"] == "Cancelled"
+    assert broker.connectors == []
+
+
+async def test_a_run_goes_on_without_its_broker_and_catches_up(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker), schedule=schedule)
+    flow = starts.job("c").after(starts.job("b", 5).after(starts.job("a", 5)))
+    say(broker, Pause(scope="task:c"))
+    with record_events(engine) as recorded:
+        async with engine.start(flow) as run:
+            await anyio.sleep(1)
+            broker.stop()
+            await anyio.sleep(20)
+            assert starts == ["a", "b"]
+            lift(broker, "pause", "task:c")
+            await anyio.sleep(20)
+            assert starts == ["a", "b"]
+            broker.start()
+            await run.result()
+    assert [type(event).__name__ for event in recorded.events if type(event).__name__.startswith("Connector")] == [
+        "ConnectorConnected",
+        "ConnectorDisconnected",
+        "ConnectorConnected",
+    ]
+
+
+async def test_a_broker_that_is_not_there_keeps_no_run_from_starting() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    broker.stop()
+    engine = cascade.Engine(control=MemoryConnector(broker))
+    with record_events(engine) as recorded:
+        async with engine.start(starts.job("b", 100).after(starts.job("a", 10))):
+            await anyio.sleep(1)
+            assert starts == ["a"]
+            say(broker, Pause(scope="task:b"))
+            broker.start()
+            await anyio.sleep(50)
+            assert starts == ["a"]
+            lift(broker, "pause", "task:b")
+    (lost,) = recorded.of(cascade.ConnectorDisconnected)
+    assert isinstance(lost, cascade.ConnectorDisconnected)
+    assert "not there" in lost.reason
+
+
+async def test_another_run_takes_over_when_the_one_that_kept_the_connection_ends() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker))
+    async with engine, anyio.create_task_group() as group:
+        group.start_soon(engine.run, starts.job("short", 2))
+        await anyio.sleep(1)
+        group.start_soon(engine.run, starts.job("late").after(starts.job("long", 10)))
+        await anyio.sleep(5)
+        say(broker, Pause(scope="task:late"))
+        await anyio.sleep(50)
+        assert starts == ["short", "long"]
+        lift(broker, "pause", "task:late")
+    assert starts[-1] == "late"
+    assert broker.connectors == []
+
+
+HOSTILE: list[tuple[str, bytes]] = [
+    ("cascade/constraints/pause/global", b"not json"),
+    ("cascade/constraints/pause/global", b"\xff\xfe"),
+    ("cascade/constraints/pause/global", b"[" * 60_000),
+    ("cascade/constraints/pause/global", b"null"),
+    ("cascade/constraints/pause/global", b'{"schema":1,"kind":"pause","scope":"global","set_at":NaN}'),
+    ("cascade/constraints/pause/global", b"9" * 60_000),
+    ("cascade/constraints/pause/global", b'{"schema":1,"kind":"pause","scope":"task:other"}'),
+    ("cascade/constraints/pause/global", b'{"schema":1,"kind":"rate","scope":"global","rate":"1/h"}'),
+    ("cascade/constraints/pause/global", b'{"schema":1,"kind":"pause","scope":"global","__class__":"os"}'),
+    ("cascade/constraints/explode/global", b"{}"),
+    ("cascade/constraints/pause/..%2F..%2Fetc%2Fpasswd", b""),
+    ("cascade/constraints/pause/global/../../more", b"{}"),
+    ("cascade/constraints/pause/%FF%FE", b""),
+    ("cascade/constraints/pause", b""),
+    ("cascade/constraints/concurrency/global", b'{"schema":1,"kind":"concurrency","scope":"global","limit":0}'),
+    ("cascade/constraints/rate/global", b'{"schema":1,"kind":"rate","scope":"global","rate":"__import__(1)/s"}'),
+    ("cascade/constraints/pause/global", b"x" * 200_000),
+]
+
+
+async def test_messages_that_mean_nothing_are_reported_and_change_nothing() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker))
+    with record_events(engine) as recorded:
+        async with engine.start(starts.job("b", 10).after(starts.job("a", 10))):
+            await anyio.sleep(1)
+            for topic, payload in HOSTILE:
+                broker.publish(topic, payload)
+                await anyio.sleep(0.1)
+            assert engine.control.rules() == ()
+    warnings = recorded.of(cascade.EngineWarning)
+    assert len(warnings) == len(HOSTILE)
+    assert all(isinstance(event, cascade.EngineWarning) and len(event.message) < 500 for event in warnings)
+    assert starts == ["a", "b"]
+
+
+async def test_ten_thousand_messages_that_mean_nothing_leave_the_run_as_it_is() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker))
+    async with engine.start(starts.job("b", 10).after(starts.job("a", 10))):
+        await anyio.sleep(1)
+        for number in range(10_000):
+            topic, payload = HOSTILE[number % len(HOSTILE)]
+            broker.publish(f"{topic}{number}", payload)
+            if number % 100 == 0:
+                await checkpoint()
+                broker.published.clear()
+        say(broker, Pause(scope="task:b"))
+        await anyio.sleep(100)
+        assert [rule.scope for rule in engine.control.rules()] == ["task:b"]
+        assert starts == ["a"]
+        lift(broker, "pause", "task:b")
+    assert starts == ["a", "b"]
+
+
+async def test_strangers_can_set_a_thousand_rules_and_no_more() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    engine = cascade.Engine(control=MemoryConnector(broker))
+    async with engine.start(starts.job("a", 10)):
+        await anyio.sleep(1)
+        for number in range(1100):
+            say(broker, Pause(scope=f"run:{number}"))
+        await anyio.sleep(1)
+        assert len(engine.control.rules()) == 1000
+        say(broker, Pause(scope="run:7", author="later"))
+        await anyio.sleep(1)
+        assert "later" in {rule.author for rule in engine.control.rules()}
+
+
+@pytest.mark.parametrize("control", ["nonsense:", "mqtt:", "mqtt://", "mqtt://host?x=1", 3, object()])
+def test_what_stands_for_no_control_is_refused(control: Any) -> None:
+    with pytest.raises((cascade.InputError, TypeError)):
+        cascade.Engine(control=control)
+
+
+def test_the_json_of_a_rule_is_as_documented() -> None:
+    rule = Pause(scope="task:a", author="ada", set_at=1.0, expires_at=None)
+    assert as_json(rule) == {
+        "schema": 1,
+        "kind": "pause",
+        "scope": "task:a",
+        "author": "ada",
+        "set_at": 1.0,
+        "expires_at": None,
+    }
+
+
+async def test_a_plane_with_a_connector_serves_too() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    plane = ControlPlane(MemoryConnector(broker))
+    say(broker, Pause(scope="global"))
+    async with cascade.start(starts.job("a"), control=plane):
+        await anyio.sleep(5)
+        lift(broker, "pause", "global")
+        await checkpoint()
+    assert starts == ["a"]
