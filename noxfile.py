@@ -141,3 +141,10 @@ def bench(session: nox.Session) -> None:
     """All benchmarks, as one table with goals and verdicts."""
     session.install(".[all]", "uvloop")
     session.run("python", "benchmarks/report.py", *session.posargs)
+
+
+@nox.session
+def bench_peers(session: nox.Session) -> None:
+    """The same work on other engines, beside ours."""
+    session.install(".[trio]", "dask", "sf-hamilton")
+    session.run("python", "benchmarks/peers.py", *session.posargs)
