@@ -128,7 +128,8 @@ def main() -> None:
     print(f"{environment()}, dask {version('dask')}, sf-hamilton {version('sf-hamilton')}; us per task\n")
     print("| " + " | ".join(rows[0]) + " |\n|" + "---|" * len(rows[0]))
     for row in rows:
-        print("| " + " | ".join(shown(cell) if isinstance(cell, float) else str(cell) for cell in row.values()) + " |")
+        cells = (shown(cell) if isinstance(cell, float) else str(cell) for cell in row.values())
+        print("| " + " | ".join(cells) + " |")
 
 
 if __name__ == "__main__":
