@@ -26,6 +26,7 @@ from cascade.runtime.conduct import Conductor
 from cascade.runtime.current import ambient
 from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
+from cascade.runtime.pacing import pacer_var
 from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
 from cascade.runtime.run import Run
@@ -149,13 +150,21 @@ class Engine:
             self.bus.detach(self._admission)
 
     def _shared(self) -> Shared:
-        executor = self.settings.executor
-        if executor is None:
+        executor, pacer = self.settings.executor, pacer_var.get()
+        if executor is None and pacer is not None:
+            executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
+        elif executor is None:
             make_processes = adapter("executors.processes:ProcessExecutor")
             processes = make_processes(CapacityLimiter(os.cpu_count() or 2))
             executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
         return Shared(
-            self._admission, executor, self.bus, CapacityLimiter(IO_THREADS), CapacityLimiter(math.inf), self
+            self._admission,
+            executor,
+            self.bus,
+            CapacityLimiter(IO_THREADS),
+            CapacityLimiter(math.inf),
+            self,
+            pacer,
         )
 
     async def __aenter__(self) -> Self:
@@ -195,7 +204,7 @@ class Engine:
             conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
             async with anyio.create_task_group() as group:
-                group.start_soon(conductor.run)
+                conductor.execution.spawn(group, conductor.run)
                 try:
                     yield run
                 except BaseException as error:
@@ -214,6 +223,8 @@ class Engine:
     ) -> Conductor:
         settings = self.settings
         given = _checked_params(params)
+        if run_id is None and shared.pacer is not None:
+            run_id = shared.pacer.new_run_id()
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         prepared = await prepare(flow, given, settings, shared.admission.pool, providers, is_whole=True)

@@ -32,6 +32,7 @@ from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
+from cascade.runtime.pacing import Pacer
 from cascade.runtime.resources import Resources
 from cascade.runtime.settings import Settings
 from cascade.runtime.state import StateBackend
@@ -110,6 +111,7 @@ class Shared:
         io_limiter: Bounds the engine's own threads; user code never runs under it.
         lane_limiter: For lanes, whose number is bounded by the thread slots they hold.
         engine: The engine itself, for runs inside tasks.
+        pacer: What decides which task goes on next, in a simulation.
     """
 
     admission: Admission
@@ -118,6 +120,7 @@ class Shared:
     io_limiter: CapacityLimiter
     lane_limiter: CapacityLimiter
     engine: object
+    pacer: Pacer | None = None
 
 
 @attrs.define(eq=False)
@@ -174,6 +177,10 @@ class Execution:
     _unknown: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
+        pacer = self.shared.pacer
+        if pacer is not None:
+            self.rng = pacer.rng
+            self.providers = {name: pacer.provider(resource) for name, resource in self.providers.items()}
         self.resources = Resources(self, self.providers, self.settings.cleanup_timeout)
 
     @property
@@ -269,6 +276,8 @@ class Execution:
 
     def spawn(self, group: TaskGroup, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Start a task in *group* that sees the context variables of the run's caller, and nobody else's."""
+        if self.shared.pacer is not None:
+            func = self.shared.pacer.paced(func)
         self.base.copy().run(partial(group.start_soon, func, *args))
 
     def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
