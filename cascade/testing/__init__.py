@@ -1,5 +1,11 @@
 """For tests of flows."""
 
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from cascade.testing.building import RandomFlow
 from cascade.testing.clocks import VirtualLoop, virtual_backends, virtual_trio_clock
 from cascade.testing.faults import (
     Crash,
@@ -16,6 +22,9 @@ from cascade.testing.record import Recorded, record_events
 from cascade.testing.simulation import Simulation, StalledError, simulate
 from cascade.testing.trace import Happening, Trace
 
+if TYPE_CHECKING:
+    from cascade.testing.strategies import flows
+
 __all__ = [
     "Crash",
     "Fail",
@@ -24,6 +33,7 @@ __all__ = [
     "Happening",
     "InjectedError",
     "LoseStore",
+    "RandomFlow",
     "Recorded",
     "SimulatedCrashError",
     "Simulation",
@@ -32,8 +42,23 @@ __all__ = [
     "StoreLostError",
     "Trace",
     "VirtualLoop",
+    "flows",
     "record_events",
     "simulate",
     "virtual_backends",
     "virtual_trio_clock",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """``flows``, which alone needs Hypothesis."""
+    if name != "flows":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    try:
+        return importlib.import_module("cascade.testing.strategies").flows
+    except ModuleNotFoundError as error:
+        if error.name != "hypothesis":
+            raise
+        raise ImportError(
+            "cascade.testing.flows needs the 'hypothesis' library; install cascade[hypothesis]"
+        ) from error

@@ -172,7 +172,7 @@ async def _storm(script: list[Move]) -> None:
 @example(script=[Ask({"cpu": 1}, "a"), Ask({"cpu": 2}, "a"), Ask({"cpu": 1}, "a"), Rush((), (0,), False, None)])
 @example(script=[Ask({"gpu": 0}, "fetch"), Ask({"gpu": 0}, "fetch"), Rush((0, 0), (), False, None)])
 @settings(
-    max_examples=200,
+    max_examples=max(200, settings().max_examples),
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
