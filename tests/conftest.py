@@ -7,18 +7,20 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import settings
-
-# The usual suite is the same each time; new examples are looked for at night, at leisure.
-settings.register_profile("default", derandomize=True)
-settings.register_profile("nightly", derandomize=False, max_examples=10_000)
-settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+from hypothesis import HealthCheck, settings
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
     BACKENDS.append(pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"))
 if importlib.util.find_spec("trio"):
     BACKENDS.append(pytest.param(("trio", {}), id="trio"))
+
+# Chosen by HYPOTHESIS_PROFILE. A test must not fail because the machine is busy. The usual suite is the same each
+# time; new examples are looked for at night, at leisure.
+PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
+settings.register_profile("default", **PATIENT, max_examples=60, derandomize=True)
+settings.register_profile("nightly", **PATIENT, max_examples=10_000)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -8,22 +8,27 @@ What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 * everything that the target needs runs, but of a choice only the selector and the chosen route; what else stands
   in the flow is pruned;
 * a call is judged once, when all that it names has settled, and the first reason that applies counts;
-* a skipped call stands for its sole upstream call's value, if condition or order skipped it;
+* a skipped call stands for its sole upstream call's value, if condition or order skipped it, but never where an
+  amount to claim is wanted;
+* a call is attempted as often as it may be, until an attempt neither fails nor takes too long;
 * a description that a call returns is run in its place.
 """
 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from descriptions import (
+from cascade.testing.descriptions import (
+    CAPACITY,
     NO_DEFAULT,
     Argument,
     BoomError,
     Call,
     Choice,
+    Turns,
     all_calls,
     named_by,
     parts,
@@ -68,12 +73,14 @@ class Meaning:
         errors: Type names of all that went wrong, in no order that matters.
         ran: Names of the calls whose function was called; of a map also ``name[item]``.
         skipped: Names of the others, with their reasons.
+        calls: How often the function of each was called.
     """
 
     value: Any = None
     errors: list[str] = field(default_factory=list)
     ran: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
+    calls: Counter[str] = field(default_factory=Counter)
 
 
 class NoValueError(Exception):
@@ -193,6 +200,8 @@ class _Turn:
             return BY_ROUTE
         if any(self.outcomes[part].value is None for part in data):
             return BY_DATA
+        if any(self.outcomes[part].status == "skipped" for part in parts(list(call.claims.values()))):
+            return BY_DATA
         return None
 
     def _verdict(self, condition: Argument) -> str | None:
@@ -217,7 +226,12 @@ class _Turn:
         return self.outcomes[next(iter(upstream))].value
 
     def _run(self, call: Call) -> Outcome:
-        self.meaning.ran.add(call.name)
+        refusal = self._refusal(call)
+        if call.column is not None:
+            self.meaning.ran.add(call.name)
+        if refusal and not (call.column is not None and refusal == "CapacityError"):
+            self.meaning.errors.append(refusal)
+            return Outcome("failed")
         args = tuple(self.filled(argument) for argument in call.args)
         if call.column is None:
             outcome = self._item(call, call.name, args)
@@ -226,24 +240,53 @@ class _Turn:
         if not isinstance(column, (list, tuple)):
             self.meaning.errors.append("TypeError")
             return Outcome("failed")
-        items = []
+        items: list[Outcome | None] = []
         for number, value in enumerate(column):
-            name = f"{call.name}[{number}]"
-            self.meaning.ran.add(name)
-            items.append(self._item(call, name, (value, *args)))
+            if refusal:  # each item asks for itself
+                self.meaning.errors.append(refusal)
+                items.append(None)
+            else:
+                items.append(self._item(call, f"{call.name}[{number}]", (value, *args)))
         if None in items:
             return Outcome("failed")
         return Outcome("done", value=([item.value[0] for item in items if item and item.value],))
 
+    def _refusal(self, call: Call) -> str | None:
+        """What is wrong with what *call* claims."""
+        amounts = {name: self.filled(amount) for name, amount in call.claims.items()}
+        if any(type(amount) is not int for amount in amounts.values()):
+            return "ValueError"
+        return "CapacityError" if any(amount > CAPACITY[name] for name, amount in amounts.items()) else None
+
     def _item(self, call: Call, name: str, args: tuple[Any, ...]) -> Outcome | None:
-        """Call the function once, and run the flow that it may return; ``None`` if that failed."""
+        """Call the function, and run the flow that it may return; ``None`` if that failed."""
+        self.meaning.ran.add(name)
+        for attempt in range(1, call.attempts + 1):
+            self.meaning.calls[name] += 1
+            if call.timeout is not None and call.pause > call.timeout:
+                error = "TaskTimeoutError"
+            elif attempt <= call.flaky or self._raises(call, args):
+                error = "BoomError"
+            else:
+                return self._value(call, name, args)
+        self.meaning.errors.append(error)
+        return None
+
+    def _raises(self, call: Call, args: tuple[Any, ...]) -> bool:
+        try:
+            perform(call.body, call.name, args)
+        except BoomError:
+            return True
+        return False
+
+    def _value(self, call: Call, name: str, args: tuple[Any, ...]) -> Outcome | None:
+        """What the last attempt gives."""
+        if isinstance(call.body, Turns):
+            self.meaning.calls[name] += call.body.count
         try:
             value = perform(call.body, call.name, args)
             if parts(value):
                 value = _value_of(value, self.meaning)
-        except BoomError:
-            self.meaning.errors.append("BoomError")
-            return None
         except NoValueError:
             return None
         return Outcome("done", value=(value,))

@@ -10,15 +10,11 @@ from fractions import Fraction
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
-from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 import cascade
 
 Strategy = st.SearchStrategy
-# A test must not fail because the machine is busy.
-settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
-settings.load_profile("patient")
 
 
 # -- records ---------------------------------------------------------------------------------------------------

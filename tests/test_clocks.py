@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
+import importlib.metadata
 import math
+import platform
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -11,6 +14,7 @@ import anyio
 import pytest
 from anyio import CancelScope, current_time, from_thread, move_on_after, sleep, sleep_until, to_thread
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+from sniffio import current_async_library
 
 import cascade
 from cascade.testing import virtual_backends
@@ -374,3 +378,43 @@ def test_run_sync_takes_them(backend_name: str) -> None:
     woken = cascade.run_sync(sleeper(1e6), backend=backend_name, backend_options=dict(options))
 
     assert math.isclose(woken, 1e6)
+
+
+# -- private names -----------------------------------------------------------------------------------------------
+
+
+def test_the_loops_have_the_private_names_that_virtual_time_needs() -> None:
+    loop = asyncio.SelectorEventLoop()
+    try:
+        late, soon, sooner = (loop.call_later(seconds, print) for seconds in (3, 2, 1))
+        sooner.cancel()
+        loop.call_soon(loop.stop)
+        loop.run_forever()
+        message = f"broken by Python {platform.python_version()}: VirtualLoop needs BaseEventLoop.%s"
+        timers = getattr(loop, "_scheduled", None)
+        assert timers is not None, message % "_scheduled"
+        assert timers[0] is soon, message % "_scheduled, whose first timer is due next, and not cancelled"
+        assert hasattr(loop, "_clock_resolution"), message % "_clock_resolution"
+        assert late.when() > timers[0].when()
+    finally:
+        loop.close()
+
+
+async def test_the_clock_is_asked_whenever_nothing_can_go_on_and_goes_where_it_says() -> None:
+    assert current_time() == 0, f"broken by {backend_version()}: virtual time begins at 0"
+    await sleep(10)
+    assert current_time() == 10, f"broken by {backend_version()}: a sleep ends exactly when it should"
+
+
+async def test_what_is_never_due_can_be_waited_for_and_cancelled() -> None:
+    with move_on_after(5) as scope:
+        await sleep(math.inf)
+
+    assert scope.cancelled_caught
+    assert current_time() == 5
+
+
+def backend_version() -> str:
+    name = current_async_library()
+    version = platform.python_version() if name == "asyncio" else importlib.metadata.version(name)
+    return f"{name} {version}"

@@ -70,6 +70,8 @@ class Crew:
     _threads: ThreadLanes = attrs.field(init=False)
     turns: Turns = attrs.field(init=False)
     _drains: bool = attrs.field(init=False)
+    # Real seconds, from some moment on.
+    _elapsed: Callable[[], float] = attrs.field(init=False)
     _epoch: int = -1
 
     @bind.default
@@ -88,7 +90,10 @@ class Crew:
         # Each node waits for its own record, or is counted: then it needs a task that can wait.
         is_recorded = execution.journal is not None and execution.settings.durability == "task"
         is_local = isinstance(execution.executor, LocalExecutor)
-        self._drains = is_local and not is_recorded and self.window is None
+        pacer = execution.shared.pacer
+        # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
+        self._drains = is_local and not is_recorded and pacer is None and self.window is None
+        self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
 
     def _arguments(self, index: int, resources: Mapping[str, Any]) -> Arguments:
         slots = NodeSlots(self.frame, resources) if resources else self.frame
@@ -159,7 +164,7 @@ class Crew:
         """Start nodes from the queue, for no longer than others can be kept waiting."""
         frame, queue = self.frame, self._queue
         self._look_around()
-        until = time.perf_counter() + SLICE
+        until = self._elapsed() + SLICE
         while queue and self._has_room():
             if self.execution.is_closing:
                 queue.clear()
@@ -167,7 +172,7 @@ class Crew:
             index = queue.popleft()
             if frame.status[index] == Status.PENDING and not frame.pending[index]:
                 self._start(index)
-            if time.perf_counter() > until:
+            if self._elapsed() > until:
                 return
 
     def _settle_some(self) -> None:

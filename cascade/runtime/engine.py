@@ -28,6 +28,7 @@ from cascade.runtime.current import ambient
 from cascade.runtime.durations import Durations
 from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
+from cascade.runtime.pacing import pacer_var
 from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
 from cascade.runtime.recovery import recover
@@ -157,8 +158,10 @@ class Engine:
             self.control.detach(self._admission)
 
     def _shared(self) -> Shared:
-        executor = self.settings.executor
-        if executor is None:
+        executor, pacer = self.settings.executor, pacer_var.get()
+        if executor is None and pacer is not None:
+            executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
+        elif executor is None:
             make_processes = adapter("executors.processes:ProcessExecutor")
             processes = make_processes(CapacityLimiter(os.cpu_count() or 2))
             executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
@@ -171,6 +174,7 @@ class Engine:
             self,
             self.control,
             self._durations,
+            pacer,
         )
 
     async def __aenter__(self) -> Self:
@@ -210,7 +214,7 @@ class Engine:
             conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
             async with anyio.create_task_group() as group:
-                group.start_soon(conductor.run)
+                conductor.execution.spawn(group, conductor.run)
                 try:
                     yield run
                 except BaseException as error:
@@ -230,6 +234,8 @@ class Engine:
         settings = self.settings
         given = _checked_params(params)
         is_new = run_id is None
+        if run_id is None and shared.pacer is not None:
+            run_id = shared.pacer.new_run_id()
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         prepared = await prepare(

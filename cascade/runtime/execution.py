@@ -38,6 +38,7 @@ from cascade.runtime.current import attempt_var
 from cascade.runtime.durations import Durations
 from cascade.runtime.frame import Frame
 from cascade.runtime.journal import Journal
+from cascade.runtime.pacing import Pacer
 from cascade.runtime.recovery import Recovery
 from cascade.runtime.resources import Resources
 from cascade.runtime.settings import Settings
@@ -119,6 +120,7 @@ class Shared:
         engine: The engine itself, for runs inside tasks.
         control: The rules.
         durations: How long tasks take.
+        pacer: What decides which task goes on next, in a simulation.
     """
 
     admission: Admission
@@ -129,6 +131,7 @@ class Shared:
     engine: object
     control: ControlPlane
     durations: Durations
+    pacer: Pacer | None = None
 
 
 @attrs.define(eq=False)
@@ -199,6 +202,10 @@ class Execution:
     _unknown: set[str] = attrs.field(factory=set)
 
     def __attrs_post_init__(self) -> None:
+        pacer = self.shared.pacer
+        if pacer is not None:
+            self.rng = pacer.rng
+            self.providers = {name: pacer.provider(resource) for name, resource in self.providers.items()}
         self.resources = Resources(self, self.providers, self.settings.cleanup_timeout)
 
     @property
@@ -315,6 +322,8 @@ class Execution:
 
     def spawn(self, group: TaskGroup, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Start a task in *group* that sees the context variables of the run's caller, and nobody else's."""
+        if self.shared.pacer is not None:
+            func = self.shared.pacer.paced(func)
         self.base.copy().run(partial(group.start_soon, func, *args))
 
     def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:

@@ -24,18 +24,19 @@ class Watch:
 
     execution: Execution
     patience: float
-    _attempts: set[Watched] = attrs.field(factory=set)
+    # In the order in which they began, so that reports have an order.
+    _attempts: dict[Watched, None] = attrs.field(factory=dict)
     _scope: CancelScope | None = None
 
     def add(self, attempt: Watched) -> None:
         """Watch *attempt*, which is about to run."""
-        self._attempts.add(attempt)
-        if isinstance(attempt, Attempt) and attempt.timeout is not None and attempt.task.mode == "thread":
+        self._attempts[attempt] = None
+        if _cannot_be_stopped(attempt):
             self.start()
 
     def remove(self, attempt: Watched) -> None:
         """*attempt* has ended, or its thread has been left behind."""
-        self._attempts.discard(attempt)
+        self._attempts.pop(attempt, None)
 
     def start(self) -> None:
         """Begin to look at the clock, if there is anything to see."""
@@ -51,7 +52,7 @@ class Watch:
     async def _run(self, scope: CancelScope) -> None:
         with scope:
             pause = max(self.patience, 0.001)
-            while self._attempts:
+            while self._has_something_to_see():
                 await anyio.sleep(pause)
                 overdue = [attempt for attempt in self._attempts if self._is_overdue(attempt)]
                 for attempt in overdue:
@@ -59,6 +60,11 @@ class Watch:
                 if overdue:
                     pause *= 2
         self._scope = None
+
+    def _has_something_to_see(self) -> bool:
+        if self.execution.is_halted:
+            return bool(self._attempts)
+        return any(map(_cannot_be_stopped, self._attempts))
 
     def _is_overdue(self, attempt: Watched) -> bool:
         return attempt.is_running and (self.execution.is_halted or attempt.why_late() is not None)
@@ -71,3 +77,8 @@ class Watch:
             "cancellation"
         )
         self.execution.emit(EngineWarning, code="task-overdue", message=message)
+
+
+def _cannot_be_stopped(attempt: Watched) -> bool:
+    """Whether *attempt* may outlast its timeout: a thread does not end when it should."""
+    return isinstance(attempt, Attempt) and attempt.timeout is not None and attempt.task.mode == "thread"

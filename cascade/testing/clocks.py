@@ -7,7 +7,6 @@ input or output, or for threads of their own, do not belong on a virtual clock.
 from __future__ import annotations
 
 import asyncio
-import bisect
 import importlib.util
 import math
 import selectors
@@ -15,6 +14,7 @@ import time
 from collections.abc import Callable, Mapping
 from contextvars import Context
 from typing import TYPE_CHECKING, Any
+from weakref import WeakSet
 
 from cascade.runtime.threads import threads_at_work
 
@@ -30,17 +30,17 @@ class VirtualTime:
 
     Attributes:
         now: Virtual seconds.
-        on_idle: Called whenever every task waits, before time would move; returns whether that changed anything,
-            in which case time stays.
+        on_idle: Called whenever every task waits and no thread is at work, before time would move, with whether
+            there is a deadline to move to; returns whether the call has changed anything, and then time stays.
     """
 
     def __init__(self, start: float = 0.0) -> None:
         self.now = start
-        self.on_idle: Callable[[], bool] | None = None
+        self.on_idle: Callable[[bool], bool] | None = None
 
-    def may_move(self) -> bool:
-        """Whether nothing but a deadline can happen next."""
-        return not threads_at_work() and not (self.on_idle is not None and self.on_idle())
+    def has_gone_on(self, *, has_deadline: bool) -> bool:
+        """Whether whoever waited for the loop to be idle has found something to do."""
+        return self.on_idle is not None and self.on_idle(has_deadline)
 
 
 class _Selector(selectors.DefaultSelector):
@@ -52,21 +52,30 @@ class _Selector(selectors.DefaultSelector):
         events = super().select(0)
         if events or timeout == 0:
             return events
-        if not self.loop.virtual.may_move():
+        if threads_at_work():
             return super().select(_POLL)
+        if self.loop.virtual.has_gone_on(has_deadline=timeout is not None):
+            return super().select(0)
         if timeout is None:
             return super().select(None)
-        self.loop.move(timeout)
+        self.loop.move()
         return []
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop in virtual time; give it to AnyIO as ``loop_factory``."""
+    """An asyncio loop in virtual time; give it to AnyIO as ``loop_factory``.
+
+    Uses what CPython's loops have had in all versions and do not promise: ``_scheduled``, a heap of timers of
+    which the first is due next and not cancelled, and ``_clock_resolution``. ``tests/test_clocks.py`` checks that.
+    """
+
+    _scheduled: list[asyncio.TimerHandle]
 
     def __init__(self) -> None:
         self.virtual: VirtualTime = VirtualTime()
-        # When timers are due, sorted; those of cancelled timers stay until time has passed them.
-        self._whens: list[float] = []
+        # What waits for nothing but time. On Trio, a sleep that ends in the moment in which it is cancelled has
+        # been cancelled, on asyncio it has not; a simulation makes them alike.
+        self.sleeps: WeakSet[object] = WeakSet()
         selector = _Selector()
         selector.loop = self
         super().__init__(selector)
@@ -79,18 +88,16 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def call_at(  # type: ignore[override]  # typeshed ties args to callback; what is passed on is the same
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Call *callback* when the clock shows *when*."""
-        bisect.insort(self._whens, when)
+        """Call *callback* when the clock shows *when*; what is never due is not even kept in mind."""
+        if when == math.inf:
+            return asyncio.TimerHandle(when, callback, args, self, context)
+        if args and isinstance(args[0], asyncio.Future):
+            self.sleeps.add(args[0])
         return super().call_at(when, callback, *args, context=context)
 
-    def move(self, seconds: float) -> None:
-        """Go to the timer that is due in *seconds*, exactly: ``now + (when - now)`` may miss it by a rounding."""
-        due = self.virtual.now + seconds
-        rounding = max(1e-9, 4 * math.ulp(due))
-        place = bisect.bisect_left(self._whens, due - rounding)
-        exact = place < len(self._whens) and self._whens[place] <= due + rounding
-        self._set(max(self.virtual.now, self._whens[place] if exact else due))
-        del self._whens[: bisect.bisect_right(self._whens, self.virtual.now)]
+    def move(self) -> None:
+        """Go to the first timer, exactly: what asyncio asks to sleep for is cut, and rounded."""
+        self._set(max(self.virtual.now, self._scheduled[0].when()))
 
     def _set(self, now: float) -> None:
         self.virtual.now = now
@@ -122,9 +129,11 @@ def virtual_trio_clock() -> trio.abc.Clock:
             """Real seconds to wait for *deadline*: none, as time is there already, or soon."""
             if deadline <= self.virtual.now:
                 return 0
-            if not self.virtual.may_move():
+            if threads_at_work():
                 time.sleep(0)
                 return _POLL
+            if self.virtual.has_gone_on(has_deadline=deadline != math.inf):
+                return 0
             if deadline == math.inf:
                 return math.inf
             if self._asked_for != deadline:

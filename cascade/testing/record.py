@@ -37,6 +37,11 @@ class Recorded:
         self.take()
         return tuple(self._events)
 
+    def since(self, count: int) -> list[Event]:
+        """Those after the first *count*."""
+        self.take()
+        return self._events[count:]
+
     def take(self) -> None:
         """Take over what has been published by now."""
         while True:

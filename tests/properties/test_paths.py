@@ -11,13 +11,12 @@ from typing import Any, Literal
 import anyio
 import attrs
 import pytest
-from descriptions import described
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
-from random_flows import Builder, called, flows
 
 import cascade
-from cascade.testing import record_events
+from cascade.testing import RandomFlow, flows, record_events, virtual_backends
+from cascade.testing.building import called
 
 # Each way is a different one through the engine. Where each result is recorded before the next node may start, all
 # nodes take the general path. Thread lanes need that nobody is told of nodes, turns of a loop that nobody listens.
@@ -73,7 +72,7 @@ def observed(make: Callable[[], Any], backend: str, *, is_heard: bool, **as_run:
             if recorded is not None:
                 found.events = node_events(recorded.of(cascade.NodeEvent))
 
-    anyio.run(main, backend=backend)
+    anyio.run(main, backend=backend, backend_options=dict(dict(virtual_backends())[backend]))
     found.called = Counter(calls)
     return found
 
@@ -108,11 +107,10 @@ def assert_all_ways_agree(make: Callable[[], Any], backend: str, **as_run: Any) 
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=30, deadline=None)
-@given(description=flows())
-def test_a_random_graph_means_the_same_in_each_way(description: Any, backend: str) -> None:
-    note(described(description))
-    assert_all_ways_agree(lambda: Builder().build(description), backend, on_error="continue")
+@given(flow=flows())
+def test_a_random_graph_means_the_same_in_each_way(flow: RandomFlow, backend: str) -> None:
+    note(repr(flow))
+    assert_all_ways_agree(flow.build, backend, on_error="continue", **flow.settings)
 
 
 # -- loops -----------------------------------------------------------------------------------------------------
@@ -197,7 +195,6 @@ runs_of_turns = st.lists(st.tuples(turns, st.integers(1, 12)), min_size=1, max_s
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=30, deadline=None)
 @given(turns=runs_of_turns, ending=st.sampled_from(["value", "error", "list"]))
 def test_a_random_loop_means_the_same_in_each_way(turns: list[Turn], ending: Ending, backend: str) -> None:
     loop = Loop(turns, ending)

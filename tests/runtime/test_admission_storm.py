@@ -190,7 +190,7 @@ async def _storm(script: list[Move]) -> None:
     ]
 )
 @settings(
-    max_examples=200,
+    max_examples=max(200, settings().max_examples),
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture],

@@ -1,13 +1,13 @@
-"""Descriptions of flows: values that say what a flow does, for the oracle to interpret and for tests to build.
+"""Descriptions of flows: values that say what a flow does, for interpreting and for building.
 
-A flow is described by :class:`Call` and :class:`Choice` objects, plain values, and lists, tuples and dicts of
-them.
+Nothing here knows the engine or an event loop. A flow is described by :class:`Call` and :class:`Choice` objects,
+plain values, and lists, tuples and dicts of them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
 
@@ -43,10 +43,21 @@ class Fail:
 class Ask:
     """Returns another flow, to be run in its place."""
 
-    flow: Any
+    flow: Any = field(repr=False)
 
 
-Body = Give | Echo | Pack | Fail | Ask
+@dataclass(frozen=True)
+class Turns:
+    """Returns a call of its own task *count* times over, and then packs its name and its arguments."""
+
+    count: int
+
+
+Body = Give | Echo | Pack | Fail | Ask | Turns
+Scope = Literal["run", "task"]
+Mode = Literal["thread", "inline", "async"]
+# What there is to claim from.
+CAPACITY: Final[Mapping[str, int]] = {"gpu": 2, "memory": 3}
 Argument = Any  # a Call, a Choice, a plain value, or a list, tuple or dict (its values) of arguments
 
 
@@ -63,6 +74,15 @@ class Call:
         after: Calls that must not have been skipped.
         column: For a map: the items, or an argument that gives them; ``None`` for a plain call.
         mode: How its function is run; of no consequence.
+        style: How the call is written down; of no consequence.
+        pause: Seconds that it waits before it does anything; for async functions.
+        timeout: Seconds that an attempt may take.
+        attempts: How many there may be.
+        flaky: How many of them fail, whatever the body says.
+        claims: What it claims: names of :data:`CAPACITY` to a number, or to a call that gives it.
+        injects: Scopes of the resources that it injects.
+        is_cached: Whether its result is kept for later runs of the same flow.
+        swallows: Whether it catches its cancellation, once; of no consequence.
     """
 
     name: str
@@ -72,7 +92,16 @@ class Call:
     on_skip: Literal["pass", "skip"] = "pass"
     after: tuple[Call, ...] = ()
     column: Argument | None = None
-    mode: Literal["thread", "inline", "async"] = "inline"
+    mode: Mode = "inline"
+    style: Literal["plain", "partial", "pipeline"] = "plain"
+    pause: float = 0.0
+    timeout: float | None = None
+    attempts: int = 1
+    flaky: int = 0
+    claims: Mapping[str, Argument] = field(default_factory=dict)
+    injects: tuple[Scope, ...] = ()
+    is_cached: bool = False
+    swallows: bool = False
 
     @property
     def data(self) -> tuple[Argument, ...]:
@@ -82,17 +111,21 @@ class Call:
     def __repr__(self) -> str:
         return self.name
 
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
+
 
 NO_DEFAULT: Final = object()
 
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """One of several arguments, chosen by the value of another."""
+    """One of several arguments, chosen by the value of another; named for those who read."""
 
     selector: Argument
     routes: Mapping[Any, Argument]
     default: Argument = NO_DEFAULT
+    name: str = "choice"
 
     def all_routes(self) -> Iterator[Argument]:
         """The routes, the default included."""
@@ -101,8 +134,10 @@ class Choice:
             yield self.default
 
     def __repr__(self) -> str:
-        default = "" if self.default is NO_DEFAULT else f", default={self.default!r}"
-        return f"Choice({self.selector!r}, {self.routes!r}{default})"
+        return self.name
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
 
 
 def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
@@ -117,6 +152,8 @@ def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
         case Fail(on=on):
             if on is ... or (args and args[0] == on):
                 raise BoomError(name)
+            return (name, *args)
+        case Turns():
             return (name, *args)
         case Ask(flow=flow):
             return flow
@@ -141,11 +178,16 @@ def named_by(node: Call | Choice) -> list[Call | Choice]:
     """All calls and choices that *node* mentions, chosen or not."""
     if isinstance(node, Choice):
         return [*parts(node.selector), *parts(list(node.all_routes()))]
-    return [*parts(node.data), *parts(node.conditions), *node.after]
+    return [*parts(node.data), *parts(node.conditions), *node.after, *parts(list(node.claims.values()))]
 
 
 def all_calls(flow: Argument) -> list[Call]:
     """Every call in *flow*, but not those in flows that it asks for."""
+    return [node for node in all_nodes(flow) if isinstance(node, Call)]
+
+
+def all_nodes(flow: Argument) -> list[Call | Choice]:
+    """Every call and choice in *flow*, but not those in flows that it asks for."""
     seen: dict[Call | Choice, None] = {}
     pending = parts(flow)
     while pending:
@@ -153,17 +195,29 @@ def all_calls(flow: Argument) -> list[Call]:
         if node not in seen:
             seen[node] = None
             pending.extend(named_by(node))
-    return [node for node in seen if isinstance(node, Call)]
+    return list(seen)
+
+
+def said(call: Call) -> dict[str, Any]:
+    """What is said about how *call* is run."""
+    names = ("style", "pause", "timeout", "attempts", "flaky", "claims", "injects", "is_cached", "swallows")
+    plain = Call(call.name, call.body)
+    return {name: getattr(call, name) for name in names if getattr(call, name) != getattr(plain, name)}
 
 
 def described(flow: Argument) -> str:
-    """*flow* as text, a line for each call, in which names stand for calls."""
+    """*flow* as text, a line for each call and choice, in which names stand for them."""
     lines = [f"target: {flow!r}"]
-    for call in sorted(all_calls(flow), key=lambda call: call.name):
+    for call in sorted(all_nodes(flow), key=lambda node: node.name):
+        if isinstance(call, Choice):
+            default = "" if call.default is NO_DEFAULT else f", otherwise {call.default!r}"
+            lines.append(f"{call.name} = by {call.selector!r} of {call.routes!r}{default}")
+            continue
         words = [f"{call.name} = {call.mode} {call.body!r} of {call.args!r}"]
         words += [f"for each of {call.column!r}"] if call.column is not None else []
         words += [f"if {call.conditions!r} else {call.on_skip}"] if call.conditions else []
         words += [f"after {call.after!r}"] if call.after else []
+        words += [f"{name}={value!r}" for name, value in said(call).items()]
         lines.append(", ".join(words))
         if isinstance(call.body, Ask):
             lines += [f"    {line}" for line in described(call.body.flow).splitlines()]

@@ -1,0 +1,224 @@
+"""Real flows from descriptions: functions that do what a description says, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from contextvars import ContextVar
+from typing import Any
+
+import anyio
+import attrs
+
+from cascade.adapters.cache.inputs import InputCache, MemoryCacheStore
+from cascade.model.flow import Router, pipeline, sequence
+from cascade.model.inputs import Resource, inject, resource
+from cascade.model.policies import UNSET
+from cascade.model.tasks import Task, task
+from cascade.runtime.current import current
+from cascade.testing.descriptions import (
+    CAPACITY,
+    NO_DEFAULT,
+    BoomError,
+    Call,
+    Choice,
+    Turns,
+    described,
+    parts,
+    perform,
+)
+
+# Told the id of each node whose function is called, for runs to which nobody listens.
+called: ContextVar[Callable[[str], object] | None] = ContextVar("cascade_called", default=None)
+# Set by each function, and to be seen by none of the others.
+_passed_by: ContextVar[str | None] = ContextVar("cascade_passed_by", default=None)
+
+
+@attrs.define(eq=False)
+class Held:
+    """What the resources of random flows give."""
+
+    scope: str
+    is_open: bool = True
+
+    def __repr__(self) -> str:
+        return f"<held by the {self.scope}>"
+
+
+@resource(scope="run")
+def held_by_run() -> Iterator[Held]:
+    """One for the whole run, from a sync provider."""
+    held = Held("run")
+    yield held
+    held.is_open = False
+
+
+@resource(scope="task")
+async def held_by_task(base: Held = inject("held_by_run")) -> AsyncIterator[Held]:  # noqa: B008
+    """One for each node, which needs the one of the run."""
+    held = Held("task")
+    yield held
+    assert base.is_open
+    held.is_open = False
+
+
+PROVIDERS: tuple[Resource, ...] = (held_by_run, held_by_task)
+
+
+@attrs.frozen(eq=False)
+class RandomFlow:
+    """A flow that Hypothesis made up.
+
+    Attributes:
+        description: What it does, as a value.
+    """
+
+    description: Any
+
+    def build(self) -> Any:
+        """The flow, made anew: with caches that are empty."""
+        return Builder().build(self.description)
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What a run of it needs: providers, and capacity to claim from."""
+        return {"providers": PROVIDERS, "system_resources": dict(CAPACITY)}
+
+    def __repr__(self) -> str:
+        return f"RandomFlow:\n{described(self.description)}"
+
+
+class Builder:
+    """Makes lazies of one description; a node that is reached twice is made once."""
+
+    def __init__(self) -> None:
+        self.made: dict[Call | Choice, Any] = {}
+
+    def build(self, description: Any) -> Any:
+        """The flow that *description* describes."""
+        if isinstance(description, (Call, Choice)):
+            if description not in self.made:
+                if isinstance(description, Choice):
+                    self.made[description] = self._router(description)
+                else:
+                    self.made[description] = self._call(description)
+            return self.made[description]
+        if isinstance(description, (list, tuple)):
+            return type(description)(self.build(part) for part in description)
+        if isinstance(description, dict):
+            return {key: self.build(part) for key, part in description.items()}
+        return description
+
+    def _router(self, choice: Choice) -> Any:
+        routes = {key: self.build(route) for key, route in choice.routes.items()}
+        default = UNSET if choice.default is NO_DEFAULT else self.build(choice.default)
+        return Router(self.build(choice.selector), routes, default=default)
+
+    def _call(self, call: Call) -> Any:
+        lazy = self._with_policies(call, self._called(call))
+        for condition in call.conditions:
+            lazy = lazy.run_if(self.build(condition), on_skip=call.on_skip)
+        if not call.conditions and call.after and call.on_skip == "skip":
+            lazy = lazy.run_if(True, on_skip="skip")
+        for predecessor in call.after:
+            lazy = sequence([self.build(predecessor), lazy])
+        return lazy
+
+    def _called(self, call: Call) -> Any:
+        made: Any = task_of(call)
+        args = [self.build(argument) for argument in call.args]
+        injected = {f"held_by_{scope}": inject(f"held_by_{scope}") for scope in call.injects}
+        if call.column is not None:
+            fixed = {f"fixed_{place}": argument for place, argument in enumerate(args)}
+            return made.partial(**fixed, **injected).map(item=self.build(call.column))
+        if isinstance(call.body, Turns):
+            return made(call.body.count, *args)
+        if call.style == "partial":
+            return made.partial(**injected)(*args)
+        if call.style == "pipeline" and args:
+            return pipeline(args[0], [lambda first: made(first, *args[1:], **injected)])
+        return made(*args, **injected)
+
+    def _with_policies(self, call: Call, lazy: Any) -> Any:
+        if call.attempts > 1:
+            lazy = lazy.with_retry(call.attempts, delay=0.1)
+        if call.timeout is not None:
+            lazy = lazy.with_timeout(call.timeout)
+        if call.claims:
+            lazy = lazy.with_constraints(**{name: self.build(amount) for name, amount in call.claims.items()})
+        if call.is_cached:
+            cache = InputCache(MemoryCacheStore(), key=repr)  # the store is the call's own
+            lazy = lazy.with_cache(cache)
+        return lazy
+
+
+def task_of(call: Call) -> Task[..., Any]:
+    """A task whose function does what *call* describes, where *call* says."""
+    if isinstance(call.body, Turns):
+        return _loop_of(call)
+
+    def work(values: Iterable[Any], held: Iterable[Held]) -> Any:
+        _look_around(call, held)
+        if current().attempt <= call.flaky:
+            raise BoomError(call.name)
+        given = perform(call.body, call.name, tuple(values))
+        return Builder().build(given) if parts(given) else given
+
+    if call.column is not None:
+
+        def for_item(item: Any, **fixed: Any) -> Any:
+            held = [fixed.pop(f"held_by_{scope}") for scope in call.injects]
+            return work((item, *fixed.values()), held)
+
+        return task(name=call.name, mode="inline" if call.mode == "async" else call.mode)(for_item)
+    if call.mode == "async":
+
+        async def on_the_loop(*values: Any, **held: Held) -> Any:
+            await _rest(call)
+            return work(values, held.values())
+
+        return task(name=call.name)(on_the_loop)
+
+    def sync(*values: Any, **held: Held) -> Any:
+        return work(values, held.values())
+
+    return task(name=call.name, mode=call.mode)(sync)
+
+
+def _loop_of(call: Call) -> Task[..., Any]:
+    """A task that returns calls of itself, always the same one, so that turns can be hot."""
+
+    def turn(left: int, *values: Any) -> Any:
+        _look_around(call, ())
+        return made(left - 1, *values) if left else perform(call.body, call.name, values)
+
+    async def turn_on_the_loop(left: int, *values: Any) -> Any:
+        return turn(left, *values)
+
+    made: Any
+    if call.mode == "async":
+        made = task(name=call.name)(turn_on_the_loop)
+    else:
+        made = task(name=call.name, mode=call.mode)(turn)
+    return made  # type: ignore[no-any-return]  # a task of any signature
+
+
+def _look_around(call: Call, held: Iterable[Held]) -> None:
+    """Tell who listens, and see that all is as it should be for a function that begins."""
+    if heard := called.get():
+        heard(current().node_id)
+    seen = _passed_by.get()
+    assert seen is None, f"{call.name} sees the context variable that {seen} has set"
+    _passed_by.set(call.name)
+    scopes = [each.scope for each in held if each.is_open]
+    assert sorted(scopes) == sorted(call.injects), f"{call.name} has {scopes} open"
+
+
+async def _rest(call: Call) -> None:
+    """Wait on the clock; some wait no longer when they are cancelled, and go on."""
+    if not call.pause:
+        return
+    try:
+        await anyio.sleep(call.pause)
+    except anyio.get_cancelled_exc_class():
+        if not call.swallows:
+            raise

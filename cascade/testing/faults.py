@@ -1,0 +1,280 @@
+"""What can go wrong in a simulated run: by plan, by seed, or both."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from fnmatch import fnmatchcase
+from random import Random
+from typing import Any, Final, Literal
+
+import anyio
+import attrs
+
+from cascade.runtime.state import StateBackend
+
+
+class InjectedError(Exception):
+    """A failure that a fault plan made."""
+
+
+class StoreLostError(InjectedError):
+    """The state store does not answer, because a fault plan says so."""
+
+
+class SimulatedCrashError(InjectedError):
+    """The process is gone, because a fault plan says so."""
+
+
+@attrs.frozen
+class Fail:
+    """The attempt raises *error*, in the place of what it would do; by default an :class:`InjectedError`."""
+
+    error: Exception | None = None
+
+
+@attrs.frozen
+class Hang:
+    """The attempt waits until it is cancelled or times out."""
+
+
+@attrs.frozen
+class Slow:
+    """The attempt waits for *seconds*, virtual ones, before it begins."""
+
+    seconds: float = 1.0
+
+
+Fault = Fail | Hang | Slow
+
+
+Moment = Literal["before", "during", "after"]
+_MOMENTS: Final[tuple[Moment, ...]] = ("before", "during", "after")
+
+
+@attrs.frozen
+class LoseStore:
+    """From its write number *at* on, counted from 1, the state store raises."""
+
+    at: int = 1
+
+
+@attrs.frozen
+class Crash:
+    """The process ends at write number *at* to the state store, counted from 1.
+
+    Attributes:
+        at: The write.
+        when: ``"before"`` anything of it is in the store, ``"during"``: with half of the batch there, ``"after"``:
+            with all of it there but before anybody knows.
+    """
+
+    at: int = 1
+    when: Moment = "before"
+
+
+def _check_share(_: object, attribute: attrs.Attribute[float], value: float) -> None:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not 0 <= value <= 1:
+        raise ValueError(f"{attribute.name} is a probability from 0 to 1, not {value!r}")
+
+
+def _share() -> Any:
+    return attrs.field(default=0.0, validator=_check_share)
+
+
+@attrs.frozen(kw_only=True)
+class FaultPlan:
+    """What is to go wrong in a simulated run.
+
+    What is planned happens in each simulation; what has a probability is decided by the seed.
+
+    Attributes:
+        at: Node ids, or patterns of them, to what befalls their attempts: one fault for all, or a sequence of
+            faults (``None``: nothing) for the first, the second and so on. The first pattern that matches counts.
+        fail: Probability that an attempt raises an :class:`InjectedError`.
+        hang: Probability that it waits until it is cancelled or times out.
+        slow: Probability that it begins late.
+        most_seconds: How late at most, in virtual seconds.
+        cancel: Probability that the run is cancelled from outside, somewhere among its first 50 events.
+        cancel_at: Virtual seconds after which the run is cancelled from outside.
+        cancel_at_event: Number of events after which it is.
+        store: What befalls the state store, if the run has one.
+        lose_store: Probability that the store is lost at one of its first 10 writes.
+        crash: Probability that the process ends at one of them.
+    """
+
+    at: Mapping[str, Fault | Sequence[Fault | None]] = attrs.field(factory=dict)
+    fail: float = _share()
+    hang: float = _share()
+    slow: float = _share()
+    most_seconds: float = 10.0
+    cancel: float = _share()
+    cancel_at: float | None = None
+    cancel_at_event: int | None = None
+    store: LoseStore | Crash | None = None
+    lose_store: float = _share()
+    crash: float = _share()
+
+
+# Chance looks no further than this many events, and writes to the store.
+_EVENTS: Final = 50
+_WRITES: Final = 10
+
+
+@attrs.define(eq=False)
+class Faults:
+    """A plan, with what the seed makes of it.
+
+    Attributes:
+        seed: The seed.
+        plan: The plan.
+        on_strike: Told of each fault that strikes.
+        on_crash: Called when the process is to end.
+        cancel_at_event: Number of events after which the run is cancelled.
+    """
+
+    seed: int
+    plan: FaultPlan
+    on_strike: Callable[[str], None]
+    on_crash: Callable[[], None]
+    cancel_at_event: int | None = None
+    _store_fault: LoseStore | Crash | None = None
+    _begun: Counter[str] = attrs.field(factory=Counter)
+
+    def __attrs_post_init__(self) -> None:
+        plan, chance = self.plan, self._chance("the run")
+        self.cancel_at_event = plan.cancel_at_event
+        if chance.random() < plan.cancel and plan.cancel_at_event is None:
+            self.cancel_at_event = chance.randint(1, _EVENTS)
+        self._store_fault = plan.store
+        if chance.random() < plan.lose_store and self._store_fault is None:
+            self._store_fault = LoseStore(chance.randint(1, _WRITES))
+        if chance.random() < plan.crash and self._store_fault is None:
+            self._store_fault = Crash(chance.randint(1, _WRITES), chance.choice(_MOMENTS))
+
+    def _chance(self, about: str) -> Random:
+        # One source for each matter: so what befalls one attempt does not depend on which came before it.
+        return Random(f"{self.seed}/{about}")
+
+    async def strike(self, node_id: str, attempt: int) -> None:
+        """Do to this attempt, which has just begun, what is planned for it."""
+        self._begun[node_id] += 1
+        fault = self._planned(node_id, attempt) or self._drawn(node_id, self._begun[node_id])
+        if fault is None:
+            return
+        self.on_strike(f"{type(fault).__name__} {node_id} attempt={attempt}")
+        match fault:
+            case Slow(seconds=seconds):
+                await anyio.sleep(seconds)
+            case Hang():
+                await anyio.sleep_forever()
+            case Fail(error=error):
+                raise InjectedError(f"injected into {node_id!r}, attempt {attempt}") if error is None else error
+
+    def _planned(self, node_id: str, attempt: int) -> Fault | None:
+        for pattern, faults in self.plan.at.items():
+            if pattern == node_id or fnmatchcase(node_id, pattern):
+                if not isinstance(faults, Sequence):
+                    return faults
+                return faults[attempt - 1] if attempt <= len(faults) else None
+        return None
+
+    def _drawn(self, node_id: str, count: int) -> Fault | None:
+        plan = self.plan
+        chance = self._chance(f"{node_id}/{count}")
+        if chance.random() < plan.fail:
+            return Fail()
+        if chance.random() < plan.hang:
+            return Hang()
+        return Slow(chance.uniform(0, plan.most_seconds)) if chance.random() < plan.slow else None
+
+    def around(self, backend: StateBackend) -> StateBackend:
+        """*backend*, to which what is planned for it happens."""
+        if self._store_fault is None:
+            return backend
+        return FaultyStore(backend, self._store_fault, self.on_strike, self.on_crash)
+
+
+class FaultyStore(StateBackend):
+    """A state store that is lost, or in whose writes the process ends.
+
+    Args:
+        inner: The store itself.
+        fault: What happens.
+        on_strike: Told when it does.
+        on_crash: Called when the process is to end.
+    """
+
+    def __init__(
+        self,
+        inner: StateBackend,
+        fault: LoseStore | Crash,
+        on_strike: Callable[[str], None],
+        on_crash: Callable[[], None],
+    ) -> None:
+        super().__init__(inner.run_id)
+        self.inner = inner
+        self._fault = fault
+        self._on_strike = on_strike
+        self._on_crash = on_crash
+        self._writes = 0
+        self._end: InjectedError | None = None
+
+    def _check(self) -> None:
+        if self._end is not None:
+            raise self._end
+
+    async def _write(self, write: Callable[[dict[str, Any]], Any], entries: Mapping[str, Any]) -> None:
+        self._check()
+        if not entries:
+            return
+        self._writes += 1
+        fault = self._fault
+        if self._writes < fault.at:
+            await write(dict(entries))
+            return
+        self._on_strike(f"{fault}")
+        if isinstance(fault, LoseStore):
+            self._end = StoreLostError(f"the state store was lost at write {fault.at}")
+            raise self._end
+        self._end = SimulatedCrashError(f"the process ended {fault.when} write {fault.at}")
+        share = {"before": 0, "during": len(entries) // 2, "after": len(entries)}[fault.when]
+        if share:
+            await write(dict([*entries.items()][:share]))
+        self._on_crash()
+        raise self._end
+
+    async def put_results(self, results: Mapping[str, Any]) -> None:
+        await self._write(self.inner.put_results, results)
+
+    async def put_result(self, node_id: str, result: Any) -> None:
+        await self.put_results({node_id: result})
+
+    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
+        await self._write(self.inner.mark_all_skipped, reasons)
+
+    async def mark_skipped(self, node_id: str, reason: str) -> None:
+        await self.mark_all_skipped({node_id: reason})
+
+    async def get_result(self, node_id: str) -> Any:
+        self._check()
+        return await self.inner.get_result(node_id)
+
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        self._check()
+        return await self.inner.get_results(node_ids)
+
+    async def has_result(self, node_id: str) -> bool:
+        self._check()
+        return await self.inner.has_result(node_id)
+
+    async def get_skip_reason(self, node_id: str) -> str | None:
+        self._check()
+        return await self.inner.get_skip_reason(node_id)
+
+    async def clear(self) -> None:
+        self._check()
+        await self.inner.clear()
+
+    async def aclose(self) -> None:
+        await self.inner.aclose()

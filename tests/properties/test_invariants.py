@@ -1,0 +1,304 @@
+"""What holds in every run of every flow: in each schedule, whatever the seed chooses, and whatever goes wrong."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import anyio
+import anyio.lowlevel
+import attrs
+import pytest
+from hypothesis import given, note
+from hypothesis import strategies as st
+from oracle import interpret
+from random_flows import failures, note_event
+from strategies_runtime import Store
+
+import cascade
+from cascade.graph.build import build
+from cascade.graph.nodes import Junction
+from cascade.model.events import preview
+from cascade.runtime.capacity import Pool
+from cascade.runtime.current import attempt_var
+from cascade.testing import FaultPlan, RandomFlow, Simulation, flows, record_events, simulate, virtual_backends
+from cascade.testing.building import called
+from cascade.testing.descriptions import Ask, Call, Turns, all_calls
+
+TERMINAL = (cascade.TaskExecutionFinished, cascade.TaskSkipped)
+seeds = st.integers(0, 2**32)
+schedules = st.sampled_from(["stages", "eager"])
+plans = st.builds(
+    FaultPlan,
+    fail=st.sampled_from([0, 0.05]),
+    hang=st.sampled_from([0, 0.03]),
+    slow=st.sampled_from([0, 0.2]),
+    cancel=st.sampled_from([0, 0.3]),
+    cancel_at=st.sampled_from([None, None, 0.1, 0.2, 1.0]),
+)
+
+
+def calls_in(description: Any) -> Iterator[Call]:
+    """All calls, also of flows that calls return."""
+    for call in all_calls(description):
+        yield call
+        if isinstance(call.body, Ask):
+            yield from calls_in(call.body.flow)
+
+
+def loops_in(flow: RandomFlow) -> set[str]:
+    """Names of calls whose node ids occur more than once, as each turn has them."""
+    return {call.name for call in calls_in(flow.description) if isinstance(call.body, Turns)}
+
+
+# -- what has to hold ------------------------------------------------------------------------------------------
+
+
+@attrs.define
+class Ledger:
+    """Looks at the capacity whenever a function is called."""
+
+    calls: Counter[str] = attrs.field(factory=Counter)
+    pools: set[Pool] = attrs.field(factory=set)
+
+    def note_call(self, node_id: str) -> None:
+        self.calls[node_id] += 1
+        claim = attempt_var.get().claim
+        if claim is None:
+            return
+        pool = claim.admission.pool
+        self.pools.add(pool)
+        for name, held in pool.held.items():
+            assert held <= pool.totals.get(name, held), f"{held} of {name} are held"
+
+    def check_nothing_is_held(self) -> None:
+        for pool in self.pools:
+            assert not any(pool.held.values())
+
+
+def check_events(flow: RandomFlow, events: Sequence[Any], *, is_complete: bool) -> None:
+    """See that the events of a run tell a possible story."""
+    check_nodes(events, loops_in(flow), flow)
+    check_inputs_come_first(flow, events)
+    opened = Counter(event.resource_name for event in events if isinstance(event, cascade.ResourceAcquired))
+    closed = Counter(event.resource_name for event in events if isinstance(event, cascade.ResourceReleased))
+    assert opened == closed
+    last = events[-1]
+    assert isinstance(last, cascade.RunFinished)
+    if is_complete:
+        graph = build(flow.build())
+        settled = {event.task_id for event in events if isinstance(event, TERMINAL)}
+        assert settled >= {node.name for node in graph.calls()}
+        assert not last.counts["pending"]
+
+
+def check_nodes(events: Sequence[Any], loops: set[str], flow: RandomFlow) -> None:
+    """One terminal event for each node, one end for each beginning, and each attempt counted."""
+    of = {kind: Counter(event.task_id for event in events if isinstance(event, kind)) for kind in KINDS}
+    ends = [event for event in events if isinstance(event, cascade.TaskExecutionFinished)]
+    assert of[cascade.TaskExecutionStarted] == Counter(event.task_id for event in ends if event.attempt)
+    for node_id, count in (of[cascade.TaskExecutionFinished] + of[cascade.TaskSkipped]).items():
+        assert count == 1 or node_id.rpartition("/")[2] in loops, node_id
+    for event in ends:
+        retries = of[cascade.TaskRetrying][event.task_id]
+        if event.status == "Cancelled":  # perhaps in the pause before the next attempt
+            assert event.attempt in (retries, retries + 1), event
+        elif event.attempt:
+            assert event.attempt == retries + 1, event
+        else:  # it failed before it began, say because of what it claims
+            assert event.status == "Failed", event
+
+
+KINDS = (cascade.TaskExecutionStarted, cascade.TaskRetrying, *TERMINAL)
+
+
+def check_inputs_come_first(flow: RandomFlow, events: Sequence[Any]) -> None:
+    """No node begins before all that it names has settled."""
+    graph = build(flow.build())
+    ended: dict[str, int] = {}
+    begun: dict[str, int] = {}
+    for place, event in enumerate(events):
+        if isinstance(event, TERMINAL):
+            ended.setdefault(event.task_id, place)
+        elif isinstance(event, cascade.TaskExecutionStarted):
+            begun.setdefault(event.task_id, place)
+    for node in graph.calls():
+        for source in node.sources:
+            if node.name in begun and not isinstance(graph.nodes[source], Junction):
+                assert ended[graph.nodes[source].name] < begun[node.name], (node.name, source)
+
+
+# -- simulated -------------------------------------------------------------------------------------------------
+
+
+def played(flow: RandomFlow, seed: int, **as_run: Any) -> tuple[Simulation, Ledger]:
+    """A simulation on both backends, which have to agree; and who was called on Trio."""
+    found = []
+    for backend in ("asyncio", "trio"):
+        ledger = Ledger()
+        token = called.set(ledger.note_call)
+        try:
+            simulation = simulate(
+                flow.build(),
+                seed=seed,
+                backend=backend,
+                **{**flow.settings, **as_run},
+            )
+        finally:
+            called.reset(token)
+        ledger.check_nothing_is_held()
+        found.append((simulation, ledger))
+    assert str(found[0][0].trace) == str(found[1][0].trace)
+    assert found[0][1].calls == found[1][1].calls
+    return found[1]
+
+
+@pytest.mark.needs_trio
+@given(flow=flows(), seed=seeds, schedule=schedules)
+def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, seed: int, schedule: str) -> None:
+    note(repr(flow))
+    meant = interpret(flow.description)
+    simulation, ledger = played(flow, seed, schedule=schedule, on_error="continue")
+    note(str(simulation))
+
+    found = type(meant)()
+    error = simulation.error
+    found.value = simulation.value
+    found.errors = [type(each).__name__ for each in getattr(error, "exceptions", [error])] if error else []
+    for event in simulation.trace.events():
+        if isinstance(event, (cascade.TaskExecutionStarted, cascade.TaskSkipped)):
+            note_event(found, event)
+    assert failures(found) == failures(meant)
+    assert repr(found.value) == repr(meant.value)
+    assert (found.skipped, found.ran) == (meant.skipped, meant.ran)
+    called_by_name = Counter[str]()
+    for node_id, count in ledger.calls.items():
+        called_by_name[node_id.rpartition("/")[2]] += count
+    assert called_by_name == meant.calls
+    check_events(flow, simulation.trace.events(), is_complete=True)
+
+
+@pytest.mark.needs_trio
+@given(flow=flows(), seed=seeds, schedule=schedules)
+def test_after_the_first_failure_nothing_starts_and_its_error_is_raised(
+    flow: RandomFlow, seed: int, schedule: str
+) -> None:
+    note(repr(flow))
+    simulation, _ = played(flow, seed, schedule=schedule)
+    note(str(simulation))
+
+    events = simulation.trace.events()
+    check_events(flow, events, is_complete=simulation.error is None)
+    ends = [event for event in events if isinstance(event, cascade.TaskExecutionFinished)]
+    failed = next((event for event in ends if event.status == "Failed"), None)
+    if failed is not None:
+        later = events[events.index(failed) :]
+        assert not any(isinstance(event, cascade.TaskExecutionStarted) for event in later)
+        assert failed.error is not None
+        assert failed.error.partition(":")[0] == type(simulation.error).__name__
+        assert type(simulation.error).__name__ in interpret(flow.description).errors
+
+
+@pytest.mark.needs_trio
+@given(flow=flows(), seed=seeds, schedule=schedules, faults=plans, on_error=st.sampled_from(["first", "continue"]))
+def test_whatever_goes_wrong_nothing_is_left(
+    flow: RandomFlow, seed: int, schedule: str, faults: FaultPlan, on_error: str
+) -> None:
+    note(repr(flow))
+    simulation, _ = played(flow, seed, schedule=schedule, faults=faults, on_error=on_error)
+    note(str(simulation))
+
+    if simulation.trace.events():
+        check_events(flow, simulation.trace.events(), is_complete=False)
+
+
+# -- as it is run ----------------------------------------------------------------------------------------------
+
+
+def run_twice(flow: RandomFlow, backend: str, **as_run: Any) -> None:
+    """Run a flow twice with the same caches, and look at everything."""
+    ledger, store = Ledger(), Store()
+    lazies = flow.build()
+
+    async def main() -> None:
+        called.set(ledger.note_call)
+        before = len(anyio.get_running_tasks())
+        values = []
+        for _ in range(2):
+            async with cascade.Engine(**flow.settings, state=store, on_error="continue", **as_run) as engine:
+                with record_events(engine) as recorded:
+                    try:
+                        values.append(repr(await engine.run(lazies)))
+                    except cascade.RunFailed as failed:
+                        values.append(repr(sorted(map(repr, failed.exceptions))))
+                    except cascade.DependencyMissingError as missing:
+                        values.append(repr(missing))
+                assert engine.capacity() == {"gpu": (0, 2), "memory": (0, 3)}
+            assert len(anyio.get_running_tasks()) == before
+            check_journal(store, recorded.events, loops_in(flow))
+            if len(values) == 1:
+                check_events(flow, recorded.events, is_complete=True)
+        assert values[0] == values[1]
+
+    anyio.run(main, backend=backend, backend_options=dict(dict(virtual_backends())[backend]))
+    ledger.check_nothing_is_held()
+
+
+def check_journal(store: Store, events: Sequence[Any], loops: set[str]) -> None:
+    """See that what is recorded is what happened."""
+    values = {
+        event.task_id: event.result_preview
+        for event in events
+        if isinstance(event, cascade.TaskExecutionFinished) and event.status == "Succeeded"
+    }
+    reasons = {event.task_id: event.reason for event in events if isinstance(event, cascade.TaskSkipped)}
+    for node_id, held in store.held.items():
+        if node_id in values:
+            assert preview(held) == values[node_id] or node_id.rpartition("/")[2] in loops, node_id
+        elif reasons[node_id] != "CacheHit":
+            assert held == reasons[node_id]
+    if not loops:
+        assert store.held.keys() == values.keys() | reasons.keys()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@given(flow=flows(), schedule=schedules, durability=st.sampled_from(["task", "stage", "exit"]))
+def test_the_journal_is_the_frame_nothing_is_left_and_hot_is_as_cold(
+    flow: RandomFlow, schedule: str, durability: str, backend: str
+) -> None:
+    note(repr(flow))
+    run_twice(flow, backend, schedule=schedule, durability=durability)
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@given(flow=flows(), schedule=schedules, number=st.integers(0, 40))
+def test_a_run_that_is_cancelled_at_any_checkpoint_leaves_nothing(
+    flow: RandomFlow, schedule: str, number: int, backend: str
+) -> None:
+    note(repr(flow))
+    ledger = Ledger()
+
+    async def cancel(scope: anyio.CancelScope) -> None:
+        for _ in range(number):
+            await anyio.lowlevel.checkpoint()
+        scope.cancel()
+
+    async def main() -> None:
+        called.set(ledger.note_call)
+        before = len(anyio.get_running_tasks())
+        async with cascade.Engine(**flow.settings, schedule=schedule) as engine:  # type: ignore[arg-type]  # one of two
+            with record_events(engine) as recorded, anyio.CancelScope() as scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(cancel, scope)
+                    try:
+                        await engine.run(flow.build())
+                    except Exception:
+                        group.cancel_scope.cancel()
+            if recorded.events:
+                check_events(flow, recorded.events, is_complete=False)
+            assert engine.capacity() == {"gpu": (0, 2), "memory": (0, 3)}
+        assert len(anyio.get_running_tasks()) == before
+
+    anyio.run(main, backend=backend, backend_options=dict(dict(virtual_backends())[backend]))
+    ledger.check_nothing_is_held()
