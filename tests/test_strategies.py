@@ -38,7 +38,7 @@ FEATURES: dict[str, Callable[[Call], object]] = {
 def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
     missing = {*FEATURES, "a choice"}
 
-    @settings(max_examples=300, database=None, derandomize=True)
+    @settings(max_examples=200, database=None, derandomize=True)
     @given(flow=flows())
     def look(flow: RandomFlow) -> None:
         for node in all_nodes(flow.description):
