@@ -15,7 +15,7 @@ import sys
 import tempfile
 import time
 import tomllib
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -155,7 +155,8 @@ def main() -> int:
     chosen = [mutation for mutation in mutations() if given.only in mutation.title][:: given.every]
     killed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
-        for verdict in pool.map(judge, chosen):
+        for future in as_completed([pool.submit(judge, mutation) for mutation in chosen]):
+            verdict = future.result()
             killed += verdict.killed_by is not None or verdict.explanation is not None
             what = f"killed by {verdict.killed_by}" if verdict.killed_by else verdict.explanation or "SURVIVED"
             print(f"{verdict.seconds:6.1f} s  {verdict.mutation.title}: {what}", flush=True)
