@@ -118,6 +118,30 @@ def demo(session: nox.Session) -> None:
 
 
 @nox.session
+def nightly(session: nox.Session) -> None:
+    """Every property on 10 000 examples: hours."""
+    install_wheel(session, "[all]")
+    install_group(session, "test")
+    tests = session.posargs or ["tests/properties", "tests/runtime/test_admission_storm.py", "tests/graph"]
+    session.run("pytest", "-n", "auto", "-q", "--timeout=0", *tests, env={"HYPOTHESIS_PROFILE": "nightly"})
+
+
+@nox.session
+def mutants(session: nox.Session) -> None:
+    """Which small changes of the engine do the tests notice? Fewer than 90 % fails."""
+    session.install(".[all]")
+    install_group(session, "test")
+    session.run("python", "proof/mutants.py", "--jobs", str(os.cpu_count() or 1), *session.posargs)
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Random flows with faults, cancellations and changes of capacity: a minute, or ``-- --minutes 30``."""
+    session.install(".[all]")
+    session.run("python", "benchmarks/soak.py", *session.posargs)
+
+
+@nox.session
 def coverage(session: nox.Session) -> None:
     """Branch coverage over all event loops; less than 97 % fails."""
     install_wheel(session, "[all]")

@@ -7,7 +7,7 @@ import os
 from typing import Any
 
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, Phase, settings
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
@@ -20,6 +20,10 @@ if importlib.util.find_spec("trio"):
 PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", **PATIENT, max_examples=60, derandomize=True)
 settings.register_profile("nightly", **PATIENT, max_examples=10_000)
+# For finding out whether a test fails, not why.
+settings.register_profile(
+    "mutants", **PATIENT, max_examples=25, phases=[Phase.explicit, Phase.generate], database=None
+)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 

@@ -154,7 +154,10 @@ async def turns(count: int) -> None:
 def unfinished(recorded: Recorded) -> set[str]:
     """Ids of nodes that, according to their events, have not ended as often as they have started."""
     started = Counter(event.task_id for event in recorded.of(cascade.TaskExecutionStarted))
-    ended = Counter(event.task_id for event in recorded.of(cascade.TaskExecutionFinished))
+    ends = recorded.of(cascade.TaskExecutionFinished)
+    ended = Counter(
+        event.task_id for event in ends if event.attempt
+    )  # without those that failed before they began
     return set((started - ended) + (ended - started))
 
 

@@ -49,7 +49,7 @@ MODULES = {
     "cascade.executors": ["Executor", "LocalExecutor", "ProcessExecutor"],
     "cascade.observers": ["human_log", "json_lines", "progress"],
     "cascade.state": ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"],
-    "cascade.testing": ["FaultPlan", "record_events", "simulate", "virtual_backends"],
+    "cascade.testing": ["FaultPlan", "flows", "record_events", "simulate", "virtual_backends"],
 }  # fmt: skip
 
 

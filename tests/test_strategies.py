@@ -4,55 +4,51 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable
 
 import pytest
-from hypothesis import find, given, settings
+from hypothesis import given, settings
 from oracle import interpret
 
 import cascade.testing
 from cascade.testing import RandomFlow, flows, simulate
 from cascade.testing.descriptions import Ask, Call, Choice, Fail, Turns, all_nodes, parts
 
-WITHIN = settings(max_examples=3000, database=None)
+FEATURES: dict[str, Callable[[Call], object]] = {
+    "a thread": lambda call: call.mode == "thread",
+    "an empty map": lambda call: call.column == [],
+    "a map in threads": lambda call: call.column and call.mode == "thread",
+    "a condition": lambda call: call.conditions and call.on_skip == "skip",
+    "an order": lambda call: call.after,
+    "a partial": lambda call: call.style == "partial",
+    "a pipeline": lambda call: call.style == "pipeline",
+    "a timeout": lambda call: call.timeout and call.pause > call.timeout,
+    "a retry that helps": lambda call: 0 < call.flaky < call.attempts,
+    "a claim": lambda call: any(type(amount) is int for amount in call.claims.values()),
+    "a computed claim": lambda call: parts(list(call.claims.values())),
+    "a cache": lambda call: call.is_cached,
+    "resources": lambda call: call.injects == ("run", "task"),
+    "a swallowed cancellation": lambda call: call.swallows and call.pause,
+    "a loop": lambda call: isinstance(call.body, Turns),
+    "a failure": lambda call: isinstance(call.body, Fail),
+    "a flow of its own": lambda call: isinstance(call.body, Ask),
+}
 
 
-@pytest.mark.parametrize(
-    "has",
-    [
-        lambda call: call.mode == "thread",
-        lambda call: call.column == [],
-        lambda call: call.column and call.mode == "thread",
-        lambda call: call.conditions and call.on_skip == "skip",
-        lambda call: call.after,
-        lambda call: call.style == "partial",
-        lambda call: call.style == "pipeline",
-        lambda call: call.timeout and call.pause > call.timeout,
-        lambda call: 0 < call.flaky < call.attempts,
-        lambda call: any(type(amount) is int for amount in call.claims.values()),
-        lambda call: parts(list(call.claims.values())),
-        lambda call: call.is_cached,
-        lambda call: call.injects == ("run", "task"),
-        lambda call: call.swallows and call.pause,
-        lambda call: isinstance(call.body, Turns),
-        lambda call: isinstance(call.body, Fail),
-        lambda call: isinstance(call.body, Ask),
-    ],
-)
-def test_flows_have_in_them(has: object) -> None:
-    assert callable(has)
-    find(
-        flows(),
-        lambda flow: any(isinstance(node, Call) and has(node) for node in all_nodes(flow.description)),
-        settings=WITHIN,
-    )
+def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
+    missing = {*FEATURES, "a choice"}
 
+    @settings(max_examples=200, database=None, derandomize=True)
+    @given(flow=flows())
+    def look(flow: RandomFlow) -> None:
+        for node in all_nodes(flow.description):
+            if isinstance(node, Choice):
+                missing.discard("a choice")
+            else:
+                missing.difference_update([name for name, has in FEATURES.items() if has(node)])
 
-def test_flows_have_choices_in_them() -> None:
-    find(
-        flows(),
-        lambda flow: any(isinstance(node, Choice) for node in all_nodes(flow.description)),
-        settings=WITHIN,
-    )
+    look()
+    assert missing == set()
 
 
 @given(flow=flows(policies=False, most=4))

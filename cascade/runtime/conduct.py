@@ -228,8 +228,12 @@ class Conductor:
         """Record what was raised beside the nodes.
 
         A group is one of ours around what a signal handler raised while we waited: nodes and services raise
-        nothing into groups. So it is taken apart.
+        nothing into groups. So it is taken apart; but not what a node has raised, which comes here as the reason
+        why the target has no value.
         """
+        if self.execution.has_recorded(error):
+            self.execution.halt()
+            return
         leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, get_cancelled_exc_class())]
         for leaf in leaves or [error]:
             self.execution.fail(leaf, "the run")

@@ -295,6 +295,10 @@ class Execution:
         if id(error) in self._failed:
             self._passing.add(id(error))
 
+    def has_recorded(self, error: BaseException) -> bool:
+        """Whether *error*, this very object, is among the failures."""
+        return id(error) in self._failed
+
     def _record(self, error: BaseException, origin: str) -> None:
         # One exception may pass through several nodes: through a sub-flow to the node that asked for it.
         if id(error) not in self._failed:

@@ -156,8 +156,7 @@ def task_of(call: Call) -> Task[..., Any]:
     if isinstance(call.body, Turns):
         return _loop_of(call)
 
-    def work(values: Iterable[Any], held: Iterable[Held]) -> Any:
-        _look_around(call, held)
+    def work(values: Iterable[Any]) -> Any:
         if current().attempt <= call.flaky:
             raise BoomError(call.name)
         given = perform(call.body, call.name, tuple(values))
@@ -166,20 +165,22 @@ def task_of(call: Call) -> Task[..., Any]:
     if call.column is not None:
 
         def for_item(item: Any, **fixed: Any) -> Any:
-            held = [fixed.pop(f"held_by_{scope}") for scope in call.injects]
-            return work((item, *fixed.values()), held)
+            _look_around(call, [fixed.pop(f"held_by_{scope}") for scope in call.injects])
+            return work((item, *fixed.values()))
 
         return task(name=call.name, mode="inline" if call.mode == "async" else call.mode)(for_item)
     if call.mode == "async":
 
         async def on_the_loop(*values: Any, **held: Held) -> Any:
+            _look_around(call, held.values())
             await _rest(call)
-            return work(values, held.values())
+            return work(values)
 
         return task(name=call.name)(on_the_loop)
 
     def sync(*values: Any, **held: Held) -> Any:
-        return work(values, held.values())
+        _look_around(call, held.values())
+        return work(values)
 
     return task(name=call.name, mode=call.mode)(sync)
 

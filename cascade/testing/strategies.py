@@ -126,7 +126,9 @@ def _policies(draw: st.DrawFn, before: list[Call], *, is_plain: bool, mode: Mode
         said["timeout"] = TIMEOUT
     if mode == "async" and draw(st.booleans()):
         said["pause"] = draw(st.sampled_from([0.1, 0.1, 0.2, 1.0, 2 * TIMEOUT]))
-        said["swallows"] = draw(rarely())
+        said["swallows"] = draw(st.booleans())
+        if draw(rarely()):
+            said["timeout"], said["pause"] = TIMEOUT, 2 * TIMEOUT
     if draw(rarely()):
         said["injects"] = draw(st.sampled_from([("run",), ("task",), ("run", "task")]))
     said["is_cached"] = draw(rarely())

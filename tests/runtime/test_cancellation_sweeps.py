@@ -12,6 +12,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from life import cancelled_at, turns, unfinished, until
+from strategies_runtime import leaves
 
 import cascade
 from cascade.testing import Recorded, record_events
@@ -30,6 +31,10 @@ class ToBeRetriedError(Exception):
     """Final only if the run is cancelled where there would be another attempt."""
 
 
+class ThrownError(Exception):
+    """What a checkpoint raises."""
+
+
 class World:
     """Flows that leave traces of all that they begin and end."""
 
@@ -38,11 +43,21 @@ class World:
         self.ended = 0
         self.opened = 0
         self.closed = 0
+        # Number of the checkpoint, of all in user code, that raises; and how many have been passed.
+        self.fails_at = 0
+        self.passed = 0
+
+    async def pass_checkpoint(self) -> None:
+        await anyio.lowlevel.checkpoint()
+        self.passed += 1
+        if self.passed == self.fails_at:
+            raise ThrownError
 
     async def pause(self, count: int = 2) -> None:
         self.begun += 1
         try:
-            await turns(count)
+            for _ in range(count):
+                await self.pass_checkpoint()
         finally:
             with anyio.CancelScope(shield=True):
                 await anyio.lowlevel.checkpoint()
@@ -67,7 +82,7 @@ class World:
         async def on_loop() -> AsyncIterator[int]:
             self.opened += 1
             try:
-                await anyio.lowlevel.checkpoint()
+                await self.pass_checkpoint()
                 yield 1
             finally:
                 with anyio.CancelScope(shield=True):
@@ -225,6 +240,27 @@ async def test_a_run_can_fail_at_any_moment(flow: str, on_error: str, schedule: 
             await engine.run([getattr(world, flow)(), fails(turn, error)])
         assert error in (caught.value, *getattr(caught.value, "exceptions", ())), f"failed at {turn}"
         check(world, engine, recorded, f"failed at {turn}")
+
+
+@pytest.mark.parametrize("on_error", ["first", "continue"])
+@pytest.mark.parametrize("flow", [flow for flow in FLOWS if flow not in ("threads", "retried")])
+async def test_each_checkpoint_of_user_code_can_raise(flow: str, on_error: str, schedule: Any) -> None:
+    for number in range(1, 200):
+        world = World()
+        world.fails_at = number
+        engine = engine_of(world, flow, schedule, on_error=on_error)
+        raised: list[BaseException] = []
+        with record_events(engine) as recorded:
+            try:
+                await engine.run(getattr(world, flow)())
+            except (ThrownError, cascade.RunFailed) as error:
+                raised = leaves(error)
+        assert [type(leaf) for leaf in raised] in ([], [ThrownError]), f"raised at {number}"
+        check(world, engine, recorded, f"raised at {number}")
+        if not raised:
+            assert world.passed < number
+            return
+    raise AssertionError("the flow has no end")
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -373,3 +373,17 @@ async def test_the_group_survives_pickling() -> None:
 def test_on_error_takes_only_its_three_words() -> None:
     with pytest.raises(ValueError, match="on_error"):
         cascade.Engine(on_error="ignore")  # type: ignore[arg-type]
+
+
+async def test_a_group_that_a_target_raises_is_one_failure_and_not_taken_apart() -> None:
+    """Found by throwing an exception into each checkpoint of a nested run."""
+    group = ExceptionGroup("both", [ValueError("one"), OSError("two")])
+
+    @cascade.task
+    async def fails() -> None:
+        raise group
+
+    with pytest.raises(cascade.RunFailed) as caught:
+        await cascade.run(fails(), on_error="continue")
+
+    assert caught.value.exceptions == (group,)
