@@ -11,7 +11,7 @@ from typing import Any, Final, Literal
 import anyio
 import attrs
 
-from cascade.runtime.state import StateBackend
+from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
 
 
 class InjectedError(Exception):
@@ -220,38 +220,70 @@ class FaultyStore(StateBackend):
         self._writes = 0
         self._end: InjectedError | None = None
 
+        self.keeps_loops = inner.keeps_loops
+        self.can_resume = inner.can_resume
+        self.heartbeat_every = inner.heartbeat_every
+
     def _check(self) -> None:
         if self._end is not None:
             raise self._end
 
-    async def _write(self, write: Callable[[dict[str, Any]], Any], entries: Mapping[str, Any]) -> None:
+    async def write(self, batch: Batch) -> NotDurable:
+        """Record *batch*, unless its number is that of the fault; nothing is recorded after that."""
         self._check()
-        if not entries:
-            return
         self._writes += 1
         fault = self._fault
         if self._writes < fault.at:
-            await write(dict(entries))
-            return
+            return await self.inner.write(batch)
         self._on_strike(f"{fault}")
         if isinstance(fault, LoseStore):
             self._end = StoreLostError(f"the state store was lost at write {fault.at}")
             raise self._end
         self._end = SimulatedCrashError(f"the process ended {fault.when} write {fault.at}")
-        share = {"before": 0, "during": len(entries) // 2, "after": len(entries)}[fault.when]
-        if share:
-            await write(dict([*entries.items()][:share]))
+        if fault.when != "before":
+            half = attrs.evolve(batch, entries=batch.entries[: len(batch.entries) // 2], notes=())
+            await self.inner.write(half if fault.when == "during" else batch)
         self._on_crash()
         raise self._end
 
+    # -- all else is the store's own ---------------------------------------------------------------------------
+
+    async def begin(self, opening: Opening) -> Past:
+        return await self.inner.begin(opening)
+
+    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
+        self._check()
+        return await self.inner.recall(node_ids)
+
+    async def forget(self, node_ids: Iterable[str]) -> None:
+        self._check()
+        await self.inner.forget(node_ids)
+
+    async def adopt(self, flow_digest: bytes) -> None:
+        self._check()
+        await self.inner.adopt(flow_digest)
+
+    async def heartbeat(self) -> None:
+        self._check()
+        await self.inner.heartbeat()
+
+    def sealed(self, value: Any) -> Any:
+        return self.inner.sealed(value)
+
+    async def finish(self, closing: Closing) -> NotDurable:
+        self._check()
+        return await self.inner.finish(closing)
+
     async def put_results(self, results: Mapping[str, Any]) -> None:
-        await self._write(self.inner.put_results, results)
+        self._check()
+        await self.inner.put_results(results)
 
     async def put_result(self, node_id: str, result: Any) -> None:
         await self.put_results({node_id: result})
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        await self._write(self.inner.mark_all_skipped, reasons)
+        self._check()
+        await self.inner.mark_all_skipped(reasons)
 
     async def mark_skipped(self, node_id: str, reason: str) -> None:
         await self.mark_all_skipped({node_id: reason})

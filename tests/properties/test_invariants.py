@@ -218,7 +218,7 @@ def test_whatever_goes_wrong_nothing_is_left(
 
 def run_twice(flow: RandomFlow, backend: str, **as_run: Any) -> None:
     """Run a flow twice with the same caches, and look at everything."""
-    ledger, store = Ledger(), Store()
+    ledger = Ledger()
     lazies = flow.build()
 
     async def main() -> None:
@@ -226,6 +226,7 @@ def run_twice(flow: RandomFlow, backend: str, **as_run: Any) -> None:
         before = len(anyio.get_running_tasks())
         values = []
         for _ in range(2):
+            store = Store()
             async with cascade.Engine(**flow.settings, state=store, on_error="continue", **as_run) as engine:
                 with record_events(engine) as recorded:
                     try:

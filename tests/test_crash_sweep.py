@@ -1,0 +1,152 @@
+"""Durable state in simulation: the process ends at every write to the store, and the next run goes on."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any, Literal
+
+import anyio
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+
+import cascade
+from cascade.state import InMemoryStateBackend
+from cascade.testing import Crash, FaultPlan, RandomFlow, Simulation, flows, simulate
+
+pytestmark = pytest.mark.needs_trio
+Moment = Literal["before", "during", "after"]
+MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
+
+calls: list[str] = []
+
+
+@cascade.task
+async def step(name: str, *values: Any) -> str:
+    calls.append(name)
+    await anyio.sleep(1)
+    return f"{name}({', '.join(map(str, values))})"
+
+
+@cascade.task
+def sync_step(name: str, *values: Any) -> str:
+    calls.append(name)
+    return f"{name}({', '.join(map(str, values))})"
+
+
+@cascade.task
+def never() -> bool:
+    calls.append("never")
+    return False
+
+
+@cascade.task
+async def down(n: int) -> Any:
+    calls.append(f"down {n}")
+    await anyio.sleep(0.1)
+    return down(n - 1) if n else "landed"
+
+
+@cascade.task
+async def expand(name: str) -> Any:
+    calls.append(name)
+    return [step(f"{name}.{part}") for part in "xy"]
+
+
+def chain() -> Any:
+    return step("c", sync_step("b", step("a")))
+
+
+def choice() -> Any:
+    selector = step("s")
+    return step("t", cascade.Router(selector, {"s()": sync_step("yes"), "other": step("no")}))
+
+
+def skips() -> Any:
+    return step("last", step("if", step("before")).run_if(never()))
+
+
+def mixed() -> Any:
+    mapped = step.partial().map(name=["m1", "m2", "m3"])
+    return sync_step("all", mapped, expand("e"), choice())
+
+
+FLOWS: dict[str, Callable[[], Any]] = {
+    "chain": chain,
+    "choice": choice,
+    "skips": skips,
+    "mixed": mixed,
+    "loop": lambda: down(12),
+    "after a loop": lambda: step("end", mixed()),
+}
+
+
+def played(flow: Any, store: InMemoryStateBackend, at: int | None, when: Moment, **as_run: Any) -> Simulation:
+    """One process: it ends at write *at*, or not before its time."""
+    faults = FaultPlan() if at is None else FaultPlan(store=Crash(at, when))
+    return simulate(flow, state=lambda _: store, run_id="run", faults=faults, **as_run)
+
+
+def sweep(make: Callable[[], Any], when: Moment, **as_run: Any) -> int:
+    """Crash at the first, second, ... write, and go on; returns how many writes there are."""
+    expected = simulate(make()).result()
+    for at in itertools.count(1):
+        store = InMemoryStateBackend("run")
+        calls.clear()
+        first = played(make(), store, at, when, **as_run)
+        if not first.has_crashed:
+            assert first.result() == expected
+            return at - 1
+        recorded = dict(store._results)
+        calls.clear()
+        second = played(make(), store, None, when, **as_run)
+        assert second.result() == expected, (at, when)
+        named = {name for name in calls if not name.startswith("down")}
+        assert named.isdisjoint(value.partition("(")[0] for value in recorded.values() if isinstance(value, str))
+    raise AssertionError
+
+
+@pytest.mark.parametrize("durability", ["task", "stage", "exit"])
+@pytest.mark.parametrize("when", MOMENTS)
+@pytest.mark.parametrize("name", FLOWS)
+def test_a_run_goes_on_from_a_crash_at_any_write(name: str, when: Moment, durability: Any, schedule: Any) -> None:
+    # A simulation is the same on both; each has its share.
+    backend_name = "trio" if when == "during" else "asyncio"
+    settings_of_run = {"loop_record": (3, 100.0)} if name == "loop" else {}
+    writes = sweep(
+        FLOWS[name], when, durability=durability, schedule=schedule, backend=backend_name, **settings_of_run
+    )
+    assert writes >= 1
+
+
+def test_several_crashes_in_a_row_do_not_matter(schedule: Any, backend_name: Any) -> None:
+    expected = simulate(mixed()).result()
+    store = InMemoryStateBackend("run")
+    # The first write may be of skips that are decided anew each time; the second is of something new.
+    crashes = -1
+    has_crashed = True
+    while has_crashed:
+        crashes += 1
+        assert crashes < 100
+        simulation = played(mixed(), store, 2, "after", schedule=schedule, backend=backend_name, durability="task")
+        has_crashed = simulation.has_crashed
+    assert simulation.result() == expected
+    assert crashes >= 2
+
+
+@settings(max_examples=40)
+@given(flow=flows(), at=st.integers(1, 6), when=st.sampled_from(MOMENTS), seed=st.integers(0, 10_000))
+def test_a_random_flow_gives_the_same_after_a_crash(flow: RandomFlow, at: int, when: Moment, seed: int) -> None:
+    note(repr(flow))
+    as_run: Any = {**flow.settings, "seed": seed, "durability": "task"}
+    whole = simulate(flow.build(), **as_run)
+    if whole.error is not None:
+        return  # what failed runs again: whether it fails again is up to the flow
+    store = InMemoryStateBackend("run")
+    first = played(flow.build(), store, at, when, **as_run)
+    if first.has_crashed:
+        second = played(flow.build(), store, None, when, **as_run)
+        assert repr(second.result()) == repr(whole.result())
+    else:
+        assert repr(first.result()) == repr(whole.result())
