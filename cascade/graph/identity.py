@@ -229,11 +229,7 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
     known: list[bytes] = []
     of_task = functools.cache(code_of)
 
-    def of_input(operand: Given | Injected) -> bytes:
-        if isinstance(operand, Injected):
-            return combine("injected", [operand.name.encode()])
-        return _VALUES.digest(inputs[operand.key], operand.key)
-
+    of_input = _of_inputs(inputs)
     for node in graph.nodes:
         try:
             known.append(finish(_digest(node, known.__getitem__, of_input, of_task)))
@@ -241,6 +237,15 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
         except NotDigestibleError as error:
             known.append(combine("shape", [_node_shape(node)]))
             yield node.index, error
+
+
+def _of_inputs(inputs: Mapping[str, object]) -> OfInput:
+    def of_input(operand: Given | Injected) -> bytes:
+        if isinstance(operand, Injected):
+            return combine("injected", [operand.name.encode()])
+        return _VALUES.digest(inputs[operand.key], operand.key)
+
+    return of_input
 
 
 @attrs.frozen(eq=False)
@@ -274,8 +279,11 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
             digest = _by_shape(node)
         found.append(digest)
         yield
-    members = [found[member] for member in graph.members]
-    return Contents(found, combine("flow", [_operand_shape(graph.target), *members]), strangers)
+    try:
+        target = yield from _of_operand(graph.target, "the target", found.__getitem__, _of_inputs(inputs))
+    except NotDigestibleError:
+        target = combine("shape", [_operand_shape(graph.target), *(found[member] for member in graph.members)])
+    return Contents(found, combine("flow", [target]), strangers)
 
 
 def _by_shape(node: AnyNode) -> bytes:

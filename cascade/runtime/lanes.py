@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -68,9 +68,10 @@ class LaneAttempt:
         return str(self.surroundings.run_id)
 
     @property
-    def turn(self) -> int:
-        """Number of the turn that the run's own loop is in."""
-        return int(self.surroundings.turn)
+    def turns(self) -> Sequence[int]:
+        """Numbers of the turns that the loops around its node are in, the run's own first."""
+        turns: Sequence[int] = self.surroundings.turns(self.node_id)
+        return turns
 
     def why_late(self) -> str | None:
         """Nothing: a plain node has no timeout."""
