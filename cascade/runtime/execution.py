@@ -42,6 +42,7 @@ from cascade.runtime.recovery import Recovery
 from cascade.runtime.resources import Resources
 from cascade.runtime.settings import Settings
 from cascade.runtime.state import NotDurable, StateBackend
+from cascade.runtime.threads import loop_clock
 
 UNKNOWN_RESOURCE = "CS-W002"
 
@@ -144,6 +145,7 @@ class Execution:
         ancestors: Claims of the tasks around it, outermost first, if it is nested in another run.
         bus: Where its events go, and from there to the engine's bus.
         base: Context variables of whoever called ``run``; tasks start from copies of it.
+        clock: The event loop's.
         failures: What went wrong, in order of time.
         counts: Ended nodes by status.
         is_halted: Nothing may start any more, and nothing that ends now counts.
@@ -174,6 +176,7 @@ class Execution:
     bus: EventBus
     rng: random.Random = attrs.field(factory=random.Random)
     base: Context = attrs.field(factory=copy_context)
+    clock: Callable[[], float] = attrs.field(factory=loop_clock)
     began: float = attrs.field(factory=current_time)
     failures: list[Failure] = attrs.field(factory=list)
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))

@@ -152,7 +152,7 @@ class LoopLane:
         execution, turns = crew.execution, crew.turns
         task = crew.begin(index)
         has_waited = False
-        started = current_time() if crew.is_heard else 0.0
+        started = execution.clock() if crew.is_heard else 0.0
         attempt: LaneAttempt | None = None
         name = crew.frame.name(index)
         try:

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import attrs
-from anyio import current_time
 
 from cascade.graph.nested import LEAVES, compile_nested
 from cascade.model.errors import describe
@@ -79,7 +78,7 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
             _journal(execution, subject, ending)
         case Done(value=value):
             if ending.started is not None and execution.settings.schedule == "eager":
-                execution.shared.durations.learn(subject.task.name, current_time() - ending.started)
+                execution.shared.durations.learn(subject.task.name, execution.clock() - ending.started)
             _finished(execution, subject, ending, "Succeeded", value=value)
             _journal(execution, subject, ending)
         case Skipped(reason=reason):
@@ -123,13 +122,13 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     execution.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
-            _duration(ending), error,
+            _duration(execution, ending), error,
         )
     )  # fmt: skip
 
 
-def _duration(ending: Ending) -> float:
-    return 0.0 if ending.started is None else max(current_time() - ending.started, 0.0)
+def _duration(execution: Execution, ending: Ending) -> float:
+    return 0.0 if ending.started is None else max(execution.clock() - ending.started, 0.0)
 
 
 def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
@@ -155,7 +154,7 @@ def _finished(
         TaskExecutionFinished,
         subject,
         status=status,
-        duration=_duration(ending),
+        duration=_duration(execution, ending),
         attempt=ending.attempts,
         result_preview=preview(value) if status == "Succeeded" else None,
         error=None if error is None else describe(error),
