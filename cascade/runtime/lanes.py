@@ -325,7 +325,7 @@ class ThreadLane:
         task = crew.task(index)
         name = crew.frame.name(index)
         attempt: LaneAttempt | None = None
-        began = None if lanes.ranked is None else self.clock()
+        began = None if lanes.ranked is None and not crew.is_heard else self.clock()
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
             while True:
@@ -343,7 +343,7 @@ class ThreadLane:
             if attempt is not None:
                 attempt.is_over = True
             lanes.has_failed = lanes.has_failed or crew.ends_run(error)
-            lanes.report(Report(index, None, error))
+            lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
             return None
         following = crew.follower(index, value)
         lanes.report(Report(index, value, None, following, began and self.clock() - began))
