@@ -1,6 +1,6 @@
 """j. Durable state: nodes a second into SQLite, by themselves and as part of a run; and what state costs a run.
 
-With ``--demo``, also what it costs the survey of the standard library, beside the same with state in memory.
+With ``--demo FOLDER``, also what it costs the survey of sources, beside the same with state in memory.
 """
 
 from __future__ import annotations
@@ -80,18 +80,20 @@ async def run_with(folder: Path, nodes: int, state: str | None) -> None:
     await cascade.run(flow, state=url, schedule="eager")
 
 
-async def survey(folder: Path, state: str) -> None:
+async def survey(folder: Path, root: str, state: str) -> None:
     """The example, with its state in memory or in a file."""
     url = f"sqlite:///{fresh(folder)}" if state == "sqlite" else state
     output = str(folder / "survey.md")
     flow = import_module("stdlib_survey").flow
-    await cascade.run(flow, {"output": output}, state=url, schedule="eager", system_resources={"parsers": 2})
+    await cascade.run(
+        flow, {"root": root, "output": output}, state=url, schedule="eager", system_resources={"parsers": 2}
+    )
 
 
-async def demo(backend: str, rounds: int, folder: Path) -> Figure:
+async def demo(backend: str, rounds: int, folder: Path, root: str) -> Figure:
     """How much longer the example takes with a file than with memory."""
     taken = await medians(
-        rounds, memory=partial(survey, folder, "memory:"), sqlite=partial(survey, folder, "sqlite")
+        rounds, memory=partial(survey, folder, root, "memory:"), sqlite=partial(survey, folder, root, "sqlite")
     )
     seconds = {f"{name} (s)": value for name, value in taken.items()}
     return Figure(
@@ -115,7 +117,7 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
             **{str(state): partial(run_with, folder, nodes, state) for state in (None, "memory:", "sqlite")},
         }
         taken = await medians(rounds, **works)
-        demos = [await demo(backend, rounds, folder)] if options.demo else []
+        demos = [await demo(backend, rounds, folder, options.demo)] if options.demo else []
     hand = {"rows": nodes / taken["by_hand"]}
     beside = {"without state": nodes / taken["None"], "memory:": nodes / taken["memory:"]}
     return [
@@ -128,9 +130,7 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
 def add_options(parser: argparse.ArgumentParser) -> None:
     """How many nodes are recorded, and whether the survey is run too."""
     parser.add_argument("--nodes", type=int, default=NODES)
-    parser.add_argument(
-        "--demo", action="store_true", help="also survey the standard library, which takes a minute"
-    )
+    parser.add_argument("--demo", metavar="FOLDER", help="also survey the Python sources in this folder")
 
 
 if __name__ == "__main__":
