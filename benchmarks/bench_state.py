@@ -1,13 +1,18 @@
-"""j. Durable state: nodes a second into SQLite, by themselves and as part of a run; and what state costs a run."""
+"""j. Durable state: nodes a second into SQLite, by themselves and as part of a run; and what state costs a run.
+
+With ``--demo FOLDER``, also what it costs the survey of sources, beside the same with state in memory.
+"""
 
 from __future__ import annotations
 
 import argparse
 import itertools
 import sqlite3
+import sys
 import tempfile
 from collections.abc import Sequence
 from functools import partial
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +26,7 @@ NODES = 20_000
 BATCH = 1000
 GOAL = 50_000.0
 _numbers = itertools.count()
+sys.path.append(str(Path(__file__).parents[1] / "examples"))
 
 
 @cascade.task
@@ -74,6 +80,32 @@ async def run_with(folder: Path, nodes: int, state: str | None) -> None:
     await cascade.run(flow, state=url, schedule="eager")
 
 
+async def survey(folder: Path, root: str, state: str) -> None:
+    """The example, with its state in memory or in a file."""
+    url = f"sqlite:///{fresh(folder)}" if state == "sqlite" else state
+    output = str(folder / "survey.md")
+    flow = import_module("stdlib_survey").flow
+    await cascade.run(
+        flow, {"root": root, "output": output}, state=url, schedule="eager", system_resources={"parsers": 2}
+    )
+
+
+async def demo(backend: str, rounds: int, folder: Path, root: str) -> Figure:
+    """How much longer the example takes with a file than with memory."""
+    taken = await medians(
+        rounds, memory=partial(survey, folder, root, "memory:"), sqlite=partial(survey, folder, root, "sqlite")
+    )
+    seconds = {f"{name} (s)": value for name, value in taken.items()}
+    return Figure(
+        "j. the survey with SQLite / memory:",
+        backend,
+        "ratio",
+        taken["sqlite"] / taken["memory"],
+        1.1,
+        baselines=seconds,
+    )
+
+
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Recording alone, runs with and without state."""
     nodes = options.nodes
@@ -85,17 +117,20 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
             **{str(state): partial(run_with, folder, nodes, state) for state in (None, "memory:", "sqlite")},
         }
         taken = await medians(rounds, **works)
+        demos = [await demo(backend, rounds, folder, options.demo)] if options.demo else []
     hand = {"rows": nodes / taken["by_hand"]}
     beside = {"without state": nodes / taken["None"], "memory:": nodes / taken["memory:"]}
     return [
         Figure("j. batches of 1 000 into SQLite", backend, "nodes/s", nodes / taken["store"], GOAL, True, hand),
         Figure("j. a run with SQLite state", backend, "nodes/s", nodes / taken["sqlite"], GOAL, True, beside),
+        *demos,
     ]
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:
-    """How many nodes are recorded."""
+    """How many nodes are recorded, and whether the survey is run too."""
     parser.add_argument("--nodes", type=int, default=NODES)
+    parser.add_argument("--demo", metavar="FOLDER", help="also survey the Python sources in this folder")
 
 
 if __name__ == "__main__":

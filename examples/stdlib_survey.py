@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import json
 import sysconfig
+import threading
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -72,6 +73,10 @@ def discover(root: str) -> list[str]:
     return sorted(str(path) for path in found if not {"site-packages", "__pycache__"} & set(path.parts))
 
 
+# Before Python 3.11.8, two parsers at once end in a SystemError (gh-106905); it holds the GIL anyway.
+ONE_PARSER = threading.Lock()
+
+
 @cascade.task(
     retry=cascade.Retry(max_attempts=3, delay=0.05, backoff=2.0, on=(OSError,)),
     constraints={"parsers": 1},
@@ -82,7 +87,8 @@ def parse(root: str, path: str) -> FileFacts:
     source = (Path(root) / path).read_bytes()
     lines = len(source.splitlines())
     try:
-        tree = ast.parse(source, filename=path)
+        with ONE_PARSER:
+            tree = ast.parse(source, filename=path)
     except (SyntaxError, ValueError) as error:
         return FileFacts(package, path, lines, error=f"{type(error).__name__}: {error}")
     nodes = list(ast.walk(tree))

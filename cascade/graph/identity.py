@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.canonical import Canon, NotDigestibleError, combine, type_name
+from cascade.graph.canonical import Canon, NotDigestibleError, combine, leaf_digest, type_name
 from cascade.graph.code import code_digest, function_digest
 from cascade.graph.nested import Steps, Template, compile_nested, finish
 from cascade.graph.nodes import (
@@ -139,7 +139,7 @@ def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
     terms = node.terms
     parts: list[bytes] = []
     try:
-        parts += yield from _content(node, _of_index, _of_operand_input)
+        parts += yield from _content(node, _Parameters(node.task), _of_index, _of_operand_input)
         for name, operand in (*terms.amounts, *(("if", condition) for condition in terms.conditions)):
             parts += name.encode(), (yield from _of_operand(operand, name, _of_index, _of_operand_input))
     except NotDigestibleError:
@@ -162,18 +162,75 @@ OfNode = Callable[[int], bytes]
 OfInput = Callable[[Given | Injected], bytes]
 
 
-def _content(node: Node, of_node: OfNode, of_input: OfInput) -> Steps[list[bytes]]:
+@attrs.define(eq=False)
+class _Parameters:
+    """The parameters of a task, as digests name them; asked for once per call, so known things are kept."""
+
+    task: Task[Any, Any]
+    _names: dict[int | str, tuple[str, str]] = attrs.field(factory=dict)
+    # Type and digest of defaults; ``None`` without one that can be digested.
+    _defaults: dict[str, tuple[type, bytes] | None] = attrs.field(factory=dict)
+
+    def name(self, key: int | str) -> tuple[str, str]:
+        """What tells an argument from the others, and what an error calls it."""
+        found = self._names.get(key)
+        if found is None:
+            found = _parameter(self.task.arity, key)
+            if not isinstance(key, int) or key < len(self.task.arity.positional):
+                self._names[key] = found
+        return found
+
+    def is_default(self, tag: str, value: object, digest: bytes) -> bool:
+        """Whether *value*, with this digest, is what is taken if the argument is left out."""
+        if tag not in self._defaults:
+            self._defaults[tag] = self._default(tag)
+        default = self._defaults[tag]
+        return default is not None and default[1] == digest and default[0] is type(value)
+
+    def _default(self, tag: str) -> tuple[type, bytes] | None:
+        parameter = self.task.signature.parameters.get(tag) if self.task.signature else None
+        if parameter is None:
+            return None
+        try:
+            return type(parameter.default), _VALUES.digest(parameter.default)
+        except NotDigestibleError:
+            return None
+
+
+def _plain_content(node: Node, parameters: _Parameters, of_node: OfNode) -> list[bytes] | None:
+    """What :func:`_content` gives, if *node* has only plain values and single nodes by position; else ``None``."""
+    if node.named or node.call.kwargs or isinstance(node, MapNode):
+        return None
+    operands: dict[Any, Operand] = dict(node.patches)
+    found: dict[str, bytes] = {}
+    for place, value in enumerate(node.call.args):
+        tag, _ = parameters.name(place)
+        operand = operands.pop(place, None)
+        if operand is not None:
+            if type(operand) is not int:
+                return None
+            found[tag] = of_node(operand)
+            continue
+        digest = leaf_digest(value)
+        if digest is None:
+            return None
+        if not parameters.is_default(tag, value, digest):
+            found[tag] = digest
+    return [part for tag in sorted(found) for part in (tag.encode(), found[tag])]
+
+
+def _content(node: Node, parameters: _Parameters, of_node: OfNode, of_input: OfInput) -> Steps[list[bytes]]:
     """Digests of the arguments of *node* by parameter; one that is given its default counts as left out."""
     operands: dict[Any, Operand] = dict((*node.patches, *node.named))
     found: dict[str, bytes] = {}
     given: dict[Any, Any] = {**dict(enumerate(node.call.args)), **node.call.kwargs}
     for key, value in given.items():
-        tag, name = _parameter(node.task.arity, key)
+        tag, name = parameters.name(key)
         if key in operands:
             found[tag] = yield from _of_operand(operands[key], name, of_node, of_input)
             continue
         digest = yield from _VALUES.steps(value, name)
-        if not _is_default(node.task, tag, value, digest):
+        if not parameters.is_default(tag, value, digest):
             found[tag] = digest
     for name, operand in node.columns if isinstance(node, MapNode) else ():
         found[f"column {name}"] = yield from _of_operand(operand, name, of_node, of_input)
@@ -187,16 +244,6 @@ def _parameter(arity: Arity, key: int | str) -> tuple[str, str]:
     if key < len(arity.positional):
         return arity.positional[key], arity.positional[key]
     return f"*{key}", f"{arity.rest or 'arguments'}[{key - len(arity.positional)}]"
-
-
-def _is_default(task: Task[Any, Any], tag: str, value: object, digest: bytes) -> bool:
-    parameter = task.signature.parameters.get(tag) if task.signature else None
-    if parameter is None or type(parameter.default) is not type(value):
-        return False
-    try:
-        return _VALUES.digest(parameter.default) == digest
-    except NotDigestibleError:
-        return False
 
 
 def _of_operand(operand: Operand, name: str, of_node: OfNode, of_input: OfInput) -> Steps[bytes]:
@@ -227,20 +274,31 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
         inputs: The resolved Params and Envs, by key.
     """
     known: list[bytes] = []
-    of_task = functools.cache(code_of)
+    of_task, of_parameters = functools.cache(code_of), functools.cache(_Parameters)
 
+    of_input = _of_inputs(inputs)
+    for node in graph.nodes:
+        try:
+            parts = None
+            if type(node) is Node and not node.terms.conditions:
+                parts = _plain_content(node, of_parameters(node.task), known.__getitem__)
+            if parts is None or isinstance(node, Junction):
+                known.append(finish(_digest(node, known.__getitem__, of_input, of_task, of_parameters)))
+            else:
+                known.append(combine("call", [of_task(node.task), *parts]))
+            yield node.index, known[-1]
+        except NotDigestibleError as error:
+            known.append(combine("shape", [_node_shape(node)]))
+            yield node.index, error
+
+
+def _of_inputs(inputs: Mapping[str, object]) -> OfInput:
     def of_input(operand: Given | Injected) -> bytes:
         if isinstance(operand, Injected):
             return combine("injected", [operand.name.encode()])
         return _VALUES.digest(inputs[operand.key], operand.key)
 
-    for node in graph.nodes:
-        try:
-            known.append(finish(_digest(node, known.__getitem__, of_input, of_task)))
-            yield node.index, known[-1]
-        except NotDigestibleError as error:
-            known.append(combine("shape", [_node_shape(node)]))
-            yield node.index, error
+    return of_input
 
 
 @attrs.frozen(eq=False)
@@ -274,8 +332,11 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
             digest = _by_shape(node)
         found.append(digest)
         yield
-    members = [found[member] for member in graph.members]
-    return Contents(found, combine("flow", [_operand_shape(graph.target), *members]), strangers)
+    try:
+        target = yield from _of_operand(graph.target, "the target", found.__getitem__, _of_inputs(inputs))
+    except NotDigestibleError:
+        target = combine("shape", [_operand_shape(graph.target), *(found[member] for member in graph.members)])
+    return Contents(found, combine("flow", [target]), strangers)
 
 
 def _by_shape(node: AnyNode) -> bytes:
@@ -287,7 +348,11 @@ def _by_shape(node: AnyNode) -> bytes:
 
 
 def _digest(
-    node: AnyNode, of_node: OfNode, of_input: OfInput, of_task: Callable[[Task[Any, Any]], bytes]
+    node: AnyNode,
+    of_node: OfNode,
+    of_input: OfInput,
+    of_task: Callable[[Task[Any, Any]], bytes],
+    of_parameters: Callable[[Task[Any, Any]], _Parameters],
 ) -> Steps[bytes]:
     if isinstance(node, Junction):
         parts = [(yield from _of_operand(node.selector, "selector", of_node, of_input))]
@@ -298,7 +363,8 @@ def _digest(
             parts.append((yield from _of_operand(node.default.operand, "default", of_node, of_input)))
         return combine("router", parts)
     kind = "map" if isinstance(node, MapNode) else "call"
-    parts = [of_task(node.task), *(yield from _content(node, of_node, of_input))]
+    content = yield from _content(node, of_parameters(node.task), of_node, of_input)
+    parts = [of_task(node.task), *content]
     for condition in node.terms.conditions:
         # They decide between a value and a skip.
         parts += b"if", (yield from _of_operand(condition, "condition", of_node, of_input))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import Context
 from typing import Any, Protocol
 
@@ -49,9 +49,8 @@ class Surroundings(Protocol):
         """The context variables of whoever called ``run``."""
         ...
 
-    @property
-    def turn(self) -> int:
-        """Number of the turn that its loop is in."""
+    def turns(self, node_id: str) -> Sequence[int]:
+        """Numbers of the turns that the loops around *node_id* are in, the run's own first."""
         ...
 
 
@@ -105,9 +104,9 @@ class Attempt:
         return self.surroundings.run_id
 
     @property
-    def turn(self) -> int:
-        """Number of the turn that the run's own loop is in."""
-        return self.surroundings.turn
+    def turns(self) -> Sequence[int]:
+        """Numbers of the turns that the loops around its node are in, the run's own first."""
+        return self.surroundings.turns(self.node_id)
 
     def begin(self) -> None:
         """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.

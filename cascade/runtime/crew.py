@@ -31,7 +31,7 @@ from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
 from cascade.runtime.prepare import SLICE, paced
 from cascade.runtime.queues import Queue
-from cascade.runtime.settle import Ending, Settled, leave, record
+from cascade.runtime.settle import Ending, Settled, leave, record, record_silently
 from cascade.runtime.turns import Turns
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
@@ -185,14 +185,15 @@ class Crew:
             if report is TURNED:
                 continue
             self._in_flight += report.following is not None
-            if report.seconds is not None:
+            if report.seconds is not None and not self.is_heard:
                 self.execution.shared.durations.learn(self.task(report.index).name, report.seconds)
+            started = current_time() - (report.seconds or 0.0)
             if report.error is not None:
-                self.failed(report.index, report.error, current_time())
+                self.failed(report.index, report.error, started)
             elif not _is_plain(report.value):
-                self.run_in_place(report.index, report.value, current_time())
+                self.run_in_place(report.index, report.value, started)
             else:
-                self._succeeded(report.index, report.value, current_time())
+                self._succeeded(report.index, report.value, started)
             if time.perf_counter() > until:
                 return
 
@@ -416,8 +417,12 @@ class Crew:
 
     def _succeeded(self, index: int, value: Any, started: float) -> None:
         execution = self.execution
-        if self.is_heard or execution.is_halted:
+        is_told = self.is_heard and (execution.settings.strict_state or not execution.bus.is_silent())
+        if is_told or execution.is_halted:
             self._settle(index, Ending(Done(value), 1, started))
+        elif self.is_heard:
+            record_silently(execution, self.frame, index, value, started)
+            self.frame.succeed(index, value)
         else:
             execution.counts[Status.SUCCEEDED] += 1
             self.frame.succeed(index, value)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol
 
@@ -28,8 +28,8 @@ class Here(Protocol):
         ...
 
     @property
-    def turn(self) -> int:
-        """Number of the turn that the run's own loop is in."""
+    def turns(self) -> Sequence[int]:
+        """Numbers of the turns that the loops around its node are in, the run's own first."""
         ...
 
     @property
@@ -74,7 +74,7 @@ class TaskContext:
         node_id: The node in it.
         attempt: Number of this attempt, from 1.
         idempotency_key: The same for every attempt of this node in this run, also after a resume; different for
-            all others, and in each turn of the run's loop. For systems that recognise repeated requests by a key.
+            all others, and in each turn of a loop. For systems that recognise repeated requests by a key.
         remaining: Gives the seconds until the timeout or deadline that ends first; infinite if there is none.
     """
 
@@ -94,8 +94,10 @@ def current() -> TaskContext:
     attempt = ambient()
     if attempt is None:
         raise RuntimeError("cascade.current() is for code that runs in a task of a flow")
-    turn = attempt.turn
-    key = f"{attempt.run_id}/{attempt.node_id}" + (f"@{turn}" if turn > 1 else "")
+    turns = list(attempt.turns)
+    while turns and turns[-1] == 1:
+        turns.pop()
+    key = f"{attempt.run_id}/{attempt.node_id}" + (f"@{'.'.join(map(str, turns))}" if turns else "")
     return TaskContext(attempt.run_id, attempt.node_id, attempt.number, key, attempt.remaining)
 
 

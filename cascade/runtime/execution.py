@@ -43,6 +43,7 @@ from cascade.runtime.recovery import Recovery
 from cascade.runtime.resources import Resources
 from cascade.runtime.settings import Settings
 from cascade.runtime.state import NotDurable, StateBackend
+from cascade.runtime.threads import loop_clock
 
 UNKNOWN_RESOURCE = "CS-W002"
 
@@ -147,12 +148,14 @@ class Execution:
         ancestors: Claims of the tasks around it, outermost first, if it is nested in another run.
         bus: Where its events go, and from there to the engine's bus.
         base: Context variables of whoever called ``run``; tasks start from copies of it.
+        clock: The event loop's.
         failures: What went wrong, in order of time.
         counts: Ended nodes by status.
         is_halted: Nothing may start any more, and nothing that ends now counts.
         frame: The top-level frame of the present turn.
         services: Tasks that outlive the nodes.
-        turning: Gives the number of the present turn, while lanes may make turns that have not been counted.
+        turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
+            turns that have not been counted.
         work: The nodes, and what they asked to be run; cancelled to abort.
         advised: Tasks of which a static warning has been given.
         in_place: Runs what a node returned to be run, and gives its value.
@@ -176,12 +179,13 @@ class Execution:
     bus: EventBus
     rng: random.Random = attrs.field(factory=random.Random)
     base: Context = attrs.field(factory=copy_context)
+    clock: Callable[[], float] = attrs.field(factory=loop_clock)
     began: float = attrs.field(factory=current_time)
     failures: list[Failure] = attrs.field(factory=list)
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
     frame: Frame | None = None
-    turning: Callable[[], int] | None = None
+    turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     services: TaskGroup | None = None
     work: TaskGroup | None = None
     advised: set[Task[Any, Any]] = attrs.field(factory=set)
@@ -223,13 +227,10 @@ class Execution:
         """Whether it was begun by a task of another run."""
         return attempt_var in self.base
 
-    @property
-    def turn(self) -> int:
-        """Number of the turn that the run's own loop is in; asked in any thread."""
-        frame = self.frame
-        if frame is None:
-            return 1
-        return frame.turns if self.turning is None else self.turning()
+    def turns(self, node_id: str) -> list[int]:
+        """In which turns the loops around *node_id* are, the run's own first. Asked in any thread."""
+        prefixes = ["", *(node_id[: place + 1] for place, letter in enumerate(node_id) if letter == "/")]
+        return [self.turning[prefix]() if prefix in self.turning else 1 for prefix in prefixes]
 
     def random(self) -> float:
         """A uniform random number from [0, 1)."""
@@ -365,5 +366,5 @@ class Execution:
         if missing and self.settings.strict_state:
             self._state_failed(StateError(f"{missing[0][0]!r} cannot be recorded: {describe(missing[0][1])}"))
 
-    def _state_failed(self, error: StateError) -> None:
+    def _state_failed(self, error: BaseException) -> None:
         self.fail(error, "state store")

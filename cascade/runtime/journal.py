@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import anyio
 import attrs
-from anyio import CancelScope, current_time
+from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 from cascade.model.errors import StateError, describe
 from cascade.runtime.state import Batch, Continuation, Entry, NotDurable, PartlyWrittenError, StateBackend
@@ -41,7 +41,7 @@ class Journal:
 
     backend: StateBackend
     on_recorded: Callable[[int, int], None]
-    on_failure: Callable[[StateError], None]
+    on_failure: Callable[[BaseException], None]
     on_not_durable: Callable[[NotDurable], None] = lambda _: None
     period: float = math.inf
     largest: float = 1000
@@ -228,19 +228,25 @@ class Journal:
             lost = [entry for entry in batch.entries if entry.node_id not in error.written]
             self.recorded += len(batch.entries) - len(lost)
             self._fail([*lost, *self._entries], error.reason)
-        except Exception as error:
+        except get_cancelled_exc_class():
+            raise  # it has been abandoned
+        except BaseException as error:
             self._fail([*batch.entries, *self._entries], error)
+            if not isinstance(error, Exception):
+                # Pickling runs user code, which may exit. That ends the run, and not the event loop around it.
+                self.on_failure(error)
         else:
             self.recorded += count
             if count:
                 self.on_recorded(count, self.recorded)
             if missing:
                 self.on_not_durable(missing)
-        self._in_hand = 0
-        self._progress.set()
-        self._progress = anyio.Event()
+        finally:
+            self._in_hand = 0
+            self._progress.set()
+            self._progress = anyio.Event()
 
-    def _fail(self, lost: list[Entry], error: Exception) -> None:
+    def _fail(self, lost: list[Entry], error: BaseException) -> None:
         self.has_failed = True
         for left in (self._entries, self._notes, self._held):
             left.clear()

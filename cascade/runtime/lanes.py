@@ -14,7 +14,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -68,9 +68,10 @@ class LaneAttempt:
         return str(self.surroundings.run_id)
 
     @property
-    def turn(self) -> int:
-        """Number of the turn that the run's own loop is in."""
-        return int(self.surroundings.turn)
+    def turns(self) -> Sequence[int]:
+        """Numbers of the turns that the loops around its node are in, the run's own first."""
+        turns: Sequence[int] = self.surroundings.turns(self.node_id)
+        return turns
 
     def why_late(self) -> str | None:
         """Nothing: a plain node has no timeout."""
@@ -151,7 +152,7 @@ class LoopLane:
         execution, turns = crew.execution, crew.turns
         task = crew.begin(index)
         has_waited = False
-        started = current_time() if crew.is_heard else 0.0
+        started = execution.clock() if crew.is_heard else 0.0
         attempt: LaneAttempt | None = None
         name = crew.frame.name(index)
         try:
@@ -324,7 +325,7 @@ class ThreadLane:
         task = crew.task(index)
         name = crew.frame.name(index)
         attempt: LaneAttempt | None = None
-        began = None if lanes.ranked is None else self.clock()
+        began = None if lanes.ranked is None and not crew.is_heard else self.clock()
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
             while True:
@@ -342,7 +343,7 @@ class ThreadLane:
             if attempt is not None:
                 attempt.is_over = True
             lanes.has_failed = lanes.has_failed or crew.ends_run(error)
-            lanes.report(Report(index, None, error))
+            lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
             return None
         following = crew.follower(index, value)
         lanes.report(Report(index, value, None, following, began and self.clock() - began))

@@ -63,6 +63,12 @@ class Loop:
             Halted: If the run ended before.
             DependencyMissingError: If a target was skipped.
         """
+        try:
+            return await self._run(prepared)
+        finally:
+            self.execution.turning.pop(self.prefix, None)
+
+    async def _run(self, prepared: Prepared) -> Any:
         turns = 1
         continuation = self._continuation()
         if continuation is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from anyio import CancelScope
@@ -124,6 +124,10 @@ async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared
         raise StateError(f"run {recovery.run_id!r} has finished already; use another run_id, or on_finished=")
     if is_finished and settings.on_finished == "rerun":
         return await _afresh(recovery)
+    if past.unreadable is not None:
+        if settings.on_change != "recompute":
+            raise past.unreadable
+        return await _afresh(recovery)
     changed = await _changed(recovery, prepared.graph)
     if not changed and past.flow_digest in (None, recovery.contents.flow):
         if is_finished and past.result is None:
@@ -203,9 +207,8 @@ async def _kept(recovery: Recovery, graph: Graph) -> list[Entry]:
     digests = {node.name: digest for node, digest in zip(graph.nodes, recovery.contents.digests, strict=True)}
     records = await recovery.records(list(digests))
     records = {name: record for name, record in records.items() if record.digest == digests[name]}
-    values = await recovery.backend.get_results(
-        [name for name, record in records.items() if record.reason is None and record.is_durable]
-    )
+    durable = [name for name, record in records.items() if record.reason is None and record.is_durable]
+    values = await _readable(recovery.backend, durable)
     return [
         Entry(
             name, values.get(name), record.reason, "succeeded" if record.reason is None else "skipped",
@@ -229,14 +232,14 @@ async def restore(execution: Execution, frame: Frame) -> None:
     if recovery is None or not recovery.past.is_known:
         return
     try:
-        await _restore(recovery, frame)
+        await _restore(recovery, frame, is_lenient=execution.settings.on_change == "recompute")
     except StateError:
         raise
     except Exception as error:
         raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
 
 
-async def _restore(recovery: Recovery, frame: Frame) -> None:
+async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> None:
     names = [frame.name(index) for index in range(len(frame.graph.nodes))]
     records = await recovery.records(names)
     if not records:
@@ -249,14 +252,28 @@ async def _restore(recovery: Recovery, frame: Frame) -> None:
         digest = frame.digest(index)
         if digest is None or record.digest in (None, digest):
             found[index] = record
-    needed = _needed(frame, found)
-    values = await recovery.backend.get_results([names[index] for index in needed])
+    backend, values = recovery.backend, dict[str, Any]()
+    while needed := {index for index in _needed(frame, found) if names[index] not in values}:
+        asked = [names[index] for index in needed]
+        values.update(await (_readable(backend, asked) if is_lenient else backend.get_results(asked)))
+        for index in needed:
+            if names[index] not in values:
+                del found[index]  # it runs, and needs what is upstream
     for index, record in found.items():
-        if index in needed and names[index] not in values:
-            continue  # gone since it was listed: it runs
         reason = None if record.reason is None else SkipReason(record.reason)
         frame.recorded[index] = Recalled(values.get(names[index]), reason)
     recovery.restored += len(frame.recorded)
+
+
+async def _readable(backend: StateBackend, names: Sequence[str]) -> dict[str, Any]:
+    """The results of *names*, without those that cannot be read."""
+    try:
+        return await backend.get_results(names)
+    except StateError:
+        if len(names) < 2:
+            return {}
+    half = len(names) // 2
+    return {**await _readable(backend, names[:half]), **await _readable(backend, names[half:])}
 
 
 def _needed(frame: Frame, found: dict[int, Record]) -> set[int]:

@@ -6,14 +6,15 @@ from collections.abc import Sequence
 from typing import Any, Final, Literal
 
 import attrs
-from anyio import current_time
 
 from cascade.graph.nested import LEAVES, compile_nested
+from cascade.graph.nodes import Node
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.runtime.execution import Execution
+from cascade.runtime.frame import Frame
 from cascade.runtime.state import Entry, NodeStatus
 
 _STATUS = {
@@ -79,7 +80,7 @@ def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
             _journal(execution, subject, ending)
         case Done(value=value):
             if ending.started is not None and execution.settings.schedule == "eager":
-                execution.shared.durations.learn(subject.task.name, current_time() - ending.started)
+                execution.shared.durations.learn(subject.task.name, execution.clock() - ending.started)
             _finished(execution, subject, ending, "Succeeded", value=value)
             _journal(execution, subject, ending)
         case Skipped(reason=reason):
@@ -107,13 +108,9 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     status, attempts = _RECORDED[type(ending.outcome)], ending.attempts
     match ending.outcome:
         case Done(value=given):
+            if subject.is_tail and _goes_on(given):
+                return
             value = given
-            if (
-                subject.is_tail
-                and type(value) not in LEAVES
-                and compile_nested(value, may_circle=True) is not None
-            ):
-                return  # what goes on in its place is recorded as such
         case Skipped(reason=skip):
             reason = skip.value
         case Failed(error=raised):
@@ -123,13 +120,36 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     execution.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
-            _duration(ending), error,
+            _duration(execution, ending), error,
         )
     )  # fmt: skip
 
 
-def _duration(ending: Ending) -> float:
-    return 0.0 if ending.started is None else max(current_time() - ending.started, 0.0)
+def _goes_on(value: Any) -> bool:
+    """Whether a flow goes on in place of *value*, and is recorded as such."""
+    return type(value) not in LEAVES and compile_nested(value, may_circle=True) is not None
+
+
+def record_silently(execution: Execution, frame: Frame, index: int, value: Any, started: float) -> None:
+    """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
+    execution.counts[Status.SUCCEEDED] += 1
+    journal = execution.journal
+    node = frame.graph.nodes[index]
+    assert isinstance(node, Node)
+    duration = execution.clock() - started
+    if execution.settings.schedule == "eager":
+        execution.shared.durations.learn(node.task.name, duration)
+    if journal is not None and frame.is_recorded and not (index in frame.layout.tails and _goes_on(value)):
+        journal.add(
+            Entry(
+                frame.name(index), value, None, "succeeded", frame.digest(index), node.task.name, 1,
+                max(duration, 0.0),
+            )
+        )  # fmt: skip
+
+
+def _duration(execution: Execution, ending: Ending) -> float:
+    return 0.0 if ending.started is None else max(execution.clock() - ending.started, 0.0)
 
 
 def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
@@ -155,7 +175,7 @@ def _finished(
         TaskExecutionFinished,
         subject,
         status=status,
-        duration=_duration(ending),
+        duration=_duration(execution, ending),
         attempt=ending.attempts,
         result_preview=preview(value) if status == "Succeeded" else None,
         error=None if error is None else describe(error),

@@ -9,6 +9,8 @@ from typing import Any, Literal
 
 import attrs
 
+from cascade.model.errors import StateError
+
 NodeStatus = Literal["succeeded", "skipped", "failed", "cancelled", "retrying"]
 RecordedStatus = Literal["running", "succeeded", "failed", "cancelled"]
 
@@ -119,6 +121,7 @@ class Past:
         continuation: Where its loop of tail calls goes on.
         epoch: Counts the times that it was begun, from 1.
         retrying: Nodes that were going to be attempted again: their digests, and the attempts made.
+        unreadable: What keeps the result, or the loop, from being read, if anything does.
     """
 
     is_known: bool = False
@@ -129,6 +132,7 @@ class Past:
     continuation: Continuation | None = None
     epoch: int = 1
     retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
+    unreadable: StateError | None = None
 
 
 @attrs.frozen

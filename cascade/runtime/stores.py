@@ -21,6 +21,7 @@ def check_state(state: object) -> None:
     """See that *state* says where outcomes go.
 
     Raises:
+        ImportError: If the library of its store is not installed.
         InputError: If it is a URL that means nothing.
         TypeError: If it is neither a URL nor a factory.
     """
@@ -28,18 +29,13 @@ def check_state(state: object) -> None:
         return
     if not isinstance(state, str):
         raise TypeError(f"state is a URL, a function from run id to backend, or None, not {state!r:.100}")
-    scheme, separator, rest = state.partition(":")
+    scheme, separator, _ = state.partition(":")
     if not separator or scheme not in _ADAPTERS:
         raise InputError([f"unknown state URL {state!r}; known are: {_KNOWN}"])
-    if scheme == "memory" and rest:
-        raise InputError([f"the state URL 'memory:' takes nothing after the colon, not {rest!r}"])
     try:
-        if scheme == "sqlite":
-            adapter("state.sqlite:path_of")(state)
+        of_url(state, "check_url")(state)
     except ValueError as error:
         raise InputError([str(error)]) from None
-    if scheme.startswith("redis") and not rest.startswith("//"):
-        raise InputError([f"a state URL of Redis is redis://host:port/number, not {state!r}"])
 
 
 def of_url(url: str, name: str) -> Any:

@@ -31,6 +31,13 @@ def wake_soon(token: EventLoopToken, func: Callable[..., object], *args: Any) ->
         return
 
 
+def loop_clock() -> Callable[[], float]:
+    """What :func:`anyio.current_time` gives, for the present event loop; asks no more often than it must."""
+    token = current_token()
+    clock: Callable[[], float] = getattr(token.native_token, "time", None) or token.backend_class.current_time
+    return clock
+
+
 # Hops to threads that are under way in this process. Virtual clocks stand still meanwhile.
 _at_work = 0
 

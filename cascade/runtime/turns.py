@@ -57,8 +57,8 @@ class Turns:
 
     def __attrs_post_init__(self) -> None:
         self._before = self.frame.turns
-        if self._is_top():
-            self.execution.turning = self._now
+        if not self.frame.is_map:
+            self.execution.turning[self.frame.prefix] = self._now
         if self.execution.journal is not None:
             self._note_when_due(self.execution.journal)
 

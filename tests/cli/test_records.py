@@ -29,6 +29,11 @@ async def check(n: int) -> int:
 async def is_on() -> bool:
     return False
 
+@cascade.task(retry=cascade.Retry(max_attempts=3, delay=0.01))
+async def try_often(n: int) -> int:
+    raise ValueError(f"attempt {cascade.current().attempt}")
+
+trying = try_often(fetch(1))
 flow = check(fetch(cascade.Param("size", type=int)))
 skips = check(check(fetch(2)).run_if(is_on()))
 """
@@ -67,6 +72,21 @@ def test_a_run_that_failed_is_shown_and_resumed(call: Command) -> None:
     assert Path("ran.txt").read_text() == "fetch\n"
     again = call("resume", "night", *STATE, "--log", "none")
     assert (again.status, again.out) == (0, "6\n")
+
+
+def test_attempts_durations_and_errors_of_nodes_are_shown(call: Command) -> None:
+    assert call("run", "flows.py:trying", *STATE, "--run-id", "night", "--log", "none").status == 1
+    table = call("show", "night", *STATE).out.partition("\n\n")[2].splitlines()
+    assert table[0].split() == ["NODE", "STATE", "ATTEMPTS", "TOOK"]
+    rows = {row.split()[0]: row.split()[1:] for row in table[1:]}
+    assert rows["fetch"][:2] == ["succeeded", "1"]
+    state, attempts, took, unit, *error = rows["try_often"]
+    assert (state, attempts, unit, " ".join(error)) == ("failed", "3", "s", "ValueError: attempt 3")
+    assert float(took) >= 0.02
+    nodes = json.loads(call("show", "night", *STATE, "--format", "json").out)["nodes"]
+    [node] = [node for node in nodes if node["node_id"] == "try_often"]
+    assert (node["status"], node["attempts"], node["error"]) == ("failed", 3, "ValueError: attempt 3")
+    assert node["duration"] >= 0.02
 
 
 def test_a_run_is_resumed_where_it_was_started(

@@ -119,9 +119,9 @@ async def test_sqlite_has_the_old_state_or_the_new(
 
 
 @pytest.mark.parametrize("operation", OPERATIONS)
-@pytest.mark.parametrize("is_after", [False, True], ids=["before", "after"])
+@pytest.mark.parametrize("moment", ["before", "during", "after"])
 async def test_redis_does_it_all_once_the_connection_is_back(
-    operation: str, is_after: bool, redis_url: str, monkeypatch: pytest.MonkeyPatch
+    operation: str, moment: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import redis
 
@@ -131,14 +131,17 @@ async def test_redis_does_it_all_once_the_connection_is_back(
     lost: list[int] = []
 
     def failing(self: Any, *args: Any) -> Any:
-        if not is_after and not lost:
-            lost.append(1)
-            raise redis.ConnectionError("lost before")
-        done = execute(self, *args)
-        if is_after and not lost:
-            lost.append(1)
-            raise redis.ConnectionError("lost after")
-        return done
+        if lost:
+            return execute(self, *args)
+        lost.append(1)
+        if moment == "during":
+            self.connection.send_command("MULTI")
+            for words, _ in self.command_stack:
+                self.connection.send_command(*words)
+            self.connection.disconnect()
+        elif moment == "after":
+            execute(self, *args)
+        raise redis.ConnectionError(f"lost {moment}")
 
     async def outcome(run_id: str, *, fails: bool) -> Any:
         backend = RedisStateBackend.of_url(redis_url, run_id)

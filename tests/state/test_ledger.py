@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from typing import Any
 
 import pytest
@@ -39,6 +40,21 @@ async def test_a_run_is_shown_with_its_nodes(durable: StoreUnderTest) -> None:
     assert nodes["step"].status == "succeeded"
     assert nodes["step"].attempts == 1
     assert nodes["fail"].error == "ValueError: no luck"
+
+
+@cascade.task
+def dawdle(*_: Any) -> Any:
+    time.sleep(0.05)
+    if cascade.current().node_id == "dawdle#3":
+        raise ValueError("no luck")
+
+
+async def test_what_runs_in_threads_is_shown_with_its_duration(durable: StoreUnderTest, schedule: Any) -> None:
+    with pytest.raises(ValueError, match="no luck"):
+        await cascade.run(dawdle(dawdle(dawdle())), state=durable.state, run_id="night", schedule=schedule)
+    run = await api.recorded_run(durable.state, "night")
+    assert len(run.nodes) == 3
+    assert all(node.duration >= 0.05 for node in run.nodes)
 
 
 async def test_whether_a_run_is_alive_is_told(durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:

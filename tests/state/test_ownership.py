@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import selectors
 import subprocess
 import sys
 import time
@@ -207,7 +208,6 @@ def test_of_two_processes_that_race_for_one_id_exactly_one_runs(durable: StoreUn
         subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         for _ in range(2)
     ]
-    said = []
     for racer in racers:
         assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
@@ -215,9 +215,10 @@ def test_of_two_processes_that_race_for_one_id_exactly_one_runs(durable: StoreUn
         assert racer.stdin is not None
         racer.stdin.write("\n")
         racer.stdin.flush()
-    for racer in racers:
-        assert racer.stdout is not None
-        said.append(racer.stdout.readline().strip())
-    for racer in racers:
-        racer.communicate("\n", timeout=30)
-    assert sorted(said) == ["raced", "refused"]
+    with selectors.DefaultSelector() as selector:
+        for racer in racers:
+            assert racer.stdout is not None
+            selector.register(racer.stdout, selectors.EVENT_READ)
+        selector.select(timeout=60)  # who has the run says nothing before it is told to end
+    said = [racer.communicate("\n", timeout=60)[0] for racer in racers]
+    assert sorted(said) == ["raced\n", "refused\n"]

@@ -7,6 +7,7 @@ import importlib
 import sys
 import time
 import traceback
+from collections.abc import Sequence
 from typing import Any
 
 import attrs
@@ -47,7 +48,7 @@ class FarAttempt:
     run_id: str
     node_id: str
     number: int
-    turn: int
+    turns: Sequence[int]
     seconds: float
     surroundings: object = None
     claim: object = None
@@ -67,7 +68,7 @@ def _call(
     qualname: str,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
-    where: tuple[str, str, int, int, float] | None,
+    where: tuple[str, str, int, Sequence[int], float] | None,
 ) -> Any:
     """In the worker process: call the function of the task under this name."""
     found: Any = importlib.import_module(module)
@@ -113,6 +114,6 @@ class ProcessExecutor:
                 # Starting an interpreter must not count as the task's own time.
                 await to_process.run_sync(_ready, cancellable=True, limiter=self.limiter)
             attempt.begin()
-            where = (attempt.run_id, attempt.node_id, attempt.number, attempt.turn, attempt.remaining())
+            where = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, attempt.remaining())
         call = functools.partial(_call, *place, args, kwargs, where)
         return await to_process.run_sync(call, cancellable=True, limiter=self.limiter)

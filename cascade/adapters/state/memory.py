@@ -127,6 +127,16 @@ class InMemoryStateBackend(StateBackend):
         return ()
 
 
+def check_url(url: str) -> None:
+    """See that *url* is ``memory:``.
+
+    Raises:
+        ValueError: If it says more.
+    """
+    if url != "memory:":
+        raise ValueError(f"the state URL 'memory:' takes nothing after the colon, not {url!r}")
+
+
 def open_url(url: str, run_id: str) -> InMemoryStateBackend:
     """The backend of *run_id* at ``memory:``; nobody else ever has it."""
     del url

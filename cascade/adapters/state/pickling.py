@@ -9,7 +9,7 @@ from typing import Any
 import attrs
 
 from cascade.model.errors import StateError, describe
-from cascade.runtime.state import Closing, Entry
+from cascade.runtime.state import Closing, Continuation, Entry, Past
 
 
 @attrs.frozen
@@ -36,8 +36,23 @@ def loaded(data: bytes, what: str, run_id: str) -> Any:
         return pickle.loads(data)
     except Exception as error:
         raise StateError(
-            f"cannot read {what} of run {run_id!r}: {describe(error)}; is the code that made it still there?"
+            f"cannot read {what} of run {run_id!r}: {describe(error)}; is the code that made it still there? "
+            'on_change="recompute" computes it anew'
         ) from error
+
+
+def with_values(
+    past: Past, run_id: str, result: bytes | None, turn: int | None, continuation: bytes | None
+) -> Past:
+    """*past* with what is pickled of it: the result of a run that has finished, and where its loop goes on."""
+    try:
+        boxed = None if result is None else (loaded(result, "the result", run_id),)
+        going_on = None
+        if turn is not None and continuation is not None:
+            going_on = Continuation(turn, loaded(continuation, "the loop", run_id))
+    except StateError as error:
+        return attrs.evolve(past, unreadable=error)
+    return attrs.evolve(past, result=boxed if past.status == "succeeded" else None, continuation=going_on)
 
 
 def values_of(

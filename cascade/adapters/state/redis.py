@@ -19,10 +19,12 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import anyio
 import attrs
@@ -30,12 +32,11 @@ from anyio import CancelScope, CapacityLimiter, current_time
 
 from cascade.adapters.redis_client import check_client, client_of, redis_library
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
-from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of
+from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
 from cascade.model.errors import StateError, describe
 from cascade.runtime.state import (
     Batch,
     Closing,
-    Continuation,
     Entry,
     NotDurable,
     Opening,
@@ -208,22 +209,14 @@ class RedisStateBackend(StateBackend):
         # Read again, now that nobody else may write.
         known = {**known, **{name.decode(): value for name, value in self.client.hgetall(keys["meta"]).items()}}
         nodes, retrying = self._listed()
-        past = self._past(known)
-        return attrs.evolve(past, is_known=lease.epoch > 1 or bool(nodes), nodes=nodes, retrying=retrying)
-
-    def _past(self, known: Mapping[str, Any]) -> Past:
-        status = known["status"].decode()
-        result, turn = known.get("result"), known.get("turn")
-        return Past(
-            status=status,
-            flow_digest=known.get("flow_digest"),
-            result=None if result is None or status != "succeeded" else (self._loaded(result, "the result"),),
-            continuation=None if turn is None else self._continuation(int(turn), known["continuation"]),
-            epoch=self._epoch or 1,
+        is_known, status, digest = (
+            lease.epoch > 1 or bool(nodes),
+            known["status"].decode(),
+            known.get("flow_digest"),
         )
-
-    def _continuation(self, turn: int, data: bytes) -> Continuation:
-        return Continuation(turn, self._loaded(data, "its loop"))
+        past = Past(is_known, status, digest, nodes, epoch=lease.epoch, retrying=retrying)
+        turn = None if known.get("turn") is None else int(known["turn"])
+        return with_values(past, self.run_id, known.get("result"), turn, known.get("continuation"))
 
     def _listed(self) -> tuple[list[str], dict[str, tuple[bytes | None, int]]]:
         """The nodes that have a record, and those that were going to be attempted again."""
@@ -459,6 +452,25 @@ def _record(node: bytes | None, reason: bytes | None, *, has_result: bool) -> Re
     if not has_result and reason is None and not (fields and _is_done(fields)):
         return None
     return Record(_digest(fields), None if reason is None else reason.decode(), fields.get("is_durable", True))
+
+
+def check_url(url: str) -> None:
+    """See that *url* says where a server is, and what else its library knows. Connects to nothing.
+
+    Raises:
+        ImportError: If the library is not installed.
+        ValueError: If it does not.
+    """
+    try:
+        parts = urlsplit(url)
+        is_place = url.partition(":")[2].startswith("//") and parts.port != 0
+        if is_place and re.fullmatch(r"/?|/\d+", parts.path):
+            client_of(url, "RedisStateBackend").connection_pool.make_connection()
+            return
+        reason = ""
+    except (TypeError, ValueError) as error:
+        reason = f" ({error})"
+    raise ValueError(f"a state URL of Redis is redis://host:port/number, not {url!r}{reason}")
 
 
 def open_url(url: str, run_id: str) -> RedisStateBackend:

@@ -21,6 +21,7 @@ Schema, version 1 (``PRAGMA user_version``); times are seconds since the epoch:
 from __future__ import annotations
 
 import json
+import os
 import sqlite3
 import threading
 import time
@@ -31,12 +32,11 @@ from typing import Any, Final, TypeVar
 from anyio import CancelScope, CapacityLimiter
 
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
-from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of
+from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
 from cascade.model.errors import StateError, describe
 from cascade.runtime.state import (
     Batch,
     Closing,
-    Continuation,
     Entry,
     NotDurable,
     Opening,
@@ -85,9 +85,22 @@ def path_of(url: str) -> str:
         ValueError: If there is none.
     """
     path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":") or path.endswith("/"):
+    if path == url or not path or path.startswith(":") or path.endswith("/") or not path.isprintable():
         raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {url!r}")
     return path
+
+
+def check_url(url: str) -> None:
+    """See that *url* names a file.
+
+    Raises:
+        ValueError: If it does not, or says more.
+    """
+    if "?" in path_of(url):
+        raise ValueError(
+            f"a state URL of SQLite takes no options: {url!r}; a file of that name can be given as "
+            "state=lambda run_id: SQLiteStateBackend(run_id, path)"
+        )
 
 
 def connect(path: str) -> sqlite3.Connection:
@@ -105,8 +118,19 @@ def connect(path: str) -> sqlite3.Connection:
             connection.close()
             raise
     except sqlite3.Error as error:
-        raise StateError(f"cannot open the SQLite file {path!r}: {describe(error)}") from error
+        raise StateError(f"cannot open the SQLite file {path!r}: {_why_not_opened(path, error)}") from error
     return connection
+
+
+def _why_not_opened(path: str, error: sqlite3.Error) -> str:
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        return "it is a folder"
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder!r}; make it first"
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        return f"{path if os.path.exists(path) else folder!r} may not be written ({describe(error)})"
+    return describe(error)
 
 
 @contextmanager
@@ -144,7 +168,7 @@ def _make_schema(connection: sqlite3.Connection, path: str) -> None:
     if version == VERSION:
         return  # somebody else was faster
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
-    if version or "runs" in names:
+    if version or not names.isdisjoint(("runs", "nodes", "events")):
         raise StateError(
             f"{path!r} is no state file of this version of cascade (version {version}, not {VERSION})"
         )
@@ -169,7 +193,7 @@ class SQLiteStateBackend(StateBackend):
 
     def __init__(self, run_id: str, path: str) -> None:
         super().__init__(run_id)
-        self.path = str(path)
+        self.path = os.fsdecode(path)
         self._limiter = LoopLimiter(1)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
@@ -210,6 +234,16 @@ class SQLiteStateBackend(StateBackend):
             self._run = None if row is None else row[0]
         return self._run
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All that is written inside, or nothing."""
+        try:
+            with transaction(self._opened()) as connection:
+                yield connection
+        except BaseException:
+            self._run = None  # it may have been made by what was taken back
+            raise
+
     def _enrolled(self, connection: sqlite3.Connection) -> int:
         """The run's number, whose lease this still has. To be called in a transaction."""
         number = self._number(connection)
@@ -233,8 +267,7 @@ class SQLiteStateBackend(StateBackend):
         )
 
     def _begin(self, opening: Opening) -> Past:
-        connection = self._opened()
-        with transaction(connection):
+        with self._transaction() as connection:
             number = self._enrolled(connection)
             row = connection.execute(
                 "SELECT status, flow_digest, epoch, owner, lease_until, turn, continuation, result FROM runs "
@@ -245,7 +278,8 @@ class SQLiteStateBackend(StateBackend):
                 holder = Owner.read(owner)
                 refuse_if_alive(self.run_id, holder, lease_until)
                 self._note(connection, "taken over", f"from {holder}, which is gone")
-            mine, now = Owner.here(), time.time()
+            # Known before the commit: if that fails, the lease is given back whether or not it was taken.
+            self._owner, self._epoch, now = (mine := Owner.here()), epoch + 1, time.time()
             connection.execute(
                 "UPDATE runs SET status = CASE status WHEN 'succeeded' THEN status ELSE 'running' END, flow = ?, "
                 "params = ?, origin = coalesce(?, origin), flow_digest = coalesce(flow_digest, ?), updated = ?, "
@@ -256,18 +290,9 @@ class SQLiteStateBackend(StateBackend):
                 ),
             )  # fmt: skip
             self._note(connection, "begun", f"by {mine}, epoch {epoch + 1}")
-        self._owner, self._epoch = mine, epoch + 1
         nodes, retrying = self._listed(connection, number)
-        return Past(
-            is_known=epoch > 0,
-            status=status,
-            flow_digest=flow_digest,
-            nodes=nodes,
-            result=None if result is None or status != "succeeded" else (self._loaded(result, "the result"),),
-            continuation=None if turn is None else Continuation(turn, self._loaded(continuation, "its loop")),
-            epoch=epoch + 1,
-            retrying=retrying,
-        )
+        past = Past(epoch > 0, status, flow_digest, nodes, epoch=epoch + 1, retrying=retrying)
+        return with_values(past, self.run_id, result, turn, continuation)
 
     @staticmethod
     def _listed(
@@ -289,10 +314,9 @@ class SQLiteStateBackend(StateBackend):
         missing: list[tuple[str, Exception]] = []
         continuation = batch.continuation
         going_on = None if continuation is None else pickled(continuation.value)
-        connection = self._opened()
         # Pickled before the transaction: nobody else is kept from writing meanwhile.
         rows = list(_rows([*batch.entries, *batch.notes], missing))
-        with transaction(connection):
+        with self._transaction() as connection:
             number = self._enrolled(connection)
             now = time.time()
             if continuation is not None:
@@ -312,14 +336,12 @@ class SQLiteStateBackend(StateBackend):
         connection.execute("UPDATE runs SET updated = ?, lease_until = ? WHERE id = ?", (now, until, self._run))
 
     def _beat(self) -> None:
-        connection = self._opened()
-        with transaction(connection):
+        with self._transaction() as connection:
             self._enrolled(connection)
             self._renew(connection, time.time())
 
     def _clear(self) -> None:
-        connection = self._opened()
-        with transaction(connection):
+        with self._transaction() as connection:
             number = self._enrolled(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
             connection.execute(
@@ -328,8 +350,7 @@ class SQLiteStateBackend(StateBackend):
             )
 
     def _adopt(self, flow_digest: bytes) -> None:
-        connection = self._opened()
-        with transaction(connection):
+        with self._transaction() as connection:
             number = self._enrolled(connection)
             connection.execute(
                 "UPDATE runs SET status = 'running', flow_digest = ?, result = NULL, finished = NULL WHERE id = ?",
@@ -337,8 +358,7 @@ class SQLiteStateBackend(StateBackend):
             )
 
     def _forget(self, node_ids: Sequence[str]) -> None:
-        connection = self._opened()
-        with transaction(connection):
+        with self._transaction() as connection:
             number = self._enrolled(connection)
             connection.executemany(
                 "DELETE FROM nodes WHERE run = ? AND node_id = ?", ((number, node_id) for node_id in node_ids)
@@ -347,8 +367,7 @@ class SQLiteStateBackend(StateBackend):
     def _finish(self, closing: Closing) -> NotDurable:
         missing: list[tuple[str, Exception]] = []
         result = result_of(closing, missing)
-        connection = self._opened()
-        with transaction(connection):
+        with self._transaction() as connection:
             number = self._enrolled(connection)
             now = time.time()
             connection.execute(
@@ -373,7 +392,7 @@ class SQLiteStateBackend(StateBackend):
             if self._owner is not None:
                 connection.execute(
                     "UPDATE runs SET owner = NULL, lease_until = 0 WHERE id = ? AND epoch = ?",
-                    (self._run, self._epoch),
+                    (self._number(connection), self._epoch),
                 )
         finally:
             self._disown()
@@ -389,7 +408,7 @@ class SQLiteStateBackend(StateBackend):
             yield from connection.execute(
                 f"SELECT {columns} FROM nodes WHERE run = ? AND status IN ('succeeded', 'skipped') "
                 f"AND node_id IN ({marks})", (number, *some)
-            )  # fmt: skip
+            ).fetchall()  # fmt: skip
 
     def _recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
         rows = self._select("node_id, digest, reason, is_durable", node_ids)
