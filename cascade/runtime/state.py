@@ -161,7 +161,7 @@ class PartlyWrittenError(Exception):
     def __init__(self, reason: Exception, written: Iterable[str]) -> None:
         super().__init__(str(reason))
         self.reason = reason
-        self.written = frozenset(written)
+        self.written: frozenset[str] = frozenset(written)
 
 
 # Ids of nodes whose values the store could not take, and why.

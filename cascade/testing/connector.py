@@ -56,7 +56,7 @@ class MemoryConnector:
     """
 
     def __init__(self, broker: MemoryBroker | None = None, *, project: str = "default") -> None:
-        self.broker = broker or MemoryBroker()
+        self.broker: MemoryBroker = broker or MemoryBroker()
         self.project = project
         self._will = ""
         self._subscriptions: list[Subscription] = []

@@ -220,9 +220,9 @@ class FaultyStore(StateBackend):
         self._writes = 0
         self._end: InjectedError | None = None
 
-        self.keeps_loops = inner.keeps_loops
-        self.can_resume = inner.can_resume
-        self.heartbeat_every = inner.heartbeat_every
+        self.keeps_loops: bool = inner.keeps_loops
+        self.can_resume: bool = inner.can_resume
+        self.heartbeat_every: float | None = inner.heartbeat_every
 
     def _check(self) -> None:
         if self._end is not None:

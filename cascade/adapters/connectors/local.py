@@ -165,7 +165,7 @@ class LocalConnector:
     """
 
     def __init__(self, path: str | os.PathLike[str] | None = None, *, project: str = "default") -> None:
-        self.path = default_path() if path is None else Path(path)
+        self.path: Path = default_path() if path is None else Path(path)
         self.project = project
         self._line: Line | None = None
 

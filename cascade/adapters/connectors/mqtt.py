@@ -27,10 +27,10 @@ try:
     from paho.mqtt.packettypes import PacketTypes
     from paho.mqtt.properties import Properties
     from paho.mqtt.subscribeoptions import SubscribeOptions
-except ImportError as error:
+except ImportError as _error:
     raise ImportError(
         "The 'paho-mqtt' library is required for MQTT; install it by `pip install 'cascade[mqtt]'`"
-    ) from error
+    ) from _error
 
 # Seconds for which the broker keeps what this client missed.
 SESSION: Final = 3600
@@ -88,7 +88,7 @@ class MqttConnector:
         project: str = "default",
     ) -> None:
         self.host = host
-        self.port = port or (PORT if tls is None else TLS_PORT)
+        self.port: int = port or (PORT if tls is None else TLS_PORT)
         self.project = project
         self._username = username
         self._password = password

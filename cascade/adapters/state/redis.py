@@ -108,7 +108,7 @@ class RedisStateBackend(StateBackend):
     """
 
     keeps_loops = True
-    heartbeat_every = HEARTBEAT
+    heartbeat_every: float | None = HEARTBEAT
 
     def __init__(self, run_id: str, client: Any, ttl: int = TTL) -> None:
         super().__init__(run_id)

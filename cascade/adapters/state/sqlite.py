@@ -189,11 +189,11 @@ class SQLiteStateBackend(StateBackend):
     """
 
     keeps_loops = True
-    heartbeat_every = HEARTBEAT
+    heartbeat_every: float | None = HEARTBEAT
 
     def __init__(self, run_id: str, path: str) -> None:
         super().__init__(run_id)
-        self.path = os.fsdecode(path)
+        self.path: str = os.fsdecode(path)
         self._limiter = LoopLimiter(1)
         self._lock = threading.Lock()
         self._connection: sqlite3.Connection | None = None
