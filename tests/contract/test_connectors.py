@@ -150,6 +150,23 @@ async def test_a_connector_can_be_connected_again_and_not_twice(make: Make) -> N
         await one.disconnect()
 
 
+async def test_of_two_that_connect_it_at_once_one_is_refused(make: Make) -> None:
+    one = make()
+    refused: list[OSError] = []
+
+    async def connect() -> None:
+        try:
+            await one.connect()
+        except OSError as error:
+            refused.append(error)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(connect)
+        group.start_soon(connect)
+    assert len(refused) == 1
+    await one.disconnect()
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid"), reason="permissions of POSIX")
 @pytest.mark.parametrize("mode", [0o644, 0o620, 0o604])
 async def test_a_control_file_that_others_can_open_is_refused(tmp_path: Path, mode: int) -> None:

@@ -201,14 +201,19 @@ class LocalConnector:
         self.path = default_path() if path is None else Path(path)
         self.project = project
         self._line: Line | None = None
+        self._is_connecting = False
 
     async def connect(self, will: str = "") -> None:
         """Connect; see ``Connector.connect``."""
-        if self._line is not None:
+        if self._line is not None or self._is_connecting:
             raise ConnectorError("this LocalConnector is connected already; make one for each engine")
         token = current_token()
-        with anyio.CancelScope(shield=True):
-            self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+        self._is_connecting = True
+        try:
+            with anyio.CancelScope(shield=True):
+                self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+        finally:
+            self._is_connecting = False
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish; see ``Connector.publish``."""
@@ -306,8 +311,12 @@ class Line:
             ConnectorError: If the file does not take it.
         """
         with self._lock:
-            with self._store.changing():
-                self._store.retain(topic, payload)
+            try:
+                with self._store.changing():
+                    self._store.retain(topic, payload)
+            except ConnectorError:
+                self._wake([self._me])  # to find out whether the file is of use at all
+                raise
             self._peers = self._store.peers()
             self._bury(self._wake(self._peers))
 
@@ -323,7 +332,8 @@ class Line:
             if not self._closing.is_set():
                 self._subscriptions = [other for other in self._subscriptions if other is not subscription]
                 self._new = deque(pair for pair in self._new if pair[0] is not subscription)
-                self._say_topics()
+                with suppress(ConnectorError):  # what is not wanted any more is not listened to
+                    self._say_topics()
 
     def _say_topics(self) -> None:
         subscriptions = [*self._subscriptions, *(subscription for subscription, _ in self._new)]
