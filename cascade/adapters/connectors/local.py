@@ -76,6 +76,7 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         _secure(path)
+        self._version: int | None = None
         with _usable():
             self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
             try:
@@ -126,6 +127,13 @@ class Store:
         with _usable():
             rows = self._db.execute(query).fetchall()
         return [Peer(name, address, tuple(json.loads(topics)), will) for name, address, topics, will in rows]
+
+    def has_changed(self) -> bool:
+        """Whether others have changed the file since this was asked last."""
+        with _usable():
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, version
+        return bool(version != before)
 
     def put_peer(self, peer: Peer) -> None:
         """Note that *peer* is connected, and what it wants to hear."""
@@ -284,7 +292,7 @@ class Line:
             self._sender = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             self._me = Peer(secrets.token_hex(8), os.path.join(self._folder, "socket"), (), will)
             self._peers = self._join()
-            self._outbox = Outbox()
+            self._outbox = Outbox(self._receivers)
             opened.callback(self._outbox.close)
             self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._read, name="cascade-local-control", daemon=True)
@@ -314,11 +322,11 @@ class Line:
             try:
                 with self._store.changing():
                     self._store.retain(topic, payload)
+                self._peers = self._store.peers()
+                self._bury(self._wake(self._peers))
             except ConnectorError:
                 self._wake([self._me])  # to find out whether the file is of use at all
                 raise
-            self._peers = self._store.peers()
-            self._bury(self._wake(self._peers))
 
     def add(self, subscription: Subscription, on_ready: Callable[[], object]) -> None:
         """Subscribe."""
@@ -380,10 +388,14 @@ class Line:
         """Send a message to all who want it, if they have room for it."""
         if len(payload) > MOST_BYTES:
             return
-        datagram = topic.encode() + b"\0" + payload
-        for peer in self._peers:
-            if any(matches(topics, topic) for topics in peer.topics):
-                self._outbox.put(peer.address, datagram)
+        self._outbox.put(topic, topic.encode() + b"\0" + payload)
+
+    def _receivers(self, topic: str) -> list[str]:
+        """Addresses of all who have subscribed to *topic* by now, whether their wake-up has been heard or not."""
+        with self._lock, suppress(ConnectorError):
+            if self._store.has_changed():
+                self._peers = self._store.peers()
+        return [peer.address for peer in self._peers if any(matches(topics, topic) for topics in peer.topics)]
 
     def _send_to(self, peer: Peer, datagram: bytes) -> bool:
         """Send if there is room; whether there is still somebody to send to."""

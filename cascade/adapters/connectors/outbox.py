@@ -6,6 +6,7 @@ import socket
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Final
 
 # Datagrams that may wait; what comes on top is lost.
@@ -19,9 +20,13 @@ class Outbox:
 
     Systems keep as few as ten datagrams for a receiver that has not come to read them yet. Whoever does not read
     at all is waited for once, and after that only gets what there happens to be room for, until it reads again.
+
+    Args:
+        receivers: Addresses of those who want to hear of a topic, at the moment when it is asked in that thread.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, receivers: Callable[[str], Iterable[str]]) -> None:
+        self._receivers = receivers
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._news = threading.Condition()
         self._stuck: set[str] = set()
@@ -30,12 +35,12 @@ class Outbox:
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
 
-    def put(self, address: str, datagram: bytes) -> None:
+    def put(self, topic: str, datagram: bytes) -> None:
         """Send it soon, unless too many wait."""
         with self._news:
             if self._is_closing or len(self._waiting) >= MOST:
                 return
-            self._waiting.append((address, datagram))
+            self._waiting.append((topic, datagram))
             if self._thread is None:
                 self._thread = threading.Thread(target=self._send_all, name="cascade-local-outbox", daemon=True)
                 self._thread.start()
@@ -56,8 +61,9 @@ class Outbox:
                 self._news.wait_for(lambda: self._waiting or self._is_closing)
                 if not self._waiting:
                     return
-                address, datagram = self._waiting.popleft()
-            self._send(address, datagram)
+                topic, datagram = self._waiting.popleft()
+            for address in self._receivers(topic):
+                self._send(address, datagram)
 
     def _send(self, address: str, datagram: bytes) -> None:
         flags = socket.MSG_DONTWAIT if address in self._stuck else 0
