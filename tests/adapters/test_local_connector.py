@@ -44,6 +44,9 @@ async def test_a_control_file_that_was_damaged_is_lost_and_found_again(tmp_path:
                 while not isinstance(await events.receive(), cascade.ConnectorConnected):
                     pass
                 await other.connect()
+                async with other.subscribe("cascade/engines/#") as presences:  # said after the event
+                    while b"mine" not in getattr(await presences.receive(), "payload", b""):
+                        pass
                 answer = await Remote(other).say([Pause(scope="task:x")], patience=40)
                 assert answer.obeying == ("mine",)
                 await other.disconnect()
