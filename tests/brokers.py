@@ -48,7 +48,7 @@ class Broker:
         config = str(self.folder / "mosquitto.conf")
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([find_server("mosquitto"), "-c", config], stdout=log, stderr=log)
-        until = time.monotonic() + 20
+        until = time.monotonic() + 60
         while True:
             assert self.process.poll() is None, (self.folder / "log").read_text()
             try:

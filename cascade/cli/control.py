@@ -27,7 +27,7 @@ def run_control(options: argparse.Namespace) -> int:
         if options.action == "status":
             return anyio.run(_status, connector)
         rules, lifted = _said(options)
-        return anyio.run(_say, connector, rules, lifted, options.patience)
+        return anyio.run(_say, connector, options.scope, rules, lifted, options.patience)
     except ValueError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
@@ -75,7 +75,11 @@ def _limit(text: str | None, kind: type) -> Any:
 
 
 async def _say(
-    connector: Connector, rules: list[ControlRule], lifted: list[tuple[str, Kind]], patience: float
+    connector: Connector,
+    scope: str,
+    rules: list[ControlRule],
+    lifted: list[tuple[str, Kind]],
+    patience: float,
 ) -> int:
     await connector.connect()
     try:
@@ -90,6 +94,9 @@ async def _say(
         )
         return EXIT_UNREACHED
     print(f"acknowledged by {', '.join(answer.obeying)}" if answer.obeying else "said; no run is connected")
+    kind, _, run_id = scope.partition(":")
+    if kind == "run" and answer.obeying and run_id not in answer.obeying:
+        print(f"cascade: none of them is {run_id!r}; that one hears of it when it starts", file=sys.stderr)
     return 0
 
 

@@ -17,11 +17,12 @@ from anyio.lowlevel import checkpoint
 from cascade.graph.nested import LEAVES, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import AttemptCancelled, GraphError
-from cascade.model.events import TaskExecutionStarted
+from cascade.model.events import TaskBlocked, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Applicant
+from cascade.runtime.antechamber import Antechamber
 from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge, passed_by
 from cascade.runtime.capacity import Amount
 from cascade.runtime.execution import Execution
@@ -68,6 +69,7 @@ class Crew:
     _news: anyio.Event = attrs.field(factory=anyio.Event)
     _loop_lane: LoopLane = attrs.field(init=False)
     _threads: ThreadLanes = attrs.field(init=False)
+    _antechamber: Antechamber = attrs.field(init=False)
     turns: Turns = attrs.field(init=False)
     _drains: bool = attrs.field(init=False)
     # Real seconds, from some moment on.
@@ -87,6 +89,7 @@ class Crew:
         self.turns = Turns(execution, self.frame)
         self._loop_lane = LoopLane(self)
         self._threads = ThreadLanes(self)
+        self._antechamber = Antechamber(self.frame.ranks)
         # Each node waits for its own record, or is counted: then it needs a task that can wait.
         is_recorded = execution.journal is not None and execution.settings.durability == "task"
         is_local = isinstance(execution.executor, LocalExecutor)
@@ -214,17 +217,53 @@ class Crew:
                 record(self.execution, self._settled(index), Ending(Skipped(skip.reason)))
                 self.frame.skip(index, skip.reason, skip.passed)
                 return
-        self._in_flight += 1
         place = self.frame.layout.places[index]
-        if place == Place.LOOP and self.may_drain():
+        if place != Place.OWN and not self._may_use_lane(place) and self._is_crowded(node.task):
+            self._wait_behind(index, node.task)
+            return
+        self._in_flight += 1
+        if self._may_use_lane(place):
             self.frame.status[index] = Status.QUEUED
-            self._loop_lane.feed(index)
-        elif place == Place.THREAD and self.may_use_threads():
-            self.frame.status[index] = Status.QUEUED
-            self._threads.feed(index)
-        else:
-            self.frame.status[index] = Status.RUNNING
-            self.execution.spawn(self.group, self._live, index)
+            lane = self._loop_lane if place == Place.LOOP else self._threads
+            lane.feed(index)
+            return
+        if place != Place.OWN:
+            self._antechamber.ask(node.task, index)
+        self.frame.status[index] = Status.RUNNING
+        self.execution.spawn(self.group, self._live, index)
+
+    def _may_use_lane(self, place: int) -> bool:
+        if place == Place.LOOP:
+            return self.may_drain()
+        return place == Place.THREAD and self.may_use_threads()
+
+    # -- waiting behind others -----------------------------------------------------------------------------
+
+    def _is_crowded(self, task: Task[..., Any]) -> bool:
+        # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
+        is_one_line = self.frame.ranks is not None and not self.execution.admission.rules
+        return not is_one_line and self._antechamber.is_full(task)
+
+    def _wait_behind(self, index: int, task: Task[..., Any]) -> None:
+        """Leave a node without a task as long as enough others of its kind ask for admission."""
+        self.frame.status[index] = Status.QUEUED
+        self._antechamber.wait(task, index)
+        if index not in self._antechamber.told and self.execution.wants(TaskBlocked):
+            reason = self.execution.admission.reason(self.applicant(index), {})
+            if reason is not None:
+                self._antechamber.told.add(index)
+                self.execution.emit_node(TaskBlocked, self._settled(index), reason=reason)
+
+    def _has_asked(self, index: int) -> None:
+        """A node has been admitted, or asks no longer: let others ask."""
+        task, place = self.task(index), self.frame.layout.places[index]
+        all_at_once = self.execution.is_closing or self._may_use_lane(place)
+        following = self._antechamber.leave(task, index, all_at_once=all_at_once)
+        if following:
+            for other in following:
+                self.frame.status[other] = Status.PENDING
+            self._queue.extendleft(reversed(following))
+            self.tell()
 
     def _replay(self, index: int, node: Node) -> None:
         """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
@@ -242,6 +281,7 @@ class Crew:
             ending = await self._ending(index)
         except BaseException as error:
             ending = Ending(classify(error, self.frame.name(index)))
+        self._has_asked(index)
         if self._is_left(index, ending):
             self._left()
             return
@@ -275,6 +315,8 @@ class Crew:
             rank=0.0 if self.frame.ranks is None else self.frame.ranks[index],
             save_later=self.saves.append if index in layout.tails else None,
             digest=digest,
+            is_told_of=index in self._antechamber.told,
+            on_admission=functools.partial(self._has_asked, index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )
 

@@ -178,8 +178,8 @@ class Link:
         """Connect, obey what is heard, and disconnect when the run of which this is a service ends."""
         try:
             with scope:
-                await self._connect(settled)
-                await self._obey_all(settled)
+                while await self._is_cut_off(settled):
+                    pass
         finally:
             self._is_connected = False
             with CancelScope(shield=True), anyio.move_on_after(LAST_DELAY), suppress(OSError):
@@ -191,6 +191,21 @@ class Link:
                 self._keep(self._guests[0])
             settled.set()
             kept.set()
+
+    async def _is_cut_off(self, settled: anyio.Event) -> bool:
+        """Be connected until the connector ends that; whether it did so by an error, and is to be tried again."""
+        await self._connect(settled)
+        try:
+            await self._obey_all(settled)
+        except OSError as error:
+            self._is_connected = False
+            self._tell(ConnectorDisconnected, connector=self._shown, reason=describe(error))
+            settled.set()
+            with suppress(OSError):
+                await self.connector.disconnect()
+            await anyio.sleep(FIRST_DELAY)
+            return True
+        return False
 
     async def _connect(self, settled: anyio.Event) -> None:
         delay, is_known = FIRST_DELAY, False

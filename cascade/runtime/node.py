@@ -51,6 +51,8 @@ class Job:
             its place: takes what is to be done with the final value.
         digest: Its content, for the store.
         attempts: Those that were made when the run was executed before.
+        is_told_of: Whether its waiting has been told already.
+        on_admission: Called whenever it has been admitted.
     """
 
     node_id: str
@@ -63,6 +65,8 @@ class Job:
     save_later: Callable[[Save], None] | None = None
     digest: bytes | None = None
     attempts: int = 0
+    is_told_of: bool = False
+    on_admission: Callable[[], None] = attrs.field(default=lambda: None, kw_only=True)
 
 
 async def live(execution: Execution, job: Job) -> Ending:
@@ -279,6 +283,7 @@ class Life:
         """One attempt, admitted as often as a rule sends it back before it starts."""
         while True:
             claim = await self._admit()
+            self.job.on_admission()
             attempt: Attempt | None = None
             try:
                 opened = await own.open()
@@ -337,4 +342,5 @@ class Life:
         self.execution.emit_node(TaskExecutionStarted, self.job)
 
     def _report_wait(self, reason: Reason) -> None:
-        self.execution.emit_node(TaskBlocked, self.job, reason=reason)
+        if not self.job.is_told_of:
+            self.execution.emit_node(TaskBlocked, self.job, reason=reason)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 
 import anyio
@@ -73,51 +73,78 @@ class Remote:
 
     async def engines(self) -> list[Presence]:
         """The engines that are connected, with their runs."""
-        found = []
         async with self.connector.subscribe(f"{ENGINES}/#", latest_only=True) as stream:
-            for message in _present(stream):
-                with suppress(ValueError):
-                    found.append(_presence(message))
-        return found
+            return list(_engines(stream))
 
     async def say(
         self, rules: Iterable[ControlRule] = (), lifted: Iterable[tuple[str, Kind]] = (), *, patience: float = 5.0
     ) -> Answer:
         """Have *rules* stand, and those of the scopes and kinds *lifted* no longer.
 
-        Returns when all runs that are connected have acknowledged it, or after *patience* seconds.
+        Returns when all runs that are connected have acknowledged it, or after *patience* seconds. Runs that end
+        meanwhile are not waited for.
 
         Raises:
             OSError: If it could not be said.
         """
         messages = [rule_message(rule) for rule in rules]
         messages += [Message(rule_topic(kind, checked_scope(scope)), b"") for scope, kind in lifted]
-        async with self.connector.subscribe(f"{ACKS}/#") as stream:
-            engines = await self.engines()
+        async with (
+            self.connector.subscribe(f"{ACKS}/#") as acks,
+            self.connector.subscribe(f"{ENGINES}/#", latest_only=True) as presences,
+        ):
+            engines = list(_engines(presences))
             for message in messages:
                 await self.connector.publish(message.topic, message.payload, retain=True)
-            awaited = {
-                (engine.name, str(mark["topic"]), str(mark["digest"])): engine
-                for engine in engines
-                for mark in map(acknowledgement, messages)
-            }
+            marks = {(str(mark["topic"]), str(mark["digest"])) for mark in map(acknowledgement, messages)}
+            waiting = _Waiting({engine.name: set(marks) for engine in engines if engine.runs})
             with anyio.move_on_after(patience):
-                await _until_acknowledged(stream, awaited)
-        silent = {engine.name for engine in awaited.values()}
+                async with anyio.create_task_group() as group:
+                    group.start_soon(waiting.hear, presences, group.cancel_scope)
+                    await waiting.hear(acks, group.cancel_scope)
         return Answer(
-            tuple(run for engine in engines if engine.name not in silent for run in engine.runs),
-            tuple(run for engine in engines if engine.name in silent for run in engine.runs),
+            tuple(run for engine in engines if engine.name in waiting.obeying for run in engine.runs),
+            tuple(run for engine in engines if engine.name in waiting.awaited for run in engine.runs),
         )
 
 
-async def _until_acknowledged(stream: Subscription, awaited: dict[tuple[str, str, str], Presence]) -> None:
-    while awaited:
-        signal = await stream.receive()
-        if isinstance(signal, Message):
-            with suppress(ValueError):
-                mark = decode(signal.payload)
-                name = signal.topic.rpartition("/")[2]
-                awaited.pop((name, str(mark.get("topic")), str(mark.get("digest"))), None)
+@attrs.frozen(eq=False)
+class _Waiting:
+    """What engines have not acknowledged yet, by topic and digest."""
+
+    awaited: dict[str, set[tuple[str, str]]]
+    obeying: set[str] = attrs.field(factory=set)
+
+    async def hear(self, stream: Subscription, scope: anyio.CancelScope) -> None:
+        """Take in acknowledgements and the end of engines; cancel *scope* when there is nothing to wait for."""
+        if self.awaited:
+            async for signal in stream:
+                if isinstance(signal, Message):
+                    with suppress(ValueError):
+                        self._take(signal)
+                if not self.awaited:
+                    break
+        scope.cancel()
+
+    def _take(self, message: Message) -> None:
+        name = message.topic.rpartition("/")[2]
+        if message.topic.startswith(f"{ENGINES}/"):
+            if not message.payload:
+                self.awaited.pop(name, None)
+            return
+        mark = decode(message.payload)
+        marks = self.awaited.get(name)
+        if marks is not None:
+            marks.discard((str(mark.get("topic")), str(mark.get("digest"))))
+            if not marks:
+                del self.awaited[name]
+                self.obeying.add(name)
+
+
+def _engines(stream: Subscription) -> Iterator[Presence]:
+    for message in _present(stream):
+        with suppress(ValueError):
+            yield _presence(message)
 
 
 def _present(stream: Subscription) -> Iterable[Message]:

@@ -109,8 +109,9 @@ class Run:
         if frame is None or self._conductor.status is not None:
             return
         for node in frame.graph.nodes:
-            if frame.status[node.index] == Status.QUEUED:
-                yield frame.name(node.index), (self._queued_behind(node.index),)
+            if isinstance(node, Node) and frame.status[node.index] == Status.QUEUED:
+                held = self._held(frame.name(node.index), node)
+                yield frame.name(node.index), tuple(held or [self._queued_behind(node.index)])
             elif isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
                 missing = [frame.name(source) for source in node.sources if not frame.has_settled(source)]
                 words = [f"input {name!r} has not settled" for name in missing]

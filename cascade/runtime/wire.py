@@ -89,7 +89,8 @@ class Connector(Protocol):
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish a message.
 
-        A retained one has arrived when this returns. Others are sent if possible, and never waited for.
+        A retained one has arrived when this returns. Others are sent if possible, in order, and never waited for;
+        a retained one may overtake them.
 
         Raises:
             OSError: If a retained message could not be delivered.

@@ -129,6 +129,17 @@ def test_a_run_that_was_killed_is_not_waited_for(url: str) -> None:
     assert "dead" not in cascade("control", "status", "--via", url).out
 
 
+def test_a_rule_for_a_run_that_is_not_there_says_so(tmp_path: Path) -> None:
+    url = f"local:{tmp_path}/control.db"
+    with started("run", "flows.py:shared", "--control", url, "--log", "none", "--run-id", "here") as process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        said = cascade("control", "pause", "run:there", "--via", url)
+        process.kill()
+    assert said.status == 0
+    assert "none of them is 'there'" in said.err
+
+
 def test_a_run_that_is_stopped_is_named(tmp_path: Path) -> None:
     url = f"local:{tmp_path}/control.db"
     with started("run", "flows.py:shared", "--control", url, "--log", "none", "--run-id", "stopped") as process:

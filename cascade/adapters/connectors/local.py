@@ -20,7 +20,7 @@ import tempfile
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Final
 from urllib.parse import unquote
@@ -29,11 +29,16 @@ import anyio
 import attrs
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
+from cascade.adapters.connectors.outbox import Outbox
 from cascade.runtime.threads import LoopLimiter, in_thread, wake_soon
-from cascade.runtime.wire import MOST_BYTES, ConnectorError, Message, Subscription, matches
+from cascade.runtime.wire import MOST_BYTES, ConnectorError, Found, Lost, Message, Signal, Subscription, matches
 
 # Lifted rules that are remembered for those who have not looked yet.
 TOMBSTONES: Final = 10_000
+# Bytes of a folder's path; systems allow 104 to 108 for a socket in it.
+LONGEST_FOLDER: Final = 90
+# Seconds between two tries to get back at the file.
+RETRY: Final = 0.5
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, seq INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS retained_seq ON retained (seq);
@@ -71,13 +76,16 @@ class Store:
 
     def __init__(self, path: Path) -> None:
         _secure(path)
-        try:
+        self._version: int | None = None
+        with _usable():
             self._db = sqlite3.connect(path, timeout=10, isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.executescript(_SCHEMA)
-        except sqlite3.Error as error:
-            raise ConnectorError(f"the control file {str(path)!r} cannot be used: {error}") from error
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = NORMAL")
+                self._db.executescript(_SCHEMA)
+            except BaseException:
+                self._db.close()
+                raise
 
     @contextmanager
     def changing(self) -> Iterator[None]:
@@ -86,16 +94,15 @@ class Store:
         Raises:
             ConnectorError: If the file does not take it.
         """
-        try:
+        with _usable():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                with suppress(sqlite3.Error):  # a file that is broken may have ended it by itself
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
-        except sqlite3.Error as error:
-            raise ConnectorError(f"the control file cannot be written: {error}") from error
 
     def retain(self, topic: str, payload: bytes) -> None:
         """Keep the message, instead of that which was kept for its topic."""
@@ -110,13 +117,23 @@ class Store:
 
     def changes(self, after: int) -> list[tuple[Message, int]]:
         """What has been retained, or taken away, since change number *after*."""
-        rows = self._db.execute("SELECT topic, payload, seq FROM retained WHERE seq > ? ORDER BY seq", (after,))
-        return [(Message(topic, payload), seq) for topic, payload, seq in rows]
+        query = "SELECT topic, payload, seq FROM retained WHERE seq > ? ORDER BY seq"
+        with _usable():
+            return [(Message(topic, payload), seq) for topic, payload, seq in self._db.execute(query, (after,))]
 
     def peers(self) -> list[Peer]:
         """Who is connected."""
-        rows = self._db.execute("SELECT name, address, topics, will FROM peers")
+        query = "SELECT name, address, topics, will FROM peers"
+        with _usable():
+            rows = self._db.execute(query).fetchall()
         return [Peer(name, address, tuple(json.loads(topics)), will) for name, address, topics, will in rows]
+
+    def has_changed(self) -> bool:
+        """Whether others have changed the file since this was asked last."""
+        with _usable():
+            (version,) = self._db.execute("PRAGMA data_version").fetchone()
+        before, self._version = self._version, version
+        return bool(version != before)
 
     def put_peer(self, peer: Peer) -> None:
         """Note that *peer* is connected, and what it wants to hear."""
@@ -134,14 +151,23 @@ class Store:
         self._db.close()
 
 
+@contextmanager
+def _usable() -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.Error as error:
+        raise ConnectorError(f"the control file cannot be used: {error}") from error
+
+
 def _secure(path: Path) -> None:
-    """See that *path* is a file of this user's own, and that nobody else can look into it.
+    """See that *path* is a file of this user's own, and that nobody else can look into it or replace it.
 
     Raises:
         ConnectorError: If somebody else can.
     """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        folder = path.parent.stat()
         file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
     except OSError as error:
         raise ConnectorError(f"the control file {str(path)!r} cannot be opened: {error}") from error
@@ -154,6 +180,21 @@ def _secure(path: Path) -> None:
             f"the control file {str(path)!r} must be a file that only you can read and write; "
             "take another, or see to its owner and `chmod 600` it"
         )
+    may_others_replace_it = folder.st_mode & stat.S_IWOTH and not folder.st_mode & stat.S_ISVTX
+    if folder.st_uid not in (0, os.geteuid()) or may_others_replace_it:
+        raise ConnectorError(
+            f"the folder of the control file {str(path)!r} must be yours or the system's, and nobody else's to "
+            "write to; take another, or see to its owner and `chmod o-w` it"
+        )
+
+
+def _socket_folder() -> str:
+    """A new folder that only this user can look into, with a path short enough for the address of a socket."""
+    folder = tempfile.mkdtemp(prefix="cascade-")
+    if len(os.fsencode(folder)) <= LONGEST_FOLDER:
+        return folder
+    os.rmdir(folder)
+    return tempfile.mkdtemp(prefix="cascade-", dir="/tmp")  # made for us alone, as above
 
 
 class LocalConnector:
@@ -168,14 +209,19 @@ class LocalConnector:
         self.path: Path = default_path() if path is None else Path(path)
         self.project = project
         self._line: Line | None = None
+        self._is_connecting = False
 
     async def connect(self, will: str = "") -> None:
         """Connect; see ``Connector.connect``."""
-        if self._line is not None:
+        if self._line is not None or self._is_connecting:
             raise ConnectorError("this LocalConnector is connected already; make one for each engine")
         token = current_token()
-        with anyio.CancelScope(shield=True):
-            self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+        self._is_connecting = True
+        try:
+            with anyio.CancelScope(shield=True):
+                self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+        finally:
+            self._is_connecting = False
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish; see ``Connector.publish``."""
@@ -194,8 +240,13 @@ class LocalConnector:
     async def begin(self, subscription: Subscription) -> None:
         """Deliver what is retained, and from now on what is published."""
         line, ready = self._open_line(), anyio.Event()
-        await in_thread(lambda: line.add(subscription, ready.set), _limiter.get())
-        await ready.wait()
+        try:
+            await in_thread(lambda: line.add(subscription, ready.set), _limiter.get())
+            await ready.wait()
+        except BaseException:  # cancelled: who does not enter the block does not leave it either
+            with anyio.CancelScope(shield=True):
+                await self.end(subscription)
+            raise
 
     async def end(self, subscription: Subscription) -> None:
         """Deliver nothing more."""
@@ -225,30 +276,41 @@ class Line:
 
     def __init__(self, path: Path, will: str, token: EventLoopToken) -> None:
         self._token = token
-        self._store = Store(path)
+        self._path = path
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
         # New subscriptions, with what is to be called on the loop when they have got what is retained.
         self._new: deque[tuple[Subscription, Callable[[], object]]] = deque()
-        self._is_closing = False
+        self._closing = threading.Event()
         self._seen = 0
-        self._folder = tempfile.mkdtemp(prefix="cascade-")
-        address = os.path.join(self._folder, "socket")
-        self._me = Peer(secrets.token_hex(8), address, (), will)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._socket.bind(address)
-        os.chmod(address, 0o600)
-        self._sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self._sender.setblocking(False)
-        with self._store.changing():
-            self._store.put_peer(self._me)
-            self._seen = self._store.last()
-        self._peers = self._store.peers()
-        self._wake(self._peers)
+        with ExitStack() as opened:
+            self._store = Store(path)
+            opened.callback(lambda: self._store.close())
+            self._folder = _socket_folder()
+            opened.callback(shutil.rmtree, self._folder, ignore_errors=True)
+            self._socket = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            self._sender = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
+            self._me = Peer(secrets.token_hex(8), os.path.join(self._folder, "socket"), (), will)
+            self._peers = self._join()
+            self._outbox = Outbox(self._receivers)
+            opened.callback(self._outbox.close)
+            self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._read, name="cascade-local-control", daemon=True)
         self._thread.start()
 
     # -- in worker threads ---------------------------------------------------------------------------------
+
+    def _join(self) -> list[Peer]:
+        """Be there for the others, of whom there are these."""
+        self._socket.bind(self._me.address)
+        os.chmod(self._me.address, 0o600)
+        self._sender.setblocking(False)
+        with self._store.changing():
+            self._store.put_peer(self._me)
+            self._seen = self._store.last()
+        peers = self._store.peers()
+        self._wake(peers)
+        return peers
 
     def retain(self, topic: str, payload: bytes) -> None:
         """Keep a message in the file and tell everybody.
@@ -257,27 +319,33 @@ class Line:
             ConnectorError: If the file does not take it.
         """
         with self._lock:
-            with self._store.changing():
-                self._store.retain(topic, payload)
-            self._peers = self._store.peers()
-            self._bury(self._wake(self._peers))
+            try:
+                with self._store.changing():
+                    self._store.retain(topic, payload)
+                self._peers = self._store.peers()
+                self._bury(self._wake(self._peers))
+            except ConnectorError:
+                self._wake([self._me])  # to find out whether the file is of use at all
+                raise
 
     def add(self, subscription: Subscription, on_ready: Callable[[], object]) -> None:
         """Subscribe."""
         with self._lock:
-            self._subscriptions.append(subscription)
             self._new.append((subscription, on_ready))
             self._say_topics()
 
     def remove(self, subscription: Subscription) -> None:
         """Unsubscribe."""
         with self._lock:
-            if subscription in self._subscriptions and not self._is_closing:
-                self._subscriptions.remove(subscription)
-                self._say_topics()
+            if not self._closing.is_set():
+                self._subscriptions = [other for other in self._subscriptions if other is not subscription]
+                self._new = deque(pair for pair in self._new if pair[0] is not subscription)
+                with suppress(ConnectorError):  # what is not wanted any more is not listened to
+                    self._say_topics()
 
     def _say_topics(self) -> None:
-        topics = tuple({subscription.topics: None for subscription in self._subscriptions})
+        subscriptions = [*self._subscriptions, *(subscription for subscription, _ in self._new)]
+        topics = tuple({subscription.topics: None for subscription in subscriptions})
         self._me = attrs.evolve(self._me, topics=topics)
         with self._store.changing():
             self._store.put_peer(self._me)
@@ -287,17 +355,14 @@ class Line:
     def close(self) -> None:
         """End the thread, and leave nothing behind."""
         with self._lock:
-            self._is_closing = True
+            self._closing.set()
             self._wake([self._me])
         self._thread.join()
         with suppress(ConnectorError):
             with self._store.changing():
                 self._store.drop_peer(self._me)
             self._wake(peer for peer in self._store.peers() if peer.name != self._me.name)
-        self._store.close()
-        self._socket.close()
-        self._sender.close()
-        shutil.rmtree(self._folder, ignore_errors=True)
+        self._opened.close()
 
     def _wake(self, peers: Iterable[Peer]) -> list[Peer]:
         """Have *peers* look into the file; returns those that are gone."""
@@ -323,30 +388,56 @@ class Line:
         """Send a message to all who want it, if they have room for it."""
         if len(payload) > MOST_BYTES:
             return
-        datagram = topic.encode() + b"\0" + payload
-        for peer in self._peers:
-            if any(matches(topics, topic) for topics in peer.topics):
-                self._send_to(peer, datagram)
+        self._outbox.put(topic, topic.encode() + b"\0" + payload)
+
+    def _receivers(self, topic: str) -> list[str]:
+        """Addresses of all who have subscribed to *topic* by now, whether their wake-up has been heard or not."""
+        with self._lock, suppress(ConnectorError):
+            if self._store.has_changed():
+                self._peers = self._store.peers()
+        return [peer.address for peer in self._peers if any(matches(topics, topic) for topics in peer.topics)]
 
     def _send_to(self, peer: Peer, datagram: bytes) -> bool:
-        """Send; whether there is still somebody to send to."""
+        """Send if there is room; whether there is still somebody to send to."""
         try:
             self._sender.sendto(datagram, peer.address)
         except (FileNotFoundError, ConnectionRefusedError):
             return False
         except OSError:
-            return True  # no room; what is lost is a message, or a wake-up among others
+            return True  # no room; what is lost is a wake-up among others
         return True
 
     # -- the reading thread --------------------------------------------------------------------------------
 
     def _read(self) -> None:
-        while not self._is_closing:
+        while not self._closing.is_set():
             # After all there is, so also after those that had no room.
             messages = list(self._datagrams())
             self._deliver(messages)
-            if not self._is_closing:
-                self._look()
+            try:
+                if not self._closing.is_set():
+                    self._look()
+            except ConnectorError as error:
+                self._get_back(error)
+
+    def _get_back(self, error: ConnectorError) -> None:
+        """The file has become useless: wait until there is a good one in its place."""
+        self._tell(Lost(str(error)))
+        while not self._closing.wait(RETRY):
+            with suppress(ConnectorError), self._lock:
+                store = Store(self._path)
+                self._store.close()
+                self._store = store
+                with store.changing():
+                    store.put_peer(self._me)
+                self._seen = 0
+                self._tell(Found())
+                self._wake([self._me])  # there is all of it to look at
+                return
+
+    def _tell(self, signal: Signal) -> None:
+        for subscription in list(self._subscriptions):
+            wake_soon(self._token, subscription.put, signal)
 
     def _datagrams(self) -> Iterator[Message]:
         """The messages that have come, at least one datagram having been waited for."""
@@ -373,6 +464,7 @@ class Line:
                 subscription, on_ready = self._new.popleft()
                 kept = [message for message, _ in self._store.changes(0) if message.payload]
                 self._deliver(kept, [subscription])
+                self._subscriptions.append(subscription)  # from the next change on
                 wake_soon(self._token, on_ready)
 
     def _deliver(self, messages: list[Message], subscriptions: list[Subscription] | None = None) -> None:
@@ -386,6 +478,9 @@ class Line:
         """End all streams."""
         for subscription in self._subscriptions:
             subscription.finish()
+        for subscription, on_ready in self._new:
+            subscription.finish()
+            on_ready()
 
 
 def _put_all(messages: list[Message], subscriptions: list[Subscription]) -> None:

@@ -94,12 +94,19 @@ class MqttConnector:
         self._password = password
         self._tls = tls
         self._session: Session | None = None
+        self._is_connecting = False
 
     async def connect(self, will: str = "") -> None:
         """Connect; see ``Connector.connect``."""
-        if self._session is not None:
+        if self._session is not None or self._is_connecting:
             raise ConnectorError("this MqttConnector is connected already; make one for each engine")
-        session = Session(self._client(will), current_token())
+        self._is_connecting = True
+        try:
+            self._session = await self._opened(Session(self._client(will), current_token()))
+        finally:
+            self._is_connecting = False
+
+    async def _opened(self, session: Session) -> Session:
         try:
             with anyio.fail_after(PATIENCE):
                 await session.open(self.host, self.port)
@@ -109,7 +116,7 @@ class MqttConnector:
         except BaseException:
             await session.close()
             raise
-        self._session = session
+        return session
 
     def _client(self, will: str) -> paho.Client:
         client = paho.Client(CallbackAPIVersion.VERSION2, f"cascade-{secrets.token_hex(8)}", protocol=paho.MQTTv5)

@@ -1,0 +1,77 @@
+"""Datagrams on their way to other processes of this machine."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable
+from typing import Final
+
+# Datagrams that may wait; what comes on top is lost.
+MOST: Final = 1000
+# Seconds that one receiver may keep the others waiting, once.
+PATIENCE: Final = 1
+
+
+class Outbox:
+    """Sends datagrams in order, from a thread that waits until there is room for them.
+
+    Systems keep as few as ten datagrams for a receiver that has not come to read them yet. Whoever does not read
+    at all is waited for once, and after that only gets what there happens to be room for, until it reads again.
+
+    Args:
+        receivers: Addresses of those who want to hear of a topic, at the moment when it is asked in that thread.
+    """
+
+    def __init__(self, receivers: Callable[[str], Iterable[str]]) -> None:
+        self._receivers = receivers
+        self._waiting: deque[tuple[str, bytes]] = deque()
+        self._news = threading.Condition()
+        self._stuck: set[str] = set()
+        self._is_closing = False
+        self._thread: threading.Thread | None = None
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
+
+    def put(self, topic: str, datagram: bytes) -> None:
+        """Send it soon, unless too many wait."""
+        with self._news:
+            if self._is_closing or len(self._waiting) >= MOST:
+                return
+            self._waiting.append((topic, datagram))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._send_all, name="cascade-local-outbox", daemon=True)
+                self._thread.start()
+            self._news.notify()
+
+    def close(self) -> None:
+        """Send what waits, and end."""
+        with self._news:
+            self._is_closing = True
+            self._news.notify()
+        if self._thread is not None:
+            self._thread.join()
+        self._socket.close()
+
+    def _send_all(self) -> None:
+        while True:
+            with self._news:
+                self._news.wait_for(lambda: self._waiting or self._is_closing)
+                if not self._waiting:
+                    return
+                topic, datagram = self._waiting.popleft()
+            for address in self._receivers(topic):
+                self._send(address, datagram)
+
+    def _send(self, address: str, datagram: bytes) -> None:
+        flags = socket.MSG_DONTWAIT if address in self._stuck else 0
+        try:
+            self._socket.sendto(datagram, flags, address)
+        except BlockingIOError:
+            self._stuck.add(address)
+        except OSError:
+            self._stuck.discard(address)  # it is gone; who retains something next will find out
+        else:
+            self._stuck.discard(address)
