@@ -278,20 +278,13 @@ def test_what_a_thread_left_behind_held_is_free_again_on_the_next_loop(backend_n
         with pytest.raises(cascade.TaskTimeoutError):
             await engine.run(claiming(straggler.call().with_timeout(0.001)))
 
-    async def run_next() -> None:
-        results.append(await engine.run(claiming(next_in_line())))
-
     async def second() -> None:
-        async with anyio.create_task_group() as group:
-            group.start_soon(run_next)
-            await to_thread.run_sync(bool)  # as long a way as the task has
-            await anyio.wait_all_tasks_blocked()
-            await to_thread.run_sync(bool)
-            await anyio.wait_all_tasks_blocked()
-            group.cancel_scope.cancel()
+        with anyio.move_on_after(PATIENCE):
+            results.append(await engine.run(claiming(next_in_line())))
 
     anyio.run(first, backend=backend_name)
     straggler.released.set()
+    assert straggler.started.wait(PATIENCE)
     assert straggler.thread is not None
     straggler.thread.join(PATIENCE)
     anyio.run(second, backend=backend_name)
