@@ -163,7 +163,7 @@ def crash(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """All benchmarks, as one table with goals and verdicts."""
-    session.install(".[all]", "uvloop")
+    session.install(".[all]", "uvloop", "matplotlib")
     session.run("python", "benchmarks/report.py", *session.posargs)
 
 

@@ -1,8 +1,9 @@
 """Does anything leak? Random flows for a minute, or longer: ``python benchmarks/soak.py --minutes 30``.
 
 Rounds alternate between asyncio and Trio. In each, one engine runs many random flows at a time, with real threads
-and real (short) sleeps, while runs are cancelled and the capacity is changed under them. After each round nothing
-may be held, every run must have had its last event, and memory and threads must be where they were.
+and real (short) sleeps, while runs are cancelled, and capacity and rules of control are changed under them. After
+each round nothing may be held, every run must have had its last event, and memory and threads must be where they
+were.
 """
 
 from __future__ import annotations
@@ -139,10 +140,21 @@ async def one_run(engine: cascade.Engine, rng: Random, tally: Tally) -> None:
 
 
 async def disturb(engine: cascade.Engine, rng: Random) -> None:
-    """Change the capacity, again and again; never below what a single call claims."""
+    """Change the capacity, never below what a single call claims, and say rules that end by themselves."""
     for _ in iter(int, 1):
         await anyio.sleep(rng.random() / 100)
-        engine.set_capacity({"gpu": rng.randint(2, 5)})
+        scope = rng.choice(["global", "task:waits", "task:b*"])
+        match rng.randrange(5):
+            case 0:
+                await engine.control.pause(scope, ttl=rng.random() / 50)
+            case 1:
+                await engine.control.limit(scope, concurrency=rng.randint(1, 8), ttl=rng.random() / 20)
+            case 2:
+                await engine.control.limit(scope, rate="400/s", burst=rng.randint(1, 20), ttl=rng.random() / 20)
+            case 3:
+                await engine.control.clear(scope)
+            case _:
+                engine.set_capacity({"gpu": rng.randint(2, 5)})
 
 
 def settled_memory() -> int:
