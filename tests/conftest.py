@@ -27,16 +27,25 @@ settings.register_profile(
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
 
 
+# Parameters that name something which needs a library, up to a colon; with it, what the library is imported as.
+LIBRARIES = {"trio": "trio", "redis": "redis", "mqtt": "paho", "mqtts": "paho"}
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip what names Trio among its parameters, or asks for it by a mark, where Trio is not installed."""
-    if importlib.util.find_spec("trio"):
-        return
-    for item in items:
-        callspec = getattr(item, "callspec", None)
-        values = callspec.params.values() if callspec else ()
-        names = [name for value in values for name in (value if type(value) is tuple else (value,))]
-        if item.get_closest_marker("needs_trio") or "trio" in filter(lambda name: type(name) is str, names):
-            item.add_marker(pytest.mark.skip(reason="trio is not installed"))
+    """Skip what names a library among its parameters, or by the mark ``needs``, where that is not installed."""
+    missing = {library for library in LIBRARIES.values() if not importlib.util.find_spec(library)}
+    for item in items if missing else ():
+        marks = [library for mark in item.iter_markers("needs") for library in mark.args]
+        for library in missing.intersection([*marks, *_named(item)]):
+            item.add_marker(pytest.mark.skip(reason=f"{library} is not installed"))
+
+
+def _named(item: pytest.Item) -> list[str | None]:
+    """The libraries that the parameters of a test name."""
+    callspec = getattr(item, "callspec", None)
+    values = callspec.params.values() if callspec else ()
+    names = [name for value in values for name in (value if type(value) is tuple else (value,))]
+    return [LIBRARIES.get(name.partition(":")[0]) for name in names if type(name) is str]
 
 
 @pytest.fixture(params=BACKENDS)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.metadata
 import math
 import platform
+import sys
 import threading
 from collections.abc import AsyncIterator, Iterator
 from typing import Any
@@ -14,7 +14,6 @@ import anyio
 import pytest
 from anyio import CancelScope, current_time, from_thread, move_on_after, sleep, sleep_until, to_thread
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
-from sniffio import current_async_library
 
 import cascade
 from cascade.testing import virtual_backends
@@ -415,6 +414,7 @@ async def test_what_is_never_due_can_be_waited_for_and_cancelled() -> None:
 
 
 def backend_version() -> str:
-    name = current_async_library()
-    version = platform.python_version() if name == "asyncio" else importlib.metadata.version(name)
-    return f"{name} {version}"
+    trio = sys.modules.get("trio")
+    if trio is not None and trio.lowlevel.in_trio_run():
+        return f"trio {trio.__version__}"
+    return f"asyncio of Python {platform.python_version()}"

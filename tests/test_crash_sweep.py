@@ -15,7 +15,7 @@ import cascade
 from cascade.state import InMemoryStateBackend
 from cascade.testing import Crash, FaultPlan, RandomFlow, Simulation, flows, simulate
 
-pytestmark = pytest.mark.needs_trio
+pytestmark = pytest.mark.needs("trio")
 Moment = Literal["before", "during", "after"]
 MOMENTS: tuple[Moment, ...] = ("before", "during", "after")
 

@@ -64,6 +64,8 @@ def test_each_exported_name_is_there(name: str) -> None:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_a_public_module_holds_what_the_contract_names(module: str) -> None:
+    if module == "cascade.control":
+        pytest.importorskip("paho.mqtt")  # one of its names is there only with that
     imported = importlib.import_module(module)
 
     assert set(imported.__all__) >= set(MODULES[module])

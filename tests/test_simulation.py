@@ -31,7 +31,7 @@ from cascade.testing import (
     simulate,
 )
 
-pytestmark = pytest.mark.needs_trio
+pytestmark = pytest.mark.needs("trio")
 
 
 def started(simulation: Simulation) -> list[str]:

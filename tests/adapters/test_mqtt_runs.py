@@ -18,6 +18,8 @@ from cascade.control import Pause
 from cascade.runtime.bus import EventStream
 from cascade.runtime.wire import rule_message
 
+pytestmark = pytest.mark.needs("paho")
+
 
 @pytest.fixture(params=[False, True], ids=["plain", "secure"])
 def server(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Broker]:

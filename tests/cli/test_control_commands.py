@@ -187,6 +187,7 @@ def test_what_means_nothing_is_one_clear_line(cli: Command, words: list[str], sa
     assert_is_a_mistake(cli("control", *words), said)
 
 
+@pytest.mark.needs("paho")
 def test_a_broker_that_is_not_there_is_one_clear_line(cli: Command) -> None:
     outcome = cli("control", "status", "--via", "mqtt://127.0.0.1:1")
     assert outcome.status == 1

@@ -192,6 +192,7 @@ async def test_a_link_in_the_place_of_the_control_file_is_refused(tmp_path: Path
         await LocalConnector(tmp_path / "control.db").connect()
 
 
+@pytest.mark.needs("paho")
 async def test_a_broker_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectorError):
         await open_connector("mqtt://127.0.0.1:1").connect()

@@ -154,7 +154,7 @@ def played(flow: RandomFlow, seed: int, **as_run: Any) -> tuple[Simulation, Ledg
     return found[1]
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 @given(flow=flows(), seed=seeds, schedule=schedules)
 def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, seed: int, schedule: str) -> None:
     note(repr(flow))
@@ -179,7 +179,7 @@ def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, se
     check_events(flow, simulation.trace.events(), is_complete=True)
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 @given(flow=flows(), seed=seeds, schedule=schedules)
 def test_after_the_first_failure_nothing_starts_and_its_error_is_raised(
     flow: RandomFlow, seed: int, schedule: str
@@ -200,7 +200,7 @@ def test_after_the_first_failure_nothing_starts_and_its_error_is_raised(
         assert type(simulation.error).__name__ in interpret(flow.description).errors
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 @given(flow=flows(), seed=seeds, schedule=schedules, faults=plans, on_error=st.sampled_from(["first", "continue"]))
 def test_whatever_goes_wrong_nothing_is_left(
     flow: RandomFlow, seed: int, schedule: str, faults: FaultPlan, on_error: str

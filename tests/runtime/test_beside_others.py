@@ -151,7 +151,7 @@ async def test_serve_may_be_started_without_waiting_for_it() -> None:
 # -- Trio's own ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_a_run_is_a_task_of_a_trio_nursery() -> None:
     import trio
 
@@ -164,7 +164,7 @@ def test_a_run_is_a_task_of_a_trio_nursery() -> None:
     assert trio.run(main) == 14
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_a_failing_run_cancels_its_neighbours_in_a_trio_nursery() -> None:
     import trio
 
@@ -187,7 +187,7 @@ def test_a_failing_run_cancels_its_neighbours_in_a_trio_nursery() -> None:
     assert ended == ["neighbour"]
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_a_run_keeps_to_a_scope_of_trio() -> None:
     import trio.testing
 
@@ -202,7 +202,7 @@ def test_a_run_keeps_to_a_scope_of_trio() -> None:
     assert log.lines == ["a starts", "a is cancelled"]
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_time_passes_on_a_mock_clock_of_trio() -> None:
     import trio.testing
 
@@ -215,7 +215,7 @@ def test_time_passes_on_a_mock_clock_of_trio() -> None:
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == (3, 2000.0)
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_timeouts_pass_on_a_mock_clock_of_trio() -> None:
     import trio.testing
 
@@ -228,14 +228,14 @@ def test_timeouts_pass_on_a_mock_clock_of_trio() -> None:
     assert trio.run(main, clock=trio.testing.MockClock(autojump_threshold=0)) == 1000
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_sync_tasks_run_under_a_mock_clock_of_trio() -> None:
     import trio.testing
 
     assert trio.run(cascade.run, flow(), clock=trio.testing.MockClock(autojump_threshold=0)) == 14
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_a_mock_clock_that_stands_still_does_not_hold_up_a_run() -> None:
     import trio.testing
 

@@ -66,7 +66,7 @@ def test_an_engine_serves_one_loop_after_another_of_either_backend(backends: tup
         assert anyio.run(engine.run, flow(), backend=backend) == [[1, 2, 3], "db"]
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_an_engine_serves_another_loop_after_a_run_on_the_first_one_failed(backend_name: str) -> None:
     @cascade.task
     async def fail() -> None:
@@ -142,7 +142,7 @@ def test_an_engine_that_has_not_been_opened_holds_nothing_of_anyio() -> None:
         pending.extend(gc.get_referents(thing))
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_one_engine_can_be_a_global_of_several_programs_in_threads_one_after_another() -> None:
     engine = everywhere()
     results: list[Any] = []

@@ -52,7 +52,7 @@ def test_anyio_runs_a_flow_with_params_as_its_second_argument(backend_name: str)
     assert anyio.run(cascade.run, with_param(), {"limit": 10}, backend=backend_name) == 20
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_trio_runs_a_flow() -> None:
     import trio
 
@@ -97,14 +97,14 @@ def test_a_script_raises_the_very_object_that_a_node_raised(backend_name: str) -
     assert caught.value is error
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_a_script_may_run_one_flow_after_another_on_either_backend() -> None:
     the_flow = flow()
     results = [cascade.run_sync(the_flow, backend=backend) for backend in ("asyncio", "trio") * 2]
     assert results == [14] * 4
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_the_same_flow_gives_the_same_everywhere() -> None:
     import trio
 

@@ -178,7 +178,7 @@ def test_a_thread_that_may_be_left_behind_does_not_hold_up_the_interrupt(backend
     assert lines[-1] == "ended in KeyboardInterrupt"
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_a_failure_in_the_clean_up_does_not_hide_the_interrupt_on_trio_where_it_is_an_exception_of_its_own() -> (
     None
 ):

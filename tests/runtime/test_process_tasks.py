@@ -111,7 +111,7 @@ async def test_a_process_task_can_ask_where_it_is() -> None:
     assert await cascade.run(process_tasks.asks_where_it_is()) == ("asks_where_it_is", 1)
 
 
-@pytest.mark.needs_trio
+@pytest.mark.needs("trio")
 def test_the_same_engine_uses_processes_on_one_loop_after_another() -> None:
     engine = cascade.Engine()
     assert asyncio.run(engine.run(process_tasks.add(1, 2))) == 3
