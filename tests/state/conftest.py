@@ -62,18 +62,24 @@ def _store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> StoreUn
 
 
 @pytest.fixture(params=["memory", "minimal", *DURABLE])
-def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreUnderTest]:
     """Every store, simple ones too."""
-    return _store(request.param, request, tmp_path)
+    found = _store(request.param, request, tmp_path)
+    yield found
+    found.close()
 
 
 @pytest.fixture(params=["memory", *DURABLE])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreUnderTest]:
     """The stores that compare digests and keep loops."""
-    return _store(request.param, request, tmp_path)
+    found = _store(request.param, request, tmp_path)
+    yield found
+    found.close()
 
 
 @pytest.fixture(params=DURABLE)
-def durable(request: pytest.FixtureRequest, tmp_path: Path) -> StoreUnderTest:
+def durable(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreUnderTest]:
     """The stores that outlive the process."""
-    return _store(request.param, request, tmp_path)
+    found = _store(request.param, request, tmp_path)
+    yield found
+    found.close()

@@ -64,11 +64,13 @@ class StoreUnderTest:
         name: Its kind.
         state: What ``state=`` takes.
         open: A backend of a run; another call with the same id sees the same records.
+        close: Closes the backends that were opened so.
     """
 
     name: str
     state: Any
     open: Callable[[str], StateBackend]
+    close: Callable[[], None] = lambda: None
 
 
 def kept(name: str, make: Callable[[str], StateBackend]) -> StoreUnderTest:
@@ -91,12 +93,19 @@ def store_at(name: str, url: str) -> StoreUnderTest:
     """The store at *url*."""
     from cascade.runtime.stores import open_backend
 
+    opened: list[Any] = []
+
     def open_run(run_id: str) -> StateBackend:
         backend = open_backend(url, run_id)
         assert backend is not None
+        opened.append(backend)
         return backend
 
-    return StoreUnderTest(name, url, open_run)
+    def close() -> None:
+        for backend in opened if name == "sqlite" else ():
+            backend._close()
+
+    return StoreUnderTest(name, url, open_run, close)
 
 
 def empty_redis(url: str) -> StoreUnderTest:
