@@ -146,10 +146,8 @@ def coverage(session: nox.Session) -> None:
     """Branch coverage over all event loops; less than 97 % fails."""
     install_wheel(session, "[all]")
     install_group(session, "test", "coverage")
-    session.run("coverage", "erase")
-    session.run("coverage", "run", "-m", "pytest", "-n", "auto", "-q", *session.posargs)
-    session.run("coverage", "combine")
-    session.run("coverage", "report", "--fail-under=97")
+    measured = ["--cov=cascade", "--cov-branch", "--cov-report=term-missing:skip-covered", "--cov-fail-under=97"]
+    session.run("pytest", "-n", "auto", "-q", *measured, *session.posargs)
 
 
 @nox.session
