@@ -138,7 +138,8 @@ class LoopLane:
             following, has_waited = await self._run(index, deadline, is_tending=is_tending)
             is_tending = is_tending and not has_waited
             if time.perf_counter() - self._since > SLICE:
-                time.sleep(0)  # threads that bring rules or write records would wait five times as long for their turn
+                # Threads that bring rules or write records would wait five times as long for their turn.
+                _let_threads_run()
                 await checkpoint()
                 self._since = time.perf_counter()
         if following is not None:
@@ -497,6 +498,10 @@ def thread_clock() -> Callable[[], float]:
     """The event loop's clock, as it can be read in threads."""
     offset = current_time() - time.perf_counter()
     return lambda: time.perf_counter() + offset
+
+
+def _let_threads_run() -> None:
+    time.sleep(0)
 
 
 def _say_nothing(_: object) -> None:
