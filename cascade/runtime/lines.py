@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import itertools
 from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
@@ -52,15 +53,21 @@ class Line:
     """
 
     is_ranked: bool = False
-    # Heaps; entries of those who have left, or have another ticket by now, are dropped when they come up.
+    # Heaps; entries of those who have left, or have another ticket by now, are dropped when they come up. One who
+    # comes back has the ticket of one who has left, so that entries differ for certain by their serials only.
     _by_ticket: list[tuple[int, int, Waiter]] = attrs.field(factory=list)
-    _by_rank: list[tuple[float, int, Waiter]] = attrs.field(factory=list)
+    _by_rank: list[tuple[float, int, int, Waiter]] = attrs.field(factory=list)
+    _serials: Iterator[int] = attrs.field(factory=itertools.count)
 
     def add(self, waiter: Waiter) -> None:
         """Take *waiter* in."""
-        heapq.heappush(self._by_ticket, (waiter.ticket, waiter.came, waiter))
+        self._place(waiter)
         if self.is_ranked:
-            heapq.heappush(self._by_rank, (-waiter.applicant.rank, waiter.came, waiter))
+            entry = (-waiter.applicant.rank, waiter.came, next(self._serials), waiter)
+            heapq.heappush(self._by_rank, entry)
+
+    def _place(self, waiter: Waiter) -> None:
+        heapq.heappush(self._by_ticket, (waiter.ticket, next(self._serials), waiter))
 
     def _first(self) -> Waiter | None:
         """The waiter with the lowest ticket."""
@@ -83,17 +90,17 @@ class Line:
             first = self._first()
             assert first is not None
             return first
-        while heap[0][2].has_left:
+        while heap[0][-1].has_left:
             heapq.heappop(heap)
-        return heap[0][2]
+        return heap[0][-1]
 
     def take_place(self, waiter: Waiter) -> None:
         """Let *waiter* have the lowest ticket."""
         first = self._first()
         if first is not None and first is not waiter:
             first.ticket, waiter.ticket = waiter.ticket, first.ticket
-            heapq.heappush(self._by_ticket, (first.ticket, first.came, first))
-            heapq.heappush(self._by_ticket, (waiter.ticket, waiter.came, waiter))
+            self._place(first)
+            self._place(waiter)
 
     def __iter__(self) -> Iterator[Waiter]:
         """Those who are left, in the order of their tickets."""
