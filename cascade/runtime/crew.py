@@ -12,7 +12,6 @@ import anyio
 import attrs
 from anyio import current_time
 from anyio.abc import TaskGroup
-from anyio.lowlevel import checkpoint
 
 from cascade.graph.nested import LEAVES, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
@@ -30,9 +29,9 @@ from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Save, classify, live
-from cascade.runtime.prepare import SLICE, paced
 from cascade.runtime.queues import Queue
 from cascade.runtime.settle import Ending, Settled, leave, record, record_silently
+from cascade.runtime.slices import SLICE, give_way, paced
 from cascade.runtime.turns import Turns
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
@@ -136,7 +135,7 @@ class Crew:
                     continue
                 else:
                     break
-                await checkpoint()
+                await give_way()
         except BaseException:
             self.execution.halt()
             raise

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from anyio import current_effective_deadline, current_time
-from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.graph.nested import LEAVES
 from cascade.model.errors import AttemptCancelled, CascadeError
@@ -32,8 +32,8 @@ from cascade.runtime.capacity import Slot
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
 from cascade.runtime.executor import refuse_coroutine
-from cascade.runtime.prepare import SLICE
 from cascade.runtime.queues import Queue, RankedQueue
+from cascade.runtime.slices import SLICE, give_way
 from cascade.runtime.threads import in_thread, wake_soon
 
 if TYPE_CHECKING:
@@ -138,9 +138,7 @@ class LoopLane:
             following, has_waited = await self._run(index, deadline, is_tending=is_tending)
             is_tending = is_tending and not has_waited
             if time.perf_counter() - self._since > SLICE:
-                # Threads that bring rules or write records would wait five times as long for their turn.
-                _let_threads_run()
-                await checkpoint()
+                await give_way()
                 self._since = time.perf_counter()
         if following is not None:
             queue.appendleft(following)
@@ -184,7 +182,7 @@ class LoopLane:
                 task, args, kwargs = value.task, value.args, value.kwargs
                 if time.perf_counter() - self._since > SLICE:
                     turns.count()
-                    await checkpoint()
+                    await give_way()
                     self._since = time.perf_counter()
         except BaseException as error:
             if attempt is not None:
@@ -498,10 +496,6 @@ def thread_clock() -> Callable[[], float]:
     """The event loop's clock, as it can be read in threads."""
     offset = current_time() - time.perf_counter()
     return lambda: time.perf_counter() + offset
-
-
-def _let_threads_run() -> None:
-    time.sleep(0)
 
 
 def _say_nothing(_: object) -> None:

@@ -23,8 +23,9 @@ from cascade.runtime.eager import run_eager
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.node import Save
-from cascade.runtime.prepare import Prepared, paced, prepare
+from cascade.runtime.prepare import Prepared, prepare
 from cascade.runtime.recovery import restore
+from cascade.runtime.slices import paced
 from cascade.runtime.stages import run_stages
 from cascade.runtime.state import Continuation
 from cascade.runtime.threads import in_thread

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, cast
 
 import attrs
-from anyio.lowlevel import checkpoint
 
 from cascade.graph.build import build_steps
 from cascade.graph.code import may_grow
@@ -23,10 +21,7 @@ from cascade.runtime.capacity import Pool, shown
 from cascade.runtime.plugins import process_name
 from cascade.runtime.resources import check_providers
 from cascade.runtime.settings import Settings
-
-T = TypeVar("T")
-# Seconds for which the loop may be kept from others.
-SLICE = 0.001
+from cascade.runtime.slices import paced
 
 
 @attrs.frozen(eq=False)
@@ -44,19 +39,6 @@ class Prepared:
     inputs: Mapping[str, Any]
     ranks: Sequence[float] | None = None
     shape: Hashable = None
-
-
-async def paced(steps: Generator[None, None, T]) -> T:
-    """Do all *steps*, giving way to other tasks every millisecond."""
-    since = time.perf_counter()
-    while True:
-        try:
-            next(steps)
-        except StopIteration as stop:
-            return stop.value  # type: ignore[no-any-return]  # its type is that of the generator
-        if time.perf_counter() - since > SLICE:
-            await checkpoint()
-            since = time.perf_counter()
 
 
 async def prepare(

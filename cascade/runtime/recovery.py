@@ -15,8 +15,9 @@ from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
 from cascade.model.policies import Retry
 from cascade.runtime.frame import Frame, Recalled
-from cascade.runtime.prepare import Prepared, paced
+from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Settings
+from cascade.runtime.slices import paced
 from cascade.runtime.state import Batch, Entry, Opening, Past, Record, StateBackend, origin_var
 from cascade.runtime.stores import open_backend
 

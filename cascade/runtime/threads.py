@@ -84,6 +84,34 @@ class LoopLimiter:
         return self._limiters[loop]
 
 
+class OneAtATime:
+    """Calls functions in worker threads, one at a time and in order, from whatever event loop."""
+
+    def __init__(self) -> None:
+        self._limiter = LoopLimiter(1)
+        # The limiter is of one event loop, and there may be several.
+        self._lock = threading.Lock()
+
+    @property
+    def limiter(self) -> CapacityLimiter:
+        """What bounds its threads on the running loop."""
+        return self._limiter.get()
+
+    async def read(self, func: Callable[[], T]) -> T:
+        """What *func* gives; a caller that is cancelled while it waits for its turn calls nothing."""
+        return await in_thread(lambda: self._locked(func), self.limiter)
+
+    async def write(self, func: Callable[[], T]) -> T:
+        """What *func* gives; not cancelled, as a write that was accepted must not be left half-way in line."""
+        with anyio.CancelScope(shield=True):
+            done = await self.read(func)
+        return done  # noqa: RET504  # to mypy, a scope may swallow what is raised inside
+
+    def _locked(self, func: Callable[[], T]) -> T:
+        with self._lock:
+            return func()
+
+
 async def run_in_daemon_thread(context: Context, func: Callable[[], None], name: str) -> None:
     """Call *func* in a daemon thread and wait until it has returned.
 

@@ -12,8 +12,8 @@ import anyio
 import pytest
 
 import cascade
+from cascade.adapters import sqlite_file
 from cascade.adapters.state import redis as redis_state
-from cascade.adapters.state import sqlite as sqlite_state
 from cascade.runtime.state import Batch, Closing, Continuation, Entry, Opening, StateBackend
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
@@ -208,7 +208,7 @@ async def test_a_server_that_is_not_there_fails_the_run_before_it_begins(monkeyp
 
 
 async def test_a_locked_file_fails_the_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sqlite_state, "PATIENCE", 0.05)
+    monkeypatch.setattr(sqlite_file, "PATIENCE", 0.05)
     path = tmp_path / "runs.db"
 
     @cascade.task

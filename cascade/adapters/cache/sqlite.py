@@ -5,18 +5,16 @@ from __future__ import annotations
 import math
 import pickle
 import sqlite3
-import threading
 import time
 import weakref
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
 import attrs
-from anyio import CancelScope
 
-from cascade.adapters.state.sqlite import connect, transaction
+from cascade.adapters.sqlite_file import connect, transaction
 from cascade.model.policies import MISS, Hit, Miss
-from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.threads import OneAtATime
 
 T = TypeVar("T")
 
@@ -39,34 +37,23 @@ class SQLiteCacheStore:
 
     path: str = attrs.field(converter=str)
     clock: Callable[[], float] = time.time
-    _limiter: LoopLimiter = attrs.field(factory=lambda: LoopLimiter(1), init=False, repr=False)
-    _lock: threading.Lock = attrs.field(factory=threading.Lock, init=False, repr=False)
+    _thread: OneAtATime = attrs.field(factory=OneAtATime, init=False, repr=False)
     _connection: sqlite3.Connection | None = attrs.field(default=None, init=False, repr=False)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
         """The value under *key*, unless there is none or it has expired."""
-        found = await self._do(lambda: self._get(key))
+        found = await self._thread.write(lambda: self._get(key))
         return MISS if found is None else Hit(pickle.loads(found))
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
         """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled."""
         data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
         expires = None if ttl is None or math.isinf(ttl) else self.clock() + ttl
-        await self._do(lambda: self._set(key, data, expires))
+        await self._thread.write(lambda: self._set(key, data, expires))
 
     async def close(self) -> None:
         """Close the file; the next use opens it again."""
-        await self._do(self._close)
-
-    async def _do(self, func: Callable[[], T]) -> T:
-        with CancelScope(shield=True):
-            done = await in_thread(lambda: self._locked(func), self._limiter.get())
-        return done  # noqa: RET504  # to mypy, a scope may swallow what is raised inside
-
-    def _locked(self, func: Callable[[], T]) -> T:
-        # The limiter is of one event loop, and there may be several.
-        with self._lock:
-            return func()
+        await self._thread.write(self._close)
 
     def _opened(self) -> sqlite3.Connection:
         if self._connection is None:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
-from anyio import CancelScope, CapacityLimiter
+from anyio import CapacityLimiter
 
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus, StateBackend
-from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.threads import OneAtATime
 
 T = TypeVar("T")
 
@@ -32,45 +32,37 @@ class InMemoryStateBackend(StateBackend):
         self._digests: dict[str, bytes | None] = {}
         self._retrying: dict[str, tuple[bytes | None, int]] = {}
         self._past = Past(epoch=0)
-        self._limiter = LoopLimiter(1)
+        self._thread = OneAtATime()
 
     @property
     def limiter(self) -> CapacityLimiter:
         """What bounds this backend's threads: one at a time, so that operations keep their order."""
-        return self._limiter.get()
-
-    async def _in_thread(self, func: Callable[[], T]) -> T:
-        return await in_thread(func, self.limiter)
-
-    async def _write(self, func: Callable[[], None]) -> None:
-        # Accepted means written: a cancelled caller must not leave a write half-way in line.
-        with CancelScope(shield=True):
-            await self._in_thread(func)
+        return self._thread.limiter
 
     async def put_result(self, node_id: str, result: Any) -> None:
         await self.put_results({node_id: result})
 
     async def put_results(self, results: Mapping[str, Any]) -> None:
-        await self._write(lambda: self._results.update(results))
+        await self._thread.write(lambda: self._results.update(results))
 
     async def get_result(self, node_id: str) -> Any:
-        return await self._in_thread(lambda: self._results.get(node_id))
+        return await self._thread.read(lambda: self._results.get(node_id))
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
-        return await self._in_thread(lambda: {key: self._results[key] for key in wanted if key in self._results})
+        return await self._thread.read(lambda: {key: self._results[key] for key in wanted if key in self._results})
 
     async def has_result(self, node_id: str) -> bool:
-        return await self._in_thread(lambda: node_id in self._results)
+        return await self._thread.read(lambda: node_id in self._results)
 
     async def mark_skipped(self, node_id: str, reason: str) -> None:
         await self.mark_all_skipped({node_id: reason})
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        await self._write(lambda: self._skips.update(reasons))
+        await self._thread.write(lambda: self._skips.update(reasons))
 
     async def get_skip_reason(self, node_id: str) -> str | None:
-        return await self._in_thread(lambda: self._skips.get(node_id))
+        return await self._thread.read(lambda: self._skips.get(node_id))
 
     async def clear(self) -> None:
         def forget() -> None:
@@ -79,7 +71,7 @@ class InMemoryStateBackend(StateBackend):
             self._retrying.clear()
             self._past = Past(epoch=self._past.epoch)
 
-        await self._write(forget)
+        await self._thread.write(forget)
 
     # -- the run -------------------------------------------------------------------------------------------
 
@@ -99,7 +91,7 @@ class InMemoryStateBackend(StateBackend):
             for node_id in node_ids
             if node_id in self._results or node_id in self._skips
         }
-        return await self._in_thread(lambda: records)
+        return await self._thread.read(lambda: records)
 
     async def write(self, batch: Batch) -> NotDurable:
         if batch.continuation is not None:

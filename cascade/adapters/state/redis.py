@@ -31,6 +31,7 @@ import attrs
 from anyio import CancelScope, CapacityLimiter, current_time
 
 from cascade.adapters.redis_client import check_client, client_of, redis_library
+from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
 from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
 from cascade.model.errors import StateError, describe
@@ -42,7 +43,6 @@ from cascade.runtime.state import (
     Opening,
     Past,
     Record,
-    StateBackend,
 )
 from cascade.runtime.threads import LoopLimiter, in_thread
 
@@ -89,7 +89,7 @@ class Lease:
         return json.dumps({"epoch": self.epoch, "owner": owner, "until": self.until})
 
 
-class RedisStateBackend(StateBackend):
+class RedisStateBackend(BatchedBackend):
     """The outcomes of one run in Redis.
 
     Every write is one MULTI with the renewal of the keys' expiry. How much of what the server has accepted
@@ -347,25 +347,6 @@ class RedisStateBackend(StateBackend):
         return found
 
     # -- the operations ------------------------------------------------------------------------------------
-
-    async def put_result(self, node_id: str, result: Any) -> None:
-        await self.put_results({node_id: result})
-
-    async def put_results(self, results: Mapping[str, Any]) -> None:
-        await self._put([Entry(node_id, result) for node_id, result in results.items()])
-
-    async def mark_skipped(self, node_id: str, reason: str) -> None:
-        await self.mark_all_skipped({node_id: reason})
-
-    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        await self._put([Entry(node_id, None, reason, "skipped") for node_id, reason in reasons.items()])
-
-    async def _put(self, entries: Sequence[Entry]) -> None:
-        for node_id, error in await self.write(Batch(entries)):
-            raise StateError(f"the result of {node_id!r} cannot be stored: {describe(error)}") from error
-
-    async def get_result(self, node_id: str) -> Any:
-        return (await self.get_results([node_id])).get(node_id)
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)

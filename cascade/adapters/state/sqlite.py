@@ -23,14 +23,15 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final, TypeVar
 
-from anyio import CancelScope, CapacityLimiter
+from anyio import CapacityLimiter
 
+from cascade.adapters.sqlite_file import connect, transaction
+from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
 from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
 from cascade.model.errors import StateError, describe
@@ -42,15 +43,12 @@ from cascade.runtime.state import (
     Opening,
     Past,
     Record,
-    StateBackend,
 )
-from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.threads import OneAtATime
 
 T = TypeVar("T")
 
 VERSION: Final = 1
-# Seconds to wait for other processes that write to the same file.
-PATIENCE: Final = 20.0
 # Values that are read with one statement: SQLite bounds the number of its parameters.
 _AT_ONCE: Final = 500
 
@@ -103,49 +101,6 @@ def check_url(url: str) -> None:
         )
 
 
-def connect(path: str) -> sqlite3.Connection:
-    """Open the file *path*, made if it is not there, for one writer at a time that survives losing power.
-
-    Raises:
-        StateError: If it cannot be opened, or is something else.
-    """
-    try:
-        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
-        try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = FULL")
-        except BaseException:
-            connection.close()
-            raise
-    except sqlite3.Error as error:
-        raise StateError(f"cannot open the SQLite file {path!r}: {_why_not_opened(path, error)}") from error
-    return connection
-
-
-def _why_not_opened(path: str, error: sqlite3.Error) -> str:
-    folder = os.path.dirname(path) or "."
-    if os.path.isdir(path):
-        return "it is a folder"
-    if not os.path.isdir(folder):
-        return f"there is no folder {folder!r}; make it first"
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
-        return f"{path if os.path.exists(path) else folder!r} may not be written ({describe(error)})"
-    return describe(error)
-
-
-@contextmanager
-def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
-    """All that is written inside, or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        yield connection
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
-    connection.execute("COMMIT")
-
-
 def open_state(path: str) -> sqlite3.Connection:
     """Open the state file *path*, made if it is not there.
 
@@ -177,7 +132,7 @@ def _make_schema(connection: sqlite3.Connection, path: str) -> None:
     connection.execute(f"PRAGMA user_version = {VERSION}")
 
 
-class SQLiteStateBackend(StateBackend):
+class SQLiteStateBackend(BatchedBackend):
     """The outcomes of one run in an SQLite file that many runs share.
 
     What a method has returned from is on the disk (WAL, ``synchronous=FULL``). Values are pickled: the file must
@@ -194,8 +149,7 @@ class SQLiteStateBackend(StateBackend):
     def __init__(self, run_id: str, path: str) -> None:
         super().__init__(run_id)
         self.path: str = os.fsdecode(path)
-        self._limiter = LoopLimiter(1)
-        self._lock = threading.Lock()
+        self._thread = OneAtATime()
         self._connection: sqlite3.Connection | None = None
         self._run: int | None = None
         self._owner: Owner | None = None
@@ -204,21 +158,7 @@ class SQLiteStateBackend(StateBackend):
     @property
     def limiter(self) -> CapacityLimiter:
         """What bounds this backend's threads: one writer, so that operations keep their order."""
-        return self._limiter.get()
-
-    async def _read(self, func: Callable[[], T]) -> T:
-        return await in_thread(lambda: self._locked(func), self.limiter)
-
-    async def _do(self, func: Callable[[], T]) -> T:
-        # Accepted means written: a cancelled caller must not leave a write half-way in line.
-        with CancelScope(shield=True):
-            done = await self._read(func)
-        return done  # noqa: RET504  # to mypy, a scope may swallow what is raised inside
-
-    def _locked(self, func: Callable[[], T]) -> T:
-        # The limiter is of one event loop, and there may be several.
-        with self._lock:
-            return func()
+        return self._thread.limiter
 
     # -- in the thread -------------------------------------------------------------------------------------
 
@@ -429,69 +369,50 @@ class SQLiteStateBackend(StateBackend):
 
     # -- the operations ------------------------------------------------------------------------------------
 
-    async def put_result(self, node_id: str, result: Any) -> None:
-        await self.put_results({node_id: result})
-
-    async def put_results(self, results: Mapping[str, Any]) -> None:
-        await self._put([Entry(node_id, result) for node_id, result in results.items()])
-
-    async def mark_skipped(self, node_id: str, reason: str) -> None:
-        await self.mark_all_skipped({node_id: reason})
-
-    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        await self._put([Entry(node_id, None, reason, "skipped") for node_id, reason in reasons.items()])
-
-    async def _put(self, entries: Sequence[Entry]) -> None:
-        for node_id, error in await self.write(Batch(entries)):
-            raise StateError(f"the result of {node_id!r} cannot be stored: {describe(error)}") from error
-
-    async def get_result(self, node_id: str) -> Any:
-        return (await self.get_results([node_id])).get(node_id)
-
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
-        return await self._read(lambda: self._results(wanted))
+        return await self._thread.read(lambda: self._results(wanted))
 
     async def has_result(self, node_id: str) -> bool:
         record = (await self.recall([node_id])).get(node_id)
         return record is not None and record.reason is None and record.is_durable
 
     async def get_skip_reason(self, node_id: str) -> str | None:
-        return await self._read(lambda: self._reason(node_id))
+        return await self._thread.read(lambda: self._reason(node_id))
 
     async def clear(self) -> None:
-        await self._do(self._clear)
+        await self._thread.write(self._clear)
 
     async def begin(self, opening: Opening) -> Past:
         try:
-            return await self._do(lambda: self._begin(opening))
+            return await self._thread.write(lambda: self._begin(opening))
         except sqlite3.Error as error:
             raise StateError(f"the SQLite file {self.path!r} cannot be used: {describe(error)}") from error
 
     async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
-        return await self._read(lambda: self._recall(node_ids))
+        return await self._thread.read(lambda: self._recall(node_ids))
 
     async def write(self, batch: Batch) -> NotDurable:
-        return await self._do(lambda: self._write(batch))
+        return await self._thread.write(lambda: self._write(batch))
 
     async def forget(self, node_ids: Iterable[str]) -> None:
         gone = list(node_ids)
-        await self._do(lambda: self._forget(gone))
+        await self._thread.write(lambda: self._forget(gone))
 
     async def adopt(self, flow_digest: bytes) -> None:
-        await self._do(lambda: self._adopt(flow_digest))
+        await self._thread.write(lambda: self._adopt(flow_digest))
 
     async def heartbeat(self) -> None:
-        await self._do(self._beat)
+        await self._thread.write(self._beat)
 
     def sealed(self, value: Any) -> Sealed:
         return Sealed(pickled(value))
 
     async def finish(self, closing: Closing) -> NotDurable:
-        return await self._do(lambda: self._finish(closing))
+        return await self._thread.write(lambda: self._finish(closing))
 
     async def aclose(self) -> None:
-        await self._do(self._close)
+        await self._thread.write(self._close)
 
 
 def _owner_of(row: tuple[Any, ...] | None) -> Owner | None:

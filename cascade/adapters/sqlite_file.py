@@ -1,0 +1,57 @@
+"""SQLite files that several processes use; whatever keeps one comes here first."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Final
+
+from cascade.model.errors import StateError, describe
+
+# Seconds to wait for other processes that write to the same file.
+PATIENCE: Final = 20.0
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """Open the file *path*, made if it is not there, for one writer at a time that survives losing power.
+
+    Raises:
+        StateError: If it cannot be opened, or is something else.
+    """
+    try:
+        connection = sqlite3.connect(path, timeout=PATIENCE, isolation_level=None, check_same_thread=False)
+        try:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+        except BaseException:
+            connection.close()
+            raise
+    except sqlite3.Error as error:
+        raise StateError(f"cannot open the SQLite file {path!r}: {_why_not_opened(path, error)}") from error
+    return connection
+
+
+def _why_not_opened(path: str, error: sqlite3.Error) -> str:
+    folder = os.path.dirname(path) or "."
+    if os.path.isdir(path):
+        return "it is a folder"
+    if not os.path.isdir(folder):
+        return f"there is no folder {folder!r}; make it first"
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+        return f"{path if os.path.exists(path) else folder!r} may not be written ({describe(error)})"
+    return describe(error)
+
+
+@contextmanager
+def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
+    """All that is written inside, or nothing."""
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        yield connection
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
+    connection.execute("COMMIT")

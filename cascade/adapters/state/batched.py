@@ -1,0 +1,39 @@
+"""Backends whose one way to record is a batch: single operations are batches of one."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from cascade.model.errors import StateError, describe
+from cascade.runtime.state import Batch, Entry, NotDurable, StateBackend
+
+
+class BatchedBackend(StateBackend):
+    """The operations on single nodes, by those on several."""
+
+    @abstractmethod
+    async def write(self, batch: Batch) -> NotDurable: ...
+
+    @abstractmethod
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]: ...
+
+    async def put_result(self, node_id: str, result: Any) -> None:
+        await self.put_results({node_id: result})
+
+    async def put_results(self, results: Mapping[str, Any]) -> None:
+        await self._put([Entry(node_id, result) for node_id, result in results.items()])
+
+    async def mark_skipped(self, node_id: str, reason: str) -> None:
+        await self.mark_all_skipped({node_id: reason})
+
+    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
+        await self._put([Entry(node_id, None, reason, "skipped") for node_id, reason in reasons.items()])
+
+    async def _put(self, entries: Sequence[Entry]) -> None:
+        for node_id, error in await self.write(Batch(entries)):
+            raise StateError(f"the result of {node_id!r} cannot be stored: {describe(error)}") from error
+
+    async def get_result(self, node_id: str) -> Any:
+        return (await self.get_results([node_id])).get(node_id)
