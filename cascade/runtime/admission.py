@@ -14,7 +14,7 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Final, Literal, Protocol, Self
 
 import anyio
 import attrs
@@ -28,6 +28,8 @@ from cascade.runtime.lines import Line, Waiter
 from cascade.runtime.threads import wake_soon
 
 Reason = Literal["ResourceContention", "ConstraintViolation"]
+# Attempts admitted in one step; the loop has its turn before the next ones are.
+MOST_AT_ONCE: Final = 100
 
 
 @attrs.frozen(eq=False)
@@ -148,6 +150,8 @@ class Admission:
     _handed_in: deque[Claim] = attrs.field(factory=deque)
     _woken: anyio.Event | None = None
     _after_wake: list[Callable[[], None]] = attrs.field(factory=list)
+    # The last one admitted in a round of answers that was cut short.
+    _goes_on: Waiter | None = None
 
     @property
     def wants_thread(self) -> bool:
@@ -217,6 +221,7 @@ class Admission:
             except BaseException:
                 self._withdraw(waiter)
                 raise
+            self._go_on(waiter)
             if waiter.error is not None:
                 raise waiter.error
             again = waiter.claim
@@ -333,9 +338,10 @@ class Admission:
         """Equal for waiters that are alike in all that admission looks at: to rules, tasks are not alike."""
         applicant, amounts = waiter.applicant, waiter.amounts
         claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
-        if applicant.rank and not self.rules:
+        is_ranked = bool(applicant.rank)
+        if is_ranked and not self.rules:
             return applicant.run_id, applicant.ancestors, claimed
-        return applicant.full_name, applicant.task_name, applicant.run_id, applicant.ancestors, claimed
+        return applicant.full_name, applicant.task_name, is_ranked, applicant.run_id, applicant.ancestors, claimed
 
     def _add(self, key: Hashable, waiter: Waiter) -> bool:
         """Put *waiter* into the line *key*; returns whether that gave the line a place or another one."""
@@ -369,7 +375,9 @@ class Admission:
             self._wanted -= Counter(waiter.amounts.keys() or [None])
 
     def _line_up_anew(self) -> None:
-        """Put all waiters in line again: who is like whom depends on whether there are rules."""
+        """Put all waiters in line again: who of those with a rank are alike depends on whether there are rules."""
+        if not any(line.is_ranked for line in self._lines.values()):
+            return
         waiting = list(self.waiters())
         self._lines.clear()
         self._heads.clear()
@@ -382,6 +390,7 @@ class Admission:
         if waiter.claim is not None:
             # Granted in the very step in which it was cancelled: the grant must not be lost.
             waiter.claim.release(has_run=False)
+            self._go_on(waiter)
             return
         self._leave_line(waiter)
         self.wake()
@@ -389,21 +398,39 @@ class Admission:
     # -- answering -----------------------------------------------------------------------------------------
 
     def wake(self) -> None:
-        """Admit, in the order of tickets, whoever may start now."""
+        """Admit, in the order of tickets, whoever may start now.
+
+        If they are many, the first ones. The last of these sees to it that the round goes on when it has its turn,
+        which it has even if it is cancelled; until then it is no use to ask.
+        """
+        if self._goes_on is not None:
+            return
         taken: set[Name] = set()
-        place = 0
+        place = granted = 0
         while place < len(self._heads) and len(taken) < len(self._wanted):
-            if not self._answer(self._lines[self._heads[place][1]], taken):
+            line = self._lines[self._heads[place][1]]
+            head = line.head
+            if not self._answer(line, head, taken):
                 place += 1
+                continue
+            granted += 1
+            if granted == MOST_AT_ONCE:
+                self._goes_on = head
+                break
         if self._woken is not None:
             self._woken.set()
             self._woken = None
         for hook in self._after_wake:
             hook()
 
-    def _answer(self, line: Line, taken: set[Name]) -> bool:
-        """Admit the head of *line* if possible; *taken* are names for which somebody waits already."""
-        waiter = line.head
+    def _go_on(self, waiter: Waiter) -> None:
+        """*waiter* has its turn: go on with the round that ended with it."""
+        if self._goes_on is waiter:
+            self._goes_on = None
+            self.wake()
+
+    def _answer(self, line: Line, waiter: Waiter, taken: set[Name]) -> bool:
+        """Admit *waiter*, the head of *line*, if possible; *taken* are names for which somebody waits already."""
         if self.holder(waiter.applicant) is not None:
             return False
         is_free = taken.isdisjoint(waiter.amounts)

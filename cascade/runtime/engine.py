@@ -33,7 +33,7 @@ from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
 from cascade.runtime.recovery import recover
 from cascade.runtime.run import Run
-from cascade.runtime.settings import AsRun, Settings, shows_settings
+from cascade.runtime.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.stores import check_state
 from cascade.runtime.wire import Connector
 
@@ -73,7 +73,7 @@ class Engine:
 
     @shows_settings
     def __init__(self, **as_run: Unpack[AsRun]) -> None:
-        self.settings: Settings = Settings(**cast("dict[str, Any]", as_run))
+        self.settings: Settings = settings_of(as_run)
         check_state(self.settings.state)
         self.bus: EventBus = self.settings.bus or EventBus()
         self._providers: dict[str, Resource] = {}

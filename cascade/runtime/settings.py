@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, get_args
@@ -153,6 +154,22 @@ class AsRun(TypedDict, total=False):
 
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+def settings_of(words: Mapping[str, Any]) -> Settings:
+    """The settings that *words* stand for, by name.
+
+    Raises:
+        TypeError: If there is no setting of such a name, or a value is of a wrong type.
+        ValueError: If a value is out of range.
+    """
+    names = [field.name for field in attrs.fields(Settings)]
+    for word in words:
+        if word not in names:
+            alike = difflib.get_close_matches(word, names, n=1)
+            remedy = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names)}"
+            raise TypeError(f"there is no setting {word!r}; {remedy}")
+    return Settings(**words)
 
 
 def shows_settings(function: F) -> F:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import itertools
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -12,6 +14,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import cascade
+import cascade.runtime.admission as admission_module
 from cascade.model.events import StateRecorded
 from cascade.runtime.admission import Admission, Applicant, Claim
 from cascade.runtime.bus import EventBus
@@ -144,6 +147,35 @@ async def test_all_who_fit_are_admitted_by_one_release() -> None:
         people.let_go("holder")
         await settle()
         assert set(people.order) == {"holder", "a", "b", "c"}
+
+
+@pytest.mark.parametrize("is_last_cancelled", [False, True])
+async def test_many_who_fit_are_admitted_in_steps_in_which_others_have_their_turn(
+    monkeypatch: pytest.MonkeyPatch, is_last_cancelled: bool
+) -> None:
+    monkeypatch.setattr(admission_module, "MOST_AT_ONCE", 5)
+    async with crowd(Gate({"task"}), gpu=100) as people:
+        for number in range(33):
+            people.group.start_soon(functools.partial(people.ask, f"{number}", gpu=1))
+        await settle()
+        if is_last_cancelled:  # and granted, before it knows
+            people.scopes[people.waiting[4]].cancel()
+        people.admission.set_rules([])
+        granted = [len(people.admission.active)]
+        people.admission.wake()  # asking again in the same step changes nothing
+        while people.waiting:
+            await checkpoint()
+            granted.append(33 - len(people.waiting))
+        assert granted[0] == 5
+        assert max(after - before for before, after in itertools.pairwise(granted)) <= 10
+        await settle()
+        everybody = {f"{number}" for number in range(33)}
+        cancelled = {name for name, scope in people.scopes.items() if scope.cancel_called}
+        assert {claim.applicant.node_id for claim in people.admission.active} == everybody - cancelled
+        assert everybody - cancelled <= set(people.order)
+        tickets = [claim.ticket for claim in people.admission.active]
+        assert tickets == sorted(tickets)
+        assert len(cancelled) == is_last_cancelled
 
 
 async def test_one_who_comes_back_with_a_ticket_has_its_old_place() -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, example, given, settings
 from strategies_runtime import Ask, Move, Rush, SetTotal, moves
 
 import cascade
+import cascade.runtime.admission as admission_module
 from cascade.runtime.admission import Admission, Applicant, Claim
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name, Pool
@@ -121,7 +122,7 @@ class Storm:
                 self.admission.set_totals({name: amount})
         self.model.refuse()
         self.model.admit()
-        for _ in range(15):
+        for _ in range(15 + 3 * len(self.members)):
             await checkpoint()
         self.compare()
 
@@ -178,6 +179,7 @@ async def _storm(script: list[Move]) -> None:
 
 @pytest.mark.timeout(400)  # for shrinking, if it fails
 @pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
+@pytest.mark.parametrize("most_at_once", [1, 100])
 @given(script=moves)
 @example(script=[Ask({"cpu": 1}, "a"), Ask({"cpu": 2}, "a"), Ask({"cpu": 1}, "a"), Rush((), (0,), False, None)])
 @example(script=[Ask({"gpu": 0}, "fetch"), Ask({"gpu": 0}, "fetch"), Rush((0, 0), (), False, None)])
@@ -195,5 +197,9 @@ async def _storm(script: list[Move]) -> None:
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
-def test_a_storm_of_claims_ends_as_first_come_first_served_says(backend_name: str, script: list[Move]) -> None:
-    anyio.run(_storm, script, backend=backend_name)
+def test_a_storm_of_claims_ends_as_first_come_first_served_says(
+    backend_name: str, most_at_once: int, script: list[Move]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(admission_module, "MOST_AT_ONCE", most_at_once)
+        anyio.run(_storm, script, backend=backend_name)

@@ -129,3 +129,13 @@ async def test_a_cleanup_timeout_of_nothing_lets_what_ends_at_once_end() -> None
     # Again and again, as Trio throws dice for who goes first.
     for _ in range(10):
         assert await cascade.run(use(), providers=[quick], cleanup_timeout=0) == "quick"
+
+
+@pytest.mark.parametrize(
+    ("name", "remedy"), [("system_resource", "did you mean 'system_resources'"), ("zzz", "schedule")]
+)
+def test_a_setting_that_there_is_not_is_named_with_what_there_is(name: str, remedy: str) -> None:
+    words: Any = {name: {}}
+    for attempt in (lambda: cascade.Engine(**words), lambda: cascade.run_sync(step([]), **words)):
+        with pytest.raises(TypeError, match=f"no setting '{name}'.*{remedy}"):
+            attempt()

@@ -76,3 +76,17 @@ async def test_a_server_that_is_not_there_is_an_error() -> None:
     pytest.importorskip("redis")
     with pytest.raises(cascade.StateError, match="cannot be read"):
         await api.recorded_runs("redis://127.0.0.1:1/0")
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["redis://someone:hush@127.0.0.1:1/0", "redis://:hush@127.0.0.1:1", "redis://127.0.0.1:1/0?password=hush"],
+)
+async def test_a_password_is_not_shown(url: str) -> None:
+    pytest.importorskip("redis")
+    with pytest.raises(cascade.StateError, match=r"Redis at .*127\.0\.0\.1:1.*cannot be read") as caught:
+        await api.recorded_runs(url)
+    assert "hush" not in str(caught.value)
+    with pytest.raises(ValueError, match="state URL") as refused:
+        cascade.Engine(state=url.replace("127.0.0.1:1", "127.0.0.1:one"))
+    assert "hush" not in str(refused.value)

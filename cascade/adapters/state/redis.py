@@ -30,7 +30,7 @@ import anyio
 import attrs
 from anyio import CancelScope, CapacityLimiter, current_time
 
-from cascade.adapters.redis_client import check_client, client_of, redis_library
+from cascade.adapters.redis_client import check_client, client_of, redis_library, shown_url
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
 from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
@@ -451,7 +451,7 @@ def check_url(url: str) -> None:
         reason = ""
     except (TypeError, ValueError) as error:
         reason = f" ({error})"
-    raise ValueError(f"a state URL of Redis is redis://host:port/number, not {url!r}{reason}")
+    raise ValueError(f"a state URL of Redis is redis://host:port/number, not {shown_url(url)!r}{reason}")
 
 
 def open_url(url: str, run_id: str) -> RedisStateBackend:

@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cascade.adapters.redis_client import client_of, redis_library
+from cascade.adapters.redis_client import client_of, redis_library, shown_url
 from cascade.adapters.state.ownership import run_state
 from cascade.adapters.state.redis import PREFIX, Lease
 from cascade.model.errors import StateError, describe
@@ -24,7 +24,7 @@ def _opened(url: str) -> Iterator[Any]:
         with client_of(url, _PURPOSE) as client:
             yield client
     except library.RedisError as error:
-        raise StateError(f"Redis at {url!r} cannot be read: {describe(error)}") from error
+        raise StateError(f"Redis at {shown_url(url)!r} cannot be read: {describe(error)}") from error
 
 
 def read_runs(url: str) -> list[RunRecord]:
