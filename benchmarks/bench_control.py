@@ -1,4 +1,7 @@
-"""k. A pause from another process, with 100 000 ready no-op nodes: how long until none starts any more."""
+"""k. A pause from another process: how long until nothing starts any more, of 100 000 no-ops that could.
+
+They are ready nodes on the loop or in threads, or the turns of one loop of tail calls.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,10 @@ from cascade.runtime.remote import Remote
 
 NODES = 100_000
 GOAL_MILLISECONDS = 50.0
+TURNS = {"async turns", "sync turns"}
+KINDS = {"async": "ready async nodes", "sync": "ready sync nodes"} | {
+    kind: f"{kind} of a loop" for kind in sorted(TURNS)
+}
 
 
 class Ticks:
@@ -41,9 +48,11 @@ class Ticks:
             self.other.stdin.write("pause\n")
             self.other.stdin.flush()
 
-    def flow(self, kind: str) -> list[cascade.LazyResult[object]]:
+    def flow(self, kind: str) -> object:
         """All of them."""
         tick = self.tick
+        if kind in TURNS:
+            return self.turns(kind)
 
         async def tick_on_the_loop() -> None:
             tick()
@@ -51,6 +60,20 @@ class Ticks:
         function: Callable[[], object] = tick_on_the_loop if kind == "async" else tick
         task = cascade.task(name="tick")(function)
         return [task() for _ in range(NODES)]
+
+    def turns(self, kind: str) -> object:
+        """As a loop."""
+
+        def turn(number: int) -> object:
+            self.tick()
+            return task(number + 1) if number < NODES else None
+
+        async def turn_on_the_loop(number: int) -> object:
+            return turn(number)
+
+        function: Callable[[int], object] = turn_on_the_loop if kind == "async turns" else turn
+        task = cascade.task(name="tick")(function)
+        return task(1)
 
 
 @contextmanager
@@ -87,12 +110,12 @@ async def milliseconds(url: str, kind: str, other: subprocess.Popen[str]) -> flo
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Nodes on the loop, and in threads."""
     figures = []
-    for kind in ("async", "sync"):
+    for kind, words in KINDS.items():
         with tempfile.TemporaryDirectory() as folder:
             url = f"local:{folder}/control.db"
             with other_process(url) as other:
                 taken = [await milliseconds(url, kind, other) for _ in range(rounds)]
-        name = f"k. pause from another process, {NODES} ready {kind} nodes"
+        name = f"k. pause from another process, {NODES} {words}"
         figures.append(Figure(name, backend, "ms", statistics.median(taken), GOAL_MILLISECONDS))
     return figures
 

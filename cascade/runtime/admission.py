@@ -130,7 +130,8 @@ class Admission:
         lanes: Where attempts run that hold no claim.
         active: The claims that are held, oldest first.
         token: The event loop that is served.
-        epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
+        epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back;
+            and with every change of the rules.
     """
 
     pool: Pool
@@ -523,6 +524,7 @@ class Admission:
 
         If somebody may be held by them who was not before, the gate must have been closed.
         """
+        self.epoch += 1
         had_rules, self.rules = bool(self.rules), list(rules)
         if had_rules != bool(self.rules):
             self._line_up_anew()

@@ -12,6 +12,7 @@ import anyio
 import attrs
 from anyio import current_time
 from anyio.abc import TaskGroup
+from anyio.lowlevel import checkpoint
 
 from cascade.graph.nested import LEAVES, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
@@ -20,7 +21,7 @@ from cascade.model.events import TaskBlocked, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
-from cascade.runtime.admission import Applicant
+from cascade.runtime.admission import Admission, Applicant
 from cascade.runtime.antechamber import Antechamber
 from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge, passed_by
 from cascade.runtime.capacity import Amount
@@ -73,6 +74,9 @@ class Crew:
     _drains: bool = attrs.field(init=False)
     # Real seconds, from some moment on.
     _elapsed: Callable[[], float] = attrs.field(init=False)
+    _admission: Admission = attrs.field(init=False)
+    # As of the epoch: whether lanes may be used.
+    _may_drain: bool = False
     _epoch: int = -1
 
     @bind.default
@@ -85,6 +89,7 @@ class Crew:
 
     def __attrs_post_init__(self) -> None:
         execution = self.execution
+        self._admission = execution.admission
         self.turns = Turns(execution, self.frame)
         self._loop_lane = LoopLane(self)
         self._threads = ThreadLanes(self)
@@ -103,9 +108,7 @@ class Crew:
 
     def node(self, index: int) -> Node:
         """The call *index*; routers are settled by the frame and come to no crew."""
-        node = self.frame.graph.nodes[index]
-        assert isinstance(node, Node)
-        return node
+        return self.frame.graph.nodes[index]  # type: ignore[return-value]
 
     def task(self, index: int) -> Task[..., Any]:
         """What the node calls."""
@@ -123,19 +126,20 @@ class Crew:
             while True:
                 self.absorb()
                 journal = self.execution.journal
+                is_slice = False
                 if self._threads.reports:
-                    self._settle_some()
+                    is_slice = self._settle_some()
                 elif self._queue and journal is not None and journal.is_full:
                     await journal.until_room()
                 elif self._queue and self._has_room():
-                    self._start_some()
+                    is_slice = self._start_some()
                 elif self._in_flight:
                     self._news = anyio.Event()
                     await self._news.wait()
                     continue
                 else:
                     break
-                await give_way()
+                await (give_way() if is_slice else checkpoint())
         except BaseException:
             self.execution.halt()
             raise
@@ -162,23 +166,24 @@ class Crew:
     def _has_room(self) -> bool:
         return self.window is None or self._in_flight < self.window
 
-    def _start_some(self) -> None:
-        """Start nodes from the queue, for no longer than others can be kept waiting."""
+    def _start_some(self) -> bool:
+        """Start nodes from the queue, for a slice at most; returns whether it took that long."""
         frame, queue = self.frame, self._queue
         self._look_around()
         until = self._elapsed() + SLICE
         while queue and self._has_room():
             if self.execution.is_closing:
                 queue.clear()
-                return
+                return False
             index = queue.popleft()
             if frame.status[index] == Status.PENDING and not frame.pending[index]:
                 self._start(index)
             if self._elapsed() > until:
-                return
+                return True
+        return False
 
-    def _settle_some(self) -> None:
-        """Settle what threads have reported, for no longer than others can be kept waiting."""
+    def _settle_some(self) -> bool:
+        """Settle what threads have reported, for a slice at most; returns whether it took that long."""
         reports = self._threads.take_reports()
         until = time.perf_counter() + SLICE
         while reports:
@@ -197,39 +202,49 @@ class Crew:
             else:
                 self._succeeded(report.index, report.value, started)
             if time.perf_counter() > until:
-                return
+                return True
+        return False
 
     # -- starting ------------------------------------------------------------------------------------------
 
     def _start(self, index: int) -> None:
-        node = self.node(index)
-        if index in self.frame.recorded:
-            self._replay(index, node)
+        frame = self.frame
+        place = frame.layout.places[index]
+        if (place == Place.OWN or frame.has_gaps or frame.recorded) and self._settles_by_itself(index):
             return
-        if self.frame.has_gaps or node.terms.conditions:
-            try:
-                skip = judge(self.frame, node)
-            except Exception as error:  # a condition's truth is user code
-                self._settle(index, Ending(Failed(error)))
-                return
-            if skip is not None:
-                record(self.execution, self._settled(index), Ending(Skipped(skip.reason)))
-                self.frame.skip(index, skip.reason, skip.passed)
-                return
-        place = self.frame.layout.places[index]
-        if place != Place.OWN and not self._may_use_lane(place) and self._is_crowded(node.task):
-            self._wait_behind(index, node.task)
-            return
-        self._in_flight += 1
         if self._may_use_lane(place):
-            self.frame.status[index] = Status.QUEUED
+            self._in_flight += 1
+            frame.status[index] = Status.QUEUED
             lane = self._loop_lane if place == Place.LOOP else self._threads
             lane.feed(index)
             return
         if place != Place.OWN:
-            self._antechamber.ask(node.task, index)
-        self.frame.status[index] = Status.RUNNING
+            task = self.task(index)
+            if self._is_crowded(task):
+                self._wait_behind(index, task)
+                return
+            self._antechamber.ask(task, index)
+        self._in_flight += 1
+        frame.status[index] = Status.RUNNING
         self.execution.spawn(self.group, self._live, index)
+
+    def _settles_by_itself(self, index: int) -> bool:
+        """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""
+        node = self.node(index)
+        if index in self.frame.recorded:
+            self._replay(index, node)
+            return True
+        if not self.frame.has_gaps and not node.terms.conditions:
+            return False
+        try:
+            skip = judge(self.frame, node)
+        except Exception as error:  # a condition's truth is user code
+            self._settle(index, Ending(Failed(error)))
+            return True
+        if skip is not None:
+            record(self.execution, self._settled(index), Ending(Skipped(skip.reason)))
+            self.frame.skip(index, skip.reason, skip.passed)
+        return skip is not None
 
     def _may_use_lane(self, place: int) -> bool:
         if place == Place.LOOP:
@@ -322,19 +337,18 @@ class Crew:
     # -- lanes ---------------------------------------------------------------------------------------------
 
     def _look_around(self) -> None:
-        """Note who listens; whoever begins to listen, or makes a rule, changes the epoch."""
-        admission = self.execution.admission
-        if self._epoch != admission.epoch:
-            self._epoch = admission.epoch
-            self.is_heard = not self.execution.is_silent()
+        """Note what is in force; whoever begins to listen, changes a rule, or ends the run, changes the epoch."""
+        execution = self.execution
+        if self._epoch != self._admission.epoch:
+            self._epoch = self._admission.epoch
+            self.is_heard = not execution.is_silent()
+            self._may_drain = self._drains and not execution.is_closing and not self._admission.rules
 
     def may_drain(self) -> bool:
         """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
-        if self.execution.is_closing or not self._drains:
-            return False
-        if self._epoch != self.execution.admission.epoch:
+        if self._epoch != self._admission.epoch:
             self._look_around()
-        return not self.execution.admission.rules
+        return self._may_drain
 
     def may_use_threads(self) -> bool:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
@@ -416,10 +430,8 @@ class Crew:
         Nobody else starts it from then on.
         """
         frame = self.frame
-        if frame.has_gaps or self.is_heard or self.execution.is_closing:
-            return None
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or not _is_plain(value):
+        if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing or not _is_plain(value):
             return None
         frame.values[index] = value
         frame.status[found] = Status.QUEUED
@@ -444,7 +456,8 @@ class Crew:
     def done(self, index: int, value: Any, started: float) -> int | None:
         """A node has run in the loop lane; returns the node that goes on from it there."""
         following = self.follower(index, value)
-        self._in_flight += following is not None
+        if following is not None:
+            self._in_flight += 1
         self._succeeded(index, value, started)
         return following
 
@@ -472,7 +485,8 @@ class Crew:
     def _left(self) -> None:
         """A node has settled, and what follows from it is to be started."""
         self._in_flight -= 1
-        if self.frame.news:
+        news = self.frame.news
+        if news.ready or news.pruned or news.faults:
             self.absorb()
         if self._queue and self._has_room():
             self._start_some()

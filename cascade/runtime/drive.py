@@ -53,7 +53,9 @@ async def _awaited(awaitable: Awaitable[Any]) -> Any:
 
 def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
     """*awaitable* as something that can be stepped."""
-    return awaitable if inspect.iscoroutine(awaitable) else _awaited(awaitable)
+    if type(awaitable) is types.CoroutineType or inspect.iscoroutine(awaitable):
+        return awaitable
+    return _awaited(awaitable)
 
 
 async def call_in(

@@ -71,6 +71,7 @@ class Frame:
         turns: Number of turns that the loop has made with this one.
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
+        tells_ready: Whether news tell of nodes that have become ready; stages look for themselves.
         digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
         recorded: The nodes that need not be run, until they are ready.
         is_recorded: Whether what settles in it goes to the journal.
@@ -95,6 +96,7 @@ class Frame:
     has_gaps: bool = False
     turns: int = 1
     news: News = attrs.field(factory=News)
+    tells_ready: bool = True
     digests: Sequence[bytes] | None = None
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
     is_recorded: bool = True
@@ -194,18 +196,17 @@ class Frame:
                     values[source] = None
                 else:
                     self._unused(source)
-        self._wake_consumers(index)
-        self._work_off()
+        if self.choices:
+            self._wake_consumers(index)
+            self._work_off()
+            return
+        pending = self.pending
+        for consumer in self.graph.consumers[index]:
+            pending[consumer] -= 1
+            if self.tells_ready and not pending[consumer]:
+                self.news.ready.append(consumer)
 
     def _wake_consumers(self, index: int) -> None:
-        pending = self.pending
-        ready = self.news.ready
-        if not self.choices:
-            for consumer in self.graph.consumers[index]:
-                pending[consumer] -= 1
-                if not pending[consumer]:
-                    ready.append(consumer)
-            return
         for consumer in self.graph.consumers[index]:
             if consumer in self.choices:
                 self.choices[consumer].waiting.discard(index)
@@ -215,7 +216,7 @@ class Frame:
 
     def _count_down(self, index: int) -> None:
         self.pending[index] -= 1
-        if not self.pending[index] and self.status[index] == Status.PENDING:
+        if self.tells_ready and not self.pending[index] and self.status[index] == Status.PENDING:
             self.news.ready.append(index)
 
     def _unused(self, index: int) -> None:

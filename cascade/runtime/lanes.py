@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from cascade.runtime.crew import Crew
 
 # Seconds for which a thread keeps the interpreter from others.
-TURN: Final = 0.0005
+TURN: Final = 0.001
 NO_RESOURCES: Final[Mapping[str, Any]] = {}
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Generator
 from typing import Final, TypeVar
@@ -14,16 +15,18 @@ SLICE: Final = 0.001
 
 
 async def give_way() -> None:
-    """Let everybody else go on.
+    """Let everybody else go on, after a slice.
 
-    Threads too: one that wants the interpreter while the loop is never idle waits five milliseconds each time, and
-    whoever brings a rule or writes a record wants it hundreds of times.
+    Threads too, if there are any: one that wants the interpreter while the loop is never idle waits five
+    milliseconds each time, and whoever brings a rule or writes a record wants it hundreds of times.
     """
-    _let_threads_run()
+    if threading.active_count() > 1:
+        _let_threads_run()
     await checkpoint()
 
 
 def _let_threads_run() -> None:
+    # Gives the interpreter to whoever waits for it, and takes up to a tenth of a millisecond.
     time.sleep(0)
 
 

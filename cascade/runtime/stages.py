@@ -20,6 +20,7 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
     again in each stage that follows.
     """
+    frame.tells_ready = False
     late: list[int] = []
     may_be_late = bool(frame.layout.selectors)
     for number, level in enumerate(plan.levels):
