@@ -203,8 +203,8 @@ class _Builder:
             index[call] = _OPEN
             stack.append(call)
             stack.extend(reversed(missing))
-        elif len(patches) == 1:
-            self._number(call, tuple(patches), (patches[0][1],))
+        elif len(patches) < 2:
+            self._number(call, tuple(patches), tuple([source for _, source in patches]))
         else:
             self._number(call, tuple(patches), distinct([source for _, source in patches]))
         return True

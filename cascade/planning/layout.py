@@ -155,7 +155,7 @@ def place_of(node: Node) -> Place:
     Everything needs a task of its own but a call that is no map, has no policy, condition or order, and runs
     neither in a process nor in a thread that might be left behind.
     """
-    if node.terms != NO_TERMS or isinstance(node, MapNode):
+    if isinstance(node, MapNode) or (node.terms is not NO_TERMS and node.terms != NO_TERMS):
         return Place.OWN
     return place_of_task(node.task)
 

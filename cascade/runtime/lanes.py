@@ -14,7 +14,8 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001
+# Seconds without a node being begun, after which the threads there are count as stuck.
+STUCK: Final = 0.0005
 NO_RESOURCES: Final[Mapping[str, Any]] = {}
 
 
@@ -440,17 +443,27 @@ class ThreadLanes:
                 self.crew.take_back(self.queue)
 
     async def _slot(self) -> Claim | None:
-        """A thread slot; if there can be none, all that is queued fails, and none is given."""
+        """A thread slot; none if nothing is left, or if there can be none: then all that is queued fails."""
         crew = self.crew
         try:
-            applicant = crew.lane_applicant(self.queue[0])
+            first = self.queue[0]
+        except IndexError:  # another lane's thread has taken it in this very moment
+            return None
+        try:
+            applicant = crew.lane_applicant(first)
             return await crew.execution.admission.admit(applicant, {Slot.THREAD: 1}, _say_nothing)
         except DrainedError:
             return None
         except CascadeError as error:
-            while self.queue:
-                crew.failed(self.queue.popleft(), error, None)
+            for index in self._taken():
+                crew.failed(index, error, None)
             return None
+
+    def _taken(self) -> Iterator[int]:
+        """What is queued, taken node by node; threads may take some of it at the same time."""
+        with suppress(IndexError):
+            while True:
+                yield self.queue.popleft()
 
     def may_go_on(self, epoch: int) -> bool:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
@@ -485,7 +498,7 @@ class ThreadLanes:
         """In a thread, as time is virtual in some loops: whether all lanes are stuck while others could work."""
         while self.queue and self._wanted and not self.has_failed:
             seen = {lane: lane.advance for lane in tuple(self._lanes)}
-            time.sleep(TURN)
+            time.sleep(STUCK)
             now = tuple(self._lanes)
             if len(now) == self._wanted and all(seen.get(lane) == lane.advance for lane in now):
                 return True
