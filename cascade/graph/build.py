@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, Final, cast
 
 import attrs
@@ -339,7 +340,7 @@ class _Builder:
         if parts.said is not None:
             columns = yield from self._operands(parts.said.columns, name)
             terms = yield from self._terms(call, parts)
-        data = _data_sources(patches, named, columns)
+        data = yield from self._data_sources(patches, named, columns)
         sources = data if terms is NO_TERMS else distinct([*data, *_term_sources(terms)])
         if call.task.is_pure:
             draft = MapNode(0, call, call.task, patches, named, sources, data, terms, 0, columns)
@@ -350,6 +351,20 @@ class _Builder:
         if call.columns is None:
             return Node(index, call, call.task, patches, named, sources, data, terms, ordinal)
         return MapNode(index, call, call.task, patches, named, sources, data, terms, ordinal, columns)
+
+    def _data_sources(self, *groups: Patches) -> Steps[tuple[int, ...]]:
+        found = _sources(*groups)
+        if len(found) <= PAUSE_EVERY:
+            return distinct(found) if len(found) > 1 else tuple(found)
+        seen = bytearray(len(self.nodes))
+        once: list[int] = []
+        for number, source in enumerate(found):
+            if not seen[source]:
+                seen[source] = True
+                once.append(source)
+            if not number % PAUSE_EVERY:
+                yield
+        return tuple(once)
 
     def _terms(self, call: LazyResult[Any], parts: CallParts) -> Steps[Terms]:
         own = self.copies.policies_of(call)
@@ -386,17 +401,17 @@ def _route(operand: Operand) -> Route:
     return Route(operand, distinct(sources_of(operand)))
 
 
-def _data_sources(*groups: Patches) -> tuple[int, ...]:
+def _sources(*groups: Patches) -> list[int]:
+    """The nodes that *groups* refer to, repeats included."""
     found: list[int] = []
-    for group in groups:
-        for _, operand in group:
-            if type(operand) is int:
-                found.append(operand)
-            elif type(operand) is Nested and operand.has_only_nodes:
-                found.extend(cast("tuple[int, ...]", operand.operands))
-            else:
-                found.extend(sources_of(operand))
-    return distinct(found) if len(found) > 1 else tuple(found)
+    for _, operand in chain(*groups):
+        if type(operand) is int:
+            found.append(operand)
+        elif type(operand) is Nested and operand.has_only_nodes:
+            found.extend(cast("tuple[int, ...]", operand.operands))
+        else:
+            found.extend(sources_of(operand))
+    return found
 
 
 def _term_sources(terms: Terms) -> Iterator[int]:

@@ -292,10 +292,15 @@ class _Compiler:
         if not self.holes:
             return None
         count = len(self.holes)
-        steps = (
-            attrs.evolve(step, sources=[s - 1 if s > 0 else count - s - 1 for s in step.sources])
-            for step in self.steps
-        )
+        steps: list[Step] = []
+        for step in self.steps:
+            sources: list[int] = []
+            for start in range(0, len(step.sources), PAUSE_EVERY):
+                part = step.sources[start : start + PAUSE_EVERY]
+                sources += [s - 1 if s > 0 else count - s - 1 for s in part]
+                if start:
+                    yield
+            steps.append(attrs.evolve(step, sources=sources))
         return Template(tuple(self.holes), tuple(steps))
 
     def _enter(self, value: Any) -> Steps[None]:

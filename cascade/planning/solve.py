@@ -43,7 +43,11 @@ def solve_steps(graph: Graph) -> Steps[Plan]:
     depths = yield from _depths(graph)
     if depths is None:
         depths = yield from _gated_depths(graph)
-    levels: list[list[int]] = [[] for _ in range(max(depths, default=-1) + 1)]
+    deepest = max(depths, default=-1)
+    levels: list[list[int]] = []
+    while len(levels) <= deepest:
+        levels.extend([] for _ in range(min(PAUSE_EVERY, deepest + 1 - len(levels))))
+        yield
     for node in graph.nodes:
         if isinstance(node, Node):
             levels[depths[node.index]].append(node.index)

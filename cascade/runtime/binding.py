@@ -177,22 +177,21 @@ def amounts(frame: Frame, node: Node) -> dict[str, Amount]:
     return {name: exact(resolve(operand, frame), name) for name, operand in node.terms.amounts}
 
 
-def rows(frame: Frame, node: MapNode) -> list[dict[str, Any]]:
-    """The keyword arguments of each item of a map, in order.
+def columns(frame: Frame, node: MapNode) -> dict[str, Sequence[Any]]:
+    """The keyword arguments of the items of a map: for each parameter, as many values as there are items.
+
+    What a sequence holds is looked at once, now; whoever changes it later changes nothing here.
 
     Raises:
         ValueError: If the columns differ in length.
         TypeError: If a column is no sequence.
     """
-    columns = {name: _column(node.task, name, resolve(operand, frame)) for name, operand in node.columns}
-    check_lengths(node.task.name, columns)
-    names = tuple(columns)
-    return [dict(zip(names, row, strict=True)) for row in zip(*columns.values(), strict=True)]
+    found = {name: _column(node.task, name, resolve(operand, frame)) for name, operand in node.columns}
+    check_lengths(node.task.name, found)
+    return found
 
 
 def _column(task: Task[Any, Any], name: str, column: Any) -> Sequence[Any]:
-    if isinstance(column, Sequence) and not isinstance(column, (str, bytes, bytearray)):
-        return column
     try:
         if not isinstance(column, (str, bytes, bytearray, Mapping)):
             return tuple(column)

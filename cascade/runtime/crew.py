@@ -133,6 +133,8 @@ class Crew:
                     await journal.until_room()
                 elif self._queue and self._has_room():
                     is_slice = self._start_some()
+                elif self.frame.backlog:
+                    self.frame.let_go_some()
                 elif self._in_flight:
                     self._news = anyio.Event()
                     await self._news.wait()
@@ -490,7 +492,7 @@ class Crew:
             self.absorb()
         if self._queue and self._has_room():
             self._start_some()
-        if self._queue or not self._in_flight or self.frame.news:
+        if self._queue or not self._in_flight or self.frame.news or self.frame.backlog:
             self.tell()
 
     def _counted(self, ending: Ending) -> Ending:

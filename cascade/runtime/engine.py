@@ -6,8 +6,9 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
+from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, cast
 
@@ -20,6 +21,7 @@ from cascade.model.errors import InputError, raise_unchanged
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.runtime.admission import Admission, Claim
+from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.conduct import Conductor
@@ -39,6 +41,11 @@ from cascade.runtime.wire import Connector
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4
+
+
+def _processes() -> Executor:
+    make: Callable[[CapacityLimiter], Executor] = adapter("executors.processes:ProcessExecutor")
+    return make(CapacityLimiter(os.cpu_count() or 2))
 
 
 def new_run_id() -> str:
@@ -162,9 +169,7 @@ class Engine:
         if executor is None and pacer is not None:
             executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
         elif executor is None:
-            make_processes = adapter("executors.processes:ProcessExecutor")
-            processes = make_processes(CapacityLimiter(os.cpu_count() or 2))
-            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
+            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), cache(_processes))
         return Shared(
             self._admission,
             executor,

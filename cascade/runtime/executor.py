@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any
@@ -58,18 +59,18 @@ class LocalExecutor:
 
     Args:
         limiter: Bounds the worker threads; never the process-wide default.
-        processes: Executes tasks of mode ``"process"``.
+        processes: Gives what executes tasks of mode ``"process"``; called when the first one comes.
     """
 
     limiter: CapacityLimiter
-    processes: Executor
+    processes: Callable[[], Executor]
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the task's function where its mode says; the attempt is the ambient one."""
         attempt = attempt_var.get()
         assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
         if task.mode == "process":
-            return await self.processes.execute(task, args, kwargs)
+            return await self.processes().execute(task, args, kwargs)
         if task.is_async:
             context = attempt.surroundings.base.copy()
             context.run(attempt_var.set, attempt)

@@ -8,11 +8,13 @@ is left for the caller in ``news``.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 
 import attrs
 
+from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
 from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
@@ -72,6 +74,7 @@ class Frame:
         unsettled: Number of calls that have not settled.
         news: What has happened and has not been dealt with.
         tells_ready: Whether news tell of nodes that have become ready; stages look for themselves.
+        backlog: Of nodes that have settled and had very many sources, those that have not been let go yet.
         digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
         recorded: The nodes that need not be run, until they are ready.
         is_recorded: Whether what settles in it goes to the journal.
@@ -97,6 +100,7 @@ class Frame:
     turns: int = 1
     news: News = attrs.field(factory=News)
     tells_ready: bool = True
+    backlog: list[Iterator[int]] = attrs.field(factory=list)
     digests: Sequence[bytes] | None = None
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
     is_recorded: bool = True
@@ -188,14 +192,11 @@ class Frame:
         self.unsettled -= 1
         if not self.uses[index]:
             self.values[index] = None
-        uses, values, status = self.uses, self.values, self.status
-        for source in self.graph.nodes[index].sources:  # maybe very many, so nothing is called for most
-            uses[source] -= 1
-            if not uses[source]:
-                if status[source] > Status.RUNNING:
-                    values[source] = None
-                else:
-                    self._unused(source)
+        sources = self.graph.nodes[index].sources
+        if len(sources) > PAUSE_EVERY and not self.choices:
+            self.backlog.append(iter(sources))
+        else:
+            self._let_go(sources)
         if self.choices:
             self._wake_consumers(index)
             self._work_off()
@@ -205,6 +206,25 @@ class Frame:
             pending[consumer] -= 1
             if self.tells_ready and not pending[consumer]:
                 self.news.ready.append(consumer)
+
+    def _let_go(self, sources: Iterable[int]) -> None:
+        """A consumer of each of *sources* has settled."""
+        uses, values, status = self.uses, self.values, self.status
+        for source in sources:  # maybe many, so nothing is called for most
+            uses[source] -= 1
+            if not uses[source]:
+                if status[source] > Status.RUNNING:
+                    values[source] = None
+                else:
+                    self._unused(source)
+
+    def let_go_some(self) -> None:
+        """Work off a part of the backlog."""
+        part = tuple(islice(self.backlog[-1], PAUSE_EVERY))
+        if part:
+            self._let_go(part)
+        else:
+            self.backlog.pop()
 
     def _wake_consumers(self, index: int) -> None:
         for consumer in self.graph.consumers[index]:

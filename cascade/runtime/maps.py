@@ -6,7 +6,7 @@ same rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -17,7 +17,7 @@ from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.planning.layout import Layout, Place, place_of
-from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, rows
+from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, columns
 from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
@@ -40,7 +40,7 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
     started = anyio.current_time()
     execution.emit_node(TaskExecutionStarted, job)
     try:
-        items = Items(frame, node, rows(frame, node), job.node_id, job.resources)
+        items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
         return Ending(await _run(execution, items), attempts=1, started=started)
     except BaseException as error:
         return Ending(classify(error, job.node_id), attempts=1, started=started)
@@ -56,7 +56,7 @@ async def _run(execution: Execution, items: Items) -> Outcome:
             execution, frame, group, is_eager=False, saves=[], window=items.node.terms.concurrency,
             bind=items.bind, claimed=lambda _: claimed,
         )  # fmt: skip
-        await crew.run(range(len(items.rows)))
+        await crew.run(range(items.size))
     if frame.errors:
         return Failed(next(iter(frame.errors.values())))
     is_left = execution.is_draining and frame.unsettled > 0
@@ -82,14 +82,14 @@ class Items:
     Attributes:
         frame: Where the arguments that all share come from.
         node: The map.
-        rows: What each item has of its own, by parameter.
+        columns: What the items have of their own: by parameter, a value for each.
         map_id: Id of the map.
         resources: The resources that each item injects.
     """
 
     frame: Frame
     node: MapNode
-    rows: list[dict[str, Any]]
+    columns: dict[str, Sequence[Any]]
     map_id: str
     resources: tuple[str, ...]
     # Without resources, which every item may have of its own, these are the same for all.
@@ -99,16 +99,22 @@ class Items:
     def _share(self) -> Arguments:
         return arguments(self.frame, self.node)
 
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.columns.values()), ()))
+
     def bind(self, item: int, resources: Mapping[str, Any]) -> Arguments:
         """The arguments of an item, with these resources open."""
         args, kwargs = self._shared
         if resources:
             args, kwargs = arguments(NodeSlots(self.frame, resources), self.node)
-        return args, {**kwargs, **self.rows[item]}
+        own = {name: column[item] for name, column in self.columns.items()}
+        return args, {**kwargs, **own} if kwargs else own
 
     def begin(self) -> Frame:
         """A frame in which all items are ready."""
-        size, node = len(self.rows), self.node
+        size, node = self.size, self.node
         terms = node.terms
         own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts)
         item = Node(0, node.call, node.task, (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)

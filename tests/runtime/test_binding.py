@@ -14,7 +14,7 @@ from cascade.graph.build import build
 from cascade.graph.nodes import Graph, MapNode, Node
 from cascade.model.outcomes import SkipReason
 from cascade.planning.layout import lay_out
-from cascade.runtime.binding import Skip, amounts, arguments, judge, rows
+from cascade.runtime.binding import Skip, amounts, arguments, columns, judge
 from cascade.runtime.frame import Frame
 
 
@@ -278,12 +278,20 @@ def test_literal_arguments_are_bound_as_they_are() -> None:
     assert kwargs["more"] is literal
 
 
-def test_rows_of_a_map_bind_columns_item_by_item() -> None:
-    graph = build(step.partial(fixed=source("a")).map(x=[source("b"), 2], y=(3, 4)))
+def test_columns_of_a_map_have_a_value_for_each_item_as_of_now() -> None:
+    letters = ["k", "l"]
+    graph = build(step.partial(fixed=source("a")).map(x=[source("b"), 2], y=(3, 4), z=cascade.Param("letters")))
     node = last_step(graph)
     assert isinstance(node, MapNode)
     frame = frame_of(graph, ENDED)
-    assert rows(frame, node) == [{"x": False, "y": 3}, {"x": 2, "y": 4}]
+    frame.inputs = {"param:letters": letters}
+    found = columns(frame, node)
+    letters.append("m")
+    assert {name: list(values) for name, values in found.items()} == {
+        "x": [False, 2],
+        "y": [3, 4],
+        "z": ["k", "l"],
+    }
     assert arguments(frame, node) == ((), {"fixed": True})
 
 

@@ -10,6 +10,7 @@ import pytest
 
 import cascade
 from cascade.graph.build import build
+from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.outcomes import SkipReason, Status
 from cascade.planning.layout import lay_out
 from cascade.runtime.frame import Frame
@@ -176,6 +177,35 @@ def test_a_router_hands_its_value_on_and_the_route_lets_go_of_its_own() -> None:
     assert board.frame.values[router] is None
 
 
+def test_very_many_values_are_let_go_of_in_parts() -> None:
+    count = 3 * PAUSE_EVERY
+    names = [f"{number}" for number in range(count)]
+    parts = [step(name) for name in names]
+    board = Board([step("all", parts), step("other", parts[0]), parts[1]])
+    for name in [*names, "other"]:
+        board.succeed(name)
+    board.succeed("all")
+    kept = [sum(board.value(name) is not None for name in names)]
+    while board.frame.backlog:
+        board.frame.let_go_some()
+        kept.append(sum(board.value(name) is not None for name in names))
+    assert kept == [count, 2 * PAUSE_EVERY + 1, PAUSE_EVERY + 1, 1, 1]
+    assert board.value("1") == "1"
+
+
+def test_a_node_with_many_values_and_a_consumer_that_still_waits_keeps_what_that_needs() -> None:
+    parts = [step(f"{number}") for number in range(2 * PAUSE_EVERY)]
+    board = Board([step("all", parts), step("late", parts[5])])
+    for number in range(2 * PAUSE_EVERY):
+        board.succeed(f"{number}")
+    board.succeed("all")
+    while board.frame.backlog:
+        board.frame.let_go_some()
+    assert board.value("5") == "5"
+    board.succeed("late")
+    assert board.value("5") is None
+
+
 # -- routers ---------------------------------------------------------------------------------------------------
 
 
@@ -292,6 +322,26 @@ async def test_a_run_keeps_no_value_after_its_last_consumer(mode: Any, schedule:
     found, value = await cascade.run([alive(third), first], schedule=schedule)
     assert found == {"first", "third"}
     assert value is watch.references["first"]()
+
+
+async def test_very_many_values_are_gone_before_the_next_stage_starts() -> None:
+    watch = Watch()
+    count = 3 * PAUSE_EVERY
+
+    @cascade.task(mode="inline")
+    def make(number: int) -> Big:
+        return watch.new(f"{number}")
+
+    @cascade.task(mode="inline")
+    def size(bigs: list[Big]) -> int:
+        return len(bigs)
+
+    @cascade.task(mode="inline")
+    def alive(found: int) -> tuple[int, int]:
+        return found, len(watch.alive())
+
+    flow = alive(size([make(number) for number in range(count)]).with_retry(max_attempts=1))
+    assert await cascade.run(flow, schedule="stages") == (count, 0)
 
 
 async def test_a_value_that_passes_through_skipped_steps_is_let_go_after_its_last_consumer(schedule: Any) -> None:
