@@ -120,7 +120,11 @@ def copied(copy: Path) -> None:
 
 
 def failure(copy: Path, step: list[str]) -> str | None:
-    """How the tests of *step* notice something, if they do."""
+    """How the tests of *step* notice something, if they do.
+
+    Raises:
+        RuntimeError: If there were no tests to run.
+    """
     env = {**os.environ, "PYTHONPATH": str(copy), "HYPOTHESIS_PROFILE": "mutants"}
     command = [sys.executable, "-m", "pytest", *RUN, "-k", "not uvloop", *step]
     try:
@@ -135,6 +139,8 @@ def failure(copy: Path, step: list[str]) -> str | None:
         )
     except subprocess.TimeoutExpired:
         return "did not end"
+    if done.returncode not in (0, 1, 2):  # passed, failed, or failed to import
+        raise RuntimeError(f"pytest {' '.join(step)} ended with status {done.returncode}: no tests were run")
     return None if done.returncode == 0 else f"status {done.returncode}"
 
 
