@@ -45,24 +45,24 @@ class Crew:
     Attributes:
         execution: The run.
         frame: What is run.
-        group: Where nodes are started at present.
         is_eager: Whether a node is launched as soon as it is ready.
         saves: What is to be done with the final value of the flow.
         window: How many nodes may be under way at once, if that is limited.
         bind: Gives the arguments of a node, with these resources open.
         claimed: Gives what a node claims.
         is_heard: Whether somebody is told of the nodes, so that events have to be made.
+        group: Where nodes are started at present: entered by whoever has the crew run, for each time that it does.
     """
 
     execution: Execution
     frame: Frame
-    group: TaskGroup
     is_eager: bool
     saves: list[Save]
     window: int | None = None
     bind: Bind = attrs.field(kw_only=True)
     claimed: Callable[[Node], Mapping[str, Amount]] = attrs.field(kw_only=True)
     is_heard: bool = False
+    group: TaskGroup = attrs.field(init=False)
     _queue: deque[int] = attrs.field(factory=deque)
     # Nodes that have been given to a task or a lane and not settled.
     _in_flight: int = 0

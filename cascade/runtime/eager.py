@@ -14,6 +14,6 @@ from cascade.runtime.node import Save
 async def run_eager(execution: Execution, frame: Frame, plan: Plan, saves: list[Save]) -> None:
     """Run *frame* with no order but that of its edges; the plan's stages do not matter."""
     del plan
-    async with anyio.create_task_group() as group:
-        crew = Crew(execution, frame, group, is_eager=True, saves=saves)
+    crew = Crew(execution, frame, is_eager=True, saves=saves)
+    async with anyio.create_task_group() as crew.group:
         await crew.run(())

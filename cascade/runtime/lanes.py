@@ -188,16 +188,19 @@ class LoopLane:
                     await give_way()
                     self._since = time.perf_counter()
         except BaseException as error:
-            if attempt is not None:
-                attempt.is_over = True
-            turns.count()
-            crew.failed(index, error, started)
+            self._failed(index, attempt, error, started)
             return None, has_waited
         turns.count()
         if type(value) not in LEAVES and await crew.needs_a_run(index, value):
             crew.run_in_place(index, value, started)
             return None, has_waited
         return crew.done(index, value, started), has_waited
+
+    def _failed(self, index: int, attempt: LaneAttempt | None, error: BaseException, started: float) -> None:
+        if attempt is not None:
+            attempt.is_over = True
+        self.crew.turns.count()
+        self.crew.failed(index, error, started)
 
     async def _wait(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> Any:
         """The value of a coroutine that waits; it can be counted meanwhile."""

@@ -51,11 +51,11 @@ async def _run(execution: Execution, items: Items) -> Outcome:
     frame = items.begin()
     if execution.recovery is not None:
         await restore(execution, frame)
-    async with anyio.create_task_group() as group:
-        crew = Crew(
-            execution, frame, group, is_eager=False, saves=[], window=items.node.terms.concurrency,
-            bind=items.bind, claimed=lambda _: claimed,
-        )  # fmt: skip
+    crew = Crew(
+        execution, frame, is_eager=False, saves=[], window=items.node.terms.concurrency,
+        bind=items.bind, claimed=lambda _: claimed,
+    )  # fmt: skip
+    async with anyio.create_task_group() as crew.group:
         await crew.run(range(items.size))
     if frame.errors:
         return Failed(next(iter(frame.errors.values())))

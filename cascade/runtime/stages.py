@@ -22,6 +22,7 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
     """
     frame.tells_ready = False
     late: list[int] = []
+    crew = Crew(execution, frame, is_eager=False, saves=saves)
     may_be_late = bool(frame.layout.selectors)
     for number, level in enumerate(plan.levels):
         if len(level) == 1 and frame.has_settled(level[0]):
@@ -29,25 +30,25 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
             if not number % PAUSE_EVERY:
                 await checkpoint()
             continue
-        await run_stage(execution, frame, saves, [*late, *level], number)
+        await run_stage(crew, [*late, *level], number)
         if may_be_late:
             late = [index for index in (*late, *level) if not frame.has_settled(index)]
         if execution.is_closing:
             return
     number = len(plan.levels)
     while late:
-        await run_stage(execution, frame, saves, late, number)
+        await run_stage(crew, late, number)
         left = [index for index in late if not frame.has_settled(index)]
         if execution.is_closing or len(left) == len(late):
             return
         late, number = left, number + 1
 
 
-async def run_stage(execution: Execution, frame: Frame, saves: list[Save], level: list[int], number: int) -> None:
+async def run_stage(crew: Crew, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
+    execution = crew.execution
     execution.emit(StageStarted, index=number, size=len(level))
-    async with anyio.create_task_group() as group:
-        crew = Crew(execution, frame, group, is_eager=False, saves=saves)
+    async with anyio.create_task_group() as crew.group:
         await crew.run(level)
     if execution.journal is not None and execution.settings.durability == "stage":
         await execution.journal.flush()
