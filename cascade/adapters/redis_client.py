@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import re
 from typing import Any, Final
 
 # Seconds to wait for a server to accept a connection, and for an answer.
@@ -37,15 +36,6 @@ def check_client(client: Any, purpose: str) -> None:
         raise TypeError(f"{purpose} takes a redis.Redis client (the synchronous one), not {client!r:.100}")
     if getattr(pool, "connection_kwargs", {}).get("decode_responses"):
         raise ValueError(f"{purpose} stores bytes: make the client with decode_responses=False")
-
-
-def shown_url(url: str) -> str:
-    """*url* as it may be shown to anybody: without passwords."""
-    return re.sub(r"(://[^:@/]*:)[^@]*@|([?&]password=)[^&#]*", _without_password, url)
-
-
-def _without_password(found: re.Match[str]) -> str:
-    return f"{found[1]}***@" if found[1] else f"{found[2]}***"
 
 
 def client_of(url: str, purpose: str) -> Any:

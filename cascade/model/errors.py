@@ -6,6 +6,7 @@ builtin too. Fields come first, the message is built once from them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self
@@ -243,6 +244,12 @@ class RunFailed(CascadeError, ExceptionGroup[Exception]):
 
 class AttemptCancelled(BaseException):
     """Raised by ``cascade.checkpoint()`` in sync code whose attempt is cancelled; never leaves the engine."""
+
+
+def shown_url(url: str) -> str:
+    """*url* as it may be shown to anybody: without who logs in, and without a password among its options."""
+    url = re.sub(r"(?s)^([\w+.-]+:(?://)?)(?:(?!\?\w+=).)*@", r"\1***@", url)
+    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)
 
 
 def describe(error: BaseException) -> str:

@@ -393,7 +393,8 @@ class Admission:
             waiter.claim.release(has_run=False)
             self._go_on(waiter)
             return
-        self._leave_line(waiter)
+        if not waiter.has_left:
+            self._leave_line(waiter)
         self.wake()
 
     # -- answering -----------------------------------------------------------------------------------------

@@ -150,12 +150,23 @@ class Attempt:
         self.started = self.clock()
         self.is_crossing = False
 
+    def until_decided(self) -> None:
+        """See that it is known whether the function has been called, by a thread that nobody waits for any more.
+
+        It is over, so a thread that is crossing has its mark in a moment or goes back.
+        """
+        while self.is_crossing:
+            time.sleep(0)
+        if self.started is not None:
+            self._has_begun()
+
     def _has_begun(self) -> None:
         assert self.started is not None
         if self.scope is not None and self.timeout is not None:
             self.scope.deadline = self.started + self.timeout
         if self.on_start is not None:
-            self.on_start()
+            report, self.on_start = self.on_start, None
+            report()
 
     def read_clock_in_thread(self) -> EventLoopToken:
         """Prepare for running in a thread, where the loop's clock cannot be asked; returns the loop's token."""

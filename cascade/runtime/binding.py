@@ -6,7 +6,7 @@ that it waits for has settled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -191,12 +191,18 @@ def columns(frame: Frame, node: MapNode) -> dict[str, Sequence[Any]]:
     return found
 
 
-def _column(task: Task[Any, Any], name: str, column: Any) -> Sequence[Any]:
+def _iterator(column: Any) -> Iterator[Any] | None:
     try:
-        if not isinstance(column, (str, bytes, bytearray, Mapping)):
-            return tuple(column)
+        values: Iterator[Any] = iter(column)
     except TypeError:
-        pass
+        return None
+    return values
+
+
+def _column(task: Task[Any, Any], name: str, column: Any) -> Sequence[Any]:
+    values = None if isinstance(column, (str, bytes, bytearray, Mapping)) else _iterator(column)
+    if values is not None:
+        return tuple(values)
     raise TypeError(f"{task.name}.map(): column {name!r} must be a sequence, not {type(column).__name__}")
 
 

@@ -104,6 +104,8 @@ class EventStream:
         except (anyio.BrokenResourceError, anyio.ClosedResourceError):
             return  # the reader left between two events
         self._unread += 1
+        if self.policy == "block" and self._unread == self.buffer:
+            self.bus.close_gates()
 
     async def receive(self) -> Event:
         """The next event.
@@ -207,14 +209,15 @@ class EventBus:
         else:
             self._streams.append(stream)
             self._forget_wants()
-            self.gained()
+            self.close_gates()
         return stream
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to events of class *kind*, so that making one is worth it."""
-        known = self._wanted.get(kind)
+        wanted = self._wanted  # before the streams are looked at: whoever changes these begins another one
+        known = wanted.get(kind)
         if known is None:
-            known = self._wanted[kind] = any(issubclass(kind, stream.kinds) for stream in self._streams)
+            known = wanted[kind] = any(issubclass(kind, stream.kinds) for stream in self._streams)
         return known or (self.parent is not None and self.parent.wants(kind))
 
     def is_silent(self) -> bool:
@@ -245,12 +248,12 @@ class EventBus:
         if not self._publishers:
             self._end_streams()
 
-    def gained(self) -> None:
-        """There is a subscriber more."""
+    def close_gates(self) -> None:
+        """There is a subscriber more, or one is full: whoever is about to start has to look again."""
         for publisher in tuple(self._publishers):
             publisher.close_gate()
         if self.parent is not None:
-            self.parent.gained()
+            self.parent.close_gates()
 
     def made_room(self) -> None:
         """A subscriber is not full any more, or gone."""
@@ -280,4 +283,4 @@ class EventBus:
         self._forget_wants()
 
     def _forget_wants(self) -> None:
-        self._wanted.clear()
+        self._wanted = {}

@@ -344,6 +344,8 @@ def _name(observer: Observer) -> str:
 
 
 def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
+    while frame.backlog:
+        frame.let_go_some()
     for node in frame.graph.calls():
         if frame.status[node.index] == Status.SUCCEEDED and frame.uses[node.index]:
             yield frame.name(node.index), frame.values[node.index]

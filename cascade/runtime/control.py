@@ -227,12 +227,13 @@ class ControlPlane:
         )
         if self._keeper is None and self._hosts and is_timed:
             self._keeper = self._hosts[0]
-            self._keeper.start_service(self._keep_time)
+            self._keeping = CancelScope()
+            self._keeper.start_service(self._keep_time, self._keeping)
 
-    async def _keep_time(self) -> None:
+    async def _keep_time(self, scope: CancelScope) -> None:
         """Wake whom time frees, at the moment it does; a service of one of the runs."""
-        with CancelScope() as self._keeping:
-            while self._keeper is not None:
+        with scope:
+            while True:
                 self._changed = anyio.Event()
                 due = min((min(s.deadline, s.due()) for s in self._standing.values()), default=math.inf)
                 with CancelScope(deadline=due):

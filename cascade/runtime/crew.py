@@ -6,6 +6,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -14,9 +15,9 @@ from anyio import current_time
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from cascade.graph.nested import LEAVES, compile_nested, compile_steps
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, compile_nested, compile_steps
 from cascade.graph.nodes import MapNode, Node
-from cascade.model.errors import AttemptCancelled, GraphError
+from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskBlocked, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
@@ -127,14 +128,14 @@ class Crew:
                 self.absorb()
                 journal = self.execution.journal
                 is_slice = False
-                if self._threads.reports:
+                if self.frame.backlog:  # before anything starts: it may be large, what nobody needs any more
+                    self.frame.let_go_some()
+                elif self._threads.reports:
                     is_slice = self._settle_some()
                 elif self._queue and journal is not None and journal.is_full:
                     await journal.until_room()
                 elif self._queue and self._has_room():
                     is_slice = self._start_some()
-                elif self.frame.backlog:
-                    self.frame.let_go_some()
                 elif self._in_flight:
                     self._news = anyio.Event()
                     await self._news.wait()
@@ -186,7 +187,7 @@ class Crew:
 
     def _settle_some(self) -> bool:
         """Settle what threads have reported, for a slice at most; returns whether it took that long."""
-        reports = self._threads.take_reports()
+        reports = self._threads.reports
         until = time.perf_counter() + SLICE
         while reports:
             report = reports.popleft()
@@ -377,12 +378,18 @@ class Crew:
         """A lane has stopped: decide anew about what it has not begun."""
         if not queue and not self.frame.news and self._in_flight:
             return
-        for index in queue:
-            self.frame.status[index] = Status.PENDING
-        self._in_flight -= len(queue)
-        self._queue.extend(queue)
-        queue.clear()
+        with suppress(IndexError):  # threads may take some of it, or give some back, at the same time
+            while True:
+                index = queue.popleft()
+                self.frame.status[index] = Status.PENDING
+                self._in_flight -= 1
+                self._queue.append(index)
         self.tell()
+
+    def settle_late(self) -> None:
+        """Settle what threads have reported after the run was aborted, when the host waits for the group."""
+        while self._threads.reports:
+            self._settle_some()
 
     def lane_applicant(self, index: int) -> Applicant:
         """Who asks for a thread slot, on behalf of *index* and many other nodes."""
@@ -408,7 +415,7 @@ class Crew:
             return False
         try:
             return await paced(compile_steps(value, may_circle=True)) is not None
-        except GraphError:
+        except Exception:  # a container's own code may raise anything
             return True  # which will fail, as it should, with this error
 
     def run_in_place(self, index: int, value: Any, started: float) -> None:
@@ -435,6 +442,8 @@ class Crew:
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
         if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing or not _is_plain(value):
             return None
+        if len(frame.graph.nodes[index].sources) > PAUSE_EVERY:
+            return None  # what it used is let go of first
         frame.values[index] = value
         frame.status[found] = Status.QUEUED
         return found
@@ -490,7 +499,7 @@ class Crew:
         news = self.frame.news
         if news.ready or news.pruned or news.faults:
             self.absorb()
-        if self._queue and self._has_room():
+        if self._queue and self._has_room() and not self.frame.backlog:
             self._start_some()
         if self._queue or not self._in_flight or self.frame.news or self.frame.backlog:
             self.tell()
@@ -549,5 +558,5 @@ def _is_plain(value: Any) -> bool:
         return True
     try:
         return compile_nested(value, may_circle=True) is None
-    except GraphError:
+    except Exception:  # a container's own code may raise anything
         return False  # running what is in it will fail, as it should, with this error

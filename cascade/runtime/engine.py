@@ -6,9 +6,8 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from functools import cache
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, cast
 
@@ -17,9 +16,10 @@ import attrs
 from anyio import CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.model.errors import InputError, raise_unchanged
+from cascade.model.errors import InputError, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
+from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Claim
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
@@ -43,9 +43,17 @@ from cascade.runtime.wire import Connector
 IO_THREADS: Final = 4
 
 
-def _processes() -> Executor:
-    make: Callable[[CapacityLimiter], Executor] = adapter("executors.processes:ProcessExecutor")
-    return make(CapacityLimiter(os.cpu_count() or 2))
+@attrs.define(eq=False)
+class Processes:
+    """A process executor that is made, and imported, when the first task comes for it."""
+
+    _executor: Executor | None = None
+
+    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call *task* in a worker process."""
+        if self._executor is None:
+            self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(os.cpu_count() or 2))
+        return await self._executor.execute(task, args, kwargs)
 
 
 def new_run_id() -> str:
@@ -169,7 +177,7 @@ class Engine:
         if executor is None and pacer is not None:
             executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
         elif executor is None:
-            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), cache(_processes))
+            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), Processes())
         return Shared(
             self._admission,
             executor,
@@ -330,7 +338,9 @@ def open_connector(url: str) -> Connector:
     """
     scheme, separator, _ = url.partition(":")
     if not separator or scheme not in _CONNECTORS:
-        raise InputError([f"unknown control URL {url!r:.100}; known are: local:, mqtt://HOST, mqtts://HOST"])
+        raise InputError(
+            [f"unknown control URL {shown_url(url)!r:.100}; known are: local:, mqtt://HOST, mqtts://HOST"]
+        )
     try:
         connector: Connector = adapter(_CONNECTORS[scheme])(url)
     except ValueError as error:

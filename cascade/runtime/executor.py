@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any
@@ -59,18 +58,18 @@ class LocalExecutor:
 
     Args:
         limiter: Bounds the worker threads; never the process-wide default.
-        processes: Gives what executes tasks of mode ``"process"``; called when the first one comes.
+        processes: Executes tasks of mode ``"process"``.
     """
 
     limiter: CapacityLimiter
-    processes: Callable[[], Executor]
+    processes: Executor
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the task's function where its mode says; the attempt is the ambient one."""
         attempt = attempt_var.get()
         assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
         if task.mode == "process":
-            return await self.processes().execute(task, args, kwargs)
+            return await self.processes.execute(task, args, kwargs)
         if task.is_async:
             context = attempt.surroundings.base.copy()
             context.run(attempt_var.set, attempt)

@@ -105,7 +105,7 @@ class LoopLane:
     # When others had their turn.
     _since: float = 0.0
     # Nodes that wait, and their claims if somebody has asked for such.
-    _waiting: dict[int, Claim | None] = attrs.field(factory=dict)
+    _waiting: dict[LaneAttempt, Claim | None] = attrs.field(factory=dict)
 
     def feed(self, index: int) -> None:
         """Take a node that is ready."""
@@ -179,14 +179,16 @@ class LoopLane:
                 else:
                     refuse_coroutine(task, value)
                 attempt.is_over = True
-                if type(value) is not LazyResult or not turns.may_follow(value):
+                if type(value) is not LazyResult:
                     break
-                name = turns.follow(value)
-                task, args, kwargs = value.task, value.args, value.kwargs
                 if time.perf_counter() - self._since > SLICE:
                     turns.count()
                     await give_way()
                     self._since = time.perf_counter()
+                if not turns.may_follow(value):
+                    break
+                name = turns.follow(value)
+                task, args, kwargs = value.task, value.args, value.kwargs
         except BaseException as error:
             self._failed(index, attempt, error, started)
             return None, has_waited
@@ -208,12 +210,12 @@ class LoopLane:
         execution.watch.add(attempt)
         if not self._waiting:
             execution.admission.lanes.add(self)
-        self._waiting[index] = None
+        self._waiting[attempt] = None
         try:
             value = await rest
         finally:
             execution.watch.remove(attempt)
-            claim = self._waiting.pop(index)
+            claim = self._waiting.pop(attempt)
             if not self._waiting:
                 execution.admission.lanes.discard(self)
             if claim is not None:
@@ -224,9 +226,10 @@ class LoopLane:
 
     def adopt(self, admission: Admission) -> None:
         """Give each node that waits a claim."""
-        for index, claim in self._waiting.items():
+        for attempt, claim in self._waiting.items():
             if claim is None:
-                self._waiting[index] = admission.adopted(self.crew.applicant(index))
+                applicant = self.crew.execution.applicant(attempt.node_id, attempt.task)
+                self._waiting[attempt] = admission.adopted(applicant)
 
     def _hand_over(self) -> None:
         """This task stays with a node that waits; another goes on with the rest."""
@@ -258,6 +261,7 @@ class ThreadLane:
         advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
         is_crossing: Whether it is between the gate and a function.
         index: The node it has begun last.
+        turn: What it has gone on to call in place of that node, turn by turn.
         adopted: A claim for that node, if somebody has asked for one.
     """
 
@@ -269,6 +273,7 @@ class ThreadLane:
     is_crossing: bool = False
     attempt: LaneAttempt | None = None
     index: int | None = None
+    turn: Task[..., Any] | None = None
     adopted: Claim | None = None
     # When others had their turn.
     _since: float = 0.0
@@ -290,7 +295,12 @@ class ThreadLane:
     def adopt(self, admission: Admission) -> None:
         """Give the node that runs a claim; called with the gate closed, so none follows it."""
         if self.adopted is None and self.index is not None:
-            self.adopted = admission.adopted(self.lanes.crew.applicant(self.index))
+            crew, task = self.lanes.crew, self.turn
+            if task is None:
+                applicant = crew.applicant(self.index)
+            else:
+                applicant = crew.execution.applicant(crew.frame.prefix + task.name, task)
+            self.adopted = admission.adopted(applicant)
 
     def run(self) -> None:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
@@ -308,7 +318,7 @@ class ThreadLane:
             except IndexError:
                 break
             self.advance += 1
-            self.index = index
+            self.index, self.turn = index, None
             lanes.crew.frame.status[index] = Status.RUNNING
             self.is_crossing = False
             following = self._run(index)
@@ -341,30 +351,34 @@ class ThreadLane:
                 value = context.run(task.func, *args, **kwargs)
                 refuse_coroutine(task, value)
                 attempt.is_over = True
-                if type(value) is not LazyResult or not turns.may_follow(value) or not self._may_turn():
+                if type(value) is not LazyResult or not turns.may_follow(value) or not self._may_turn(value.task):
                     break
                 name = turns.follow(value)
                 task, args, kwargs = value.task, value.args, value.kwargs
         except BaseException as error:
             if attempt is not None:
                 attempt.is_over = True
-            lanes.has_failed = lanes.has_failed or crew.ends_run(error)
+            if crew.ends_run(error):
+                lanes.has_failed = True
             lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
             return None
         following = crew.follower(index, value)
         lanes.report(Report(index, value, None, following, began and self.clock() - began))
         return following
 
-    def _may_turn(self) -> bool:
-        """Whether to make another turn right here: what :meth:`run` asks before another node."""
-        self.is_crossing = True
-        is_open = self.lanes.may_go_on(self.claim.epoch)
-        self.is_crossing = False
+    def _may_turn(self, task: Task[..., Any]) -> bool:
+        """Whether to make another turn right here, a call of *task*: what :meth:`run` asks before another node."""
         if time.perf_counter() - self._since > TURN:
             time.sleep(0)
             self._since = time.perf_counter()
             self.lanes.report(TURNED)
-            return is_open and not self.claim.admission.wants_thread
+            if self.claim.admission.wants_thread:
+                return False
+        self.is_crossing = True
+        is_open = self.lanes.may_go_on(self.claim.epoch)
+        if is_open:
+            self.turn = task
+        self.is_crossing = False
         return is_open
 
 
@@ -438,11 +452,13 @@ class ThreadLanes:
                     claim.release()
                     if lane.adopted is not None:
                         lane.adopted.release()
+                    if execution.is_halted:
+                        self.crew.settle_late()
                 if self.has_failed:
                     return
         finally:
             self._wanted -= 1
-            if not self._wanted:
+            if not self._wanted or not self.crew.may_use_threads():
                 self.crew.take_back(self.queue)
 
     async def _slot(self) -> Claim | None:
@@ -480,12 +496,12 @@ class ThreadLanes:
         self.reports.append(report)
         if not self._is_told:
             self._is_told = True
-            wake_soon(self._token, self.crew.tell)
+            wake_soon(self._token, self._tell)
 
-    def take_reports(self) -> deque[Report]:
-        """What there is to settle; reports from now on wake the crew again."""
+    def _tell(self) -> None:
+        # Here and nowhere else, so that as long as it is set, this is still to come.
         self._is_told = False
-        return self.reports
+        self.crew.tell()
 
     async def _watch(self) -> None:
         """Add threads while all there are stuck, up to what the engine has."""

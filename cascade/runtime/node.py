@@ -306,7 +306,11 @@ class Life:
                 again.release(has_run=False)
             raise DrainedError
         applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
-        return await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
+        claim = await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
+        if self.execution.is_draining:  # which began after this was granted, and before it was known here
+            claim.release(has_run=False)
+            raise DrainedError
+        return claim
 
     def _new_attempt(self, claim: Claim) -> Attempt:
         reports = self.started is None and self.execution.wants(TaskExecutionStarted)
@@ -324,6 +328,7 @@ class Life:
         """The attempt has ended, one way or another: count it, and give back what it held."""
         if attempt is not None:
             self.execution.watch.remove(attempt)
+            attempt.until_decided()
         if attempt is None or attempt.started is None:
             if claim is not self._again:
                 claim.release(has_run=False)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import inspect
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, get_args
 
 import attrs
@@ -30,6 +30,20 @@ def _one_of(*words: str) -> Callable[[object, attrs.Attribute[Any], object], Non
             raise ValueError(f"{attribute.name} is one of {shown}, not {value!r}")
 
     return check
+
+
+def _listed(name: str, value: Any) -> tuple[Any, ...]:
+    if isinstance(value, (str, Mapping)) or not isinstance(value, Iterable):
+        raise TypeError(f"{name} is a list, not {value!r:.100}; write {name}=[...]")
+    return tuple(value)
+
+
+def _providers(value: Any) -> tuple[Any, ...]:
+    return _listed("providers", value)
+
+
+def _observers(value: Any) -> tuple[Any, ...]:
+    return _listed("observers", value)
 
 
 def _check_threads(_: object, __: object, value: object) -> None:
@@ -116,8 +130,8 @@ class Settings:
     state: Any = None
     schedule: Schedule = attrs.field(default="stages", validator=_one_of(*get_args(Schedule)))
     on_error: OnError = attrs.field(default="first", validator=_one_of(*get_args(OnError)))
-    providers: Sequence[Resource | Provider] = attrs.field(default=(), converter=tuple)
-    observers: Sequence[Observer] = attrs.field(default=(), converter=tuple, validator=_check_observers)
+    providers: Sequence[Resource | Provider] = attrs.field(default=(), converter=_providers)
+    observers: Sequence[Observer] = attrs.field(default=(), converter=_observers, validator=_check_observers)
     control: Any = None
     executor: Executor | None = attrs.field(default=None, validator=_check_executor)
     solver: Callable[[Graph], Plan] | None = attrs.field(default=None, validator=_check_solver)
@@ -156,6 +170,21 @@ class AsRun(TypedDict, total=False):
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+# What is said elsewhere, by the name under which it is looked for here.
+_ELSEWHERE = {
+    "backend": "it is an argument of run_sync, or of anyio.run(..., backend=...)",
+    "capacity": "totals of resources are system_resources={...}",
+    "concurrency": "say it of a map: .with_concurrency(...), or of a live run: limit(scope, concurrency=...)",
+    "engine": "call the engine's own methods: engine.run(...), engine.start(...)",
+    "params": "give it to run or start",
+    "resources": "totals are system_resources={...}, providers are providers=[...]",
+    "retries": "say it of a call: .with_retry(max_attempts=...)",
+    "retry": "say it of a call: .with_retry(max_attempts=...)",
+    "run_id": "give it to run or start",
+    "timeout": "say it of a call: .with_timeout(...), or put the run into anyio.fail_after(...)",
+}
+
+
 def settings_of(words: Mapping[str, Any]) -> Settings:
     """The settings that *words* stand for, by name.
 
@@ -168,6 +197,7 @@ def settings_of(words: Mapping[str, Any]) -> Settings:
         if word not in names:
             alike = difflib.get_close_matches(word, names, n=1)
             remedy = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names)}"
+            remedy = _ELSEWHERE.get(word, f"{remedy} (inputs of a flow go into params={{...}})")
             raise TypeError(f"there is no setting {word!r}; {remedy}")
     return Settings(**words)
 

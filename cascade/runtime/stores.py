@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from cascade.model.errors import InputError
+from cascade.model.errors import InputError, shown_url
 from cascade.runtime.plugins import adapter
 from cascade.runtime.state import StateBackend
 
@@ -31,7 +31,7 @@ def check_state(state: object) -> None:
         raise TypeError(f"state is a URL, a function from run id to backend, or None, not {state!r:.100}")
     scheme, separator, _ = state.partition(":")
     if not separator or scheme not in _ADAPTERS:
-        raise InputError([f"unknown state URL {state!r}; known are: {_KNOWN}"])
+        raise InputError([f"unknown state URL {shown_url(state)!r}; known are: {_KNOWN}"])
     try:
         of_url(state, "check_url")(state)
     except ValueError as error:

@@ -100,6 +100,7 @@ class Turns:
             and (execution.journal is None or execution.settings.durability != "task")
             and execution.settings.solver is None
             and not execution.admission.rules
+            and execution.bus.full() is None
             and not execution.is_draining
             and not execution.wants_attempts()
             and not execution.wants(StageStarted)

@@ -242,3 +242,35 @@ async def test_a_failed_run_gives_back_what_it_held_to_those_of_other_runs_who_w
         began = anyio.current_time()
         await engine.run(work(gauge, "second").with_constraints(gpu=1))
         assert anyio.current_time() - began == pytest.approx(5.9)
+
+
+@pytest.mark.parametrize("how", ["capacity", "drain"])
+async def test_a_waiter_that_is_cancelled_and_turned_away_in_one_step_is_cancelled(how: str) -> None:
+    began = anyio.Event()
+
+    @cascade.task
+    async def hold() -> None:
+        began.set()
+        await anyio.sleep_forever()
+
+    @cascade.task
+    async def wait() -> None: ...
+
+    engine = cascade.Engine(system_resources={"gpu": 1})
+    flow = [hold().with_constraints(gpu=1), *[wait().with_constraints(gpu=1) for _ in range(3)]]
+    with anyio.CancelScope() as scope:
+        async with engine, engine.start(flow) as run:
+            await began.wait()
+            for _ in range(10):
+                await checkpoint()
+            if how == "capacity":
+                run.cancel()
+                engine.set_capacity({"gpu": 0})
+                with pytest.raises(cascade.RunCancelled):
+                    await run.result()
+            else:
+                scope.cancel()
+                run.drain()
+                await anyio.sleep_forever()
+    assert run.status().state == "Cancelled"
+    assert run.status().failures == ()

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import current_time
+from anyio.lowlevel import checkpoint
 
 import cascade
 from cascade.control import Concurrency, ControlPlane, Pause, Rate
@@ -379,3 +380,35 @@ async def test_many_waiters_behind_a_limit_of_one_are_cheap() -> None:
 
     assert await cascade.run(tick.map(number=range(20_000)), control=plane) == list(range(20_000))
     assert starts == []
+
+
+@pytest.mark.parametrize("ending", [1, 2, 3, 5])
+async def test_runs_that_end_together_leave_the_keeping_of_time_to_one_that_goes_on(ending: int) -> None:
+    go, more = anyio.Event(), anyio.Event()
+    ended: list[str] = []
+
+    @cascade.task
+    async def waits(event: anyio.Event) -> None:
+        await event.wait()
+
+    engine = cascade.Engine()
+
+    async def run(name: str, event: anyio.Event) -> None:
+        await engine.run(waits(event))
+        ended.append(name)
+
+    async with engine, anyio.create_task_group() as group:
+        await engine.control.limit("task:other", rate="1/s")
+        for number in range(ending):
+            group.start_soon(run, f"short {number}", go)
+        for _ in range(20):
+            await checkpoint()
+        group.start_soon(run, "long", more)
+        for _ in range(20):
+            await checkpoint()
+        go.set()
+        with anyio.fail_after(20):
+            while len(ended) < ending:
+                await checkpoint()
+        more.set()
+    assert ended[-1] == "long"

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from anyio.lowlevel import checkpoint
 
 import cascade
 from cascade.testing import record_events, virtual_backends
@@ -185,3 +186,44 @@ async def test_a_full_subscriber_keeps_no_run_from_draining(schedule: Any) -> No
         with anyio.fail_after(10), pytest.raises(cascade.RunCancelled):
             await run.result()
         assert [type(event) async for event in events][-1] is cascade.RunFinished
+
+
+@pytest.mark.parametrize("freed_by", ["capacity", "resume", "limit"])
+async def test_nothing_starts_that_was_admitted_in_the_step_in_which_a_run_began_to_drain(freed_by: str) -> None:
+    begun: list[int] = []
+    release = anyio.Event()
+
+    @cascade.task(name="part")
+    async def part(number: int) -> int:
+        begun.append(number)
+        await release.wait()
+        return number
+
+    engine = cascade.Engine(system_resources={"gpu": 1})
+    async with engine:
+        if freed_by == "resume":
+            await engine.control.pause("task:part")
+        if freed_by == "limit":
+            await engine.control.limit("task:part", concurrency=1)
+        claim = 1 if freed_by == "capacity" else 0
+        flow = [part(number).with_constraints(gpu=claim) for number in range(50)]
+        async with engine.start(flow) as run:
+            while len(begun) < (freed_by != "resume"):
+                await checkpoint()
+            for _ in range(10):
+                await checkpoint()
+            match freed_by:
+                case "capacity":
+                    engine.set_capacity({"gpu": 1000})
+                case "resume":
+                    await engine.control.resume("task:part")
+                case _:
+                    await engine.control.limit("task:part", concurrency=1000)
+            seen = len(begun)
+            run.drain()
+            for _ in range(20):
+                await checkpoint()
+            assert len(begun) == seen
+            release.set()
+            with pytest.raises(cascade.RunCancelled, match="was drained before"):
+                await run.result()

@@ -41,6 +41,7 @@ BAD: list[tuple[str, Any]] = [
     ("system_resources", {1: 1}),
     ("providers", [5]),
     ("providers", 5),
+    ("providers", {"db": 5}),
     ("observers", [5]),
     ("observers", 5),
     ("state", "unknown://somewhere"),
@@ -132,7 +133,14 @@ async def test_a_cleanup_timeout_of_nothing_lets_what_ends_at_once_end() -> None
 
 
 @pytest.mark.parametrize(
-    ("name", "remedy"), [("system_resource", "did you mean 'system_resources'"), ("zzz", "schedule")]
+    ("name", "remedy"),
+    [
+        ("system_resource", "did you mean 'system_resources'"),
+        ("x", r"there are .*schedule.*params=\{"),
+        ("timeout", "with_timeout"),
+        ("resources", "providers="),
+        ("retries", "with_retry"),
+    ],
 )
 def test_a_setting_that_there_is_not_is_named_with_what_there_is(name: str, remedy: str) -> None:
     words: Any = {name: {}}

@@ -80,7 +80,13 @@ async def test_a_server_that_is_not_there_is_an_error() -> None:
 
 @pytest.mark.parametrize(
     "url",
-    ["redis://someone:hush@127.0.0.1:1/0", "redis://:hush@127.0.0.1:1", "redis://127.0.0.1:1/0?password=hush"],
+    [
+        "redis://someone:hush@127.0.0.1:1/0",
+        "redis://:hush@127.0.0.1:1",
+        "redis://:hu@hush@127.0.0.1:1/0",
+        "redis://hush@127.0.0.1:1/0",
+        "redis://127.0.0.1:1/0?password=hush",
+    ],
 )
 async def test_a_password_is_not_shown(url: str) -> None:
     pytest.importorskip("redis")
@@ -90,3 +96,26 @@ async def test_a_password_is_not_shown(url: str) -> None:
     with pytest.raises(ValueError, match="state URL") as refused:
         cascade.Engine(state=url.replace("127.0.0.1:1", "127.0.0.1:one"))
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        {"state": "redis://:hush/hush@127.0.0.1:1/0"},
+        {"state": "reddis://someone:hush@127.0.0.1:1/0"},
+        {"control": "mqt://someone:hush@127.0.0.1"},
+        {"control": "mqtt://someone:hush/hush@127.0.0.1"},
+    ],
+)
+def test_a_password_in_a_url_that_means_nothing_is_not_shown(setting: Any) -> None:
+    pytest.importorskip("redis")
+    pytest.importorskip("paho")
+    with pytest.raises(cascade.InputError) as caught:
+        cascade.Engine(**setting)
+    assert "hush" not in str(caught.value)
+
+
+def test_a_redis_url_with_an_option_that_its_library_refuses_is_an_error_of_input() -> None:
+    pytest.importorskip("redis")
+    with pytest.raises(cascade.InputError, match="state URL of Redis"):
+        cascade.Engine(state="rediss://127.0.0.1:1/0?ssl_cert_reqs=bogus")

@@ -43,6 +43,9 @@ QOS_1: Final = SubscribeOptions(1)
 _limiter = LoopLimiter(4)
 
 
+_LOOKS: Final = "it looks like mqtt://USER:PASSWORD@HOST:PORT/PROJECT or mqtts://HOST?cafile=PATH"
+
+
 def from_url(url: str) -> MqttConnector:
     """The connector of ``mqtt://[USER:PASSWORD@]HOST[:PORT][/PROJECT]``, or ``mqtts://...[?cafile=PATH]``.
 
@@ -50,14 +53,18 @@ def from_url(url: str) -> MqttConnector:
         ValueError: If it means nothing.
     """
     parts = urlsplit(url)
+    try:
+        port = parts.port
+    except ValueError:  # its text may quote a piece of a password
+        raise ValueError(_LOOKS) from None
     options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     is_secure = parts.scheme == "mqtts"
     known = {"cafile"} if is_secure else set()
     if not parts.hostname or not options.keys() <= known or parts.fragment:
-        raise ValueError("it looks like mqtt://USER:PASSWORD@HOST:PORT/PROJECT or mqtts://HOST?cafile=PATH")
+        raise ValueError(_LOOKS)
     return MqttConnector(
         parts.hostname,
-        parts.port,
+        port,
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
         tls=ssl.create_default_context(cafile=options.get("cafile")) if is_secure else None,

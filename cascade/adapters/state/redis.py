@@ -30,11 +30,11 @@ import anyio
 import attrs
 from anyio import CancelScope, CapacityLimiter, current_time
 
-from cascade.adapters.redis_client import check_client, client_of, redis_library, shown_url
+from cascade.adapters.redis_client import check_client, client_of, redis_library
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
 from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.state import (
     Batch,
     Closing,
@@ -442,16 +442,24 @@ def check_url(url: str) -> None:
         ImportError: If the library is not installed.
         ValueError: If it does not.
     """
+    reason = ""
+    if _is_place(url):
+        try:
+            client_of(url, "RedisStateBackend").connection_pool.make_connection()
+        except (TypeError, ValueError, redis_library("RedisStateBackend").RedisError) as error:
+            reason = f" ({error})"
+        else:
+            return
+    raise ValueError(f"a state URL of Redis is redis://host:port/number, not {shown_url(url)!r}{reason}")
+
+
+def _is_place(url: str) -> bool:
     try:
         parts = urlsplit(url)
-        is_place = url.partition(":")[2].startswith("//") and parts.port != 0
-        if is_place and re.fullmatch(r"/?|/\d+", parts.path):
-            client_of(url, "RedisStateBackend").connection_pool.make_connection()
-            return
-        reason = ""
-    except (TypeError, ValueError) as error:
-        reason = f" ({error})"
-    raise ValueError(f"a state URL of Redis is redis://host:port/number, not {shown_url(url)!r}{reason}")
+        has_port = parts.port != 0
+    except ValueError:  # its text may quote a piece of a password
+        return False
+    return has_port and url.partition(":")[2].startswith("//") and bool(re.fullmatch(r"/?|/\d+", parts.path))
 
 
 def open_url(url: str, run_id: str) -> RedisStateBackend:

@@ -8,10 +8,10 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from cascade.adapters.redis_client import client_of, redis_library, shown_url
+from cascade.adapters.redis_client import client_of, redis_library
 from cascade.adapters.state.ownership import run_state
 from cascade.adapters.state.redis import PREFIX, Lease
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.ledger import NodeRecord, RunRecord
 
 _PURPOSE = "reading runs from Redis"
