@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 import cascade
 from cascade.control import ControlPlane, ControlRule, Pause, Rate
 from cascade.model.rules import as_json
-from cascade.runtime.wire import rule_message, rule_topic
+from cascade.runtime.wire import ConnectorError, Subscription, rule_message, rule_topic
 from cascade.testing import MemoryBroker, MemoryConnector, record_events, virtual_backends
 
 
@@ -188,6 +188,52 @@ async def test_a_broker_that_is_not_there_keeps_no_run_from_starting() -> None:
     (lost,) = recorded.of(cascade.ConnectorDisconnected)
     assert isinstance(lost, cascade.ConnectorDisconnected)
     assert "not there" in lost.reason
+
+
+class Fragile(MemoryConnector):
+    """Is connected without complaint, and cannot subscribe at first."""
+
+    def __init__(self, broker: MemoryBroker, failures: int) -> None:
+        super().__init__(broker)
+        self.failures = failures
+
+    async def begin(self, subscription: Subscription) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectorError("subscribing was refused")
+        await super().begin(subscription)
+
+
+async def test_a_connection_that_breaks_at_once_is_reported_and_made_again(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    say(broker, Pause(scope="task:b"))
+    engine = cascade.Engine(control=Fragile(broker, failures=2), schedule=schedule)
+    with record_events(engine) as recorded:
+        async with engine.start(starts.job("b").after(starts.job("a", 10))):
+            await anyio.sleep(50)
+            assert starts == ["a"]
+            lift(broker, "pause", "task:b")
+    assert starts == ["a", "b"]
+    lost = recorded.of(cascade.ConnectorDisconnected)
+    assert ["subscribing was refused" in event.reason for event in lost] == [True, True]
+    assert len(recorded.of(cascade.ConnectorConnected)) == 1
+    assert broker.connectors == []
+
+
+async def test_a_connector_that_somebody_disconnects_leaves_the_run_and_its_rules_as_they_are() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    connector = MemoryConnector(broker)
+    engine = cascade.Engine(control=connector)
+    async with engine.start([starts.job("b").after(starts.job("a", 5))]) as run:
+        await anyio.sleep(1)
+        say(broker, Pause(scope="task:b"))
+        await anyio.sleep(1)
+        await connector.disconnect()
+        await anyio.sleep(50)
+        assert starts == ["a"]
+        await engine.control.clear("task:b")
+        await run.result()
+    assert starts == ["a", "b"]
 
 
 async def test_another_run_takes_over_when_the_one_that_kept_the_connection_ends() -> None:

@@ -220,6 +220,19 @@ async def test_a_loop_changed_since_it_was_recorded_is_a_changed_flow(store: Sto
     assert RAN["first"] == 1
 
 
+async def test_a_changed_loop_that_forks_begins_anew_and_leaves_the_records_of_the_other(
+    durable: StoreUnderTest,
+) -> None:
+    STOP["at"] = 3000
+    await killed(count(1, 4000), durable)
+    assert await cascade.run(count(1, 10), state=durable.state, run_id="night", on_change="fork") == 10
+    assert RAN["first"] == 1
+    RAN.clear()
+    STOP.clear()
+    assert await cascade.run(count(1, 4000), state=durable.state, run_id="night") == 4000
+    assert RAN["first"] > 1
+
+
 @pytest.mark.parametrize("task", [note_key, note_key_in_a_thread, note_key_with_policies])
 async def test_every_turn_has_an_idempotency_key_of_its_own_and_keeps_it(
     durable: StoreUnderTest, task: Any

@@ -9,8 +9,10 @@ import anyio
 import pytest
 
 import cascade
+from cascade.runtime.state import Batch, NotDurable, Opening, Past
+from cascade.state import InMemoryStateBackend
 from cascade.testing import record_events
-from state.stores import StoreUnderTest
+from state.stores import StoreUnderTest, kept
 
 # How often each thing ran. Tasks look it up here: what a task is bound to is part of its digest.
 RAN: Counter[Any] = Counter()
@@ -335,6 +337,36 @@ async def test_a_changed_flow_can_fork_the_run(durable: StoreUnderTest) -> None:
     assert await goes_on(changed, durable, on_change="fork") == [1, 20]
     assert RAN == {}
     assert await goes_on(join(parse(fetch(1)), parse(fetch(2))), durable) == [1, 2]
+    assert RAN == {"join": 1}
+
+
+@pytest.mark.parametrize("operation", ["begin", "write"])
+async def test_a_fork_that_cannot_be_made_leaves_the_run_as_it_was_and_no_store_open(operation: str) -> None:
+    class Forked(InMemoryStateBackend):
+        is_open = True
+
+        def refuse(self, what: str) -> None:
+            if "~" in self.run_id and what == operation:
+                raise OSError("disk full")
+
+        async def begin(self, opening: Opening) -> Past:
+            self.refuse("begin")
+            return await super().begin(opening)
+
+        async def write(self, batch: Batch) -> NotDurable:
+            self.refuse("write")
+            return await super().write(batch)
+
+        async def aclose(self) -> None:
+            self.is_open = False
+
+    store = kept("forked", Forked)
+    FAILING.add("join")
+    await fails(join(fetch(1)), store)
+    with pytest.raises(cascade.StateError, match="OSError: disk full"):
+        await goes_on(join(fetch(2)), store, on_change="fork")
+    assert [backend.is_open for backend in store.state.backends.values()] == [False, False]
+    assert await goes_on(join(fetch(1)), store) == [1]
     assert RAN == {"join": 1}
 
 
