@@ -150,7 +150,6 @@ class Admission:
     token: EventLoopToken | None = None
     _handed_in: deque[Claim] = attrs.field(factory=deque)
     _woken: anyio.Event | None = None
-    _after_wake: list[Callable[[], None]] = attrs.field(factory=list)
     # The last one admitted in a round of answers that was cut short.
     _goes_on: Waiter | None = None
 
@@ -421,8 +420,6 @@ class Admission:
         if self._woken is not None:
             self._woken.set()
             self._woken = None
-        for hook in self._after_wake:
-            hook()
 
     def _go_on(self, waiter: Waiter) -> None:
         """*waiter* has its turn: go on with the round that ended with it."""
@@ -543,10 +540,6 @@ class Admission:
         """Everybody who waits, line by line."""
         for line in self._lines.values():
             yield from line
-
-    def after_wake(self, hook: Callable[[], None]) -> None:
-        """Call *hook* after each round of answers."""
-        self._after_wake.append(hook)
 
 
 def _ticket(head: tuple[int, Hashable]) -> int:
