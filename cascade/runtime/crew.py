@@ -295,7 +295,7 @@ class Crew:
     async def _live(self, index: int) -> None:
         try:
             ending = await self._ending(index)
-        except BaseException as error:
+        except BaseException as error:  # pragma: no cover  # an interrupt between two steps
             ending = Ending(classify(error, self.frame.name(index)))
         self._has_asked(index)
         if self._is_left(index, ending):

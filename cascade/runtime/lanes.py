@@ -450,7 +450,7 @@ class ThreadLanes:
         crew = self.crew
         try:
             first = self.queue[0]
-        except IndexError:  # another lane's thread has taken it in this very moment
+        except IndexError:  # pragma: no cover  # another lane's thread has taken it in this very moment
             return None
         try:
             applicant = crew.lane_applicant(first)

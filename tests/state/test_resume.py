@@ -454,6 +454,22 @@ async def test_strict_state_fails_the_task_whose_result_cannot_be_pickled(
     assert RAN == {"function": 1}
 
 
+async def test_strict_state_fails_a_run_whose_result_cannot_be_pickled_although_those_of_its_tasks_can(
+    durable: StoreUnderTest,
+) -> None:
+    flow = [fetch(1), lambda: 1]
+    with pytest.raises(cascade.StateError, match=r"cannot be recorded: .*pickle"):
+        await cascade.run(flow, state=durable.state, strict_state=True)
+    assert (await cascade.run(flow, state=durable.state))[0] == 1
+
+
+async def test_strict_state_lets_pass_what_can_be_pickled(durable: StoreUnderTest, schedule: Any) -> None:
+    settings: Any = {"strict_state": True, "schedule": schedule}
+    assert await cascade.run(join(fetch(1)), state=durable.state, run_id="night", **settings) == [1]
+    assert await goes_on(join(fetch(1)), durable, **settings) == [1]
+    assert RAN == {}
+
+
 # -- keys of requests ------------------------------------------------------------------------------------------
 
 
