@@ -436,3 +436,27 @@ async def test_many_waiters_behind_a_limit_of_one_are_cheap() -> None:
 
     assert await cascade.run(tick.map(number=range(20_000)), control=plane) == list(range(20_000))
     assert starts == []
+
+
+async def test_a_claim_that_comes_back_and_fits_no_longer_is_an_error_and_given_back(schedule: Any) -> None:
+    begun: list[str] = []
+
+    @cascade.resource(scope="task")
+    async def opened() -> Any:
+        await anyio.sleep(5)
+        yield "open"
+
+    @cascade.task
+    async def use(value: Any) -> None:
+        begun.append("use")
+
+    flow = use(cascade.inject("opened")).with_constraints(gpu=2)
+    engine = cascade.Engine(providers=[opened], system_resources={"gpu": 2}, schedule=schedule)
+    async with engine, engine.start(flow) as run:
+        await anyio.sleep(1)
+        await run.limit("task:other", concurrency=1)  # after admission, and before it starts
+        engine.set_capacity({"gpu": 1})
+        with pytest.raises(cascade.CapacityError, match="gpu"):
+            await run.result()
+        assert engine.capacity()["gpu"][0] == 0
+    assert begun == []
