@@ -215,6 +215,11 @@ def test_the_trace_shows_no_addresses() -> None:
     assert "result_preview='<object object>'" in str(simulate(gives_an_object()).trace)
 
 
+def test_a_trace_says_how_long_it_is() -> None:
+    trace = simulate(at_once("a")).trace
+    assert repr(trace) == f"<Trace of {len(str(trace).splitlines())} events>"
+
+
 def test_the_timeline_has_a_row_for_each_node_and_a_bar_for_each_stay() -> None:
     flow = [wait("<a>", 1), at_once("b", wait("c", 3)), wait("d", 1).run_if(at_once(""))]
 

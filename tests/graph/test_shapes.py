@@ -180,12 +180,16 @@ async def test_an_argument_that_contains_itself_is_refused_in_a_flow_that_comes_
     def count(n: int) -> Any:
         return count(n - 1) if n else one(circle)
 
+    @cascade.task(mode="inline")
+    def carry(n: int, carried: Any = None) -> Any:
+        return carry(n - 1, circle) if n else carried
+
     @cascade.task
     async def twice(n: int) -> Any:
         return two(one(n), one(circle))
 
     assert sketch(one([circle, one(1)])) is None
-    for flow in (count(3), [twice(1)]):
+    for flow in (count(3), carry(3), [twice(1)]):
         with pytest.raises(cascade.GraphError, match="a list among the arguments contains itself"):
             await cascade.run(flow, schedule=schedule)
 
