@@ -47,4 +47,35 @@ class Builder:
         return inner()
 
 
+class Statically:
+    """Makes flows without an object."""
+
+    @staticmethod
+    def build() -> Any:
+        """A flow."""
+        return inner()
+
+
+class ByClass:
+    """Makes flows without an object."""
+
+    @classmethod
+    def build(cls) -> Any:
+        """A flow."""
+        return inner()
+
+
+class Inheriting(ByClass):
+    """Makes flows as its base does."""
+
+
+class ByProperty:
+    """Is asked for a flow."""
+
+    @property
+    def built(self) -> Any:
+        """A flow."""
+        return inner()
+
+
 BY_NAME: Final = {"inner": inner}

@@ -84,3 +84,8 @@ def asks_at_a_checkpoint() -> str:
 def asks_where_it_is() -> tuple[str, int]:
     context = cascade.current()
     return context.node_id, context.attempt
+
+
+@cascade.task(mode="process")
+def asks_how_long_it_has() -> float:
+    return cascade.current().remaining()

@@ -25,6 +25,17 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+@pytest.mark.parametrize("late", [0.0, 1.0])
+async def test_a_deadline_that_is_set_when_it_has_passed_already_takes_no_time(late: float) -> None:
+    await sleep(5)
+    before = current_time()
+    with CancelScope() as scope:
+        scope.deadline = before - late
+        await anyio.sleep_forever()
+    assert scope.cancelled_caught
+    assert current_time() == before
+
+
 # Sums and differences of these are not what they look like in binary.
 AWKWARD = [0.1, 0.2, 0.1 + 0.2, 1 / 3, 0.7, 1e-9, 1e-6, 1.1, 2.675, 1e5 / 7, 1e6 + 0.1]
 

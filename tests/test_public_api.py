@@ -80,6 +80,12 @@ def test_whatever_is_public_is_explained(name: str) -> None:
     assert inspect.getdoc(thing)
 
 
+@pytest.mark.parametrize("module", ["cascade.control", "cascade.testing"])
+def test_a_name_that_is_not_there_is_an_attribute_error(module: str) -> None:
+    with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'nothing'"):
+        importlib.import_module(module).nothing  # looking it up is the point
+
+
 def test_the_types_of_the_package_are_shipped() -> None:
     assert (Path(cascade.__file__).parent / "py.typed").exists()
 

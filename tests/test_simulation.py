@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any
 from xml.etree import ElementTree
 
@@ -15,6 +15,7 @@ from simulated import Scene, at_once, in_thread, nests, wait
 
 import cascade
 from cascade.runtime.pacing import pacer_var
+from cascade.runtime.state import Batch, Closing, Entry
 from cascade.state import InMemoryStateBackend
 from cascade.testing import (
     Crash,
@@ -30,6 +31,7 @@ from cascade.testing import (
     StoreLostError,
     simulate,
 )
+from cascade.testing.faults import FaultyStore
 
 pytestmark = pytest.mark.needs("trio")
 
@@ -213,6 +215,11 @@ def test_the_trace_shows_no_addresses() -> None:
     assert "result_preview='<object object>'" in str(simulate(gives_an_object()).trace)
 
 
+def test_a_trace_says_how_long_it_is() -> None:
+    trace = simulate(at_once("a")).trace
+    assert repr(trace) == f"<Trace of {len(str(trace).splitlines())} events>"
+
+
 def test_the_timeline_has_a_row_for_each_node_and_a_bar_for_each_stay() -> None:
     flow = [wait("<a>", 1), at_once("b", wait("c", 3)), wait("d", 1).run_if(at_once(""))]
 
@@ -345,6 +352,36 @@ def test_a_crash_leaves_in_the_store_what_was_there_then(when: Any, there: int, 
     assert simulation.has_crashed
     assert isinstance(simulation.error, SimulatedCrashError)
     assert len(stores[0]._results) == there
+
+
+async def test_a_lost_store_does_nothing_any_more() -> None:
+    inner = InMemoryStateBackend("run")
+    store = FaultyStore(inner, LoseStore(at=1), lambda _: None, lambda: None)
+    await store.put_result("a", 1)
+    with pytest.raises(StoreLostError):
+        await store.write(Batch([Entry("b", 2)]))
+    operations: list[Callable[[], Awaitable[object]]] = [
+        lambda: store.write(Batch([])),
+        lambda: store.recall(["a"]),
+        lambda: store.forget(["a"]),
+        lambda: store.adopt(b"flow"),
+        store.heartbeat,
+        lambda: store.finish(Closing("succeeded", result=(1,))),
+        lambda: store.put_result("a", 2),
+        lambda: store.put_results({"a": 2}),
+        lambda: store.mark_skipped("a", "Pruned"),
+        lambda: store.mark_all_skipped({"a": "Pruned"}),
+        lambda: store.get_result("a"),
+        lambda: store.get_results(["a"]),
+        lambda: store.has_result("a"),
+        lambda: store.get_skip_reason("a"),
+        store.clear,
+    ]
+    for operation in operations:
+        with pytest.raises(StoreLostError, match="lost at write 1"):
+            await operation()
+    assert await inner.get_results(["a", "b"]) == {"a": 1}
+    assert await inner.get_skip_reason("a") is None
 
 
 def test_what_befalls_the_store_can_be_drawn_by_the_seed() -> None:

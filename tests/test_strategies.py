@@ -8,10 +8,12 @@ from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
+from hypothesis.vendor.pretty import pretty
 from oracle import interpret
 
 import cascade.testing
 from cascade.testing import RandomFlow, flows, simulate
+from cascade.testing.building import Held
 from cascade.testing.descriptions import Ask, Call, Choice, Fail, Turns, all_nodes, parts
 
 FEATURES: dict[str, Callable[[Call], object]] = {
@@ -76,6 +78,22 @@ def test_a_flow_shows_what_it_does() -> None:
         "a = inline Turns(count=2) of ('x',), timeout=1.0",
         "b = by 0 of {0: 'y'}",
     ]
+
+
+def test_a_flow_is_shown_by_hypothesis_in_few_words() -> None:
+    call, choice = Call("a", Turns(2), ("x",)), Choice(0, {0: "y"}, name="b")
+    assert pretty([call, choice]) == "[a, b]"
+
+
+def test_what_resources_give_shows_no_address() -> None:
+    assert repr(Held("run")) == "<held by the run>"
+
+
+def test_that_a_module_is_missing_which_is_not_hypothesis_is_not_hidden(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "cascade.testing.strategies")
+    monkeypatch.setitem(sys.modules, "cascade.testing.descriptions", None)
+    with pytest.raises(ModuleNotFoundError, match=r"cascade\.testing\.descriptions"):
+        _ = cascade.testing.flows
 
 
 def test_testing_works_without_hypothesis_and_says_what_flows_needs() -> None:

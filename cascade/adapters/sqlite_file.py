@@ -39,7 +39,7 @@ def _why_not_opened(path: str, error: sqlite3.Error) -> str:
         return "it is a folder"
     if not os.path.isdir(folder):
         return f"there is no folder {folder!r}; make it first"
-    if not os.access(path if os.path.exists(path) else folder, os.W_OK):
+    if not os.access(path if os.path.exists(path) else folder, os.W_OK):  # pragma: no cover  # root may write
         return f"{path if os.path.exists(path) else folder!r} may not be written ({describe(error)})"
     return describe(error)
 

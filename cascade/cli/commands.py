@@ -107,7 +107,7 @@ class _Running:
                     self.error = error
                 except BaseException as error:
                     if isinstance(error, anyio.get_cancelled_exc_class()):
-                        raise
+                        raise  # pragma: no cover  # nobody cancels the command itself
                     self.error = error
             group.cancel_scope.cancel()
 

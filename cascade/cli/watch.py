@@ -119,14 +119,19 @@ def run_watch(options: argparse.Namespace) -> int:
         raise UsageError("cascade watch needs rich; install the extra: pip install 'cascade[cli]'") from error
     connector = connector_of(options.via)
     try:
-        anyio.run(_watch, connector, options.run, Console())
+        anyio.run(watch_run, connector, options.run, Console())
     except OSError as error:
         print(f"cascade: {describe(error)}", file=sys.stderr)
         return EXIT_UNREACHED
     return 0
 
 
-async def _watch(connector: Connector, run_id: str | None, console: Any) -> None:
+async def watch_run(connector: Connector, run_id: str | None, console: Any) -> None:
+    """Show the run, or the first there is or comes, on the console of rich until it ends.
+
+    Raises:
+        OSError: If the connector cannot connect.
+    """
     from rich.live import Live  # see run_watch
 
     await connector.connect()

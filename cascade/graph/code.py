@@ -131,14 +131,11 @@ _BOUND: Final = Canon(
 )
 
 
-def mentioned(func: Callable[..., Any]) -> Iterator[object]:
+def mentioned(func: FunctionType) -> Iterator[object]:
     """What the names in the code of *func* stand for at this moment, as far as they stand for anything.
 
     Attributes are looked up in the modules that the code names.
     """
-    func = plain_function(func)
-    if not isinstance(func, FunctionType):
-        return
     cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=False))
     for code in _codes(func.__code__):
         for name in {*code.co_names, *code.co_freevars}:

@@ -340,10 +340,7 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
 
 
 def _by_shape(node: AnyNode) -> bytes:
-    try:
-        code = b"" if isinstance(node, Junction) else code_of(node.task)
-    except NotDigestibleError:  # what the function holds
-        code = b""
+    code = b"" if isinstance(node, Junction) else code_of(node.task)
     return combine("code and shape", [code, _node_shape(node)])
 
 

@@ -131,10 +131,7 @@ def inject(name: str) -> Any:
 
 def injections(func: Callable[..., object]) -> dict[str, Inject]:
     """The parameters of *func* whose default is a resource."""
-    try:
-        parameters = inspect.signature(func).parameters.values()
-    except (TypeError, ValueError):  # builtins without a signature inject nothing
-        return {}
+    parameters = inspect.signature(func).parameters.values()
     return {p.name: p.default for p in parameters if isinstance(p.default, Inject)}
 
 

@@ -113,7 +113,9 @@ class Task(Generic[P, R]):
             except TypeError as error:
                 raise TypeError(f"{self.name}{self.signature}: {error}") from None
             # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
-            raise TypeError(f"{self.name}{self.signature}: a positional argument is missing")
+            raise TypeError(  # pragma: no cover  # see above
+                f"{self.name}{self.signature}: a positional argument is missing"
+            )
         return self.arity.complete(len(args), kwargs)
 
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:

@@ -99,10 +99,7 @@ class EventStream:
             self._put(EventsDropped(seq=last.seq, timestamp=last.timestamp, run_id=last.run_id, count=count))
 
     def _put(self, event: Event) -> None:
-        try:
-            self._send.send_nowait(event)
-        except (anyio.BrokenResourceError, anyio.ClosedResourceError):
-            return  # the reader left between two events
+        self._send.send_nowait(event)
         self._unread += 1
         if self.policy == "block" and self._unread == self.buffer:
             self.bus.close_gates()

@@ -78,7 +78,7 @@ class Conductor:
                 try:
                     self._open()
                     from_outside = await self._work()
-                except BaseException:
+                except BaseException:  # pragma: no cover  # an interrupt between two steps
                     self.execution.shared.control.forget(self.execution)
                     raise
                 # In a task of its own: an interrupt hits this one, whatever shields there are.
@@ -218,7 +218,7 @@ class Conductor:
         except get_cancelled_exc_class() as cancellation:
             self.cancellation = cancellation
             return cancellation
-        except BaseExceptionGroup as group:
+        except BaseExceptionGroup as group:  # pragma: no cover  # an interrupt between two steps
             self._fail(group)
         finally:
             execution.work = None

@@ -30,9 +30,6 @@ def resume(context: Context, coroutine: Coroutine[Any, Any, Any], yielded: Any) 
     while True:
         try:
             sent = yield yielded
-        except GeneratorExit:
-            run(coroutine.close)
-            raise
         except BaseException as error:
             try:
                 yielded = run(coroutine.throw, error)

@@ -209,14 +209,11 @@ class Frame:
 
     def _let_go(self, sources: Iterable[int]) -> None:
         """A consumer of each of *sources* has settled."""
-        uses, values, status = self.uses, self.values, self.status
-        for source in sources:  # maybe many, so nothing is called for most
+        uses, values = self.uses, self.values
+        for source in sources:  # maybe many, so nothing is called; they have settled, or it would not have
             uses[source] -= 1
             if not uses[source]:
-                if status[source] > Status.RUNNING:
-                    values[source] = None
-                else:
-                    self._unused(source)
+                values[source] = None
 
     def let_go_some(self) -> None:
         """Work off a part of the backlog."""
@@ -373,8 +370,6 @@ class Frame:
         agenda = deque([index])
         while agenda:
             index = agenda.popleft()
-            if self.has_settled(index):
-                continue
             self.has_gaps = True
             self.gone.add(index)
             self.status[index] = Status.SKIPPED

@@ -186,8 +186,8 @@ async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared) ->
     run_id = f"{recovery.run_id}~{contents.flow.hex()[:8]}"
     backend = open_backend(settings.state, run_id)
     assert backend is not None  # the store of the run that is forked is of the same kind
-    fork = await _begin(backend, prepared, contents, is_new=False)
     try:
+        fork = await _begin(backend, prepared, contents, is_new=False)
         if not fork.past.is_known:
             entries = await _kept(recovery, prepared.graph)
             await backend.write(Batch(entries))

@@ -279,10 +279,6 @@ class Resources:
     _opened: dict[str, Opened] = attrs.field(factory=dict)
     _opening: dict[str, anyio.Event] = attrs.field(factory=dict)
 
-    def is_open(self, names: Iterable[str]) -> bool:
-        """Whether all *names* are run-scoped resources that are open."""
-        return all(name in self._opened for name in names)
-
     async def open_for_run(self, names: Iterable[str]) -> dict[str, Any]:
         """The run-scoped ones among *names*, opened if they are not yet.
 

@@ -134,6 +134,12 @@ async def test_a_key_of_one_s_own_decides_alone() -> None:
     assert await cache.check("one", {"url": "y", "client": Plain()}) is MISS
 
 
+async def test_a_key_that_is_no_string_is_a_type_error() -> None:
+    cache = InputCache(MemoryCacheStore(), key=lambda inputs: inputs["url"])
+    with pytest.raises(TypeError, match="must return a string, not 5"):
+        await cache.check("task", {"url": 5})
+
+
 async def test_a_ttl_is_handed_to_the_store() -> None:
     clock = Clock()
     cache = InputCache(MemoryCacheStore(clock=clock), ttl=60)

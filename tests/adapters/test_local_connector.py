@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import sqlite3
 import tempfile
+import threading
+from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -11,7 +14,8 @@ import anyio
 import pytest
 
 import cascade
-from cascade.control import ConnectorError, LocalConnector, Pause
+from cascade.adapters.connectors.outbox import Outbox
+from cascade.control import ConnectorError, LocalConnector, Message, Pause
 from cascade.runtime.remote import Remote
 
 
@@ -116,3 +120,92 @@ async def test_a_run_that_ends_without_an_answer_is_not_waited_for(tmp_path: Pat
             await engine.disconnect()
     assert (answers[0].obeying, answers[0].silent) == ((), ())
     await other.disconnect()
+
+
+async def test_what_is_too_long_and_not_retained_is_not_sent(tmp_path: Path) -> None:
+    path = tmp_path / "control.db"
+    one, other = LocalConnector(path), LocalConnector(path)
+    await one.connect()
+    await other.connect()
+    async with other.subscribe("a/#") as stream:
+        await one.publish("a/b", b"x" * 100_000)
+        await one.publish("a/b", b"short")
+        with anyio.fail_after(50):
+            assert await stream.receive() == Message("a/b", b"short")
+    await other.disconnect()
+    await one.disconnect()
+
+
+async def test_retaining_does_not_wait_for_who_does_not_read(tmp_path: Path) -> None:
+    path = tmp_path / "control.db"
+    one, deaf = LocalConnector(path), LocalConnector(path)
+    await one.connect()
+    await deaf.connect()
+    async with deaf.subscribe("a/#", latest_only=True) as stream:
+        line = deaf._line
+        assert line is not None
+        with line._lock, anyio.fail_after(50):  # its thread waits for that at its next look into the file
+            for number in range(most_unread() + 200):
+                await one.publish("a/b", str(number).encode(), retain=True)
+        with anyio.fail_after(50):
+            while await stream.receive() != Message("a/b", str(number).encode()):
+                pass
+    await deaf.disconnect()
+    await one.disconnect()
+
+
+def most_unread() -> int:
+    """How many datagrams the system keeps for a receiver."""
+    limit = Path("/proc/sys/net/unix/max_dgram_qlen")
+    return int(limit.read_text()) if limit.exists() else 100
+
+
+class Inbox:
+    """A socket that others send to."""
+
+    def __init__(self, folder: Path) -> None:
+        self.address = str(folder / "inbox")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.bind(self.address)
+        self.socket.settimeout(50)
+
+    def read(self, count: int) -> list[bytes]:
+        return [self.socket.recv(100) for _ in range(count)]
+
+
+@pytest.fixture
+def inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inbox]:
+    monkeypatch.chdir(tmp_path)  # addresses of sockets are short
+    found = Inbox(Path())
+    yield found
+    found.socket.close()
+
+
+def test_a_receiver_that_is_gone_keeps_nothing_from_the_others(inbox: Inbox) -> None:
+    outbox = Outbox(lambda topic: ["gone", inbox.address])
+    for number in range(3):
+        outbox.put("a", str(number).encode())
+    assert inbox.read(3) == [b"0", b"1", b"2"]
+    outbox.close()
+
+
+def test_what_comes_when_too_much_waits_to_be_sent_or_after_the_end_is_dropped(inbox: Inbox) -> None:
+    is_asked, may_answer = threading.Event(), threading.Event()
+
+    def receivers(topic: str) -> list[str]:
+        is_asked.set()
+        may_answer.wait(50)
+        return [inbox.address]
+
+    outbox = Outbox(receivers)
+    outbox.put("a", b"first")
+    assert is_asked.wait(50)  # it has been taken out
+    for number in range(1010):
+        outbox.put("a", str(number).encode())
+    may_answer.set()
+    assert inbox.read(1001)[-1] == b"999"
+    outbox.close()
+    outbox.put("a", b"late")
+    inbox.socket.setblocking(False)
+    with pytest.raises(BlockingIOError):
+        inbox.read(1)

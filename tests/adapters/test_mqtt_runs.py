@@ -5,8 +5,10 @@ from __future__ import annotations
 import gc
 import json
 import resource
+import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
@@ -14,9 +16,10 @@ import pytest
 from brokers import Broker, broker, find_server
 
 import cascade
-from cascade.control import Pause
+from cascade.control import ConnectorError, Message, Pause
 from cascade.runtime.bus import EventStream
-from cascade.runtime.wire import rule_message
+from cascade.runtime.engine import open_connector
+from cascade.runtime.wire import Lost, rule_message
 
 pytestmark = pytest.mark.needs("paho")
 
@@ -182,3 +185,60 @@ async def test_a_wrong_password_and_an_unknown_certificate_are_reported_and_keep
             assert await engine.run(gate.job("A")) == "A"
             assert isinstance(await events.receive(), cascade.ConnectorDisconnected)
     gc.collect()
+
+
+# -- a broker that is gone, or does not answer -----------------------------------------------------------------
+
+
+async def test_what_cannot_be_retained_is_an_error(plain: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.adapters.connectors.mqtt.PATIENCE", 0.2)
+    connector = open_connector(plain.url)
+    await connector.connect()
+    async with connector.subscribe("a/#") as stream:
+        await connector.publish("a/b", b"kept", retain=True)
+        assert await stream.receive() == Message("a/b", b"kept")
+        with stopped(plain), pytest.raises(ConnectorError, match="the broker has not answered"):
+            await connector.publish("a/b", b"is not", retain=True)
+        plain.stop(kill=True)
+        with anyio.fail_after(50):
+            while not isinstance(await stream.receive(), Lost):
+                pass
+        with pytest.raises(ConnectorError, match="the broker is out of reach"):
+            await connector.publish("a/b", b"nor this", retain=True)
+    await connector.disconnect()
+
+
+async def test_a_broker_that_does_not_answer_is_waited_for_with_patience(
+    plain: Broker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("cascade.adapters.connectors.mqtt.PATIENCE", 0.2)
+    connector = open_connector(plain.url)
+    with stopped(plain), pytest.raises(ConnectorError, match=f"no answer from localhost:{plain.port}"):
+        await connector.connect()
+    monkeypatch.undo()
+    await connector.connect()
+    await connector.disconnect()
+
+
+async def test_a_topic_that_is_no_text_is_passed_over(plain: Broker) -> None:
+    from paho.mqtt.client import MQTTMessage
+
+    connector = open_connector(plain.url)
+    await connector.connect()
+    async with connector.subscribe("#") as stream:
+        session = connector._session  # type: ignore[attr-defined]  # brokers that are honest let no such topic through
+        session._on_message(session.client, None, MQTTMessage(topic=b"a/\xff"))
+        await connector.publish("a/b", b"heard")
+        assert await stream.receive() == Message("a/b", b"heard")
+    await connector.disconnect()
+
+
+@contextmanager
+def stopped(server: Broker) -> Iterator[None]:
+    """The broker is there, and does nothing."""
+    assert server.process is not None
+    server.process.send_signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.process.send_signal(signal.SIGCONT)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import signal
@@ -10,6 +11,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from brokers import broker
@@ -25,7 +27,10 @@ from command_line import (
     write,
 )
 
+from cascade.cli import watch
 from cascade.cli.watch import Board
+from cascade.runtime.wire import Found, Lost, Message, Signal, Subscription
+from cascade.testing import MemoryBroker, MemoryConnector
 
 FLOWS = """
 import sys, time
@@ -211,3 +216,86 @@ def test_the_board_knows_what_runs_what_is_blocked_and_how_fast_it_goes() -> Non
     board.hear(record(11, "RunFinished", status="Failed"))
     assert board.is_over
     assert list(board.rows(117.0)) == []
+    assert board.headline(200.0).startswith("run seen: Failed; 1 failed; 0.0/s")
+
+
+def test_a_node_that_is_tried_again_is_shown_as_blocked_until_it_starts() -> None:
+    board = Board("seen")
+    board.hear(record(1, "TaskExecutionStarted", task_id="a"))
+    board.hear(record(2, "TaskRetrying", task_id="a", delay=5.0))
+    assert list(board.rows(110.0)) == [("a", "blocked", "failed, goes on in 5.0 s")]
+    board.hear(record(3, "TaskExecutionStarted", task_id="a"))
+    assert list(board.rows(110.0)) == [("a", "running", "7.0 s")]
+
+
+class Told(MemoryConnector):
+    """Delivers *signals* to whoever subscribes to telemetry."""
+
+    def __init__(self, broker: MemoryBroker, signals: list[Signal]) -> None:
+        super().__init__(broker)
+        self.signals = signals
+
+    async def begin(self, subscription: Subscription) -> None:
+        await super().begin(subscription)
+        for told in self.signals if subscription.topics.startswith("cascade/telemetry") else ():
+            subscription.put(told)
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A console that keeps what it shows, each time it is drawn."""
+    console = pytest.importorskip("rich.console")
+    monkeypatch.setattr(watch, "PERIOD", 0.0)
+    return console.Console(file=io.StringIO(), force_terminal=True, width=150, color_system=None)
+
+
+async def test_watch_follows_the_run_that_is_there_and_passes_over_what_is_no_event_of_it(terminal: Any) -> None:
+    def said(run_id: str, seq: int, type: str, **fields: object) -> Message:
+        payload = json.dumps(record(seq, type, run_id=run_id, **fields)).encode()
+        return Message(f"cascade/telemetry/p/{'nightly' if run_id == 'forged' else run_id}/events", payload)
+
+    signals: list[Signal] = [
+        Message("cascade/telemetry/p/nightly/events", b"not json"),
+        said("forged", 1, "TaskExecutionStarted", task_id="forged"),
+        said("other", 1, "TaskExecutionStarted", task_id="of another run"),
+        said("nightly", 1, "TaskExecutionStarted", task_id="[bold]a"),
+        Lost("the broker was stopped"),
+        Found(),
+        said("nightly", 2, "RunFinished", status="Succeeded"),
+    ]
+    broker = MemoryBroker()
+    broker.publish("cascade/engines/one", b'{"runs": ["nightly"]}', retain=True)
+
+    await watch.watch_run(Told(broker, signals), None, terminal)
+
+    shown = terminal.file.getvalue()
+    assert "[bold]a" in shown
+    assert "running" in shown
+    assert "run nightly: Running; 0.0/s; stage connection lost: the broker was stopped" in shown
+    assert "run nightly: Succeeded" in shown
+    assert "forged" not in shown
+    assert "of another run" not in shown
+    assert broker.connectors == []
+
+
+async def test_watch_takes_the_first_run_that_comes_if_there_is_none(terminal: Any) -> None:
+    payload = json.dumps(record(1, "RunFinished", run_id="late", status="Failed")).encode()
+    signals: list[Signal] = [Message("cascade/telemetry/p/late/events", payload)]
+
+    await watch.watch_run(Told(MemoryBroker(), signals), None, terminal)
+
+    assert "run late: Failed" in terminal.file.getvalue()
+
+
+def test_watch_without_its_library_says_how_to_get_it(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "rich.console", None)
+    assert_is_a_mistake(cli("watch"), "pip install 'cascade[cli]'")
+
+
+def test_watch_that_reaches_nobody_is_one_clear_line(cli: Command, tmp_path: Path) -> None:
+    pytest.importorskip("rich")
+    (tmp_path / "control.db").touch(0o644)
+    outcome = cli("watch", "--via", f"local:{tmp_path}/control.db")
+    assert outcome.status == 1
+    [line] = outcome.err.splitlines()
+    assert "chmod 600" in line

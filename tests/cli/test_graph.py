@@ -251,3 +251,8 @@ def test_parameters_need_no_value_for_a_drawing(command: Command) -> None:
 )
 def test_a_mistake_is_one_clear_line(command: Command, arguments: list[str], words: list[str]) -> None:
     assert_is_a_mistake(command("graph", *arguments), *words)
+
+
+def test_a_flow_that_makes_no_graph_is_a_mistake(command: Command) -> None:
+    write("circles.py", FLOWS + "\ncircle = []\ncircle.append(circle)\nflow = first(circle)\n")
+    assert_is_a_mistake(command("graph", "circles.py:flow"), "a list among the arguments contains itself")

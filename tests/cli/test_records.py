@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -100,6 +101,21 @@ def test_a_run_is_resumed_where_it_was_started(
     resumed = call("resume", "night", "--state", "sqlite:///../runs.db", "--log", "none")
     assert (resumed.status, resumed.out) == (0, "6\n")
     assert (tmp_path / "ran.txt").read_text() == "fetch\n"
+
+
+def test_a_run_whose_folder_is_gone_cannot_be_resumed(
+    call: Command, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    folder = tmp_path / "once"
+    folder.mkdir()
+    (tmp_path / "flows.py").rename(folder / "flows.py")
+    monkeypatch.chdir(folder)
+    state = f"sqlite:///{tmp_path}/runs.db"
+    assert call("run", "flows.py:skips", "--state", state, "--run-id", "night", "--log", "none").status == 0
+    monkeypatch.chdir(tmp_path)
+    shutil.rmtree(folder)
+    outcome = call("resume", "night", "--state", state)
+    assert_is_a_mistake(outcome, f"run 'night' was started in {str(folder)!r}", "No such file or directory")
 
 
 def test_records_are_shown_as_json(call: Command) -> None:

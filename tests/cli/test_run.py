@@ -189,6 +189,7 @@ def test_a_task_may_run_in_a_process(command: Command, backend_name: str) -> Non
         (["frobnicate", "flows.py:plain"], ["frobnicate"]),
         (["run"], ["TARGET"]),
         (["run", "--log", "none"], ["TARGET"]),
+        (["run", "--", "-not:target"], ["run: the target is missing"]),
         (["run", "flows.py:plain", "flows.py:loop"], ["flows.py:loop"]),
         (["run", "flows.py:plain", "--frobnicate"], ["--frobnicate"]),
         (["run", "flows.py:plain", "--back", "trio"], ["--back"]),

@@ -234,6 +234,7 @@ def test_the_help_shows_each_option_once(command: Command) -> None:
     [
         (["--help"], ["run", "graph"]),
         (["-h"], ["run", "graph"]),
+        (["--help", "flows.py:flow"], ["run", "graph"]),
         (
             ["run", "--help"],
             [

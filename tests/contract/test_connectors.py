@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -150,6 +151,36 @@ async def test_a_connector_can_be_connected_again_and_not_twice(make: Make) -> N
         await one.disconnect()
 
 
+async def test_a_subscription_of_an_earlier_connection_can_be_left_in_a_later_one(make: Make) -> None:
+    one = make()
+    await one.connect()
+    async with one.subscribe("a/#"):
+        await one.disconnect()
+        await one.connect()
+    async with one.subscribe("a/#") as stream:
+        await one.publish("a/b", b"heard")
+        assert await receive(stream, 1) == [Message("a/b", b"heard")]
+    await one.disconnect()
+
+
+async def test_a_subscription_whose_beginning_is_cancelled_gets_nothing(make: Make) -> None:
+    one, other = make(), make()
+    await one.connect()
+    await other.connect()
+    cancelled = other.subscribe("a/#")
+    with anyio.CancelScope() as scope:
+        scope.cancel()
+        async with cancelled:
+            pytest.fail("has begun")
+    async with other.subscribe("a/#") as stream:
+        await one.publish("a/b", b"heard")
+        await receive(stream, 1)
+        with pytest.raises(anyio.WouldBlock):
+            cancelled.receive_nowait()
+    await other.disconnect()
+    await one.disconnect()
+
+
 async def test_of_two_that_connect_it_at_once_one_is_refused(make: Make) -> None:
     one = make()
     refused: list[OSError] = []
@@ -196,3 +227,27 @@ async def test_a_link_in_the_place_of_the_control_file_is_refused(tmp_path: Path
 async def test_a_broker_that_is_not_there_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConnectorError):
         await open_connector("mqtt://127.0.0.1:1").connect()
+
+
+async def test_what_is_no_control_file_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "control.db"
+    path.write_bytes(b"no database " * 100)
+    path.chmod(0o600)
+    with pytest.raises(ConnectorError, match="not a database"):
+        await LocalConnector(path).connect()
+
+
+def test_a_local_connector_shows_where_it_leads(tmp_path: Path) -> None:
+    assert repr(LocalConnector(tmp_path / "control.db")) == f"<LocalConnector {str(tmp_path / 'control.db')!r}>"
+
+
+@pytest.mark.needs("paho")
+def test_an_mqtt_connector_shows_where_it_leads_and_no_password() -> None:
+    assert repr(open_connector("mqtt://ada:lovelace@broker.example:1884")) == "<MqttConnector broker.example:1884>"
+
+
+def test_mqtt_without_its_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delitem(sys.modules, "cascade.adapters.connectors.mqtt", raising=False)
+    monkeypatch.setitem(sys.modules, "paho.mqtt", None)
+    with pytest.raises(ImportError, match=r"'paho-mqtt' library is required.*pip install 'cascade\[mqtt\]'"):
+        open_connector("mqtt://broker.example")

@@ -315,3 +315,13 @@ def test_a_value_that_contains_itself_is_refused() -> None:
     value.append(value)
     with pytest.raises(NotDigestibleError, match="contains itself"):
         digest(value)
+
+
+def test_arrays_differ_by_dtype_shape_and_numbers_and_by_nothing_else() -> None:
+    np: Any = pytest.importorskip("numpy")
+    table = np.arange(6).reshape(2, 3)
+    arrays = [np.arange(6), np.arange(6.0), np.arange(1, 7), table]
+    assert len({digest(array) for array in arrays}) == len(arrays)
+    assert digest(table) == digest(np.asfortranarray(table)) == digest(table.copy())
+    with pytest.raises(NotDigestibleError):
+        digest(np.array([object()]))

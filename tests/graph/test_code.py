@@ -255,6 +255,28 @@ def test_what_a_callable_object_is_is_part_of_the_digest(first: Any, second: Any
     assert call_digest(cascade.task(name="same")(first)) != call_digest(cascade.task(name="same")(second))
 
 
+class Slotted:
+    """Has no room for weak references."""
+
+    __slots__ = ()
+
+    def __call__(self, x: int) -> int:
+        return x + 1
+
+
+def test_a_callable_object_that_nothing_can_refer_to_weakly_has_a_digest() -> None:
+    first, second = (cascade.task(name="same")(Slotted()) for _ in range(2))
+    assert code_digest(first) == code_digest(second) != code_digest(cascade.task(name="same")(Adder()))
+
+
+def test_a_static_method_has_the_digest_of_its_function(tmp_path: Path) -> None:
+    def work(x: int) -> int:
+        return x + 1
+
+    static: Any = staticmethod(work)
+    assert code_digest(cascade.task(name="same")(static)) == code_digest(cascade.task(name="same")(work))
+
+
 def test_the_code_of_a_callable_object_is_part_of_the_digest(tmp_path: Path) -> None:
     source = """
     import cascade

@@ -222,6 +222,19 @@ def test_a_node_without_a_digest_leaves_others_theirs() -> None:
     assert [type(one) for one in found] == [NotDigestibleError, bytes]
 
 
+class Strange:
+    """Without canonical hash."""
+
+
+@pytest.mark.parametrize("default", [Strange(), cascade.Router(1, {1: fetch(1)}), fetch(1)])
+def test_a_default_without_a_digest_is_no_obstacle_to_giving_an_argument(default: Any) -> None:
+    @cascade.task
+    def optional(x: Any = default) -> Any:
+        return x
+
+    assert digest(optional(1)) == digest(optional(x=1)) != digest(optional(2))
+
+
 def test_what_depends_on_a_node_without_a_digest_has_one() -> None:
     assert isinstance(all_digests(fetch(fetch(object())))[-1], bytes)
 

@@ -342,3 +342,10 @@ def test_members_of_a_set_that_turn_out_equal_are_one() -> None:
 def test_what_stands_beside_a_placeholder_is_the_same_object() -> None:
     content = object()
     assert filled([LAZY, content])[1] is content
+
+
+def test_ever_new_types_are_treated_as_what_they_are() -> None:
+    for number in range(5000):  # more than are remembered at a time
+        kind = type(f"Kind{number}", (list,), {})
+        assert compile_nested(kind([1])) is None
+        assert compile_nested(kind([cascade.Param("p")])) is not None

@@ -34,6 +34,11 @@ def step(x: Any = 0, y: Any = None) -> Any:
     return x
 
 
+@cascade.task(mode="inline")
+def every(*xs: Any) -> Any:
+    return xs
+
+
 @cascade.task(pure=True, mode="inline")
 def pure(x: Any = 0) -> Any:
     return x
@@ -89,6 +94,7 @@ FLOWS: dict[str, Callable[[int], Any]] = {
     "one wide call": lambda n: step([step(number) for number in range(n)]),
     "gathered": lambda n: cascade.gather(*[step(number) for number in range(n)]),
     "wide target": lambda n: [step(number) for number in range(n)],
+    "many arguments": lambda n: every(*[step(number) for number in range(n)]),
     "wide dict": lambda n: step({number: step(number) for number in range(n)}),
     "many predecessors": lambda n: step().after(*[step(number) for number in range(n)]),
     "large plain data": lambda n: step([[number] for number in range(n)]),

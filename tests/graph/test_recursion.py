@@ -192,6 +192,17 @@ def make():
     @cascade.task
     def inner(n): return inner(n)
     return inner
+
+def make_early():
+    @cascade.task
+    def early(n): return red(n)
+    yield early
+    red = early
+
+@cascade.task
+def by_partial(n, x=0): return half(n)
+
+half = by_partial.partial(x=1)
 """
 
 
@@ -229,6 +240,15 @@ def test_tasks_of_one_cycle_have_one_number_and_others_another(cycles: Any) -> N
 def test_a_cycle_of_an_inner_function_is_found(cycles: Any) -> None:
     inner = cycles.make()
     assert inner in analyse([inner]).cycles
+
+
+def test_a_cycle_by_a_partial_is_found(cycles: Any) -> None:
+    assert [task.name for task in analyse([cycles.by_partial]).cycles] == ["by_partial"]
+
+
+def test_a_name_that_stands_for_nothing_yet_is_in_no_cycle(cycles: Any) -> None:
+    early = next(cycles.make_early())  # where it says red, that will not be the task of the module
+    assert len(analyse([early]).cycles) == 0
 
 
 def test_a_cycle_of_a_method_is_found(cycles: Any) -> None:

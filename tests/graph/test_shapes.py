@@ -172,6 +172,28 @@ def test_copies_of_one_call_have_no_shape_as_they_are_merged() -> None:
     assert sketch(two(call.with_timeout(2).with_retry(2))) is not None
 
 
+async def test_an_argument_that_contains_itself_is_refused_in_a_flow_that_comes_up_too(schedule: Any) -> None:
+    circle: list[Any] = [1]
+    circle.append(circle)
+
+    @cascade.task(mode="inline")
+    def count(n: int) -> Any:
+        return count(n - 1) if n else one(circle)
+
+    @cascade.task(mode="inline")
+    def carry(n: int, carried: Any = None) -> Any:
+        return carry(n - 1, circle) if n else carried
+
+    @cascade.task
+    async def twice(n: int) -> Any:
+        return two(one(n), one(circle))
+
+    assert sketch(one([circle, one(1)])) is None
+    for flow in (count(3), carry(3), [twice(1)]):
+        with pytest.raises(cascade.GraphError, match="a list among the arguments contains itself"):
+            await cascade.run(flow, schedule=schedule)
+
+
 def test_a_cycle_has_no_shape_and_is_left_to_building() -> None:
     inside: list[Any] = []
     call = one(inside)

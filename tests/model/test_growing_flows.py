@@ -9,7 +9,7 @@ from typing import Any
 
 import growth
 import pytest
-from growth import BY_NAME, Builder, call_inner, make_inner
+from growth import BY_NAME, Builder, ByProperty, Inheriting, Statically, call_inner, make_inner
 
 import cascade
 
@@ -73,6 +73,16 @@ def by_item(steps: list[Callable[[], Any]]) -> Any:
     return steps[0]()
 
 
+@cascade.task
+def by_class(builder: Any) -> Any:
+    return builder.build()
+
+
+@cascade.task
+def by_property(builder: ByProperty) -> Any:
+    return builder.built
+
+
 BUILDER = Builder()
 
 
@@ -93,6 +103,10 @@ def by_global_object() -> Any:
         pytest.param(by_table(), id="a table of tasks"),
         pytest.param(by_method(BUILDER), id="a method of an argument"),
         pytest.param(by_attribute(BUILDER), id="an attribute of an argument"),
+        pytest.param(by_argument(BUILDER.build), id="an argument that is a method"),
+        pytest.param(by_class(Statically), id="a static method of an argument"),
+        pytest.param(by_class(Inheriting), id="a method of a base class of an argument"),
+        pytest.param(by_property(ByProperty()), id="a property of an argument"),
         pytest.param(by_argument(growth.inner), id="an argument that is a task"),
         pytest.param(by_argument(growth.inner.partial()), id="an argument that is a partial"),
         pytest.param(by_argument(make_inner), id="an argument that is a function"),

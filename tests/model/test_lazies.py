@@ -150,6 +150,7 @@ def test_a_lazy_of_an_unhashable_argument_has_a_hash() -> None:
 @pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy])
 def test_a_copied_lazy_is_the_same_call(duplicate: Callable[[Any], Any]) -> None:
     lazy = one()
+    assert duplicate(lazy) is lazy
     assert duplicate([lazy])[0] is lazy
 
 

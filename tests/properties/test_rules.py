@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 import cascade
 from cascade.control import ControlPlane
+from cascade.model.rules import matcher
 from cascade.testing import virtual_backends
 
 
@@ -217,3 +218,11 @@ async def test_rules_hold_whatever_happens(
     assert engine.capacity() == {"slot": (0, 2)}
     assert not engine._admission.active
     assert plane.rules() == ()
+
+
+def test_a_pattern_covers_the_same_tasks_however_many_it_was_asked_of() -> None:
+    covers = matcher("task:even*")
+    for _ in range(2):
+        for number in range(10_100):  # more than are remembered
+            name = f"{('even', 'odd')[number % 2]}{number}"
+            assert covers(name, f"module.{name}", "run") == (number % 2 == 0)

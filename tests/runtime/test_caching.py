@@ -167,6 +167,21 @@ async def test_a_hit_opens_no_resource(cache: InputCache) -> None:
     assert opened == [1]
 
 
+async def test_a_function_without_a_signature_is_looked_up_by_the_places_of_its_arguments(
+    cache: InputCache,
+) -> None:
+    keys: list[Any] = []
+
+    def key(inputs: Mapping[str, Any]) -> str:
+        keys.append(dict(inputs))
+        return "key"
+
+    largest: Any = cascade.task(cache=InputCache(cache.store, key=key))(max)
+    assert await cascade.run(largest(3, 5)) == 5
+    assert await cascade.run(largest(step(3), 5)) == 5
+    assert keys[0] == keys[-1] == {"0": 3, "1": 5}
+
+
 async def test_an_injected_resource_inside_an_argument_counts_by_its_name(cache: InputCache) -> None:
     ran: list[int] = []
 

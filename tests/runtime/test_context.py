@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
-from contextvars import ContextVar
+from collections.abc import AsyncIterator, Generator, Iterator
+from contextvars import Context, ContextVar, copy_context
 from typing import Any
 
 import anyio
@@ -13,6 +13,7 @@ from anyio import to_thread
 from life import just
 
 import cascade
+from cascade.runtime.drive import call_in, drive
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 
@@ -288,3 +289,50 @@ async def test_callers_of_run_are_in_no_task() -> None:
     await cascade.run(where_on_loop())
     with pytest.raises(RuntimeError, match="task of a flow"):
         cascade.current()
+
+
+# -- what is stepped by hand -----------------------------------------------------------------------------------
+
+
+class Ready:
+    """Can be awaited, and is no coroutine."""
+
+    def __await__(self) -> Generator[Any, Any, Any]:
+        yield from anyio.lowlevel.checkpoint().__await__()
+        return stepped.get()
+
+
+stepped: ContextVar[str] = ContextVar("stepped", default="outside")
+
+
+def inside() -> Context:
+    context = copy_context()
+    context.run(stepped.set, "inside")
+    return context
+
+
+async def test_an_awaitable_that_is_no_coroutine_is_awaited_inside_the_context() -> None:
+    assert await call_in(inside(), Ready, (), {}) == "inside"
+    assert stepped.get() == "outside"
+
+
+def test_a_coroutine_that_is_closed_is_closed_inside_its_context() -> None:
+    seen = []
+
+    class Once:
+        def __await__(self) -> Generator[Any, Any, Any]:
+            yield
+
+    async def work() -> None:
+        try:
+            await Once()
+        finally:
+            seen.append(stepped.get())
+
+    async def outer() -> None:
+        await drive(inside(), work())
+
+    stepping = outer()
+    stepping.send(None)
+    stepping.close()
+    assert seen == ["inside"]

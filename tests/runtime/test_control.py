@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import anyio
@@ -306,6 +308,8 @@ async def test_explain_says_when_the_next_token_comes() -> None:
         {"rate": 10},
         {"rate": "1/s", "burst": 0},
         {"burst": 2},
+        {"concurrency": 1, "burst": 2},
+        {"rate": None, "burst": 2},
         {"concurrency": 1, "ttl": 0},
         {"concurrency": 1, "ttl": float("nan")},
         {"concurrency": 1, "ttl": float("inf")},
@@ -369,6 +373,59 @@ async def test_a_plane_keeps_its_buckets_from_run_to_run() -> None:
         run.cancel()
 
 
+def test_what_was_said_on_one_event_loop_ends_in_time_on_the_next_whose_clock_is_another(
+    anyio_backend: Any,
+) -> None:
+    starts, plane = Starts(), ControlPlane()
+
+    async def say() -> None:
+        await anyio.sleep(50_000)  # so the next clock is far behind this one
+        await plane.pause("task:job", ttl=1000)
+        await plane.limit("task:other", rate="1/1000s")
+        await cascade.run(starts.job("a", 0, task="other"), control=plane)
+
+    async def obey() -> None:
+        await cascade.run([starts.job("b"), starts.job("c", 0, task="other")], control=plane)
+
+    for part in (say, obey):
+        backend, options = anyio_backend
+        anyio.run(part, backend=backend, backend_options=options)
+    assert sorted(name for name, _ in starts) == ["a", "b", "c"]
+    # A thousand seconds, without those in which the loops were changed.
+    assert all(500 < moment <= 1001 for moment in starts.times[1:])
+
+
+async def test_a_plane_serves_one_event_loop_at_a_time() -> None:
+    plane, starts = ControlPlane(), Starts()
+
+    async with cascade.start(starts.job("here"), control=plane):
+        with ThreadPoolExecutor(1) as pool:
+            elsewhere = pool.submit(cascade.run_sync, starts.job("elsewhere"), control=plane)
+        with pytest.raises(RuntimeError, match="serves another event loop at present; give each loop a plane of"):
+            elsewhere.result()
+    await cascade.run(starts.job("later"), control=plane)
+    assert [name for name, _ in starts] == ["here", "later"]
+
+
+def test_the_signature_of_limit_shows_no_internals() -> None:
+    assert "rate: str | None = ..., burst" in str(inspect.signature(ControlPlane.limit)).replace("'", "")
+
+
+async def test_a_run_lifts_its_own_rules_and_those_of_a_scope() -> None:
+    starts, plane = Starts(), ControlPlane()
+    await plane.pause("task:job")
+    async with cascade.start(starts.job("a"), control=plane, run_id="nightly") as run:
+        await run.pause()
+        await run.limit(rate="1/h")
+        await anyio.sleep(5)
+        await run.clear()
+        assert [rule.scope for rule in plane.rules()] == ["task:job"]
+        await anyio.sleep(5)
+        await run.clear("task:job")
+    assert starts.times == [10]
+    assert plane.rules() == ()
+
+
 async def test_many_waiters_behind_a_limit_of_one_are_cheap() -> None:
     starts = Starts()
     plane = ControlPlane()
@@ -412,3 +469,27 @@ async def test_runs_that_end_together_leave_the_keeping_of_time_to_one_that_goes
                 await checkpoint()
         more.set()
     assert ended[-1] == "long"
+
+
+async def test_a_claim_that_comes_back_and_fits_no_longer_is_an_error_and_given_back(schedule: Any) -> None:
+    begun: list[str] = []
+
+    @cascade.resource(scope="task")
+    async def opened() -> Any:
+        await anyio.sleep(5)
+        yield "open"
+
+    @cascade.task
+    async def use(value: Any) -> None:
+        begun.append("use")
+
+    flow = use(cascade.inject("opened")).with_constraints(gpu=2)
+    engine = cascade.Engine(providers=[opened], system_resources={"gpu": 2}, schedule=schedule)
+    async with engine, engine.start(flow) as run:
+        await anyio.sleep(1)
+        await run.limit("task:other", concurrency=1)  # after admission, and before it starts
+        engine.set_capacity({"gpu": 1})
+        with pytest.raises(cascade.CapacityError, match="gpu"):
+            await run.result()
+        assert engine.capacity()["gpu"][0] == 0
+    assert begun == []

@@ -227,3 +227,34 @@ async def test_nothing_starts_that_was_admitted_in_the_step_in_which_a_run_began
             release.set()
             with pytest.raises(cascade.RunCancelled, match="was drained before"):
                 await run.result()
+
+
+@pytest.mark.parametrize("is_clumsy", [False, True])
+async def test_a_node_that_was_admitted_and_has_to_ask_again_is_left(schedule: Any, *, is_clumsy: bool) -> None:
+    log = Log()
+
+    @cascade.resource(scope="task")
+    async def opened() -> Any:
+        await sleep(5)
+        try:
+            yield "open"
+        finally:
+            log.append("closed")
+            if is_clumsy:
+                raise OSError("the door is stuck")
+
+    @cascade.task
+    async def use(value: Any) -> None:
+        log.append("begins")
+
+    flow = use(cascade.inject("opened")).with_constraints(gpu=1)
+    engine = cascade.Engine(providers=[opened], system_resources={"gpu": 1}, schedule=schedule)
+    async with engine.start(flow) as run:
+        await sleep(1)
+        await run.limit("task:other", concurrency=1)  # after admission, and before it starts
+        run.drain()
+        with pytest.raises(OSError if is_clumsy else cascade.RunCancelled, match=r"stuck|was drained"):
+            await run.result()
+        assert run.status().state == ("Failed" if is_clumsy else "Drained")
+    assert log == ["closed"]
+    assert engine.capacity()["gpu"][0] == 0

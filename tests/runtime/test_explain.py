@@ -117,3 +117,35 @@ async def test_lowering_a_total_that_makes_runs_wait_for_each_other_ends_in_a_de
             await sleep(2)
             engine.set_capacity({"gpu": 4})
             await run.result()
+
+
+async def test_a_node_behind_a_router_says_that_it_has_not_been_chosen(schedule: Any) -> None:
+    selector = cascade.task(name="selects")(work.func)
+    routed = cascade.task(name="routed")(work.func)
+    flow = cascade.Router(selector(), {None: routed()})
+    async with cascade.start(flow, schedule=schedule) as run:
+        await sleep(1)
+        assert words(run) == {"routed": "no router has chosen it yet"}
+        await sleep(10)
+        assert words(run) == {}
+
+
+async def test_a_node_that_is_queued_says_what_for(schedule: Any) -> None:
+    seen: list[dict[str, str]] = []
+
+    @cascade.task(mode="inline")
+    def first() -> None:
+        seen.append(words(run))
+
+    @cascade.task(mode="inline")
+    def turn() -> None:
+        seen.append(words(run))
+
+    @cascade.task
+    def thread() -> None:
+        pass
+
+    async with cascade.start([first(), turn(), thread()], schedule=schedule) as run:
+        await run.result()
+    assert seen[0]["turn"] == "waits for its turn"
+    assert seen[0]["thread"] == "waits for a thread"

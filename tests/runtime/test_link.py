@@ -14,7 +14,8 @@ from anyio.lowlevel import checkpoint
 import cascade
 from cascade.control import ControlPlane, ControlRule, Pause, Rate
 from cascade.model.rules import as_json
-from cascade.runtime.wire import rule_message, rule_topic
+from cascade.runtime.remote import Presence, Remote
+from cascade.runtime.wire import ConnectorError, Message, Missed, Subscription, rule_message, rule_topic
 from cascade.testing import MemoryBroker, MemoryConnector, record_events, virtual_backends
 
 
@@ -190,6 +191,52 @@ async def test_a_broker_that_is_not_there_keeps_no_run_from_starting() -> None:
     assert "not there" in lost.reason
 
 
+class Fragile(MemoryConnector):
+    """Is connected without complaint, and cannot subscribe at first."""
+
+    def __init__(self, broker: MemoryBroker, failures: int) -> None:
+        super().__init__(broker)
+        self.failures = failures
+
+    async def begin(self, subscription: Subscription) -> None:
+        if self.failures:
+            self.failures -= 1
+            raise ConnectorError("subscribing was refused")
+        await super().begin(subscription)
+
+
+async def test_a_connection_that_breaks_at_once_is_reported_and_made_again(schedule: Any) -> None:
+    broker, starts = MemoryBroker(), Starts()
+    say(broker, Pause(scope="task:b"))
+    engine = cascade.Engine(control=Fragile(broker, failures=2), schedule=schedule)
+    with record_events(engine) as recorded:
+        async with engine.start(starts.job("b").after(starts.job("a", 10))):
+            await anyio.sleep(50)
+            assert starts == ["a"]
+            lift(broker, "pause", "task:b")
+    assert starts == ["a", "b"]
+    lost = recorded.of(cascade.ConnectorDisconnected)
+    assert ["subscribing was refused" in event.reason for event in lost] == [True, True]
+    assert len(recorded.of(cascade.ConnectorConnected)) == 1
+    assert broker.connectors == []
+
+
+async def test_a_connector_that_somebody_disconnects_is_connected_again() -> None:
+    broker, starts = MemoryBroker(), Starts()
+    connector = MemoryConnector(broker)
+    engine = cascade.Engine(control=connector)
+    async with engine.start(starts.job("b").after(starts.job("a", 5))):
+        await anyio.sleep(1)
+        say(broker, Pause(scope="task:b"))
+        await anyio.sleep(1)
+        await connector.disconnect()
+        await anyio.sleep(50)
+        assert starts == ["a"]
+        lift(broker, "pause", "task:b")
+    assert starts == ["a", "b"]
+    assert broker.connectors == []
+
+
 async def test_another_run_takes_over_when_the_one_that_kept_the_connection_ends() -> None:
     broker, starts = MemoryBroker(), Starts()
     engine = cascade.Engine(control=MemoryConnector(broker))
@@ -303,3 +350,42 @@ async def test_a_plane_with_a_connector_serves_too() -> None:
         lift(broker, "pause", "global")
         await checkpoint()
     assert starts == ["a"]
+
+
+# -- the connector in memory -----------------------------------------------------------------------------------
+
+
+async def test_of_messages_that_nobody_reads_ten_thousand_are_kept_and_the_others_counted() -> None:
+    broker = MemoryBroker()
+    connector = MemoryConnector(broker)
+    await connector.connect()
+    async with connector.subscribe("a/#") as stream:
+        for number in range(10_003):
+            broker.publish("a/b", str(number).encode())
+        signals = [stream.receive_nowait() for _ in range(10_001)]
+        assert signals[-2:] == [Message("a/b", b"9999"), Missed(3)]
+        with pytest.raises(anyio.WouldBlock):
+            stream.receive_nowait()
+    await connector.disconnect()
+
+
+async def test_without_its_broker_a_connector_says_that_it_cannot_retain_and_drops_the_rest() -> None:
+    broker = MemoryBroker()
+    connector = MemoryConnector(broker)
+    await connector.connect()
+    broker.stop()
+    with pytest.raises(ConnectorError, match="not there"):
+        await connector.publish("a", b"rule", retain=True)
+    await connector.publish("a", b"event")
+    assert broker.published == []
+    await connector.disconnect()
+
+
+async def test_a_presence_that_means_nothing_is_passed_over() -> None:
+    broker = MemoryBroker()
+    connector = MemoryConnector(broker)
+    await connector.connect()
+    for number, payload in enumerate([b'{"runs": ["one"]}', b'{"runs": 3}', b'{"runs": ["\\n"]}', b"no"]):
+        broker.publish(f"cascade/engines/{number}", payload, retain=True)
+    assert await Remote(connector).engines() == [Presence("0", ("one",))]
+    await connector.disconnect()

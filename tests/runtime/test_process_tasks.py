@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -109,6 +110,13 @@ async def test_a_checkpoint_in_a_process_lets_the_task_go_on() -> None:
 
 async def test_a_process_task_can_ask_where_it_is() -> None:
     assert await cascade.run(process_tasks.asks_where_it_is()) == ("asks_where_it_is", 1)
+
+
+async def test_a_process_task_can_ask_how_long_it_has() -> None:
+    asks = process_tasks.asks_how_long_it_has
+    unlimited, limited = await cascade.run([asks(), asks().with_timeout(500)])
+    assert unlimited == math.inf
+    assert 0 < limited < 500
 
 
 @pytest.mark.needs("trio")

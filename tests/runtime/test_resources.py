@@ -57,6 +57,19 @@ async def test_a_resource_may_stand_inside_an_argument(log: Log) -> None:
     assert await cascade.run(flow, providers=[log.provider("db")]) == {"a": ["db 1", 2]}
 
 
+async def test_a_parameter_may_stand_beside_a_resource(log: Log, schedule: Any) -> None:
+    @cascade.resource(scope="task")
+    async def opened() -> Any:
+        yield "open"
+
+    @cascade.task
+    async def use(*values: Any) -> Any:
+        return values
+
+    flow = use([cascade.Param("p"), cascade.inject("opened")], cascade.Param("p"))
+    assert await cascade.run(flow, {"p": "x"}, providers=[opened], schedule=schedule) == (["x", "open"], "x")
+
+
 async def test_a_sync_task_can_inject_too(log: Log) -> None:
     @cascade.task
     def use_in_thread(db: Any = DB) -> Any:

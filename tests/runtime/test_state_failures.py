@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import anyio
@@ -12,8 +12,9 @@ from anyio import sleep
 from strategies_runtime import Store, failures, raised_by
 
 import cascade
+from cascade.runtime.state import Opening, Past
 from cascade.state import StateBackend
-from cascade.testing import virtual_backends
+from cascade.testing import record_events, virtual_backends
 
 
 @pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
@@ -141,3 +142,87 @@ async def test_a_factory_that_raises_fails_the_run_before_it_begins() -> None:
 
     with pytest.raises(OSError, match="no store"):
         await cascade.run(step(), state=make)
+
+
+# -- signs of life ---------------------------------------------------------------------------------------------
+
+
+class Beating(Store):
+    """Says every second that the run is alive, if it can."""
+
+    heartbeat_every = 1.0
+
+    def __init__(self, *errors: Exception) -> None:
+        super().__init__()
+        self.errors = list(errors)
+        self.beats = 0
+
+    async def heartbeat(self) -> None:
+        self.beats += 1
+        if self.errors:
+            raise self.errors.pop(0)
+
+
+@cascade.task
+async def take(seconds: float) -> float:
+    await sleep(seconds)
+    return seconds
+
+
+async def test_a_heartbeat_that_fails_is_told_and_the_next_one_is_tried() -> None:
+    store = Beating(OSError("no network"))
+    engine = cascade.Engine(state=store)
+    with record_events(engine) as recorded:
+        assert await engine.run(take(3.5)) == 3.5
+    [warning] = [event for event in recorded.of(cascade.EngineWarning) if event.code == "heartbeat-failed"]
+    assert "OSError: no network" in warning.message
+    assert store.beats == 3
+
+
+async def test_a_run_that_somebody_else_has_taken_over_ends_at_the_next_heartbeat() -> None:
+    overtaken = cascade.StateError("somebody else has taken it over")
+    store = Beating(overtaken)
+    error, recorded = await raised_by(take(100), state=store)
+    assert error is overtaken
+    assert store.beats == 1
+    assert recorded.of(cascade.RunFinished)[0].duration < 2
+
+
+# -- stores of a user's own that raise what is no error of cascade -----------------------------------------------
+
+
+class Broken(Store):
+    """Raises at one operation."""
+
+    def __init__(self, operation: str) -> None:
+        super().__init__()
+        self.operation = operation
+        self._past = attrs.evolve(self._past, epoch=1)
+
+    async def begin(self, opening: Opening) -> Past:
+        self.raise_at("begin")
+        return await super().begin(opening)
+
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        self.raise_at("get_results")
+        return await super().get_results(node_ids)
+
+    def raise_at(self, operation: str) -> None:
+        if operation == self.operation:
+            raise OSError("no disk")
+
+
+@pytest.mark.parametrize("operation", ["begin", "get_results"])
+async def test_a_store_that_cannot_be_read_fails_the_run_that_resumes_before_anything_runs(operation: str) -> None:
+    ran: list[int] = []
+    store = Broken(operation)
+    await store.put_results({"step": 1})
+
+    @cascade.task
+    async def note(_: Any) -> None:
+        ran.append(1)
+
+    with pytest.raises(cascade.StateError, match="cannot read the records of run 'night': OSError: no disk"):
+        await cascade.run(note(step(1)), state=store, run_id="night")
+    assert ran == []
+    assert store.closed == 1

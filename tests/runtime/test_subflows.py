@@ -328,3 +328,20 @@ async def test_a_run_that_ends_cancels_the_flows_of_its_nodes(schedule: Any) -> 
     assert isinstance(seen.error, ZeroDivisionError)
     assert ended == ["forever"]
     assert seen.finished["outer/forever"] == seen.finished["outer"] == "Cancelled"
+
+
+@pytest.mark.parametrize("is_async", [True, False])
+async def test_a_returned_lazy_that_stands_where_none_can_is_refused(schedule: Any, *, is_async: bool) -> None:
+    @cascade.task
+    async def number(n: object = 1) -> object:
+        return n
+
+    async def on_the_loop() -> Any:
+        return {number(): 1}
+
+    def in_a_thread() -> Any:
+        return {number(): 1}
+
+    returns: Any = cascade.task(on_the_loop if is_async else in_a_thread)
+    with pytest.raises(cascade.GraphError, match="is the key of a dict"):
+        await cascade.run(number(returns()), schedule=schedule)

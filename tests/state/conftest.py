@@ -13,6 +13,7 @@ from state.stores import (
     RedisServer,
     StoreUnderTest,
     empty_redis,
+    faulty_store,
     memory_store,
     minimal_store,
     redis_program,
@@ -55,13 +56,15 @@ def _store(kind: str, request: pytest.FixtureRequest, tmp_path: Path) -> StoreUn
             return memory_store()
         case "minimal":
             return minimal_store()
+        case "faulty":
+            return faulty_store()
         case "redis":
             return empty_redis(request.getfixturevalue("redis_url"))
         case _:
             return store_at("sqlite", f"sqlite:///{tmp_path / 'runs.db'}")
 
 
-@pytest.fixture(params=["memory", "minimal", *DURABLE])
+@pytest.fixture(params=["memory", "minimal", "faulty", *DURABLE])
 def any_store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StoreUnderTest]:
     """Every store, simple ones too."""
     found = _store(request.param, request, tmp_path)

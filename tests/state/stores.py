@@ -15,6 +15,7 @@ from typing import Any
 import attrs
 
 from cascade.state import InMemoryStateBackend, StateBackend
+from cascade.testing.faults import FaultyStore, LoseStore
 
 
 class MinimalBackend(StateBackend):
@@ -87,6 +88,15 @@ def memory_store() -> StoreUnderTest:
 def minimal_store() -> StoreUnderTest:
     """A backend of single operations only."""
     return kept("minimal", MinimalBackend)
+
+
+def faulty_store() -> StoreUnderTest:
+    """The store in memory, in a simulation in which nothing befalls it."""
+
+    def make(run_id: str) -> StateBackend:
+        return FaultyStore(InMemoryStateBackend(run_id), LoseStore(at=10**9), lambda _: None, lambda: None)
+
+    return kept("faulty", make)
 
 
 def store_at(name: str, url: str) -> StoreUnderTest:

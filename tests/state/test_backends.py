@@ -51,6 +51,27 @@ async def test_the_last_result_of_a_node_counts(any_store: StoreUnderTest) -> No
     await backend.aclose()
 
 
+async def test_what_a_run_recalls_are_results_and_skips_without_values(any_store: StoreUnderTest) -> None:
+    backend = any_store.open("run")
+    await backend.begin(opening())
+    await backend.write(Batch([Entry("a", 1), Entry("b", None, "ConditionFalse", "skipped")]))
+    records = await backend.recall(["a", "b", "c"])
+    assert {name: record.reason for name, record in records.items()} == {"a": None, "b": "ConditionFalse"}
+    await backend.aclose()
+
+
+async def test_what_a_run_says_of_itself_changes_no_record(any_store: StoreUnderTest) -> None:
+    backend = any_store.open("run")
+    await backend.begin(opening())
+    await backend.put_result("a", 1)
+    await backend.adopt(b"other")
+    await backend.heartbeat()
+    await backend.forget(["b"])
+    await backend.finish(Closing("failed", "no luck"))
+    assert await backend.get_results(["a", "b"]) == {"a": 1}
+    await backend.aclose()
+
+
 async def test_a_skip_is_remembered_with_its_reason(any_store: StoreUnderTest) -> None:
     backend = any_store.open("run")
     await backend.mark_skipped("größe", "ConditionFalse")

@@ -45,6 +45,12 @@ def part_in_a_thread(n: int) -> int:
     return n
 
 
+@cascade.task(timeout=1000)
+async def part_with_a_timeout(n: int) -> int:
+    RAN.append(n)
+    return n
+
+
 @cascade.task
 async def look(backend: Watched, *_: Any) -> list[str]:
     return [name for batch in backend.batches for name in batch]
@@ -55,7 +61,7 @@ def nothing_has_run() -> None:
     RAN.clear()
 
 
-@pytest.mark.parametrize("task", [part, part_in_a_thread], ids=["loop", "thread"])
+@pytest.mark.parametrize("task", [part, part_in_a_thread, part_with_a_timeout], ids=["loop", "thread", "task"])
 async def test_nothing_starts_while_too_much_waits_to_be_recorded(task: Any) -> None:
     backend = Watched("night")
     backend.gate = anyio.Event()

@@ -211,6 +211,16 @@ async def test_a_loop_that_cannot_be_pickled_says_so_once_and_runs(durable: Stor
     assert "of the loop" in messages[0]
 
 
+async def test_strict_state_fails_a_loop_that_cannot_be_pickled(durable: StoreUnderTest) -> None:
+    @cascade.task(version="1")
+    async def carry(n: int, thing: Any) -> Any:
+        return n if n == 3000 else carry(n + 1, thing)
+
+    with pytest.raises(cascade.StateError, match="cannot be recorded"):
+        await cascade.run(carry(1, lambda: 1), state=durable.state, strict_state=True)
+    assert await cascade.run(count(1, 3000), state=durable.state, strict_state=True) == 3000
+
+
 async def test_a_loop_changed_since_it_was_recorded_is_a_changed_flow(store: StoreUnderTest) -> None:
     STOP["at"] = 3000
     await killed(count(1, 4000), store)
@@ -218,6 +228,19 @@ async def test_a_loop_changed_since_it_was_recorded_is_a_changed_flow(store: Sto
         await cascade.run(count(1, 4001), state=store.state, run_id="night")
     assert await cascade.run(count(1, 4001), state=store.state, run_id="night", on_change="recompute") == 4001
     assert RAN["first"] == 1
+
+
+async def test_a_changed_loop_that_forks_begins_anew_and_leaves_the_records_of_the_other(
+    durable: StoreUnderTest,
+) -> None:
+    STOP["at"] = 3000
+    await killed(count(1, 4000), durable)
+    assert await cascade.run(count(1, 10), state=durable.state, run_id="night", on_change="fork") == 10
+    assert RAN["first"] == 1
+    RAN.clear()
+    STOP.clear()
+    assert await cascade.run(count(1, 4000), state=durable.state, run_id="night") == 4000
+    assert RAN["first"] > 1
 
 
 @pytest.mark.parametrize("task", [note_key, note_key_in_a_thread, note_key_with_policies])

@@ -77,6 +77,14 @@ async def test_a_folder_in_place_of_the_file_is_an_error() -> None:
         await cascade.run(note(), state="sqlite:///.")
 
 
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() == 0, reason="root may write everything")
+async def test_a_folder_that_may_not_be_written_is_named(tmp_path: Path) -> None:
+    folder = tmp_path / "theirs"
+    folder.mkdir(0o500)
+    with pytest.raises(cascade.StateError, match="theirs' may not be written"):
+        await cascade.run(note(), state=f"sqlite:///{folder}/runs.db")
+
+
 def test_what_is_no_database_is_left_as_it_is(backend_name: str) -> None:
     Path("notes.txt").write_text("hello " * 1000)
     with pytest.raises(cascade.StateError, match=r"'notes\.txt': DatabaseError: file is not a database"):

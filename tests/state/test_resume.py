@@ -9,8 +9,10 @@ import anyio
 import pytest
 
 import cascade
+from cascade.runtime.state import Batch, NotDurable, Opening, Past
+from cascade.state import InMemoryStateBackend
 from cascade.testing import record_events
-from state.stores import StoreUnderTest
+from state.stores import StoreUnderTest, kept
 
 # How often each thing ran. Tasks look it up here: what a task is bound to is part of its digest.
 RAN: Counter[Any] = Counter()
@@ -338,6 +340,36 @@ async def test_a_changed_flow_can_fork_the_run(durable: StoreUnderTest) -> None:
     assert RAN == {"join": 1}
 
 
+@pytest.mark.parametrize("operation", ["begin", "write"])
+async def test_a_fork_that_cannot_be_made_leaves_the_run_as_it_was_and_no_store_open(operation: str) -> None:
+    class Forked(InMemoryStateBackend):
+        is_open = True
+
+        def refuse(self, what: str) -> None:
+            if "~" in self.run_id and what == operation:
+                raise OSError("disk full")
+
+        async def begin(self, opening: Opening) -> Past:
+            self.refuse("begin")
+            return await super().begin(opening)
+
+        async def write(self, batch: Batch) -> NotDurable:
+            self.refuse("write")
+            return await super().write(batch)
+
+        async def aclose(self) -> None:
+            self.is_open = False
+
+    store = kept("forked", Forked)
+    FAILING.add("join")
+    await fails(join(fetch(1)), store)
+    with pytest.raises(cascade.StateError, match="OSError: disk full"):
+        await goes_on(join(fetch(2)), store, on_change="fork")
+    assert [backend.is_open for backend in store.state.backends.values()] == [False, False]
+    assert await goes_on(join(fetch(1)), store) == [1]
+    assert RAN == {"join": 1}
+
+
 async def test_a_finished_run_of_another_flow_is_not_its_result(store: StoreUnderTest) -> None:
     await cascade.run(fetch(1), state=store.state, run_id="night")
     with pytest.raises(cascade.FlowChangedError, match="'fetch'"):
@@ -420,6 +452,22 @@ async def test_strict_state_fails_the_task_whose_result_cannot_be_pickled(
         await cascade.run(flow, state=durable.state, strict_state=True, schedule=schedule)
     assert "make_function" in "".join(caught.value.__notes__)
     assert RAN == {"function": 1}
+
+
+async def test_strict_state_fails_a_run_whose_result_cannot_be_pickled_although_those_of_its_tasks_can(
+    durable: StoreUnderTest,
+) -> None:
+    flow = [fetch(1), lambda: 1]
+    with pytest.raises(cascade.StateError, match=r"cannot be recorded: .*pickle"):
+        await cascade.run(flow, state=durable.state, strict_state=True)
+    assert (await cascade.run(flow, state=durable.state))[0] == 1
+
+
+async def test_strict_state_lets_pass_what_can_be_pickled(durable: StoreUnderTest, schedule: Any) -> None:
+    settings: Any = {"strict_state": True, "schedule": schedule}
+    assert await cascade.run(join(fetch(1)), state=durable.state, run_id="night", **settings) == [1]
+    assert await goes_on(join(fetch(1)), durable, **settings) == [1]
+    assert RAN == {}
 
 
 # -- keys of requests ------------------------------------------------------------------------------------------

@@ -478,7 +478,7 @@ class Line:
         """End all streams."""
         for subscription in self._subscriptions:
             subscription.finish()
-        for subscription, on_ready in self._new:
+        for subscription, on_ready in self._new:  # pragma: no cover  # the reading thread did not come to it
             subscription.finish()
             on_ready()
 

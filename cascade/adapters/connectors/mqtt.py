@@ -231,7 +231,7 @@ class Session:
         self.client.disconnect(properties=_expiry("DISCONNECT", 0))
         self.client.loop_stop()
         left = self.client.socket()
-        if left is not None:  # the network thread may have ended before it came to that
+        if left is not None:  # pragma: no cover  # the network thread has ended before it came to that
             left.close()
 
     async def retain(self, topic: str, payload: bytes) -> None:
@@ -243,7 +243,7 @@ class Session:
         if not self.is_connected:
             raise ConnectorError("the broker is out of reach")
         sent = self.client.publish(topic, payload, qos=1, retain=True)
-        if sent.rc != paho.MQTT_ERR_SUCCESS:
+        if sent.rc != paho.MQTT_ERR_SUCCESS:  # pragma: no cover  # the connection is lost in this very moment
             raise ConnectorError(f"the broker was not told: {paho.error_string(sent.rc)}")
         if not await self._wait_for(sent.mid):
             raise ConnectorError("the broker has not answered")
@@ -273,7 +273,11 @@ class Session:
         marker = secrets.token_hex(8).encode()
         self.client.subscribe([(subscription.topics, QOS_1), (self._echo, QOS_1)])
         self.send(self._echo, marker)
-        await self._wait_for(marker)
+        try:
+            await self._wait_for(marker)
+        except BaseException:  # cancelled: who does not enter the block does not leave it either
+            self.remove(subscription)
+            raise
 
     def remove(self, subscription: Subscription) -> None:
         """Unsubscribe."""

@@ -55,7 +55,7 @@ class FarAttempt:
     is_over: bool = False
     _started: float = attrs.field(factory=time.monotonic)
 
-    def remaining(self) -> float:
+    def remaining(self) -> float:  # pragma: no cover  # in the worker process
         """Seconds to the effective deadline."""
         return self.seconds - (time.monotonic() - self._started)
 
@@ -69,7 +69,7 @@ def _call(
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     where: tuple[str, str, int, Sequence[int], float] | None,
-) -> Any:
+) -> Any:  # pragma: no cover  # in the worker process
     """In the worker process: call the function of the task under this name."""
     found: Any = importlib.import_module(module)
     for part in qualname.split("."):
