@@ -25,6 +25,8 @@ from cascade.testing import record_events
 RUNS = 40
 # Blocks of memory that may be there more at the end than after the first rounds: caches, and what Python keeps.
 SLACK = 20_000
+# Seconds for a round, which takes a few: whoever hangs fails the soak, with the seed of its round.
+PATIENCE = 120.0
 
 
 class SoakError(Exception):
@@ -113,7 +115,7 @@ async def round_of(seed: int, tally: Tally) -> None:
     """Many runs at a time on one engine, disturbed; then see that nothing is left."""
     rng = Random(seed)
     async with cascade.Engine(system_resources={"gpu": 3}, max_threads=4) as engine:
-        with record_events(engine) as recorded:
+        with record_events(engine) as recorded, anyio.fail_after(PATIENCE):
             async with anyio.create_task_group() as disturbed:
                 disturbed.start_soon(disturb, engine, rng)
                 async with anyio.create_task_group() as group:
@@ -170,7 +172,11 @@ def soak(seconds: float) -> int:
     most = 0
     while time.monotonic() < until:
         for backend in ("asyncio", "trio"):
-            anyio.run(round_of, seed, tally, backend=backend)
+            try:
+                anyio.run(round_of, seed, tally, backend=backend)
+            except BaseException:
+                print(f"round {seed} on {backend} failed")
+                raise
         seed += 1
         memory = settled_memory()
         most = max(most, memory)
