@@ -15,6 +15,7 @@ from cascade.graph.build import build
 from cascade.graph.render import Format, render
 from cascade.model.inputs import Provider, Resource
 from cascade.model.lazies import LazyResult
+from cascade.model.tasks import refuse_uncalled
 from cascade.planning.solve import Plan, solve
 from cascade.runtime.current import ambient
 from cascade.runtime.engine import Engine
@@ -204,7 +205,9 @@ def plan(flow: Any) -> Plan:
 
     Raises:
         GraphError: If the flow contradicts itself.
+        TypeError: If it is a task that has not been called.
     """
+    refuse_uncalled(flow)
     return solve(build(flow))
 
 

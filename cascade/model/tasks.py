@@ -6,7 +6,19 @@ import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from types import MethodType
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, ParamSpec, Protocol, TypeVar, cast, overload
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Final,
+    Generic,
+    Literal,
+    Never,
+    ParamSpec,
+    Protocol,
+    TypeVar,
+    cast,
+    overload,
+)
 
 import attrs
 
@@ -118,7 +130,7 @@ class Task(Generic[P, R]):
             )
         return self.arity.complete(len(args), kwargs)
 
-    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
+    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*; nothing runs.
 
         Args:
@@ -129,7 +141,7 @@ class Task(Generic[P, R]):
             TypeError: If a column is no sequence, or the names do not fit the signature.
             ValueError: If lengths that are known already differ.
         """
-        return Partial(self).map(**columns)
+        return Partial(self).map(*unnamed, **columns)
 
     def partial(self, /, **fixed: Any) -> Partial[R]:
         """This task with some arguments given; call or map the result with the others.
@@ -176,9 +188,11 @@ class Partial(Generic[R]):
         """Describe the call with these further arguments; nothing runs."""
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
-    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
+    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*, all other arguments being the given ones."""
         name = self.task.name
+        if unnamed:
+            raise TypeError(f"{name}.map() takes its columns by name: {name}.map(x=[...])")
         if not columns:
             raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
         for both in self.fixed.keys() & columns.keys():
@@ -219,6 +233,22 @@ def check_lengths(task_name: str, columns: Mapping[str, object]) -> None:
     if len(set(lengths.values())) > 1:
         shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
         raise ValueError(f"{task_name}.map(): columns of mismatched lengths ({shown})")
+
+
+def refuse_uncalled(flow: object) -> None:
+    """See that *flow* is something to run, and not what would give something to run if it were called.
+
+    Raises:
+        TypeError: If it is a task, a partial, a function or a coroutine.
+    """
+    if isinstance(flow, (Task, Partial)):
+        name = flow.name if isinstance(flow, Task) else flow.task.name
+        raise TypeError(f"{name!r} is a task, not a call of one; what can be run is {name}(...)")
+    if inspect.iscoroutine(flow):
+        flow.close()
+        raise TypeError(f"a coroutine is no flow: make {flow.__name__!r} a task with @cascade.task, and call that")
+    if inspect.isfunction(flow) or inspect.ismethod(flow):
+        raise TypeError(f"{flow.__name__!r} is a function, not a flow; run what it returns: {flow.__name__}(...)")
 
 
 class TaskDecorator(Protocol):

@@ -19,7 +19,7 @@ from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from cascade.model.errors import InputError, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
-from cascade.model.tasks import Task
+from cascade.model.tasks import Task, refuse_uncalled
 from cascade.runtime.admission import Admission, Claim
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
@@ -245,6 +245,7 @@ class Engine:
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
     ) -> Conductor:
         settings = self.settings
+        refuse_uncalled(flow)
         given = _checked_params(params)
         is_new = run_id is None
         if run_id is None and shared.pacer is not None:

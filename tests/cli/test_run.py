@@ -176,7 +176,9 @@ def test_outcomes_are_recorded_in_the_chosen_state(command: Command) -> None:
 def test_a_task_may_run_in_a_process(command: Command, backend_name: str) -> None:
     outcome = cascade_process("run", "flows.py:process", "--log", "none", "--backend", backend_name)
 
-    assert outcome == Outcome(0, "42\n", "")
+    # asyncio says so now and then of a process that ends while its transport is closed, whoever started it.
+    said = [line for line in outcome.err.splitlines() if not line.startswith("Unknown child process pid")]
+    assert (outcome.status, outcome.out, said) == (0, "42\n", [])
 
 
 # -- mistakes ---------------------------------------------------------------------------------------------------

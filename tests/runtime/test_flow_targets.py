@@ -99,7 +99,7 @@ async def test_the_value_of_a_lazy_is_what_its_function_returned(task: Any, valu
 
 
 @pytest.mark.parametrize(
-    "value", [5, None, False, "text", [1, {"a": (2, {3})}], (), {}, object(), give], ids=label
+    "value", [5, None, False, "text", [1, {"a": (2, {3})}], (), {}, object(), [give]], ids=label
 )
 async def test_a_plain_value_is_returned_as_it_is(value: Any, schedule: Any) -> None:
     assert await cascade.run(value, schedule=schedule) is value
@@ -359,3 +359,34 @@ async def test_a_chain_of_a_hundred_thousand_calls_runs_and_goes(anyio_backend: 
         lazy = give(lazy)
     assert await cascade.run(lazy, schedule="eager") == 0
     del lazy
+
+
+@cascade.task
+async def uncalled(x: int = 1) -> int:
+    return x
+
+
+async def coroutine_of_somebody() -> None: ...
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda: uncalled, r"'uncalled' is a task, not a call.*uncalled\(\.\.\.\)"),
+        (lambda: uncalled.partial(x=2), "'uncalled' is a task, not a call"),
+        (lambda: coroutine_of_somebody, r"is a function, not a flow.*coroutine_of_somebody\(\.\.\.\)"),
+        (lambda: coroutine_of_somebody(), "a coroutine is no flow: make 'coroutine_of_somebody' a task"),
+    ],
+    ids=["task", "partial", "function", "coroutine"],
+)
+async def test_what_has_not_been_called_is_no_flow(make: Callable[[], Any], message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        await cascade.run(make())
+    with pytest.raises(TypeError, match=message):
+        cascade.plan(make())
+
+
+def test_a_column_without_a_name_is_refused_with_the_remedy() -> None:
+    task: Any = uncalled
+    with pytest.raises(TypeError, match=r"uncalled\.map\(\) takes its columns by name: uncalled\.map\(x="):
+        task.map([1, 2])
