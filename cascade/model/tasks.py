@@ -12,7 +12,6 @@ from typing import (
     Final,
     Generic,
     Literal,
-    Never,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -130,7 +129,7 @@ class Task(Generic[P, R]):
             )
         return self.arity.complete(len(args), kwargs)
 
-    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
+    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*; nothing runs.
 
         Args:
@@ -141,7 +140,7 @@ class Task(Generic[P, R]):
             TypeError: If a column is no sequence, or the names do not fit the signature.
             ValueError: If lengths that are known already differ.
         """
-        return Partial(self).map(*unnamed, **columns)
+        return Partial(self).map(**columns)
 
     def partial(self, /, **fixed: Any) -> Partial[R]:
         """This task with some arguments given; call or map the result with the others.
@@ -188,11 +187,9 @@ class Partial(Generic[R]):
         """Describe the call with these further arguments; nothing runs."""
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
-    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
+    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*, all other arguments being the given ones."""
         name = self.task.name
-        if unnamed:
-            raise TypeError(f"{name}.map() takes its columns by name: {name}.map(x=[...])")
         if not columns:
             raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
         for both in self.fixed.keys() & columns.keys():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
 
@@ -25,7 +26,7 @@ from cascade.runtime.frame import Frame
 from cascade.runtime.node import Save
 from cascade.runtime.prepare import Prepared, prepare
 from cascade.runtime.recovery import restore
-from cascade.runtime.slices import paced
+from cascade.runtime.slices import SLICE, give_way, paced
 from cascade.runtime.stages import run_stages
 from cascade.runtime.state import Continuation
 from cascade.runtime.threads import in_thread
@@ -75,6 +76,7 @@ class Loop:
         if continuation is not None:
             turns = continuation.turn
             prepared = await self.prepare(continuation.value)
+        since = time.perf_counter()
         while True:
             value, turns = await self._turn(prepared, turns)
             if prepared.shape is not None:
@@ -86,6 +88,9 @@ class Loop:
             turns += 1
             if self.is_top and self.execution.journal is not None:
                 self.execution.journal.begin_turn(turns, value)
+            if time.perf_counter() - since > SLICE:  # turns may be too short for anything in them to give way
+                await give_way()
+                since = time.perf_counter()
             if self.execution.is_draining:
                 raise Halted
             prepared = await self.prepare(value)

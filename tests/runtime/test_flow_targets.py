@@ -384,9 +384,3 @@ async def test_what_has_not_been_called_is_no_flow(make: Callable[[], Any], mess
         await cascade.run(make())
     with pytest.raises(TypeError, match=message):
         cascade.plan(make())
-
-
-def test_a_column_without_a_name_is_refused_with_the_remedy() -> None:
-    task: Any = uncalled
-    with pytest.raises(TypeError, match=r"uncalled\.map\(\) takes its columns by name: uncalled\.map\(x="):
-        task.map([1, 2])
