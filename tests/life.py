@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import sys
 from collections import Counter
 from collections.abc import Awaitable, Callable, Iterable
 from functools import partial
@@ -9,6 +11,7 @@ from typing import Any
 
 import anyio
 import anyio.lowlevel
+import pytest
 from anyio import current_time, get_cancelled_exc_class
 
 import cascade
@@ -149,6 +152,24 @@ async def turns(count: int) -> None:
     """Give way *count* times."""
     for _ in range(count):
         await anyio.lowlevel.checkpoint()
+
+
+def give_way_always(patch: pytest.MonkeyPatch) -> None:
+    """As on a machine so slow that each step takes a slice: others have their turn after every one."""
+    _set_slices(patch, -1.0)
+
+
+def give_way_never(patch: pytest.MonkeyPatch) -> None:
+    """As on a machine so quick that no number of steps takes a slice."""
+    _set_slices(patch, math.inf)
+
+
+def _set_slices(patch: pytest.MonkeyPatch, seconds: float) -> None:
+    modules = [(name, module) for name, module in sys.modules.items() if name.startswith("cascade.")]
+    found = [name for name, module in modules if hasattr(module, "SLICE")]
+    assert len(found) > 3
+    for name in found:
+        patch.setattr(f"{name}.SLICE", seconds)
 
 
 def unfinished(recorded: Recorded) -> set[str]:

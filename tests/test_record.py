@@ -88,10 +88,11 @@ def test_it_records_the_events_of_a_plain_script(backend_name: str) -> None:
 
 async def test_the_record_of_one_run_has_nothing_of_another() -> None:
     engine = cascade.Engine()
-    async with engine, engine.start(one()) as first, engine.start(one()) as second:
+    async with engine, engine.start(one()) as first:
         with record_events(first) as recorded:
-            await first.result()
-            await second.result()
+            async with engine.start(one()) as second:
+                await first.result()
+                await second.result()
 
     assert {event.run_id for event in recorded.events} == {first.id}
 

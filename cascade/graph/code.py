@@ -13,7 +13,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from cascade.graph.canonical import Canon, combine, type_name
-from cascade.graph.nested import LEAVES
+from cascade.graph.nested import LEAVES, Kind, kind_of
 from cascade.model import flow, inputs, lazies
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
@@ -118,11 +118,13 @@ def _code_parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _may_change(value: object) -> bool:
-    return type(value).__hash__ is None
+    """Whether *value* can be changed and equal to others, or is a record that equals only itself."""
+    by = type(value).__hash__
+    return by is None or (by is object.__hash__ and kind_of(type(value)) is Kind.RECORD)
 
 
 # How the values that the function of a task holds are hashed. What a closure holds and what may change is the
-# function's memory, not its code: a list in which it notes its calls must not make each run another one.
+# function's memory, not its code: where it notes or counts its calls must not make each run another one.
 _BOUND: Final = Canon(
     placeholder=lambda placeholder: type_name(type(placeholder)),
     function=lambda func: func.full_name.encode() if isinstance(func, Task) else function_digest(func),

@@ -211,9 +211,11 @@ class Inputs(dict[str, Any]):
 
     Attributes:
         task: The task that is called.
+        known_keys: By the ``id`` of a policy, its key for this call, found before that may change its arguments.
     """
 
     task: Task[Any, Any]
+    known_keys: dict[int, str]
 
 
 def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:
@@ -226,5 +228,5 @@ def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:
         whole.apply_defaults()
         named = whole.arguments
     found = Inputs({name: value for name, value in named.items() if not isinstance(value, Inject)})
-    found.task = task
+    found.task, found.known_keys = task, {}
     return found

@@ -80,6 +80,7 @@ class Frame:
         is_recorded: Whether what settles in it goes to the journal.
         is_map: Whether all its nodes are wanted, each as an item of a list.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
+        stage: The nodes of the stage that has begun; ``None`` if any node may begin that is ready.
     """
 
     graph: Graph
@@ -106,6 +107,7 @@ class Frame:
     is_recorded: bool = True
     is_map: bool = False
     ranks: Sequence[float] | None = None
+    stage: Sequence[int] | None = None
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 

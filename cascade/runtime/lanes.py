@@ -189,11 +189,12 @@ class LoopLane:
                     break
                 name = turns.follow(value)
                 task, args, kwargs = value.task, value.args, value.kwargs
+            turns.count()
+            is_flow = type(value) not in LEAVES and await crew.needs_a_run(index, value)
         except BaseException as error:
             self._failed(index, attempt, error, started)
             return None, has_waited
-        turns.count()
-        if type(value) not in LEAVES and await crew.needs_a_run(index, value):
+        if is_flow:
             crew.run_in_place(index, value, started)
             return None, has_waited
         return crew.done(index, value, started), has_waited

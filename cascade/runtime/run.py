@@ -108,6 +108,7 @@ class Run:
         frame = self._conductor.execution.frame
         if frame is None or self._conductor.status is not None:
             return
+        stage = None if frame.stage is None else set(frame.stage)
         for node in frame.graph.nodes:
             if isinstance(node, Node) and frame.status[node.index] == Status.QUEUED:
                 held = self._held(frame.name(node.index), node)
@@ -117,7 +118,10 @@ class Run:
                 words = [f"input {name!r} has not settled" for name in missing]
                 if node.index in frame.layout.gated and node.index not in frame.wanted:
                     words.append("no router has chosen it yet")
-                words = words or self._held(frame.name(node.index), node) or ["its stage has not begun"]
+                words = words or self._held(frame.name(node.index), node)
+                if not words:
+                    has_begun = stage is None or node.index in stage
+                    words = [self._queued_behind(node.index) if has_begun else "its stage has not begun"]
                 yield frame.name(node.index), tuple(words)
 
     def _held(self, node_id: str, node: Node) -> list[str]:

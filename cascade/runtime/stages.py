@@ -21,6 +21,7 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
     again in each stage that follows.
     """
     frame.tells_ready = False
+    frame.stage = ()
     late: list[int] = []
     crew = Crew(execution, frame, is_eager=False, saves=saves)
     may_be_late = bool(frame.layout.selectors)
@@ -47,6 +48,7 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list
 async def run_stage(crew: Crew, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
     execution = crew.execution
+    crew.frame.stage = level
     execution.emit(StageStarted, index=number, size=len(level))
     async with anyio.create_task_group() as crew.group:
         await crew.run(level)

@@ -138,6 +138,24 @@ async def test_items_of_a_map_are_looked_up_one_by_one(counter: Counter, cache: 
     assert [a for a, _ in counter.ran].count(2) == 1
 
 
+async def test_an_entry_has_the_key_of_the_arguments_as_they_were_given(cache: InputCache) -> None:
+    @cascade.task(cache=cache)
+    async def append_and_count(values: list[int]) -> int:
+        values.append(0)
+        return len(values)
+
+    assert await cascade.run(append_and_count([])) == 1
+    assert await cascade.run(append_and_count([0])) == 2
+    assert await cascade.run(append_and_count([])) == 1
+
+
+async def test_what_a_function_remembers_is_not_its_code(counter: Counter, cache: InputCache) -> None:
+    work = counter.task(cache=cache)
+    for a in (1, 2, 1, 2):
+        await cascade.run(work(a))
+    assert counter.ran == [(1, 2), (2, 2)]
+
+
 async def test_what_is_not_a_cached_call_runs_beside_a_hit(counter: Counter, cache: InputCache) -> None:
     cached = counter.task(cache=cache)("x")
     await cascade.run(cached)

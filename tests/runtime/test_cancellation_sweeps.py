@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from life import cancelled_at, turns, unfinished, until
+from life import cancelled_at, give_way_always, turns, unfinished, until
 from strategies_runtime import leaves
 
 import cascade
@@ -24,6 +24,14 @@ TURNS = 60
 @pytest.fixture(params=["asyncio", "trio"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:
     """One event loop per backend: what is swept here does not depend on more."""
+    return request.param
+
+
+@pytest.fixture(params=["fast", "slow"], autouse=True)
+def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """One on which a flow takes no slice, and one on which each step does: then more moments can strike."""
+    if request.param == "slow":
+        give_way_always(monkeypatch)
     return request.param
 
 

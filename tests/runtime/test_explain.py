@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from life import give_way_always
 
 import cascade
 from cascade.control import ControlPlane
@@ -130,7 +131,12 @@ async def test_a_node_behind_a_router_says_that_it_has_not_been_chosen(schedule:
         assert words(run) == {}
 
 
-async def test_a_node_that_is_queued_says_what_for(schedule: Any) -> None:
+@pytest.mark.parametrize("machine", ["fast", "slow"])
+async def test_a_node_that_is_queued_says_what_for(
+    schedule: Any, machine: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if machine == "slow":  # nodes are still with the host when the first one runs
+        give_way_always(monkeypatch)
     seen: list[dict[str, str]] = []
 
     @cascade.task(mode="inline")

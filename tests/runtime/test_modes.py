@@ -11,6 +11,7 @@ import anyio.from_thread
 import pytest
 from anyio import to_thread
 from labels import label
+from life import until
 
 import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
@@ -31,9 +32,12 @@ async def test_async_tasks_run_on_the_loop() -> None:
 
 
 async def test_mode_task_gives_a_call_a_task_of_its_own(schedule: Any) -> None:
+    here: list[None] = []
+
     @cascade.task(mode="task")
     async def who() -> int:
-        await anyio.lowlevel.checkpoint()
+        here.append(None)
+        await until(lambda: len(here) == 3)  # the id of a task that has ended may be given to another
         return anyio.get_current_task().id
 
     ids = await cascade.run(cascade.gather(who(), who(), who()), schedule=schedule)

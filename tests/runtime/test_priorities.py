@@ -10,7 +10,7 @@ import anyio
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
-from life import Log
+from life import Log, give_way_never
 
 import cascade
 from cascade.runtime.admission import Applicant
@@ -21,6 +21,12 @@ from cascade.runtime.queues import RankedQueue
 from cascade.testing import virtual_backends
 
 BUS = EventBus()
+
+
+@pytest.fixture(autouse=True)
+def quick_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All that is ready asks before anything runs; a machine that is slow at that would serve who has asked."""
+    give_way_never(monkeypatch)
 
 
 def flow(work: Any) -> Any:

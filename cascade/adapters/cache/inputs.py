@@ -74,11 +74,19 @@ class InputCache:
         await self.store.set(self.key_of(task_id, inputs), result, self.ttl)
 
     def key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
-        """The key of a call.
+        """The key of a call: what it was when a run asked for it first, whatever the call does to its arguments.
 
         Raises:
             NotDigestibleError: If an argument has no canonical hash.
         """
+        if not isinstance(inputs, Inputs):
+            return self._key_of(task_id, inputs)
+        known = inputs.known_keys.get(id(self))
+        if known is None:
+            known = inputs.known_keys[id(self)] = self._key_of(task_id, inputs)
+        return known
+
+    def _key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
         if self.key is not None:
             own = self.key(inputs)
             if not isinstance(own, str):
