@@ -1,6 +1,7 @@
 """The loop's longest gap, as a heartbeat sees it, while a flow of 100 000 nodes is built, planned and drained.
 
-The interpreter's own garbage collections, which grow with all that is alive in the process, are measured apart.
+The interpreter's own garbage collections, which grow with all that is alive in the process, are measured apart;
+and so is a loop that does nothing for as long, which shows what the machine itself keeps from whoever runs on it.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ import argparse
 import gc
 import statistics
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -31,8 +32,8 @@ def fan_out(work: cascade.Task[Any, Any]) -> Any:
     return count([work(source) for _ in range(SIZE)])
 
 
-async def longest_gap(flow: Any) -> float:
-    """Milliseconds between two beats, at the worst."""
+async def longest_gap(work: Callable[[], Awaitable[object]]) -> float:
+    """Milliseconds between two beats, at the worst, while *work* goes on."""
     worst = 0.0
     is_over = False
 
@@ -48,9 +49,16 @@ async def longest_gap(flow: Any) -> float:
     async with anyio.create_task_group() as group:
         group.start_soon(beat)
         await checkpoint()
-        await cascade.run(flow)
+        await work()
         is_over = True
     return worst * 1e3
+
+
+async def nothing(seconds: float) -> None:
+    """Keep the loop as busy as a flow would, with steps that take no time."""
+    until = time.perf_counter() + seconds
+    while time.perf_counter() < until:
+        await checkpoint()
 
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
@@ -63,17 +71,23 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
     found = []
     for name, make in flows.items():
         gaps: dict[bool, list[float]] = {False: [], True: []}
+        bare: list[float] = []
         for _ in range(rounds):
             for collects in gaps:
                 flow = make()
                 gc.collect()
                 if not collects:
                     gc.disable()
+                began = time.perf_counter()
                 try:
-                    gaps[collects].append(await longest_gap(flow))
+                    gaps[collects].append(await longest_gap(partial(cascade.run, flow)))
                 finally:
                     gc.enable()
-        with_gc = {"with garbage collection": statistics.median(gaps[True])}
+            bare.append(await longest_gap(partial(nothing, time.perf_counter() - began)))
+        with_gc = {
+            "with garbage collection": statistics.median(gaps[True]),
+            "as long without a flow": statistics.median(bare),
+        }
         own = statistics.median(gaps[False])
         found.append(Figure(f"gap, {name}", backend, "ms", own, GOAL_MS, baselines=with_gc))
     return found

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping
-from itertools import chain
+from itertools import chain, islice
 from typing import Any, Final, cast
 
 import attrs
@@ -277,14 +277,17 @@ class _Builder:
         if not isinstance(part, Template):
             return self._placeholder_operand(part, needed_by)
         operands: list[Operand] = []
+        has_only_nodes = True
         for hole in part.holes:
             if type(hole) is LazyResult and hole.parent is None:
                 operands.append(self.index[hole])
             else:
-                operands.append(self._placeholder_operand(hole, needed_by))
+                operand = self._placeholder_operand(hole, needed_by)
+                has_only_nodes = has_only_nodes and type(operand) is int
+                operands.append(operand)
             if not len(operands) % PAUSE_EVERY:
                 yield
-        return Nested(part, tuple(operands))
+        return Nested(part, tuple(operands), has_only_nodes)
 
     def _placeholder_operand(self, hole: Placeholder, needed_by: str) -> Operand:
         match hole:
@@ -353,12 +356,13 @@ class _Builder:
         return MapNode(index, call, call.task, patches, named, sources, data, terms, ordinal, columns)
 
     def _data_sources(self, *groups: Patches) -> Steps[tuple[int, ...]]:
-        found = _sources(*groups)
-        if len(found) <= PAUSE_EVERY:
-            return distinct(found) if len(found) > 1 else tuple(found)
+        sources = _sources(*groups)
+        few = list(islice(sources, PAUSE_EVERY))
+        if len(few) < PAUSE_EVERY:
+            return distinct(few) if len(few) > 1 else tuple(few)
         seen = bytearray(len(self.nodes))
         once: list[int] = []
-        for number, source in enumerate(found):
+        for number, source in enumerate(chain(few, sources)):
             if not seen[source]:
                 seen[source] = True
                 once.append(source)
@@ -401,17 +405,15 @@ def _route(operand: Operand) -> Route:
     return Route(operand, distinct(sources_of(operand)))
 
 
-def _sources(*groups: Patches) -> list[int]:
+def _sources(*groups: Patches) -> Iterator[int]:
     """The nodes that *groups* refer to, repeats included."""
-    found: list[int] = []
     for _, operand in chain(*groups):
         if type(operand) is int:
-            found.append(operand)
+            yield operand
         elif type(operand) is Nested and operand.has_only_nodes:
-            found.extend(cast("tuple[int, ...]", operand.operands))
+            yield from cast("tuple[int, ...]", operand.operands)
         else:
-            found.extend(sources_of(operand))
-    return found
+            yield from sources_of(operand)
 
 
 def _term_sources(terms: Terms) -> Iterator[int]:

@@ -18,7 +18,7 @@ import pathlib
 import re
 import uuid
 import zoneinfo
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any, Final
@@ -128,7 +128,7 @@ class _Open:
 
     value: Any
     kind: Kind
-    keys: list[Any]
+    keys: Sequence[Any]
     items: list[Any]
     digests: list[bytes] = attrs.field(factory=list)
 
@@ -177,7 +177,7 @@ class _Walk:
             return self.known[id(value)]
         return self._open(value, kind, *contents(value, kind))
 
-    def _open(self, value: Any, kind: Kind, keys: list[Any], items: list[Any]) -> bytes | None:
+    def _open(self, value: Any, kind: Kind, keys: Sequence[Any], items: list[Any]) -> bytes | None:
         if id(value) in self.on_path:
             return self._stranger(value, lambda: f"{self._place()} contains itself and")
         self.path.append(_Open(value, kind, keys, items))

@@ -86,7 +86,7 @@ def field_names(cls: type) -> list[str]:
     return [field.name for field in dataclasses.fields(cls)]
 
 
-def contents(value: Any, kind: Kind) -> tuple[list[Any], list[Any]]:
+def contents(value: Any, kind: Kind) -> tuple[Sequence[Any], list[Any]]:
     """Keys and values inside a container; the keys are positions, dict keys or field names."""
     if kind is Kind.DICT:
         return list(value.keys()), list(value.values())
@@ -94,7 +94,7 @@ def contents(value: Any, kind: Kind) -> tuple[list[Any], list[Any]]:
         names = [name for name in field_names(type(value)) if hasattr(value, name)]
         return names, [getattr(value, name) for name in names]
     items = list(value)
-    return list(range(len(items))), items
+    return range(len(items)), items
 
 
 @attrs.frozen(eq=False)
@@ -176,10 +176,12 @@ class Template:
     Attributes:
         holes: The distinct placeholders, in the order in which they were met.
         steps: How to rebuild the containers around them; the last one gives the whole.
+        is_row: Whether it is one container of nothing but distinct placeholders, maybe of very many.
     """
 
     holes: tuple[Placeholder, ...]
     steps: tuple[Step, ...]
+    is_row: bool
 
     def fill(self, values: Iterable[Any]) -> Any:
         """The nested value with *values*, one for each hole, in the placeholders' places.
@@ -188,13 +190,15 @@ class Template:
             TypeError: If a value cannot stand where it should, such as a list in a set.
         """
         registers = list(values)
+        if self.is_row:
+            return _like(self.steps[0].original, self.steps[0].kind, registers)
         for step in self.steps:
             registers.append(step.rebuild(registers))
         return registers[-1]
 
 
 # Items walked between two pauses of a walk.
-PAUSE_EVERY: Final = 512
+PAUSE_EVERY: Final = 128
 
 
 def compile_nested(value: Any, *, may_circle: bool = False) -> Template | Placeholder | None:
@@ -254,7 +258,7 @@ class _Open:
 
     value: Any
     kind: Kind
-    keys: list[Any]
+    keys: Sequence[Any]
     items: list[Any]
     position: int = 0
     # What is to be replaced: keys, and the registers to replace them from.
@@ -301,7 +305,8 @@ class _Compiler:
                 if start:
                     yield
             steps.append(attrs.evolve(step, sources=sources))
-        return Template(tuple(self.holes), tuple(steps))
+        is_row = len(steps) == 1 and count == len(steps[0].sources) == len(steps[0].items)
+        return Template(tuple(self.holes), tuple(steps), is_row)
 
     def _enter(self, value: Any) -> Steps[None]:
         kind = kind_of(type(value))
@@ -353,7 +358,7 @@ class _Compiler:
         self.walked[id(top.value)] = -len(self.steps)
 
 
-def _check_keys(keys: list[Any]) -> None:
+def _check_keys(keys: Sequence[Any]) -> None:
     for key in keys:
         if type(key) not in LEAVES and compile_nested(key) is not None:
             raise GraphError(f"{key!r} is the key of a dict; placeholders may only stand in its values")

@@ -84,11 +84,7 @@ class Nested:
 
     template: Template
     operands: tuple[Operand, ...]
-    has_only_nodes: bool = attrs.field(init=False)
-
-    @has_only_nodes.default
-    def _see_operands(self) -> bool:
-        return set(map(type, self.operands)) == {int}
+    has_only_nodes: bool
 
     def resolve(self, slots: Slots) -> Any:
         if self.has_only_nodes:

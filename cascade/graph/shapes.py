@@ -185,7 +185,8 @@ def _without_flow(operand: Operand) -> Operand:
     # A single list or tuple, all of whose items are replaced: what stood there need not be remembered.
     (step,) = operand.template.steps
     step = attrs.evolve(step, original=type(step.original)(), items=[None] * len(step.items))
-    return Nested(Template((), (step,)), operand.operands)
+    template = Template((), (step,), operand.template.is_row)
+    return Nested(template, operand.operands, operand.has_only_nodes)
 
 
 @attrs.define(eq=False)

@@ -54,9 +54,11 @@ def solve_steps(graph: Graph) -> Steps[Plan]:
         if not node.index % PAUSE_EVERY:
             yield
     stages: list[tuple[int, ...]] = []
+    nothing: list[int] = []
     for number, level in enumerate(levels):
         if level:
             stages.append(tuple(level))
+        levels[number] = nothing  # one by one: dropping very many at once takes its time too
         if not number % PAUSE_EVERY:
             yield
     return Plan(graph, tuple(stages))
@@ -74,8 +76,14 @@ def _depths(graph: Graph) -> Steps[list[int] | None]:
         sources = node.sources
         if len(sources) == 1:
             depths.append(depths[sources[0]] + 1)
-        else:
+        elif len(sources) <= PAUSE_EVERY:
             depths.append(max([depths[source] for source in sources], default=-1) + 1)
+        else:
+            deepest = 0
+            for start in range(0, len(sources), PAUSE_EVERY):
+                deepest = max(deepest, *[depths[source] for source in sources[start : start + PAUSE_EVERY]])
+                yield
+            depths.append(deepest + 1)
         if not node.index % PAUSE_EVERY:
             yield
     return depths

@@ -129,7 +129,7 @@ class Crew:
                 journal = self.execution.journal
                 is_slice = False
                 if self.frame.backlog:  # before anything starts: it may be large, what nobody needs any more
-                    self.frame.let_go_some()
+                    is_slice = self._let_go_some()
                 elif self._threads.reports:
                     is_slice = self._settle_some()
                 elif self._queue and journal is not None and journal.is_full:
@@ -165,6 +165,15 @@ class Crew:
                 record(self.execution, self._settled(index), Ending(Skipped(SkipReason.PRUNED)))
             if self.is_eager:
                 self._queue.extend(news.ready)
+
+    def _let_go_some(self) -> bool:
+        """Let go of what nobody needs, for a slice at most; returns whether it took that long."""
+        until = self._elapsed() + SLICE
+        while self.frame.backlog:
+            self.frame.let_go_some()
+            if self._elapsed() > until:
+                return True
+        return False
 
     def _has_room(self) -> bool:
         return self.window is None or self._in_flight < self.window

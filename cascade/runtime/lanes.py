@@ -34,7 +34,7 @@ from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
 from cascade.runtime.executor import refuse_coroutine
 from cascade.runtime.queues import Queue, RankedQueue
-from cascade.runtime.slices import SLICE, give_way
+from cascade.runtime.slices import SLICE, give_way, step_back
 from cascade.runtime.threads import in_thread, wake_soon
 
 if TYPE_CHECKING:
@@ -42,8 +42,10 @@ if TYPE_CHECKING:
 
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001
-# Seconds without a node being begun, after which the threads there are count as stuck.
+# Seconds without a node being begun, after which the threads there are count as stuck; and as long as somebody else
+# keeps the interpreter from them, which tells nothing.
 STUCK: Final = 0.0005
+STUCK_AT_LAST: Final = 0.005
 NO_RESOURCES: Final[Mapping[str, Any]] = {}
 
 
@@ -261,6 +263,7 @@ class ThreadLane:
     Attributes:
         advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
         is_crossing: Whether it is between the gate and a function.
+        is_aside: Whether it lets others run.
         index: The node it has begun last.
         turn: What it has gone on to call in place of that node, turn by turn.
         adopted: A claim for that node, if somebody has asked for one.
@@ -272,6 +275,7 @@ class ThreadLane:
     clock: Callable[[], float]
     advance: int = 0
     is_crossing: bool = False
+    is_aside: bool = False
     attempt: LaneAttempt | None = None
     index: int | None = None
     turn: Task[..., Any] | None = None
@@ -327,8 +331,7 @@ class ThreadLane:
                 queue.append(following)
                 following = None
             if time.perf_counter() - self._since > TURN:
-                time.sleep(0)
-                self._since = time.perf_counter()
+                self._step_back()
                 if self.claim.admission.wants_thread:
                     break
         self.is_crossing = False
@@ -367,11 +370,16 @@ class ThreadLane:
         lanes.report(Report(index, value, None, following, began and self.clock() - began))
         return following
 
+    def _step_back(self) -> None:
+        self.is_aside = True
+        step_back(self.lanes.is_awaited)
+        self.is_aside = False
+        self._since = time.perf_counter()
+
     def _may_turn(self, task: Task[..., Any]) -> bool:
         """Whether to make another turn right here, a call of *task*: what :meth:`run` asks before another node."""
         if time.perf_counter() - self._since > TURN:
-            time.sleep(0)
-            self._since = time.perf_counter()
+            self._step_back()
             self.lanes.report(TURNED)
             if self.claim.admission.wants_thread:
                 return False
@@ -499,6 +507,10 @@ class ThreadLanes:
             self._is_told = True
             wake_soon(self._token, self._tell)
 
+    def is_awaited(self) -> bool:
+        """Whether the loop has been woken, and has not gone on yet."""
+        return self._is_told
+
     def _tell(self) -> None:
         # Here and nowhere else, so that as long as it is set, this is still to come.
         self._is_told = False
@@ -516,11 +528,16 @@ class ThreadLanes:
 
     def _wait_until_stuck(self) -> bool:
         """In a thread, as time is virtual in some loops: whether all lanes are stuck while others could work."""
+        seen: dict[ThreadLane, int] = {}
+        since = 0.0
         while self.queue and self._wanted and not self.has_failed:
-            seen = {lane: lane.advance for lane in tuple(self._lanes)}
+            before = time.perf_counter()
             time.sleep(STUCK)
-            now = tuple(self._lanes)
-            if len(now) == self._wanted and all(seen.get(lane) == lane.advance for lane in now):
+            after = time.perf_counter()
+            now = {lane: lane.advance for lane in tuple(self._lanes)}
+            if now != seen or len(now) != self._wanted or any(lane.is_aside for lane in now):
+                seen, since = now, after
+            elif after - before < 2 * STUCK or after - since > STUCK_AT_LAST:
                 return True
         return False
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from typing import Final, TypeVar
 
 from anyio.lowlevel import checkpoint
@@ -12,6 +12,11 @@ from anyio.lowlevel import checkpoint
 T = TypeVar("T")
 # Seconds for which the loop may be kept from others.
 SLICE: Final = 0.001
+# Seconds in which a thread that waits for the interpreter wakes up, and how often a thread waits for that.
+_MOMENT: Final = 0.00005
+_PATIENCE: Final = 20
+# Threads of event loops that wait for the interpreter.
+_loops_waiting: set[int] = set()
 
 
 async def give_way() -> None:
@@ -20,14 +25,32 @@ async def give_way() -> None:
     Threads too, if there are any: one that wants the interpreter while the loop is never idle waits five
     milliseconds each time, and whoever brings a rule or writes a record wants it hundreds of times.
     """
-    if threading.active_count() > 1:
-        _let_threads_run()
-    await checkpoint()
+    if threading.active_count() < 2:
+        await checkpoint()
+        return
+    me = threading.get_ident()
+    _loops_waiting.add(me)
+    try:
+        time.sleep(0)  # gives the interpreter to whoever waits for it, and takes up to a tenth of a millisecond
+        await checkpoint()
+    finally:
+        _loops_waiting.discard(me)
 
 
-def _let_threads_run() -> None:
-    # Gives the interpreter to whoever waits for it, and takes up to a tenth of a millisecond.
+def step_back(is_awaited: Callable[[], bool]) -> None:
+    """In a thread: let others run, and event loops first that wait for the interpreter.
+
+    Whoever lets go of it for a moment takes it again before a thread that waits for it has woken up; again and again,
+    and each time that thread begins anew to count the five milliseconds after which it would be given it.
+
+    Args:
+        is_awaited: Whether the thread's own loop has been woken, and has not gone on yet.
+    """
     time.sleep(0)
+    for _ in range(_PATIENCE):
+        if not _loops_waiting and not is_awaited():
+            break
+        time.sleep(_MOMENT)
 
 
 async def paced(steps: Generator[None, None, T]) -> T:
