@@ -129,9 +129,13 @@ def nightly(session: nox.Session) -> None:
 @nox.session
 def mutants(session: nox.Session) -> None:
     """Which small changes of the engine do the tests notice? Fewer than 90 % fails."""
-    session.install(".[all]")
-    install_group(session, "test")
-    session.run("python", "proof/mutants.py", "--jobs", str(os.cpu_count() or 1), *session.posargs)
+    session.install("-e", ".[all]")
+    install_group(session, "test", "coverage")
+    reached = str(Path(session.create_tmp()) / "reached")
+    measured = ["--cov=cascade", "--cov-context=test", "--cov-report="]
+    session.run("pytest", "-n", "auto", "-q", "-k", "not uvloop", *measured, env={"COVERAGE_FILE": reached})
+    jobs = str(os.cpu_count() or 1)
+    session.run("python", "proof/mutants.py", "--reached", reached, "--jobs", jobs, *session.posargs)
 
 
 @nox.session

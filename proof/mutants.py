@@ -1,8 +1,11 @@
-"""Which mutations of the engine do the tests notice? ``python proof/mutants.py [--only WORD] [--jobs N]``.
+"""Which mutations of the engine do the tests notice? ``python proof/mutants.py [--reached FILE] [--jobs N]``.
 
 Each mutation of ``mutations.toml`` is applied to a copy of the project, and the tests are run there in steps, the
 likeliest first, until one fails. What no test notices is a survivor: it needs a test, or a word in ``EXPLAINED``
 on why it changes nothing.
+
+With the data of a run with ``pytest --cov=cascade --cov-context=test``, the first step is those tests that reach
+the very lines, and little else.
 """
 
 from __future__ import annotations
@@ -15,6 +18,7 @@ import sys
 import tempfile
 import time
 import tomllib
+from collections import Counter
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,6 +40,10 @@ RUN = [
     "--timeout=60",
 ]
 
+# Tests in the step of those that reach the lines: in all, and calls of one of them with other parameters.
+MOST_REACHING = 160
+MOST_ALIKE = 4
+
 # By the first line of `new`: why no test can tell.
 EXPLAINED: dict[str, str] = {}
 
@@ -53,6 +61,12 @@ class Mutation:
         """What it changes, in a line."""
         before, after = (text.strip().splitlines() or ["(nothing)"] for text in (self.old, self.new))
         return f"{self.file}: {before[0]} -> {after[0].strip()}"
+
+    def lines(self) -> range:
+        """The numbers of the lines that it changes."""
+        before, _, _ = (ROOT / self.file).read_text(encoding="utf-8").partition(self.old)
+        first = before.count("\n") + 1 + (len(self.old) - len(self.old.lstrip("\n")))
+        return range(first, first + self.old.strip("\n").count("\n") + 1)
 
     def apply(self, root: Path) -> None:
         """Change the file under *root*.
@@ -89,26 +103,71 @@ def mutations() -> list[Mutation]:
     return [Mutation(**fields) for fields in listed["mutation"]]
 
 
-def steps_for(mutation: Mutation) -> list[list[str]]:
-    """Test paths, step by step: those about the very module, the properties, and then everything near."""
+class Reached:
+    """Which tests reach which lines.
+
+    Args:
+        path: The data file of coverage, with a context for each test.
+    """
+
+    def __init__(self, path: str) -> None:
+        from coverage import CoverageData  # not there where only the list is tested
+
+        data = CoverageData(path)
+        data.read()
+        self._files = {Path(name).relative_to(ROOT).as_posix(): name for name in data.measured_files()}
+        self._data = data
+        # How many lines each test reaches: the fewer, the more it is about these, and the sooner it is done.
+        self._breadth = Counter(
+            test
+            for name in self._files.values()
+            for tests in data.contexts_by_lineno(name).values()
+            for test in tests
+        )
+
+    def by(self, mutation: Mutation) -> list[str]:
+        """The tests that reach its lines, those that reach little else first."""
+        by_line = self._data.contexts_by_lineno(self._files[mutation.file])
+        found = {test for line in mutation.lines() for test in by_line.get(line, ())}
+        chosen: list[str] = []
+        alike: Counter[str] = Counter()
+        for context in sorted(found, key=lambda test: (self._breadth[test], test)):
+            test = context.partition("|")[0]
+            name = test.partition("[")[0]
+            if test and "uvloop" not in test and test not in chosen and alike[name] < MOST_ALIKE:
+                alike[name] += 1
+                chosen.append(test)
+        return chosen[:MOST_REACHING]
+
+
+def steps_for(mutation: Mutation, reached: Reached | None) -> list[list[str]]:
+    """Tests, step by step: those that reach it, those about the module, the properties, then everything near."""
     layer, module = Path(mutation.file).parent.name, Path(mutation.file).stem
     near = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / layer).glob(f"test_*{module}*.py"))
     others = [name for name in ("tests/runtime", "tests/planning") if name != f"tests/{layer}"]
-    steps = [near, ["tests/properties"], [f"tests/{layer}"], [*others, "tests/state", "tests/test_simulation.py"]]
+    reaching = [] if reached is None else reached.by(mutation)
+    steps = [
+        reaching,
+        near,
+        ["tests/properties"],
+        [f"tests/{layer}"],
+        [*others, "tests/state", "tests/test_simulation.py"],
+    ]
     return [step for step in steps if step]
 
 
-def judge(mutation: Mutation) -> Verdict:
+def judge(mutation: Mutation, reached: Reached | None) -> Verdict:
     """Apply it to a copy, and run the tests there."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         copied(copy)
         mutation.apply(copy)
-        for step in steps_for(mutation):
+        for step in steps_for(mutation, reached):
             how = failure(copy, step)
             if how is not None:
-                return Verdict(mutation, f"{' '.join(step)} ({how})", time.monotonic() - began)
+                what = step[0] if len(step) == 1 else f"{step[0]} and {len(step) - 1} more"
+                return Verdict(mutation, f"{what} ({how})", time.monotonic() - began)
     return Verdict(mutation, None, time.monotonic() - began)
 
 
@@ -150,7 +209,9 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a word in the title of a mutation")
     parser.add_argument("--every", type=int, default=1, help="only each so many of them")
     parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--reached", help="what a run of the tests with --cov-context=test has left")
     given = parser.parse_args()
+    reached = None if given.reached is None else Reached(given.reached)
     with tempfile.TemporaryDirectory() as folder:
         copied(Path(folder))
         if failure(Path(folder), ["tests/properties"]) is not None:
@@ -159,7 +220,7 @@ def main() -> int:
     chosen = [mutation for mutation in mutations() if given.only in mutation.title][:: given.every]
     killed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
-        for future in as_completed([pool.submit(judge, mutation) for mutation in chosen]):
+        for future in as_completed([pool.submit(judge, mutation, reached) for mutation in chosen]):
             verdict = future.result()
             killed += verdict.killed_by is not None or verdict.explanation is not None
             what = f"killed by {verdict.killed_by}" if verdict.killed_by else verdict.explanation or "SURVIVED"
