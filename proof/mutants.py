@@ -43,6 +43,8 @@ RUN = [
 # Tests in the step of those that reach the lines: in all, and calls of one of them with other parameters.
 MOST_REACHING = 160
 MOST_ALIKE = 4
+# The last steps, which take minutes.
+SLOW_STEPS = 2
 
 # By the first line of `new`: why no test can tell.
 EXPLAINED: dict[str, str] = {}
@@ -157,14 +159,14 @@ def steps_for(mutation: Mutation, reached: Reached | None) -> list[list[str]]:
     return [step for step in steps if step]
 
 
-def judge(mutation: Mutation, reached: Reached | None, most_steps: int) -> Verdict:
-    """Apply it to a copy, and run the tests there, so many steps at the most."""
+def judge(mutation: Mutation, reached: Reached | None, *, is_quick: bool) -> Verdict:
+    """Apply it to a copy, and run the tests there; if it is to be quick, without those steps that take minutes."""
     began = time.monotonic()
     with tempfile.TemporaryDirectory() as folder:
         copy = Path(folder)
         copied(copy)
         mutation.apply(copy)
-        for step in steps_for(mutation, reached)[:most_steps]:
+        for step in steps_for(mutation, reached)[: -SLOW_STEPS if is_quick else None]:
             how = failure(copy, step)
             if how is not None:
                 what = step[0] if len(step) == 1 else f"{step[0]} and {len(step) - 1} more"
@@ -210,7 +212,7 @@ def main() -> int:
     parser.add_argument("--only", default="", help="a word in the title of a mutation")
     parser.add_argument("--every", type=int, default=1, help="only each so many of them")
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--steps", type=int, default=9, help="give up after so many: the last ones take minutes")
+    parser.add_argument("--quick", action="store_true", help="without the steps that take minutes: a lower bound")
     parser.add_argument("--reached", help="what a run of the tests with --cov-context=test has left")
     given = parser.parse_args()
     reached = None if given.reached is None else Reached(given.reached)
@@ -222,7 +224,9 @@ def main() -> int:
     chosen = [mutation for mutation in mutations() if given.only in mutation.title][:: given.every]
     killed = 0
     with ThreadPoolExecutor(given.jobs) as pool:
-        for future in as_completed([pool.submit(judge, mutation, reached, given.steps) for mutation in chosen]):
+        for future in as_completed(
+            [pool.submit(judge, mutation, reached, is_quick=given.quick) for mutation in chosen]
+        ):
             verdict = future.result()
             killed += verdict.killed_by is not None or verdict.explanation is not None
             what = f"killed by {verdict.killed_by}" if verdict.killed_by else verdict.explanation or "SURVIVED"
