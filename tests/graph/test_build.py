@@ -308,3 +308,8 @@ def test_an_unknown_placeholder_is_refused() -> None:
 
     with pytest.raises(TypeError, match="placeholder"):
         build(one([Placeholder()]))
+
+
+def test_a_call_that_stands_in_one_argument_twice_is_one_source() -> None:
+    given = one()
+    assert build(every([given, given], given)).nodes[1].sources == (0,)

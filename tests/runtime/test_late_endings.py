@@ -1,0 +1,82 @@
+"""What counts when: nodes that end after the run, stages of a plan of one's own, inputs that still run."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import anyio
+import pytest
+from anyio.lowlevel import checkpoint
+
+import cascade
+from cascade.planning.solve import Plan
+from cascade.testing import record_events
+
+
+@pytest.mark.parametrize("count", [1, 3])
+async def test_what_a_thread_gives_after_the_run_has_failed_does_not_count(count: int, schedule: Any) -> None:
+    is_in, may_end = threading.Event(), threading.Event()
+
+    @cascade.task
+    def work(number: int) -> int:
+        is_in.set()
+        may_end.wait(20)
+        return number
+
+    @cascade.task
+    async def fails() -> None:
+        while not is_in.is_set():
+            await checkpoint()
+        threading.Timer(0.01, may_end.set).start()
+        raise ValueError("bad")
+
+    flow = [*[work(number) for number in range(count)], fails()]
+    async with cascade.start(flow, schedule=schedule, max_threads=1) as run:
+        with pytest.raises(ValueError, match="bad"):
+            await run.result()
+    counts = run.status().counts
+    assert (counts["succeeded"], counts["failed"]) == (0, 1)
+
+
+async def test_a_node_starts_in_the_stage_that_a_plan_puts_it_in_though_it_is_ready_before() -> None:
+    order: list[str] = []
+
+    @cascade.task
+    async def first() -> None:
+        await checkpoint()
+        order.append("first")
+
+    @cascade.task
+    async def second() -> None:
+        order.append("second")
+
+    def one_by_one(graph: Any) -> Plan:
+        return Plan(graph, tuple((node.index,) for node in graph.nodes))
+
+    engine = cascade.Engine(solver=one_by_one)
+    with record_events(engine) as recorded:
+        await engine.run([first(), second()])
+    assert order == ["first", "second"]
+    names = [name for name in recorded.names() if name in ("StageStarted", "TaskExecutionStarted")]
+    assert names == ["StageStarted", "TaskExecutionStarted"] * 2
+
+
+async def test_an_input_that_runs_has_not_settled(schedule: Any) -> None:
+    runs, may_end = anyio.Event(), anyio.Event()
+
+    @cascade.task
+    async def source() -> None:
+        runs.set()
+        await may_end.wait()
+
+    @cascade.task
+    async def uses(value: Any) -> None: ...
+
+    async with cascade.start(uses(source()), schedule=schedule) as run:
+        await runs.wait()
+        assert [(found.node_id, found.blockers) for found in run.explain()] == [
+            ("uses", ("input 'source' has not settled",))
+        ]
+        may_end.set()
+        await run.result()
