@@ -111,7 +111,7 @@ async def test_a_loop_without_threads_gives_way_without_sleeping(
 
 def thread_lanes(*lanes_there: Any) -> Any:
     """Lanes as they see each other: with something to do, and as many threads as these."""
-    wait = ThreadLanes._wait_until_stuck  # what it waits for cannot be brought about in time
+    wait: Any = ThreadLanes._wait_until_stuck  # what it waits for cannot be brought about in time
     there = SimpleNamespace(queue=[1], _wanted=len(lanes_there), has_failed=False, _lanes=set(lanes_there))
     there.is_stuck = lambda: wait(there)
     return there
