@@ -42,8 +42,8 @@ if TYPE_CHECKING:
 
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001
-# Seconds without a node being begun, after which the threads there are count as stuck; and as long as somebody else
-# keeps the interpreter from them, which tells nothing.
+# Seconds without a node being begun, after which the threads there are count as stuck; and the same if somebody
+# else may have kept the interpreter from them.
 STUCK: Final = 0.0005
 STUCK_AT_LAST: Final = 0.005
 NO_RESOURCES: Final[Mapping[str, Any]] = {}

@@ -76,7 +76,9 @@ class Loop:
         if continuation is not None:
             turns = continuation.turn
             prepared = await self.prepare(continuation.value)
-        since = time.perf_counter()
+        pacer = self.execution.shared.pacer
+        elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say
+        since = elapsed()
         while True:
             value, turns = await self._turn(prepared, turns)
             if prepared.shape is not None:
@@ -88,9 +90,9 @@ class Loop:
             turns += 1
             if self.is_top and self.execution.journal is not None:
                 self.execution.journal.begin_turn(turns, value)
-            if time.perf_counter() - since > SLICE:  # turns may be too short for anything in them to give way
+            if elapsed() - since > SLICE:  # turns may be too short for anything in them to give way
                 await give_way()
-                since = time.perf_counter()
+                since = elapsed()
             if self.execution.is_draining:
                 raise Halted
             prepared = await self.prepare(value)

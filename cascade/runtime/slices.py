@@ -31,17 +31,22 @@ async def give_way() -> None:
     me = threading.get_ident()
     _loops_waiting.add(me)
     try:
-        time.sleep(0)  # gives the interpreter to whoever waits for it, and takes up to a tenth of a millisecond
+        _let_threads_run()
         await checkpoint()
     finally:
         _loops_waiting.discard(me)
 
 
+def _let_threads_run() -> None:
+    # Gives the interpreter to whoever waits for it, and takes up to a tenth of a millisecond.
+    time.sleep(0)
+
+
 def step_back(is_awaited: Callable[[], bool]) -> None:
     """In a thread: let others run, and event loops first that wait for the interpreter.
 
-    Whoever lets go of it for a moment takes it again before a thread that waits for it has woken up; again and again,
-    and each time that thread begins anew to count the five milliseconds after which it would be given it.
+    Whoever lets go of it for a moment takes it again before a thread that waits for it has woken up; again and
+    again, and each time that thread begins anew to count the five milliseconds after which it would be given it.
 
     Args:
         is_awaited: Whether the thread's own loop has been woken, and has not gone on yet.
