@@ -95,8 +95,7 @@ def lint(session: nox.Session) -> None:
 def types(session: nox.Session) -> None:
     """mypy in strict mode on everything, pyright on what is public."""
     session.install(".[all]")
-    install_group(session, "test", "types")
-    session.install("nox")
+    install_group(session, "dev")  # what is checked imports from all of it
     session.run("mypy")
     session.run("pyright", "--verifytypes", "cascade", "--ignoreexternal")
     session.run("pyright", "tests/typing")

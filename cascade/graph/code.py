@@ -13,12 +13,13 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 from cascade.graph.canonical import Canon, combine, type_name
-from cascade.graph.nested import LEAVES, Kind, kind_of
+from cascade.graph.nested import LEAVES
 from cascade.model import flow, inputs, lazies
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
+_codes_of_tasks: WeakKeyDictionary[Task[Any, Any], bytes] = WeakKeyDictionary()
 
 
 def plain_function(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -49,7 +50,17 @@ def _tree(
 
 
 def code_digest(task: Task[Any, Any]) -> bytes:
-    """What the digest of *task* says about its code: its version, or its source without layout and comments."""
+    """What the digest of *task* says about its code: its version, or its source without layout and comments.
+
+    Found once: what the function holds may change as it is called, and it is still the same task.
+    """
+    digest = _codes_of_tasks.get(task)
+    if digest is None:
+        digest = _codes_of_tasks[task] = _code_digest(task)
+    return digest
+
+
+def _code_digest(task: Task[Any, Any]) -> bytes:
     if task.version is not None:
         return combine("version", [task.full_name.encode(), task.version.encode()])
     return combine("source", [task.full_name.encode(), *_callable_parts(task.func)])
@@ -118,13 +129,11 @@ def _code_parts(code: CodeType) -> Iterator[bytes]:
 
 
 def _may_change(value: object) -> bool:
-    """Whether *value* can be changed and equal to others, or is a record that equals only itself."""
-    by = type(value).__hash__
-    return by is None or (by is object.__hash__ and kind_of(type(value)) is Kind.RECORD)
+    return type(value).__hash__ is None
 
 
 # How the values that the function of a task holds are hashed. What a closure holds and what may change is the
-# function's memory, not its code: where it notes or counts its calls must not make each run another one.
+# function's memory, not its code: a list in which it notes its calls must not make each run another one.
 _BOUND: Final = Canon(
     placeholder=lambda placeholder: type_name(type(placeholder)),
     function=lambda func: func.full_name.encode() if isinstance(func, Task) else function_digest(func),

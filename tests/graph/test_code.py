@@ -142,6 +142,28 @@ def test_calls_of_one_source_differ_by_the_values_that_it_holds(tmp_path: Path, 
     assert call_digest(make(1)) != call_digest(make(2))
 
 
+@pytest.mark.parametrize("maker", ["make", "make_closure"])
+def test_calls_of_one_source_differ_by_what_is_in_the_records_that_it_holds(tmp_path: Path, maker: str) -> None:
+    @attrs.define(eq=False)
+    class Scale:
+        factor: int
+
+    make = getattr(write_module(tmp_path, MAKER), maker)
+    assert call_digest(make(Scale(1))) != call_digest(make(Scale(2)))
+
+
+def test_what_a_function_holds_may_change_and_it_is_still_the_same_task(tmp_path: Path) -> None:
+    @attrs.define(eq=False)
+    class Calls:
+        count: int = 0
+
+    calls = Calls()
+    work = write_module(tmp_path, MAKER).make_closure(calls)
+    before = call_digest(work)
+    calls.count = 1
+    assert call_digest(work) == before
+
+
 # -- version ---------------------------------------------------------------------------------------------------
 
 VERSIONED = PLAIN.replace("@cascade.task", "@cascade.task(version='1')")
