@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import importlib.util
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -25,6 +27,18 @@ settings.register_profile(
     "mutants", **PATIENT, max_examples=25, phases=[Phase.explicit, Phase.generate], database=None
 )
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "default"))
+
+
+# Who is started in the background of a shell, as by "nohup ... &", ignores interrupts, and so would the processes
+# that tests start and interrupt.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_finish() -> None:
+    """Leave thousands of tests and all modules out of garbage collection, which many tests ask for."""
+    gc.collect()
+    gc.freeze()
 
 
 # Parameters that name something which needs a library, up to a colon; with it, what the library is imported as.
