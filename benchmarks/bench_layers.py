@@ -16,6 +16,8 @@ import cascade
 LAYERS, WIDTH, PARENTS = 50, 100, 3
 GOAL_US = 12.0
 COLD_TURNS = 100
+# For each node of each layer, the nodes of the layer before that it takes.
+Parents = Sequence[Sequence[Sequence[int]]]
 GOAL_COLD_US = 40.0
 
 
@@ -46,14 +48,14 @@ def cold(turn: int, values: Sequence[int]) -> object:
     return cold(turn - 1, [async_node(turn) for _ in range(10 + turn % 41)])
 
 
-def random_parents(layers: int = LAYERS, width: int = WIDTH, seed: int = 0) -> list[list[list[int]]]:
-    """For each node of each layer, the nodes of the layer before that it takes."""
+def random_parents(layers: int = LAYERS, width: int = WIDTH, seed: int = 0) -> Parents:
+    """Parents drawn by lot."""
     rng = random.Random(seed)
     first: list[list[int]] = [[] for _ in range(width)]
     return [first, *([rng.sample(range(width), PARENTS) for _ in range(width)] for _ in range(layers - 1))]
 
 
-def layered(node: cascade.Task[Any, int], parents: Sequence[Sequence[Sequence[int]]]) -> Any:
+def layered(node: cascade.Task[Any, int], parents: Parents) -> Any:
     """The flow of such a graph."""
     values: list[Any] = []
     for layer in parents:
@@ -61,9 +63,11 @@ def layered(node: cascade.Task[Any, int], parents: Sequence[Sequence[Sequence[in
     return count(values)
 
 
-async def run_layers(node: cascade.Task[Any, int], schedule: Any) -> None:
+async def run_layers(
+    node: cascade.Task[Any, int], parents: Sequence[Sequence[Sequence[int]]], schedule: Any
+) -> None:
     """Define the graph and run it."""
-    assert await cascade.run(layered(node, random_parents()), schedule=schedule) == WIDTH
+    assert await cascade.run(layered(node, parents), schedule=schedule) == len(parents[-1])
 
 
 async def run_cold() -> None:
@@ -74,12 +78,13 @@ async def run_cold() -> None:
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Both kinds of task, both schedules."""
     del options
+    parents = random_parents()
     works: dict[str, Any] = {
-        f"{node.name} {schedule}": partial(run_layers, node, schedule)
+        f"{node.name} {schedule}": partial(run_layers, node, parents, schedule)
         for node in (sync_node, async_node)
         for schedule in ("stages", "eager")
     }
-    by_hand = partial(hand_written.layers, random_parents(), async_node.func)
+    by_hand = partial(hand_written.layers, parents, async_node.func)
     taken = await medians(rounds, **works, cold=run_cold, anyio_groups=by_hand)
     nodes = LAYERS * WIDTH
     hand = {"anyio_groups": taken["anyio_groups"] / nodes * 1e6}

@@ -110,7 +110,7 @@ def main() -> None:
     cases: list[tuple[str, Names, int, Callable[[], Any]]] = [
         ("a. chain", chain_names(), LENGTH, partial(run_chain, async_link, "eager")),
         ("b. fan-out", fan_out_names(), SIZE, partial(run_fan_out, async_work, "eager")),
-        ("e. layers", layer_names(), LAYERS * WIDTH, partial(run_layers, async_node, "eager")),
+        ("e. layers", layer_names(), LAYERS * WIDTH, partial(run_layers, async_node, random_parents(), "eager")),
     ]
     rows = []
     for name, names, tasks, ours in cases:

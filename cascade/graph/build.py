@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final, cast
 
@@ -48,6 +48,8 @@ from cascade.model.policies import NOTHING_SAID, UNSET, Policies
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
 _OPEN: Final = -1
+# Consumers of one node of which there may be a tuple.
+_FEW: Final = 8
 
 
 def build(target: Any) -> Graph:
@@ -132,7 +134,7 @@ class _Builder:
 
     copies: _Copies
     nodes: list[AnyNode] = attrs.field(factory=list)
-    consumers: list[list[int]] = attrs.field(factory=list)
+    consumers: list[Sequence[int]] = attrs.field(factory=list)
     inputs: dict[str, Param[Any] | Env] = attrs.field(factory=dict)
     injections: dict[str, str] = attrs.field(factory=dict)
     # By call (its root) or router.
@@ -216,10 +218,20 @@ class _Builder:
         name = call.task.name
         ordinal = self.ordinals[name] = self.ordinals[name] + 1
         self.nodes.append(Node(number, call, call.task, patches, (), sources, sources, NO_TERMS, ordinal))
-        consumers = self.consumers
-        consumers.append([])
+        self.consumers.append(())
         for source in sources:
-            consumers[source].append(number)
+            self._add_consumer(source, number)
+
+    def _add_consumer(self, source: int, number: int) -> None:
+        # Tuples of numbers, unlike lists, are left out of garbage collections from the first on, and each node has
+        # one. Adding to a long one would take time in proportion to its length.
+        known = self.consumers[source]
+        if type(known) is list:
+            known.append(number)
+        elif len(known) < _FEW:
+            self.consumers[source] = (*known, number)
+        else:
+            self.consumers[source] = [*known, number]
 
     def _visit(self, call: Placeholder, stack: list[Any]) -> Steps[None]:
         root = _identity(call)
@@ -265,9 +277,9 @@ class _Builder:
             return
         self.index[root] = node.index
         self.nodes.append(node)
-        self.consumers.append([])
+        self.consumers.append(())
         for number, source in enumerate(node.sources):
-            self.consumers[source].append(node.index)
+            self._add_consumer(source, node.index)
             if number % PAUSE_EVERY == PAUSE_EVERY - 1:
                 yield
 

@@ -254,7 +254,7 @@ class Graph:
     """
 
     nodes: list[AnyNode]
-    consumers: list[list[int]]
+    consumers: list[Sequence[int]]
     target: Operand
     members: tuple[int, ...]
     inputs: dict[str, Param[Any] | Env]

@@ -120,7 +120,7 @@ def test_one_source_may_be_needed_for_many_reasons() -> None:
 
 def test_a_source_that_is_needed_twice_counts_once() -> None:
     source = one()
-    assert build(one(source, source)).consumers == [[1], []]
+    assert build(one(source, source)).consumers == [(1,), ()]
 
 
 def test_a_lazy_used_in_many_places_is_one_node() -> None:
