@@ -63,10 +63,10 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
 @nox.session(python=PYTHONS)
 @nox.parametrize("extras", ["all", "minimal"])
 def tests(session: nox.Session, extras: str) -> None:
-    """The test suite against the built wheel.
+    """The test suite against the built wheel, with all extras on each Python, and with none on the first.
 
-    With all extras on each Python, and with none on the first; uvloop only on the first too, as it differs from
-    asyncio's own loop by nothing that depends on the Python.
+    What would find nothing else on another Python is run on the first only: uvloop instead of asyncio's own loop,
+    what is marked as slow, and the most part of the examples of the properties.
     """
     is_first = session.python == PYTHONS[0]
     if extras == "minimal":
@@ -77,8 +77,11 @@ def tests(session: nox.Session, extras: str) -> None:
     else:
         install_wheel(session, "[all]")
         install_group(session, "test")
-    loops = [] if is_first else ["-k", "not uvloop"]
-    session.run("pytest", "-n", "auto", "-q", *loops, *session.posargs)
+    is_whole = is_first and extras == "all"
+    chosen = [] if is_whole else ["-k", "not uvloop", "-m", "not slow"]
+    profile = "default" if is_whole else "brief"
+    env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile)}
+    session.run("pytest", "-n", "auto", "-q", *chosen, *session.posargs, env=env)
 
 
 @nox.session
@@ -121,8 +124,8 @@ def nightly(session: nox.Session) -> None:
     """Every property on 10 000 examples: hours."""
     install_wheel(session, "[all]")
     install_group(session, "test")
-    tests = session.posargs or ["tests/properties", "tests/runtime/test_admission_storm.py", "tests/graph"]
-    session.run("pytest", "-n", "auto", "-q", "--timeout=0", *tests, env={"HYPOTHESIS_PROFILE": "nightly"})
+    properties = session.posargs or ["-m", "hypothesis"]
+    session.run("pytest", "-n", "auto", "-q", "--timeout=0", *properties, env={"HYPOTHESIS_PROFILE": "nightly"})
 
 
 @nox.session

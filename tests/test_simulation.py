@@ -46,6 +46,7 @@ def started(simulation: Simulation) -> list[str]:
 # -- the seed decides ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_the_same_seeds_give_the_same_traces_on_a_machine_of_any_speed(
     monkeypatch: pytest.MonkeyPatch, backend_name: str
 ) -> None:
@@ -55,6 +56,7 @@ def test_the_same_seeds_give_the_same_traces_on_a_machine_of_any_speed(
     assert [str(Scene(seed).play(backend_name).trace) for seed in range(60)] == usual
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("hundred", [0, 100])
 def test_the_same_200_seeds_give_the_same_traces_byte_for_byte_on_both_backends(hundred: int) -> None:
     different = []

@@ -37,6 +37,7 @@ FEATURES: dict[str, Callable[[Call], object]] = {
 }
 
 
+@pytest.mark.slow
 def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
     missing = {*FEATURES, "a choice"}
 

@@ -21,7 +21,7 @@ from cascade.runtime.bus import EventStream
 from cascade.runtime.engine import open_connector
 from cascade.runtime.wire import Lost, rule_message
 
-pytestmark = pytest.mark.needs("paho")
+pytestmark = [pytest.mark.needs("paho"), pytest.mark.slow]
 
 
 @pytest.fixture(params=[False, True], ids=["plain", "secure"])

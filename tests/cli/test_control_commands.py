@@ -54,7 +54,7 @@ def _flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write("flows.py", FLOWS)
 
 
-@pytest.fixture(params=["local", "mqtt", "mqtts"])
+@pytest.fixture(params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mqtt", "mqtts"))])
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
     if request.param == "local":
         yield f"local:{tmp_path}/control.db"
@@ -78,7 +78,7 @@ def cascade(*words: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize("schedule_name", ["stages", "eager"])
+@pytest.mark.parametrize(("backend_name", "schedule_name"), [("asyncio", "stages"), ("trio", "eager")])
 def test_a_pause_by_another_process_holds_who_waits_for_the_slot(
     url: str, backend_name: str, schedule_name: str
 ) -> None:

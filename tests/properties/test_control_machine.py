@@ -181,7 +181,10 @@ class Machine(RuleBasedStateMachine):
         assert begun == {member.number for member in self.running}
 
 
+@pytest.mark.hypothesis  # which the functions that hypothesis decorates have by themselves
 @pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
 def test_whoever_may_start_does_and_nobody_else(backend_name: str) -> None:
     machine = type("Machine", (Machine,), {"backend": backend_name})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=30, deadline=None))
+    most = settings().max_examples
+    usual = settings(max_examples=most if most > 60 else 25, stateful_step_count=30, deadline=None)
+    run_state_machine_as_test(machine, settings=usual)

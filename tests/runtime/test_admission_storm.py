@@ -177,6 +177,7 @@ async def _storm(script: list[Move]) -> None:
     assert not list(storm.admission.waiters())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(400)  # for shrinking, if it fails
 @pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
 @pytest.mark.parametrize("most_at_once", [1, 100])

@@ -30,7 +30,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
-@pytest.fixture(params=["fast", "slow"], autouse=True)
+@pytest.fixture(params=[pytest.param("fast", marks=pytest.mark.slow), "slow"], autouse=True)
 def machine(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Any:
     """One on which a flow takes no slice, and one on which each step does: then more moments can strike."""
     if request.param == "slow":

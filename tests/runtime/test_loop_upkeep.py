@@ -77,6 +77,7 @@ async def test_thousands_of_turns_take_no_more_memory_than_hundreds(is_heard: bo
     assert late - early < 1000
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["async", "thread", "inline"])
 def test_a_million_turns_take_no_more_memory_than_a_thousand(mode: str, backend_name: str) -> None:
     blocks: list[int] = []

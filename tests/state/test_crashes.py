@@ -90,6 +90,7 @@ def is_sound(store: StoreUnderTest) -> bool:
         return set(results) <= set(nodes) and all(pickle.loads(value) is not ... for value in results.values())
 
 
+@pytest.mark.slow
 @pytest.mark.timeout(20 * KILLS + 60)
 def test_a_run_that_is_killed_again_and_again_ends_right_and_repeats_nothing_recorded(
     durable: StoreUnderTest, backend_name: str, tmp_path: Path

@@ -11,6 +11,7 @@ import sysconfig
 from pathlib import Path
 
 import anyio
+import pytest
 
 import cascade
 from cascade import api
@@ -36,6 +37,7 @@ def parsed(store: StoreUnderTest) -> set[str]:
     return {node.node_id for node in run.nodes if node.task == "parse" and node.status == "succeeded"}
 
 
+@pytest.mark.slow
 def test_a_survey_that_is_killed_parses_only_what_was_missing_and_reports_the_same(
     durable: StoreUnderTest, tmp_path: Path
 ) -> None:
