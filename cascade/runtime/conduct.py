@@ -82,14 +82,14 @@ class Conductor:
                     self.execution.shared.control.forget(self.execution)
                     raise
                 # In a task of its own: an interrupt hits this one, whatever shields there are.
-                self.execution.start_service(self._wind_down, from_outside)
+                self.execution.start_service(self._wind_down)
         except get_cancelled_exc_class() as cancellation:
             from_outside = cancellation
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
             self.execution.shared.control.forget(self.execution)
-            self._finish(from_outside)
+            self._finish()
             self.ended.set()
         if from_outside is not None and not self.execution.failures:
             raise from_outside
@@ -217,6 +217,7 @@ class Conductor:
                     self._fail(error)
         except get_cancelled_exc_class() as cancellation:
             self.cancellation = cancellation
+            execution.halt()
             return cancellation
         except BaseExceptionGroup as group:  # pragma: no cover  # an interrupt between two steps
             self._fail(group)
@@ -240,19 +241,19 @@ class Conductor:
 
     # -- after ---------------------------------------------------------------------------------------------
 
-    async def _wind_down(self, from_outside: BaseException | None) -> None:
+    async def _wind_down(self) -> None:
         with CancelScope(shield=True):
-            await self._close_all(from_outside)
+            await self._close_all()
 
-    async def _close_all(self, from_outside: BaseException | None) -> None:
+    async def _close_all(self) -> None:
         execution = self.execution
         execution.watch.stop()
         execution.shared.control.leave(execution)
         failures = execution.failures
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.journal is not None:
-            await self._close_journal(self._status(from_outside))
-        self._finish(from_outside)
+            await self._close_journal(self._status())
+        self._finish()
         await execution.shared.control.unlink(execution, execution.settings.cleanup_timeout)
         if self._observers:
             with anyio.move_on_after(execution.settings.cleanup_timeout):
@@ -290,12 +291,12 @@ class Conductor:
             message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
             execution.fail(TimeoutError(message), "state store")
 
-    def _finish(self, from_outside: BaseException | None) -> None:
+    def _finish(self) -> None:
         """Publish the last event, and end all streams."""
         if self.status is not None:
             return
         execution = self.execution
-        self.status = self._status(from_outside)
+        self.status = self._status()
         error = self.error()
         if error is not None and len(execution.failures) > 1:
             annotate(
@@ -311,10 +312,10 @@ class Conductor:
         )
         execution.bus.close()
 
-    def _status(self, from_outside: BaseException | None) -> RunStatus:
+    def _status(self) -> RunStatus:
         if self.execution.failures:
             return "Failed"
-        if from_outside is not None or self.execution.is_halted:
+        if self.execution.is_halted:
             return "Cancelled"
         return "Succeeded" if self.has_value else "Drained"
 

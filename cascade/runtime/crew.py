@@ -160,6 +160,7 @@ class Crew:
                 note = f"raised by {frame.name(index)!r} while choosing a route in run {self.execution.run_id!r}"
                 self.execution.fail_node(error, frame.name(index), note)
             if self.execution.is_halted:
+                frame.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
             for index in news.pruned:
                 record(self.execution, self._settled(index), Ending(Skipped(SkipReason.PRUNED)))

@@ -195,7 +195,7 @@ class Frame:
         if not self.uses[index]:
             self.values[index] = None
         sources = self.graph.nodes[index].sources
-        if len(sources) > PAUSE_EVERY and not self.choices:
+        if len(sources) > PAUSE_EVERY:
             self.backlog.append(iter(sources))
         else:
             self._let_go(sources)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import threading
+from contextlib import suppress
 from typing import Any
 
 import anyio
 import pytest
+from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
 
 import cascade
@@ -37,6 +39,43 @@ async def test_what_a_thread_gives_after_the_run_has_failed_does_not_count(count
             await run.result()
     counts = run.status().counts
     assert (counts["succeeded"], counts["failed"]) == (0, 1)
+
+
+async def test_what_a_coroutine_gives_though_it_was_cancelled_does_not_count(schedule: Any) -> None:
+    begun = anyio.Event()
+
+    @cascade.task
+    async def swallows() -> int:
+        begun.set()
+        with suppress(get_cancelled_exc_class()):
+            await anyio.sleep_forever()
+        return 1
+
+    @cascade.task
+    async def fails() -> None:
+        await begun.wait()
+        raise ValueError("bad")
+
+    async with cascade.start([swallows(), fails()], schedule=schedule) as run:
+        with pytest.raises(ValueError, match="bad"):
+            await run.result()
+    assert run.status().counts == {"pending": 0, "succeeded": 0, "skipped": 0, "failed": 1, "cancelled": 1}
+
+
+async def test_what_a_router_lets_go_by_failing_is_left(schedule: Any) -> None:
+    @cascade.task(mode="inline")
+    def key() -> str:
+        return "nowhere"
+
+    @cascade.task
+    async def way() -> None: ...
+
+    engine = cascade.Engine(schedule=schedule)
+    with record_events(engine) as recorded, pytest.raises(cascade.RouteNotFoundError):
+        await engine.run(cascade.Router(key(), {"a": way(), "b": way()}))
+    assert recorded.of(cascade.TaskSkipped) == []
+    (finished,) = recorded.of(cascade.RunFinished)
+    assert finished.counts == {"pending": 2, "succeeded": 1, "skipped": 0, "failed": 0, "cancelled": 0}
 
 
 async def test_a_node_starts_in_the_stage_that_a_plan_puts_it_in_though_it_is_ready_before() -> None:
