@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Sequence
 from hashlib import blake2b
 from types import FunctionType
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -98,12 +99,15 @@ class Canon:
         function: The digest of the code of a function, or of a task.
         stranger: The digest of a value of unknown type, or that contains itself; ``None`` refuses it.
         counts: Whether a value that a function holds, as a default or in its closure, is part of it.
+        first: Digests of records that equal nothing but themselves: as such a one was met first it is ever after,
+            whatever it holds by then. ``None``: each is hashed as it is.
     """
 
     placeholder: Callable[[Placeholder], bytes]
     function: Callable[[Any], bytes]
     stranger: Callable[[Any], bytes] | None = None
     counts: Callable[[Any], bool] = lambda _: True
+    first: WeakKeyDictionary[Any, bytes] | None = None
 
     def digest(self, value: Any, name: str = "") -> bytes:
         """The canonical hash of *value*.
@@ -120,6 +124,12 @@ class Canon:
     def steps(self, value: Any, name: str = "") -> Steps[bytes]:
         """Hash as :meth:`digest` does, pausing every few hundred values."""
         return _Walk(self, name).digest(value)
+
+
+def _is_unique(value: object) -> bool:
+    """Whether *value* is a record that equals only itself, and can be referred to weakly."""
+    cls = type(value)
+    return kind_of(cls) is Kind.RECORD and cls.__hash__ is object.__hash__ and cls.__weakrefoffset__ > 0
 
 
 @attrs.define(eq=False)
@@ -175,6 +185,8 @@ class _Walk:
             return self._stranger(value, self._place) if digest is None else digest
         if id(value) in self.known:
             return self.known[id(value)]
+        if self.canon.first is not None and _is_unique(value) and value in self.canon.first:
+            return self.canon.first[value]
         return self._open(value, kind, *contents(value, kind))
 
     def _open(self, value: Any, kind: Kind, keys: Sequence[Any], items: list[Any]) -> bytes | None:
@@ -208,6 +220,8 @@ class _Walk:
             case _:
                 digest = combine("sequence", [head, *top.digests])
         self.known[id(top.value)] = digest
+        if self.canon.first is not None and _is_unique(top.value):
+            self.canon.first[top.value] = digest
         return digest
 
     def _key(self, key: Any) -> bytes:

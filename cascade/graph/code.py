@@ -19,7 +19,6 @@ from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
-_codes_of_tasks: WeakKeyDictionary[Task[Any, Any], bytes] = WeakKeyDictionary()
 
 
 def plain_function(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -50,17 +49,7 @@ def _tree(
 
 
 def code_digest(task: Task[Any, Any]) -> bytes:
-    """What the digest of *task* says about its code: its version, or its source without layout and comments.
-
-    Found once: what the function holds may change as it is called, and it is still the same task.
-    """
-    digest = _codes_of_tasks.get(task)
-    if digest is None:
-        digest = _codes_of_tasks[task] = _code_digest(task)
-    return digest
-
-
-def _code_digest(task: Task[Any, Any]) -> bytes:
+    """What the digest of *task* says about its code: its version, or its source without layout and comments."""
     if task.version is not None:
         return combine("version", [task.full_name.encode(), task.version.encode()])
     return combine("source", [task.full_name.encode(), *_callable_parts(task.func)])
@@ -133,12 +122,14 @@ def _may_change(value: object) -> bool:
 
 
 # How the values that the function of a task holds are hashed. What a closure holds and what may change is the
-# function's memory, not its code: a list in which it notes its calls must not make each run another one.
+# function's memory, not its code: a list in which it notes its calls, or the record that counts them, must not
+# make each run another one.
 _BOUND: Final = Canon(
     placeholder=lambda placeholder: type_name(type(placeholder)),
     function=lambda func: func.full_name.encode() if isinstance(func, Task) else function_digest(func),
     stranger=lambda value: type_name(type(value)),
     counts=lambda value: not _may_change(value),
+    first=WeakKeyDictionary(),
 )
 
 

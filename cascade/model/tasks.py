@@ -245,7 +245,8 @@ def refuse_uncalled(flow: object) -> None:
         flow.close()
         raise TypeError(f"a coroutine is no flow: make {flow.__name__!r} a task with @cascade.task, and call that")
     if inspect.isfunction(flow) or inspect.ismethod(flow):
-        raise TypeError(f"{flow.__name__!r} is a function, not a flow; run what it returns: {flow.__name__}(...)")
+        name = getattr(flow, "__name__", repr(flow))  # methods of callable objects have none
+        raise TypeError(f"{name!r} is a function, not a flow; run what it returns: {name}(...)")
 
 
 class TaskDecorator(Protocol):

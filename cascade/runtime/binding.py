@@ -211,11 +211,12 @@ class Inputs(dict[str, Any]):
 
     Attributes:
         task: The task that is called.
-        known_keys: By the ``id`` of a policy, its key for this call, found before that may change its arguments.
+        known_keys: By the ``id`` of a policy: the policy, these very inputs, and its key for them, found before
+            the call may change what they hold.
     """
 
     task: Task[Any, Any]
-    known_keys: dict[int, str]
+    known_keys: dict[int, tuple[object, dict[str, Any], str]]
 
 
 def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:

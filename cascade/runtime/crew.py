@@ -488,6 +488,19 @@ class Crew:
         self._settle(index, Ending(classify(error, self.frame.name(index)), attempts, started))
         self._left()
 
+    def is_disturbed(self, index: int, error: BaseException) -> bool:
+        """Whether *error*, a cancellation that hit a lane after a node had run there, is that node's doing.
+
+        Then it is a failure of the node, though it has ended.
+        """
+        name = self.frame.name(index)
+        outcome = classify(error, name)
+        if not isinstance(outcome, Failed):
+            return False
+        note = f"of {name!r} in run {self.execution.run_id!r}, which had ended"
+        self.execution.fail_node(outcome.error, name, note)
+        return True
+
     # -- settling ------------------------------------------------------------------------------------------
 
     def _succeeded(self, index: int, value: Any, started: float) -> None:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
-from anyio import current_effective_deadline, current_time
+from anyio import current_effective_deadline, current_time, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.graph.nested import LEAVES
@@ -143,13 +143,21 @@ class LoopLane:
             following, has_waited = await self._run(index, deadline, is_tending=is_tending)
             is_tending = is_tending and not has_waited
             if time.perf_counter() - self._since > SLICE:
-                await give_way()
-                self._since = time.perf_counter()
+                await self._give_way(index)
         if following is not None:
             queue.appendleft(following)
         if is_tending:
             self._is_tended = False
         crew.take_back(queue)
+
+    async def _give_way(self, index: int) -> None:
+        try:
+            await give_way()
+        except get_cancelled_exc_class() as error:
+            # The node that ran last may have cancelled the task that it found itself in.
+            if not self.crew.is_disturbed(index, error):
+                raise
+        self._since = time.perf_counter()
 
     async def _run(self, index: int, deadline: float, *, is_tending: bool) -> tuple[int | None, bool]:
         """Run one node; returns the node that goes on from it, and whether it waited."""
@@ -280,8 +288,9 @@ class ThreadLane:
     index: int | None = None
     turn: Task[..., Any] | None = None
     adopted: Claim | None = None
-    # When others had their turn.
+    # When others had their turn, and the processor time of the thread when it let them.
     _since: float = 0.0
+    _worked: float = 0.0
 
     @property
     def node_id(self) -> str:
@@ -311,7 +320,7 @@ class ThreadLane:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
         lanes = self.lanes
         queue = lanes.queue
-        self._since = time.perf_counter()
+        self._since, self._worked = time.perf_counter(), time.thread_time()
         following: int | None = None
         while True:
             # Crossing is announced before the gate is read, as in Attempt: no function begins after a pause.
@@ -371,9 +380,12 @@ class ThreadLane:
         return following
 
     def _step_back(self) -> None:
-        self.is_aside = True
-        step_back(self.lanes.is_awaited)
-        self.is_aside = False
+        # A thread that has only waited has kept the interpreter from nobody.
+        if time.thread_time() - self._worked > TURN / 2:
+            self.is_aside = True
+            step_back(self.lanes.is_awaited)
+            self.is_aside = False
+            self._worked = time.thread_time()
         self._since = time.perf_counter()
 
     def _may_turn(self, task: Task[..., Any]) -> bool:

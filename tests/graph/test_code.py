@@ -152,16 +152,29 @@ def test_calls_of_one_source_differ_by_what_is_in_the_records_that_it_holds(tmp_
     assert call_digest(make(Scale(1))) != call_digest(make(Scale(2)))
 
 
-def test_what_a_function_holds_may_change_and_it_is_still_the_same_task(tmp_path: Path) -> None:
+@pytest.mark.parametrize("maker", ["make", "make_closure"])
+def test_a_record_that_a_function_holds_may_change_and_it_is_the_same_task(tmp_path: Path, maker: str) -> None:
     @attrs.define(eq=False)
     class Calls:
         count: int = 0
 
     calls = Calls()
-    work = write_module(tmp_path, MAKER).make_closure(calls)
+    work = getattr(write_module(tmp_path, MAKER), maker)(calls)
     before = call_digest(work)
     calls.count = 1
     assert call_digest(work) == before
+
+
+def test_what_a_function_holds_may_be_replaced_and_it_is_another_task(tmp_path: Path) -> None:
+    factor = 2
+
+    def scaled(x: int) -> int:
+        return x * factor
+
+    work = cascade.task(scaled)
+    before = call_digest(work)
+    factor = 3
+    assert call_digest(work) != before
 
 
 # -- version ---------------------------------------------------------------------------------------------------

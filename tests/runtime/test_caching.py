@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from typing import Any
 
 import attrs
@@ -147,6 +147,51 @@ async def test_an_entry_has_the_key_of_the_arguments_as_they_were_given(cache: I
     assert await cascade.run(append_and_count([])) == 1
     assert await cascade.run(append_and_count([0])) == 2
     assert await cascade.run(append_and_count([])) == 1
+
+
+async def test_policies_made_for_a_moment_have_keys_of_their_own() -> None:
+    found: list[list[str]] = []
+    store = MemoryCacheStore()
+
+    def always(key: str) -> Callable[[Mapping[str, Any]], str]:
+        return lambda _: key
+
+    class Several:
+        async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Any:
+            keys = ["general", "own"] * 10
+            # Each is gone before the next one is made, which may well be put in its place.
+            found.append([InputCache(store, key=always(key)).key_of(task_id, inputs) for key in keys])
+            return MISS
+
+        async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None: ...
+
+    @cascade.task(cache=Several())
+    async def work() -> None: ...
+
+    await cascade.run(work())
+    assert found == [["general", "own"] * 10]
+
+
+async def test_a_policy_may_ask_a_cache_for_other_inputs(cache: InputCache) -> None:
+    class InEnglish:
+        async def check(self, task_id: str, inputs: dict[str, Any]) -> Any:
+            found = await cache.check(task_id, inputs)
+            if found is MISS:
+                given, inputs["language"] = inputs["language"], "en"
+                found = await cache.check(task_id, inputs)
+                inputs["language"] = given
+            return found
+
+        async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
+            await cache.save(task_id, inputs, result)
+
+    policy: Any = InEnglish()
+
+    @cascade.task(cache=policy)
+    async def text(language: str) -> str:
+        return language
+
+    assert [await cascade.run(text(language)) for language in ("fr", "en", "de", "fr")] == ["fr", "en", "en", "fr"]
 
 
 async def test_what_a_function_remembers_is_not_its_code(counter: Counter, cache: InputCache) -> None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from types import MethodType
 from typing import Any, NamedTuple
 
 import anyio
@@ -369,15 +371,21 @@ async def uncalled(x: int = 1) -> int:
 async def coroutine_of_somebody() -> None: ...
 
 
+class Crowd:
+    def gather(self) -> None: ...
+
+
 @pytest.mark.parametrize(
     ("make", "message"),
     [
         (lambda: uncalled, r"'uncalled' is a task, not a call.*uncalled\(\.\.\.\)"),
         (lambda: uncalled.partial(x=2), "'uncalled' is a task, not a call"),
         (lambda: coroutine_of_somebody, r"is a function, not a flow.*coroutine_of_somebody\(\.\.\.\)"),
+        (lambda: Crowd().gather, "is a function, not a flow"),
+        (lambda: MethodType(functools.partial(print), 1), "is a function, not a flow"),
         (lambda: coroutine_of_somebody(), "a coroutine is no flow: make 'coroutine_of_somebody' a task"),
     ],
-    ids=["task", "partial", "function", "coroutine"],
+    ids=["task", "partial", "function", "method", "nameless method", "coroutine"],
 )
 async def test_what_has_not_been_called_is_no_flow(make: Callable[[], Any], message: str) -> None:
     with pytest.raises(TypeError, match=message):

@@ -9,7 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
-from life import Log, finished, raising, unfinished, until
+from life import Log, finished, give_way_always, just, raising, unfinished, until
 
 import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
@@ -190,6 +190,21 @@ async def test_a_task_that_cancels_itself_on_its_way_out_does_not_end_the_run_in
     # It may count as done or as failed; but a run that nobody cancelled is not cancelled.
     with contextlib.suppress(cascade.TaskCancelledError):
         assert await cascade.run(odd()) == "done"
+
+
+async def test_a_node_that_cancels_the_lane_that_it_runs_in_has_failed(
+    schedule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_way_always(monkeypatch)
+
+    @cascade.task
+    async def odd() -> None:
+        current = asyncio.current_task()
+        assert current is not None
+        current.cancel()
+
+    with pytest.raises(cascade.TaskCancelledError, match="'odd'"):
+        await cascade.run([odd(), *[just(number) for number in range(3)]], schedule=schedule)
 
 
 async def test_a_loop_that_cancels_every_task_there_is_cancels_the_run() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import threading
+import time
 from collections.abc import Iterator
 from types import SimpleNamespace
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+import cascade
 from cascade.runtime import lanes, slices
 from cascade.runtime.lanes import STUCK, STUCK_AT_LAST, ThreadLanes
 
@@ -48,6 +50,31 @@ def other_thread() -> Iterator[None]:
     yield
     end.set()
     thread.join()
+
+
+@pytest.mark.parametrize("works", [True, False], ids=["works", "waits"])
+async def test_a_thread_steps_back_for_having_worked_and_not_for_having_waited(
+    works: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    times = 0
+
+    def step_back(is_awaited: object) -> None:
+        nonlocal times
+        times += 1
+
+    monkeypatch.setattr(lanes, "step_back", step_back)
+
+    @cascade.task
+    def work(number: int) -> None:
+        if works:
+            until = time.thread_time() + 2 * lanes.TURN
+            while time.thread_time() < until:
+                pass
+        else:
+            time.sleep(2 * lanes.TURN)
+
+    await cascade.run([work(number) for number in range(20)], max_threads=1)
+    assert times > 10 if works else times < 10
 
 
 def test_a_thread_that_nobody_waits_for_goes_on_at_once(clock: Clock) -> None:

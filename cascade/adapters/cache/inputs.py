@@ -82,9 +82,13 @@ class InputCache:
         if not isinstance(inputs, Inputs):
             return self._key_of(task_id, inputs)
         known = inputs.known_keys.get(id(self))
-        if known is None:
-            known = inputs.known_keys[id(self)] = self._key_of(task_id, inputs)
-        return known
+        if known is not None:
+            _, asked, key = known
+            if len(asked) == len(inputs) and all(inputs.get(name, asked) is asked[name] for name in asked):
+                return key
+        key = self._key_of(task_id, inputs)
+        inputs.known_keys[id(self)] = (self, dict(inputs), key)  # with the policy: no other can have its id
+        return key
 
     def _key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
         if self.key is not None:
