@@ -192,8 +192,6 @@ class Frame:
 
     def _follow_up(self, index: int) -> None:
         self.unsettled -= 1
-        if not self.uses[index]:
-            self.values[index] = None
         sources = self.graph.nodes[index].sources
         if len(sources) > PAUSE_EVERY:
             self.backlog.append(iter(sources))

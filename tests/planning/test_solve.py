@@ -12,7 +12,7 @@ from strategies import PLAIN_LINKS, Itinerary, itineraries
 
 import cascade
 from cascade.graph.build import build
-from cascade.graph.nested import finish
+from cascade.graph.nested import PAUSE_EVERY, finish
 from cascade.graph.nodes import EdgeKind, Graph, Junction
 from cascade.planning.solve import Plan, check_plan, gated_nodes, solve
 from cascade.testing import record_events
@@ -166,6 +166,12 @@ def _route_that_takes_its_selector() -> Any:
 )
 def test_the_stages_are(flow: Any, stages: tuple[tuple[str, ...], ...]) -> None:
     assert cascade.plan(flow).stages == stages
+
+
+def test_a_call_of_very_many_is_in_a_stage_after_the_last_of_them() -> None:
+    deep = A(A(A()))
+    graph = build(A([deep, *[B() for _ in range(3 * PAUSE_EVERY)]]))
+    assert [len(level) for level in solve(graph).levels] == [3 * PAUSE_EVERY + 1, 1, 1, 1]
 
 
 def test_a_route_that_is_needed_anyway_does_not_wait_for_the_selector() -> None:

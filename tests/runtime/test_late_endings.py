@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
+from life import cancelled_when, joined, just
 
 import cascade
 from cascade.planning.solve import Plan
@@ -60,6 +62,36 @@ async def test_what_a_coroutine_gives_though_it_was_cancelled_does_not_count(sch
         with pytest.raises(ValueError, match="bad"):
             await run.result()
     assert run.status().counts == {"pending": 0, "succeeded": 0, "skipped": 0, "failed": 1, "cancelled": 1}
+
+
+async def test_what_a_node_gives_though_its_run_was_cancelled_does_not_count(schedule: Any) -> None:
+    begun = anyio.Event()
+
+    @cascade.task(mode="task")
+    async def swallows() -> str:
+        begun.set()
+        with suppress(get_cancelled_exc_class()):
+            await anyio.sleep_forever()
+        return "done"
+
+    engine = cascade.Engine(schedule=schedule)
+    with record_events(engine) as recorded:
+        assert await cancelled_when(begun.is_set, partial(engine.run, swallows()))
+    (finished,) = recorded.of(cascade.TaskExecutionFinished)
+    assert finished.status == "Cancelled"
+
+
+async def test_a_node_behind_a_skipped_one_is_skipped_though_its_last_input_came_in_a_lane(schedule: Any) -> None:
+    ran: list[object] = []
+
+    @cascade.task
+    async def uses(*values: Any) -> None:
+        ran.append(values)
+
+    skipped = joined(just(1), just(2)).run_if(False)
+    with pytest.raises(cascade.DependencyMissingError):
+        await cascade.run(uses(skipped, just(just(just(3)))), schedule=schedule)
+    assert not ran
 
 
 async def test_what_a_router_lets_go_by_failing_is_left(schedule: Any) -> None:
