@@ -11,7 +11,7 @@ import anyio
 import pytest
 from anyio import get_cancelled_exc_class
 from anyio.lowlevel import checkpoint
-from life import cancelled_when, joined, just
+from life import cancelled_when, give_way_never, joined, just
 
 import cascade
 from cascade.planning.solve import Plan
@@ -79,6 +79,31 @@ async def test_what_a_node_gives_though_its_run_was_cancelled_does_not_count(sch
         assert await cancelled_when(begun.is_set, partial(engine.run, swallows()))
     (finished,) = recorded.of(cascade.TaskExecutionFinished)
     assert finished.status == "Cancelled"
+
+
+@pytest.mark.parametrize("mode", ["inline", None])
+async def test_no_turn_follows_the_one_that_cancels_its_run(
+    mode: Any, schedule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    give_way_never(monkeypatch)
+    made: list[int] = []
+    runs: list[cascade.Run] = []
+
+    def turn(number: int) -> Any:
+        made.append(number)
+        if number == 7:
+            runs[0].cancel()
+        return again(number + 1) if number < 100 else "end"
+
+    async def async_turn(number: int) -> Any:
+        return turn(number)
+
+    again: Any = cascade.task(mode=mode)(turn if mode == "inline" else async_turn)
+    async with cascade.start(again(0), schedule=schedule) as run:
+        runs.append(run)
+        with pytest.raises(cascade.RunCancelled):
+            await run.result()
+    assert made == list(range(8))
 
 
 async def test_a_node_behind_a_skipped_one_is_skipped_though_its_last_input_came_in_a_lane(schedule: Any) -> None:

@@ -175,6 +175,7 @@ MOVES = st.one_of(st.integers(0, 3), st.sampled_from(["take", "take and come bac
 
 @given(st.lists(MOVES, max_size=40), st.booleans())
 @example([0, "take and come back"], True)
+@example([0, 1, "take"], True)
 def test_a_line_is_a_sorted_list_of_places_and_one_of_waiters(moves: list[Any], is_ranked: bool) -> None:
     line = Line(is_ranked=is_ranked)
     tickets: list[int] = []
