@@ -129,7 +129,7 @@ class Canon:
 def _is_unique(value: object) -> bool:
     """Whether *value* is a record that equals only itself, and can be referred to weakly."""
     cls = type(value)
-    return kind_of(cls) is Kind.RECORD and cls.__hash__ is object.__hash__ and cls.__weakrefoffset__ > 0
+    return kind_of(cls) is Kind.RECORD and cls.__hash__ is object.__hash__ and cls.__weakrefoffset__ != 0
 
 
 @attrs.define(eq=False)
