@@ -158,6 +158,29 @@ async def test_a_node_starts_in_the_stage_that_a_plan_puts_it_in_though_it_is_re
     assert names == ["StageStarted", "TaskExecutionStarted"] * 2
 
 
+@pytest.mark.parametrize("key", [0, 1])
+async def test_no_stage_begins_when_a_run_is_drained_in_one_that_is_tried_again(key: int) -> None:
+    runs: list[cascade.Run] = []
+
+    @cascade.task
+    async def drains() -> int:
+        runs[0].drain()
+        return 1
+
+    # Each may decide about the other: in one of the two ways the order of the stages is the wrong one.
+    first, second = (drains(), just(1)) if key else (just(1), drains())
+    ways = {0: cascade.Router(first, {1: joined(second)}), 1: cascade.Router(second, {1: joined(first)})}
+    engine = cascade.Engine(schedule="stages")
+    with record_events(engine) as recorded:
+        async with engine.start(cascade.Router(just(key), ways)) as run:
+            runs.append(run)
+            with pytest.raises(cascade.RunCancelled):
+                await run.result()
+    names = recorded.names()
+    last = max(place for place, name in enumerate(names) if name == "TaskExecutionFinished")
+    assert "StageStarted" not in names[last:]
+
+
 async def test_an_input_that_runs_has_not_settled(schedule: Any) -> None:
     runs, may_end = anyio.Event(), anyio.Event()
 
