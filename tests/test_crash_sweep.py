@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import anyio
 import pytest
-from hypothesis import given, note, settings
+from hypothesis import given, note
 from hypothesis import strategies as st
 
 import cascade
@@ -135,7 +135,6 @@ def test_several_crashes_in_a_row_do_not_matter(schedule: Any, backend_name: Any
     assert crashes >= 2
 
 
-@settings(max_examples=40)
 @given(flow=flows(), at=st.integers(1, 6), when=st.sampled_from(MOMENTS), seed=st.integers(0, 10_000))
 def test_a_random_flow_gives_the_same_after_a_crash(flow: RandomFlow, at: int, when: Moment, seed: int) -> None:
     note(repr(flow))

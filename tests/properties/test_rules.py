@@ -190,7 +190,7 @@ def _body(call: Call, witness: Witness) -> Callable[[int], Any]:
     return body
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
 @given(
     calls=st.lists(_call, min_size=1, max_size=10),
     changes=st.lists(_change, max_size=12),
