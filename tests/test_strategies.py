@@ -62,6 +62,16 @@ def test_without_policies_nothing_is_said(flow: RandomFlow) -> None:
             assert (node.timeout, node.attempts, node.claims, node.injects) == (None, 1, {}, plain.injects)
 
 
+@given(flow=flows(most=1))
+def test_a_flow_has_at_least_a_node(flow: RandomFlow) -> None:
+    assert all_nodes(flow.description)
+
+
+def test_a_flow_of_no_nodes_is_refused() -> None:
+    with pytest.raises(ValueError, match="most=0 should be 1 or more"):
+        flows(most=0)
+
+
 @given(flow=flows(most=5))
 def test_a_flow_can_be_built_any_number_of_times(flow: RandomFlow) -> None:
     settings = {**flow.settings, "on_error": "continue"}

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Sequence
+from functools import cache
+from typing import Any, Final, Literal, TypeVar
 
 from hypothesis import strategies as st
 
@@ -14,6 +16,11 @@ VALUES: Final = (0, 1, 1, None, False, "a", "a")
 KEYS: Final = (0, 1, None, "a")
 TIMEOUT: Final = 5.0
 _MODES: Final[tuple[Mode, ...]] = ("inline", "inline", "async", "thread")
+_ON_SKIP: Final[tuple[Literal["pass", "skip"], ...]] = ("pass", "pass", "skip")
+_WORKS: Final[tuple[Body, ...]] = (*map(Give, VALUES), Echo(), Pack(), Pack())
+_BODIES: Final[tuple[Body, ...]] = (*(*_WORKS, Fail(on="a")) * 2, Fail(), Turns(3))
+
+T = TypeVar("T")
 
 
 def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy[RandomFlow]:
@@ -29,125 +36,156 @@ def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy
     Args:
         most: Nodes in a flow, at most, not counting those in flows that tasks return.
         policies: Whether anything is said about how calls are run.
+
+    Raises:
+        ValueError: If *most* is less than one.
     """
+    if most < 1:
+        raise ValueError(f"a flow has at least one node: most={most!r} should be 1 or more")
     return descriptions(most=most, policies=policies).map(RandomFlow)
 
 
 @st.composite
-def descriptions(
-    draw: st.DrawFn, prefix: str = "n", depth: int = 2, most: int = MOST_NODES, *, policies: bool = False
-) -> Any:
+def descriptions(draw: st.DrawFn, *, most: int, policies: bool) -> Any:
     """A flow: nodes, each of which may use those before it, and a target made of some of them."""
-    pool: list[Call | Choice] = []
-    for number in range(draw(st.integers(most // 2, most))):
-        kind = draw(st.sampled_from(["call", "call", "choice", "call", "choice", "map"]))
-        if kind == "choice" and pool:
-            pool.append(draw(choices(pool, f"{prefix}{number}")))
-        else:
-            name = f"{prefix}{number}"
-            pool.append(draw(calls(pool, name, depth, is_map=kind == "map", policies=policies)))
-    last = st.just(pool[-1])
-    several = st.lists(st.sampled_from(pool[-6:]), min_size=2, max_size=4)
-    return draw(st.one_of(last, several, several, st.builds(lambda part: {"t": (part, 5)}, several)))
+    return Drawn(draw, policies=policies).flow("n", 2, most)
 
 
-def mostly() -> st.SearchStrategy[bool]:
-    """True in nine cases of ten."""
-    return st.sampled_from([True] * 9 + [False])
+@cache
+def _below(count: int) -> st.SearchStrategy[int]:
+    return st.integers(0, count - 1)
 
 
-def rarely() -> st.SearchStrategy[bool]:
-    """True in one case of five."""
-    return st.sampled_from([False] * 4 + [True])
+class Drawn:
+    """Makes the parts of a description out of small numbers.
 
-
-def arguments(pool: list[Call | Choice]) -> st.SearchStrategy[Any]:
-    """Something that a call can be given."""
-    if not pool:
-        return st.sampled_from(VALUES)
-    node = st.sampled_from([*pool[-4:], *pool, *pool[-4:]])
-    nested = st.builds(lambda one, other: [one, {"k": (other,)}], node, node)
-    return st.one_of(node, node, node, st.sampled_from([*VALUES, *pool]), nested)
-
-
-@st.composite
-def choices(draw: st.DrawFn, pool: list[Call | Choice], name: str) -> Choice:
-    """A choice between nodes that there are.
-
-    Routes are calls and choices only: whether a skipped step hands on a container or a plain value that a router
-    chose for it is a question of its own, which is left out.
+    To build a strategy and check it costs more than to draw from it, and most of what is chosen from here is new
+    in each example. So there are no strategies but those of numbers, which are made once.
     """
-    node = st.sampled_from(pool)
-    routes = {key: draw(node) for key in draw(st.sampled_from([KEYS, KEYS, KEYS[:2]]))}
-    plain = [node for node in pool if isinstance(node, Call) and isinstance(node.body, Give) and not node.column]
-    likely: st.SearchStrategy[Any] = st.sampled_from(plain or pool)
-    selector = draw(likely if draw(mostly()) else arguments(pool))
-    if draw(mostly()):
-        return Choice(selector, routes, default=draw(st.sampled_from(pool)), name=name)
-    return Choice(selector, routes, name=name)
 
+    def __init__(self, draw: st.DrawFn, *, policies: bool) -> None:
+        self.draw = draw
+        self.policies = policies
 
-@st.composite
-def calls(
-    draw: st.DrawFn, pool: list[Call | Choice], name: str, depth: int, *, is_map: bool, policies: bool
-) -> Call:
-    """A call, plain or mapped, of nodes that there are."""
-    before: list[Call] = [node for node in pool if isinstance(node, Call)]
-    is_conditional, is_late = draw(rarely()), draw(rarely())
-    body = draw(bodies(name, depth, policies=policies))
-    mode: Mode = draw(st.sampled_from(_MODES))
-    return Call(
-        name,
-        Pack() if is_map and isinstance(body, Turns) else body,
-        tuple(draw(st.lists(arguments(pool), min_size=1, max_size=3))),
-        conditions=tuple(draw(st.lists(arguments(pool), min_size=1, max_size=2))) if is_conditional else (),
-        on_skip=draw(st.sampled_from(["pass", "pass", "skip"])),
-        after=(draw(st.sampled_from(before)),) if before and is_late else (),
-        column=draw(st.lists(arguments(pool), max_size=3)) if is_map else None,
-        mode=mode,
-        **draw(_policies(before, is_plain=not is_map and not isinstance(body, Turns), mode=mode))
-        if policies
-        else {},
-    )
+    def number(self, least: int, most: int) -> int:
+        """A number; the least is the simplest."""
+        return least + self.draw(_below(most - least + 1))
 
+    def one(self, choices: Sequence[T]) -> T:
+        """One of *choices*; the first is the simplest."""
+        return choices[self.draw(_below(len(choices)))]
 
-@st.composite
-def _policies(draw: st.DrawFn, before: list[Call], *, is_plain: bool, mode: Mode) -> dict[str, Any]:
-    """What is said about how a call is run."""
-    if not is_plain:
-        return {"claims": draw(_claims(before))} if draw(rarely()) else {}
-    said: dict[str, Any] = {"style": draw(st.sampled_from(["plain", "plain", "partial", "pipeline"]))}
-    if draw(rarely()):
-        said["claims"] = draw(_claims(before))
-    if draw(rarely()):
-        said["attempts"] = draw(st.integers(2, 3))
-        said["flaky"] = draw(st.integers(0, 3))
-    if draw(rarely()):
-        said["timeout"] = TIMEOUT
-    if mode == "async" and draw(st.booleans()):
-        said["pause"] = draw(st.sampled_from([0.1, 0.1, 0.2, 1.0, 2 * TIMEOUT]))
-        said["swallows"] = draw(st.booleans())
-        if draw(rarely()):
-            said["timeout"], said["pause"] = TIMEOUT, 2 * TIMEOUT
-    if draw(rarely()):
-        said["injects"] = draw(st.sampled_from([("run",), ("task",), ("run", "task")]))
-    said["is_cached"] = draw(rarely())
-    return said
+    def mostly(self) -> bool:
+        """True in nine cases of ten."""
+        return self.draw(_below(10)) != 9
 
+    def rarely(self) -> bool:
+        """True in one case of five."""
+        return self.draw(_below(5)) == 4
 
-def _claims(before: list[Call]) -> st.SearchStrategy[dict[str, Any]]:
-    amount: st.SearchStrategy[Any] = st.integers(0, 2)
-    numbers = [call for call in before if isinstance(call.body, Give) and type(call.body.value) is int]
-    if numbers:
-        amount = st.one_of(amount, st.sampled_from(numbers), st.sampled_from(before))
-    return st.dictionaries(st.sampled_from(["gpu", "memory"]), amount, min_size=1)
+    def flow(self, prefix: str, depth: int, most: int) -> Any:
+        """A description."""
+        pool: list[Call | Choice] = []
+        for number in range(self.number(max(1, most // 2), most)):
+            kind = self.one(("call", "call", "choice", "call", "choice", "map"))
+            name = f"{prefix}{number}"
+            if kind == "choice" and pool:
+                pool.append(self.choice(pool, name))
+            else:
+                pool.append(self.call(pool, name, depth, is_map=kind == "map"))
+        kind = self.one(("last", "several", "several", "nested"))
+        if kind == "last":
+            return pool[-1]
+        several = [self.one(pool[-6:]) for _ in range(self.number(2, 4))]
+        return several if kind == "several" else {"t": (several, 5)}
 
+    def argument(self, pool: list[Call | Choice]) -> Any:
+        """Something that a call can be given."""
+        if not pool:
+            return self.one(VALUES)
+        nodes = [*pool[-4:], *pool, *pool[-4:]]
+        kind = self.one(("node", "node", "node", "anything", "nested"))
+        if kind == "node":
+            return self.one(nodes)
+        if kind == "anything":
+            return self.one([*VALUES, *pool])
+        return [self.one(nodes), {"k": (self.one(nodes),)}]
 
-def bodies(name: str, depth: int, *, policies: bool) -> st.SearchStrategy[Body]:
-    """What a function does; mostly it works."""
-    works: list[Body] = [*[Give(value) for value in VALUES], Echo(), Pack(), Pack()]
-    some: st.SearchStrategy[Body] = st.sampled_from([*works, Fail(on="a")] * 2 + [Fail(), Turns(3)])
-    if not depth:
-        return some
-    asking: st.SearchStrategy[Body] = descriptions(f"{name}_", depth - 1, most=4, policies=policies).map(Ask)
-    return mostly().flatmap(lambda is_plain: some if is_plain else asking)
+    def arguments(self, pool: list[Call | Choice], least: int, most: int) -> list[Any]:
+        """Some of them."""
+        return [self.argument(pool) for _ in range(self.number(least, most))]
+
+    def choice(self, pool: list[Call | Choice], name: str) -> Choice:
+        """A choice between nodes that there are.
+
+        Routes are calls and choices only: whether a skipped step hands on a container or a plain value that a
+        router chose for it is a question of its own, which is left out.
+        """
+        routes = {key: self.one(pool) for key in self.one((KEYS, KEYS, KEYS[:2]))}
+        calls = [node for node in pool if isinstance(node, Call)]
+        plain = [call for call in calls if isinstance(call.body, Give) and not call.column]
+        selector = self.one(plain or pool) if self.mostly() else self.argument(pool)
+        if self.mostly():
+            return Choice(selector, routes, default=self.one(pool), name=name)
+        return Choice(selector, routes, name=name)
+
+    def call(self, pool: list[Call | Choice], name: str, depth: int, *, is_map: bool) -> Call:
+        """A call, plain or mapped, of nodes that there are."""
+        before: list[Call] = [node for node in pool if isinstance(node, Call)]
+        is_conditional, is_late = self.rarely(), self.rarely()
+        body = self.body(name, depth)
+        mode = self.one(_MODES)
+        return Call(
+            name,
+            Pack() if is_map and isinstance(body, Turns) else body,
+            tuple(self.arguments(pool, 1, 3)),
+            conditions=tuple(self.arguments(pool, 1, 2)) if is_conditional else (),
+            on_skip=self.one(_ON_SKIP),
+            after=(self.one(before),) if before and is_late else (),
+            column=self.arguments(pool, 0, 3) if is_map else None,
+            mode=mode,
+            **self.how(before, is_plain=not is_map and not isinstance(body, Turns), mode=mode)
+            if self.policies
+            else {},
+        )
+
+    def how(self, before: list[Call], *, is_plain: bool, mode: Mode) -> dict[str, Any]:
+        """What is said about how a call is run."""
+        if not is_plain:
+            return {"claims": self.claims(before)} if self.rarely() else {}
+        said: dict[str, Any] = {"style": self.one(("plain", "plain", "partial", "pipeline"))}
+        if self.rarely():
+            said["claims"] = self.claims(before)
+        if self.rarely():
+            said["attempts"] = self.number(2, 3)
+            said["flaky"] = self.number(0, 3)
+        if self.rarely():
+            said["timeout"] = TIMEOUT
+        if mode == "async" and self.one((False, True)):
+            said["pause"] = self.one((0.1, 0.1, 0.2, 1.0, 2 * TIMEOUT))
+            said["swallows"] = self.one((False, True))
+            if self.rarely():
+                said["timeout"], said["pause"] = TIMEOUT, 2 * TIMEOUT
+        if self.rarely():
+            said["injects"] = self.one((("run",), ("task",), ("run", "task")))
+        said["is_cached"] = self.rarely()
+        return said
+
+    def claims(self, before: list[Call]) -> dict[str, Any]:
+        """Of one capacity or two, given or computed."""
+        names = self.one((("gpu",), ("memory",), ("gpu", "memory"), ("memory", "gpu")))
+        return {name: self.amount(before) for name in names}
+
+    def amount(self, before: list[Call]) -> Any:
+        """A number, a call that gives one, or a call that may give anything."""
+        numbers = [call for call in before if isinstance(call.body, Give) and type(call.body.value) is int]
+        kind = self.one(("given", "computed", "anything")) if numbers else "given"
+        if kind == "given":
+            return self.number(0, 2)
+        return self.one(numbers if kind == "computed" else before)
+
+    def body(self, name: str, depth: int) -> Body:
+        """What a function does; mostly it works."""
+        if depth and not self.mostly():
+            return Ask(self.flow(f"{name}_", depth - 1, 4))
+        return self.one(_BODIES)
