@@ -189,7 +189,7 @@ turns = st.builds(
     st.sampled_from(["async", "thread", "inline"]),
     st.sampled_from([*["plain"] * 6, "nested", "retried", "chosen", "listed"]),
 )
-runs_of_turns = st.lists(st.tuples(turns, st.integers(1, 12)), min_size=1, max_size=6).map(
+runs_of_turns = st.lists(st.tuples(turns, st.integers(1, 6)), min_size=1, max_size=6).map(
     lambda runs: [turn for turn, count in runs for _ in range(count)]
 )
 
