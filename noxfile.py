@@ -125,7 +125,8 @@ def nightly(session: nox.Session) -> None:
     install_wheel(session, "[all]")
     install_group(session, "test")
     properties = session.posargs or ["-m", "hypothesis"]
-    session.run("pytest", "-n", "auto", "-q", "--timeout=0", *properties, env={"HYPOTHESIS_PROFILE": "nightly"})
+    at_once = ["-n", "auto", "--dist", "worksteal"]  # some take a hundred times as long as others
+    session.run("pytest", *at_once, "-q", "--timeout=0", *properties, env={"HYPOTHESIS_PROFILE": "nightly"})
 
 
 @nox.session

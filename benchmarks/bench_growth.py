@@ -1,4 +1,7 @@
-"""h. How cost grows: microseconds per task at 100 000 nodes over those at 10 000, medians of the rounds.
+"""h. How cost grows: microseconds per task at 100 000 nodes over those at 10 000, the median ratio of the rounds.
+
+In each round as many tasks are run in flows of one size as of another, half of the small ones before the large and
+half after it, so that a machine whose speed changes in between changes little of the ratio.
 
 Garbage collections, which grow with all that is alive in the process, are part of it; beside it stands what the
 ratio is without them.
@@ -32,31 +35,38 @@ def shapes(schedule: Any) -> dict[str, Callable[[int], Awaitable[object]]]:
     }
 
 
-async def per_task(work: Callable[[int], Awaitable[object]], size: int, *, collects: bool) -> float:
-    """Microseconds per task, once."""
+async def round_of(
+    work: Callable[[int], Awaitable[object]], sizes: Sequence[int], *, collects: bool
+) -> dict[int, float]:
+    """Microseconds per task by size: the mean of as many flows as have the tasks of the largest."""
+    half = [size for size in sizes for _ in range(max(sizes) // size // 2)]
+    taken = dict.fromkeys(sizes, 0.0)
     if not collects:
         gc.disable()
     try:
-        return await timed(partial(work, size)) / size * 1e6
+        for size in (*half, *[size for size in sizes if size not in half], *reversed(half)):
+            taken[size] += await timed(partial(work, size))
+            if not collects:
+                gc.collect()
     finally:
         gc.enable()
+    flows = {size: max(2 * half.count(size), 1) for size in sizes}
+    return {size: seconds / flows[size] / size * 1e6 for size, seconds in taken.items()}
 
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Each shape at both sizes, in turns; the sizes between them for the plot."""
     found = []
     for name, work in shapes("stages").items():
-        await per_task(work, SMALL, collects=True)
+        await work(SMALL)
         sizes = [SMALL, LARGE] if not options.plot else [1_000, 3_000, SMALL, 30_000, LARGE]
-        taken: dict[bool, dict[int, list[float]]] = {how: {size: [] for size in sizes} for how in (True, False)}
+        whole, own = [], []
         for _ in range(rounds):
-            for size in sizes:
-                for collects, by_size in taken.items():
-                    by_size[size].append(await per_task(work, size, collects=collects))
-        whole, own = ({size: statistics.median(taken[how][size]) for size in sizes} for how in (True, False))
-        beside = {f"us at {size}": cost for size, cost in whole.items()}
-        beside["without garbage collection"] = own[LARGE] / own[SMALL]
-        ratio = whole[LARGE] / whole[SMALL]
+            whole.append(await round_of(work, sizes, collects=True))
+            own.append(await round_of(work, sizes, collects=False))
+        beside = {f"us at {size}": statistics.median(costs[size] for costs in whole) for size in sizes}
+        beside["without garbage collection"] = statistics.median(costs[LARGE] / costs[SMALL] for costs in own)
+        ratio = statistics.median(costs[LARGE] / costs[SMALL] for costs in whole)
         found.append(Figure(f"h. growth, {name}", backend, "x", ratio, GOAL, baselines=beside))
     return found
 

@@ -49,10 +49,10 @@ def cold(turn: int, values: Sequence[int]) -> object:
 
 
 def random_parents(layers: int = LAYERS, width: int = WIDTH, seed: int = 0) -> Parents:
-    """Parents drawn by lot."""
+    """Parents drawn by lot, in tuples: collections, which are part of what is measured, leave these out."""
     rng = random.Random(seed)
-    first: list[list[int]] = [[] for _ in range(width)]
-    return [first, *([rng.sample(range(width), PARENTS) for _ in range(width)] for _ in range(layers - 1))]
+    first: list[tuple[int, ...]] = [() for _ in range(width)]
+    return [first, *([tuple(rng.sample(range(width), PARENTS)) for _ in range(width)] for _ in range(layers - 1))]
 
 
 def layered(node: cascade.Task[Any, int], parents: Parents) -> Any:

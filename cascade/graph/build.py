@@ -48,8 +48,10 @@ from cascade.model.policies import NOTHING_SAID, UNSET, Policies
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
 _OPEN: Final = -1
-# Consumers of one node of which there may be a tuple.
+# Consumers of one node of which there may be a tuple; positions of which one is shared.
 _FEW: Final = 8
+_FIRST: Final = tuple(tuple(range(count)) for count in range(_FEW + 1))
+_COUNTED: Final = tuple(map(list, _FIRST))
 
 
 def build(target: Any) -> Graph:
@@ -185,7 +187,8 @@ class _Builder:
         known = index.get(call, _UNSEEN)
         if known >= 0:
             return True
-        patches: list[tuple[int, int]] = []
+        positions: list[int] = []
+        operands: list[int] = []
         missing: list[LazyResult[Any]] = []
         for position, value in enumerate(call.args):
             kind = type(value)
@@ -197,7 +200,8 @@ class _Builder:
             if source < 0:
                 missing.append(value)
             else:
-                patches.append((position, source))
+                positions.append(position)
+                operands.append(source)
         if call.kwargs and not LEAVES.issuperset(map(type, call.kwargs.values())):
             return False
         if missing:
@@ -206,32 +210,44 @@ class _Builder:
             index[call] = _OPEN
             stack.append(call)
             stack.extend(reversed(missing))
-        elif len(patches) < 2:
-            self._number(call, tuple(patches), tuple([source for _, source in patches]))
         else:
-            self._number(call, tuple(patches), distinct([source for _, source in patches]))
+            self._number(call, positions, tuple(operands))
         return True
 
-    def _number(self, call: LazyResult[Any], patches: Patches, sources: tuple[int, ...]) -> None:
-        """Place a call of which nothing is said."""
-        number = self.index[call] = len(self.nodes)
-        name = call.task.name
-        ordinal = self.ordinals[name] = self.ordinals[name] + 1
-        self.nodes.append(Node(number, call, call.task, patches, (), sources, sources, NO_TERMS, ordinal))
-        self.consumers.append(())
-        for source in sources:
-            self._add_consumer(source, number)
+    def _number(self, call: LazyResult[Any], positions: list[int], operands: tuple[int, ...]) -> None:
+        """Place a call of which nothing is said.
 
-    def _add_consumer(self, source: int, number: int) -> None:
-        # Tuples of numbers, unlike lists, are left out of garbage collections from the first on, and each node has
-        # one. Adding to a long one would take time in proportion to its length.
-        known = self.consumers[source]
-        if type(known) is list:
-            known.append(number)
-        elif len(known) < _FEW:
-            self.consumers[source] = (*known, number)
-        else:
-            self.consumers[source] = [*known, number]
+        All that is kept of each node is walked by every full garbage collection, so tuples are shared.
+        """
+        number = self.index[call] = len(self.nodes)
+        task = call.task
+        ordinal = self.ordinals[task.name] = self.ordinals[task.name] + 1
+        count = len(operands)
+        sources = operands if count < 2 or len(set(operands)) == count else distinct(operands)
+        where = _FIRST[count] if count <= _FEW and positions == _COUNTED[count] else tuple(positions)
+        self.nodes.append(Node(number, call, task, where, operands, (), sources, sources, NO_TERMS, ordinal))
+        self.consumers.append(())
+        if sources:
+            self._add_consumer(sources, number)
+
+    def _add_consumer(self, sources: Sequence[int], number: int) -> None:
+        """Note that *sources* have another consumer.
+
+        Tuples of numbers, unlike lists, are left out of garbage collections from the first on, and each node has
+        one. Adding to a long one would take time in proportion to its length.
+        """
+        consumers = self.consumers
+        alone = (number,)
+        for source in sources:
+            known = consumers[source]
+            if not known:
+                consumers[source] = alone
+            elif type(known) is list:
+                known.append(number)
+            elif len(known) < _FEW:
+                consumers[source] = (*known, number)
+            else:
+                consumers[source] = [*known, number]
 
     def _visit(self, call: Placeholder, stack: list[Any]) -> Steps[None]:
         root = _identity(call)
@@ -278,9 +294,9 @@ class _Builder:
         self.index[root] = node.index
         self.nodes.append(node)
         self.consumers.append(())
-        for number, source in enumerate(node.sources):
-            self._add_consumer(source, node.index)
-            if number % PAUSE_EVERY == PAUSE_EVERY - 1:
+        for start in range(0, len(node.sources), PAUSE_EVERY):
+            self._add_consumer(node.sources[start : start + PAUSE_EVERY], node.index)
+            if start:
                 yield
 
     def _operand(self, part: Part, needed_by: str) -> Steps[Operand]:
@@ -348,24 +364,25 @@ class _Builder:
     def _node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:
         """The node of *call*, or the number of the one that makes an equal pure call already."""
         name = call.task.name
-        patches = (yield from self._operands(parts.args, name)) if parts.args else ()
+        args = (yield from self._operands(parts.args, name)) if parts.args else ()
         named = (yield from self._operands(parts.kwargs, name)) if parts.kwargs else ()
         columns: Patches = ()
         terms = NO_TERMS
         if parts.said is not None:
             columns = yield from self._operands(parts.said.columns, name)
             terms = yield from self._terms(call, parts)
-        data = yield from self._data_sources(patches, named, columns)
+        data = yield from self._data_sources(args, named, columns)
         sources = data if terms is NO_TERMS else distinct([*data, *_term_sources(terms)])
+        positions, operands = tuple([place for place, _ in args]), tuple([operand for _, operand in args])
         if call.task.is_pure:
-            draft = MapNode(0, call, call.task, patches, named, sources, data, terms, 0, columns)
+            draft = MapNode(0, call, call.task, positions, operands, named, sources, data, terms, 0, columns)
             known = yield from self._known_pure(draft, is_map=call.columns is not None)
             if known is not None:
                 return known
         index, ordinal = len(self.nodes), self._next_ordinal(name)
         if call.columns is None:
-            return Node(index, call, call.task, patches, named, sources, data, terms, ordinal)
-        return MapNode(index, call, call.task, patches, named, sources, data, terms, ordinal, columns)
+            return Node(index, call, call.task, positions, operands, named, sources, data, terms, ordinal)
+        return MapNode(index, call, call.task, positions, operands, named, sources, data, terms, ordinal, columns)
 
     def _data_sources(self, *groups: Patches) -> Steps[tuple[int, ...]]:
         sources = _sources(*groups)

@@ -153,7 +153,8 @@ class Node:
         index: Its number; sources have smaller ones.
         call: The call, with its literal arguments.
         task: What is called.
-        patches: Positional arguments that are not literal: position and operand.
+        positions: Of the positional arguments that are not literal.
+        operands: What gives these, in the same order; *sources* itself where it would be the same tuple.
         named: Keyword arguments that are not literal.
         sources: The distinct nodes it waits for, whatever for.
         data: Those among its arguments.
@@ -164,12 +165,18 @@ class Node:
     index: int
     call: LazyResult[Any]
     task: Task[Any, Any]
-    patches: Patches
+    positions: tuple[int, ...]
+    operands: tuple[Operand, ...]
     named: Patches
     sources: tuple[int, ...]
     data: tuple[int, ...]
     terms: Terms
     ordinal: int
+
+    @property
+    def patches(self) -> Patches:
+        """Positional arguments that are not literal: position and operand."""
+        return tuple(zip(self.positions, self.operands, strict=True))
 
     @property
     def name(self) -> str:

@@ -168,17 +168,19 @@ def emptied(graph: Graph) -> None:
         assert isinstance(node, Node)
         assert not isinstance(node, MapNode)
         node.call = _FORGOTTEN
-        if node.patches:
-            node.patches = _emptied(node.patches)
+        if node.operands is not node.sources:  # which are but numbers
+            node.operands = tuple(map(_without_flow, node.operands))
         if node.named:
             node.named = _emptied(node.named)
 
 
 def _emptied(patches: Patches) -> Patches:
-    return tuple((key, operand if type(operand) is int else _without_flow(operand)) for key, operand in patches)
+    return tuple((key, _without_flow(operand)) for key, operand in patches)
 
 
 def _without_flow(operand: Operand) -> Operand:
+    if type(operand) is int:
+        return operand
     assert isinstance(operand, Nested)
     if not operand.template.holes:
         return operand

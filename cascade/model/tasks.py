@@ -22,6 +22,7 @@ from typing import (
 import attrs
 
 from cascade.model.lazies import (
+    NO_KWARGS,
     Draft,
     LazyResult,
     MappedLazyResult,
@@ -105,7 +106,7 @@ class Task(Generic[P, R]):
         draft = Draft()
         draft.task = self
         draft.args = args
-        draft.kwargs = kwargs
+        draft.kwargs = kwargs or NO_KWARGS
         draft.columns = None
         draft.own = NOTHING_SAID
         draft.parent = None

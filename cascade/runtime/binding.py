@@ -124,17 +124,17 @@ def arguments(slots: Slots, node: Node) -> Arguments:
     """
     call = node.call
     try:
-        args = _patched(slots, call.args, node.patches) if node.patches else call.args
+        args = _patched(slots, call.args, node) if node.operands else call.args
         kwargs = {**call.kwargs, **_resolved(slots, node.named)} if node.named else call.kwargs
     except TypeError as error:
         raise UnboundError(f"cannot put the arguments of {node.name!r} together: {error}") from error
     return args, kwargs
 
 
-def _patched(slots: Slots, args: tuple[Any, ...], patches: Patches) -> tuple[Any, ...]:
+def _patched(slots: Slots, args: tuple[Any, ...], node: Node) -> tuple[Any, ...]:
     patched = list(args)
     values = slots.values
-    for position, operand in patches:
+    for position, operand in zip(node.positions, node.operands, strict=True):
         patched[position] = values[operand] if type(operand) is int else resolve(operand, slots)
     return tuple(patched)
 

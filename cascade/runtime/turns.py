@@ -131,7 +131,7 @@ class Turns:
         fresh, self._counted = made - self._counted, made
         self.execution.counts[Status.SUCCEEDED] += fresh
         self.frame.graph = attrs.evolve(
-            self.frame.graph, nodes=[Node(0, last, last.task, (), (), (), (), NO_TERMS, 1)]
+            self.frame.graph, nodes=[Node(0, last, last.task, (), (), (), (), (), NO_TERMS, 1)]
         )
         turns = self.frame.turns
         self.frame.turns += fresh

@@ -78,7 +78,15 @@ def cascade(*words: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
-@pytest.mark.parametrize(("backend_name", "schedule_name"), [("asyncio", "stages"), ("trio", "eager")])
+@pytest.mark.parametrize(
+    ("backend_name", "schedule_name"),
+    [
+        ("asyncio", "stages"),
+        ("trio", "eager"),
+        pytest.param("asyncio", "eager", marks=pytest.mark.slow),
+        pytest.param("trio", "stages", marks=pytest.mark.slow),
+    ],
+)
 def test_a_pause_by_another_process_holds_who_waits_for_the_slot(
     url: str, backend_name: str, schedule_name: str
 ) -> None:
