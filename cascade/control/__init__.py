@@ -5,13 +5,25 @@ from typing import TYPE_CHECKING, Any
 from cascade.model.rules import Concurrency, ControlRule, Pause, Rate
 from cascade.runtime.control import ControlPlane
 from cascade.runtime.plugins import adapter
-from cascade.runtime.wire import Connector, ConnectorError, Found, Lost, Message, Missed, Subscription
+from cascade.runtime.wire import (
+    Attentive,
+    AudienceChanged,
+    Connector,
+    ConnectorError,
+    Found,
+    Lost,
+    Message,
+    Missed,
+    Subscription,
+)
 
 if TYPE_CHECKING:
     from cascade.adapters.connectors.local import LocalConnector
     from cascade.adapters.connectors.mqtt import MqttConnector
 
 __all__ = [
+    "Attentive",
+    "AudienceChanged",
     "Concurrency",
     "Connector",
     "ConnectorError",

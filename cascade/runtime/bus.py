@@ -246,7 +246,7 @@ class EventBus:
             self._end_streams()
 
     def close_gates(self) -> None:
-        """There is a subscriber more, or one is full: whoever is about to start has to look again."""
+        """A subscriber has come or gone, or is full: whoever is about to start has to look again."""
         for publisher in tuple(self._publishers):
             publisher.close_gate()
         if self.parent is not None:
@@ -264,6 +264,7 @@ class EventBus:
         if stream in self._streams:
             self._streams.remove(stream)
             self._forget_wants()
+            self.close_gates()  # where nobody is told any more, nodes can go a quicker way
             if stream.is_full:
                 self.made_room()
 

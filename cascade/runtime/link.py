@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import secrets
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from contextlib import suppress
 from typing import Any, Final, Protocol
 
@@ -28,6 +28,7 @@ from cascade.runtime.wire import (
     CONSTRAINTS,
     ENGINES,
     WIRE_VERSION,
+    AudienceChanged,
     Connector,
     Found,
     Lost,
@@ -93,13 +94,38 @@ class Guest:
 
     Attributes:
         host: The run.
-        stream: Its events, as far as they have not been sent.
-        has_sent: Set when the last one has.
+        topic: Where its events are published.
+        stream: Its events, as far as they have not been sent; ``None`` while nobody listens.
+        is_heard: Whether anybody may be listening.
+        has_ended: Whether its last event has been published.
+        news: Set when one of these has changed.
+        has_sent: Set when the last event has been sent, if anybody listens.
     """
 
     host: Host
-    stream: EventStream
+    topic: str
+    stream: EventStream | None = None
+    is_heard: bool = True
+    has_ended: bool = False
+    news: anyio.Event = attrs.field(factory=anyio.Event)
     has_sent: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def listen(self) -> EventStream:
+        """Its events, from now on if there was no stream of them."""
+        if self.stream is None:
+            self.stream = self.host.bus.subscribe(buffer=UNSENT, policy="drop")
+        return self.stream
+
+    def end(self) -> None:
+        """Its last event has been published."""
+        self.has_ended = True
+        self.news.set()
+
+    def hush(self) -> None:
+        """Have no more events made, as far as it is up to this one."""
+        if self.stream is not None:
+            self.stream.close()
+            self.stream = None
 
 
 @attrs.define(eq=False)
@@ -126,12 +152,13 @@ class Link:
 
     def join(self, host: Host) -> None:
         """A run begins."""
-        guest = Guest(host, host.bus.subscribe(buffer=UNSENT, policy="drop"))
+        guest = Guest(host, telemetry_topic(self.connector.project, host.run_id))
+        guest.listen()
         self._guests.append(guest)
         if self._keeper is None:
             self._keep(guest)
         else:
-            host.start_service(self._announce)
+            host.start_service(self._introduce, guest)
         host.start_service(self._send, guest)
 
     async def until_settled(self) -> None:
@@ -142,9 +169,10 @@ class Link:
     async def leave(self, host: Host, patience: float) -> None:
         """A run has published its last event: see that it is sent, within *patience* seconds."""
         guest = next(guest for guest in self._guests if guest.host is host)
+        guest.end()
         with anyio.move_on_after(patience):
             await guest.has_sent.wait()
-        guest.stream.close()
+        guest.hush()
         self._guests.remove(guest)
         if guest is self._keeper:
             kept = self._kept
@@ -160,7 +188,8 @@ class Link:
         """A run is over, however that came."""
         left = [guest for guest in self._guests if guest.host is host]
         for guest in left:  # pragma: no cover  # an interrupt between two steps of the run
-            guest.stream.close()
+            guest.end()
+            guest.hush()
             self._guests.remove(guest)
             if guest is self._keeper and self._keeping is not None:
                 self._keeping.cancel()
@@ -221,9 +250,12 @@ class Link:
             delay = min(delay * 2, LAST_DELAY)
 
     async def _obey_all(self, settled: anyio.Event) -> None:
-        async with self.connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True) as stream:
+        subscription = self.connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True)
+        subscription.tells_audience = True
+        async with subscription as stream:
             await self._hear(Found())
             await self._catch_up(stream)
+            await self._attend(self._guests)
             settled.set()
             async for signal in stream:
                 await self._hear(signal)
@@ -254,6 +286,8 @@ class Link:
                 self._is_connected = True
                 self._tell(ConnectorConnected, connector=self._shown)
                 await self._announce()
+            case AudienceChanged():
+                await self._attend(self._guests)
             case Missed(count=count):
                 self._reject(f"{count} messages were too long, or too many")
 
@@ -299,17 +333,47 @@ class Link:
             with suppress(OSError):
                 await self.connector.publish(f"{ENGINES}/{self.name}", encode(presence), retain=True)
 
+    async def _introduce(self, guest: Guest) -> None:
+        await self._attend([guest])
+        await self._announce()
+
+    async def _attend(self, guests: Sequence[Guest]) -> None:
+        """Find out whose events anybody listens to, if the connector knows."""
+        has_audience = getattr(self.connector, "has_audience", None)
+        if has_audience is None:
+            return
+        for guest in tuple(guests):
+            try:
+                guest.is_heard = await has_audience(guest.topic)
+            except OSError:
+                guest.is_heard = True
+            guest.news.set()
+
     async def _send(self, guest: Guest) -> None:
-        """Send the events of a run, as long as there are any."""
-        topic = telemetry_topic(self.connector.project, guest.host.run_id)
+        """Send the events of a run as long as there are any; while nobody listens, have none made."""
         try:
             with CancelScope(shield=True):
                 await self.until_settled()
-                async for event in guest.stream:
-                    if self._is_connected:
-                        with suppress(OSError):
-                            await self.connector.publish(topic, encode(as_record(event)))
-                    if isinstance(event, RunFinished):
-                        return
+                while not await self._has_sent_all(guest):
+                    guest.hush()
+                    while not guest.is_heard and not guest.has_ended:
+                        guest.news = anyio.Event()
+                        await guest.news.wait()
+                    if guest.has_ended:
+                        return  # and nobody listened
         finally:
             guest.has_sent.set()
+
+    async def _has_sent_all(self, guest: Guest) -> bool:
+        """Send events until the last one, or until nobody listens; whether it was the last one."""
+        if not guest.is_heard:
+            return False
+        async for event in guest.listen():
+            if self._is_connected:
+                with suppress(OSError):
+                    await self.connector.publish(guest.topic, encode(as_record(event)))
+            if isinstance(event, RunFinished):
+                return True
+            if not guest.is_heard:
+                return False
+        return True

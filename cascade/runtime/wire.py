@@ -60,7 +60,12 @@ class Missed:
     count: int
 
 
-Signal = Message | Lost | Found | Missed
+@attrs.frozen
+class AudienceChanged:
+    """Somebody has begun to listen, or has stopped: who asked ``has_audience`` has to ask again."""
+
+
+Signal = Message | Lost | Found | Missed | AudienceChanged
 
 
 class Connector(Protocol):
@@ -113,6 +118,21 @@ class Connector(Protocol):
         ...
 
 
+class Attentive(Connector, Protocol):
+    """A connector that knows whether anybody listens, so that what nobody would hear need not be made.
+
+    It puts :class:`AudienceChanged` into all its streams when that changes; those that ask for it keep it.
+    """
+
+    async def has_audience(self, topic: str) -> bool:
+        """Whether anybody has subscribed to *topic* by now.
+
+        Raises:
+            OSError: If that cannot be found out.
+        """
+        ...
+
+
 class Host(Protocol):
     """The connector of a subscription."""
 
@@ -129,10 +149,15 @@ class Subscription:
     """What a subscriber reads: ``async with connector.subscribe(...) as stream: async for signal in stream``.
 
     Keeps at most *limit* messages; of what does not fit, only the number is told.
+
+    Attributes:
+        topics: What it is about, a filter.
+        tells_audience: Whether it also tells when somebody begins or stops to listen, to anything.
     """
 
     def __init__(self, host: Host, topics: str, *, latest_only: bool = False, limit: int = 10_000) -> None:
         self.topics = topics
+        self.tells_audience = False
         self._host = host
         self._latest_only = latest_only
         self._limit = limit
@@ -148,6 +173,8 @@ class Subscription:
 
     def put(self, signal: Signal) -> None:
         """Deliver *signal*. On the event loop."""
+        if type(signal) is AudienceChanged and not self.tells_audience:
+            return
         self._number += 1
         key: object = self._number
         if isinstance(signal, Message):

@@ -14,8 +14,9 @@ import anyio
 import pytest
 
 import cascade
+from cascade.adapters.connectors.local import Peer, Store
 from cascade.adapters.connectors.outbox import Outbox
-from cascade.control import ConnectorError, LocalConnector, Message, Pause
+from cascade.control import AudienceChanged, ConnectorError, LocalConnector, Message, Pause
 from cascade.runtime.remote import Remote
 
 
@@ -182,11 +183,13 @@ def inbox(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Inbox]:
 
 
 def test_a_receiver_that_is_gone_keeps_nothing_from_the_others(inbox: Inbox) -> None:
-    outbox = Outbox(lambda topic: ["gone", inbox.address])
+    gone: list[str] = []
+    outbox = Outbox(lambda topic: ["gone", inbox.address], gone.append)
     for number in range(3):
         outbox.put("a", str(number).encode())
     assert inbox.read(3) == [b"0", b"1", b"2"]
     outbox.close()
+    assert gone == ["gone"] * 3
 
 
 def test_what_comes_when_too_much_waits_to_be_sent_or_after_the_end_is_dropped(inbox: Inbox) -> None:
@@ -197,7 +200,7 @@ def test_what_comes_when_too_much_waits_to_be_sent_or_after_the_end_is_dropped(i
         may_answer.wait(50)
         return [inbox.address]
 
-    outbox = Outbox(receivers)
+    outbox = Outbox(receivers, pytest.fail)
     outbox.put("a", b"first")
     assert is_asked.wait(50)  # it has been taken out
     for number in range(1010):
@@ -209,3 +212,48 @@ def test_what_comes_when_too_much_waits_to_be_sent_or_after_the_end_is_dropped(i
     inbox.socket.setblocking(False)
     with pytest.raises(BlockingIOError):
         inbox.read(1)
+
+
+async def until_audience(connector: LocalConnector, topic: str, *, is_there: bool) -> None:
+    subscription = connector.subscribe("a/b")
+    subscription.tells_audience = True
+    async with subscription as stream:
+        while await connector.has_audience(topic) is not is_there:
+            assert await stream.receive() == AudienceChanged()
+
+
+async def test_a_connector_knows_who_listens_to_what(tmp_path: Path) -> None:
+    here, there = (LocalConnector(tmp_path / "control.db") for _ in range(2))
+    with anyio.fail_after(50):
+        await here.connect()
+        assert not await here.has_audience("x/y")
+        await there.connect()
+        async with there.subscribe("x/#"):
+            assert await here.has_audience("x/y")  # whether it has been told of that or not
+            assert not await here.has_audience("y/x")
+        await until_audience(here, "x/y", is_there=False)
+        async with there.subscribe("x/#"):
+            await until_audience(here, "x/y", is_there=True)
+        await there.disconnect()
+        await here.disconnect()
+    with pytest.raises(ConnectorError, match="not connected"):
+        await here.has_audience("x/y")
+
+
+async def test_who_was_killed_listens_no_longer_once_there_was_something_to_hear(tmp_path: Path) -> None:
+    path = tmp_path / "control.db"
+    here, address = LocalConnector(path), str(tmp_path / "killed" / "socket")
+    Path(address).parent.mkdir()
+    with anyio.fail_after(50):
+        await here.connect()
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left_behind:
+            left_behind.bind(address)
+        store = Store(path)
+        with store.changing():
+            store.put_peer(Peer("killed", address, ("x/#",), ""))
+        store.close()
+        assert await here.has_audience("x/y")
+        await here.publish("x/y", b"anybody?")
+        await until_audience(here, "x/y", is_there=False)
+        await here.disconnect()
+    assert not await anyio.Path(address).exists()

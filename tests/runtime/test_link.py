@@ -12,7 +12,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import cascade
-from cascade.control import ControlPlane, ControlRule, Pause, Rate
+from cascade.control import AudienceChanged, ControlPlane, ControlRule, Pause, Rate
 from cascade.model.rules import as_json
 from cascade.runtime.remote import Presence, Remote
 from cascade.runtime.wire import ConnectorError, Message, Missed, Subscription, rule_message, rule_topic
@@ -124,6 +124,92 @@ async def test_every_event_is_sent_in_order_and_the_last_one_too(schedule: Any) 
     assert sent[-1]["type"] == "RunFinished"
     events = [json.loads(m.payload) for m in broker.published if m.topic.endswith("/events")]
     assert events[-1]["status"] == "Failed"
+
+
+class Attentive(MemoryConnector):
+    """A connector that knows how many listen."""
+
+    listeners = 0
+
+    async def has_audience(self, topic: str) -> bool:
+        await checkpoint()
+        if self.listeners < 0:
+            raise ConnectorError("who knows")
+        return bool(self.listeners) and topic.startswith("cascade/telemetry/default/")
+
+    def change(self, listeners: int) -> None:
+        self.listeners = listeners
+        for subscription in self._subscriptions:
+            subscription.put(AudienceChanged())
+
+    def sent(self) -> list[Any]:
+        messages = [message for message in self.broker.published if message.topic.endswith("/events")]
+        return [json.loads(message.payload)["type"] for message in messages]
+
+
+async def test_events_are_made_for_other_processes_only_while_any_of_them_listens(schedule: Any) -> None:
+    connector, starts = Attentive(), Starts()
+    flow = starts.job("a", 10)
+    for name in "bcde":
+        flow = starts.job(name, 10).after(flow)
+    async with cascade.start(flow, control=connector, schedule=schedule) as run:
+        bus = run._conductor.execution.bus
+        await anyio.sleep(5)
+        assert bus.is_silent()
+        await anyio.sleep(10)
+        assert connector.sent() == []
+        connector.change(1)
+        await anyio.sleep(10)
+        assert not bus.is_silent()
+        is_stages = schedule == "stages"
+        assert connector.sent()[:1] == ["TaskExecutionFinished"]  # of b
+        assert "TaskExecutionStarted" in connector.sent()  # of c
+        connector.change(0)
+        await anyio.sleep(10)  # the next event is sent still: only then is it seen that nobody listens
+        told = connector.sent()
+        assert bus.is_silent()
+        await anyio.sleep(10)
+        assert connector.sent() == told
+        assert is_stages == ("StageFinished" in told)
+    assert connector.sent() == told
+    assert starts == list("abcde")
+
+
+async def test_who_listens_when_a_run_ends_hears_of_it(schedule: Any) -> None:
+    connector, starts = Attentive(), Starts()
+    async with cascade.start(starts.job("a", 10), control=connector, schedule=schedule):
+        await anyio.sleep(5)
+        connector.change(1)
+    assert connector.sent()[-1] == "RunFinished"
+    assert "RunStarted" not in connector.sent()
+
+
+async def test_who_listens_before_a_run_begins_hears_all_of_it(schedule: Any) -> None:
+    connector, starts = Attentive(), Starts()
+    connector.listeners = 1
+    engine = cascade.Engine(control=connector, schedule=schedule)
+    with record_events(engine) as recorded:
+        async with engine, engine.start(starts.job("a", 10), run_id="one"):
+            await engine.run(starts.job("b"), run_id="two")
+    kinds = [type(event).__name__ for event in recorded.events]
+    assert sorted(connector.sent()) == sorted(kinds)
+
+
+async def test_where_nobody_can_say_who_listens_all_is_sent() -> None:
+    connector, starts = Attentive(), Starts()
+    connector.listeners = -1
+    await cascade.run(starts.job("a"), control=connector)
+    assert connector.sent()[0] == "RunStarted"
+    assert connector.sent()[-1] == "RunFinished"
+
+
+async def test_a_cancelled_run_to_which_nobody_listened_ends_at_once() -> None:
+    connector, starts = Attentive(), Starts()
+    with anyio.move_on_after(5) as scope:
+        await cascade.run(starts.job("a", 50), control=connector)
+    assert scope.cancelled_caught
+    assert anyio.current_time() == 5
+    assert connector.sent() == []
 
 
 async def test_events_that_nobody_takes_are_dropped_and_counted() -> None:

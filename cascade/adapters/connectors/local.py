@@ -31,7 +31,17 @@ from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.runtime.threads import LoopLimiter, in_thread, wake_soon
-from cascade.runtime.wire import MOST_BYTES, ConnectorError, Found, Lost, Message, Signal, Subscription, matches
+from cascade.runtime.wire import (
+    MOST_BYTES,
+    AudienceChanged,
+    ConnectorError,
+    Found,
+    Lost,
+    Message,
+    Signal,
+    Subscription,
+    matches,
+)
 
 # Lifted rules that are remembered for those who have not looked yet.
 TOMBSTONES: Final = 10_000
@@ -254,6 +264,11 @@ class LocalConnector:
         if line is not None:
             await in_thread(lambda: line.remove(subscription), _limiter.get())
 
+    async def has_audience(self, topic: str) -> bool:
+        """Whether anybody listens; see ``Attentive.has_audience``."""
+        line = self._open_line()
+        return bool(await in_thread(lambda: line.receivers(topic), _limiter.get()))
+
     async def disconnect(self) -> None:
         """Disconnect; see ``Connector.disconnect``."""
         line, self._line = self._line, None
@@ -292,7 +307,8 @@ class Line:
             self._sender = opened.enter_context(socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM))
             self._me = Peer(secrets.token_hex(8), os.path.join(self._folder, "socket"), (), will)
             self._peers = self._join()
-            self._outbox = Outbox(self._receivers)
+            self._known = self._peers
+            self._outbox = Outbox(self.receivers, self._gone)
             opened.callback(self._outbox.close)
             self._opened = opened.pop_all()
         self._thread = threading.Thread(target=self._read, name="cascade-local-control", daemon=True)
@@ -390,12 +406,17 @@ class Line:
             return
         self._outbox.put(topic, topic.encode() + b"\0" + payload)
 
-    def _receivers(self, topic: str) -> list[str]:
+    def receivers(self, topic: str) -> list[str]:
         """Addresses of all who have subscribed to *topic* by now, whether their wake-up has been heard or not."""
         with self._lock, suppress(ConnectorError):
             if self._store.has_changed():
                 self._peers = self._store.peers()
         return [peer.address for peer in self._peers if any(matches(topics, topic) for topics in peer.topics)]
+
+    def _gone(self, address: str) -> None:
+        """There is nobody at *address* any more."""
+        with self._lock, suppress(ConnectorError):
+            self._bury([peer for peer in self._peers if peer.address == address])
 
     def _send_to(self, peer: Peer, datagram: bytes) -> bool:
         """Send if there is room; whether there is still somebody to send to."""
@@ -459,6 +480,9 @@ class Line:
             if changes:
                 self._seen = changes[-1][1]
             self._peers = self._store.peers()
+            if self._peers != self._known:
+                self._known = self._peers
+                self._tell(AudienceChanged())
             self._deliver([message for message, _ in changes])
             while self._new:
                 subscription, on_ready = self._new.popleft()

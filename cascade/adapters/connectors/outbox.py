@@ -23,10 +23,12 @@ class Outbox:
 
     Args:
         receivers: Addresses of those who want to hear of a topic, at the moment when it is asked in that thread.
+        on_gone: Called in that thread with an address at which there is nobody any more.
     """
 
-    def __init__(self, receivers: Callable[[str], Iterable[str]]) -> None:
+    def __init__(self, receivers: Callable[[str], Iterable[str]], on_gone: Callable[[str], object]) -> None:
         self._receivers = receivers
+        self._on_gone = on_gone
         self._waiting: deque[tuple[str, bytes]] = deque()
         self._news = threading.Condition()
         self._stuck: set[str] = set()
@@ -72,6 +74,7 @@ class Outbox:
         except BlockingIOError:
             self._stuck.add(address)
         except OSError:
-            self._stuck.discard(address)  # it is gone; who retains something next will find out
+            self._stuck.discard(address)
+            self._on_gone(address)
         else:
             self._stuck.discard(address)
