@@ -1,5 +1,8 @@
 """Structured-concurrency workflows on AnyIO: lazy task graphs for asyncio and Trio."""
 
+import importlib
+from typing import TYPE_CHECKING, Any, Final
+
 from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
 from cascade.model.errors import (
     CapacityError,
@@ -53,6 +56,15 @@ from cascade.runtime.bus import EventBus
 from cascade.runtime.current import TaskContext, checkpoint, current
 from cascade.runtime.engine import Engine
 from cascade.runtime.run import Run
+
+if TYPE_CHECKING:
+    from cascade import cache as cache
+    from cascade import control as control
+    from cascade import events as events
+    from cascade import executors as executors
+    from cascade import observers as observers
+    from cascade import state as state
+    from cascade import testing as testing
 
 __all__ = [
     "CapacityError",
@@ -124,3 +136,13 @@ __all__ = [
     "task",
     "visualize",
 ]
+
+_MODULES: Final = ("cache", "control", "events", "executors", "observers", "state", "testing")
+
+if not TYPE_CHECKING:
+    # Hidden from type checkers, which would take it for leave to use any name.
+    def __getattr__(name: str) -> Any:
+        # Imported when they are asked for: flows that use none of them start sooner.
+        if name in _MODULES:
+            return importlib.import_module(f"cascade.{name}")
+        raise AttributeError(f"module 'cascade' has no attribute {name!r}")

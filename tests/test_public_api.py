@@ -326,3 +326,15 @@ def test_a_cascade_error_is_an_exception() -> None:
 )  # fmt: skip
 def test_skip_reasons_are_stable_strings(reason: str) -> None:
     assert cascade.SkipReason(reason) == reason
+
+
+@pytest.mark.parametrize("name", [name for name in MODULES if name.count(".") == 1])
+def test_modules_are_attributes_of_the_package(name: str) -> None:
+    code = f"import cascade; print({name}.__name__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{name}\n"
+
+
+def test_what_the_package_does_not_have_is_said_as_usual() -> None:
+    with pytest.raises(AttributeError, match="module 'cascade' has no attribute 'tsak'"):
+        _ = cascade.tsak  # type: ignore[attr-defined]

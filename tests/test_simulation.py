@@ -6,7 +6,7 @@ import itertools
 import threading
 import time
 from collections.abc import Awaitable, Callable, Iterator
-from typing import Any
+from typing import Any, cast
 from xml.etree import ElementTree
 
 import anyio
@@ -311,6 +311,37 @@ def test_drawn_faults_depend_on_the_seed_alone() -> None:
 
     assert traces[0] == traces[2] != traces[1]
     assert "Fault Fail" in traces[0] + traces[1]
+
+
+@pytest.mark.parametrize("fault", [OSError("x"), [OSError("x")], Fail, "boom", [[Fail()]], None, 3])
+def test_what_is_no_fault_is_refused(fault: Any) -> None:
+    with pytest.raises(TypeError, match=r"FaultPlan.at\['wait'\] is Fail\(error\), Hang\(\), Slow\(seconds\) or"):
+        FaultPlan(at={"wait": fault})
+
+
+def test_what_is_no_plan_is_refused() -> None:
+    no_plan: Any = {"wait": Fail()}
+    with pytest.raises(TypeError, match="faults is a FaultPlan"):
+        simulate(wait("a", 1), faults=no_plan)
+    with pytest.raises(TypeError, match=r"FaultPlan\.at maps node ids"):
+        FaultPlan(at=cast("Any", Fail()))
+    with pytest.raises(TypeError, match="store"):
+        FaultPlan(store=cast("Any", 3))
+
+
+def test_a_plan_about_nodes_that_there_are_not_is_refused() -> None:
+    flow = at_once("c", wait("a", 1), at_once("b", wait("b", 1)).run_if(False))
+    with pytest.raises(ValueError, match="names 'wiat', like which no node is called; there were 'wait'"):
+        simulate(flow, faults=FaultPlan(at={"wiat": Fail()}))
+    with pytest.raises(ValueError, match="names 'w#\\*'"):
+        simulate(flow, faults=FaultPlan(at={"wait#2": Slow(), "w#*": Fail()}))
+    assert simulate(flow, faults=FaultPlan(at={"at_once": Fail()})).error is None  # which is skipped
+    assert simulate(flow, faults=FaultPlan(at={"wait": Fail(), "wiat": Fail()})).error is not None
+
+
+def test_a_plan_about_a_store_needs_one() -> None:
+    with pytest.raises(ValueError, match="befalls a state store, and there is none: give state='memory:'"):
+        simulate(wait("a", 1), faults=FaultPlan(store=Crash(2)))
 
 
 def test_a_probability_out_of_range_is_refused() -> None:

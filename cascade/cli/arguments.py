@@ -62,7 +62,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
         parser.print_help(sys.stderr)
         raise UsageError("say what to do: run, resume, runs, show, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
-        options = parser.parse_args(arguments)
+        options = _parsed(parser, arguments)
         return Invocation(options.command, None, {}, options, arguments)
     wants_help = any(word in ("-h", "--help") for word in arguments)
     target = _target(arguments)
@@ -76,8 +76,17 @@ def parse(arguments: Sequence[str]) -> Invocation:
     params = _params_of(flow)
     if arguments[0] == "run":
         _add_params(command, params)
-    options = parser.parse_args(arguments)
+    options = _parsed(parser, arguments)
     return Invocation(options.command, flow, _given(options, params), options, arguments)
+
+
+def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+    options, unknown = parser.parse_known_args(arguments)
+    if unknown:
+        # By itself, argparse points to the help of all commands, which does not have the options of this one.
+        command = f"cascade {options.command}"
+        raise UsageError(f"{command}: unrecognized arguments: {' '.join(unknown)} (see {command} --help)")
+    return options
 
 
 def _target(arguments: Sequence[str]) -> str | None:

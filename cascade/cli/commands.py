@@ -165,14 +165,28 @@ def _report(running: _Running, *, shows_traceback: bool) -> int:
             return _print_value(running.value)
         return 0
     if not running.has_begun and isinstance(error, _MISTAKES):
-        # The engine's remedy is a Python argument; here it is an option.
-        raise UsageError(re.sub(r"pass params={'(.*?)': ...}", r"give -p '\1=VALUE'", describe(error))) from error
+        raise UsageError(_with_options(describe(error))) from error
     if shows_traceback:
         traceback.print_exception(error)
     else:
-        print(f"cascade: {describe(error)}", file=sys.stderr)
+        print(f"cascade: {_with_options(describe(error))}", file=sys.stderr)
         _print_details(error, "  ")
     return EXIT_FAILED
+
+
+def _with_options(text: str) -> str:
+    """*text* with options in the place of Python arguments, where the engine names these as a remedy."""
+    for argument, option in _REMEDIES.items():
+        text = re.sub(argument, option, text)
+    return text
+
+
+_REMEDIES: Final = {
+    r"pass params={'(.*?)': ...}": r"give -p '\1=VALUE'",
+    r"use another run_id, on_change=\"(\w+)\" or on_change=\"(\w+)\"": (
+        r"use another --run-id, --on-change \1 or --on-change \2"
+    ),
+}
 
 
 def _print_value(value: object) -> int:

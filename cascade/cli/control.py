@@ -56,6 +56,10 @@ def _said(options: argparse.Namespace) -> tuple[list[ControlRule], list[tuple[st
         case "resume":
             return [], [(options.scope, "pause")]
         case _:
+            if options.concurrency is options.rate is None:
+                raise UsageError(
+                    "limit takes --concurrency, --rate, or both, such as --concurrency 2 or --rate 10/s"
+                )
             rules, kinds = limits(
                 options.scope,
                 _limit(options.concurrency, int),

@@ -6,7 +6,8 @@ import argparse
 import sys
 import time
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final
 
 import anyio
@@ -15,8 +16,18 @@ import attrs
 from cascade.cli.control import EXIT_UNREACHED, connector_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import describe
-from cascade.runtime.remote import Remote
-from cascade.runtime.wire import TELEMETRY, Connector, Lost, Message, decode, level
+from cascade.model.rules import ControlRule
+from cascade.runtime.remote import Remote, present
+from cascade.runtime.wire import (
+    CONSTRAINTS,
+    TELEMETRY,
+    Connector,
+    Lost,
+    Message,
+    decode,
+    level,
+    read_constraint,
+)
 
 # Redrawn at most, and at least, so often: seconds.
 PERIOD: Final = 0.1
@@ -38,6 +49,7 @@ class Board:
         blocked: Nodes that wait, with the reason.
         ended: How many nodes ended, by status.
         missed: Events that were not heard.
+        rules: The rules that stand, whatever they are about.
     """
 
     run_id: str = ""
@@ -47,6 +59,7 @@ class Board:
     blocked: dict[str, str] = attrs.field(factory=dict)
     ended: dict[str, int] = attrs.field(factory=dict)
     missed: int = 0
+    rules: dict[tuple[str, str], ControlRule] = attrs.field(factory=dict)
     _seq: int = 0
     _ends: deque[float] = attrs.field(factory=deque)
 
@@ -102,6 +115,21 @@ class Board:
         parts += [f"{self.missed} events missed"] if self.missed else []
         return "; ".join(part for part in parts if part)
 
+    def hear_rule(self, message: Message) -> None:
+        """Take in a rule, or that there is none any more; what means nothing is passed over."""
+        with suppress(ValueError):
+            kind, scope, rule = read_constraint(message)
+            self.rules.pop((scope, kind), None)
+            if rule is not None:
+                self.rules[scope, kind] = rule
+
+    def standing(self) -> Iterator[str]:
+        """The rules that may hold nodes of this run."""
+        for rule in self.rules.values():
+            kind, _, name = rule.scope.partition(":")
+            if not rule.has_expired and (kind != "run" or name == self.run_id):
+                yield f"{rule}, set by {rule.author} {rule.age:.0f} s ago"
+
     def rows(self, now: float) -> Iterator[tuple[str, str, str]]:
         """Node, state, and for how long or why."""
         for node, since in sorted(self.running.items(), key=lambda item: item[1])[:SHOWN_ROWS]:
@@ -145,12 +173,19 @@ async def watch_run(connector: Connector, run_id: str | None, console: Any) -> N
 
 async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) -> None:
     topics = f"{TELEMETRY}/+/{level(board.run_id) if board.run_id else '+'}/events"
-    async with connector.subscribe(topics) as stream:
-        if not board.run_id:
-            runs = [run for engine in await Remote(connector).engines() for run in engine.runs]
-            board.run_id = runs[0] if runs else ""
-        print(f"cascade: watching run {board.run_id or 'that comes next'}", file=sys.stderr, flush=True)
+    async with (
+        connector.subscribe(topics) as stream,
+        connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True) as rules,
+    ):
+        runs = [run for engine in await Remote(connector).engines() for run in engine.runs]
+        board.run_id = board.run_id or (runs[0] if runs else "")
+        what = f"run {board.run_id or 'that comes next'}"
+        if board.run_id not in ("", *runs):
+            what += f", which is not there yet; {_listed(runs)}"
+        print(f"cascade: watching {what}", file=sys.stderr, flush=True)
         drawn = 0.0
+        for message in present(rules):
+            board.hear_rule(message)
         draw()
         while not board.is_over:
             signal = None
@@ -160,10 +195,16 @@ async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) 
                 _hear(board, signal)
             elif isinstance(signal, Lost):
                 board.stage = f"connection lost: {signal.reason}"
+            for message in present(rules):
+                board.hear_rule(message)
             now = time.monotonic()
             if signal is None or board.is_over or now - drawn >= PERIOD:
                 draw()
                 drawn = now
+
+
+def _listed(runs: Sequence[str]) -> str:
+    return f"there are {', '.join(sorted(runs))}" if runs else "no run is connected"
 
 
 def _hear(board: Board, message: Message) -> None:
@@ -189,4 +230,4 @@ def _drawn(board: Board) -> Any:
     table = Table("task", "state", "")
     for row in board.rows(now):
         table.add_row(*map(escape, row))
-    return Group(Text(board.headline(now)), table)
+    return Group(Text(board.headline(now)), *map(Text, board.standing()), table)

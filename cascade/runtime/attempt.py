@@ -111,14 +111,19 @@ class Attempt:
     def begin(self) -> None:
         """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.
 
+        Does nothing if it is set already.
+
         Raises:
             NotStartedError: If a rule has changed since.
         """
-        self._mark()
-        self._has_begun()
+        if self.started is None:
+            self._mark()
+            self._has_begun()
 
     def begin_in_thread(self, token: EventLoopToken) -> None:
         """What :meth:`begin` does, in a thread."""
+        if self.started is not None:
+            return
         self._mark()
         if self.on_start is not None or self.scope is not None:
             wake_soon(token, self._has_begun)
@@ -229,6 +234,9 @@ async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any
     value: Any = None
     try:
         with CancelScope() if attempt.timeout is not None else _NO_SCOPE as attempt.scope:
+            if not getattr(executor, "marks_start", False):
+                attempt.begin()  # somebody's own, which may also do with its arguments what it likes
+                bound = bound[0], dict(bound[1])
             value = await executor.execute(attempt.task, *bound)
             attempt.ended = attempt.clock() if attempt.ended is None else attempt.ended
     except NotStartedError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextvars import Context, copy_context
 from types import CoroutineType
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from anyio import CapacityLimiter
@@ -63,6 +63,8 @@ class LocalExecutor:
 
     limiter: CapacityLimiter
     processes: Executor
+    # Attempts count from the moment when there is a place for them, which only the executor knows.
+    marks_start: ClassVar[bool] = True
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the task's function where its mode says; the attempt is the ambient one."""

@@ -11,7 +11,7 @@ import attrs
 
 from cascade.graph.identity import contents_of
 from cascade.graph.nested import compile_steps
-from cascade.graph.nodes import Node, resolve
+from cascade.graph.nodes import Junction, Node, resolve, sources_of
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.errors import DependencyMissingError
@@ -231,11 +231,34 @@ def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:
     """The node and those whose skip led to its own, with their reasons."""
     for _ in range(20):
         yield frame.name(index), frame.reasons[index].value
-        skipped = [source for source in _sources_gone(frame, index) if source in frame.reasons]
+        skipped = [source for source in _blamed(frame, index) if source in frame.reasons]
         skipped = [source for source in skipped if frame.reasons[source] is not SkipReason.PRUNED]
-        if not skipped or frame.reasons[index] is SkipReason.CONDITION_FALSE:
+        if not skipped:
             return
         index = skipped[0]
+
+
+def _blamed(frame: Frame, index: int) -> Iterator[int]:
+    """The sources of a skipped node that the reason for its skip is about."""
+    node = frame.graph.nodes[index]
+    if isinstance(node, Junction):
+        yield from node.sources
+        return
+    match frame.reasons[index]:
+        case SkipReason.CONDITION_FALSE:
+            return
+        case SkipReason.UPSTREAM_CONDITION:
+            for condition in node.terms.conditions:
+                yield from sources_of(condition)
+        case SkipReason.UPSTREAM_SEQUENCE:
+            yield from node.terms.predecessors
+        case SkipReason.UPSTREAM_DATA:
+            # What was skipped and handed its value on is no reason.
+            yield from (source for source in node.data if source in frame.gone)
+            for _, amount in node.terms.amounts:
+                yield from sources_of(amount)
+        case _:
+            yield from node.sources
 
 
 async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:

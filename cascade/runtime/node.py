@@ -90,6 +90,14 @@ def classify(error: BaseException, node_id: str) -> Outcome:
         failure = TaskCancelledError(node_id)
         failure.__cause__ = error
         return Failed(failure)
+    if isinstance(error, StopIteration):
+        # No coroutine can raise it (PEP 479), and the run is one.
+        ended = RuntimeError(
+            f"task {node_id!r} raised StopIteration, which is the end of an iterator and no error that can be "
+            "handed on; give next() a default, or raise something else"
+        )
+        ended.__cause__ = error
+        return Failed(ended)
     if isinstance(error, BaseExceptionGroup):
         rest = error.split(cancelled)[1]
         if rest is None:

@@ -64,7 +64,7 @@ class Remote:
         """The rules that are retained and have not expired."""
         found = []
         async with self.connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True) as stream:
-            for message in _present(stream):
+            for message in present(stream):
                 with suppress(ValueError):
                     _, _, rule = read_constraint(message)
                     if rule is not None and not rule.has_expired:
@@ -142,17 +142,18 @@ class _Waiting:
 
 
 def _engines(stream: Subscription) -> Iterator[Presence]:
-    for message in _present(stream):
+    for message in present(stream):
         with suppress(ValueError):
-            yield _presence(message)
+            if message.payload:
+                yield _presence(message)
 
 
-def _present(stream: Subscription) -> Iterable[Message]:
-    """What has arrived and is not empty."""
+def present(stream: Subscription) -> Iterable[Message]:
+    """The messages that have arrived."""
     with suppress(anyio.WouldBlock, anyio.EndOfStream):
         while True:
             signal = stream.receive_nowait()
-            if isinstance(signal, Message) and signal.payload:
+            if isinstance(signal, Message):
                 yield signal
 
 

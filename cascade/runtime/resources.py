@@ -19,9 +19,10 @@ from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from anyio.to_thread import run_sync
 
-from cascade.model.errors import GraphError, ResourceNotFoundError, set_past_refusal
+from cascade.model.errors import GraphError, ResourceNotFoundError, annotate, set_past_refusal
 from cascade.model.events import Event, ResourceAcquired, ResourceReleased
 from cascade.model.inputs import Resource
+from cascade.runtime.attempt import DrainedError
 from cascade.runtime.threads import counted, wake_soon
 
 
@@ -166,6 +167,8 @@ class Opened:
                 else:
                     await run_sync(self._live_in_thread, current_token(), limiter=self.limiter)
         except BaseException as error:
+            if not _is_cancellation(error):
+                annotate(error, f"raised by the provider of {self.origin}")
             if not self._ready.is_set():
                 self.error = error
             elif self._closing.is_set():
@@ -205,7 +208,7 @@ class Opened:
         except StopAsyncIteration:
             return
         except BaseException as raised:
-            if raised is error or (_is_cancellation(raised) and self._closing.is_set()):
+            if _is_same(raised, error) or (_is_cancellation(raised) and self._closing.is_set()):
                 return
             raise
         await generator.aclose()
@@ -228,7 +231,7 @@ class Opened:
         except StopIteration:
             return
         except BaseException as raised:
-            if raised is error:
+            if _is_same(raised, error):
                 return
             raise
         generator.close()
@@ -239,6 +242,13 @@ class Opened:
 
     def _second_yield(self) -> RuntimeError:
         return RuntimeError(f"the provider of the {self.origin} yielded twice; a resource yields once")
+
+
+def _is_same(raised: BaseException, error: BaseException | None) -> bool:
+    """Whether *raised* is *error*, as it is or in the group of a task group that the provider yields from."""
+    if isinstance(raised, BaseExceptionGroup) and raised is not error:
+        return all(_is_same(part, error) for part in raised.exceptions)
+    return raised is error
 
 
 def _is_cancellation(error: BaseException) -> bool:
@@ -376,7 +386,9 @@ class NodeResources:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
+        # That the run drains is between the engine and the node: for a resource, its scope just ends.
+        ended_by = None if isinstance(error, DrainedError) else error
         for opened in reversed(self._opened.values()):
-            await opened.close(error)
+            await opened.close(ended_by)
             if opened.trouble is not None:
                 self.troubles.append((opened.trouble, opened.origin))

@@ -78,6 +78,20 @@ def _check_share(_: object, attribute: attrs.Attribute[float], value: float) -> 
         raise ValueError(f"{attribute.name} is a probability from 0 to 1, not {value!r}")
 
 
+def _check_at(_: object, __: object, value: object) -> None:
+    if not isinstance(value, Mapping):
+        raise TypeError(f"FaultPlan.at maps node ids to faults, such as {{'fetch': Fail()}}, not {value!r:.100}")
+    for name, faults in value.items():
+        several = faults if isinstance(faults, Sequence) and not isinstance(faults, str) else [faults]
+        for fault in several:
+            is_nothing = fault is None and several is faults
+            if not is_nothing and not isinstance(fault, Fault):
+                raise TypeError(
+                    f"FaultPlan.at[{name!r}] is Fail(error), Hang(), Slow(seconds) or a sequence of these, "
+                    f"not {fault!r:.100}"
+                )
+
+
 def _share() -> Any:
     return attrs.field(default=0.0, validator=_check_share)
 
@@ -90,7 +104,8 @@ class FaultPlan:
 
     Attributes:
         at: Node ids, or patterns of them, to what befalls their attempts: one fault for all, or a sequence of
-            faults (``None``: nothing) for the first, the second and so on. The first pattern that matches counts.
+            faults (``None``: nothing) for the first, the second and so on. The first pattern that matches counts;
+            one that matches no node is an error, if the run succeeds and is not recorded.
         fail: Probability that an attempt raises an :class:`InjectedError`.
         hang: Probability that it waits until it is cancelled or times out.
         slow: Probability that it begins late.
@@ -98,12 +113,12 @@ class FaultPlan:
         cancel: Probability that the run is cancelled from outside, somewhere among its first 50 events.
         cancel_at: Virtual seconds after which the run is cancelled from outside.
         cancel_at_event: Number of events after which it is.
-        store: What befalls the state store, if the run has one.
+        store: What befalls the state store, which there must be.
         lose_store: Probability that the store is lost at one of its first 10 writes.
         crash: Probability that the process ends at one of them.
     """
 
-    at: Mapping[str, Fault | Sequence[Fault | None]] = attrs.field(factory=dict)
+    at: Mapping[str, Fault | Sequence[Fault | None]] = attrs.field(factory=dict, validator=_check_at)
     fail: float = _share()
     hang: float = _share()
     slow: float = _share()
@@ -111,7 +126,9 @@ class FaultPlan:
     cancel: float = _share()
     cancel_at: float | None = None
     cancel_at_event: int | None = None
-    store: LoseStore | Crash | None = None
+    store: LoseStore | Crash | None = attrs.field(
+        default=None, validator=attrs.validators.optional(attrs.validators.instance_of((LoseStore, Crash)))
+    )
     lose_store: float = _share()
     crash: float = _share()
 

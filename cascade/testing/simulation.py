@@ -14,8 +14,9 @@ from __future__ import annotations
 
 import itertools
 import types
-from collections.abc import Callable, Container, Coroutine, Generator, Iterator, Mapping
+from collections.abc import Callable, Container, Coroutine, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from fnmatch import fnmatchcase
 from functools import partial
 from random import Random
 from typing import Any, Final, Literal, Unpack, cast
@@ -26,7 +27,7 @@ from anyio import CancelScope, CapacityLimiter
 from anyio.lowlevel import checkpoint
 
 from cascade.model.errors import CascadeError, RunCancelled, raise_unchanged
-from cascade.model.events import Event
+from cascade.model.events import Event, NodeEvent
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
 from cascade.runtime.attempt import Attempt, is_cancelled
@@ -278,14 +279,37 @@ def simulate(
         How it went. A run that fails is no error here; ``result()`` raises what it raised.
 
     Raises:
+        TypeError: If *faults* is no plan.
+        ValueError: If the plan is about nodes that the flow does not have, or about a store that there is not.
+        RuntimeError: If an event loop runs in this thread already; call it from a sync test.
         KeyboardInterrupt: If it was interrupted.
     """
-    play = _Play(seed, faults or FaultPlan(), backend)
+    plan = FaultPlan() if faults is None else faults
+    if not isinstance(plan, FaultPlan):
+        raise TypeError(f"faults is a FaultPlan, such as FaultPlan(fail=0.1), not {plan!r:.100}")
+    if plan.store is not None and as_run.get("state") is None:
+        raise ValueError(f"{plan.store} befalls a state store, and there is none: give state='memory:' or another")
+    play = _Play(seed, plan, backend)
     error = play.run(flow, params, run_id or f"simulation-{seed}", as_run)
+    if error is None and as_run.get("state") is None:
+        _see_that_all_matched(plan, play.happened)
     if error is not None:
         error.add_note(f"simulated with seed={seed} on {backend}: simulate(..., seed={seed}) shows it again")
     crash = play.crash
     return Simulation(seed, backend, play.value, error, numbered(play.happened), crash is not None)
+
+
+def _see_that_all_matched(plan: FaultPlan, happened: Iterable[tuple[float, Event | str]]) -> None:
+    """In a run that has come to its end, every node had an event: what matches none of them matches nothing.
+
+    Raises:
+        ValueError: If there is something in the plan that does not.
+    """
+    nodes = {event.task_id: None for _, event in happened if isinstance(event, NodeEvent)}
+    for pattern in plan.at:
+        if pattern not in nodes and not any(fnmatchcase(node, pattern) for node in nodes):
+            shown = ", ".join(map(repr, list(nodes)[:10]))
+            raise ValueError(f"the fault plan names {pattern!r}, like which no node is called; there were {shown}")
 
 
 class _Play:

@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 import cascade
+from cascade.adapters.observers.lines import sentence
 from cascade.events import as_record
 from cascade.observers import human_log, json_lines
 from cascade.testing import record_events
@@ -292,3 +293,19 @@ async def test_a_run_is_silent_unless_asked(capfd: pytest.CaptureFixture[str]) -
         await cascade.run([one(), fails()])
 
     assert capfd.readouterr() == ("", "")
+
+
+async def test_a_person_is_told_of_rules_and_of_a_lost_connection() -> None:
+    stream, plane = io.StringIO(), cascade.control.ControlPlane()
+    await plane.pause("task:double", author="ada")
+    async with cascade.start(double(1), control=plane, observers=[human_log(stream)]):
+        await plane.limit("global", concurrency=2, author="ops")
+        await plane.resume("task:double", author="bob")
+
+    told = stream.getvalue()
+    assert "concurrency global set by ops" in told
+    assert "pause task:double lifted by bob" in told
+    lost = cascade.ConnectorDisconnected(
+        seq=1, timestamp=0.0, run_id="r", connector="MqttConnector", reason="no route"
+    )
+    assert sentence(lost) == "warning: MqttConnector has lost its connection: no route"

@@ -29,7 +29,8 @@ from command_line import (
 
 from cascade.cli import watch
 from cascade.cli.watch import Board
-from cascade.runtime.wire import Found, Lost, Message, Signal, Subscription
+from cascade.control import Concurrency, Pause
+from cascade.runtime.wire import Found, Lost, Message, Signal, Subscription, rule_message
 from cascade.testing import MemoryBroker, MemoryConnector
 
 FLOWS = """
@@ -186,7 +187,8 @@ def test_watch_shows_a_run_until_it_ends(url: str) -> None:
     ("words", "said"),
     [
         (["pause", "nonsense"], "a scope is"),
-        (["limit"], "limit takes"),
+        (["limit"], "limit takes --concurrency, --rate, or both, such as --concurrency 2"),
+        (["pause", "global", "--whatever"], "unrecognized arguments: --whatever (see cascade control --help)"),
         (["limit", "--rate", "many/fortnight"], "a rate is"),
         (["limit", "--concurrency", "x"], "invalid literal"),
         (["limit", "--burst", "2"], "limit takes"),
@@ -284,6 +286,26 @@ async def test_watch_follows_the_run_that_is_there_and_passes_over_what_is_no_ev
     assert "forged" not in shown
     assert "of another run" not in shown
     assert broker.connectors == []
+
+
+async def test_watch_shows_the_rules_that_hold_a_run_of_which_nothing_is_heard(terminal: Any) -> None:
+    broker = MemoryBroker()
+    broker.publish("cascade/engines/one", b'{"runs": ["other", "more"]}', retain=True)
+    rules = Pause(scope="run:it", author="ops"), Pause(scope="run:other"), Concurrency(scope="global", limit=2)
+    for rule in rules:
+        message = rule_message(rule)
+        broker.publish(message.topic, message.payload, retain=True)
+    broker.publish("cascade/constraints/pause/global", b"nonsense", retain=True)
+    payload = json.dumps(record(1, "RunFinished", run_id="it", status="Failed")).encode()
+    connector = Told(broker, [Message("cascade/telemetry/p/it/events", payload)])
+
+    await watch.watch_run(connector, "it", terminal)
+
+    shown = terminal.file.getvalue()
+    assert "pause run:it, set by ops 0 s ago" in shown
+    assert "limit global to 2 at a time" in shown
+    assert "pause run:other" not in shown
+    assert "watching run it, which is not there yet; there are more, other" in shown  # rich shows what is printed
 
 
 async def test_watch_takes_the_first_run_that_comes_if_there_is_none(terminal: Any) -> None:

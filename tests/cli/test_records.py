@@ -140,6 +140,7 @@ def test_a_changed_flow_is_refused_unless_it_may_be_recomputed(call: Command) ->
     refused = call(*command)
     assert refused.status == 1
     assert "FlowChangedError" in refused.err
+    assert "use another --run-id, --on-change recompute or --on-change fork" in refused.err
     assert "'fetch'" in refused.err
     assert call(*command, "--on-change", "recompute").out == "7\n"
 

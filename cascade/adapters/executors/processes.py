@@ -8,7 +8,7 @@ import sys
 import time
 import traceback
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import attrs
 from anyio import CapacityLimiter, to_process
@@ -99,6 +99,8 @@ class ProcessExecutor:
     """
 
     limiter: CapacityLimiter
+    # See LocalExecutor: an attempt begins once its process is there.
+    marks_start: ClassVar[bool] = True
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function in a worker process.

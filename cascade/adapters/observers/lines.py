@@ -10,6 +10,8 @@ from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO
 
 from cascade.model.events import (
+    ConnectorDisconnected,
+    ControlChanged,
     EngineWarning,
     Event,
     EventsDropped,
@@ -104,6 +106,10 @@ def sentence(event: Event) -> str:
 
 def _aside(event: Event) -> str:
     match event:
+        case ControlChanged(kind=kind, scope=scope, action=action, author=author):
+            return f"{kind} {scope} {action} by {author}"
+        case ConnectorDisconnected(connector=name, reason=reason):
+            return f"warning: {name} has lost its connection: {reason}"
         case ResourceAcquired(resource_name=name, scope=scope):
             return f"  resource {name} opened ({scope})"
         case ResourceReleased(resource_name=name, scope=scope):
