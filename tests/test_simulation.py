@@ -331,7 +331,7 @@ def test_what_is_no_plan_is_refused() -> None:
 
 def test_a_plan_about_nodes_that_there_are_not_is_refused() -> None:
     flow = at_once("c", wait("a", 1), at_once("b", wait("b", 1)).run_if(False))
-    with pytest.raises(ValueError, match="names 'wiat', like which no node is called; there were 'wait#2', 'wait', "):
+    with pytest.raises(ValueError, match="'wiat', like which no node is called; there were 'wait#2', 'wait'"):
         simulate(flow, faults=FaultPlan(at={"wiat": Fail()}))
     with pytest.raises(ValueError, match="names 'w#\\*'"):
         simulate(flow, faults=FaultPlan(at={"wait#2": Slow(), "w#*": Fail()}))

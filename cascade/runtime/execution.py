@@ -168,6 +168,7 @@ class Execution:
         is_closing: Whether it is halted, or drains: nothing may start any more.
         drained: Set when that begins.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
+        joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
     """
 
     run_id: str
@@ -200,6 +201,7 @@ class Execution:
     is_closing: bool = False
     drained: anyio.Event = attrs.field(factory=anyio.Event)
     resting: dict[str, float] = attrs.field(factory=dict)
+    joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)
@@ -313,6 +315,8 @@ class Execution:
             self.admission.close()
             self.admission.turn_away(self.run_id, DrainedError())
             self.drained.set()
+            for _, _, news in self.joined.values():
+                news.set()
 
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""

@@ -36,7 +36,7 @@ class Flight:
     node: tuple[str, str]
     value: tuple[Any] | None = None
     _place: tuple[int, Hashable] = attrs.field(kw_only=True)
-    _landed: anyio.Event = attrs.field(factory=anyio.Event)
+    _waiting: set[anyio.Event] = attrs.field(factory=set)
 
     @classmethod
     def join(cls, place: Hashable, run_id: str, node_id: str) -> tuple[Self, bool]:
@@ -51,15 +51,21 @@ class Flight:
         _computing.add(flight.node)
         return flight, True
 
-    async def until_landed(self) -> None:
-        """Wait until it is over."""
-        await self._landed.wait()
+    async def until_landed(self, news: anyio.Event) -> None:
+        """Wait until it is over, and sets *news*, or somebody else has."""
+        self._waiting.add(news)
+        try:
+            await news.wait()
+        finally:
+            self._waiting.discard(news)
 
     def land(self) -> None:
-        """It is over."""
-        del _under_way[self._place]
-        _computing.discard(self.node)
-        self._landed.set()
+        """It is over, or nobody should wait for it any more. A second call does nothing."""
+        if _under_way.get(self._place) is self:
+            del _under_way[self._place]
+            _computing.discard(self.node)
+            for news in self._waiting:
+                news.set()
 
 
 def may_wait(run_id: str, node_id: str) -> bool:

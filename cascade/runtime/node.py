@@ -136,6 +136,7 @@ class Life:
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     # With which it goes back to be admitted again.
     _again: Claim | None = None
+    _own_flight: Flight | None = None
 
     async def outcome(self) -> Outcome:
         """Go through the life; raises what the last attempt raised."""
@@ -150,13 +151,24 @@ class Life:
                 return await self._find_or_compute(cache, named)
             if is_own:
                 break
-            await flight.until_landed()
+            await self._until_landed(flight)
             if flight.value is not None:
                 return Done(flight.value[0], from_cache=True)
+        self._own_flight = flight
         try:
             return await self._find_or_compute(cache, named, flight)
         finally:
             flight.land()
+
+    async def _until_landed(self, flight: Flight) -> None:
+        joined, news = self.execution.joined, anyio.Event()
+        joined[self.job.node_id] = (*flight.node, news)
+        try:
+            await flight.until_landed(news)
+        finally:
+            del joined[self.job.node_id]
+        if self.execution.is_draining and flight.value is None:
+            raise DrainedError
 
     async def _find_or_compute(self, cache: CachePolicy, named: Inputs, flight: Flight | None = None) -> Outcome:
         hit = await self._recall(cache, named)
@@ -355,5 +367,7 @@ class Life:
         self.execution.emit_node(TaskExecutionStarted, self.job)
 
     def _report_wait(self, reason: Reason) -> None:
+        if reason == "ConstraintViolation" and self._own_flight is not None:
+            self._own_flight.land()  # what holds this node may be about nobody else
         if not self.job.is_told_of:
             self.execution.emit_node(TaskBlocked, self.job, reason=reason)

@@ -73,6 +73,7 @@ class Run:
         """A snapshot of where it stands."""
         execution = self._conductor.execution
         waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.resting.keys()
+        waiting |= execution.joined.keys()
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
         failures = (*(describe(f.error) for f in execution.failures), *self._conductor.overran)
         return RunSnapshot(
@@ -101,6 +102,8 @@ class Run:
         execution = self._conductor.execution
         for node_id, until in execution.resting.items():
             yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
+        for node_id, (run_id, other, _) in execution.joined.items():
+            yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
         for waiter in self._waiters():
             yield waiter.applicant.node_id, tuple(_blockers(execution.admission, waiter))
 
