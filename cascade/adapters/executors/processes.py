@@ -6,14 +6,22 @@ import functools
 import importlib
 import sys
 import time
-import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
 import attrs
-from anyio import CapacityLimiter, to_process
+from anyio import (
+    BrokenResourceError,
+    BrokenWorkerProcess,
+    CapacityLimiter,
+    ClosedResourceError,
+    EndOfStream,
+    IncompleteRead,
+    to_process,
+)
 
-from cascade.model.errors import GraphError, annotate
+from cascade.adapters.executors.far_errors import FarError
+from cascade.model.errors import GraphError, describe
 from cascade.model.tasks import Task
 from cascade.runtime.attempt import Attempt
 from cascade.runtime.current import attempt_var
@@ -79,20 +87,41 @@ def _call(
     try:
         return found.func(*args, **kwargs)
     except Exception as error:
-        # Pickling drops the traceback; its text says where in the function it was.
-        annotate(error, "in the worker process:\n" + "".join(traceback.format_exception(error)).rstrip())
-        raise
+        return FarError.of(error)
 
 
 def _ready() -> None:
     """In the worker process: nothing; that it answers is the point."""
 
 
+def _told(name: str, error: BrokenWorkerProcess) -> BrokenWorkerProcess:
+    """What AnyIO says of a broken process, which may be nothing, with the task's name and a reason."""
+    cause = error.__cause__
+    if str(error):
+        reason = f": {error}" + (f": {describe(cause)}" if cause else "")
+    elif isinstance(cause, (BrokenResourceError, ClosedResourceError, EndOfStream, IncompleteRead)):
+        reason = (
+            " died before the task had ended, as one does that is killed for want of memory or calls os._exit; "
+            "the system's log may say why"
+        )
+    else:
+        reason = (
+            f" gave an answer that cannot be read ({describe(cause) if cause else 'no reason given'}); nothing in "
+            "the task may write to file descriptor 1, which carries the answers"
+        )
+    return BrokenWorkerProcess(f"the worker process of {name!r}{reason}")
+
+
 @attrs.define(eq=False)
 class ProcessExecutor:
     """Calls functions in worker processes; arguments and results are pickled.
 
-    Cancelling kills the process.
+    Cancelling kills the process. A process that dies is an ``anyio.BrokenWorkerProcess``.
+
+    What a function raises is raised here with its type, its text and its attributes, also where its class does not
+    unpickle by itself: then it is rebuilt without a call of its ``__init__``, and lacks attributes that cannot be
+    pickled. If even that is impossible, as for a class that is local to a function, a ``RuntimeError`` gives type
+    and text. A note has the traceback of the worker process.
 
     Args:
         limiter: Bounds the number of processes at work.
@@ -107,6 +136,7 @@ class ProcessExecutor:
 
         Raises:
             GraphError: If a process cannot import the task.
+            BrokenWorkerProcess: If the process dies.
         """
         place = importable_name(task)
         attempt = attempt_var.get(None)
@@ -114,8 +144,19 @@ class ProcessExecutor:
         if isinstance(attempt, Attempt):
             if attempt.timeout is not None:
                 # Starting an interpreter must not count as the task's own time.
-                await to_process.run_sync(_ready, cancellable=True, limiter=self.limiter)
+                await self._in_worker(task.name, _ready)
             attempt.begin()
             where = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, attempt.remaining())
-        call = functools.partial(_call, *place, args, kwargs, where)
-        return await to_process.run_sync(call, cancellable=True, limiter=self.limiter)
+        value = await self._in_worker(task.name, functools.partial(_call, *place, args, kwargs, where))
+        if isinstance(value, FarError):
+            raise value.near(task.name)
+        return value
+
+    async def _in_worker(self, name: str, call: Callable[[], Any]) -> Any:
+        """Make a call for the task of this name in a worker process."""
+        # Workers know the script that was started under this name, and so call its classes when they pickle them.
+        sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
+        try:
+            return await to_process.run_sync(call, cancellable=True, limiter=self.limiter)
+        except BrokenWorkerProcess as error:
+            raise _told(name, error) from error.__cause__

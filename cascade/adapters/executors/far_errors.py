@@ -1,0 +1,154 @@
+"""What a function raised in a worker process, on its way to the process that waits for it.
+
+Many exceptions do not survive pickling, as their ``args`` are not what their classes are called with: they raise
+when they are unpickled, or come out with another message. Such ones are rebuilt past their ``__init__``.
+"""
+
+from __future__ import annotations
+
+import io
+import pickle
+import traceback
+from collections.abc import Callable
+from typing import Any, Self
+
+import attrs
+
+from cascade.model.errors import annotate, describe
+
+
+def _builtin(cls: type[BaseException]) -> Any:
+    """The builtin exception on which *cls* is built."""
+    found: Any = cls
+    while found.__module__ != "builtins":
+        found = found.__base__
+    return found
+
+
+def _blank(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
+    """An exception of *cls*, made as the builtin one below it would be: nothing of the user's is called."""
+    builtin = _builtin(cls)
+    error = builtin.__new__(cls, *args)
+    builtin.__init__(error, *args)
+    assert isinstance(error, BaseException)
+    return error
+
+
+def _restore(error: BaseException, fields: dict[str, Any]) -> None:
+    """Set *fields*, past what refuses in frozen exceptions."""
+    for name, value in fields.items():
+        object.__setattr__(error, name, value)
+
+
+def _parts(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """What the builtin exception below *error* is made of, and the attributes, also those in slots."""
+    # Not error.args: there, an OSError has no file name.
+    _, args, *more = _builtin(type(error)).__reduce__(error)
+    state: Any = object.__getstate__(error)
+    parts = [*more, *(state if isinstance(state, tuple) else (state,))]
+    return args, {name: value for part in parts if part for name, value in part.items()}
+
+
+def _can_be_pickled(value: object) -> bool:
+    try:
+        pickle.dumps(value)
+    except Exception:  # whatever the value's own __reduce__ raises
+        return False
+    return True
+
+
+class _RebuildingPickler(pickle.Pickler):
+    """Takes exceptions apart itself, leaving out fields that cannot be pickled."""
+
+    def reducer_override(self, obj: Any, /) -> Any:
+        if not isinstance(obj, BaseException):
+            return NotImplemented
+        args, fields = _parts(obj)
+        args = args if _can_be_pickled(args) else (str(obj),)
+        fields = {name: value for name, value in fields.items() if _can_be_pickled(value)}
+        # Fields come after the exception is there: they may lead back to it.
+        return _blank, (type(obj), args), fields, None, None, _restore
+
+
+def _rebuilding(error: Exception) -> bytes:
+    file = io.BytesIO()
+    _RebuildingPickler(file, pickle.HIGHEST_PROTOCOL).dump(error)
+    return file.getvalue()
+
+
+def _plain(error: Exception) -> bytes:
+    return pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
+
+
+def _likeness(error: Exception, pickled: bytes) -> tuple[bool, bool]:
+    """How much of *error* arrives: its type, its text.
+
+    Raises:
+        TypeError: If what arrives is not an exception.
+    """
+    copy = pickle.loads(pickled)
+    if not isinstance(copy, BaseException):
+        raise TypeError(f"it unpickles as {type(copy).__name__}, which is not an exception")
+    return type(copy) is type(error), describe(copy) == describe(error)
+
+
+def _pickled(error: Exception) -> tuple[bytes, str]:
+    """*error* in the way in which most of it arrives, or nothing and the reason."""
+    ways: tuple[Callable[[Exception], bytes], ...] = (_plain, _rebuilding)
+    best, most, problem = b"", (False, False), ""
+    for way in ways:
+        try:
+            pickled = way(error)
+            likeness = _likeness(error, pickled)
+        except Exception as reason:  # whatever the error's own __reduce__ and __init__ raise
+            problem = problem or describe(reason)
+            continue
+        if not best or likeness > most:
+            best, most = pickled, likeness
+        if all(most):
+            break
+    return best, problem
+
+
+@attrs.frozen
+class FarError:
+    """An exception of a worker process, in a form that arrives whatever the exception is.
+
+    Attributes:
+        pickled: The exception; empty if it cannot be pickled.
+        text: Its type and message.
+        problem: Why it cannot be pickled.
+        place: Its traceback, as text: pickling drops it.
+    """
+
+    pickled: bytes
+    text: str
+    problem: str
+    place: str
+
+    @classmethod
+    def of(cls, error: Exception) -> Self:
+        """In the worker process: *error*, ready to leave."""
+        place = "in the worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
+        pickled, problem = _pickled(error)
+        return cls(pickled, describe(error), problem, place)
+
+    def near(self, name: str) -> BaseException:
+        """The exception that the task of this name raised, or one that describes it."""
+        error = self._unpickled(name)
+        annotate(error, self.place)
+        return error
+
+    def _unpickled(self, name: str) -> BaseException:
+        problem = self.problem
+        if self.pickled:
+            try:
+                error = pickle.loads(self.pickled)
+                assert isinstance(error, BaseException)
+                return error
+            except Exception as reason:  # this process may have other modules than the worker
+                problem = describe(reason)
+        return RuntimeError(
+            f"{name!r} raised {self.text}; that exception cannot leave its worker process ({problem}): define its "
+            "class at the top level of a module that can be imported, or give it a __reduce__"
+        )
