@@ -229,6 +229,15 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         def __await__(self) -> NoReturn:
             self._refuse("cannot be awaited", "return it from the task, or `await cascade.run(it)`")
 
+        def _calculate(self, *_: object) -> NoReturn:
+            self._refuse("cannot be calculated with")
+
+        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = __matmul__ = _calculate
+        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = __rmatmul__ = (
+            _calculate
+        )
+        __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = __neg__ = __abs__ = _calculate
+
     def __copy__(self) -> Self:
         return self
 

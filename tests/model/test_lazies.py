@@ -69,6 +69,16 @@ MISUSES: list[Any] = [
     pytest.param(lambda lazy: lazy.method(), id="method"),
     pytest.param(lambda lazy: lazy._private, id="private attribute"),
     pytest.param(_await, id="await"),
+    *[
+        pytest.param(misuse, id=f"{name}, {side}")
+        for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor")
+        for side, misuse in (
+            ("left", lambda lazy, name=name: getattr(operator, name)(lazy, 1)),
+            ("right", lambda lazy, name=name: getattr(operator, name)(1, lazy)),
+        )
+    ],
+    pytest.param(operator.neg, id="neg"),
+    pytest.param(abs, id="abs"),
 ]
 
 
