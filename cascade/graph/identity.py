@@ -339,6 +339,11 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
     return Contents(found, combine("flow", [target]), strangers)
 
 
+def item_digest(map_digest: bytes, item: int) -> bytes:
+    """Content of an item: that of its map, and its place."""
+    return combine("item", [map_digest, b"%d" % item])
+
+
 def _by_shape(node: AnyNode) -> bytes:
     code = b"" if isinstance(node, Junction) else code_of(node.task)
     return combine("code and shape", [code, _node_shape(node)])

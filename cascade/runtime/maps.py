@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import attrs
 
-from cascade.graph.canonical import combine
+from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
@@ -72,7 +72,7 @@ class ItemFrame(Frame):
 
     def digest(self, index: int) -> bytes | None:
         """Content of an item: that of the map, and its place."""
-        return None if self.digests is None else combine("item", [self.digests[0], b"%d" % index])
+        return None if self.digests is None else item_digest(self.digests[0], index)
 
 
 @attrs.frozen(eq=False)

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
 from anyio import CancelScope
 
-from cascade.graph.identity import Contents, contents_of
-from cascade.graph.nodes import Graph, Junction
+from cascade.graph.identity import Contents, contents_of, item_digest
+from cascade.graph.nodes import Graph, Junction, MapNode
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
 from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
@@ -137,7 +137,7 @@ async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared
     if changed and settings.on_change == "error":
         raise FlowChangedError(recovery.run_id, changed)
     if changed and settings.on_change == "fork":
-        return await _forked(recovery, settings, prepared)
+        return await _forked(recovery, settings, prepared, changed)
     if past.continuation is not None:
         return await _afresh(recovery)
     await backend.forget(_under(changed, past.nodes or ()))
@@ -163,9 +163,29 @@ async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
         return [] if is_same else [graph.nodes[member].name for member in graph.members]
     digests = {node.name: digest for node, digest in zip(graph.nodes, contents.digests, strict=True)}
     records = await recovery.records(list(digests))
-    differs = (name for name, record in records.items() if record.digest not in (None, digests[name]))
+    interrupted = {node.name for node in graph.nodes if isinstance(node, MapNode) and node.name not in records}
+    digests_of_items = dict(_items(past.nodes or (), interrupted, digests)) if interrupted else {}
+    records_of_items = await recovery.records(list(digests_of_items))
     gone = (name for name in past.nodes or () if not any(root in digests for root in _roots(name)))
-    return [*differs, *gone]
+    return [*_differing(records, digests), *_differing(records_of_items, digests_of_items), *gone]
+
+
+def _differing(records: Mapping[str, Record], digests: Mapping[str, bytes | None]) -> list[str]:
+    """What was recorded with another content than it has now."""
+    return [
+        name for name, record in records.items()
+        if digests[name] is not None and record.digest not in (None, digests[name])
+    ]  # fmt: skip
+
+
+def _items(
+    names: Iterable[str], maps: Collection[str], digests: Mapping[str, bytes]
+) -> Iterator[tuple[str, bytes]]:
+    """The items of *maps* among *names*, with the contents that they have now."""
+    for name in names:
+        map_id, _, item = name.removesuffix("]").rpartition("[")
+        if map_id in maps and name == f"{map_id}[{item}]" and item.isdecimal():
+            yield name, item_digest(digests[map_id], int(item))
 
 
 def _roots(name: str) -> Iterator[str]:
@@ -180,7 +200,7 @@ def _under(changed: Iterable[str], names: Iterable[str]) -> list[str]:
     return [*roots, *(name for name in names if name not in roots and not roots.isdisjoint(_roots(name)))]
 
 
-async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared) -> Recovery:
+async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared, changed: Sequence[str]) -> Recovery:
     """A run of its own for the changed flow, with the records that still hold; the other stays as it is."""
     old, contents = recovery.backend, recovery.contents
     run_id = f"{recovery.run_id}~{contents.flow.hex()[:8]}"
@@ -189,7 +209,7 @@ async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared) ->
     try:
         fork = await _begin(backend, prepared, contents, is_new=False)
         if not fork.past.is_known:
-            entries = await _kept(recovery, prepared.graph)
+            entries = await _kept(recovery, prepared.graph, changed)
             await backend.write(Batch(entries))
             nodes = [entry.node_id for entry in entries]
             fork = Recovery(run_id, backend, Past(is_known=True, nodes=nodes, epoch=fork.past.epoch), contents)
@@ -201,14 +221,16 @@ async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared) ->
     return fork
 
 
-async def _kept(recovery: Recovery, graph: Graph) -> list[Entry]:
-    """The records of *recovery* that hold for *graph*."""
+async def _kept(recovery: Recovery, graph: Graph, changed: Sequence[str]) -> list[Entry]:
+    """The records of *recovery* that hold for *graph*, in which *changed* are other nodes than before."""
     if recovery.past.continuation is not None:
         return []
     digests = {node.name: digest for node, digest in zip(graph.nodes, recovery.contents.digests, strict=True)}
     records = await recovery.records(list(digests))
     records = {name: record for name, record in records.items() if record.digest == digests[name]}
-    durable = [name for name, record in records.items() if record.reason is None and record.is_durable]
+    whole = [name for name, record in records.items() if _is_whole(record)]
+    records |= await _parts(recovery, digests, frozenset((*changed, *whole)))
+    durable = [name for name, record in records.items() if _is_whole(record)]
     values = await _readable(recovery.backend, durable)
     return [
         Entry(
@@ -218,6 +240,22 @@ async def _kept(recovery: Recovery, graph: Graph) -> list[Entry]:
         for name, record in records.items()
         if name in values or record.reason is not None
     ]  # fmt: skip
+
+
+def _is_whole(record: Record) -> bool:
+    """Whether nothing of the node needs to run again."""
+    return record.reason is None and record.is_durable
+
+
+async def _parts(recovery: Recovery, names: Iterable[str], without: frozenset[str]) -> dict[str, Record]:
+    """The records of what belongs to the nodes *names*, but not of what belongs to *without*.
+
+    Of a sub-flow nothing is known until its node has returned it; then they are compared.
+    """
+    past, tops = recovery.past.nodes or (), set(names)
+    parts = [name for name in past if name not in tops and without.isdisjoint(_roots(name))]
+    records = await recovery.records(parts)
+    return {name: record for name, record in records.items() if record.digest is not None}
 
 
 # -- frames ----------------------------------------------------------------------------------------------------

@@ -545,3 +545,92 @@ async def test_a_drained_loop_goes_on_with_the_turn_that_it_left(store: StoreUnd
     assert RAN == {"turn 1": 1, "turn 2": 1, "turn 3": 1}
     assert await goes_on(turn(1), store) == 6
     assert RAN == {"turn 4": 1, "turn 5": 1, "turn 6": 1}
+
+
+# -- flows that have changed inside maps and sub-flows ---------------------------------------------------------
+
+
+def item_of(version: str) -> Any:
+    @cascade.task(name="item", version=version)
+    async def item(x: int) -> Any:
+        note(f"item {x}")
+        return x
+
+    return item
+
+
+STEADY: Any = {"on_error": "continue", "durability": "task"}
+
+
+async def test_items_of_an_interrupted_map_whose_code_changed_are_named(
+    store: StoreUnderTest, schedule: Any
+) -> None:
+    FAILING.add("item 2")
+    await fails(item_of("1").map(x=[0, 1, 2]), store, schedule=schedule, **STEADY)
+    with pytest.raises(cascade.FlowChangedError, match=r"'item\[[01]\]' changed in code") as caught:
+        await goes_on(item_of("2").map(x=[0, 1, 2]), store, schedule=schedule)
+    assert sorted(caught.value.nodes) == ["item[0]", "item[1]"]
+    assert RAN == {}
+    assert await goes_on(item_of("1").map(x=[0, 1, 2]), store, schedule=schedule) == [0, 1, 2]
+    assert RAN == {"item 2": 1}
+
+
+async def test_items_of_an_interrupted_map_whose_code_changed_can_be_recomputed(store: StoreUnderTest) -> None:
+    FAILING.add("item 2")
+    await fails(item_of("1").map(x=[0, 1, 2]), store, **STEADY)
+    FAILING.add("item 0")
+    RAN.clear()
+    await fails(item_of("2").map(x=[0, 1, 2]), store, on_change="recompute", **STEADY)
+    assert RAN == {"item 0": 1, "item 1": 1, "item 2": 1}
+    # What was recorded with the code of before is gone: the flow has not changed since.
+    assert await goes_on(item_of("2").map(x=[0, 1, 2]), store) == [0, 1, 2]
+    assert RAN == {"item 0": 1, "item 2": 1}
+
+
+async def test_a_map_whose_items_all_failed_has_not_changed(store: StoreUnderTest) -> None:
+    FAILING.update({"item 0", "item 1"})
+    await fails(item_of("1").map(x=[0, 1]), store, **STEADY)
+    assert await goes_on(item_of("2").map(x=[0, 1]), store) == [0, 1]
+
+
+@pytest.mark.parametrize("on_change", ["recompute", "fork"])
+async def test_items_of_an_unchanged_map_are_kept_when_something_else_has_changed(
+    store: StoreUnderTest, on_change: Any
+) -> None:
+    FAILING.add("item 3")
+    numbers = [0, 1, 2, 3]
+    await fails(join(item_of("1").map(x=numbers), fetch(1)), store, **STEADY)
+    changed = join(item_of("1").map(x=numbers), fetch(2))
+    assert await goes_on(changed, store, on_change=on_change) == [numbers, 2]
+    assert RAN == {"item 3": 1, "fetch 2": 1, "join": 1}
+
+
+async def test_a_fork_does_not_keep_items_that_have_changed(store: StoreUnderTest) -> None:
+    FAILING.add("item 2")
+    await fails(item_of("1").map(x=[0, 1, 2]), store, **STEADY)
+    assert await goes_on(item_of("2").map(x=[0, 1, 2]), store, on_change="fork") == [0, 1, 2]
+    assert RAN == {"item 0": 1, "item 1": 1, "item 2": 1}
+    assert await goes_on(item_of("1").map(x=[0, 1, 2]), store) == [0, 1, 2]
+    assert RAN == {"item 2": 1}
+
+
+@pytest.mark.parametrize("on_change", ["recompute", "fork"])
+async def test_nodes_of_a_sub_flow_are_kept_when_something_else_has_changed(
+    store: StoreUnderTest, on_change: Any
+) -> None:
+    FAILING.add("inner")
+    await fails(join(expand(1), fetch(5)), store, **STEADY)
+    assert await goes_on(join(expand(1), fetch(6)), store, on_change=on_change) == [[1, 2], 6]
+    assert RAN == {"expand": 1, "inner": 1, "fetch 6": 1, "join": 1}
+
+
+async def test_a_fork_keeps_items_in_sub_flows_of_items(store: StoreUnderTest) -> None:
+    @cascade.task(version="1")
+    async def spread(x: int) -> Any:
+        note(f"spread {x}")
+        return item_of("1").map(x=[x, x + 1])
+
+    FAILING.add("item 11")
+    await fails(join(spread.map(x=[0, 10]), fetch(5)), store, **STEADY)
+    assert await goes_on(join(spread.map(x=[0, 10]), fetch(6)), store, on_change="fork") == [[[0, 1], [10, 11]], 6]
+    assert RAN == {"spread 10": 1, "item 11": 1, "fetch 6": 1, "join": 1}
