@@ -268,7 +268,7 @@ async def restore(execution: Execution, frame: Frame) -> None:
         StateError: If the store cannot be read.
     """
     recovery = execution.recovery
-    if recovery is None or not recovery.past.is_known:
+    if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(execution, recovery, frame):
         return
     try:
         await _restore(recovery, frame, is_lenient=execution.settings.on_change == "recompute")
@@ -276,6 +276,15 @@ async def restore(execution: Execution, frame: Frame) -> None:
         raise
     except Exception as error:
         raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
+
+
+def _is_in_recorded_turn(execution: Execution, recovery: Recovery, frame: Frame) -> bool:
+    """Whether the records are of the turn that *frame* belongs to: the turns after it use their ids again."""
+    if not frame.prefix:
+        return True  # it is restored in that turn only
+    continuation = recovery.past.continuation
+    turn, *inner = execution.turns(frame.prefix.removesuffix("/"))
+    return turn == (1 if continuation is None else continuation.turn) and all(number == 1 for number in inner)
 
 
 async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> None:

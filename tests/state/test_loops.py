@@ -282,3 +282,48 @@ async def test_so_has_every_turn_of_a_loop_that_a_node_has_begun(durable: StoreU
 def test_how_often_turns_are_recorded_must_mean_something(value: Any) -> None:
     with pytest.raises(ValueError, match="loop_record"):
         cascade.Engine(loop_record=value)
+
+
+@cascade.task(version="1")
+async def item(x: int) -> int:
+    RAN[f"item {x}"] += 1
+    if x == STOP.get("at"):
+        raise ValueError("stopped")
+    return x
+
+
+@cascade.task(version="1")
+async def sum_items(n: int, values: list[int]) -> Any:
+    RAN["sums"] += 1
+    return values if n == 3 else sum_items(n + 1, item.map(x=[10 * n, 10 * n + 1]))
+
+
+@cascade.task(version="1")
+async def spread(n: int) -> Any:
+    return [item(n), item(n + 1)]
+
+
+@cascade.task(version="1")
+async def sum_parts(n: int, values: list[int]) -> Any:
+    return values if n == 3 else sum_parts(n + 1, spread(10 * n))
+
+
+@pytest.mark.parametrize("flow", [sum_items(1, item.map(x=[0, 1])), sum_parts(1, spread(0))], ids=["map", "flow"])
+@pytest.mark.parametrize("is_inside", [False, True], ids=["top", "inside"])
+async def test_turns_after_an_interrupted_one_take_nothing_that_it_has_recorded(
+    store: StoreUnderTest, flow: Any, is_inside: bool, schedule: Any
+) -> None:
+    STOP["at"] = 11 if is_inside else 1  # the loop of a node begins with what the node returns
+    target = wrap([flow]) if is_inside else flow
+    settings: Any = {"durability": "task", "on_error": "continue", "schedule": schedule}
+    with pytest.raises(cascade.RunFailed):
+        await cascade.run(target, state=store.state, run_id="night", **settings)
+    RAN.clear()
+    STOP.clear()
+    settings["loop_record"] = (1000, 1000.0)
+    result = await cascade.run(target, state=store.state, run_id="night", **settings)
+    assert result == ([[20, 21]] if is_inside else [20, 21])
+    ran = {name: count for name, count in RAN.items() if name.startswith("item")}
+    assert ran == dict.fromkeys(
+        ["item 11", "item 20", "item 21", *([] if is_inside else ["item 1", "item 10"])], 1
+    )
