@@ -48,8 +48,8 @@ class Param(Placeholder, Generic[T]):
     Args:
         name: Key in ``params``.
         default: Value when none is given; without a default the parameter is required.
-        type: A class, or any callable from text to value; by default that of a number or truth value given as
-            the default, otherwise ``str``.
+        type: A class, or any callable from text to value, or ``Any`` for what is taken as it is; by default that
+            of a number or truth value given as the default, otherwise ``str``.
         description: One line for ``--help``.
     """
 
@@ -81,6 +81,8 @@ class Param(Placeholder, Generic[T]):
             ValueError: If it has no meaning as this parameter's type.
         """
         kind: Any = self.type
+        if kind is Any:
+            return cast("T", raw)
         wanted = getattr(kind, "__name__", repr(kind))
         if isinstance(kind, type) and isinstance(raw, kind) and not (kind is int and isinstance(raw, bool)):
             return cast("T", raw)

@@ -197,8 +197,11 @@ def check_plan(plan: Plan) -> None:
     """See that a plan made elsewhere can be run.
 
     Raises:
+        TypeError: If it is none.
         GraphError: If a call is missing, occurs twice, or is not in a later stage than all it needs.
     """
+    if not isinstance(plan, Plan):
+        raise TypeError(f"a solver returns a Plan of the graph, not {plan!r:.100}")
     graph = plan.graph
     stage_of = {index: stage for stage, level in enumerate(plan.levels) for index in level}
     calls = [node.index for node in graph.calls()]

@@ -171,9 +171,10 @@ async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
 
 
 def _differing(records: Mapping[str, Record], digests: Mapping[str, bytes | None]) -> list[str]:
-    """What was recorded with another content than it has now."""
+    """What was recorded with another content than it has now, but for skips that are decided anew."""
+    found = ((name, record) for name, record in records.items() if record.reason not in _DERIVED)
     return [
-        name for name, record in records.items()
+        name for name, record in found
         if digests[name] is not None and record.digest not in (None, digests[name])
     ]  # fmt: skip
 

@@ -206,6 +206,8 @@ class Opened:
             else:
                 await _throw(generator, error)
         except StopAsyncIteration:
+            if not self._closing.is_set():
+                raise self._early_end() from None
             return
         except BaseException as raised:
             if _is_same(raised, error) or (_is_cancellation(raised) and self._closing.is_set()):
@@ -239,6 +241,12 @@ class Opened:
 
     def _no_yield(self) -> RuntimeError:
         return RuntimeError(f"the provider of the {self.origin} ended without yielding")
+
+    def _early_end(self) -> RuntimeError:
+        return RuntimeError(
+            f"the provider of the {self.origin} ended while that was in use; a scope around its yield that is "
+            "cancelled or times out should raise"
+        )
 
     def _second_yield(self) -> RuntimeError:
         return RuntimeError(f"the provider of the {self.origin} yielded twice; a resource yields once")

@@ -65,6 +65,8 @@ def test_an_input_is_frozen(given: Any) -> None:
         (cascade.Param("p", type=Colour), Colour.RED, Colour.RED),
         (cascade.Param("p", type=Fraction), "1/3", Fraction(1, 3)),
         (cascade.Param("p", type=list), [1], [1]),
+        (cascade.Param("p", type=Any), [1], [1]),
+        (cascade.Param("p", type=Any), "1", "1"),
         (cascade.Param("p", type=str.upper), "x", "X"),
         (cascade.Param("p", type=lambda text: text.split(",")), "a,b", ["a", "b"]),
         (cascade.Param("p", 1), "7", 7),

@@ -208,6 +208,12 @@ async def test_a_run_may_use_another_solver(schedule: Any) -> None:
     assert await cascade.run(flow, solver=_one_by_one, schedule=schedule) == (1, 2, 3)
 
 
+async def test_a_solver_that_returns_no_plan_is_named() -> None:
+    solver: Any = repr
+    with pytest.raises(TypeError, match="a solver returns a Plan of the graph, not '"):
+        await cascade.run([1], solver=solver)
+
+
 async def test_stages_are_those_of_the_solver() -> None:
     engine = cascade.Engine(solver=_one_by_one)
     with record_events(engine) as recorded:

@@ -161,3 +161,14 @@ async def test_a_provider_sees_nothing_of_a_drain(schedule: Any) -> None:
         run.drain()
     assert run.status().state == "Drained"
     assert seen == ["closed"]
+
+
+async def test_a_provider_that_ends_by_itself_while_its_resource_is_in_use_is_a_failure(schedule: Any) -> None:
+    @cascade.resource(name="db")
+    async def leaves() -> AsyncIterator[int]:
+        with anyio.move_on_after(1):
+            yield 1
+
+    with pytest.raises(RuntimeError, match="the provider of the resource 'db' ended while that was in use"):
+        await cascade.run(use(), providers=[leaves], schedule=schedule)
+    assert anyio.current_time() == 1

@@ -295,6 +295,22 @@ async def test_another_parameter_is_a_changed_flow(store: StoreUnderTest) -> Non
         await cascade.run(flow, {"n": 2}, state=store.state, run_id="night")
 
 
+@pytest.mark.parametrize("on_error", ["first", "continue"])
+async def test_a_node_that_failed_may_come_back_with_other_code(store: StoreUnderTest, on_error: Any) -> None:
+    def flow(version: str) -> Any:
+        @cascade.task(name="work", version=version)
+        async def work(n: int) -> int:
+            note("work")
+            return n
+
+        return join(parse(work(fetch(1))), fetch(2))
+
+    FAILING.add("work")
+    await fails(flow("1"), store, on_error=on_error)
+    assert await goes_on(flow("2"), store) == [1, 2]
+    assert RAN.keys() <= {"work", "parse 1", "join", "fetch 2"}
+
+
 async def test_other_code_is_a_changed_flow(store: StoreUnderTest) -> None:
     @cascade.task(name="work", version="1")
     async def first() -> int:
