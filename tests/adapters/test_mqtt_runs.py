@@ -242,3 +242,24 @@ def stopped(server: Broker) -> Iterator[None]:
         yield
     finally:
         server.process.send_signal(signal.SIGCONT)
+
+
+async def test_without_telemetry_rules_are_heard_and_no_events_are_sent(plain: Broker) -> None:
+    listener = open_connector(plain.url)
+    await listener.connect()
+    gate = Gate()
+    async with listener.subscribe("cascade/telemetry/#") as heard:
+        engine = cascade.Engine(control=f"{plain.url}?telemetry=off")
+        async with engine, engine.start(gate.job("quiet")) as run:
+            await gate.began.wait()
+            assert run._conductor.execution.bus.is_silent()
+            message = rule_message(Pause(scope="task:other"))
+            async with run.subscribe(cascade.ControlChanged, policy="drop") as events:
+                await listener.publish(message.topic, message.payload, retain=True)
+                await until_changed(events, "task:other")
+            gate.opened.set()
+            assert await run.result() == "quiet"
+        with pytest.raises(anyio.WouldBlock):
+            heard.receive_nowait()
+    await listener.publish(message.topic, b"", retain=True)
+    await listener.disconnect()

@@ -6,11 +6,13 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 from brokers import broker
 
+import cascade
 from cascade.control import Connector, ConnectorError, LocalConnector, Message, Missed, Subscription
 from cascade.runtime.engine import open_connector
 from cascade.testing import MemoryBroker, MemoryConnector
@@ -244,6 +246,17 @@ def test_a_local_connector_shows_where_it_leads(tmp_path: Path) -> None:
 @pytest.mark.needs("paho")
 def test_an_mqtt_connector_shows_where_it_leads_and_no_password() -> None:
     assert repr(open_connector("mqtt://ada:lovelace@broker.example:1884")) == "<MqttConnector broker.example:1884>"
+
+
+@pytest.mark.needs("paho")
+@pytest.mark.parametrize(
+    ("query", "expected"), [("", True), ("?telemetry=on", True), ("?telemetry=off", False)], ids=str
+)
+async def test_telemetry_over_mqtt_can_be_switched_off(query: str, expected: bool) -> None:
+    connector: Any = open_connector(f"mqtt://broker.example{query}")
+    assert await connector.has_audience("cascade/telemetry/default/it/events") is expected
+    with pytest.raises(cascade.InputError, match="maybe with telemetry=off"):
+        open_connector("mqtt://broker.example?telemetry=perhaps")
 
 
 def test_mqtt_without_its_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,11 +43,15 @@ QOS_1: Final = SubscribeOptions(1)
 _limiter = LoopLimiter(4)
 
 
-_LOOKS: Final = "it looks like mqtt://USER:PASSWORD@HOST:PORT/PROJECT or mqtts://HOST?cafile=PATH"
+_LOOKS: Final = (
+    "it looks like mqtt://USER:PASSWORD@HOST:PORT/PROJECT or mqtts://HOST?cafile=PATH, maybe with telemetry=off"
+)
 
 
 def from_url(url: str) -> MqttConnector:
     """The connector of ``mqtt://[USER:PASSWORD@]HOST[:PORT][/PROJECT]``, or ``mqtts://...[?cafile=PATH]``.
+
+    Both may have ``telemetry=on`` or ``off`` in the query.
 
     Raises:
         ValueError: If it means nothing.
@@ -59,8 +63,9 @@ def from_url(url: str) -> MqttConnector:
         raise ValueError(_LOOKS) from None
     options = {key: values[-1] for key, values in parse_qs(parts.query).items()}
     is_secure = parts.scheme == "mqtts"
-    known = {"cafile"} if is_secure else set()
-    if not parts.hostname or not options.keys() <= known or parts.fragment:
+    known = {"telemetry", "cafile"} if is_secure else {"telemetry"}
+    telemetry = {"on": True, "off": False}.get(options.get("telemetry", "on"))
+    if not parts.hostname or not options.keys() <= known or parts.fragment or telemetry is None:
         raise ValueError(_LOOKS)
     return MqttConnector(
         parts.hostname,
@@ -69,6 +74,7 @@ def from_url(url: str) -> MqttConnector:
         password=None if parts.password is None else unquote(parts.password),
         tls=ssl.create_default_context(cafile=options.get("cafile")) if is_secure else None,
         project=unquote(parts.path.strip("/")) or "default",
+        telemetry=telemetry,
     )
 
 
@@ -82,6 +88,8 @@ class MqttConnector:
         password: The proof.
         tls: How to encrypt; ``None`` for not at all.
         project: A name for what this process is about, part of the topics of telemetry.
+        telemetry: Whether the events of runs are published. A broker does not say whether anybody listens, and
+            to make and send them for every node is most of the work of a node that does little.
     """
 
     def __init__(
@@ -93,10 +101,12 @@ class MqttConnector:
         password: str | None = None,
         tls: ssl.SSLContext | None = None,
         project: str = "default",
+        telemetry: bool = True,
     ) -> None:
         self.host = host
         self.port: int = port or (PORT if tls is None else TLS_PORT)
         self.project = project
+        self.telemetry = telemetry
         self._username = username
         self._password = password
         self._tls = tls
@@ -146,6 +156,11 @@ class MqttConnector:
             await session.retain(topic, payload)
         else:
             session.send(topic, payload)
+
+    async def has_audience(self, topic: str) -> bool:
+        """Whether anybody may listen; see ``Attentive.has_audience``."""
+        await checkpoint()
+        return self.telemetry
 
     def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
         """Subscribe; see ``Connector.subscribe``."""
