@@ -298,7 +298,11 @@ async def test_a_run_is_silent_unless_asked(capfd: pytest.CaptureFixture[str]) -
 async def test_a_person_is_told_of_rules_and_of_a_lost_connection() -> None:
     stream, plane = io.StringIO(), cascade.control.ControlPlane()
     await plane.pause("task:double", author="ada")
-    async with cascade.start(double(1), control=plane, observers=[human_log(stream)]):
+    async with (
+        cascade.start(double(1), control=plane, observers=[human_log(stream)]) as run,
+        run.subscribe(cascade.TaskBlocked) as events,
+    ):
+        await events.receive()
         await plane.limit("global", concurrency=2, author="ops")
         await plane.resume("task:double", author="bob")
 
