@@ -253,6 +253,7 @@ class Conductor:
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.journal is not None:
             await self._close_journal(self._status())
+        await execution.shared.control.foresee_end(execution, execution.settings.cleanup_timeout)
         self._finish()
         await execution.shared.control.unlink(execution, execution.settings.cleanup_timeout)
         if self._observers:

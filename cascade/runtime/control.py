@@ -304,6 +304,11 @@ class ControlPlane:
         if self._link is not None:
             await self._link.until_settled()
 
+    async def foresee_end(self, host: Host, patience: float) -> None:
+        """A run is about to publish its last event."""
+        if self._link is not None:
+            await self._link.foresee_end(host, patience)
+
     async def unlink(self, host: Host, patience: float) -> None:
         """A run has published its last event; waits up to *patience* seconds until it has been sent."""
         if self._link is not None:

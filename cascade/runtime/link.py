@@ -166,6 +166,18 @@ class Link:
         if self._settled is not None:
             await self._settled.wait()
 
+    async def foresee_end(self, host: Host, patience: float) -> None:
+        """A run is about to publish its last event: whoever has subscribed by now gets it.
+
+        That somebody listens is heard of a moment after it is so, which may be too late.
+        """
+        guest = next(guest for guest in self._guests if guest.host is host)
+        if not guest.is_heard:
+            with anyio.move_on_after(patience):
+                await self._attend([guest])
+            if guest.is_heard:
+                guest.listen()
+
     async def leave(self, host: Host, patience: float) -> None:
         """A run has published its last event: see that it is sent, within *patience* seconds."""
         guest = next(guest for guest in self._guests if guest.host is host)
@@ -359,7 +371,7 @@ class Link:
                     while not guest.is_heard and not guest.has_ended:
                         guest.news = anyio.Event()
                         await guest.news.wait()
-                    if guest.has_ended:
+                    if guest.has_ended and guest.stream is None:
                         return  # and nobody listened
         finally:
             guest.has_sent.set()

@@ -184,6 +184,14 @@ async def test_who_listens_when_a_run_ends_hears_of_it(schedule: Any) -> None:
     assert "RunStarted" not in connector.sent()
 
 
+async def test_who_listens_when_a_run_ends_hears_of_it_though_the_engine_has_not_been_told(schedule: Any) -> None:
+    connector, starts = Attentive(), Starts()
+    async with cascade.start(starts.job("a", 10), control=connector, schedule=schedule):
+        await anyio.sleep(5)
+        connector.listeners = 1
+    assert connector.sent() == ["RunFinished"]
+
+
 async def test_who_listens_before_a_run_begins_hears_all_of_it(schedule: Any) -> None:
     connector, starts = Attentive(), Starts()
     connector.listeners = 1
