@@ -97,6 +97,7 @@ class Guest:
         topic: Where its events are published.
         stream: Its events, as far as they have not been sent; ``None`` while nobody listens.
         is_heard: Whether anybody may be listening.
+        is_ending: Whether its last event is about to be published.
         has_ended: Whether its last event has been published.
         news: Set when one of these has changed.
         has_sent: Set when the last event has been sent, if anybody listens.
@@ -106,6 +107,7 @@ class Guest:
     topic: str
     stream: EventStream | None = None
     is_heard: bool = True
+    is_ending: bool = False
     has_ended: bool = False
     news: anyio.Event = attrs.field(factory=anyio.Event)
     has_sent: anyio.Event = attrs.field(factory=anyio.Event)
@@ -172,11 +174,10 @@ class Link:
         That somebody listens is heard of a moment after it is so, which may be too late.
         """
         guest = next(guest for guest in self._guests if guest.host is host)
+        guest.is_ending = True
         if not guest.is_heard:
             with anyio.move_on_after(patience):
                 await self._attend([guest])
-            if guest.is_heard:
-                guest.listen()
 
     async def leave(self, host: Host, patience: float) -> None:
         """A run has published its last event: see that it is sent, within *patience* seconds."""
@@ -356,9 +357,13 @@ class Link:
             return
         for guest in tuple(guests):
             try:
-                guest.is_heard = await has_audience(guest.topic)
+                is_heard = await has_audience(guest.topic)
+                # An answer to an older question may come after the last one.
+                guest.is_heard = is_heard or (guest.is_ending and guest.is_heard)
             except OSError:
                 guest.is_heard = True
+            if guest.is_heard and not guest.has_ended:
+                guest.listen()  # at once: its task may come too late for the last event
             guest.news.set()
 
     async def _send(self, guest: Guest) -> None:
