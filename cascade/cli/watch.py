@@ -17,13 +17,15 @@ from cascade.cli.control import EXIT_UNREACHED, connector_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import describe
 from cascade.model.rules import ControlRule
-from cascade.runtime.remote import Remote, present
+from cascade.runtime.remote import presence, present
 from cascade.runtime.wire import (
     CONSTRAINTS,
+    ENGINES,
     TELEMETRY,
     Connector,
     Lost,
     Message,
+    Subscription,
     decode,
     level,
     read_constraint,
@@ -50,6 +52,8 @@ class Board:
         ended: How many nodes ended, by status.
         missed: Events that were not heard.
         rules: The rules that stand, whatever they are about.
+        engines: The runs of each engine that is connected, by topic.
+        was_there: Whether one of them has had the run.
     """
 
     run_id: str = ""
@@ -60,6 +64,8 @@ class Board:
     ended: dict[str, int] = attrs.field(factory=dict)
     missed: int = 0
     rules: dict[tuple[str, str], ControlRule] = attrs.field(factory=dict)
+    engines: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
+    was_there: bool = False
     _seq: int = 0
     _ends: deque[float] = attrs.field(factory=deque)
 
@@ -123,6 +129,23 @@ class Board:
             if rule is not None:
                 self.rules[scope, kind] = rule
 
+    def hear_engine(self, message: Message) -> None:
+        """Take in which runs an engine has; what means nothing is passed over."""
+        self.engines.pop(message.topic, None)
+        with suppress(ValueError):
+            if message.payload:
+                self.engines[message.topic] = presence(message).runs
+        self.was_there = self.was_there or self.run_id in self.runs()
+
+    def runs(self) -> list[str]:
+        """The runs that there are."""
+        return sorted(run for runs in self.engines.values() for run in runs)
+
+    def leave(self) -> None:
+        """Nothing has been heard for a while: if no engine has the run any more, nothing will be."""
+        if self.was_there and self.run_id not in self.runs() and not self.is_over:
+            self.state = "gone"
+
     def standing(self) -> Iterator[str]:
         """The rules that may hold nodes of this run."""
         for rule in self.rules.values():
@@ -176,16 +199,17 @@ async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) 
     async with (
         connector.subscribe(topics) as stream,
         connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True) as rules,
+        connector.subscribe(f"{ENGINES}/#", latest_only=True) as engines,
     ):
-        runs = [run for engine in await Remote(connector).engines() for run in engine.runs]
+        _hear_retained(board, rules, engines)
+        runs = board.runs()
         board.run_id = board.run_id or (runs[0] if runs else "")
+        board.was_there = board.run_id in runs
         what = f"run {board.run_id or 'that comes next'}"
         if board.run_id not in ("", *runs):
             what += f", which is not there yet; {_listed(runs)}"
         print(f"cascade: watching {what}", file=sys.stderr, flush=True)
         drawn = 0.0
-        for message in present(rules):
-            board.hear_rule(message)
         draw()
         while not board.is_over:
             signal = None
@@ -195,16 +219,24 @@ async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) 
                 _hear(board, signal)
             elif isinstance(signal, Lost):
                 board.stage = f"connection lost: {signal.reason}"
-            for message in present(rules):
-                board.hear_rule(message)
+            _hear_retained(board, rules, engines)
+            if signal is None:
+                board.leave()
             now = time.monotonic()
             if signal is None or board.is_over or now - drawn >= PERIOD:
                 draw()
                 drawn = now
 
 
+def _hear_retained(board: Board, rules: Subscription, engines: Subscription) -> None:
+    for message in present(rules):
+        board.hear_rule(message)
+    for message in present(engines):
+        board.hear_engine(message)
+
+
 def _listed(runs: Sequence[str]) -> str:
-    return f"there are {', '.join(sorted(runs))}" if runs else "no run is connected"
+    return f"there are {', '.join(runs)}" if runs else "no run is connected"
 
 
 def _hear(board: Board, message: Message) -> None:

@@ -145,7 +145,7 @@ def _engines(stream: Subscription) -> Iterator[Presence]:
     for message in present(stream):
         with suppress(ValueError):
             if message.payload:
-                yield _presence(message)
+                yield presence(message)
 
 
 def present(stream: Subscription) -> Iterable[Message]:
@@ -157,7 +157,12 @@ def present(stream: Subscription) -> Iterable[Message]:
                 yield signal
 
 
-def _presence(message: Message) -> Presence:
+def presence(message: Message) -> Presence:
+    """What an engine says of itself.
+
+    Raises:
+        ValueError: If it says no such thing.
+    """
     runs = decode(message.payload).get("runs")
     if not isinstance(runs, list) or not all(isinstance(run, str) and run.isprintable() for run in runs):
         raise ValueError("the runs are a list of ids")

@@ -13,6 +13,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import anyio
+import anyio.lowlevel
 import pytest
 from brokers import broker
 from command_line import (
@@ -306,6 +308,22 @@ async def test_watch_shows_the_rules_that_hold_a_run_of_which_nothing_is_heard(t
     assert "limit global to 2 at a time" in shown
     assert "pause run:other" not in shown
     assert "watching run it, which is not there yet; there are more, other" in shown  # rich shows what is printed
+
+
+async def test_watch_ends_when_no_engine_has_the_run_any_more(
+    terminal: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(watch, "LONGEST", 0.01)
+    broker = MemoryBroker()
+    broker.publish("cascade/engines/one", b'{"runs": ["it", "other"]}', retain=True)
+    with anyio.fail_after(50):
+        async with anyio.create_task_group() as group:
+            group.start_soon(watch.watch_run, MemoryConnector(broker), "it", terminal)
+            while "watching run it" not in terminal.file.getvalue():
+                await anyio.lowlevel.checkpoint()
+            broker.publish("cascade/engines/two", b"nonsense", retain=True)
+            broker.publish("cascade/engines/one", b'{"runs": ["other"]}', retain=True)
+    assert "run it: gone" in terminal.file.getvalue()
 
 
 async def test_watch_takes_the_first_run_that_comes_if_there_is_none(terminal: Any) -> None:
