@@ -174,14 +174,7 @@ class _Builder:
             Whether it is such a call; then it has been dealt with.
         """
         task = call.task
-        if (
-            call.own is not NOTHING_SAID
-            or task.policies is not NOTHING_SAID
-            or task.is_pure
-            or call.columns is not None
-            or call.parent is not None
-            or call in self.copies.met
-        ):
+        if task.policies is not NOTHING_SAID or task.is_pure or call in self.copies.met:
             return False
         index = self.index
         known = index.get(call, _UNSEEN)
@@ -194,7 +187,7 @@ class _Builder:
             kind = type(value)
             if kind in LEAVES:
                 continue
-            if kind is not LazyResult or value.parent is not None:
+            if kind is not LazyResult:
                 return False
             source = index.get(value, _UNSEEN)
             if source < 0:
@@ -307,7 +300,7 @@ class _Builder:
         operands: list[Operand] = []
         has_only_nodes = True
         for hole in part.holes:
-            if type(hole) is LazyResult and hole.parent is None:
+            if type(hole) is LazyResult:
                 operands.append(self.index[hole])
             else:
                 operand = self._placeholder_operand(hole, needed_by)
@@ -339,7 +332,7 @@ class _Builder:
     def _operands(self, group: Keyed, needed_by: str) -> Steps[Patches]:
         found: list[tuple[Any, Operand]] = []
         for key, part in group:
-            if type(part) is LazyResult and part.parent is None:
+            if type(part) is LazyResult:
                 found.append((key, self.index[part]))
             else:
                 found.append((key, (yield from self._operand(part, needed_by))))

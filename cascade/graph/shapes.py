@@ -15,7 +15,7 @@ from cascade.graph.merge import root_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, compile_nested
 from cascade.graph.nodes import Graph, MapNode, Nested, Node, Operand, Patches
 from cascade.model.errors import GraphError
-from cascade.model.lazies import LazyResult
+from cascade.model.lazies import ChainedLazyResult, LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, Policies
 
@@ -23,6 +23,8 @@ T = TypeVar("T")
 # In the place of a call's number: met, and what it needs is being looked at.
 _OPEN: Final = -1
 _UNSEEN: Final = -2
+# A mapped call is not simple.
+_CALLS: Final = frozenset({LazyResult, ChainedLazyResult})
 _FORGOTTEN: Final = cast("LazyResult[Any]", None)
 
 
@@ -57,10 +59,10 @@ def sketch_steps(target: object) -> Steps[Sketch | None]:
     Simple are calls of impure tasks, given lazies, lists and tuples of lazies, and values without any; about which
     nothing is said, or only how often and how long they are attempted. Looking costs a fifth of building.
     """
-    if type(target) is not LazyResult:
+    if type(target) not in _CALLS:
         return None
     sketcher = _Sketcher()
-    stack: list[LazyResult[Any]] = [target]
+    stack = [cast("LazyResult[Any]", target)]
     while stack:
         if not sketcher.visit(stack.pop(), stack):
             return None
@@ -103,7 +105,7 @@ class _Sketcher:
 
     def _is_simple(self, call: LazyResult[Any]) -> bool:
         task = call.task
-        if task.is_pure or call.columns is not None:
+        if task.is_pure:
             return False
         if task.policies is not NOTHING_SAID and not _says_no_lazies(task.policies):
             return False
@@ -128,10 +130,10 @@ class _Sketcher:
 
     def _patch(self, key: int | str, value: Any, patches: list[Any], missing: list[LazyResult[Any]]) -> bool:
         kind = type(value)
-        if kind is LazyResult:
+        if kind in _CALLS:
             patches.append((key, self._source(value, missing)))
             return True
-        if kind in (list, tuple) and value and all(type(item) is LazyResult for item in value):
+        if kind in (list, tuple) and value and _CALLS.issuperset(map(type, value)):
             patches.append((key, kind, *[self._source(item, missing) for item in value]))
             return True
         try:

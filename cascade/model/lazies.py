@@ -42,7 +42,7 @@ class _ShortRepr(reprlib.Repr):
     def repr_LazyResult(self, lazy: LazyResult[Any], level: int) -> str:  # noqa: N802  # reprlib's protocol
         return f"{lazy.task.name}(...)"
 
-    repr_MappedLazyResult = repr_LazyResult  # noqa: N815  # reprlib's protocol
+    repr_ChainedLazyResult = repr_MappedLazyResult = repr_LazyResult  # noqa: N815  # reprlib's protocol
 
     def repr_Router(self, router: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
         return "Router(...)"
@@ -83,26 +83,55 @@ class Draft:
     """A lazy that is still being written; it is sealed by changing its class.
 
     Plain stores into slots and one change of class cost a third of a frozen ``__init__``, and every node of
-    every flow pays for it.
+    every flow pays for it. Up to three positional arguments stand in the lazy itself: a tuple beside each would
+    double what garbage collections, which come by the number of objects, have to walk.
     """
 
-    __slots__ = ("args", "columns", "kwargs", "own", "parent", "task")
+    __slots__ = ("_count", "_first", "_second", "_third", "kwargs", "task")
 
     task: Task[Any, Any]
-    args: tuple[Any, ...]
+    # Of positional arguments; more than three are a tuple in the place of the first.
+    _count: int
+    _first: Any
+    _second: Any
+    _third: Any
     kwargs: dict[str, Any]
     # Of a map: parameter name to a sequence or a placeholder for one.
-    columns: dict[str, Any] | None
-    own: Policies
+    columns: dict[str, Any] | None = None
+    own: Policies = NOTHING_SAID
     # What a chained copy was made from.
-    parent: LazyResult[Any] | None
+    parent: LazyResult[Any] | None = None
+
+    @property
+    def args(self) -> tuple[Any, ...]:
+        """The positional arguments."""
+        count = self._count
+        if count == 1:
+            return (self._first,)
+        if count == 2:
+            return (self._first, self._second)
+        if count == 3:
+            return (self._first, self._second, self._third)
+        return cast("tuple[Any, ...]", self._first) if count else ()
+
+    @args.setter
+    def args(self, args: tuple[Any, ...]) -> None:
+        count = self._count = len(args)
+        if count == 1:
+            (self._first,) = args
+        elif count == 2:
+            self._first, self._second = args
+        elif count == 3:
+            self._first, self._second, self._third = args
+        elif count:
+            self._first = args
 
 
 class LazyResult(Draft, Placeholder, Generic[R_co]):
     """A call that has not happened yet. Pass it to other tasks, or run it.
 
     Lazies are frozen; equality and hash are identity. The ``with_...`` methods return a copy of the same call:
-    a flow that reaches both runs the call once.
+    a flow that reaches both runs the call once. Of one whose class is this very one nothing has been said.
     """
 
     __slots__ = ()
@@ -117,8 +146,8 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         return cast(
             "Self",
             sealed(
-                type(self), self.task, self.args, self.kwargs, self.columns,
-                attrs.evolve(self.own, **cast("Any", said)), self,
+                ChainedLazyResult if self.columns is None else MappedLazyResult,
+                self.task, self.args, self.kwargs, self.columns, attrs.evolve(self.own, **cast("Any", said)), self,
             ),
         )  # fmt: skip
 
@@ -252,11 +281,27 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
 
     def _text(self) -> str:
         arguments = short_arguments(self.args, {**self.kwargs, **(self.columns or {})})
-        verb = "" if self.columns is None else ".map"
-        return f"<{type(self).__name__} {self.task.name}{verb}({arguments})>"
+        kind, verb = ("LazyResult", "") if self.columns is None else ("MappedLazyResult", ".map")
+        return f"<{kind} {self.task.name}{verb}({arguments})>"
 
 
-class MappedLazyResult(LazyResult[list[R]]):
+class SpeakingDraft(Draft):
+    """A lazy that is still being written, of which something is said."""
+
+    __slots__ = ("columns", "own", "parent")
+
+    columns: dict[str, Any] | None
+    own: Policies
+    parent: LazyResult[Any] | None
+
+
+class ChainedLazyResult(SpeakingDraft, LazyResult[R_co]):
+    """A copy of a call, made to say how it is to be run."""
+
+    __slots__ = ()
+
+
+class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
     """A task called once for each row of some columns; its value is the list of results in input order."""
 
     __slots__ = ()
@@ -276,9 +321,10 @@ def sealed(
     parent: LazyResult[Any] | None = None,
 ) -> LazyResult[Any]:
     """A lazy of class *kind* with these fields."""
-    draft = Draft()
+    draft = Draft() if kind is LazyResult else SpeakingDraft()
     draft.task, draft.args, draft.kwargs = task, args, kwargs
-    draft.columns, draft.own, draft.parent = columns, own, parent
+    if isinstance(draft, SpeakingDraft):
+        draft.columns, draft.own, draft.parent = columns, own, parent
     draft.__class__ = kind  # sealed: the same layout, but no setters any more
     return cast("LazyResult[Any]", draft)
 

@@ -107,9 +107,6 @@ class Task(Generic[P, R]):
         draft.task = self
         draft.args = args
         draft.kwargs = kwargs or NO_KWARGS
-        draft.columns = None
-        draft.own = NOTHING_SAID
-        draft.parent = None
         draft.__class__ = LazyResult  # sealed() without the call: see Draft
         return cast("LazyResult[R]", draft)
 

@@ -75,8 +75,6 @@ class Turns:
             self._is_hot = self._may_be_made()
         if not self._is_hot or self.execution.is_halted:
             return False
-        if value.own is not NOTHING_SAID or value.parent is not None:
-            return False
         place = self._places.get(value.task)
         if place is None:
             is_plain = value.task.policies is NOTHING_SAID

@@ -183,10 +183,23 @@ CHAINS = [
 
 @pytest.mark.parametrize("make", KINDS)
 @pytest.mark.parametrize("chain", CHAINS)
-def test_chaining_gives_a_new_lazy_of_the_same_class(make: Make, chain: Callable[[Any], Any]) -> None:
+def test_chaining_gives_another_lazy_a_map_if_it_was_one(make: Make, chain: Callable[[Any], Any]) -> None:
     lazy = make()
     chained = chain(lazy)
-    assert (chained is not lazy, type(chained)) == (True, type(lazy))
+    assert chained is not lazy
+    assert isinstance(chained, cascade.LazyResult)
+    assert isinstance(chained, cascade.MappedLazyResult) is isinstance(lazy, cascade.MappedLazyResult)
+
+
+@pytest.mark.parametrize("count", range(6))
+def test_a_call_keeps_its_positional_arguments_however_many(count: int) -> None:
+    given = tuple(f"argument {number}" for number in range(count))
+    lazy = echo(*given)
+    chained = lazy.with_retry(2)
+    assert [lazy.args, chained.args, chained.with_timeout(1).args] == [given] * 3
+    assert pickle.loads(pickle.dumps(lazy)).args == given
+    assert pickle.loads(pickle.dumps(chained)).args == given
+    assert copy.deepcopy(lazy) is lazy
 
 
 @pytest.mark.parametrize("chain", CHAINS)
