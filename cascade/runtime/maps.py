@@ -17,6 +17,7 @@ from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.planning.layout import Layout, Place, place_of
+from cascade.runtime.attempt import is_cancelled
 from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, columns
 from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
@@ -37,6 +38,8 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
         node: The map.
         job: What the map would be as a single call; its items are like it but for arguments and id.
     """
+    if execution.is_halted or is_cancelled():
+        return Ending(Cancelled())  # spawned in the very step in which the run ended
     started = anyio.current_time()
     execution.emit_node(TaskExecutionStarted, job)
     try:

@@ -100,6 +100,22 @@ async def test_nothing_starts_after_a_failure(schedule: Any) -> None:
     assert started == []
 
 
+@pytest.mark.parametrize("rows", [0, 2])
+async def test_no_map_starts_that_became_ready_together_with_what_failed(rows: int, schedule: Any) -> None:
+    @cascade.task(mode="inline")
+    def fails(_: object) -> None:
+        raise ValueError("bad")
+
+    before = just([1] * rows)
+    engine = cascade.Engine(schedule=schedule)
+    with record_events(engine) as recorded, pytest.raises(ValueError, match="bad"):
+        await engine.run([fails(before), just.map(value=before)])
+    kinds = [type(event) for event in recorded.events]
+    failed = next(place for place, event in enumerate(recorded.events) if getattr(event, "status", "") == "Failed")
+    assert cascade.TaskExecutionStarted in kinds[:failed]
+    assert cascade.TaskExecutionStarted not in kinds[failed:]
+
+
 async def test_items_of_a_map_are_cancelled_when_one_fails(schedule: Any) -> None:
     ended: list[int] = []
 
