@@ -247,20 +247,35 @@ def run_twice(flow: RandomFlow, backend: str, **as_run: Any) -> None:
 
 
 def check_journal(store: Store, events: Sequence[Any], loops: set[str]) -> None:
-    """See that what is recorded is what happened."""
+    """See that what is recorded is what happened.
+
+    A call that another flow has replaced has no record of its own; of a loop begun by a node in the middle of the
+    flow, only the first turn has.
+    """
     values = {
         event.task_id: event.result_preview
         for event in events
         if isinstance(event, cascade.TaskExecutionFinished) and event.status == "Succeeded"
     }
     reasons = {event.task_id: event.reason for event in events if isinstance(event, cascade.TaskSkipped)}
+    replaced = {node_id for node_id, value in values.items() if "LazyResult " in value or "<Router " in value}
+    looping = {node_id.rpartition("/")[0] for node_id in replaced} - {""}
     for node_id, held in store.held.items():
+        prefix, _, name = node_id.rpartition("/")
         if node_id in values:
-            assert preview(held) == values[node_id] or node_id.rpartition("/")[2] in loops, node_id
+            assert preview(held) == values[node_id] or name in loops or prefix in looping, node_id
         elif reasons[node_id] != "CacheHit":
             assert held == reasons[node_id]
+    ended = values.keys() | reasons.keys()
+    assert store.held.keys() <= ended
     if not loops:
-        assert store.held.keys() == values.keys() | reasons.keys()
+        certain = {node_id for node_id in ended if not any(is_inside(node_id, prefix) for prefix in looping)}
+        assert store.held.keys() >= certain - replaced
+
+
+def is_inside(node_id: str, prefix: str) -> bool:
+    """Whether a node is one of the flow called *prefix*, or of one in it."""
+    return node_id.startswith(prefix + "/")
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
