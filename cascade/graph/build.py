@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from array import array
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final, cast
@@ -26,8 +27,10 @@ from cascade.graph.nodes import (
     Operand,
     Patches,
     Route,
+    Row,
     Terms,
     distinct,
+    plain_node,
     sources_of,
 )
 from cascade.graph.parts import (
@@ -48,10 +51,8 @@ from cascade.model.policies import NOTHING_SAID, UNSET, Policies
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
 _OPEN: Final = -1
-# Consumers of one node of which there may be a tuple; positions of which one is shared.
+# Consumers of one node of which there may be a tuple.
 _FEW: Final = 8
-_FIRST: Final = tuple(tuple(range(count)) for count in range(_FEW + 1))
-_COUNTED: Final = tuple(map(list, _FIRST))
 
 
 def build(target: Any) -> Graph:
@@ -118,7 +119,7 @@ class _Copies:
 _LIKE_ANOTHER_ID: Final = re.compile(r"(#([2-9]|[1-9]\d+)|\[\d+\])$")
 
 
-class _Ordinals(dict[str, int]):
+class _Counts(dict[str, int]):
     """The nodes met of each name; no two nodes have one id."""
 
     def __missing__(self, name: str) -> int:
@@ -135,13 +136,15 @@ class _Builder:
     """
 
     copies: _Copies
-    nodes: list[AnyNode] = attrs.field(factory=list)
+    rows: list[Row] = attrs.field(factory=list)
+    sources: list[tuple[int, ...]] = attrs.field(factory=list)
+    ordinals: array[int] = attrs.field(factory=lambda: array("I"))
     consumers: list[Sequence[int]] = attrs.field(factory=list)
     inputs: dict[str, Param[Any] | Env] = attrs.field(factory=dict)
     injections: dict[str, str] = attrs.field(factory=dict)
     # By call (its root) or router.
     index: dict[Placeholder, int] = attrs.field(factory=dict)
-    ordinals: _Ordinals = attrs.field(factory=_Ordinals)
+    counts: _Counts = attrs.field(factory=_Counts)
     pure: dict[PureKey, int] = attrs.field(factory=dict)
     finder: Finder = attrs.field(factory=lambda: Finder(SetOrder()))
 
@@ -162,7 +165,9 @@ class _Builder:
                 yield from self._visit(top, stack)
         operand = yield from self._operand(part, "the target")
         members = distinct(sources_of(operand))
-        return Graph(self.nodes, self.consumers, operand, members, self.inputs, self.injections)
+        return Graph(
+            self.rows, self.sources, self.ordinals, self.consumers, operand, members, self.inputs, self.injections
+        )  # fmt: skip
 
     def _visit_plain(self, call: LazyResult[Any], stack: list[Any]) -> bool:
         """Visit a call of which nothing is said and whose arguments are leaves and such calls.
@@ -180,10 +185,9 @@ class _Builder:
         known = index.get(call, _UNSEEN)
         if known >= 0:
             return True
-        positions: list[int] = []
-        operands: list[int] = []
+        sources: list[int] = []
         missing: list[LazyResult[Any]] = []
-        for position, value in enumerate(call.args):
+        for value in call.args:
             kind = type(value)
             if kind in LEAVES:
                 continue
@@ -193,8 +197,7 @@ class _Builder:
             if source < 0:
                 missing.append(value)
             else:
-                positions.append(position)
-                operands.append(source)
+                sources.append(source)
         if call.kwargs and not LEAVES.issuperset(map(type, call.kwargs.values())):
             return False
         if missing:
@@ -204,24 +207,28 @@ class _Builder:
             stack.append(call)
             stack.extend(reversed(missing))
         else:
-            self._number(call, positions, tuple(operands))
+            self._number(call, tuple(sources))
         return True
 
-    def _number(self, call: LazyResult[Any], positions: list[int], operands: tuple[int, ...]) -> None:
-        """Place a call of which nothing is said.
-
-        All that is kept of each node is walked by every full garbage collection, so tuples are shared.
-        """
-        number = self.index[call] = len(self.nodes)
-        task = call.task
-        ordinal = self.ordinals[task.name] = self.ordinals[task.name] + 1
-        count = len(operands)
-        sources = operands if count < 2 or len(set(operands)) == count else distinct(operands)
-        where = _FIRST[count] if count <= _FEW and positions == _COUNTED[count] else tuple(positions)
-        self.nodes.append(Node(number, call, task, where, operands, (), sources, sources, NO_TERMS, ordinal))
-        self.consumers.append(())
+    def _number(self, call: LazyResult[Any], operands: tuple[int, ...]) -> None:
+        """Place a call of which nothing is said."""
+        number, ordinal = len(self.rows), self._next_ordinal(call.task.name)
+        row: Row = call
+        sources = operands
+        if len(operands) > 1 and len(set(operands)) < len(operands):
+            sources = distinct(operands)
+            row = plain_node(number, call, operands, sources, ordinal)
+        self._append(row, sources, ordinal)
+        self.index[call] = number
         if sources:
             self._add_consumer(sources, number)
+
+    def _append(self, row: Row, sources: tuple[int, ...], ordinal: int) -> None:
+        """Keep *row* as the node that comes next."""
+        self.rows.append(row)
+        self.sources.append(sources)
+        self.ordinals.append(ordinal)
+        self.consumers.append(())
 
     def _add_consumer(self, sources: Sequence[int], number: int) -> None:
         """Note that *sources* have another consumer.
@@ -285,8 +292,7 @@ class _Builder:
             self.index[root] = node
             return
         self.index[root] = node.index
-        self.nodes.append(node)
-        self.consumers.append(())
+        self._append(node, node.sources, node.ordinal)
         for start in range(0, len(node.sources), PAUSE_EVERY):
             self._add_consumer(node.sources[start : start + PAUSE_EVERY], node.index)
             if start:
@@ -352,7 +358,7 @@ class _Builder:
             default = _route((yield from self._operand(parts.default, "the default route")))
         every = [*routes.values(), *([default] if default else [])]
         sources = distinct([*sources_of(selector), *(source for route in every for source in route.sources)])
-        return Junction(len(self.nodes), selector, routes, default, sources, self._next_ordinal("router"))
+        return Junction(len(self.rows), selector, routes, default, sources, self._next_ordinal("router"))
 
     def _node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:
         """The node of *call*, or the number of the one that makes an equal pure call already."""
@@ -372,7 +378,7 @@ class _Builder:
             known = yield from self._known_pure(draft, is_map=call.columns is not None)
             if known is not None:
                 return known
-        index, ordinal = len(self.nodes), self._next_ordinal(name)
+        index, ordinal = len(self.rows), self._next_ordinal(name)
         if call.columns is None:
             return Node(index, call, call.task, positions, operands, named, sources, data, terms, ordinal)
         return MapNode(index, call, call.task, positions, operands, named, sources, data, terms, ordinal, columns)
@@ -382,7 +388,7 @@ class _Builder:
         few = list(islice(sources, PAUSE_EVERY))
         if len(few) < PAUSE_EVERY:
             return distinct(few) if len(few) > 1 else tuple(few)
-        seen = bytearray(len(self.nodes))
+        seen = bytearray(len(self.rows))
         once: list[int] = []
         for number, source in enumerate(chain(few, sources)):
             if not seen[source]:
@@ -415,11 +421,11 @@ class _Builder:
         key = yield from pure_key(node, is_map=is_map)
         if key is None:
             return None
-        known = self.pure.setdefault(key, len(self.nodes))
-        return None if known == len(self.nodes) else known
+        known = self.pure.setdefault(key, len(self.rows))
+        return None if known == len(self.rows) else known
 
     def _next_ordinal(self, name: str) -> int:
-        ordinal = self.ordinals[name] = self.ordinals[name] + 1
+        ordinal = self.counts[name] = self.counts[name] + 1
         return ordinal
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, cast
+from typing import Any, Final, Protocol, cast, overload
 
 import attrs
 
@@ -181,7 +181,19 @@ class Node:
     @property
     def name(self) -> str:
         """Node id within the graph: the task's name, numbered from the second occurrence on."""
-        return self.task.name if self.ordinal == 1 else f"{self.task.name}#{self.ordinal}"
+        return _numbered(self.task.name, self.ordinal)
+
+
+def _numbered(name: str, ordinal: int) -> str:
+    return name if ordinal == 1 else f"{name}#{ordinal}"
+
+
+def plain_node(
+    index: int, call: LazyResult[Any], operands: tuple[int, ...], sources: tuple[int, ...], ordinal: int
+) -> Node:
+    """The node of a call of which nothing is said; its arguments are leaves and, by position, such calls."""
+    positions = tuple([place for place, value in enumerate(call.args) if type(value) is LazyResult])
+    return Node(index, call, call.task, positions, operands, (), sources, sources, NO_TERMS, ordinal)
 
 
 @attrs.define(eq=False)
@@ -224,7 +236,7 @@ class Junction:
     @property
     def name(self) -> str:
         """Id within the graph."""
-        return "router" if self.ordinal == 1 else f"router#{self.ordinal}"
+        return _numbered("router", self.ordinal)
 
     def all_routes(self) -> Iterator[tuple[str, Route]]:
         """Every route with a short text for its key."""
@@ -235,6 +247,10 @@ class Junction:
 
 
 AnyNode = Node | Junction
+# What is kept of a node. A call is plain if nothing is said of it and its arguments are leaves and, each once and
+# by position, calls that are no copies or maps. Most are, and of these there is nothing to keep but the call: an
+# object for each node would cost more in garbage collections than all else that is done for it.
+Row = LazyResult[Any] | Node | Junction
 
 
 @attrs.frozen
@@ -252,7 +268,10 @@ class Graph:
     """A flow as nodes in an order in which sources come first.
 
     Attributes:
-        nodes: Calls and junctions.
+        rows: What is kept of each node: a plain call, or the node itself.
+        sources: For each node, the distinct nodes that it waits for, whatever for; of a plain call these are the
+            calls among its arguments, in their order.
+        ordinals: For each node its number among those of one task name, from 1.
         consumers: For each node, the distinct nodes that need it.
         target: What the run returns.
         members: The distinct nodes in the target, each judged as a target of its own.
@@ -260,12 +279,38 @@ class Graph:
         injections: Names of injected resources, each with the name of a node that injects it.
     """
 
-    nodes: list[AnyNode]
+    rows: list[Row]
+    sources: list[tuple[int, ...]]
+    ordinals: Sequence[int]
     consumers: list[Sequence[int]]
     target: Operand
     members: tuple[int, ...]
     inputs: dict[str, Param[Any] | Env]
     injections: dict[str, str]
+
+    @property
+    def nodes(self) -> Sequence[AnyNode]:
+        """Calls and junctions; those of plain calls are made when they are looked at."""
+        return _Nodes(self)
+
+    def node(self, index: int) -> AnyNode:
+        """The node *index*."""
+        row = self.rows[index]
+        if type(row) is not LazyResult:
+            return cast("AnyNode", row)
+        sources = self.sources[index]
+        return plain_node(index, row, sources, sources, self.ordinals[index])
+
+    def task(self, index: int) -> Task[Any, Any]:
+        """What the call *index* calls."""
+        row = self.rows[index]
+        assert not isinstance(row, Junction)
+        return row.task
+
+    def name(self, index: int) -> str:
+        """Id of the node *index* within the graph."""
+        row = self.rows[index]
+        return _numbered("router" if isinstance(row, Junction) else row.task.name, self.ordinals[index])
 
     def calls(self) -> Iterator[Node]:
         """The nodes that stand for calls."""
@@ -275,6 +320,27 @@ class Graph:
         """All edges, grouped by target."""
         for node in self.nodes:
             yield from (_junction_edges(node) if isinstance(node, Junction) else _call_edges(node))
+
+
+@attrs.frozen(eq=False)
+class _Nodes(Sequence[AnyNode]):
+    """The nodes of a graph."""
+
+    graph: Graph
+
+    def __len__(self) -> int:
+        return len(self.graph.rows)
+
+    @overload
+    def __getitem__(self, index: int) -> AnyNode: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[AnyNode]: ...
+    def __getitem__(self, index: int | slice) -> AnyNode | list[AnyNode]:
+        numbers = range(len(self.graph.rows))[index]
+        return self.graph.node(numbers) if isinstance(numbers, int) else list(map(self.graph.node, numbers))
+
+    def __iter__(self) -> Iterator[AnyNode]:
+        return map(self.graph.node, range(len(self.graph.rows)))
 
 
 def _edges(operand: Operand, target: int, kind: EdgeKind, label: str = "") -> Iterator[Edge]:

@@ -21,6 +21,7 @@ from cascade.graph.nodes import (
     Operand,
     sources_of,
 )
+from cascade.model.lazies import LazyResult
 from cascade.model.tasks import Task
 from cascade.planning.solve import gated_nodes
 
@@ -76,25 +77,26 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     uses: list[int] = []
     selectors: dict[int, frozenset[int]] = {}
     injecting: dict[int, tuple[str, ...]] = {}
-    places = bytearray(len(graph.nodes))
+    places = bytearray(len(graph.rows))
     ready: list[int] = []
     own: list[int] = []
-    for node, consumers in zip(graph.nodes, graph.consumers, strict=True):
-        pending.append(len(node.sources))
-        uses.append(len(consumers))
-        if isinstance(node, Junction):
-            selectors[node.index] = frozenset(sources_of(node.selector))
+    for index, row in enumerate(graph.rows):
+        sources = graph.sources[index]
+        pending.append(len(sources))
+        uses.append(len(graph.consumers[index]))
+        if isinstance(row, Junction):
+            selectors[index] = frozenset(sources_of(row.selector))
             pending[-1] = 1
         else:
-            names = injected_names(node) if graph.injections else ()
+            names = injected_names(row) if graph.injections and isinstance(row, Node) else ()
             if names:
-                injecting[node.index] = names
-            place = places[node.index] = Place.OWN if names else place_of(node)
+                injecting[index] = names
+            place = places[index] = Place.OWN if names else place_of(row)
             if place == Place.OWN:
-                own.append(node.index)
-            if not node.sources:
-                ready.append(node.index)
-        if not node.index % PAUSE_EVERY:
+                own.append(index)
+            if not sources:
+                ready.append(index)
+        if not index % PAUSE_EVERY:
             yield
     for member in graph.members:
         uses[member] += 1
@@ -107,7 +109,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
         ready = [index for index in ready if not pending[index]]
     links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
-    calls = len(graph.nodes) - len(selectors)
+    calls = len(graph.rows) - len(selectors)
     return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
 
 
@@ -127,10 +129,10 @@ def _tails(graph: Graph) -> Steps[frozenset[int]]:
     found = set(pending)
     given: dict[int, set[int]] = {}  # by router
     while pending:
-        node = graph.nodes[pending.pop()]
-        if isinstance(node, Junction):
-            given[node.index] = _only_given(node)
-            for source in given[node.index]:
+        row = graph.rows[pending.pop()]
+        if isinstance(row, Junction):
+            given[row.index] = _only_given(row)
+            for source in given[row.index]:
                 if all(source in given.get(consumer, ()) for consumer in graph.consumers[source]):
                     found.add(source)
                     pending.append(source)
@@ -149,15 +151,17 @@ def _only_given(router: Junction) -> set[int]:
     return given
 
 
-def place_of(node: Node) -> Place:
-    """Where an attempt of *node* can be made.
+def place_of(call: LazyResult[Any] | Node) -> Place:
+    """Where an attempt of *call*, a plain one or a node, can be made.
 
     Everything needs a task of its own but a call that is no map, has no policy, condition or order, and runs
     neither in a process nor in a thread that might be left behind.
     """
-    if isinstance(node, MapNode) or (node.terms is not NO_TERMS and node.terms != NO_TERMS):
+    if isinstance(call, MapNode):
         return Place.OWN
-    return place_of_task(node.task)
+    if isinstance(call, Node) and call.terms is not NO_TERMS and call.terms != NO_TERMS:
+        return Place.OWN
+    return place_of_task(call.task)
 
 
 def place_of_task(task: Task[Any, Any]) -> Place:

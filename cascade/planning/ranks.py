@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Graph, Node
+from cascade.graph.nodes import Graph, Junction
 
 
 def rank_steps(graph: Graph, durations: Mapping[str, float]) -> Steps[list[float]]:
@@ -23,10 +23,11 @@ def rank_steps(graph: Graph, durations: Mapping[str, float]) -> Steps[list[float
     usual = sum(durations.values()) / len(durations) if durations else 1.0
     # Ranks decide between nodes, so a task that takes no time still counts for more than none.
     least = usual * 1e-6 or 1e-9
-    ranks = [0.0] * len(graph.nodes)
-    for node in reversed(graph.nodes):
-        own = max(durations.get(node.task.name, usual), least) if isinstance(node, Node) else 0.0
-        ranks[node.index] = own + max((ranks[consumer] for consumer in graph.consumers[node.index]), default=0.0)
-        if not node.index % PAUSE_EVERY:
+    ranks = [0.0] * len(graph.rows)
+    for index in reversed(range(len(ranks))):
+        row = graph.rows[index]
+        own = 0.0 if isinstance(row, Junction) else max(durations.get(row.task.name, usual), least)
+        ranks[index] = own + max((ranks[consumer] for consumer in graph.consumers[index]), default=0.0)
+        if not index % PAUSE_EVERY:
             yield
     return ranks

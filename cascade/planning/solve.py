@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable, Iterator
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps, finish
-from cascade.graph.nodes import Graph, Junction, Node, sources_of
+from cascade.graph.nodes import Graph, Junction, sources_of
 from cascade.model.errors import GraphError
 
 
@@ -26,8 +26,7 @@ class Plan:
     @property
     def stages(self) -> tuple[tuple[str, ...], ...]:
         """Node ids, stage by stage."""
-        nodes = self.graph.nodes
-        return tuple(tuple(nodes[index].name for index in level) for level in self.levels)
+        return tuple(tuple(map(self.graph.name, level)) for level in self.levels)
 
 
 Solver = Callable[[Graph], Plan]
@@ -48,10 +47,10 @@ def solve_steps(graph: Graph) -> Steps[Plan]:
     while len(levels) <= deepest:
         levels.extend([] for _ in range(min(PAUSE_EVERY, deepest + 1 - len(levels))))
         yield
-    for node in graph.nodes:
-        if isinstance(node, Node):
-            levels[depths[node.index]].append(node.index)
-        if not node.index % PAUSE_EVERY:
+    for index, row in enumerate(graph.rows):
+        if type(row) is not Junction:
+            levels[depths[index]].append(index)
+        if not index % PAUSE_EVERY:
             yield
     stages: list[tuple[int, ...]] = []
     nothing: list[int] = []
@@ -70,10 +69,9 @@ def _depths(graph: Graph) -> Steps[list[int] | None]:
     Sources have smaller indices, so one pass does.
     """
     depths: list[int] = []
-    for node in graph.nodes:
-        if type(node) is Junction:
+    for row, sources in zip(graph.rows, graph.sources, strict=True):
+        if type(row) is Junction:
             return None
-        sources = node.sources
         if len(sources) == 1:
             depths.append(depths[sources[0]] + 1)
         elif len(sources) <= PAUSE_EVERY:
@@ -84,18 +82,17 @@ def _depths(graph: Graph) -> Steps[list[int] | None]:
                 deepest = max(deepest, *[depths[source] for source in sources[start : start + PAUSE_EVERY]])
                 yield
             depths.append(deepest + 1)
-        if not node.index % PAUSE_EVERY:
+        if not len(depths) % PAUSE_EVERY:
             yield
     return depths
 
 
 def gated_nodes(graph: Graph) -> Steps[bytearray]:
     """For each node, whether it is needed only if routers choose it: every path from it takes a route."""
-    gated = bytearray(len(graph.nodes))
+    gated = bytearray(len(graph.rows))
     selectors = _selectors(graph)
     members = set(graph.members)
-    for node in reversed(graph.nodes):
-        index = node.index
+    for index in reversed(range(len(graph.rows))):
         if index not in members:
             consumers = graph.consumers[index]
             gated[index] = all(gated[c] or index not in selectors.get(c, (index,)) for c in consumers)
@@ -106,7 +103,7 @@ def gated_nodes(graph: Graph) -> Steps[bytearray]:
 
 def _selectors(graph: Graph) -> dict[int, frozenset[int]]:
     """For each router, the nodes in its selector."""
-    routers = (node for node in graph.nodes if isinstance(node, Junction))
+    routers = (row for row in graph.rows if isinstance(row, Junction))
     return {router.index: frozenset(sources_of(router.selector)) for router in routers}
 
 
@@ -129,7 +126,7 @@ class _Waits:
         self._graph = graph
         self._gated = gated
         self._selectors = selectors
-        self._size = len(graph.nodes)
+        self._size = len(graph.rows)
 
     def depths(self) -> Steps[list[int]]:
         """The stage of each node, and the last stage in it of what a router may give."""
@@ -146,7 +143,7 @@ class _Waits:
             vertex = ready.pop()
             is_done[vertex] = True
             if vertex < self._size:
-                depths[vertex] += isinstance(self._graph.nodes[vertex], Node)
+                depths[vertex] += not isinstance(self._graph.rows[vertex], Junction)
             for follower in self._after(vertex):
                 missing[follower] -= 1
                 if depths[follower] < depths[vertex]:
@@ -161,9 +158,8 @@ class _Waits:
         """For each node and opening, how many it comes after."""
         gated, selectors = self._gated, self._selectors
         missing = [0] * (2 * self._size)
-        for node in self._graph.nodes:
-            index = node.index
-            missing[index] = len(node.sources) + gated[index]
+        for index, sources in enumerate(self._graph.sources):
+            missing[index] = len(sources) + gated[index]
             if gated[index]:
                 consumers = self._graph.consumers[index]
                 routers = [c for c in consumers if index not in selectors.get(c, (index,))]
@@ -180,14 +176,14 @@ class _Waits:
             index = vertex - self._size
             if self._gated[index]:
                 yield index
-                yield from self._openings(self._graph.nodes[index].sources)
+                yield from self._openings(self._graph.sources[index])
             return
         consumers = self._graph.consumers[vertex]
         yield from consumers
         for router in consumers:
             selector = self._selectors.get(router, ())
             if vertex in selector:
-                yield from self._openings(s for s in self._graph.nodes[router].sources if s not in selector)
+                yield from self._openings(s for s in self._graph.sources[router] if s not in selector)
 
     def _openings(self, indices: Iterable[int]) -> Iterator[int]:
         return (self._size + index for index in indices if self._gated[index])
@@ -215,5 +211,5 @@ def check_plan(plan: Plan) -> None:
             if stage_of[source] >= stage_of[node.index]:
                 raise GraphError(
                     f"the solver's plan runs {node.name!r} in stage {stage_of[node.index]}, and "
-                    f"{graph.nodes[source].name!r}, which it needs, in {stage_of[source]}"
+                    f"{graph.name(source)!r}, which it needs, in {stage_of[source]}"
                 )

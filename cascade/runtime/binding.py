@@ -22,6 +22,7 @@ from cascade.graph.nodes import (
 )
 from cascade.model.errors import CascadeError
 from cascade.model.inputs import Inject
+from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.policies import exact
 from cascade.model.tasks import Task, check_lengths
@@ -92,7 +93,7 @@ def passed_by(frame: Frame, node: Node, reason: SkipReason) -> tuple[Any] | None
 def _by_data(frame: Frame, node: Node) -> SkipReason | None:
     """What a missing argument or amount means."""
     routes = [source for source in node.data if frame.reasons.get(source) is SkipReason.UPSTREAM_ROUTE]
-    if any(isinstance(frame.graph.nodes[source], Junction) for source in routes):
+    if any(isinstance(frame.graph.rows[source], Junction) for source in routes):
         return SkipReason.UPSTREAM_ROUTE
     amounts = [source for _, operand in node.terms.amounts for source in sources_of(operand)]
     if any(source in frame.gone for source in node.data):
@@ -129,6 +130,15 @@ def arguments(slots: Slots, node: Node) -> Arguments:
     except TypeError as error:
         raise UnboundError(f"cannot put the arguments of {node.name!r} together: {error}") from error
     return args, kwargs
+
+
+def plain_arguments(values: list[Any], call: LazyResult[Any], sources: Sequence[int]) -> Arguments:
+    """The bound arguments of a plain call, given the values of all nodes."""
+    if not sources:
+        return call.args, call.kwargs
+    left = iter(sources)
+    args = tuple([values[next(left)] if type(value) is LazyResult else value for value in call.args])
+    return args, call.kwargs
 
 
 def _patched(slots: Slots, args: tuple[Any, ...], node: Node) -> tuple[Any, ...]:

@@ -14,6 +14,7 @@ import anyio
 import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
+from cascade.graph.nodes import Junction
 from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
 from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
 from cascade.model.outcomes import Status
@@ -141,7 +142,7 @@ class Conductor:
         graph = self.prepared.graph
         execution.emit(
             RunStarted,
-            target_tasks=tuple(graph.nodes[member].name for member in graph.members),
+            target_tasks=tuple(graph.name(member) for member in graph.members),
             params={key.removeprefix("param:"): value for key, value in self._given().items()},
         )
         self._tell_of_the_past()
@@ -348,9 +349,9 @@ def _name(observer: Observer) -> str:
 def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
     while frame.backlog:
         frame.let_go_some()
-    for node in frame.graph.calls():
-        if frame.status[node.index] == Status.SUCCEEDED and frame.uses[node.index]:
-            yield frame.name(node.index), frame.values[node.index]
+    for index, row in enumerate(frame.graph.rows):
+        if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.uses[index]:
+            yield frame.name(index), frame.values[index]
 
 
 def _leaves(error: BaseException) -> Iterator[BaseException]:

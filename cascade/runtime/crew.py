@@ -19,12 +19,13 @@ from cascade.graph.nested import LEAVES, PAUSE_EVERY, compile_nested, compile_st
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskBlocked, TaskExecutionStarted
+from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Admission, Applicant
 from cascade.runtime.antechamber import Antechamber
-from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge, passed_by
+from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge, passed_by, plain_arguments
 from cascade.runtime.capacity import Amount
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
@@ -104,16 +105,20 @@ class Crew:
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
 
     def _arguments(self, index: int, resources: Mapping[str, Any]) -> Arguments:
+        graph = self.frame.graph
+        row = graph.rows[index]
+        if type(row) is LazyResult:
+            return plain_arguments(self.frame.values, row, graph.sources[index])
         slots = NodeSlots(self.frame, resources) if resources else self.frame
         return arguments(slots, self.node(index))
 
     def node(self, index: int) -> Node:
         """The call *index*; routers are settled by the frame and come to no crew."""
-        return self.frame.graph.nodes[index]  # type: ignore[return-value]
+        return self.frame.graph.node(index)  # type: ignore[return-value]
 
     def task(self, index: int) -> Task[..., Any]:
         """What the node calls."""
-        return self.node(index).task
+        return self.frame.graph.rows[index].task  # type: ignore[union-attr]  # see node()
 
     # -- the host ------------------------------------------------------------------------------------------
 
@@ -452,7 +457,7 @@ class Crew:
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
         if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing or not _is_plain(value):
             return None
-        if len(frame.graph.nodes[index].sources) > PAUSE_EVERY:
+        if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
         frame.values[index] = value
         frame.status[found] = Status.QUEUED

@@ -114,7 +114,7 @@ class Frame:
     @classmethod
     def begin(cls, graph: Graph, layout: Layout, inputs: Mapping[str, Any], prefix: str) -> Frame:
         """A frame of *graph* in which nothing has happened; its first ready nodes are in the news."""
-        size = len(graph.nodes)
+        size = len(graph.rows)
         frame = cls(
             graph, layout, inputs, prefix, [None] * size, bytearray(size),
             layout.pending.copy(), layout.uses.copy(), layout.calls,
@@ -130,7 +130,7 @@ class Frame:
 
     def name(self, index: int) -> str:
         """The node's id."""
-        return self.prefix + self.graph.nodes[index].name
+        return self.prefix + self.graph.name(index)
 
     def digest(self, index: int) -> bytes | None:
         """The node's content, if records are compared by it."""
@@ -142,7 +142,7 @@ class Frame:
 
     def chosen(self, index: int) -> int:
         """The call that a node stands for: itself, or what it chose if it is a router that chose a single call."""
-        while isinstance(self.graph.nodes[index], Junction):
+        while isinstance(self.graph.rows[index], Junction):
             route = self.choices[index].route
             if route is None or not isinstance(route.operand, int):
                 break
@@ -155,7 +155,7 @@ class Frame:
         pending = [index]
         while pending:
             index = pending.pop()
-            if not isinstance(self.graph.nodes[index], Junction):
+            if not isinstance(self.graph.rows[index], Junction):
                 found.add(index)
                 continue
             route = self.choices[index].route
@@ -192,7 +192,7 @@ class Frame:
 
     def _follow_up(self, index: int) -> None:
         self.unsettled -= 1
-        sources = self.graph.nodes[index].sources
+        sources = self.graph.sources[index]
         if len(sources) > PAUSE_EVERY:
             self.backlog.append(iter(sources))
         else:
@@ -362,7 +362,7 @@ class Frame:
                 agenda.extend(self.layout.selectors[index])
                 self._agenda.append(index)
             else:
-                agenda.extend(self.graph.nodes[index].sources)
+                agenda.extend(self.graph.sources[index])
                 self._count_down(index)
 
     def _prune(self, index: int) -> None:
@@ -377,7 +377,7 @@ class Frame:
             if index not in self.choices:
                 self.unsettled -= 1
                 self.news.pruned.append(index)
-            for source in self.graph.nodes[index].sources:
+            for source in self.graph.sources[index]:
                 self.uses[source] -= 1
                 if self.uses[source]:
                     continue
@@ -387,7 +387,7 @@ class Frame:
                     agenda.append(source)
 
     def _junction(self, router: int) -> Junction:
-        junction = self.graph.nodes[router]
+        junction = self.graph.rows[router]
         assert isinstance(junction, Junction)
         return junction
 

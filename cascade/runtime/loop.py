@@ -11,7 +11,7 @@ import attrs
 
 from cascade.graph.identity import contents_of
 from cascade.graph.nested import compile_steps
-from cascade.graph.nodes import Junction, Node, resolve, sources_of
+from cascade.graph.nodes import Graph, Junction, resolve, sources_of
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.errors import DependencyMissingError
@@ -81,12 +81,13 @@ class Loop:
         since = elapsed()
         while True:
             value, turns = await self._turn(prepared, turns)
+            name = _target_name(prepared.graph)  # before it forgets its calls
             if prepared.shape is not None:
                 emptied(prepared.graph)
                 self.execution.shapes.put(prepared.shape, prepared)
             if await paced(compile_steps(value, may_circle=True)) is None:
                 break
-            progressed(self.execution, _target_name(prepared), turns, turns + 1)
+            progressed(self.execution, name, turns, turns + 1)
             turns += 1
             if self.is_top and self.execution.journal is not None:
                 self.execution.journal.begin_turn(turns, value)
@@ -186,10 +187,12 @@ class Loop:
             )
 
 
-def _target_name(prepared: Prepared) -> str:
+def _target_name(graph: Graph) -> str:
     """The task that a turn is about, or its first target if that is no call."""
-    node = prepared.graph.nodes[prepared.graph.members[0]]
-    return node.task.name if isinstance(node, Node) else node.name
+    for member in graph.members:
+        row = graph.rows[member]
+        return graph.name(member) if isinstance(row, Junction) else row.task.name
+    return ""
 
 
 def collect(frame: Frame) -> Any:
@@ -214,7 +217,7 @@ def collect(frame: Frame) -> Any:
 
 def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
     skipped = (Status.SKIPPED, Status.FAILED, Status.CANCELLED)
-    return (source for source in frame.graph.nodes[index].sources if frame.status[source] in skipped)
+    return (source for source in frame.graph.sources[index] if frame.status[source] in skipped)
 
 
 def _failure_behind(frame: Frame, index: int) -> BaseException | None:

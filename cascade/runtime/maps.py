@@ -124,7 +124,7 @@ class Items:
         place = Place.OWN if self.resources else place_of(item)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
         nothing = frozenset[int]()
-        graph = Graph([item] * size, [[]] * size, 0, (), {}, {})
+        graph = Graph([item] * size, [()] * size, bytes([1]) * size, [()] * size, 0, (), {}, {})
         layout = Layout(
             [0] * size,
             [1] * size,

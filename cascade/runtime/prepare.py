@@ -89,7 +89,7 @@ def _is_scarce(graph: Graph, layout: Layout) -> bool:
     """Whether some of the nodes may have to wait for a thread, a process or a resource."""
     if Place.THREAD in layout.places:
         return True
-    said = (cast("Node", graph.nodes[index]) for index in layout.own)
+    said = (cast("Node", graph.node(index)) for index in layout.own)
     return any(node.terms.amounts or not (node.task.is_async or node.task.mode == "inline") for node in said)
 
 
@@ -155,7 +155,7 @@ def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
     """See that processes can import what they are to run, and that static claims fit."""
-    said = [cast("Node", graph.nodes[index]) for index in layout.own]
+    said = [cast("Node", graph.node(index)) for index in layout.own]
     yield
     if not has_executor:
         for node in said:

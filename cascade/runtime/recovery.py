@@ -109,7 +109,7 @@ async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, 
     params = {key.removeprefix("param:"): preview(value) for key, value in prepared.inputs.items()}
     opening = Opening(
         is_new,
-        tuple(graph.nodes[member].name for member in graph.members),
+        tuple(graph.name(member) for member in graph.members),
         contents.flow,
         {name: text for name, text in params.items() if not name.startswith("env:")},
         origin_var.get(),
@@ -160,7 +160,7 @@ async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
     if past.continuation is not None:
         # The records are those of a later turn; what the loop began with stands for all of it.
         is_same = past.flow_digest in (None, contents.flow)
-        return [] if is_same else [graph.nodes[member].name for member in graph.members]
+        return [] if is_same else [graph.name(member) for member in graph.members]
     digests = {node.name: digest for node, digest in zip(graph.nodes, contents.digests, strict=True)}
     records = await recovery.records(list(digests))
     interrupted = {node.name for node in graph.nodes if isinstance(node, MapNode) and node.name not in records}
@@ -289,7 +289,7 @@ def _is_in_recorded_turn(execution: Execution, recovery: Recovery, frame: Frame)
 
 
 async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> None:
-    names = [frame.name(index) for index in range(len(frame.graph.nodes))]
+    names = [frame.name(index) for index in range(len(frame.graph.rows))]
     records = await recovery.records(names)
     if not records:
         return
@@ -329,8 +329,8 @@ def _needed(frame: Frame, found: dict[int, Record]) -> set[int]:
     """The nodes of *found* whose values are needed; those that have none that could be are taken out of it."""
     graph = frame.graph
     needed: set[int] = set()
-    members = set(graph.members) if graph.members else range(len(graph.nodes)) if frame.is_map else ()
-    for index in range(len(graph.nodes) - 1, -1, -1):
+    members = set(graph.members) if graph.members else range(len(graph.rows)) if frame.is_map else ()
+    for index in range(len(graph.rows) - 1, -1, -1):
         record = found.get(index)
         if record is None or record.reason is not None:
             continue

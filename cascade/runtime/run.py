@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Node
+from cascade.graph.nodes import Junction, Node
 from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
@@ -83,7 +83,8 @@ class Run:
     def _nodes(self) -> Iterator[tuple[str, int]]:
         frame = self._conductor.execution.frame
         if frame is not None and self._conductor.status is None:
-            yield from ((frame.name(node.index), frame.status[node.index]) for node in frame.graph.calls())
+            calls = (index for index, row in enumerate(frame.graph.rows) if type(row) is not Junction)
+            yield from ((frame.name(index), frame.status[index]) for index in calls)
 
     def explain(self) -> tuple[Explanation, ...]:
         """For every node that neither runs nor has ended: what keeps it."""

@@ -8,7 +8,6 @@ from typing import Any, Final, Literal
 import attrs
 
 from cascade.graph.nested import LEAVES, compile_nested
-from cascade.graph.nodes import Node
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
@@ -134,15 +133,14 @@ def record_silently(execution: Execution, frame: Frame, index: int, value: Any, 
     """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
     execution.counts[Status.SUCCEEDED] += 1
     journal = execution.journal
-    node = frame.graph.nodes[index]
-    assert isinstance(node, Node)
+    task = frame.graph.task(index)
     duration = execution.clock() - started
     if execution.settings.schedule == "eager":
-        execution.shared.durations.learn(node.task.name, duration)
+        execution.shared.durations.learn(task.name, duration)
     if journal is not None and frame.is_recorded and not (index in frame.layout.tails and _goes_on(value)):
         journal.add(
             Entry(
-                frame.name(index), value, None, "succeeded", frame.digest(index), node.task.name, 1,
+                frame.name(index), value, None, "succeeded", frame.digest(index), task.name, 1,
                 max(duration, 0.0),
             )
         )  # fmt: skip

@@ -13,7 +13,6 @@ from typing import Any, Final
 import attrs
 
 from cascade.graph.nested import LEAVES, compile_nested
-from cascade.graph.nodes import NO_TERMS, Node
 from cascade.model.errors import GraphError
 from cascade.model.events import LoopProgress, StageFinished, StageStarted
 from cascade.model.lazies import LazyResult
@@ -92,7 +91,7 @@ class Turns:
         self._place = frame.layout.places[0] if frame.layout.places else Place.OWN
         return (
             frame.graph.target == 0
-            and frame.layout.calls == len(frame.graph.nodes) == 1
+            and frame.layout.calls == len(frame.graph.rows) == 1
             and 0 in frame.layout.tails
             and self._place != Place.OWN
             and (execution.journal is None or execution.settings.durability != "task")
@@ -128,9 +127,7 @@ class Turns:
             return
         fresh, self._counted = made - self._counted, made
         self.execution.counts[Status.SUCCEEDED] += fresh
-        self.frame.graph = attrs.evolve(
-            self.frame.graph, nodes=[Node(0, last, last.task, (), (), (), (), (), NO_TERMS, 1)]
-        )
+        self.frame.graph = attrs.evolve(self.frame.graph, rows=[last], ordinals=[1])
         turns = self.frame.turns
         self.frame.turns += fresh
         journal = self.execution.journal

@@ -210,7 +210,7 @@ async def test_a_run_may_use_another_solver(schedule: Any) -> None:
 
 async def test_a_solver_that_returns_no_plan_is_named() -> None:
     solver: Any = repr
-    with pytest.raises(TypeError, match="a solver returns a Plan of the graph, not '"):
+    with pytest.raises(TypeError, match="a solver returns a Plan of the graph, not "):
         await cascade.run([1], solver=solver)
 
 

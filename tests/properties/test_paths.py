@@ -80,8 +80,8 @@ def observed(make: Callable[[], Any], backend: str, *, is_heard: bool, **as_run:
 def node_events(recorded: list[Any]) -> dict[str, list[tuple[str, ...]]]:
     """The events of each node in order.
 
-    Which of its items' failures a map tells of is up to the loop, and so is who of several that ask at the same time
-    has to wait for capacity.
+    Which of its items' failures a map tells of is up to the loop, and so is who of several that ask at the same
+    time has to wait for capacity.
     """
     found: dict[str, list[tuple[str, ...]]] = {}
     for event in recorded:
