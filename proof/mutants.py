@@ -48,7 +48,6 @@ SLOW_STEPS = 2
 
 # By the first line of `new`: why no test can tell.
 EXPLAINED: dict[str, str] = {
-    "if value.parent is not None:": "whoever says something of a call makes a copy of it, which has a parent",
     "elif index not in self.wanted:": "what no route leads to is used until it has settled itself",
     "if self.tells_ready and not self.pending[index]:": "the crew starts only what is pending",
     "self._queue.extend(news.ready)": "only the eager schedule asks for news of what is ready",
