@@ -13,7 +13,7 @@ import attrs
 
 from cascade.graph.merge import root_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, compile_nested
-from cascade.graph.nodes import Graph, Junction, MapNode, Nested, Node, Operand, Patches
+from cascade.graph.nodes import Graph, MapNode, Nested, Node, Operand, Patches
 from cascade.model.errors import GraphError
 from cascade.model.lazies import ChainedLazyResult, LazyResult
 from cascade.model.placeholders import Placeholder
@@ -49,13 +49,8 @@ class Sketch:
 
     def fill(self, graph: Graph) -> None:
         """Put the calls into *graph*, which has the same shape."""
-        rows = graph.rows
-        for index, call in enumerate(self.calls):
-            row = rows[index]
-            if type(row) is Node:
-                row.call = call
-            else:
-                rows[index] = call
+        for row, call in zip(graph.rows, self.calls, strict=True):
+            cast("Node", row).call = call
 
 
 def sketch_steps(target: object) -> Steps[Sketch | None]:
@@ -171,15 +166,16 @@ def _says_no_lazies(policies: Policies) -> bool:
 
 def emptied(graph: Graph) -> None:
     """Let go of all that *graph* keeps of the flow that it was built of, so that only its shape is left."""
-    for index, row in enumerate(graph.rows):
-        assert not isinstance(row, (Junction, MapNode))
-        if not isinstance(row, Node):
-            graph.rows[index] = _FORGOTTEN
-            continue
-        row.call = _FORGOTTEN
-        row.operands = tuple(map(_without_flow, row.operands))
-        if row.named:
-            row.named = _emptied(row.named)
+    for index in range(len(graph.rows)):
+        # Also of plain calls, which are named after the turn has ended: there is more to keep now than the call.
+        node = graph.rows[index] = graph.node(index)
+        assert isinstance(node, Node)
+        assert not isinstance(node, MapNode)
+        node.call = _FORGOTTEN
+        if node.operands is not node.sources:  # which are but numbers
+            node.operands = tuple(map(_without_flow, node.operands))
+        if node.named:
+            node.named = _emptied(node.named)
 
 
 def _emptied(patches: Patches) -> Patches:

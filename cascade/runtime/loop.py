@@ -81,13 +81,12 @@ class Loop:
         since = elapsed()
         while True:
             value, turns = await self._turn(prepared, turns)
-            name = _target_name(prepared.graph)  # before it forgets its calls
             if prepared.shape is not None:
                 emptied(prepared.graph)
                 self.execution.shapes.put(prepared.shape, prepared)
             if await paced(compile_steps(value, may_circle=True)) is None:
                 break
-            progressed(self.execution, name, turns, turns + 1)
+            progressed(self.execution, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
             if self.is_top and self.execution.journal is not None:
                 self.execution.journal.begin_turn(turns, value)
@@ -189,10 +188,8 @@ class Loop:
 
 def _target_name(graph: Graph) -> str:
     """The task that a turn is about, or its first target if that is no call."""
-    for member in graph.members:
-        row = graph.rows[member]
-        return graph.name(member) if isinstance(row, Junction) else row.task.name
-    return ""
+    row = graph.rows[graph.members[0]]
+    return row.name if isinstance(row, Junction) else row.task.name
 
 
 def collect(frame: Frame) -> Any:

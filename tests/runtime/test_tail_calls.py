@@ -357,3 +357,15 @@ async def test_a_loop_ends_with_the_scope_around_it(schedule: Any) -> None:
         await cascade.run(endless(0), schedule=schedule)
     assert scope.cancelled_caught
     assert turns < 100_000  # a lane looks once a millisecond
+
+
+async def test_what_a_loop_has_left_is_named_after_a_turn_that_cannot_be_followed(schedule: Any) -> None:
+    @cascade.task(mode="task")  # not in a lane: each turn is a graph of its own, lent to the next of its shape
+    async def turn(left: int, _: Any = None) -> Any:
+        return turn(left - 1, give(left)) if left else {give(): "a lazy as a key"}
+
+    with pytest.raises(cascade.RunFailed) as caught:
+        await cascade.run(turn(3), schedule=schedule, on_error="continue")
+    (error,) = caught.value.exceptions
+    assert isinstance(error, cascade.GraphError)
+    assert [*caught.value.results] == ["turn"]
