@@ -7,6 +7,7 @@ import functools
 import inspect
 import sys
 import textwrap
+import threading
 from collections.abc import Callable, Iterable, Iterator
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
@@ -19,6 +20,8 @@ from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
+_parsing = threading.Lock()
+_MOST_TRIES: Final = 5
 
 
 def plain_function(func: Callable[..., Any]) -> Callable[..., Any]:
@@ -37,7 +40,7 @@ def _tree(
     source_of: Callable[..., Any] | CodeType, name: str
 ) -> ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda | None:
     try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(source_of)))
+        tree = _parsed(textwrap.dedent(inspect.getsource(source_of)))
     except (OSError, TypeError, SyntaxError, ValueError):
         return None
     wanted = (ast.FunctionDef, ast.AsyncFunctionDef, ast.Lambda)
@@ -46,6 +49,23 @@ def _tree(
         if isinstance(node, wanted) and getattr(node, "name", "<lambda>") == name
     ]  # fmt: skip
     return found[0] if found and (name != "<lambda>" or len(found) == 1) else None
+
+
+def _parsed(source: str) -> ast.Module:
+    """The syntax tree of *source*.
+
+    Python 3.11 counts the depth of all trees that are being made in one place, and gives up over one if the count
+    has changed meanwhile: by another thread that came in between, if a finalizer or a callback of the garbage
+    collector gave up the interpreter (python/cpython#106905). Ours take turns; others are only met by chance.
+    """
+    for tries_left in range(_MOST_TRIES - 1, -1, -1):
+        try:
+            with _parsing:
+                return ast.parse(source)
+        except SystemError:
+            if not tries_left:
+                raise
+    raise AssertionError  # pragma: no cover  # the last try returns or raises
 
 
 def code_digest(task: Task[Any, Any]) -> bytes:

@@ -248,12 +248,13 @@ class Crew:
 
     def _settles_by_itself(self, index: int) -> bool:
         """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""
+        row = self.frame.graph.rows[index]
+        if not (self.frame.has_gaps or self.frame.recorded or (isinstance(row, Node) and row.terms.conditions)):
+            return False
         node = self.node(index)
         if index in self.frame.recorded:
             self._replay(index, node)
             return True
-        if not self.frame.has_gaps and not node.terms.conditions:
-            return False
         try:
             skip = judge(self.frame, node)
         except Exception as error:  # a condition's truth is user code
@@ -574,11 +575,11 @@ class Crew:
                 self.frame.fail(index, None)
 
     def _settled(self, index: int) -> Settled:
-        node = self.node(index)
-        retry = node.terms.retry
         frame = self.frame
+        row = frame.graph.rows[index]
+        retry = row.terms.retry if isinstance(row, Node) else None
         return Settled(
-            frame.name(index), node.task, 1 if retry is None else retry.max_attempts,
+            frame.name(index), self.task(index), 1 if retry is None else retry.max_attempts,
             frame.digest(index), frame.is_recorded, index in frame.layout.tails,
         )  # fmt: skip
 

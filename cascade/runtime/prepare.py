@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import attrs
 
@@ -89,8 +89,11 @@ def _is_scarce(graph: Graph, layout: Layout) -> bool:
     """Whether some of the nodes may have to wait for a thread, a process or a resource."""
     if Place.THREAD in layout.places:
         return True
-    said = (cast("Node", graph.node(index)) for index in layout.own)
-    return any(node.terms.amounts or not (node.task.is_async or node.task.mode == "inline") for node in said)
+    for index in layout.own:
+        row, task = graph.rows[index], graph.task(index)
+        if (isinstance(row, Node) and row.terms.amounts) or not (task.is_async or task.mode == "inline"):
+            return True
+    return False
 
 
 def _refuse_resources(target: Operand) -> None:
@@ -155,12 +158,13 @@ def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
     """See that processes can import what they are to run, and that static claims fit."""
-    said = [cast("Node", graph.node(index)) for index in layout.own]
+    rows = [graph.rows[index] for index in layout.own]
     yield
     if not has_executor:
-        for node in said:
-            if node.task.mode == "process":
-                process_name(node.task)
+        for task in dict.fromkeys(map(graph.task, layout.own)):
+            if task.mode == "process":
+                process_name(task)
+    said = (row for row in rows if isinstance(row, Node))
     claiming = [node for node in said if any(isinstance(amount, Constant) for _, amount in node.terms.amounts)]
     if not claiming:
         return

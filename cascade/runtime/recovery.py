@@ -161,9 +161,9 @@ async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
         # The records are those of a later turn; what the loop began with stands for all of it.
         is_same = past.flow_digest in (None, contents.flow)
         return [] if is_same else [graph.name(member) for member in graph.members]
-    digests = {node.name: digest for node, digest in zip(graph.nodes, contents.digests, strict=True)}
+    digests = {graph.name(index): digest for index, digest in enumerate(contents.digests)}
     records = await recovery.records(list(digests))
-    interrupted = {node.name for node in graph.nodes if isinstance(node, MapNode) and node.name not in records}
+    interrupted = {row.name for row in graph.rows if isinstance(row, MapNode) and row.name not in records}
     digests_of_items = dict(_items(past.nodes or (), interrupted, digests)) if interrupted else {}
     records_of_items = await recovery.records(list(digests_of_items))
     gone = (name for name in past.nodes or () if not any(root in digests for root in _roots(name)))
@@ -226,7 +226,7 @@ async def _kept(recovery: Recovery, graph: Graph, changed: Sequence[str]) -> lis
     """The records of *recovery* that hold for *graph*, in which *changed* are other nodes than before."""
     if recovery.past.continuation is not None:
         return []
-    digests = {node.name: digest for node, digest in zip(graph.nodes, recovery.contents.digests, strict=True)}
+    digests = {graph.name(index): digest for index, digest in enumerate(recovery.contents.digests)}
     records = await recovery.records(list(digests))
     records = {name: record for name, record in records.items() if record.digest == digests[name]}
     whole = [name for name, record in records.items() if _is_whole(record)]

@@ -8,10 +8,11 @@ from typing import Any, Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Junction, Node
+from cascade.graph.nodes import Junction
 from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
+from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventStream, Policy
@@ -113,25 +114,28 @@ class Run:
         if frame is None or self._conductor.status is not None:
             return
         stage = None if frame.stage is None else set(frame.stage)
-        for node in frame.graph.nodes:
-            if isinstance(node, Node) and frame.status[node.index] == Status.QUEUED:
-                held = self._held(frame.name(node.index), node)
-                yield frame.name(node.index), tuple(held or [self._queued_behind(node.index)])
-            elif isinstance(node, Node) and frame.status[node.index] == Status.PENDING:
-                missing = [frame.name(source) for source in node.sources if not frame.has_settled(source)]
+        for index, row in enumerate(frame.graph.rows):
+            if isinstance(row, Junction):
+                continue
+            if frame.status[index] == Status.QUEUED:
+                held = self._held(frame.name(index), row.task)
+                yield frame.name(index), tuple(held or [self._queued_behind(index)])
+            elif frame.status[index] == Status.PENDING:
+                sources = frame.graph.sources[index]
+                missing = [frame.name(source) for source in sources if not frame.has_settled(source)]
                 words = [f"input {name!r} has not settled" for name in missing]
-                if node.index in frame.layout.gated and node.index not in frame.wanted:
+                if index in frame.layout.gated and index not in frame.wanted:
                     words.append("no router has chosen it yet")
-                words = words or self._held(frame.name(node.index), node)
+                words = words or self._held(frame.name(index), row.task)
                 if not words:
-                    has_begun = stage is None or node.index in stage
-                    words = [self._queued_behind(node.index) if has_begun else "its stage has not begun"]
-                yield frame.name(node.index), tuple(words)
+                    has_begun = stage is None or index in stage
+                    words = [self._queued_behind(index) if has_begun else "its stage has not begun"]
+                yield frame.name(index), tuple(words)
 
-    def _held(self, node_id: str, node: Node) -> list[str]:
+    def _held(self, node_id: str, task: Task[Any, Any]) -> list[str]:
         """The rules that will hold a node once it asks."""
         execution = self._conductor.execution
-        holders = execution.admission.holders(execution.applicant(node_id, node.task))
+        holders = execution.admission.holders(execution.applicant(node_id, task))
         return [holder for holder in holders if isinstance(holder, str)]
 
     def _queued_behind(self, index: int) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import functools
 import gc
 import weakref
@@ -14,6 +15,7 @@ import pytest
 from modules import write_module
 
 import cascade
+from cascade.graph import code
 from cascade.graph.build import build
 from cascade.graph.code import code_digest, function_digest, function_tree
 from cascade.graph.identity import digests
@@ -333,3 +335,36 @@ def test_the_digest_does_not_keep_a_function_alive() -> None:
     del work
     gc.collect()
     assert watch() is None
+
+
+# -- a parser that is disturbed --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("disturbances", [1, 4])
+def test_a_parser_that_other_threads_disturb_is_asked_again(
+    disturbances: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    left = [SystemError("AST constructor recursion depth mismatch (before=18, after=5)")] * disturbances
+    parse = ast.parse
+
+    def disturbed(source: str) -> ast.Module:
+        if left:
+            raise left.pop()
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", disturbed)
+    assert function_tree(call_digest) is not None
+    assert left == []
+
+
+def test_threads_take_turns_at_the_parser(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = ast.parse
+    found: list[bool] = []
+
+    def noted(source: str) -> ast.Module:
+        found.append(code._parsing.acquire(blocking=False))  # what a thread would get that came in between
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", noted)
+    assert function_tree(call_digest) is not None
+    assert found == [False]
