@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import functools
 import inspect
+import os
 import sys
 import textwrap
 import threading
@@ -20,8 +21,21 @@ from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
-_parsing = threading.Lock()
 _MOST_TRIES: Final = 5
+
+
+# Entered again by a finalizer that wants a tree while one is made.
+_parsing = threading.RLock()
+
+
+def _renew_parsing() -> None:
+    """Forget who was parsing in the parent of a process that was forked: nobody is there to end it."""
+    global _parsing  # one for the process
+    _parsing = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_parsing)
 
 
 def plain_function(func: Callable[..., Any]) -> Callable[..., Any]:

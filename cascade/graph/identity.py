@@ -277,7 +277,7 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
     of_task, of_parameters = functools.cache(code_of), functools.cache(_Parameters)
 
     of_input = _of_inputs(inputs)
-    for node in graph.nodes:
+    for node in graph.iterate():
         try:
             parts = None
             if type(node) is Node and not node.terms.conditions:
@@ -326,10 +326,9 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
     found: list[bytes] = []
     strangers: dict[str, NotDigestibleError] = {}
     for index, digest in digests(graph, inputs):
-        node = graph.nodes[index]
         if isinstance(digest, NotDigestibleError):
-            strangers[node.name] = digest
-            digest = _by_shape(node)
+            strangers[graph.name(index)] = digest
+            digest = _by_shape(graph.node(index))
         found.append(digest)
         yield
     try:
@@ -382,7 +381,7 @@ _KEYS: Final = Canon(_of_input, _name_of, stranger=lambda value: repr(value).enc
 
 def shape(graph: Graph) -> bytes:
     """Digest of a graph's topology: equal for graphs that differ in literal arguments only."""
-    return combine("shape", [*map(_node_shape, graph.nodes), _operand_shape(graph.target)])
+    return combine("shape", [*map(_node_shape, graph.iterate()), _operand_shape(graph.target)])
 
 
 def _node_shape(node: AnyNode) -> bytes:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, cast, overload
+from typing import Any, Final, Protocol, cast
 
 import attrs
 
@@ -191,7 +191,7 @@ def _numbered(name: str, ordinal: int) -> str:
 def plain_node(
     index: int, call: LazyResult[Any], operands: tuple[int, ...], sources: tuple[int, ...], ordinal: int
 ) -> Node:
-    """The node of a call of which nothing is said; its arguments are leaves and, by position, such calls."""
+    """The node of a plain call, or of one that would be if it were not given some call twice."""
     positions = tuple([place for place, value in enumerate(call.args) if type(value) is LazyResult])
     return Node(index, call, call.task, positions, operands, (), sources, sources, NO_TERMS, ordinal)
 
@@ -247,9 +247,9 @@ class Junction:
 
 
 AnyNode = Node | Junction
-# What is kept of a node. A call is plain if nothing is said of it and its arguments are leaves and, each once and
-# by position, calls that are no copies or maps. Most are, and of these there is nothing to keep but the call: an
-# object for each node would cost more in garbage collections than all else that is done for it.
+# What is kept of a node. Most calls are plain: nothing is said of them, and their arguments are leaves and, by
+# position, such calls, each once. Of these there is nothing to keep but the call: an object for each node would
+# cost more in garbage collections than all else that is done for it.
 Row = LazyResult[Any] | Node | Junction
 
 
@@ -287,17 +287,26 @@ class Graph:
     members: tuple[int, ...]
     inputs: dict[str, Param[Any] | Env]
     injections: dict[str, str]
+    _nodes: list[AnyNode] | None = attrs.field(default=None, init=False, repr=False)
 
     @property
-    def nodes(self) -> Sequence[AnyNode]:
-        """Calls and junctions; those of plain calls are made when they are looked at."""
-        return _Nodes(self)
+    def nodes(self) -> list[AnyNode]:
+        """Calls and junctions. Those of plain calls are made when somebody asks, and kept from then on."""
+        if self._nodes is None:
+            self._nodes = [*self.iterate()]
+        return self._nodes
+
+    def iterate(self) -> Iterator[AnyNode]:
+        """The nodes; those that are made for it are not kept."""
+        return map(self.node, range(len(self.rows)))
 
     def node(self, index: int) -> AnyNode:
         """The node *index*."""
         row = self.rows[index]
         if type(row) is not LazyResult:
             return cast("AnyNode", row)
+        if self._nodes is not None:
+            return self._nodes[index]
         sources = self.sources[index]
         return plain_node(index, row, sources, sources, self.ordinals[index])
 
@@ -318,29 +327,8 @@ class Graph:
 
     def edges(self) -> Iterator[Edge]:
         """All edges, grouped by target."""
-        for node in self.nodes:
+        for node in self.iterate():
             yield from (_junction_edges(node) if isinstance(node, Junction) else _call_edges(node))
-
-
-@attrs.frozen(eq=False)
-class _Nodes(Sequence[AnyNode]):
-    """The nodes of a graph."""
-
-    graph: Graph
-
-    def __len__(self) -> int:
-        return len(self.graph.rows)
-
-    @overload
-    def __getitem__(self, index: int) -> AnyNode: ...
-    @overload
-    def __getitem__(self, index: slice) -> list[AnyNode]: ...
-    def __getitem__(self, index: int | slice) -> AnyNode | list[AnyNode]:
-        numbers = range(len(self.graph.rows))[index]
-        return self.graph.node(numbers) if isinstance(numbers, int) else list(map(self.graph.node, numbers))
-
-    def __iter__(self) -> Iterator[AnyNode]:
-        return map(self.graph.node, range(len(self.graph.rows)))
 
 
 def _edges(operand: Operand, target: int, kind: EdgeKind, label: str = "") -> Iterator[Edge]:

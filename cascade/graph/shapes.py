@@ -48,7 +48,7 @@ class Sketch:
         )
 
     def fill(self, graph: Graph) -> None:
-        """Put the calls into *graph*, which has the same shape."""
+        """Put the calls into *graph*, which has the same shape and has been emptied: so its rows are nodes."""
         for row, call in zip(graph.rows, self.calls, strict=True):
             cast("Node", row).call = call
 
@@ -167,7 +167,7 @@ def _says_no_lazies(policies: Policies) -> bool:
 def emptied(graph: Graph) -> None:
     """Let go of all that *graph* keeps of the flow that it was built of, so that only its shape is left."""
     for index in range(len(graph.rows)):
-        # Also of plain calls, which are named after the turn has ended: there is more to keep now than the call.
+        # A plain call is made a node, which knows its task without the call: it may be named after the turn.
         node = graph.rows[index] = graph.node(index)
         assert isinstance(node, Node)
         assert not isinstance(node, MapNode)

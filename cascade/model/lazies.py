@@ -274,7 +274,9 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         return self
 
     def __reduce__(self) -> tuple[object, ...]:
-        return sealed, (type(self), self.task, self.args, self.kwargs, self.columns, self.own, self.parent)
+        plain = (type(self), self.task, self.args, self.kwargs)
+        said = () if type(self) is LazyResult else (self.columns, self.own, self.parent)
+        return sealed, (*plain, *said)
 
     def __repr__(self) -> str:
         return rendered(f"{self.task.name}(...)", self._text)
@@ -320,7 +322,9 @@ def sealed(
     own: Policies = NOTHING_SAID,
     parent: LazyResult[Any] | None = None,
 ) -> LazyResult[Any]:
-    """A lazy of class *kind* with these fields."""
+    """A lazy of class *kind* with these fields; of the class for copies, if something is said of it."""
+    if kind is LazyResult and (parent is not None or own != NOTHING_SAID):
+        kind = ChainedLazyResult
     draft = Draft() if kind is LazyResult else SpeakingDraft()
     draft.task, draft.args, draft.kwargs = task, args, kwargs
     if isinstance(draft, SpeakingDraft):

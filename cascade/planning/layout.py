@@ -189,9 +189,9 @@ def injected_names(node: Node) -> tuple[str, ...]:
 
 def certain_nodes(graph: Graph) -> bytearray:
     """For each node, whether it will come to run if nothing fails: no condition, route or skip can prevent it."""
-    certain = bytearray(len(graph.nodes))
+    certain = bytearray(len(graph.rows))
     gated = finish(gated_nodes(graph))
-    for node in graph.nodes:
+    for node in graph.iterate():
         if isinstance(node, Junction):
             continue
         is_free = not node.terms.conditions and not gated[node.index]

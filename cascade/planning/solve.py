@@ -200,10 +200,10 @@ def check_plan(plan: Plan) -> None:
         raise TypeError(f"a solver returns a Plan of the graph, not {plan!r:.100}")
     graph = plan.graph
     stage_of = {index: stage for stage, level in enumerate(plan.levels) for index in level}
-    calls = [node.index for node in graph.calls()]
+    calls = [index for index, row in enumerate(graph.rows) if not isinstance(row, Junction)]
     if sorted(calls) != sorted(index for level in plan.levels for index in level):
         raise GraphError("the solver's plan must have each call of the graph in exactly one stage")
-    for node in graph.nodes:
+    for node in graph.iterate():
         if isinstance(node, Junction):
             stage_of[node.index] = max((stage_of[source] for source in node.sources), default=-1)
             continue

@@ -118,7 +118,7 @@ class Crew:
 
     def task(self, index: int) -> Task[..., Any]:
         """What the node calls."""
-        return self.frame.graph.rows[index].task  # type: ignore[union-attr]  # see node()
+        return self.frame.graph.task(index)
 
     # -- the host ------------------------------------------------------------------------------------------
 

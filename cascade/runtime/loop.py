@@ -167,7 +167,8 @@ class Loop:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""
         if not self.execution.wants(StaticAnalysisWarning):
             return
-        tasks = {node.task: None for node in prepared.graph.calls() if node.task not in self._warned}
+        calls = (row for row in prepared.graph.rows if not isinstance(row, Junction))
+        tasks = {call.task: None for call in calls if call.task not in self._warned}
         if not tasks:
             return
         self._warned.update(tasks)
@@ -240,7 +241,7 @@ def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:
 
 def _blamed(frame: Frame, index: int) -> Iterator[int]:
     """The sources of a skipped node that the reason for its skip is about."""
-    node = frame.graph.nodes[index]
+    node = frame.graph.node(index)
     if isinstance(node, Junction):
         yield from node.sources
         return

@@ -150,7 +150,7 @@ def _env(env: Env) -> str | None:
 
 
 def _can_grow(graph: Graph) -> bool:
-    calls = (node.call for node in graph.calls())
+    calls = (node.call for node in graph.iterate() if isinstance(node, Node))
     return any(may_grow(call.task, (call.args, call.kwargs, call.columns)) for call in calls)
 
 

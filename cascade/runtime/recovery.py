@@ -9,7 +9,7 @@ import attrs
 from anyio import CancelScope
 
 from cascade.graph.identity import Contents, contents_of, item_digest
-from cascade.graph.nodes import Graph, Junction, MapNode
+from cascade.graph.nodes import Graph, Junction, MapNode, Node
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
 from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
@@ -344,7 +344,9 @@ def _needed(frame: Frame, found: dict[int, Record]) -> set[int]:
 
 def _wants(frame: Frame, found: dict[int, Record], consumer: int, index: int) -> bool:
     """Whether *consumer* is going to look at the value of *index*."""
-    node = frame.graph.nodes[consumer]
-    if isinstance(node, Junction) or consumer not in found:
+    if isinstance(frame.graph.rows[consumer], Junction) or consumer not in found:
         return True
-    return found[consumer].reason is not None and index in node.data
+    if found[consumer].reason is None:
+        return False
+    node = frame.graph.node(consumer)
+    return isinstance(node, Node) and index in node.data

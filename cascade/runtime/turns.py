@@ -127,6 +127,7 @@ class Turns:
             return
         fresh, self._counted = made - self._counted, made
         self.execution.counts[Status.SUCCEEDED] += fresh
+        # A single call without sources, as the first was.
         self.frame.graph = attrs.evolve(self.frame.graph, rows=[last], ordinals=[1])
         turns = self.frame.turns
         self.frame.turns += fresh

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ast
 import functools
 import gc
+import os
+import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
@@ -361,10 +363,48 @@ def test_threads_take_turns_at_the_parser(monkeypatch: pytest.MonkeyPatch) -> No
     parse = ast.parse
     found: list[bool] = []
 
+    def come_in_between() -> None:
+        found.append(code._parsing.acquire(blocking=False))
+
     def noted(source: str) -> ast.Module:
-        found.append(code._parsing.acquire(blocking=False))  # what a thread would get that came in between
+        other = threading.Thread(target=come_in_between)
+        other.start()
+        other.join()
         return parse(source)
 
     monkeypatch.setattr(ast, "parse", noted)
     assert function_tree(call_digest) is not None
     assert found == [False]
+
+
+def test_a_finalizer_may_want_a_tree_while_one_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    parse = ast.parse
+
+    def interrupted(source: str) -> ast.Module:
+        monkeypatch.setattr(ast, "parse", parse)
+        assert function_tree(digest) is not None
+        return parse(source)
+
+    monkeypatch.setattr(ast, "parse", interrupted)
+    assert function_tree(call_digest) is not None
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="about processes that are forked")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")  # of just this, from Python 3.12 on
+def test_a_forked_child_does_not_wait_for_a_thread_of_its_parent() -> None:
+    is_held, may_go = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with code._parsing:
+            is_held.set()
+            may_go.wait(10)
+
+    other = threading.Thread(target=hold)
+    other.start()
+    is_held.wait(10)
+    child = os.fork()
+    if not child:  # nothing but the question, and no clean-up of what is the parent's
+        os._exit(0 if code._parsing.acquire(blocking=False) else 1)
+    may_go.set()
+    other.join()
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0

@@ -12,6 +12,8 @@ import attrs
 import pytest
 
 import cascade
+from cascade.graph.build import build
+from cascade.model import lazies
 
 # Characters, for any arguments whatever.
 BOUND = 2000
@@ -189,6 +191,17 @@ def test_chaining_gives_another_lazy_a_map_if_it_was_one(make: Make, chain: Call
     assert chained is not lazy
     assert isinstance(chained, cascade.LazyResult)
     assert isinstance(chained, cascade.MappedLazyResult) is isinstance(lazy, cascade.MappedLazyResult)
+
+
+def test_what_is_said_of_a_call_makes_it_a_copy_whichever_class_is_asked_for() -> None:
+    call = one(1)
+    copy_of_it = call.with_retry(2)
+    made = lazies.sealed(cascade.LazyResult, copy_of_it.task, (1,), {}, None, copy_of_it.own, call)
+    assert (made.own, made.parent) == (copy_of_it.own, call)
+    together = pickle.loads(pickle.dumps([call, copy_of_it]))
+    assert together[1].parent is together[0]
+    assert together[1].own == copy_of_it.own
+    assert len(build(together).nodes) == 1
 
 
 @pytest.mark.parametrize("count", range(6))

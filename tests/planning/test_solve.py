@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from graphlib import TopologicalSorter
 from typing import Any
 
 import attrs
@@ -206,6 +207,18 @@ def _one_by_one(graph: Graph) -> Plan:
 async def test_a_run_may_use_another_solver(schedule: Any) -> None:
     flow = cascade.gather(step(1), step(step(2)), cascade.Router(step("a"), {"a": step(3), "b": step(4)}))
     assert await cascade.run(flow, solver=_one_by_one, schedule=schedule) == (1, 2, 3)
+
+
+async def test_a_solver_may_sort_the_nodes_themselves(schedule: Any) -> None:
+    def sort(graph: Any) -> Any:
+        sorter: TopologicalSorter[Any] = TopologicalSorter()
+        for node in graph.nodes:
+            sorter.add(node, *[graph.nodes[source] for source in node.sources])
+        done = [node for node in sorter.static_order() if node in graph.calls()]
+        return Plan(graph, tuple((graph.nodes.index(node),) for node in done))
+
+    flow = step(step(1), step(2).after(step(3)))
+    assert await cascade.run(flow, solver=sort, schedule=schedule) == await cascade.run(flow)
 
 
 async def test_a_solver_that_returns_no_plan_is_named() -> None:
