@@ -17,6 +17,7 @@ from cascade.runtime.admission import Admission, Applicant, Claim
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name, Pool
 
+EXAMPLES = max(200, settings().max_examples)
 TOTALS: dict[Name, Amount] = {"cpu": 4, "gpu": 2, "mem": 3}
 
 
@@ -178,7 +179,7 @@ async def _storm(script: list[Move]) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)  # for shrinking, if it fails
+@pytest.mark.timeout(2 * EXAMPLES)  # with shrinking, if it fails
 @pytest.mark.parametrize("backend_name", ["asyncio", "trio"])
 @pytest.mark.parametrize("most_at_once", [1, 100])
 @given(script=moves)
@@ -193,7 +194,7 @@ async def _storm(script: list[Move]) -> None:
     ]
 )
 @settings(
-    max_examples=max(200, settings().max_examples),
+    max_examples=EXAMPLES,
     deadline=None,
     report_multiple_bugs=False,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
