@@ -87,14 +87,14 @@ class Draft:
     double what garbage collections, which come by the number of objects, have to walk.
     """
 
-    __slots__ = ("_count", "_first", "_second", "_third", "kwargs", "task")
+    __slots__ = ("args_count", "args_first", "args_second", "args_third", "kwargs", "task")
 
     task: Task[Any, Any]
     # Of positional arguments; more than three are a tuple in the place of the first.
-    _count: int
-    _first: Any
-    _second: Any
-    _third: Any
+    args_count: int
+    args_first: Any
+    args_second: Any
+    args_third: Any
     kwargs: dict[str, Any]
     # Of a map: parameter name to a sequence or a placeholder for one.
     columns: dict[str, Any] | None = None
@@ -105,26 +105,30 @@ class Draft:
     @property
     def args(self) -> tuple[Any, ...]:
         """The positional arguments."""
-        count = self._count
+        count = self.args_count
         if count == 1:
-            return (self._first,)
+            return (self.args_first,)
         if count == 2:
-            return (self._first, self._second)
+            return (self.args_first, self.args_second)
         if count == 3:
-            return (self._first, self._second, self._third)
-        return cast("tuple[Any, ...]", self._first) if count else ()
+            return (self.args_first, self.args_second, self.args_third)
+        return cast("tuple[Any, ...]", self.args_first) if count else ()
 
-    @args.setter
-    def args(self, args: tuple[Any, ...]) -> None:
-        count = self._count = len(args)
-        if count == 1:
-            (self._first,) = args
-        elif count == 2:
-            self._first, self._second = args
-        elif count == 3:
-            self._first, self._second, self._third = args
-        elif count:
-            self._first = args
+
+def filled(draft: Draft, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Draft:
+    """*draft*, with what any call has."""
+    draft.task = task
+    draft.kwargs = kwargs
+    count = draft.args_count = len(args)
+    if count == 1:
+        (draft.args_first,) = args
+    elif count == 2:
+        draft.args_first, draft.args_second = args
+    elif count == 3:
+        draft.args_first, draft.args_second, draft.args_third = args
+    elif count:
+        draft.args_first = args
+    return draft
 
 
 class LazyResult(Draft, Placeholder, Generic[R_co]):
@@ -325,8 +329,7 @@ def sealed(
     """A lazy of class *kind* with these fields; of the class for copies, if something is said of it."""
     if kind is LazyResult and (parent is not None or own != NOTHING_SAID):
         kind = ChainedLazyResult
-    draft = Draft() if kind is LazyResult else SpeakingDraft()
-    draft.task, draft.args, draft.kwargs = task, args, kwargs
+    draft = filled(Draft() if kind is LazyResult else SpeakingDraft(), task, args, kwargs)
     if isinstance(draft, SpeakingDraft):
         draft.columns, draft.own, draft.parent = columns, own, parent
     draft.__class__ = kind  # sealed: the same layout, but no setters any more

@@ -27,6 +27,7 @@ from cascade.model.lazies import (
     LazyResult,
     MappedLazyResult,
     checked_amounts,
+    filled,
     sealed,
     short_arguments,
 )
@@ -103,10 +104,7 @@ class Task(Generic[P, R]):
         arity = self.arity
         if kwargs or not arity.least <= len(args) <= arity.most or arity.standing:
             kwargs = self.checked(args, kwargs)
-        draft = Draft()
-        draft.task = self
-        draft.args = args
-        draft.kwargs = kwargs or NO_KWARGS
+        draft = filled(Draft(), self, args, kwargs or NO_KWARGS)
         draft.__class__ = LazyResult  # sealed() without the call: see Draft
         return cast("LazyResult[R]", draft)
 

@@ -195,10 +195,11 @@ class LoopLane:
                     turns.count()
                     await give_way()
                     self._since = time.perf_counter()
-                if not turns.may_follow(value):
+                args = value.args
+                if not turns.may_follow(value, args):
                     break
                 name = turns.follow(value)
-                task, args, kwargs = value.task, value.args, value.kwargs
+                task, kwargs = value.task, value.kwargs
             turns.count()
             is_flow = type(value) not in LEAVES and await crew.needs_a_run(index, value)
         except BaseException as error:
@@ -364,10 +365,13 @@ class ThreadLane:
                 value = context.run(task.func, *args, **kwargs)
                 refuse_coroutine(task, value)
                 attempt.is_over = True
-                if type(value) is not LazyResult or not turns.may_follow(value) or not self._may_turn(value.task):
+                if type(value) is not LazyResult:
+                    break
+                args = value.args
+                if not turns.may_follow(value, args) or not self._may_turn(value.task):
                     break
                 name = turns.follow(value)
-                task, args, kwargs = value.task, value.args, value.kwargs
+                task, kwargs = value.task, value.kwargs
         except BaseException as error:
             if attempt is not None:
                 attempt.is_over = True

@@ -64,8 +64,11 @@ class Turns:
     def _now(self) -> int:
         return self._before + self._made
 
-    def may_follow(self, value: LazyResult[Any]) -> bool:
-        """Whether *value*, which the node has returned, is a call that its lane may make. Asked in any thread."""
+    def may_follow(self, value: LazyResult[Any], args: tuple[Any, ...]) -> bool:
+        """Whether *value*, a call with *args* that the node has returned, may be made by its lane.
+
+        Asked in any thread.
+        """
         admission = self.execution.admission
         if self._is_kept and (self._made >= self._until or time.perf_counter() >= self._until_time):
             return False
@@ -80,7 +83,7 @@ class Turns:
             place = self._places[value.task] = place_of_task(value.task) if is_plain else Place.OWN
         if place != self._place:
             return False
-        for arg in value.args:  # a generator would cost more than all the rest
+        for arg in args:  # a generator would cost more than all the rest
             if type(arg) not in LEAVES and not _is_literal(arg):
                 return False
         return not value.kwargs or _is_literal(value.kwargs)
