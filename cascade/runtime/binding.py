@@ -7,7 +7,7 @@ that it waits for has settled.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
@@ -132,15 +132,6 @@ def arguments(slots: Slots, node: Node) -> Arguments:
     return args, kwargs
 
 
-def plain_arguments(values: list[Any], call: LazyResult[Any], sources: Sequence[int]) -> Arguments:
-    """The bound arguments of a plain call, given the values of all nodes."""
-    if not sources:
-        return call.args, call.kwargs
-    left = iter(sources)
-    args = tuple([values[next(left)] if type(value) is LazyResult else value for value in call.args])
-    return args, call.kwargs
-
-
 def _patched(slots: Slots, args: tuple[Any, ...], node: Node) -> tuple[Any, ...]:
     patched = list(args)
     values = slots.values
@@ -176,6 +167,24 @@ class NodeSlots:
     def injected(self, name: str) -> Any:
         """The open resource called *name*, or its placeholder."""
         return self.resources.get(name, Inject(name))
+
+
+def arguments_of(frame: Frame, index: int, resources: Mapping[str, Any]) -> Arguments:
+    """The bound arguments of the call *index*, which is not skipped, with these resources open.
+
+    Raises:
+        UnboundError: If a value cannot stand where it should.
+    """
+    graph = frame.graph
+    row = graph.rows[index]
+    if type(row) is not LazyResult:
+        slots = NodeSlots(frame, resources) if resources else frame
+        return arguments(slots, cast("Node", row))
+    args, sources = row.args, graph.sources[index]
+    if sources:  # of a plain call, what its arguments that are calls stand for, in their order
+        left, values = iter(sources), frame.values
+        args = tuple([values[next(left)] if type(value) is LazyResult else value for value in args])
+    return args, row.kwargs
 
 
 def amounts(frame: Frame, node: Node) -> dict[str, Amount]:

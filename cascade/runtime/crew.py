@@ -19,13 +19,12 @@ from cascade.graph.nested import LEAVES, PAUSE_EVERY, compile_nested, compile_st
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskBlocked, TaskExecutionStarted
-from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Admission, Applicant
 from cascade.runtime.antechamber import Antechamber
-from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, judge, passed_by, plain_arguments
+from cascade.runtime.binding import Arguments, amounts, arguments_of, judge, passed_by
 from cascade.runtime.capacity import Amount
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
@@ -83,7 +82,7 @@ class Crew:
 
     @bind.default
     def _bind_from_frame(self) -> Bind:
-        return self._arguments
+        return functools.partial(arguments_of, self.frame)
 
     @claimed.default
     def _claimed_in_frame(self) -> Callable[[Node], Mapping[str, Amount]]:
@@ -103,14 +102,6 @@ class Crew:
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         self._drains = is_local and not is_recorded and pacer is None and self.window is None
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
-
-    def _arguments(self, index: int, resources: Mapping[str, Any]) -> Arguments:
-        graph = self.frame.graph
-        row = graph.rows[index]
-        if type(row) is LazyResult:
-            return plain_arguments(self.frame.values, row, graph.sources[index])
-        slots = NodeSlots(self.frame, resources) if resources else self.frame
-        return arguments(slots, self.node(index))
 
     def node(self, index: int) -> Node:
         """The call *index*; routers are settled by the frame and come to no crew."""
