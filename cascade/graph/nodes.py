@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol, cast
 import attrs
 
 from cascade.graph.nested import Template
-from cascade.model.inputs import Env, Param
+from cascade.model.inputs import Input
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, OnSkip, Retry
 from cascade.model.tasks import Task
@@ -285,7 +285,7 @@ class Graph:
     consumers: list[Sequence[int]]
     target: Operand
     members: tuple[int, ...]
-    inputs: dict[str, Param[Any] | Env]
+    inputs: dict[str, Input[Any]]
     injections: dict[str, str]
     _nodes: list[AnyNode] | None = attrs.field(default=None, init=False, repr=False)
 

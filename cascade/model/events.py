@@ -11,6 +11,8 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from cascade.model.secrets import Secrets, secrets_in_force
+
 __all__ = [
     "SCHEMA_VERSION",
     "ConnectorConnected",
@@ -261,18 +263,40 @@ _SHOWN = 100
 
 
 def preview(value: Any) -> str:
-    """``repr`` of *value*, cut to 100 characters; never raises."""
+    """``repr`` of *value*, cut to 100 characters, without the secrets of the run around; never raises."""
+    secrets = secrets_in_force()
+    # A secret that is cut in two would not be found: so much more is looked at, and left out.
+    slack = 0 if secrets is None else secrets.longest
+    head: object = value
     # Subclasses may have a repr, or a length, of their own.
-    if type(value) in (list, tuple, str, bytes) and len(value) > _SHOWN:
+    if type(value) in (list, tuple, str, bytes) and len(value) > _SHOWN + slack:
         # Each item shows as at least one character, so the rest could not show anyway.
-        head: object = value[:_SHOWN]
-    else:
-        head = value
+        head = value[: _SHOWN + slack]
     try:
         text = repr(head)
     except Exception as error:  # a value that cannot show itself must not fail the node that made it
         text = f"<{type(value).__name__}: its __repr__ raised {type(error).__name__}>"
+    if secrets is not None:
+        text = secrets.redact(text)
+        text = text if head is value else text[: max(len(text) - slack, 0)]
     return text if len(text) <= _SHOWN and head is value else text[: _SHOWN - 3] + "..."
+
+
+def without_secrets(value: Any, secrets: Secrets) -> Any:
+    """*value*, a parameter of a run, as it may be shown: texts in it without *secrets*."""
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value) is str:
+        return secrets.redact(value)
+    if type(value) in (list, tuple):
+        return type(value)(without_secrets(item, secrets) for item in value)
+    if type(value) is dict:
+        return {name: without_secrets(item, secrets) for name, item in value.items()}
+    try:
+        text = repr(value)
+    except Exception:  # it shows nothing
+        return value
+    return value if secrets.redact(text) == text else preview(value)
 
 
 def as_record(event: Event) -> dict[str, Any]:

@@ -5,11 +5,17 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from enum import Enum
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import Any, ClassVar, Final, Generic, Literal, TypeVar, cast, overload
 
 import attrs
 
+from cascade.model.errors import describe
+from cascade.model.events import preview
 from cascade.model.placeholders import Placeholder
+from cascade.model.secrets import MARK, without
+from cascade.model.typed.convert import converted
+from cascade.model.typed.kinds import Mismatch, is_kind, kind_of
+from cascade.model.typed.words import described, name_of
 
 T = TypeVar("T")
 Scope = Literal["run", "task"]
@@ -28,95 +34,271 @@ class Required(Enum):
 
 REQUIRED: Final = Required.REQUIRED
 
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
-
 
 def _check_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
     if not isinstance(value, str) or not value:
         raise ValueError(f"{attribute.name} must be a non-empty string, not {value!r}")
 
 
-@attrs.frozen(init=False, eq=False)
-class Param(Placeholder, Generic[T]):
-    """A named input of the flow, given to ``run`` as ``params``.
+@attrs.frozen(init=False, eq=False, repr=False)
+class Input(Placeholder, Generic[T]):
+    """What :class:`Param` and :class:`Env` have in common: a name, a default, and how a value is converted.
 
-    A string is converted to *type* (``bool`` understands true/false, yes/no, on/off, 1/0); any other value must
-    be of that type already, except that a whole number may stand for a ``float``. Two Params of one name in one
-    flow must be equal.
-
-    Args:
-        name: Key in ``params``.
-        default: Value when none is given; without a default the parameter is required.
-        type: A class, or any callable from text to value, or ``Any`` for what is taken as it is; by default that
-            of a number or truth value given as the default, otherwise ``str``.
-        description: One line for ``--help``.
+    Attributes:
+        name: What it is called.
+        default: The value when none is given; :data:`REQUIRED` if there must be one.
+        type: What values are converted to and checked against.
+        validate: What each value has to pass, if anything.
+        secret: Whether values are shown as ``***``.
+        description: One line for people.
     """
 
     name: str = attrs.field(validator=_check_name)
     default: T | Required
-    type: Callable[..., Any]
-    description: str
+    type: Any
+    description: str = ""
+    validate: Callable[[Any], object] | None = None
+    secret: bool = False
 
-    @overload
-    def __init__(self: Param[str], name: str, *, description: str = ...) -> None: ...
-    @overload
-    def __init__(self: Param[T], name: str, default: T, *, description: str = ...) -> None: ...
-    @overload
-    def __init__(
-        self: Param[T], name: str, default: T = ..., type: Callable[..., T] = ..., description: str = ...
-    ) -> None: ...
-    def __init__(self, name: str, default: Any = REQUIRED, type: Any = None, description: str = "") -> None:
-        kind = type
-        if kind is None:
-            kind = default.__class__ if isinstance(default, (bool, int, float)) else str
-        if not callable(kind):
-            raise TypeError(f"type of Param {name!r} must be a class or a callable from text, not {kind!r}")
-        self.__attrs_init__(name, default, kind, description)
+    # In messages, what such an input is.
+    _noun: ClassVar[str] = "input"
+
+    def _declare(
+        self,
+        name: str,
+        default: Any,
+        type: Any,
+        description: str,
+        validate: Callable[[Any], object] | None,
+        secret: bool,
+    ) -> None:
+        kind = (str if default is REQUIRED else kind_of(default)) if type is None else type
+        who = f"{self.__class__.__name__} {name!r}"
+        if not is_kind(kind):
+            raise TypeError(f"type of {who} must be an annotation, or a callable from text, not {kind!r}")
+        if validate is not None and not callable(validate):
+            raise TypeError(f"validate of {who} must be a function of the value, not {validate!r}")
+        self.__attrs_init__(name, default, kind, description, validate, secret)
 
     def convert(self, raw: object) -> T:
-        """The value that *raw* stands for.
+        """The value that *raw* stands for: text is converted, any other value is checked.
 
         Raises:
-            ValueError: If it has no meaning as this parameter's type.
+            ValueError: If it stands for none, or ``validate`` refuses it.
+            ImportError: If the type needs a library that is not installed.
         """
-        kind: Any = self.type
-        if kind is Any:
-            return cast("T", raw)
-        wanted = getattr(kind, "__name__", repr(kind))
-        if isinstance(kind, type) and isinstance(raw, kind) and not (kind is int and isinstance(raw, bool)):
-            return cast("T", raw)
-        if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-            return cast("T", float(raw))
-        if not isinstance(raw, str):
-            if isinstance(kind, type):
-                raise ValueError(f"parameter {self.name!r} must be {wanted}, not {raw!r:.100}")
-            return cast("T", raw)
-        if kind is bool:
-            return cast("T", self._as_bool(raw))
         try:
-            return cast("T", kind(raw))
-        except Exception as error:
-            raise ValueError(f"parameter {self.name!r} must be {wanted}, not {raw!r:.100}: {error}") from error
+            value = converted(raw, self.type)
+        except Mismatch as error:
+            must = f"{self._noun} {self.name!r} must be {described(self.type)}"
+            if self.secret:
+                raise ValueError(
+                    f"{must}; what was given is something else (it is secret, so it is not shown)"
+                ) from None
+            raise ValueError(f"{must}, not {preview(raw)}{f': {error}' if str(error) else ''}") from error
+        if value is not None and self.validate is not None:
+            self._check(value, raw)
+        return cast("T", value)
 
-    def _as_bool(self, text: str) -> bool:
-        word = text.strip().lower()
-        if word in _TRUE or word in _FALSE:
-            return word in _TRUE
-        raise ValueError(f"parameter {self.name!r} must be true or false, not {text!r:.100}")
+    def _check(self, value: object, raw: object) -> None:
+        """See that ``validate`` accepts *value*: that it raises nothing and returns ``None`` or something true."""
+        assert self.validate is not None
+        try:
+            verdict = self.validate(value)
+            if verdict is None or verdict:
+                return
+            why = f"{getattr(self.validate, '__name__', repr(self.validate))} refuses it"
+        except Exception as error:  # whatever the function finds wrong with the value
+            why = str(error) if isinstance(error, ValueError) else describe(error)
+            if self.secret:
+                why = without(why, raw, value)
+            raise ValueError(f"{self._refused(raw)}: {why}") from (None if self.secret else error)
+        raise ValueError(f"{self._refused(raw)}: {why}")
+
+    def _refused(self, raw: object) -> str:
+        return f"{self._noun} {self.name!r} must not be {MARK if self.secret else preview(raw)}"
+
+    def resolved_default(self) -> T:
+        """The default, converted and checked as a value is, but for ``None``, which stands for itself.
+
+        Raises:
+            ValueError: If there is none, or it means nothing.
+        """
+        if isinstance(self.default, Required):
+            raise ValueError(self._missing())
+        if self.default is None:
+            return cast("T", None)
+        try:
+            return self.convert(self.default)
+        except ValueError as error:
+            raise ValueError(f"the default of {error}") from error
+
+    def _missing(self) -> str:
+        raise NotImplementedError
+
+    def agrees_with(self, other: Input[Any]) -> bool:
+        """Whether both may stand in one flow; apart from their defaults, which are compared elsewhere."""
+        return (
+            type(self) is type(other)
+            and _is_same(self.type, other.type)
+            and _is_same(self.validate, other.validate)
+            and self.secret == other.secret
+        )
+
+    def __repr__(self) -> str:
+        default = "" if self.default is REQUIRED else f", default={MARK if self.secret else preview(self.default)}"
+        secret = ", secret=True" if self.secret else ""
+        return f"{type(self).__name__}({self.name!r}{default}, type={name_of(self.type)}{secret})"
 
 
-@attrs.frozen
-class Env(Placeholder):
-    """An environment variable, read when the run starts; a string.
+def _is_same(one: object, other: object) -> bool:
+    return one is other or bool(one == other)
+
+
+class Param(Input[T]):
+    """A named input of the flow, given to ``run`` as ``params``.
+
+    Text is converted to the type; a value of another kind is checked against it, and refused if it is none. Two
+    Params of one name in one flow must be equal, apart from their descriptions.
+
+    Args:
+        name: Key in ``params``.
+        default: Value when none is given; without a default the parameter is required. It is converted and checked
+            as a value is, but for ``None``, which stands for itself.
+        type: An annotation: a builtin, ``int | None``, ``Literal``, ``list[int]``, ``dict``, an Enum (by name or
+            value), ``Path``, ``Decimal``, dates and times (ISO), an attrs or dataclass type, a pydantic model; or
+            a function from text. Collections and records are read from JSON, lists also from ``1,2,3``. ``Any``
+            takes everything as it is. By default the class of the default, otherwise ``str``.
+        description: One line for ``--help``.
+        validate: Called with each value that is not ``None``, once it is converted. It refuses by raising
+            (``ValueError`` with the reason as its text) or by returning something false other than ``None``.
+        secret: Whether the value, and whatever text contains it, is shown as ``***``.
+    """
+
+    _noun: ClassVar[str] = "parameter"
+
+    @overload
+    def __init__(
+        self: Param[str],
+        name: str,
+        *,
+        description: str = ...,
+        validate: Callable[[str], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Param[T],
+        name: str,
+        default: T,
+        *,
+        description: str = ...,
+        validate: Callable[[T], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Param[T],
+        name: str,
+        default: T = ...,
+        type: type[T] | Callable[[str], T] = ...,
+        description: str = ...,
+        *,
+        validate: Callable[[T], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Param[Any],
+        name: str,
+        default: object = ...,
+        type: object = ...,
+        description: str = ...,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        default: Any = REQUIRED,
+        type: Any = None,
+        description: str = "",
+        *,
+        validate: Callable[[Any], object] | None = None,
+        secret: bool = False,
+    ) -> None:
+        self._declare(name, default, type, description, validate, secret)
+
+    def _missing(self) -> str:
+        return f"missing parameter {self.name!r} ({name_of(self.type)}); pass params={{{self.name!r}: ...}}"
+
+
+class Env(Input[T]):
+    """An environment variable, read when the run starts.
 
     Args:
         name: Name of the variable.
-        default: Value when it is not set; without a default it is required.
+        default: Value when it is not set; without a default it is required. Treated as that of a :class:`Param`.
+        type: What the text is converted to, as for a :class:`Param`; ``str`` by default.
+        validate: As of a :class:`Param`.
+        secret: As of a :class:`Param`.
     """
 
-    name: str = attrs.field(validator=_check_name)
-    default: str | Required | None = REQUIRED
+    _noun: ClassVar[str] = "environment variable"
+
+    @overload
+    def __init__(
+        self: Env[str],
+        name: str,
+        *,
+        validate: Callable[[str], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Env[T],
+        name: str,
+        default: T,
+        *,
+        validate: Callable[[T], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Env[T],
+        name: str,
+        default: T = ...,
+        type: type[T] | Callable[[str], T] = ...,
+        *,
+        validate: Callable[[T], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Env[Any],
+        name: str,
+        default: object = ...,
+        type: object = ...,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        default: Any = REQUIRED,
+        type: Any = None,
+        *,
+        validate: Callable[[Any], object] | None = None,
+        secret: bool = False,
+    ) -> None:
+        self._declare(name, default, type, "", validate, secret)
+
+    def _missing(self) -> str:
+        return (
+            f"missing environment variable {self.name!r} ({name_of(self.type)}); set it, or give the Env a default"
+        )
 
 
 @attrs.frozen

@@ -16,7 +16,7 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 from cascade.graph.nodes import Junction
 from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
-from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
+from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus, without_secrets
 from cascade.model.outcomes import Status
 from cascade.runtime.bus import EventStream
 from cascade.runtime.execution import Execution
@@ -143,7 +143,7 @@ class Conductor:
         execution.emit(
             RunStarted,
             target_tasks=tuple(graph.name(member) for member in graph.members),
-            params={key.removeprefix("param:"): value for key, value in self._given().items()},
+            params=self._params(),
         )
         self._tell_of_the_past()
 
@@ -175,9 +175,13 @@ class Conductor:
                     message = f"the state store could not be told that the run is alive: {describe(error)}"
                     self.execution.emit(EngineWarning, code="heartbeat-failed", message=message)
 
-    def _given(self) -> dict[str, Any]:
-        resolved = {key: value for key, value in self.prepared.inputs.items() if key.startswith("param:")}
-        return {**self.execution.params, **resolved}
+    def _params(self) -> dict[str, Any]:
+        """The parameters as they may be shown.
+
+        Those that only a later flow may know are left out: whether one of them is secret is not known yet.
+        """
+        params, secrets = self.prepared.params(), self.execution.secrets
+        return {name: without_secrets(value, secrets) for name, value in params.items()} if secrets else params
 
     async def _observe(self, number: int, observer: Observer, stream: EventStream) -> None:
         try:

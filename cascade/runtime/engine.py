@@ -16,9 +16,17 @@ import attrs
 from anyio import CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.model.errors import InputError, raise_unchanged, shown_url
+from cascade.model.errors import (
+    CascadeError,
+    InputError,
+    hide_secrets_of,
+    raise_unchanged,
+    secrets_of_url,
+    shown_url,
+)
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
+from cascade.model.secrets import keeping_secrets
 from cascade.model.tasks import Task, refuse_uncalled
 from cascade.runtime.admission import Admission, Claim
 from cascade.runtime.attempt import Executor
@@ -209,9 +217,10 @@ class Engine:
         await checkpoint()
         session = self._enter()
         try:
-            conductor = await self._conductor(session.shared, flow, params, run_id)
-            await conductor.run()
-            return conductor.result()
+            with self._keeping_secrets():
+                conductor = await self._conductor(session.shared, flow, params, run_id)
+                await conductor.run()
+                return conductor.result()
         finally:
             self._leave(session)
 
@@ -224,7 +233,8 @@ class Engine:
         errors: list[BaseException] = []
         session = self._enter()
         try:
-            conductor = await self._conductor(session.shared, flow, params, run_id)
+            with self._keeping_secrets():
+                conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
             async with anyio.create_task_group() as group:
                 conductor.execution.spawn(group, conductor.run)
@@ -240,6 +250,19 @@ class Engine:
         if unreported is not None and not any(error is unreported for error in errors):
             errors.append(unreported)
         _raise(errors)
+
+    @contextmanager
+    def _keeping_secrets(self) -> Iterator[None]:
+        """Have what is made of a run hide its secrets, errors of ours that leave the block included."""
+        with keeping_secrets() as secrets:
+            for url in (self.settings.state, self.settings.control):
+                if isinstance(url, str):
+                    secrets.add(secrets_of_url(url))
+            try:
+                yield
+            except CascadeError as error:
+                hide_secrets_of(error, secrets)
+                raise
 
     async def _conductor(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None

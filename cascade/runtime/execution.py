@@ -16,7 +16,7 @@ from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
 from cascade.graph.shapes import Shapes
-from cascade.model.errors import StateError, annotate, describe
+from cascade.model.errors import StateError, annotate, describe, hide_secrets_of
 from cascade.model.events import (
     EngineWarning,
     Event,
@@ -28,6 +28,7 @@ from cascade.model.events import (
 )
 from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
+from cascade.model.secrets import Secrets, kept_secrets
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Applicant, Claim
 from cascade.runtime.attempt import DrainedError, Executor
@@ -169,11 +170,12 @@ class Execution:
         drained: Set when that begins.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
         joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
+        secrets: Texts that no event, note or record shows.
     """
 
     run_id: str
     settings: Settings
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = attrs.field(repr=False)
     shared: Shared
     providers: Mapping[str, Resource]
     ancestors: tuple[Claim, ...]
@@ -202,6 +204,7 @@ class Execution:
     drained: anyio.Event = attrs.field(factory=anyio.Event)
     resting: dict[str, float] = attrs.field(factory=dict)
     joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
+    secrets: Secrets = attrs.field(factory=kept_secrets)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)
@@ -253,8 +256,10 @@ class Execution:
         return self.journal is None and self.bus.is_silent()
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Publish an event of class *kind*, if anybody listens."""
+        """Publish an event of class *kind*, without secrets, if anybody listens."""
         if self.bus.wants(kind):
+            if self.secrets:
+                fields = {name: _without(value, self.secrets) for name, value in fields.items()}
             self._seq += 1
             self.bus.publish(kind(seq=self._seq, timestamp=time.time(), run_id=self.run_id, **fields))
 
@@ -305,6 +310,7 @@ class Execution:
     def _record(self, error: BaseException, origin: str) -> None:
         # One exception may pass through several nodes: through a sub-flow to the node that asked for it.
         if id(error) not in self._failed:
+            hide_secrets_of(error, self.secrets)
             self._failed.add(id(error))
             self.failures.append(Failure(error, origin))
 
@@ -372,3 +378,12 @@ class Execution:
 
     def _state_failed(self, error: BaseException) -> None:
         self.fail(error, "state store")
+
+
+def _without(value: Any, secrets: Secrets) -> Any:
+    """*value*, a field of an event, without *secrets*."""
+    if type(value) is str:
+        return secrets.redact(value)
+    if type(value) is tuple:
+        return tuple(_without(item, secrets) for item in value)
+    return value

@@ -1,0 +1,90 @@
+"""Records from mappings, by cattrs: attrs and dataclasses, TypedDict, NamedTuple."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any, Final, get_origin, is_typeddict
+
+from cattrs import Converter
+from cattrs.cols import namedtuple_structure_factory
+from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
+
+from cascade.model.typed import convert
+from cascade.model.typed.kinds import Mismatch, is_named_tuple
+
+# Of what is wrong with one record, so much is told.
+_SHOWN: Final = 3
+Hook = Callable[[Any, Any], Any]
+
+
+def checked(value: Any, kind: Any) -> Any:
+    """*value*, if it is a record of *kind*; otherwise one made of it: of a mapping, or a list for a NamedTuple.
+
+    Raises:
+        Mismatch: If that is not possible.
+    """
+    cls = get_origin(kind) or kind
+    if not is_typeddict(cls) and isinstance(value, cls):
+        return value
+    if not (type(value) is list if is_named_tuple(cls) else isinstance(value, Mapping)):
+        raise Mismatch
+    try:
+        return _hook_of(kind)(value, kind)
+    except Mismatch:
+        raise
+    except Exception as error:  # whatever the constructor, or what makes sense of the class, finds wrong
+        raise _mismatch(error) from error
+
+
+@functools.cache
+def _converter() -> Converter:
+    """Builds records by their constructors; what stands in their fields is up to :mod:`convert`."""
+    converter = Converter(forbid_extra_keys=True, prefer_attrib_converters=True)
+    converter.register_structure_hook_func(lambda kind: True, _field)
+    for kind in (str, bytes, int, float, Path):  # for which it has hooks of its own that come first
+        converter.register_structure_hook(kind, _field)
+    return converter
+
+
+def _field(value: Any, kind: Any) -> Any:
+    return convert.inside("", value, kind, convert.checked)
+
+
+@functools.lru_cache(maxsize=256)
+def _hook_of(kind: Any) -> Hook:
+    converter, cls = _converter(), get_origin(kind) or kind
+    if is_typeddict(cls):
+        return converter.gen_structure_typeddict(kind)
+    if is_named_tuple(cls):
+        return namedtuple_structure_factory(kind, converter)
+    return converter.gen_structure_attrs_fromdict(kind)
+
+
+def _mismatch(error: Exception) -> Mismatch:
+    found = list(_causes(error, ""))
+    path, why = found[0]
+    others = [f"{path.lstrip('.')}: {why}" if path else why for path, why in found[1:_SHOWN]]
+    return Mismatch("; ".join([why, *others]), path)
+
+
+def _causes(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
+    """What is wrong, and where."""
+    if not isinstance(error, ClassValidationError):
+        yield (path + error.path, error.why) if isinstance(error, Mismatch) else (path, _reason(error))
+        return
+    noted, others = error.group_exceptions()
+    for part, note in noted:
+        step = f"{path}.{note.name}"
+        yield from _causes(part, step)
+    for part in others:
+        yield from _causes(part, path)
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return "it is missing"
+    if isinstance(error, ForbiddenExtraKeysError):
+        return f"there is no field {', '.join(map(repr, sorted(error.extra_fields)))}"
+    return f"{error}" if isinstance(error, ValueError) else f"{type(error).__name__}: {error}"
