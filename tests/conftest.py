@@ -44,7 +44,10 @@ def pytest_collection_finish() -> None:
 
 
 # Parameters that name something which needs a library, up to a colon; with it, what the library is imported as.
-LIBRARIES = {"trio": "trio", "redis": "redis", "mqtt": "paho", "mqtts": "paho"}
+LIBRARIES = {
+    "trio": "trio", "redis": "redis", "mqtt": "paho", "mqtts": "paho", "numpy": "numpy", "pandas": "pandas",
+    "pydantic": "pydantic",
+}  # fmt: skip
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

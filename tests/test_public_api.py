@@ -94,7 +94,8 @@ def test_the_types_of_the_package_are_shipped() -> None:
 def test_importing_cascade_imports_no_event_loop_and_no_optional_library() -> None:
     text = (
         "import sys\nbefore = {*sys.modules}\nimport cascade\nimported = sys.modules.keys() - before\n"
-        "print(*sorted({'trio', 'rich', 'redis', 'paho', 'hypothesis', 'sqlite3', 'uvloop'} & imported))"
+        "optional = {'trio', 'rich', 'redis', 'paho', 'hypothesis', 'sqlite3', 'uvloop', 'cattrs', 'pydantic'}\n"
+        "print(*sorted(optional & imported))"
     )
     root = str(Path(cascade.__file__).parent.parent)
     done = subprocess.run(
@@ -136,7 +137,8 @@ def shape(function: Callable[..., Any]) -> str:
         (cascade.checkpoint, "()"),
         (cascade.current, "()"),
         (cascade.Router, "(selector, routes, default=...)"),
-        (cascade.Env, "(name, default=...)"),
+        (cascade.Param, "(name, default=..., type=None, description='', *, validate=None, secret=False)"),
+        (cascade.Env, "(name, default=..., type=None, *, validate=None, secret=False)"),
         (cascade.LazyResult.with_retry, "(self, max_attempts=3, delay=0.0, backoff=1.0, **more)"),
         (cascade.LazyResult.with_timeout, "(self, seconds)"),
         (cascade.LazyResult.with_cache, "(self, policy)"),

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 from cascade.cli.arguments import parse
 from cascade.cli.commands import EXIT_BY_SIGNAL, EXIT_FAILED, EXIT_USAGE, execute
 from cascade.cli.targets import UsageError
+from cascade.model.secrets import keeping_secrets, redacted
 
 __all__ = ["main"]
 
@@ -21,11 +22,16 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the flow failed, 2 bad usage or input, 75 drained, 130 interrupted,
         143 terminated.
     """
+    with keeping_secrets():
+        return _main(sys.argv[1:] if arguments is None else arguments)
+
+
+def _main(arguments: Sequence[str]) -> int:
     try:
-        status = execute(parse(sys.argv[1:] if arguments is None else arguments))
+        status = execute(parse(arguments))
         sys.stdout.flush()
     except UsageError as error:
-        print("cascade:", *str(error).splitlines(), file=sys.stderr)
+        print("cascade:", *redacted(str(error)).splitlines(), file=sys.stderr)
         return EXIT_USAGE
     except KeyboardInterrupt:  # while the flow was made; a run hears signals itself
         return EXIT_BY_SIGNAL[signal.SIGINT]

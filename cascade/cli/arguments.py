@@ -11,11 +11,13 @@ from typing import Any, NoReturn, get_args
 
 import attrs
 
+from cascade.cli.params import FlowOptions, Kept, kept, options_of
 from cascade.cli.targets import UsageError, load_flow
 from cascade.graph.build import build
 from cascade.graph.render import Format
-from cascade.model.errors import GraphError
-from cascade.model.inputs import Param, Required
+from cascade.model.errors import GraphError, secrets_of_url
+from cascade.model.inputs import Param
+from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.settings import OnChange, OnError, Schedule
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
@@ -32,14 +34,14 @@ class Invocation:
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
-        words: The command line as it was given.
+        kept: What a record keeps of a run.
     """
 
     command: str
     flow: Any
     params: dict[str, str]
     options: argparse.Namespace
-    words: Sequence[str] = ()
+    kept: Kept | None = None
 
 
 class _Parser(argparse.ArgumentParser):
@@ -63,7 +65,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
         raise UsageError("say what to do: run, resume, runs, show, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
-        return Invocation(options.command, None, {}, options, arguments)
+        return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
     wants_help = any(word in ("-h", "--help") for word in arguments)
     target = _target(arguments)
     if target is None:
@@ -74,19 +76,37 @@ def parse(arguments: Sequence[str]) -> Invocation:
     flow = load_flow(target)
     command = commands.get(arguments[0], parser)
     params = _params_of(flow)
-    if arguments[0] == "run":
-        _add_params(command, params)
-    options = _parsed(parser, arguments)
-    return Invocation(options.command, flow, _given(options, params), options, arguments)
+    if arguments[0] != "run":
+        return Invocation(arguments[0], flow, {}, _parsed(parser, arguments))
+    place = arguments.index(target)
+    # The target goes first, where it cannot be taken for the value of an option.
+    words = [target, *arguments[1:place], *arguments[place + 1 :]]
+    flow_options = FlowOptions.of(params, options_of(command))
+    flow_options.add_help(command)
+    has_secrets = any(param.secret for param in params)
+    options = _parsed(parser, ["run", *flow_options.as_pairs(words)], shows_words=not has_secrets)
+    given = pairs(options.param, "-p", shows_words=not has_secrets)
+    keep_secret(*(given.get(param.name) for param in params if param.secret))
+    return Invocation("run", flow, given, options, kept(command, options, given, params))
 
 
-def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def _parsed(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], *, shows_words: bool = True
+) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(arguments)
+    for url in (getattr(options, name, None) for name in ("state", "control", "via")):
+        keep_secret(secrets_of_url(url or ""))
     if unknown:
         # By itself, argparse points to the help of all commands, which does not have the options of this one.
         command = f"cascade {options.command}"
-        raise UsageError(f"{command}: unrecognized arguments: {' '.join(unknown)} (see {command} --help)")
+        shown = [word if shows_words else _without_value(word) for word in unknown]
+        raise UsageError(f"{command}: unrecognized arguments: {' '.join(shown)} (see {command} --help)")
     return options
+
+
+def _without_value(word: str) -> str:
+    """*word*, which may be, or hold, a secret: its option alone, if it is one."""
+    return word.partition("=")[0] if word.startswith("-") else MARK
 
 
 def _target(arguments: Sequence[str]) -> str | None:
@@ -113,9 +133,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     graph = commands.add_parser("graph", help="draw a flow", allow_abbrev=False)
     for command in (run, graph):
         command.add_argument("target", metavar="TARGET", help="module:name or path/to/file.py:name")
-    run.add_argument(
-        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the flow"
-    )
+    _add_param(run, "a parameter of the flow")
     run.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="event loop (%(default)s)")
     run.add_argument(
         "--schedule", choices=get_args(Schedule), default="stages", help="when tasks start (%(default)s)"
@@ -147,6 +165,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     return parser, {"run": run, "graph": graph}
 
 
+def _add_param(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help=text)
+
+
 def _add_on_change(command: argparse.ArgumentParser) -> None:
     text = "what to do if the run was recorded with another flow (%(default)s)"
     command.add_argument("--on-change", choices=get_args(OnChange), default="error", help=text)
@@ -164,6 +186,8 @@ def _add_records(commands: Any) -> None:
         command.add_argument(
             "--format", choices=("text", "json"), default="text", help="kind of text (%(default)s)"
         )
+    _add_param(resume, "a parameter: one that is secret, and so not recorded, or another value")
+    resume.add_argument("--control", metavar="URL", help="where rules come from, if that holds a password")
     _add_on_change(resume)
     resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
 
@@ -227,30 +251,13 @@ def _params_of(flow: Any) -> list[Param[Any]]:
         raise UsageError(str(error)) from error
 
 
-def _add_params(command: argparse.ArgumentParser, params: Sequence[Param[Any]]) -> None:
-    taken = {option for action in command._actions for option in action.option_strings}  # noqa: SLF001
-    group = command.add_argument_group("parameters of the flow")
-    for param in params:
-        option = f"--{param.name.replace('_', '-')}"
-        if option in taken or not param.name.isidentifier():
-            continue  # reachable by -p
-        kind = getattr(param.type, "__name__", "VALUE")
-        default = "required" if isinstance(param.default, Required) else f"default: {param.default!r}"
-        text = f"{param.description} ({default})".strip().replace("%", "%%")
-        group.add_argument(option, dest=f"param:{param.name}", metavar=kind.upper(), help=text)
-
-
-def _given(options: argparse.Namespace, params: Sequence[Param[Any]]) -> dict[str, str]:
-    given = pairs(getattr(options, "param", []), "-p")
-    for param in params:
-        value = getattr(options, f"param:{param.name}", None)
-        if value is not None:
-            given[param.name] = value
-    return given
-
-
-def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+def pairs(words: Sequence[str], option: str, *, shows_words: bool = True) -> dict[str, str]:
     """``NAME=VALUE`` words as a mapping.
+
+    Args:
+        words: The words.
+        option: Where they stand.
+        shows_words: Whether an error may quote one.
 
     Raises:
         UsageError: If a word is none.
@@ -259,6 +266,6 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     for word in words:
         name, separator, value = word.partition("=")
         if not separator or not name:
-            raise UsageError(f"{option} takes NAME=VALUE, not {word!r}")
+            raise UsageError(f"{option} takes NAME=VALUE, not {repr(word) if shows_words else MARK}")
         found[name] = value
     return found

@@ -31,6 +31,7 @@ from cascade.model.errors import (
     RunCancelled,
     describe,
 )
+from cascade.model.secrets import redacted
 from cascade.runtime.run import Run
 from cascade.runtime.settings import Observer
 from cascade.runtime.state import origin_var
@@ -56,8 +57,9 @@ def execute(invocation: Invocation) -> int:
             return 0
         case "resume":
             options = invocation.options
+            words = arguments_to_resume(options.state, options.run_id, invocation.params, options.control)
             more = ["--log", options.log, "--on-change", options.on_change]
-            return _run(parse([*arguments_to_resume(options.state, options.run_id), *more]), is_first=False)
+            return _run(parse([*words, *more]), is_first=False)
         case "control":
             return run_control(invocation.options)
         case "watch":
@@ -142,7 +144,8 @@ def _run(invocation: Invocation, *, is_first: bool = True) -> int:
         "observers": _observers(options.log),
     }
     running = _Running(invocation, settings)
-    token = origin_var.set(origin_of(invocation.words) if is_first else None)
+    assert invocation.kept is not None  # it is that of a run
+    token = origin_var.set(origin_of(invocation.kept) if is_first else None)
     try:
         anyio.run(running.run, backend=options.backend)
     except LookupError as error:
@@ -167,7 +170,7 @@ def _report(running: _Running, *, shows_traceback: bool) -> int:
     if not running.has_begun and isinstance(error, _MISTAKES):
         raise UsageError(_with_options(describe(error))) from error
     if shows_traceback:
-        traceback.print_exception(error)
+        sys.stderr.write(redacted("".join(traceback.format_exception(error))))
     else:
         print(f"cascade: {_with_options(describe(error))}", file=sys.stderr)
         _print_details(error, "  ")
@@ -191,7 +194,7 @@ _REMEDIES: Final = {
 
 def _print_value(value: object) -> int:
     try:
-        text = str(value)
+        text = redacted(str(value))
         sys.stdout.write(f"{text}\n")
     except BrokenPipeError:
         raise
@@ -204,7 +207,7 @@ def _print_value(value: object) -> int:
 def _print_details(error: BaseException, indent: str) -> None:
     """What *error* has in its notes and, if it is a group, in its parts."""
     for note in getattr(error, "__notes__", ()):
-        print(f"{indent}{note}", file=sys.stderr)
+        print(redacted(f"{indent}{note}"), file=sys.stderr)
     for part in error.exceptions if isinstance(error, BaseExceptionGroup) else ():
         print(f"{indent}{describe(part)}", file=sys.stderr)
         _print_details(part, indent + "  ")

@@ -6,13 +6,14 @@ import json
 import os
 import sys
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
 import attrs
 
 from cascade import api
+from cascade.cli.params import Kept
 from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, StateError
 from cascade.runtime.ledger import NodeRecord, RunRecord
@@ -60,11 +61,18 @@ def show_run(state: str, run_id: str, format: str) -> None:
     _print_table(("NODE", "STATE", "ATTEMPTS", "TOOK", ""), [_row(node) for node in run.nodes])
 
 
-def arguments_to_resume(state: str, run_id: str) -> list[str]:
+def arguments_to_resume(state: str, run_id: str, given: Mapping[str, str], control: str | None) -> list[str]:
     """The command line that goes on with a run, whose folder is the working directory after this.
 
+    Args:
+        state: Where it is recorded.
+        run_id: The run.
+        given: Parameters that are given anew.
+        control: The URL of its rules, given anew.
+
     Raises:
-        UsageError: If there is no such run, or the command line did not start it.
+        UsageError: If there is no such run, the command line did not start it, or something is missing that is
+            not in the record because it is secret.
     """
     run = _read(api.recorded_run, state, run_id)
     if run.origin is None:
@@ -73,18 +81,31 @@ def arguments_to_resume(state: str, run_id: str) -> list[str]:
             f"with run_id={run_id!r}"
         )
     origin = json.loads(run.origin)
+    more = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    more += [] if control is None else ["--control", control]
+    names = {"--control"} if control is not None else set()
+    names |= {f"-p {name}" for name in given}
+    missing = [ask for ask in origin.get("asks", ()) if _asked(*ask) not in names]
+    if missing:
+        asked = ", ".join(f"{option} {shown}" for option, shown in missing)
+        raise UsageError(f"the record of run {run_id!r} keeps no secrets; give again: {asked}")
     if state.startswith("sqlite:///"):
         state = f"sqlite:///{os.path.abspath(state.removeprefix('sqlite:///'))}"
     try:
         os.chdir(origin["folder"])
     except OSError as error:
         raise UsageError(f"run {run_id!r} was started in {origin['folder']!r}: {error.strerror}") from error
-    return [*origin["arguments"], "--state", state, "--run-id", run_id]
+    return [*origin["arguments"], "--state", state, "--run-id", run_id, *more]
 
 
-def origin_of(arguments: Sequence[str]) -> str:
+def _asked(option: str, shown: str) -> str:
+    """What of the command line has to be there for it to be answered."""
+    return f"-p {shown.partition('=')[0]}" if option == "-p" else option
+
+
+def origin_of(kept: Kept) -> str:
     """What :func:`arguments_to_resume` reads."""
-    return json.dumps({"arguments": list(arguments), "folder": os.getcwd()})
+    return json.dumps({"arguments": kept.words, "asks": kept.asks, "folder": os.getcwd()})
 
 
 def _read(read: Callable[..., Awaitable[T]], *args: Any) -> T:

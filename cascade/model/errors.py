@@ -254,8 +254,8 @@ _SECRET_OPTION: Final = (
     r"[^=&#;]*(?:pass|pwd|token|secret|credential|signature|api_?key|access_?key)[^=&#;]*|auth|key|sig"
 )
 _OPTION: Final = re.compile(rf"(?i)(?<=[?&;])((?:{_SECRET_OPTION})=)([^&#;]*)")
-# Up to the last @ that no option stands before: a password may hold any letter.
-_LOGIN: Final = re.compile(r"(?s)^([\w+.-]+:(?://)?)((?:(?!\?\w+=).)*)@")
+# Up to the last @ that no option stands before: a password may hold any letter. The scheme may be misspelt.
+_LOGIN: Final = re.compile(r"(?s)^((?:[\w+.-]*(?::/*|//))?)((?:(?!\?\w+=).)*)@")
 
 
 def shown_url(url: str) -> str:
@@ -266,7 +266,8 @@ def shown_url(url: str) -> str:
 def secrets_of_url(url: str) -> list[str]:
     """What :func:`shown_url` leaves out, but for the user's name, as it stands there and as it is meant."""
     login = _LOGIN.match(url)
-    found = [login[2].partition(":")[2]] if login else []
+    user, colon, password = login[2].partition(":") if login else ("", "", "")
+    found = [password if colon else user]
     found += [option[2] for option in _OPTION.finditer(url)]
     return [text for part in found for text in dict.fromkeys((part, unquote_plus(part), unquote(part)))]
 

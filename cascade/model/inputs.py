@@ -13,9 +13,7 @@ from cascade.model.errors import describe
 from cascade.model.events import preview
 from cascade.model.placeholders import Placeholder
 from cascade.model.secrets import MARK, without
-from cascade.model.typed.convert import converted
 from cascade.model.typed.kinds import Mismatch, is_kind, kind_of
-from cascade.model.typed.words import described, name_of
 
 T = TypeVar("T")
 Scope = Literal["run", "task"]
@@ -87,6 +85,10 @@ class Input(Placeholder, Generic[T]):
             ValueError: If it stands for none, or ``validate`` refuses it.
             ImportError: If the type needs a library that is not installed.
         """
+        # Flows without inputs start sooner without these.
+        from cascade.model.typed.convert import converted
+        from cascade.model.typed.words import described
+
         try:
             value = converted(raw, self.type)
         except Mismatch as error:
@@ -118,6 +120,13 @@ class Input(Placeholder, Generic[T]):
     def _refused(self, raw: object) -> str:
         return f"{self._noun} {self.name!r} must not be {MARK if self.secret else preview(raw)}"
 
+    @property
+    def kind_name(self) -> str:
+        """What users call the type, such as ``list[int]``."""
+        from cascade.model.typed.words import name_of
+
+        return name_of(self.type)
+
     def resolved_default(self) -> T:
         """The default, converted and checked as a value is, but for ``None``, which stands for itself.
 
@@ -148,11 +157,14 @@ class Input(Placeholder, Generic[T]):
     def __repr__(self) -> str:
         default = "" if self.default is REQUIRED else f", default={MARK if self.secret else preview(self.default)}"
         secret = ", secret=True" if self.secret else ""
-        return f"{type(self).__name__}({self.name!r}{default}, type={name_of(self.type)}{secret})"
+        return f"{type(self).__name__}({self.name!r}{default}, type={self.kind_name}{secret})"
 
 
 def _is_same(one: object, other: object) -> bool:
-    return one is other or bool(one == other)
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # it has an equality that raises
+        return False
 
 
 class Param(Input[T]):
@@ -174,6 +186,8 @@ class Param(Input[T]):
             (``ValueError`` with the reason as its text) or by returning something false other than ``None``.
         secret: Whether the value, and whatever text contains it, is shown as ``***``.
     """
+
+    __slots__ = ()
 
     _noun: ClassVar[str] = "parameter"
 
@@ -231,7 +245,7 @@ class Param(Input[T]):
         self._declare(name, default, type, description, validate, secret)
 
     def _missing(self) -> str:
-        return f"missing parameter {self.name!r} ({name_of(self.type)}); pass params={{{self.name!r}: ...}}"
+        return f"missing parameter {self.name!r} ({self.kind_name}); pass params={{{self.name!r}: ...}}"
 
 
 class Env(Input[T]):
@@ -244,6 +258,8 @@ class Env(Input[T]):
         validate: As of a :class:`Param`.
         secret: As of a :class:`Param`.
     """
+
+    __slots__ = ()
 
     _noun: ClassVar[str] = "environment variable"
 
@@ -296,9 +312,7 @@ class Env(Input[T]):
         self._declare(name, default, type, "", validate, secret)
 
     def _missing(self) -> str:
-        return (
-            f"missing environment variable {self.name!r} ({name_of(self.type)}); set it, or give the Env a default"
-        )
+        return f"missing environment variable {self.name!r} ({self.kind_name}); set it, or give the Env a default"
 
 
 @attrs.frozen

@@ -108,16 +108,22 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 
 def _spellings(text: str) -> Iterator[str]:
-    """How *text* may be written: as it is, in a ``repr``, in JSON, in a URL."""
-    escaped = "".join(char if char in "'\"" else repr(char)[1:-1] for char in text)
-    twice = "".join(char if char in "'\"" else repr(char)[1:-1] for char in escaped)
+    """How *text* may be written: as it is, in a ``repr``, in a ``repr`` of that, in JSON, in a URL."""
     yield text
-    for written in (escaped, twice):
-        yield from (written, written.replace("'", "\\'"), written.replace('"', '\\"'))
+    for escaped in _escaped(text):
+        yield escaped
+        yield from _escaped(escaped)
     yield from (json.dumps(text)[1:-1], json.dumps(text, ensure_ascii=False)[1:-1])
     encoded = text.encode("utf-8", "surrogateescape")
     yield repr(encoded)[2:-1]
     yield from (quote(encoded, safe=""), quote(encoded), quote_plus(encoded))
+
+
+def _escaped(text: str) -> Iterator[str]:
+    """*text* as it may stand in quotes."""
+    for show in (repr, ascii):
+        escaped = "".join(char if char in "'\"" else show(char)[1:-1] for char in text)
+        yield from (escaped, escaped.replace("'", "\\'"), escaped.replace('"', '\\"'))
 
 
 def _texts_in(value: object) -> Iterator[str]:

@@ -16,6 +16,7 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cascade.model.events import Event, EventsDropped, RunFinished
+from cascade.model.typed.numbers import plain_number
 
 
 class Publisher(Protocol):
@@ -198,6 +199,7 @@ class EventBus:
                 raise TypeError(f"subscribe takes classes of events, such as cascade.TaskSkipped, not {kind!r}")
         if policy not in ("block", "drop"):
             raise ValueError(f'policy is "block" or "drop", not {policy!r}')
+        buffer = plain_number(buffer)
         if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
             raise ValueError(f"buffer is a whole number of events from 1, not {buffer!r}")
         stream = EventStream(self, kinds or (Event,), buffer, policy)

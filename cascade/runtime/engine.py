@@ -314,7 +314,7 @@ def _checked_params(params: object) -> dict[str, Any]:
     if params is None:
         return {}
     if not isinstance(params, Mapping):
-        raise InputError([f"params is a mapping from name to value, not {params!r:.100}"])
+        raise InputError([f"params is a mapping from name to value, not a {type(params).__name__}"])
     for name in params:
         if not isinstance(name, str):
             raise InputError([f"names in params are strings, not {name!r:.100}"])
@@ -343,7 +343,9 @@ def open_control(control: object) -> ControlPlane:
         return ControlPlane(open_connector(control))
     if all(callable(getattr(control, name, None)) for name in ("connect", "publish", "subscribe", "disconnect")):
         return ControlPlane(cast("Connector", control))
-    raise TypeError(f"control is a cascade.control.ControlPlane, a Connector or a URL, not {control!r:.100}")
+    raise TypeError(
+        f"control is a cascade.control.ControlPlane, a Connector or a URL, not a {type(control).__name__}"
+    )
 
 
 _CONNECTORS: Final = {

@@ -8,7 +8,7 @@ from typing import Any, Final, Literal
 import attrs
 from anyio import CapacityLimiter
 
-from cascade.model.errors import InputError, StateError
+from cascade.model.errors import InputError, StateError, shown_url
 from cascade.runtime.plugins import adapter
 from cascade.runtime.stores import check_state
 from cascade.runtime.threads import in_thread
@@ -92,7 +92,7 @@ def _reader(state: str, name: str) -> Any:
     scheme = str(state).partition(":")[0]
     if scheme not in _READERS:
         raise InputError(
-            [f"{state!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
+            [f"{shown_url(state)!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
         )
     return adapter(f"{_READERS[scheme]}:{name}")
 
@@ -119,5 +119,6 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
     read = _reader(state, "read_run")
     found: RunRecord | None = await in_thread(lambda: read(state, run_id), CapacityLimiter(1))
     if found is None:
-        raise StateError(f"there is no run {run_id!r} in {state!r}; `cascade runs --state {state}` lists what is")
+        place = shown_url(state)
+        raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")
     return found

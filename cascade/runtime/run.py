@@ -76,9 +76,13 @@ class Run:
         waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.resting.keys()
         waiting |= execution.joined.keys()
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
-        failures = (*(describe(f.error) for f in execution.failures), *self._conductor.overran)
+        failures = [*(describe(f.error) for f in execution.failures), *self._conductor.overran]
         return RunSnapshot(
-            self.id, self._conductor.status or "Running", self._conductor.counts(), running, failures
+            self.id,
+            self._conductor.status or "Running",
+            self._conductor.counts(),
+            running,
+            tuple(map(execution.secrets.redact, failures)),
         )
 
     def _nodes(self) -> Iterator[tuple[str, int]]:
@@ -92,7 +96,8 @@ class Run:
         waiting = dict(self._waiting())
         found = [Explanation(name, words) for name, words in waiting.items()]
         found += [Explanation(name, words) for name, words in self._blocked_by_inputs() if name not in waiting]
-        return tuple(found)
+        hide = self._conductor.execution.secrets.redact
+        return tuple(Explanation(why.node_id, tuple(map(hide, why.blockers))) for why in found)
 
     def _waiters(self) -> Iterator[Waiter]:
         """Attempts of the run that wait for admission."""

@@ -35,6 +35,7 @@ from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
 from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
 from cascade.model.errors import StateError, describe, shown_url
+from cascade.model.typed.numbers import plain_number
 from cascade.runtime.state import (
     Batch,
     Closing,
@@ -114,6 +115,7 @@ class RedisStateBackend(BatchedBackend):
         super().__init__(run_id)
         self._redis = redis_library("RedisStateBackend")
         check_client(client, "RedisStateBackend")
+        ttl = plain_number(ttl)
         if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
             raise ValueError(f"ttl is a whole number of seconds from 1, not {ttl!r}")
         self.client = client

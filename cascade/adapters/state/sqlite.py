@@ -34,7 +34,7 @@ from cascade.adapters.sqlite_file import connect, transaction
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import HEARTBEAT, LEASE, Owner, overtaken, refuse_if_alive
 from cascade.adapters.state.pickling import Sealed, loaded, pickled, result_of, values_of, with_values
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.state import (
     Batch,
     Closing,
@@ -84,7 +84,7 @@ def path_of(url: str) -> str:
     """
     path = url.removeprefix("sqlite:///")
     if path == url or not path or path.startswith(":") or path.endswith("/") or not path.isprintable():
-        raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {url!r}")
+        raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {shown_url(url)!r}")
     return path
 
 
@@ -96,7 +96,7 @@ def check_url(url: str) -> None:
     """
     if "?" in path_of(url):
         raise ValueError(
-            f"a state URL of SQLite takes no options: {url!r}; a file of that name can be given as "
+            f"a state URL of SQLite takes no options: {shown_url(url)!r}; a file of that name can be given as "
             "state=lambda run_id: SQLiteStateBackend(run_id, path)"
         )
 

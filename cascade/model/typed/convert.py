@@ -117,8 +117,9 @@ def _json(text: str) -> Any:
 
 
 def _list_from_text(text: str, kind: Any) -> Any:
-    """A list from JSON, or from words with commas between them."""
-    if text.lstrip().startswith("["):
+    """A list from JSON, or of single values from words with commas between them."""
+    is_nested = any(is_list(item) or is_mapping(item) or is_record(item) for item in map(plain, item_kinds(kind)))
+    if is_nested or text.lstrip().startswith("["):
         return checked(_json(text), kind)
     words = [word.strip() for word in text.split(",")] if text.strip() else []
     if has_fixed_length(kind):

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterator, Mapping
+import typing
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final, get_origin, is_typeddict
 
 from cattrs import Converter
-from cattrs.cols import namedtuple_structure_factory
 from cattrs.errors import ClassValidationError, ForbiddenExtraKeysError
 
 from cascade.model.typed import convert
@@ -20,7 +20,7 @@ Hook = Callable[[Any, Any], Any]
 
 
 def checked(value: Any, kind: Any) -> Any:
-    """*value*, if it is a record of *kind*; otherwise one made of it: of a mapping, or a list for a NamedTuple.
+    """*value*, if it is a record of *kind*; otherwise one made of it: of a mapping, or of a list for a NamedTuple.
 
     Raises:
         Mismatch: If that is not possible.
@@ -28,10 +28,12 @@ def checked(value: Any, kind: Any) -> Any:
     cls = get_origin(kind) or kind
     if not is_typeddict(cls) and isinstance(value, cls):
         return value
-    if not (type(value) is list if is_named_tuple(cls) else isinstance(value, Mapping)):
+    if is_named_tuple(cls) and type(value) is list:
+        value = _by_place(value, cls._fields)
+    if not isinstance(value, Mapping):
         raise Mismatch
     try:
-        return _hook_of(kind)(value, kind)
+        return _named_tuple(value, cls) if is_named_tuple(cls) else _hook_of(kind)(value, kind)
     except Mismatch:
         raise
     except Exception as error:  # whatever the constructor, or what makes sense of the class, finds wrong
@@ -41,7 +43,7 @@ def checked(value: Any, kind: Any) -> Any:
 @functools.cache
 def _converter() -> Converter:
     """Builds records by their constructors; what stands in their fields is up to :mod:`convert`."""
-    converter = Converter(forbid_extra_keys=True, prefer_attrib_converters=True)
+    converter = Converter(forbid_extra_keys=True, prefer_attrib_converters=True, use_alias=True)
     converter.register_structure_hook_func(lambda kind: True, _field)
     for kind in (str, bytes, int, float, Path):  # for which it has hooks of its own that come first
         converter.register_structure_hook(kind, _field)
@@ -57,9 +59,19 @@ def _hook_of(kind: Any) -> Hook:
     converter, cls = _converter(), get_origin(kind) or kind
     if is_typeddict(cls):
         return converter.gen_structure_typeddict(kind)
-    if is_named_tuple(cls):
-        return namedtuple_structure_factory(kind, converter)
     return converter.gen_structure_attrs_fromdict(kind)
+
+
+def _by_place(values: list[Any], names: Sequence[str]) -> dict[str, Any]:
+    if len(values) > len(names):
+        raise Mismatch(f"it has {len(values)} items, not {len(names)}")
+    return dict(zip(names, values, strict=False))
+
+
+def _named_tuple(value: Mapping[str, Any], cls: Any) -> Any:
+    kinds = typing.get_type_hints(cls)
+    inside = convert.inside
+    return cls(**{name: inside(f".{name}", v, kinds.get(name, Any), convert.checked) for name, v in value.items()})
 
 
 def _mismatch(error: Exception) -> Mismatch:
@@ -76,7 +88,7 @@ def _causes(error: BaseException, path: str) -> Iterator[tuple[str, str]]:
         return
     noted, others = error.group_exceptions()
     for part, note in noted:
-        step = f"{path}.{note.name}"
+        step = f"{path}.{note.name.lstrip('_')}"  # as attrs calls it in the constructor
         yield from _causes(part, step)
     for part in others:
         yield from _causes(part, path)

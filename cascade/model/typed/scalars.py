@@ -181,14 +181,14 @@ def enum_from_text(text: str, kind: type[Enum]) -> Enum:
 
 
 def enum_from_value(value: Any, kind: type[Enum]) -> Enum:
-    """*value* if it is a member, otherwise the member of this value, or of this name."""
+    """*value* if it is a member, otherwise the member of this name, or of this value."""
     if isinstance(value, kind):
         return value
+    if isinstance(value, str) and value in kind.__members__:
+        return kind[value]
     for member in kind:
         if type(member.value) is type(value) and member.value == value:
             return member
-    if isinstance(value, str) and value in kind.__members__:
-        return kind[value]
     if issubclass(kind, Flag) and type(value) is int:
         try:
             return kind(value)

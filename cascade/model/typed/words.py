@@ -19,7 +19,6 @@ from cascade.model.typed.kinds import (
     is_list,
     is_literal,
     is_mapping,
-    is_named_tuple,
     is_record,
     item_kinds,
     members,
@@ -110,8 +109,6 @@ def _hint_of_list(kind: Any) -> str:
 
 def _hint_of_record(kind: Any) -> str:
     cls = get_origin(kind) or kind
-    if is_named_tuple(cls):
-        return f"JSON, such as [{', '.join(cls._fields[:_SHOWN])}]"
     shown = ", ".join(f'"{name}": ...' for name in _field_names(cls)[:_SHOWN])
     return f"JSON, such as {{{shown}}}"
 
@@ -121,7 +118,7 @@ def _field_names(cls: Any) -> list[str]:
         return [field.alias or field.name for field in attrs.fields(cls) if field.init]
     if dataclasses.is_dataclass(cls):
         return [field.name for field in dataclasses.fields(cls) if field.init]
-    return list(cls.__annotations__)
+    return list(getattr(cls, "_fields", cls.__annotations__))
 
 
 def described(kind: Any) -> str:
