@@ -16,6 +16,7 @@ from cascade import api
 from cascade.cli.params import Kept
 from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, StateError
+from cascade.model.secrets import keep_secret
 from cascade.runtime.ledger import NodeRecord, RunRecord
 
 T = TypeVar("T")
@@ -81,26 +82,29 @@ def arguments_to_resume(state: str, run_id: str, given: Mapping[str, str], contr
             f"with run_id={run_id!r}"
         )
     origin = json.loads(run.origin)
-    more = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
-    more += [] if control is None else ["--control", control]
-    names = {"--control"} if control is not None else set()
-    names |= {f"-p {name}" for name in given}
-    missing = [ask for ask in origin.get("asks", ()) if _asked(*ask) not in names]
-    if missing:
-        asked = ", ".join(f"{option} {shown}" for option, shown in missing)
-        raise UsageError(f"the record of run {run_id!r} keeps no secrets; give again: {asked}")
+    _see_that_all_is_given(run_id, origin.get("asks", ()), given, control)
     if state.startswith("sqlite:///"):
         state = f"sqlite:///{os.path.abspath(state.removeprefix('sqlite:///'))}"
     try:
         os.chdir(origin["folder"])
     except OSError as error:
         raise UsageError(f"run {run_id!r} was started in {origin['folder']!r}: {error.strerror}") from error
+    more = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    more += [] if control is None else ["--control", control]
     return [*origin["arguments"], "--state", state, "--run-id", run_id, *more]
 
 
-def _asked(option: str, shown: str) -> str:
-    """What of the command line has to be there for it to be answered."""
-    return f"-p {shown.partition('=')[0]}" if option == "-p" else option
+def _see_that_all_is_given(
+    run_id: str, asks: Sequence[tuple[str, str]], given: Mapping[str, str], control: str | None
+) -> None:
+    """See that what the record asks for has been given; that counts as secret, though no flow may say so yet."""
+    missing = []
+    for option, shown in asks:
+        value = given.get(shown.partition("=")[0]) if option == "-p" else control
+        keep_secret(value)
+        missing += [f"{option} {shown}"] if value is None else []
+    if missing:
+        raise UsageError(f"the record of run {run_id!r} keeps no secrets; give again: {', '.join(missing)}")
 
 
 def origin_of(kept: Kept) -> str:

@@ -197,7 +197,7 @@ class Param(Input[T]):
         name: str,
         *,
         description: str = ...,
-        validate: Callable[[str], object] | None = ...,
+        validate: Callable[[Any], object] | None = ...,
         secret: bool = ...,
     ) -> None: ...
     @overload
@@ -207,7 +207,7 @@ class Param(Input[T]):
         default: T,
         *,
         description: str = ...,
-        validate: Callable[[T], object] | None = ...,
+        validate: Callable[[Any], object] | None = ...,
         secret: bool = ...,
     ) -> None: ...
     @overload
@@ -218,7 +218,7 @@ class Param(Input[T]):
         type: type[T] | Callable[[str], T] = ...,
         description: str = ...,
         *,
-        validate: Callable[[T], object] | None = ...,
+        validate: Callable[[Any], object] | None = ...,
         secret: bool = ...,
     ) -> None: ...
     @overload
@@ -268,7 +268,7 @@ class Env(Input[T]):
         self: Env[str],
         name: str,
         *,
-        validate: Callable[[str], object] | None = ...,
+        validate: Callable[[Any], object] | None = ...,
         secret: bool = ...,
     ) -> None: ...
     @overload
@@ -277,7 +277,7 @@ class Env(Input[T]):
         name: str,
         default: T,
         *,
-        validate: Callable[[T], object] | None = ...,
+        validate: Callable[[Any], object] | None = ...,
         secret: bool = ...,
     ) -> None: ...
     @overload
@@ -287,7 +287,7 @@ class Env(Input[T]):
         default: T = ...,
         type: type[T] | Callable[[str], T] = ...,
         *,
-        validate: Callable[[T], object] | None = ...,
+        validate: Callable[[Any], object] | None = ...,
         secret: bool = ...,
     ) -> None: ...
     @overload
