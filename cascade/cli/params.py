@@ -11,8 +11,9 @@ import attrs
 
 from cascade.cli.targets import UsageError
 from cascade.model.errors import shown_url
-from cascade.model.inputs import Param, Required
+from cascade.model.inputs import Param
 from cascade.model.secrets import MARK
+from cascade.model.typed.declared import Required
 from cascade.model.typed.kinds import (
     is_converter,
     is_list,

@@ -43,10 +43,11 @@ from cascade.graph.parts import (
 )
 from cascade.model.errors import GraphError
 from cascade.model.flow import Router
-from cascade.model.inputs import Env, Inject, Input, Param
+from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, Policies
+from cascade.model.typed.declared import Input
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2

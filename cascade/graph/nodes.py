@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol, cast
 import attrs
 
 from cascade.graph.nested import Template
-from cascade.model.inputs import Input
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, OnSkip, Retry
 from cascade.model.tasks import Task
+from cascade.model.typed.declared import Input
 
 
 class EdgeKind(Enum):

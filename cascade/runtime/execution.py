@@ -258,7 +258,7 @@ class Execution:
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event of class *kind*, without secrets, if anybody listens."""
         if self.bus.wants(kind):
-            if self.secrets:
+            if self.secrets.longest:
                 fields = {name: _without(value, self.secrets) for name, value in fields.items()}
             self._seq += 1
             self.bus.publish(kind(seq=self._seq, timestamp=time.time(), run_id=self.run_id, **fields))

@@ -13,9 +13,10 @@ from cascade.graph.build import build_steps
 from cascade.graph.code import may_grow
 from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
 from cascade.model.errors import CapacityError, GraphError, InputError
-from cascade.model.inputs import REQUIRED, Input, Param, Resource
+from cascade.model.inputs import Param, Resource
 from cascade.model.policies import exact
 from cascade.model.secrets import MARK, keep_secret, redacted
+from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
 from cascade.planning.ranks import rank_steps
 from cascade.planning.solve import Plan, check_plan, solve_steps
