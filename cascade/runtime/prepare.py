@@ -131,7 +131,7 @@ def resolve_inputs(graph: Graph, params: Mapping[str, Any], *, is_whole: bool) -
             keep_secret(*_texts_of(given, params))
         try:
             found[key] = _value(given, params)
-        except (ValueError, ImportError) as error:
+        except ValueError as error:
             problems.append(str(error))
         else:
             if given.secret:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import collections.abc as abc
+import functools
 import json
 import typing
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Final, get_args, get_origin
+from typing import Any, Final, cast, get_args, get_origin
 
+from cascade.model.events import preview
 from cascade.model.typed.kinds import (
     Mismatch,
     has_fixed_length,
@@ -27,6 +29,7 @@ from cascade.model.typed.kinds import (
 )
 from cascade.model.typed.scalars import (
     SCALARS,
+    Scalar,
     class_from_text,
     class_from_value,
     converter_from_text,
@@ -38,6 +41,7 @@ from cascade.model.typed.words import name_of
 
 _CONCRETE: Final = (list, tuple, set, frozenset, deque)
 _SHOWN: Final = 40
+Check = Callable[[Any], Any]
 
 
 def converted(raw: object, kind: Any) -> Any:
@@ -45,7 +49,6 @@ def converted(raw: object, kind: Any) -> Any:
 
     Raises:
         Mismatch: If it stands for none.
-        ImportError: If a library that the kind needs is not installed.
     """
     try:
         if type(raw) is str:
@@ -73,7 +76,7 @@ def from_text(text: str, kind: Any) -> Any:
     if is_anything(kind):
         return text
     if is_pydantic(kind):
-        return _pydantic_from_text(text, kind)
+        return _pydantic().from_text(text, kind)
     parts = members(kind)
     if parts:
         return _first(in_text_order(parts), lambda part: from_text(text, part))
@@ -125,19 +128,13 @@ def _list_from_text(text: str, kind: Any) -> Any:
     if has_fixed_length(kind):
         kinds = item_kinds(kind)
         _check_length(words, kinds)
-        return get_origin(kind)(_all_from_text(words, kinds))
+        return get_origin(kind)(_each(words, kinds, from_text))
     (item,) = item_kinds(kind)
     if is_anything(plain(item)):
         if len(words) == 1:
             raise Mismatch("a single word is no list")
         return _made(kind, _numbers(words) or words)
-    return _made(kind, _all_from_text(words, [item] * len(words)))
-
-
-def _all_from_text(words: Sequence[str], kinds: Sequence[Any]) -> list[Any]:
-    return [
-        inside(f"[{i}]", word, kind, from_text) for i, (word, kind) in enumerate(zip(words, kinds, strict=True))
-    ]
+    return _made(kind, _each(words, [item] * len(words), from_text))
 
 
 def _numbers(words: Sequence[str]) -> list[Any] | None:
@@ -162,31 +159,52 @@ def checked(value: Any, kind: Any) -> Any:
     Raises:
         Mismatch: If it is none.
     """
+    return _checker(kind)(value)
+
+
+def _checker(kind: Any) -> Check:
+    try:
+        return _known_checker(kind)
+    except TypeError:  # a kind without hash, such as an annotation with a list in it
+        return _new_checker(kind)
+
+
+@functools.lru_cache(maxsize=256)
+def _known_checker(kind: Any) -> Check:
+    return _new_checker(kind)
+
+
+def _new_checker(kind: Any) -> Check:
+    """A function that checks values of *kind*: what sort of kind it is, is found out once for many values."""
     kind = plain(kind)
     if is_anything(kind):
-        return value
+        return lambda value: value
     if is_pydantic(kind):
-        return _pydantic().checked(value, kind)
+        return cast("Check", _pydantic().checker(kind))
     parts = members(kind)
     if parts:
-        return _of_union(value, parts)
+        return lambda value: _of_union(value, parts)
     if is_literal(kind):
-        return literal_from_value(value, kind)
+        return lambda value: literal_from_value(value, kind)
     if is_enum(kind):
-        return enum_from_value(value, kind)
+        return lambda value: enum_from_value(value, kind)
     scalar = SCALARS.get(kind) if isinstance(kind, type) else None
     if scalar is not None:
-        return scalar.read(value) if type(value) is str and not scalar.is_in_json else scalar.accept(value)
+        return scalar.accept if scalar.is_in_json else functools.partial(_read_or_accepted, scalar)
     if is_record(kind):
-        return _records().checked(value, kind)
+        return cast("Check", _records().checker(kind))
     if is_list(kind):
-        return _checked_list(value, kind)
+        return lambda value: _checked_list(value, kind)
     if is_mapping(kind):
-        return _checked_mapping(value, kind)
+        return lambda value: _checked_mapping(value, kind)
     if is_converter(kind):
-        return _checked_by_annotation(value, kind)
+        return lambda value: _checked_by_annotation(value, kind)
     cls = get_origin(kind) or kind
-    return class_from_text(value, cls) if type(value) is str else class_from_value(value, cls)
+    return lambda value: (class_from_text if type(value) is str else class_from_value)(value, cls)
+
+
+def _read_or_accepted(scalar: Scalar, value: Any) -> Any:
+    return scalar.read(value) if type(value) is str else scalar.accept(value)
 
 
 def _of_union(value: Any, parts: tuple[Any, ...]) -> Any:
@@ -219,10 +237,7 @@ def inside(step: str, value: Any, kind: Any, make: Callable[[Any, Any], Any]) ->
 
 def _misfit(value: Any, kind: Any, why: str) -> str:
     """What is wrong with *value* inside of another one."""
-    try:
-        shown = repr(value)
-    except Exception:  # a broken __repr__ must not turn one failure into another
-        shown = f"a {type(value).__name__}"
+    shown = preview(value)
     shown = shown if len(shown) <= _SHOWN else f"{shown[: _SHOWN - 3]}..."
     return f"{shown} is not {name_of(kind)}{f' ({why})' if why else ''}"
 
@@ -236,14 +251,17 @@ def _checked_list(value: Any, kind: Any) -> Any:
     given, kinds = list(value), item_kinds(kind)
     if has_fixed_length(kind):
         _check_length(given, kinds)
-    elif is_anything(plain(kinds[0])) or set(map(type, given)) <= {kinds[0]}:
-        return _made(kind, given, value)  # without a look at each of many
-    else:
-        kinds = kinds * len(given)
-    items = [
-        inside(f"[{i}]", item, part, checked) for i, (item, part) in enumerate(zip(given, kinds, strict=True))
-    ]
+        return _made(kind, _each(given, kinds, checked), value)
+    try:
+        items = list(map(_checker(kinds[0]), given))
+    except Mismatch:  # which of them it is, is looked for only then
+        items = _each(given, kinds * len(given), checked)
     return _made(kind, items, value)
+
+
+def _each(items: Sequence[Any], kinds: Sequence[Any], make: Callable[[Any, Any], Any]) -> list[Any]:
+    pairs = zip(items, kinds, strict=True)
+    return [inside(f"[{place}]", item, kind, make) for place, (item, kind) in enumerate(pairs)]
 
 
 def _check_length(items: Sequence[Any], kinds: Sequence[Any]) -> None:
@@ -271,10 +289,14 @@ def _checked_mapping(value: Any, kind: Any) -> Any:
     if not arguments:
         return dict(value) if type(value) is dict and issubclass(dict, cls) else _mapping_of(cls, value)
     key_kind, item_kind = (*arguments, int)[:2]  # a Counter says of its keys only
-    pairs = {
-        inside(f"[{key!r}]", key, key_kind, _key): inside(f"[{key!r}]", item, item_kind, checked)
-        for key, item in value.items()
-    }
+    check = _checker(item_kind)
+    try:
+        pairs = {_key(key, key_kind): check(item) for key, item in value.items()}
+    except Mismatch:  # which of them it is, is looked for only then
+        pairs = {}
+        for key, item in value.items():
+            step = f"[{preview(key)}]"
+            pairs[inside(step, key, key_kind, _key)] = inside(step, item, item_kind, checked)
     return pairs if issubclass(dict, cls) else _mapping_of(cls, pairs)
 
 
@@ -299,7 +321,7 @@ def _checked_by_annotation(value: Any, convert: Callable[[str], Any]) -> Any:
         wanted = typing.get_type_hints(convert).get("return", Any)
     except Exception:  # it has no annotations, or such that mean nothing here
         wanted = Any
-    return checked(value, wanted)
+    return checked(value, wanted) if isinstance(wanted, type) or get_origin(wanted) else value
 
 
 # -- kinds of libraries ------------------------------------------------------------------------------------------
@@ -312,10 +334,8 @@ def _records() -> Any:
 
 
 def _pydantic() -> Any:
-    from cascade.model.typed import pydantic_kinds  # with pydantic, which may not be there
-
+    try:
+        from cascade.model.typed import pydantic_kinds
+    except ModuleNotFoundError:
+        raise Mismatch("checking that takes pydantic, which is not installed: pip install pydantic") from None
     return pydantic_kinds
-
-
-def _pydantic_from_text(text: str, kind: Any) -> Any:
-    return _pydantic().from_text(text, kind)

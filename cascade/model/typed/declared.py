@@ -86,7 +86,6 @@ class Input(Placeholder, Generic[T]):
 
         Raises:
             ValueError: If it stands for none, or ``validate`` refuses it.
-            ImportError: If the type needs a library that is not installed.
         """
         # Flows without inputs start sooner without these.
         from cascade.model.typed.convert import converted

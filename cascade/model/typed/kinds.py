@@ -36,7 +36,7 @@ class Mismatch(ValueError):
 
 def is_kind(kind: object) -> bool:
     """Whether *kind* can be declared as a type: an annotation, or a callable from text."""
-    return callable(kind) or get_origin(kind) is not None or hasattr(kind, "__value__")
+    return callable(kind) or get_origin(kind) is not None or type(kind).__name__ == "TypeAliasType"
 
 
 def kind_of(default: object) -> Any:
@@ -59,7 +59,7 @@ def plain(kind: Any) -> Any:
     while True:
         if isinstance(kind, NewType):
             kind = kind.__supertype__
-        elif hasattr(kind, "__value__") and type(kind).__name__ == "TypeAliasType":
+        elif type(kind).__name__ == "TypeAliasType":
             kind = kind.__value__
         elif get_origin(kind) is Annotated and not is_pydantic(kind):
             kind = get_args(kind)[0]
@@ -144,10 +144,7 @@ def is_list(kind: Any) -> bool:
 def item_kinds(kind: Any) -> tuple[Any, ...]:
     """The kinds of the items of a list: one for all, or one for each place of a tuple of fixed length."""
     arguments = get_args(kind)
-    cls = get_origin(kind) or kind
-    if issubclass(cls, tuple) and arguments and arguments[-1] is not Ellipsis:
-        return arguments
-    return arguments[:1] or (Any,)
+    return arguments if has_fixed_length(kind) else arguments[:1] or (Any,)
 
 
 def has_fixed_length(kind: Any) -> bool:

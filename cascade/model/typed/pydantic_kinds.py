@@ -3,28 +3,36 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, Final
 
 from pydantic import TypeAdapter, ValidationError
 
 from cascade.model.typed.kinds import Mismatch
 
+# Of what is wrong with one value, so much is told.
+_SHOWN: Final = 3
 
-def checked(value: Any, kind: Any) -> Any:
-    """What pydantic makes of *value*.
 
-    Raises:
-        Mismatch: If it refuses.
-    """
-    try:
-        return TypeAdapter(kind).validate_python(value)
-    except ValidationError as error:
-        found = error.errors(include_url=False, include_context=False, include_input=False)
-        reasons = [
-            f"{''.join(f'.{step}' for step in problem['loc']).lstrip('.')}: {problem['msg']}".lstrip(": ")
-            for problem in found
-        ]
-        raise Mismatch("; ".join(reasons[:3])) from None
+def checker(kind: Any) -> Callable[[Any], Any]:
+    """A function that gives what pydantic makes of a value, and raises :class:`Mismatch` if it refuses."""
+    adapter = TypeAdapter(kind)
+
+    def check(value: Any) -> Any:
+        try:
+            return adapter.validate_python(value)
+        except ValidationError as error:
+            raise Mismatch("; ".join(_reasons(error))) from None
+
+    return check
+
+
+def _reasons(error: ValidationError) -> list[str]:
+    problems = error.errors(include_url=False, include_context=False, include_input=False)
+    return [
+        ": ".join([*filter(None, [".".join(map(str, part["loc"]))]), part["msg"]]) for part in problems[:_SHOWN]
+    ]
 
 
 def from_text(text: str, kind: Any) -> Any:
@@ -33,10 +41,8 @@ def from_text(text: str, kind: Any) -> Any:
     Raises:
         Mismatch: If it refuses.
     """
+    value: Any = text
     if text.lstrip()[:1] in ("{", "["):
-        try:
-            return checked(json.loads(text), kind)
-        except ValueError as error:
-            if isinstance(error, Mismatch):
-                raise
-    return checked(text, kind)
+        with suppress(ValueError):  # it only looks like JSON
+            value = json.loads(text)
+    return checker(kind)(value)

@@ -19,25 +19,31 @@ _SHOWN: Final = 3
 Hook = Callable[[Any, Any], Any]
 
 
-def checked(value: Any, kind: Any) -> Any:
-    """*value*, if it is a record of *kind*; otherwise one made of it: of a mapping, or of a list for a NamedTuple.
+def checker(kind: Any) -> Callable[[Any], Any]:
+    """A function that gives records of *kind*: a value that is one, otherwise one made of a mapping.
 
-    Raises:
-        Mismatch: If that is not possible.
+    A list is taken for a NamedTuple. The function raises :class:`Mismatch` if that is not possible.
     """
     cls = get_origin(kind) or kind
-    if not is_typeddict(cls) and isinstance(value, cls):
-        return value
-    if is_named_tuple(cls) and type(value) is list:
-        value = _by_place(value, cls._fields)
-    if not isinstance(value, Mapping):
-        raise Mismatch
-    try:
-        return _named_tuple(value, cls) if is_named_tuple(cls) else _hook_of(kind)(value, kind)
-    except Mismatch:
-        raise
-    except Exception as error:  # whatever the constructor, or what makes sense of the class, finds wrong
-        raise _mismatch(error) from error
+    hook: Hook | None = None
+
+    def check(value: Any) -> Any:
+        nonlocal hook
+        if not is_typeddict(cls) and isinstance(value, cls):
+            return value
+        if is_named_tuple(cls) and type(value) is list:
+            value = _by_place(value, cls._fields)
+        if not isinstance(value, Mapping):
+            raise Mismatch
+        try:
+            hook = hook or _hook_of(kind)  # only now: making sense of the class may fail
+            return hook(value, kind)
+        except Mismatch:
+            raise
+        except Exception as error:  # whatever the constructor finds wrong
+            raise _mismatch(error) from error
+
+    return check
 
 
 @functools.cache
@@ -54,9 +60,10 @@ def _field(value: Any, kind: Any) -> Any:
     return convert.inside("", value, kind, convert.checked)
 
 
-@functools.lru_cache(maxsize=256)
 def _hook_of(kind: Any) -> Hook:
     converter, cls = _converter(), get_origin(kind) or kind
+    if is_named_tuple(cls):
+        return _named_tuple
     if is_typeddict(cls):
         return converter.gen_structure_typeddict(kind)
     return converter.gen_structure_attrs_fromdict(kind)
@@ -69,6 +76,7 @@ def _by_place(values: list[Any], names: Sequence[str]) -> dict[str, Any]:
 
 
 def _named_tuple(value: Mapping[str, Any], cls: Any) -> Any:
+    cls = get_origin(cls) or cls
     kinds = typing.get_type_hints(cls)
     inside = convert.inside
     return cls(**{name: inside(f".{name}", v, kinds.get(name, Any), convert.checked) for name, v in value.items()})

@@ -37,7 +37,8 @@ def name_of(kind: Any) -> str:
     if kind is type(None):
         return "None"
     if is_literal(kind):
-        return " or ".join(repr(value) for value in get_args(kind)[:_SHOWN])
+        values = get_args(kind)
+        return " or ".join([*map(repr, values[:_SHOWN]), *(["..."] if len(values) > _SHOWN else [])])
     parts = members(kind)
     if parts:
         return " | ".join(name_of(part) for part in parts)
