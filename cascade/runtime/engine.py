@@ -17,9 +17,7 @@ from anyio import CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.model.errors import (
-    CascadeError,
     InputError,
-    hide_secrets_of,
     raise_unchanged,
     secrets_of_url,
     shown_url,
@@ -253,16 +251,12 @@ class Engine:
 
     @contextmanager
     def _keeping_secrets(self) -> Iterator[None]:
-        """Have what is made of a run hide its secrets, errors of ours that leave the block included."""
+        """Have what is told of a run hide its secrets, and the passwords of the engine's URLs."""
         with keeping_secrets() as secrets:
             for url in (self.settings.state, self.settings.control):
                 if isinstance(url, str):
                     secrets.add(secrets_of_url(url))
-            try:
-                yield
-            except CascadeError as error:
-                hide_secrets_of(error, secrets)
-                raise
+            yield
 
     async def _conductor(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
