@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,8 @@ _ALONE: Final = 4
 # Of a longer secret, so many characters of its beginning or end are hidden too: others cut what they show.
 _PART: Final = 16
 _TRIVIAL: Final = frozenset({"true", "false", "none", "null"})
+# What is written the same way everywhere: in quotes, in JSON, in a URL.
+_UNCHANGED: Final = re.compile(r"[\w.~-]*", re.ASCII)
 # Values that are looked at in one structured secret.
 _MOST: Final = 10_000
 
@@ -40,15 +43,16 @@ Span = tuple[int, int]
 class Secrets:
     """A set of secret texts."""
 
-    __slots__ = ("_texts", "longest")
+    __slots__ = ("_ends", "longest")
 
     def __init__(self) -> None:
-        self._texts: dict[str, None] = {}
+        # Each text, with its beginning and its end: a text that has neither in it need not be looked at closely.
+        self._ends: dict[str, tuple[str, str]] = {}
         # Characters of the longest; 0 if there is none.
         self.longest: int = 0
 
     def __bool__(self) -> bool:
-        return bool(self._texts)
+        return bool(self._ends)
 
     def add(self, value: object) -> None:
         """Hide *value* from now on, and all that is in it."""
@@ -57,14 +61,15 @@ class Secrets:
             for line in (text.strip(), *map(str.strip, text.splitlines())):
                 if len(line) >= _ALONE and line.lower() not in _TRIVIAL and set(line) != {"*"}:
                     found.update(dict.fromkeys(_spellings(line)))
-        if not found.keys() <= self._texts.keys():
+        if not found.keys() <= self._ends.keys():
             # Not in place: another thread may be looking through them.
-            self._texts = {**self._texts, **found}
-            self.longest = max(map(len, self._texts))
+            self._ends = self._ends | {text: (text[:_PART], text[-_PART:]) for text in found}
+            self.longest = max(map(len, self._ends))
 
     def redact(self, text: str) -> str:
         """*text* with ``***`` in the place of each secret."""
-        return _masked(text, [span for secret in self._texts for span in _spans(text, secret)])
+        found = [secret for secret, (head, tail) in self._ends.items() if head in text or tail in text]
+        return _masked(text, [span for secret in found for span in _spans(text, secret)]) if found else text
 
 
 def _masked(text: str, spans: list[Span]) -> str:
@@ -110,6 +115,8 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 def _spellings(text: str) -> Iterator[str]:
     """How *text* may be written: as it is, in a ``repr``, in a ``repr`` of that, in JSON, in a URL."""
     yield text
+    if _UNCHANGED.fullmatch(text):
+        return
     for escaped in _escaped(text):
         yield escaped
         yield from _escaped(escaped)
@@ -122,7 +129,8 @@ def _spellings(text: str) -> Iterator[str]:
 def _escaped(text: str) -> Iterator[str]:
     """*text* as it may stand in quotes."""
     for show in (repr, ascii):
-        escaped = "".join(char if char in "'\"" else show(char)[1:-1] for char in text)
+        # With both quotes in it, each ' has its backslash, and " has none.
+        escaped = show(f"\"'{text}")[4:-1].replace("\\'", "'")
         yield from (escaped, escaped.replace("'", "\\'"), escaped.replace('"', '\\"'))
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import re
 from collections.abc import Iterator
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ from urllib.parse import quote, quote_plus
 
 import attrs
 import pytest
-from hypothesis import example, given
+from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from labels import label
 
@@ -87,6 +88,19 @@ def test_a_secret_is_hidden_however_it_is_written(secret: str, write: Any) -> No
     assert not any(part in shown for part in (secret, secret[1:-1], write(secret).strip("'\"")))
 
 
+_WRITTEN: list[Any] = [repr, ascii, json.dumps, quote, quote_plus, lambda text: repr(repr(text))]
+
+
+@given(_texts.map(str.strip).filter(lambda text: len(text) >= 6 and len(text.splitlines()) == 1))
+@example("'\"\\'\"")
+@example("\\'\\\"\\\\''")
+def test_whatever_is_in_a_secret_it_is_hidden_however_it_is_written(secret: str) -> None:
+    assume(secret.lower() not in ("true", "false") and set(secret) != {"*"})
+    secrets = hiding(secret)
+    for write in _WRITTEN:
+        assert re.fullmatch(r"['\"\\]*\*\*\*['\"\\]*", secrets.redact(write(secret)))
+
+
 @attrs.frozen
 class Login:
     user: str
@@ -140,6 +154,13 @@ def test_no_longer_secret_is_left(secrets: list[str], parts: list[str]) -> None:
 def test_text_without_a_secret_is_left_alone(text: str) -> None:
     assert Secrets().redact(text) == text
     assert hiding("\x00 not in any text \x00").redact(text) == text
+
+
+def test_a_large_secret_is_learned_and_looked_for_quickly() -> None:
+    secrets = hiding("\n".join(f"line 'no' {number}" for number in range(1000)), "y\\" * 100_000)
+    for _ in range(100):
+        assert secrets.redact("z" * 100) == "z" * 100
+    assert secrets.redact("it is line 'no' 999, and so") == "it is ***, and so"
 
 
 # -- where -----------------------------------------------------------------------------------------------------
