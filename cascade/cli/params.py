@@ -29,7 +29,7 @@ from cascade.model.typed.written import written
 # Choices that are shown in the place of a value.
 _MOST_CHOICES: Final = 8
 # What ``cascade resume`` is given itself, or what has no say in how a run goes.
-_NOT_KEPT: Final = ("help", "target", "state", "run_id", "param", "traceback")
+_NOT_KEPT: Final = ("help", "state", "run_id", "param", "traceback")
 
 
 @attrs.frozen
@@ -214,7 +214,8 @@ def _own(command: argparse.ArgumentParser, options: argparse.Namespace) -> Itera
     """The options that were given, with their values; ``None`` for one without."""
     for action in command._actions:  # noqa: SLF001  # there is no other way to ask
         value = getattr(options, action.dest, None)
-        if action.dest in _NOT_KEPT or isinstance(action, _Shown) or value == action.default:
+        is_own = bool(action.option_strings) and not isinstance(action, _Shown)
+        if not is_own or action.dest in _NOT_KEPT or value == action.default:
             continue
         for one in value if isinstance(value, list) else [value]:
             yield action.option_strings[-1], None if action.nargs == 0 else str(one)

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from numbers import Integral, Real
-from typing import Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from cascade.model.placeholders import Placeholder
-from cascade.model.typed.numbers import plain_number
+from cascade.model.secrets import redacted
+from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -141,16 +141,16 @@ class CachePolicy(Protocol):
         ...
 
 
-def _exact(amount: object) -> int | Fraction | None:
+def _exact(amount: Any) -> int | Fraction | None:
     if isinstance(amount, int):
         return None if isinstance(amount, bool) else amount
     if isinstance(amount, (Fraction, Decimal)):
         return _whole_if_it_is(Fraction(amount)) if math.isfinite(amount) else None
     if isinstance(amount, float):
         return _whole_if_it_is(Fraction(float.__repr__(amount))) if math.isfinite(amount) else None
-    if isinstance(amount, Integral):
+    if is_whole(amount):
         return int(amount)
-    if isinstance(amount, Real) and math.isfinite(amount):
+    if is_foreign_real(amount) and math.isfinite(amount):
         return _whole_if_it_is(Fraction(str(amount)))  # the shortest decimal of its own precision
     return None
 
@@ -167,9 +167,9 @@ def exact(amount: object, resource: str) -> int | Fraction:
     """
     number = _exact(amount)
     if number is None:
-        raise ValueError(f"the amount of {resource!r} must be a finite number, not {amount!r}")
+        raise ValueError(f"the amount of {resource!r} must be a finite number, not {redacted(repr(amount))}")
     if number < 0:
-        raise ValueError(f"the amount of {resource!r} must not be negative, but is {amount!r}")
+        raise ValueError(f"the amount of {resource!r} must not be negative, but is {redacted(repr(amount))}")
     return number
 
 

@@ -17,7 +17,9 @@ from anyio import CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.model.errors import (
+    CascadeError,
     InputError,
+    hide_secrets_of,
     raise_unchanged,
     secrets_of_url,
     shown_url,
@@ -251,12 +253,19 @@ class Engine:
 
     @contextmanager
     def _keeping_secrets(self) -> Iterator[None]:
-        """Have what is told of a run hide its secrets, and the passwords of the engine's URLs."""
+        """Hide the secrets of a run, and the passwords of the engine's URLs, in what is told of it.
+
+        Errors of ours that leave the block hide them as well: those of a run that has not begun pass nowhere else.
+        """
         with keeping_secrets() as secrets:
             for url in (self.settings.state, self.settings.control):
                 if isinstance(url, str):
                     secrets.add(secrets_of_url(url))
-            yield
+            try:
+                yield
+            except CascadeError as error:
+                hide_secrets_of(error, secrets)
+                raise
 
     async def _conductor(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
@@ -308,7 +317,7 @@ def _checked_params(params: object) -> dict[str, Any]:
     if params is None:
         return {}
     if not isinstance(params, Mapping):
-        raise InputError([f"params is a mapping from name to value, not a {type(params).__name__}"])
+        raise InputError([f"params is a mapping from name to value, not of type {type(params).__name__}"])
     for name in params:
         if not isinstance(name, str):
             raise InputError([f"names in params are strings, not {name!r:.100}"])
@@ -338,7 +347,7 @@ def open_control(control: object) -> ControlPlane:
     if all(callable(getattr(control, name, None)) for name in ("connect", "publish", "subscribe", "disconnect")):
         return ControlPlane(cast("Connector", control))
     raise TypeError(
-        f"control is a cascade.control.ControlPlane, a Connector or a URL, not a {type(control).__name__}"
+        f"control is a cascade.control.ControlPlane, a Connector or a URL, not of type {type(control).__name__}"
     )
 
 

@@ -382,7 +382,7 @@ class Execution:
 
 def _without(value: Any, secrets: Secrets) -> Any:
     """*value*, a field of an event, without *secrets*."""
-    if type(value) is str:
+    if isinstance(value, str):
         return secrets.redact(value)
     if type(value) is tuple:
         return tuple(_without(item, secrets) for item in value)

@@ -29,7 +29,7 @@ def check_state(state: object) -> None:
         return
     if not isinstance(state, str):
         raise TypeError(
-            f"state is a URL, a function from run id to backend, or None, not a {type(state).__name__}"
+            f"state is a URL, a function from run id to backend, or None, not of type {type(state).__name__}"
         )
     scheme, separator, _ = state.partition(":")
     if not separator or scheme not in _ADAPTERS:

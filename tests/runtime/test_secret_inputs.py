@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -255,8 +256,24 @@ async def test_a_secret_given_to_the_wrong_parameter_too_is_not_shown() -> None:
 
 
 async def test_params_that_are_no_mapping_are_not_shown() -> None:
-    with pytest.raises(cascade.InputError, match="not a list"):
+    with pytest.raises(cascade.InputError, match="not of type list"):
         await cascade.run(token, [("token", SECRET)])  # type: ignore[call-overload]  # that is the mistake
+
+
+@pytest.mark.parametrize(
+    ("make", "said"),
+    [
+        (lambda secret: give(1).with_constraints(gpu=secret), "claim of *** 'gpu'"),
+        (lambda secret: give(1).with_constraints(gpu=give(secret)), "claim of *** 'gpu'"),
+        (lambda secret: give(1).with_constraints(gpu=give([secret])), "must be a finite number, not [***]"),
+    ],
+    ids=["amount", "computed amount", "no amount"],
+)
+async def test_a_claim_that_is_refused_is_told_without_a_secret(make: Callable[[Any], Any], said: str) -> None:
+    number: Any = cascade.Param("number", type=int, secret=True)
+    with pytest.raises(ValueError, match=re.escape(said)) as caught:
+        await cascade.run(make(number), {"number": 47114711}, system_resources={"gpu": 1})
+    assert "47114711" not in str(caught.value)
 
 
 # -- looking at a run ------------------------------------------------------------------------------------------
@@ -339,55 +356,6 @@ async def test_an_observer_that_tells_one_is_reported_without_it() -> None:
     seen = await observe(give(token), {"token": SECRET}, observers=[talkative])
     (warning,) = seen.recorded.of(cascade.EngineWarning)
     assert "RuntimeError: heard ***" in warning.message
-
-
-# -- stores ----------------------------------------------------------------------------------------------------
-
-
-class Stubborn:
-    """Cannot be stored, and says so in words of its own."""
-
-    def __init__(self, value: Any) -> None:
-        self.value = value
-
-    def __reduce__(self) -> Any:
-        raise TypeError(f"{self.value} stays here")
-
-
-@cascade.task(mode="inline")
-def keep(value: Any) -> Any:
-    return Stubborn(value)
-
-
-@pytest.mark.parametrize("strict_state", [False, True])
-async def test_what_cannot_be_stored_is_noted_without_secrets(strict_state: bool, tmp_path: Path) -> None:
-    path = tmp_path / "runs.db"
-    seen = await observe(keep(token), {"token": SECRET}, state=f"sqlite:///{path}", strict_state=strict_state)
-    shown = texts_of_events(seen.recorded) + texts_in_sqlite(path) + notes_of(seen.error)
-    assert "*** stays here" in shown
-    assert SECRET not in shown
-    assert SECRET not in str(seen.error)
-
-
-async def test_a_store_that_fails_is_reported_without_secrets() -> None:
-    class Leaky(cascade.state.InMemoryStateBackend):
-        async def write(self, batch: Any) -> Any:
-            raise OSError(f"cannot write {batch}")
-
-    seen = await observe(give(token), {"token": SECRET}, state=Leaky)
-    assert isinstance(seen.error, cascade.StateError)
-    assert SECRET not in str(seen.error) + texts_of_events(seen.recorded)
-
-
-async def test_a_recorded_run_shows_no_secret_and_is_resumed_with_it(tmp_path: Path) -> None:
-    state = f"sqlite:///{tmp_path / 'runs.db'}"
-    flow = give([token, cascade.Param("n", 1)])
-    assert await cascade.run(flow, {"token": SECRET}, state=state, run_id="night") == [SECRET, 1]
-    record = await cascade.api.recorded_run(state, "night")
-    assert record.params == {"token": "***", "n": "1"}
-    assert await cascade.run(flow, {"token": SECRET}, state=state, run_id="night") == [SECRET, 1]
-    with pytest.raises(cascade.FlowChangedError):
-        await cascade.run(flow, {"token": "another"}, state=state, run_id="night")
 
 
 # -- cost ------------------------------------------------------------------------------------------------------

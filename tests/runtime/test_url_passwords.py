@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 import pytest
@@ -62,3 +63,25 @@ async def test_reading_records_shows_no_password(state: str) -> None:
 async def test_the_password_of_a_url_is_hidden_in_what_the_run_tells() -> None:
     seen = await observe(fail("RPASSWORD"), control="mqtt://bob:RPASSWORD@localhost:9", cleanup_timeout=0.1)
     assert "RPASSWORD" not in texts_of_events(seen.recorded)
+
+
+@pytest.mark.needs("redis")
+def test_a_client_of_another_kind_is_refused_without_its_password() -> None:
+    client = importlib.import_module("redis.asyncio").Redis.from_url("redis://:RPASSWORD@host/0")
+    for given in (client, "redis://:RPASSWORD@host/0"):
+        with pytest.raises(TypeError, match="the synchronous one") as caught:
+            cascade.state.RedisStateBackend("x", given)
+        assert "RPASSWORD" not in str(caught.value)
+
+
+@pytest.mark.needs("redis", "paho")
+def test_engines_backends_and_connectors_are_shown_without_passwords() -> None:
+    redis = importlib.import_module("redis").Redis.from_url("redis://:RPASSWORD@host/0")
+    connector = cascade.control.MqttConnector("host", username="bob", password="RPASSWORD")
+    things = [
+        cascade.Engine(state="redis://:RPASSWORD@host/0", control="mqtt://bob:RPASSWORD@host"),
+        cascade.state.RedisStateBackend("x", redis),
+        connector,
+        cascade.control.ControlPlane(connector),
+    ]
+    assert "RPASSWORD" not in repr(things)
