@@ -4,9 +4,15 @@ from __future__ import annotations
 
 import dataclasses
 import enum
+import sys
 from typing import Any, Generic, Literal, NamedTuple, NewType, Optional, TypedDict, TypeVar
 
 import attrs
+
+if sys.version_info >= (3, 12):
+    from typing import TypeAliasType
+else:
+    from typing_extensions import TypeAliasType
 
 T = TypeVar("T")
 Port = NewType("Port", int)
@@ -68,6 +74,24 @@ class Celsius:
 
     def __hash__(self) -> int:
         return hash(self.degrees)
+
+
+class Picky(list[Any]):
+    """Refuses all items."""
+
+    def __init__(self, items: object) -> None:
+        raise KeyError(items)
+
+
+class PickyMapping(dict[str, Any]):
+    """Refuses all pairs."""
+
+    def __init__(self, pairs: object) -> None:
+        raise RuntimeError
+
+
+Numbers = TypeAliasType("Numbers", list[int])
+ListOf = TypeAliasType("ListOf", list[T], type_params=(T,))
 
 
 def even(text: str) -> int:

@@ -48,6 +48,7 @@ from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, Policies
 from cascade.model.typed.declared import Input
+from cascade.model.typed.kinds import is_same
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
@@ -458,24 +459,17 @@ def _first_said(own: Any, default: Any) -> Any:
 
 
 def _agree(known: Input[Any], given: Input[Any]) -> bool:
-    return known.agrees_with(given) and _is_same(known.default, given.default)
+    return known.agrees_with(given) and _is_one(known.default, given.default)
 
 
-def _is_same(known: object, given: object) -> bool:
+def _is_one(known: object, given: object) -> bool:
     """Whether two defaults are one: the same object, or of equal content. Never raises."""
     if known is given or type(known) is not type(given):
         return known is given
     try:
         return value_digest(known, "a default") == value_digest(given, "a default")
     except Exception:  # of a type without a digest
-        return _is_equal(known, given)
-
-
-def _is_equal(known: object, given: object) -> bool:
-    try:
-        return (known == given) is True
-    except Exception:  # it has an equality that raises
-        return False
+        return is_same(known, given)
 
 
 def _cycle(closing: Placeholder, stack: list[Any], index: Mapping[Placeholder, int]) -> GraphError:

@@ -99,6 +99,22 @@ def test_what_counts_is_no_fraction_and_no_truth(np: Any, kind: str) -> None:
             refuse()
 
 
+def test_a_span_of_time_is_no_number(np: Any) -> None:
+    span = np.timedelta64(5, "ms")
+    for refuse in (
+        lambda: give().with_timeout(span),
+        lambda: cascade.Retry(span),
+        lambda: cascade.Retry(delay=span),
+        lambda: exact(span, "gpu"),
+        lambda: cascade.Engine(cleanup_timeout=span),
+        lambda: checked_ttl(span),
+        lambda: cascade.Param("x", type=int).convert(span),
+        lambda: cascade.Param("x", type=float).convert(span),
+    ):
+        with pytest.raises(ValueError, match="number"):
+            refuse()
+
+
 async def test_a_run_takes_them_everywhere(np: Any, schedule: Any) -> None:
     flow = [
         give(1).with_constraints(gpu=np.int64(1), memory=np.float64(0.5)),

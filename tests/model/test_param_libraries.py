@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import enum
 import importlib
 import operator
 import types
 from collections.abc import Callable
 from decimal import Decimal
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import pytest
+from kinds import Level, Rights
 from strategies_kinds import Host
 
 import cascade
@@ -31,6 +33,11 @@ Param = cascade.Param
         (int, lambda np: np.str_("3"), 3),
         (list[int], lambda np: [np.int64(1), 2], [1, 2]),
         (Decimal, lambda np: np.float64(0.1), Decimal("0.1")),
+        (complex, lambda np: np.complex64(1), 1 + 0j),
+        (complex, lambda np: np.int8(1), 1 + 0j),
+        (Literal[1, 2], lambda np: np.int64(2), 2),
+        (Level, lambda np: np.int64(2), Level.HIGH),
+        (Rights, lambda np: np.uint8(3), Rights.READ | Rights.WRITE),
     ],
 )
 def test_numbers_of_numpy_are_numbers(kind: Any, make: Callable[[Any], Any], expected: Any) -> None:
@@ -40,6 +47,46 @@ def test_numbers_of_numpy_are_numbers(kind: Any, make: Callable[[Any], Any], exp
         assert value is given
     else:
         assert (type(value), value) == (type(expected), expected)
+
+
+@pytest.mark.needs("numpy")
+@pytest.mark.parametrize(
+    ("make", "kind", "value"),
+    [
+        (lambda np: np.int64(3), int, 5),
+        (lambda np: np.float64(3), float, 1.5),
+        (lambda np: np.float32(3), float, 1.5),
+        (lambda np: np.True_, bool, False),
+        (lambda np: np.str_("a"), str, "b"),
+        (lambda np: np.bytes_(b"a"), bytes, b"b"),
+        (lambda np: np.complex64(1), complex, 1j),
+    ],
+)
+def test_a_default_of_numpy_stands_for_a_type_of_ours(make: Callable[[Any], Any], kind: Any, value: Any) -> None:
+    default = make(importlib.import_module("numpy"))
+    param: Any = Param("x", default)
+    assert param.type is kind
+    assert param.resolved_default() == default
+    assert param.convert(value) == value
+    assert param.convert(str(value) if kind is not bytes else "b") == value
+
+
+@pytest.mark.needs("numpy")
+def test_a_time_of_numpy_is_no_number() -> None:
+    np = importlib.import_module("numpy")
+    for default in (np.datetime64("2026-11-21"), np.timedelta64(5, "ms")):
+        param: Any = Param("x", default)
+        assert param.type is type(default)
+        assert param.resolved_default() is default
+
+
+@pytest.mark.needs("numpy")
+def test_members_that_are_arrays_are_compared_without_an_error() -> None:
+    np = importlib.import_module("numpy")
+    Shape = enum.Enum("Shape", {"LINE": np.arange(3), "POINT": 2})
+    assert Param("x", type=Shape).convert(2) is Shape.POINT
+    with pytest.raises(ValueError, match=r"^parameter 'x' must be Shape"):
+        Param("x", type=Shape).convert(np.arange(3))
 
 
 @pytest.mark.needs("numpy")

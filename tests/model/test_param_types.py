@@ -12,7 +12,7 @@ from collections import OrderedDict, deque
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Optional, Union
 
 import pytest
 from hypothesis import example, given
@@ -23,8 +23,12 @@ from kinds import (
     OLD_OPTIONAL,
     Celsius,
     Level,
+    ListOf,
     Mode,
+    Numbers,
     Pair,
+    Picky,
+    PickyMapping,
     Port,
     Rights,
     Row,
@@ -88,6 +92,9 @@ Param = cascade.Param
         (Path | int, "3", 3),
         (int | list[int], "3,4", [3, 4]),
         (Port, "80", 80),
+        (Numbers, "1,2", [1, 2]),
+        (ListOf[int], "1,2", [1, 2]),
+        (ListOf[dt.date] | None, "2021-02-03", [dt.date(2021, 2, 3)]),
         (Annotated[int, "of a port"], "80", 80),
         (dt.date.fromisoformat, "2021-02-03", dt.date(2021, 2, 3)),
         (json.loads, '{"a": [1]}', {"a": [1]}),
@@ -157,7 +164,8 @@ def test_text_is_converted(kind: Any, text: str, expected: Any) -> None:
         (Server, '{"host": 1}'), (Server, '{"host": "a", "colour": 1}'), (Server, '{"host": "a", "port": -1}'),
         (Server, "a"), (Tree, '{"name": "a", "children": [{}]}'), (Row, '{"id": 1}'), (Spot, "[1]"),
         (Spot, '{"x": 1, "z": 2}'), (Spot, "[1, 2, 3]"), (even, "3"), (lambda text: {}[text], "missing"),
-        (type(None), "x"), (Row, '{"id": 1, "name": "a", "more": 1}'),
+        (dict[list[int], int], '{"1,2": 3}'), (Picky, "1,2"), (list[Picky], "[[1]]"), (PickyMapping, "{}"),
+        (ListOf[int], "x"), (type(None), "x"), (Row, '{"id": 1, "name": "a", "more": 1}'),
         (list[Any], "[" * 100_000), (abc.Callable[[], int], "print"), (type, "int"), (bytearray, "x"),
     ],
     ids=lambda value: label(value)[:40],
@@ -188,6 +196,9 @@ def test_a_value_written_as_text_comes_back(typed: tuple[Any, Any]) -> None:
         (int, 7, 7),
         (float, 2, 2.0),
         (float, 10**400, None),
+        (complex, 1.5, 1.5 + 0j),
+        (dict[bytes, int], {b"a": 1}, {b"a": 1}),
+        (dict[int, str], {1: "a", 2: "b"}, {1: "a", 2: "b"}),
         (Decimal, 1, Decimal(1)),
         (Decimal, 1.1, Decimal("1.1")),
         (Fraction, 0.1, Fraction(1, 10)),
@@ -251,6 +262,46 @@ def test_a_value_of_the_type_is_taken(kind: Any, value: Any, expected: Any) -> N
 def test_a_value_of_another_kind_is_refused(kind: Any, value: Any) -> None:
     with pytest.raises(ValueError, match=r"^parameter 'x' must be"):
         Param("x", type=kind).convert(value)
+
+
+def test_a_class_whose_own_test_of_instances_raises_is_refused() -> None:
+    class Meta(type):
+        def __instancecheck__(cls, instance: object) -> bool:
+            raise RuntimeError
+
+    with pytest.raises(ValueError, match=r"^parameter 'x' must be Thing, not 5"):
+        Param("x", type=Meta("Thing", (), {})).convert(5)
+
+
+class TypeAliasType:
+    """An alias that contains itself, as only the ``type`` statement of Python 3.12 makes one."""
+
+    __name__ = "Nested"
+
+    @property
+    def __value__(self) -> Any:
+        inner: Any = self
+        return Union[int, list[inner]]  # noqa: UP007  # which has no operator for it
+
+
+def test_an_alias_may_contain_itself() -> None:
+    nested: Any = TypeAliasType()
+    assert Param("x", type=nested).convert("[1, [2, []]]") == [1, [2, []]]
+    assert Param("x", type=dict[str, nested]).convert({"a": [1]}) == {"a": [1]}
+    assert repr(Param("x", type=dict[str, nested])) == "Param('x', type=dict[str, Nested])"
+    with pytest.raises(ValueError, match=r"^parameter 'x' must be Nested"):
+        Param("x", type=nested).convert('[1, ["a"]]')
+
+
+@pytest.mark.parametrize("kind", ["Server", list["Server"], Optional["Server"], dict[str, list["Server"]]])
+def test_a_class_named_in_quotes_cannot_be_looked_up(kind: Any) -> None:
+    with pytest.raises(TypeError, match="type of Param 'x'"):
+        Param("x", type=kind)
+
+
+def test_quotes_in_literals_and_annotations_name_no_class() -> None:
+    kind: Any = Annotated[Literal["Server"], "Server"]
+    assert Param("x", type=kind).convert("Server") == "Server"
 
 
 def test_a_protocol_that_python_cannot_check_is_refused() -> None:

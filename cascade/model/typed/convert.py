@@ -36,6 +36,7 @@ from cascade.model.typed.scalars import (
     enum_from_text,
     enum_from_value,
     literal_from_value,
+    reason,
 )
 from cascade.model.typed.words import name_of
 
@@ -253,10 +254,20 @@ def _checked_list(value: Any, kind: Any) -> Any:
         _check_length(given, kinds)
         return _made(kind, _each(given, kinds, checked), value)
     try:
-        items = list(map(_checker(kinds[0]), given))
+        items = _all_checked(given, kinds[0])
     except Mismatch:  # which of them it is, is looked for only then
         items = _each(given, kinds * len(given), checked)
     return _made(kind, items, value)
+
+
+def _are_all(values: Iterable[Any], kind: Any) -> bool:
+    """Whether *values* are of the class *kind*, and of a sort that is taken as it is."""
+    return isinstance(kind, type) and kind in SCALARS and set(map(type, values)) <= {kind}
+
+
+def _all_checked(values: list[Any], kind: Any) -> list[Any]:
+    """*values*, each as one of *kind*; quick for many numbers or texts."""
+    return values if _are_all(values, kind) else list(map(_checker(kind), values))
 
 
 def _each(items: Sequence[Any], kinds: Sequence[Any], make: Callable[[Any, Any], Any]) -> list[Any]:
@@ -275,10 +286,7 @@ def _made(kind: Any, items: Sequence[Any], given: Any = None) -> Any:
     if not issubclass(cls, _CONCRETE):
         is_like = isinstance(given, cls) and type(given) in _CONCRETE
         cls = type(given) if is_like else set if issubclass(cls, abc.Set) else list
-    try:
-        return cls(items)
-    except TypeError as error:  # an unhashable item of a set
-        raise Mismatch(str(error)) from None
+    return _built(cls, items)
 
 
 def _checked_mapping(value: Any, kind: Any) -> Any:
@@ -289,25 +297,28 @@ def _checked_mapping(value: Any, kind: Any) -> Any:
     if not arguments:
         return dict(value) if type(value) is dict and issubclass(dict, cls) else _mapping_of(cls, value)
     key_kind, item_kind = (*arguments, int)[:2]  # a Counter says of its keys only
-    check = _checker(item_kind)
     try:
-        pairs = {_key(key, key_kind): check(item) for key, item in value.items()}
+        keys = value if _are_all(value, key_kind) else [_key(key, key_kind) for key in value]
+        items = _all_checked(list(value.values()), item_kind)
     except Mismatch:  # which of them it is, is looked for only then
-        pairs = {}
-        for key, item in value.items():
-            step = f"[{preview(key)}]"
-            pairs[inside(step, key, key_kind, _key)] = inside(step, item, item_kind, checked)
+        steps = [f"[{preview(key)}]" for key in value]
+        keys = [inside(step, key, key_kind, _key) for step, key in zip(steps, value, strict=True)]
+        items = [inside(step, item, item_kind, checked) for step, item in zip(steps, value.values(), strict=True)]
+    pairs = _built(dict, zip(keys, items, strict=True))
     return pairs if issubclass(dict, cls) else _mapping_of(cls, pairs)
 
 
 def _mapping_of(cls: type[Any], value: Mapping[Any, Any]) -> Any:
     """*value* if it is a *cls*, otherwise one made of it."""
-    if isinstance(value, cls):
-        return value
+    return value if isinstance(value, cls) else _built(cls, value)
+
+
+def _built(cls: type[Any], parts: Any) -> Any:
+    """A *cls* made of *parts*, which may be refused: an item of a set without a hash, or by a class of a user."""
     try:
-        return cls(value)
-    except TypeError as error:  # a class with a constructor of its own
-        raise Mismatch(str(error)) from None
+        return cls(parts)
+    except Exception as error:  # whatever the class finds wrong with them
+        raise Mismatch(reason(error)) from error
 
 
 def _key(key: Any, kind: Any) -> Any:

@@ -12,7 +12,7 @@ from cascade.model.errors import describe
 from cascade.model.events import preview
 from cascade.model.placeholders import Placeholder
 from cascade.model.secrets import MARK, without
-from cascade.model.typed.kinds import Mismatch, is_kind, kind_of
+from cascade.model.typed.kinds import Mismatch, is_kind, is_same, kind_of, names_in
 
 T = TypeVar("T")
 
@@ -70,13 +70,16 @@ class Input(Placeholder, Generic[T]):
         """Set the fields, once they are checked; a type of ``None`` is that of the default.
 
         Raises:
-            TypeError: If the type is no annotation and no function, or *validate* is no function.
+            TypeError: If the type is no annotation and no function, or has names in quotes in it, or *validate* is
+                no function.
             ValueError: If the name is empty.
         """
         kind = (str if default is REQUIRED else kind_of(default)) if type is None else type
         who = f"{self.__class__.__name__} {name!r}"
         if not is_kind(kind):
             raise TypeError(f"type of {who} must be an annotation, or a callable from text, not {kind!r}")
+        for unknown in names_in(kind):
+            raise TypeError(f"type of {who} names {unknown!r} in quotes: give the class itself")
         if validate is not None and not callable(validate):
             raise TypeError(f"validate of {who} must be a function of the value, not {validate!r}")
         self.__attrs_init__(name, default, kind, description, validate, secret)
@@ -151,8 +154,8 @@ class Input(Placeholder, Generic[T]):
         """Whether both may stand in one flow; apart from their defaults, which are compared elsewhere."""
         return (
             type(self) is type(other)
-            and _is_same(self.type, other.type)
-            and _is_same(self.validate, other.validate)
+            and is_same(self.type, other.type)
+            and is_same(self.validate, other.validate)
             and self.secret == other.secret
         )
 
@@ -160,10 +163,3 @@ class Input(Placeholder, Generic[T]):
         default = "" if self.default is REQUIRED else f", default={MARK if self.secret else preview(self.default)}"
         secret = ", secret=True" if self.secret else ""
         return f"{type(self).__name__}({self.name!r}{default}, type={self.kind_name}{secret})"
-
-
-def _is_same(one: object, other: object) -> bool:
-    try:
-        return one is other or bool(one == other)
-    except Exception:  # it has an equality that raises
-        return False

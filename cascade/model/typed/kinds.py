@@ -6,12 +6,15 @@ import collections.abc as abc
 import dataclasses
 import types
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from enum import Enum
+from numbers import Complex, Integral, Real
 from pathlib import Path, PurePath
-from typing import Annotated, Any, Final, Literal, NewType, Union, get_args, get_origin, is_typeddict
+from typing import Annotated, Any, Final, ForwardRef, Literal, NewType, Union, get_args, get_origin, is_typeddict
 
 import attrs
+
+from cascade.model.typed.numbers import is_whole
 
 _PLAIN_ITEMS: Final = (bool, int, float, str)
 _ANYTHING: Final = (Any, object)
@@ -34,9 +37,32 @@ class Mismatch(ValueError):
         self.path = path
 
 
+def is_same(one: object, other: object) -> bool:
+    """Whether both are one object, or equal; never raises, also where the equality of objects does."""
+    try:
+        return one is other or bool(one == other)
+    except Exception:  # of an array, a frame, or whatever
+        return False
+
+
 def is_kind(kind: object) -> bool:
     """Whether *kind* can be declared as a type: an annotation, or a callable from text."""
-    return callable(kind) or get_origin(kind) is not None or type(kind).__name__ == "TypeAliasType"
+    return callable(kind) or get_origin(kind) is not None or is_alias(kind)
+
+
+def is_alias(kind: Any) -> bool:
+    """Whether it is a name for another kind, made by a ``type`` statement."""
+    return type(kind).__name__ == "TypeAliasType"
+
+
+def names_in(kind: Any) -> Iterator[str]:
+    """The names in *kind* that stand for classes, as in ``list["Server"]``: nobody can look them up here."""
+    if isinstance(kind, (str, ForwardRef)):
+        yield kind if isinstance(kind, str) else kind.__forward_arg__
+    elif not is_literal(kind):
+        arguments = get_args(kind)
+        for part in arguments[:1] if get_origin(kind) is Annotated else arguments:
+            yield from names_in(part)
 
 
 def kind_of(default: object) -> Any:
@@ -44,6 +70,8 @@ def kind_of(default: object) -> Any:
     kind: Any = type(default)
     if default is None:
         return Any
+    if kind.__module__ == "numpy":
+        return _kind_of_numpy(default)
     if isinstance(default, PurePath):
         return Path if isinstance(default, Path) else PurePath
     if kind in (list, tuple, set, frozenset):
@@ -54,13 +82,26 @@ def kind_of(default: object) -> Any:
     return kind
 
 
+def _kind_of_numpy(default: object) -> Any:
+    """The kind of ours that a number or text of numpy counts as; its class if it is none of these."""
+    if type(default).__name__ in ("bool", "bool_"):
+        return bool
+    if is_whole(default):
+        return int
+    if isinstance(default, Complex) and not isinstance(default, Integral):
+        return float if isinstance(default, Real) else complex
+    return next((text for text in (str, bytes) if isinstance(default, text)), type(default))
+
+
 def plain(kind: Any) -> Any:
     """*kind* without what says nothing about values: NewType, alias, and annotations of other libraries."""
     while True:
         if isinstance(kind, NewType):
             kind = kind.__supertype__
-        elif type(kind).__name__ == "TypeAliasType":
+        elif is_alias(kind):
             kind = kind.__value__
+        elif is_alias(get_origin(kind)):
+            kind = get_origin(kind).__value__[get_args(kind)]
         elif get_origin(kind) is Annotated and not is_pydantic(kind):
             kind = get_args(kind)[0]
         else:

@@ -9,12 +9,13 @@ from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum, Flag
 from fractions import Fraction
-from numbers import Integral, Rational, Real
+from numbers import Complex, Real
 from typing import Any, Final, get_args
 
 import attrs
 
-from cascade.model.typed.kinds import Mismatch
+from cascade.model.typed.kinds import Mismatch, is_same
+from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
 
 _TRUE: Final = frozenset({"true", "yes", "on", "1"})
 _FALSE: Final = frozenset({"false", "no", "off", "0"})
@@ -76,7 +77,7 @@ def _read_number(kind: Callable[[str], Any]) -> Callable[[str], Any]:
 
 
 def _accept_int(value: Any) -> Any:
-    if isinstance(value, Integral) and not isinstance(value, bool):
+    if is_whole(value):
         return value
     raise Mismatch
 
@@ -84,13 +85,20 @@ def _accept_int(value: Any) -> Any:
 def _accept_float(value: Any) -> Any:
     if isinstance(value, float):
         return value
-    is_whole = isinstance(value, Integral) and not isinstance(value, bool)
-    if is_whole or (isinstance(value, Real) and not isinstance(value, Rational)):
+    if is_whole(value) or is_foreign_real(value):
         try:
             return float(value)
         except OverflowError:
             raise Mismatch("too large") from None
     raise Mismatch
+
+
+def _accept_complex(value: Any) -> Any:
+    if isinstance(value, complex):
+        return value
+    if isinstance(value, Complex) and not isinstance(value, Real):
+        return complex(value)
+    return complex(_accept_float(value))
 
 
 def _accept_exact(kind: type[Decimal | Fraction]) -> Callable[[Any], Any]:
@@ -99,7 +107,7 @@ def _accept_exact(kind: type[Decimal | Fraction]) -> Callable[[Any], Any]:
     def accept(value: Any) -> Any:
         if isinstance(value, kind):
             return value
-        if isinstance(value, Integral) and not isinstance(value, bool):
+        if is_whole(value):
             return kind(int(value))
         if isinstance(value, float):
             try:
@@ -154,6 +162,7 @@ SCALARS: Final[Mapping[Any, Scalar]] = {
     bool: Scalar(_read_bool, _accept_bool, is_in_json=True),
     int: Scalar(_read_number(int), _accept_int, is_in_json=True),
     float: Scalar(_read_number(float), _accept_float, is_in_json=True),
+    complex: Scalar(_read_number(complex), _accept_complex),
     type(None): Scalar(_read_none, _instances_of(type(None)), is_in_json=True),
     str: Scalar(lambda text: text, _instances_of(str)),
     # The bytes of the command line, also where they are no UTF-8.
@@ -187,11 +196,11 @@ def enum_from_value(value: Any, kind: type[Enum]) -> Enum:
     if isinstance(value, str) and value in kind.__members__:
         return kind[value]
     for member in kind:
-        if type(member.value) is type(value) and member.value == value:
+        if _is_equal(member.value, value):
             return member
-    if issubclass(kind, Flag) and type(value) is int:
+    if issubclass(kind, Flag) and is_whole(value):
         try:
-            return kind(value)
+            return kind(int(value))
         except ValueError:
             raise Mismatch from None
     raise Mismatch
@@ -200,9 +209,15 @@ def enum_from_value(value: Any, kind: type[Enum]) -> Enum:
 def literal_from_value(value: Any, kind: Any) -> Any:
     """*value* if it is listed; 1, True and 1.0 are different."""
     for choice in get_args(kind):
-        if type(choice) is type(value) and choice == value:
+        if _is_equal(choice, value):
             return choice
     raise Mismatch
+
+
+def _is_equal(listed: Any, value: Any) -> bool:
+    """Whether *value* is the one that is listed; numbers of numpy are numbers."""
+    number = plain_number(value)
+    return type(plain_number(listed)) is type(number) and is_same(listed, number)
 
 
 # -- any other class ---------------------------------------------------------------------------------------------
@@ -215,7 +230,7 @@ def class_from_text(text: str, kind: type) -> Any:
     try:
         made = kind(text)
     except Exception as error:  # whatever the class finds wrong with the text
-        raise Mismatch(_reason(error)) from error
+        raise Mismatch(reason(error)) from error
     return class_from_value(made, kind)
 
 
@@ -224,7 +239,7 @@ def class_from_value(value: Any, kind: Any) -> Any:
     try:
         if isinstance(value, kind):
             return value
-    except TypeError:  # a protocol, for which Python does not tell
+    except Exception:  # a protocol, for which Python does not tell, or a class with a test of its own
         raise Mismatch("Python cannot tell whether a value is of this type") from None
     raise Mismatch
 
@@ -234,10 +249,11 @@ def converter_from_text(text: str, convert: Callable[[str], Any]) -> Any:
     try:
         return convert(text)
     except Exception as error:  # whatever the function finds wrong with the text
-        raise Mismatch(_reason(error)) from error
+        raise Mismatch(reason(error)) from error
 
 
-def _reason(error: Exception) -> str:
+def reason(error: Exception) -> str:
+    """What a class or a function of a user finds wrong with a value."""
     try:
         text = str(error)
     except Exception:  # a broken __str__ must not turn one failure into another

@@ -14,6 +14,7 @@ import attrs
 
 from cascade.model.typed.kinds import (
     has_fixed_length,
+    is_alias,
     is_anything,
     is_enum,
     is_list,
@@ -33,6 +34,8 @@ def name_of(kind: Any) -> str:
     """What users call it: ``int``, ``list[int]``, ``int | None``, ``'a' or 'b'``."""
     if is_anything(kind):
         return "Any"
+    if is_alias(kind):  # which may contain itself, as one of JSON does
+        return str(kind.__name__)
     kind = plain(kind)
     if kind is type(None):
         return "None"
