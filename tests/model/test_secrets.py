@@ -134,6 +134,7 @@ def test_a_piece_of_a_long_secret_is_hidden_where_others_have_cut_it() -> None:
     secrets = hiding(secret)
     assert secrets.redact(f"{secret[:30]}...{secret[-20:]}") == "***...***"
     assert secrets.redact(secret[:16] + "!") == "***!"
+    assert secrets.redact("!" + secret[-16:]) == "!***"
     assert secrets.redact(secret[:15]) == secret[:15]
 
 
