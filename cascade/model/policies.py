@@ -83,11 +83,15 @@ class Retry:
 
     def covers(self, error: BaseException) -> bool:
         """Whether *error* is worth another attempt; looks inside exception groups."""
-        if isinstance(error, self.on):
-            return True
-        if isinstance(error, ExceptionGroup):
-            return error.split(self.on)[1] is None
-        return False
+        pending = [error]
+        while pending:
+            part = pending.pop()
+            if isinstance(part, self.on):
+                continue
+            if not isinstance(part, BaseExceptionGroup):
+                return False
+            pending.extend(part.exceptions)
+        return True
 
     def pause_after(self, attempt: int, random_share: float) -> float:
         """Seconds to wait after attempt number *attempt* (from 1) failed.

@@ -214,11 +214,6 @@ class Attempt:
         return TaskTimeoutError(self.node_id, self.timeout)
 
 
-def is_cancelled() -> bool:
-    """Whether a scope around the current task is cancelled."""
-    return current_effective_deadline() == -math.inf
-
-
 async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any:
     """Make *attempt*.
 

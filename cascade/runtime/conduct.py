@@ -15,10 +15,11 @@ import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 from cascade.graph.nodes import Junction
-from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
+from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, leaves, raise_unchanged
 from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
 from cascade.model.outcomes import Status
 from cascade.runtime.bus import EventStream
+from cascade.runtime.cancellations import is_cancellation
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.loop import Halted, Loop, run_in_place
@@ -184,7 +185,10 @@ class Conductor:
             with self._observers[number]:
                 async with stream:
                     await observer(stream)
-        except (Exception, get_cancelled_exc_class()) as error:  # its own: that of the scope stays in there
+        except BaseException as error:  # its own: a cancellation of the scope around it does not leave that
+            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(error)):
+                self._fail(error)  # which interrupts the run, wherever it strikes
+                return
             # An observer never fails the run: it is detached, and that is reported.
             message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
             self.execution.emit(EngineWarning, code="observer-failed", message=message)
@@ -236,9 +240,9 @@ class Conductor:
         if self.execution.has_recorded(error):
             self.execution.halt()
             return
-        leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, get_cancelled_exc_class())]
-        for leaf in leaves or [error]:
-            self.execution.fail(leaf, "the run")
+        failures = [leaf for leaf in leaves(error) if not is_cancellation(leaf)]
+        for failure in failures or [error]:
+            self.execution.fail(failure, "the run")
 
     # -- after ---------------------------------------------------------------------------------------------
 
@@ -337,9 +341,10 @@ class Conductor:
         return counts
 
     def _results(self) -> dict[str, Any]:
-        """Values of target members, and of nodes that somebody still wanted."""
-        frame = self.execution.frame
-        return {} if frame is None else dict(_values_left(frame))
+        """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
+        top = self.execution.frame
+        frames = ([] if top is None else [top]) + self.execution.failed_maps
+        return {name: value for frame in frames for name, value in _values_left(frame)}
 
 
 def _name(observer: Observer) -> str:
@@ -352,14 +357,3 @@ def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
     for index, row in enumerate(frame.graph.rows):
         if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.uses[index]:
             yield frame.name(index), frame.values[index]
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """What is in *error*, without the groups."""
-    pending = [error]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            yield error

@@ -6,14 +6,14 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, cast
 
 import anyio
 import attrs
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.model.errors import InputError, raise_unchanged, shown_url
@@ -23,6 +23,7 @@ from cascade.model.tasks import Task, refuse_uncalled
 from cascade.runtime.admission import Admission, Claim
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
+from cascade.runtime.cancellations import without_cancellations
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import ControlPlane
@@ -226,18 +227,21 @@ class Engine:
         try:
             conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
-            async with anyio.create_task_group() as group:
-                conductor.execution.spawn(group, conductor.run)
-                try:
-                    yield run
-                except BaseException as error:
-                    errors.append(error)
-                    run.cancel()
-                await _until_ended(conductor)
+            try:
+                async with anyio.create_task_group() as group:
+                    conductor.execution.spawn(group, conductor.run)
+                    try:
+                        yield run
+                    except BaseException as error:
+                        errors.append(error)
+                        run.cancel()
+                    await _until_ended(conductor)
+            except get_cancelled_exc_class() as cancellation:
+                errors.append(cancellation)
         finally:
             self._leave(session)
         unreported = run.unreported()
-        if unreported is not None and not any(error is unreported for error in errors):
+        if unreported is not None:
             errors.append(unreported)
         _raise(errors)
 
@@ -270,12 +274,17 @@ async def _until_ended(conductor: Conductor) -> None:
     await conductor.ended.wait()
 
 
-def _raise(errors: list[BaseException]) -> None:
-    if not errors:
-        return
-    if len(errors) > 1:
-        raise BaseExceptionGroup("the run and the block around it both failed", errors)
-    raise_unchanged(errors[0])
+def _raise(errors: Sequence[BaseException]) -> None:
+    """Raise what block and run have raised: one error as it is, two in a group.
+
+    A cancellation counts only if there is nothing else: its scope stays cancelled anyway, an error would be lost.
+    """
+    distinct = list({id(error): error for error in errors}.values())
+    failures = [failure for error in distinct if (failure := without_cancellations(error)) is not None]
+    if len(failures) > 1:
+        raise BaseExceptionGroup("the run and the block around it both failed", failures)
+    for error in failures or distinct[:1]:
+        raise_unchanged(error)
 
 
 def _ancestors() -> tuple[Claim, ...]:

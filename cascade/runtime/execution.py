@@ -153,6 +153,7 @@ class Execution:
         counts: Ended nodes by status.
         is_halted: Nothing may start any more, and nothing that ends now counts.
         frame: The top-level frame of the present turn.
+        failed_maps: The items of each map that failed, whose values the error hands over.
         services: Tasks that outlive the nodes.
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
             turns that have not been counted.
@@ -186,6 +187,7 @@ class Execution:
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
     frame: Frame | None = None
+    failed_maps: list[Frame] = attrs.field(factory=list)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     services: TaskGroup | None = None
     work: TaskGroup | None = None

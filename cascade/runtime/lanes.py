@@ -28,7 +28,8 @@ from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission, Claim
-from cascade.runtime.attempt import DrainedError, is_cancelled
+from cascade.runtime.attempt import DrainedError
+from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.capacity import Slot
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume

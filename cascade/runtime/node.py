@@ -13,14 +13,15 @@ from anyio import current_effective_deadline, current_time
 from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.nested import compile_nested
 from cascade.graph.nodes import Terms
-from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe
+from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe, leaves
 from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Claim, Reason
-from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, is_cancelled, perform
+from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
+from cascade.runtime.cancellations import is_cancelled, without_cancellations
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
@@ -83,44 +84,26 @@ def classify(error: BaseException, node_id: str) -> Outcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
     if isinstance(error, DrainedError):
         return Cancelled()
-    cancelled = (anyio.get_cancelled_exc_class(), AttemptCancelled)
-    if isinstance(error, cancelled):
-        if is_cancelled() or isinstance(error, AttemptCancelled):
-            return Cancelled()
-        failure = TaskCancelledError(node_id)
-        failure.__cause__ = error
-        return Failed(failure)
-    if isinstance(error, StopIteration):
+    failure = without_cancellations(error)
+    if failure is None:
+        return _cancelled(next(leaves(error)), node_id)
+    if isinstance(failure, StopIteration):
         # No coroutine can raise it (PEP 479), and the run is one.
-        ended = RuntimeError(
+        failure = RuntimeError(
             f"task {node_id!r} raised StopIteration, which is the end of an iterator and no error that can be "
             "handed on; give next() a default, or raise something else"
         )
-        ended.__cause__ = error
-        return Failed(ended)
-    if isinstance(error, BaseExceptionGroup):
-        rest = error.split(cancelled)[1]
-        if rest is None:
-            return classify(_first_leaf(error), node_id)
-        if len(_leaves(rest)) != len(_leaves(error)):
-            return Failed(rest)  # without the cancellations, which are nobody's error
-    return Failed(error)
+        failure.__cause__ = error
+    return Failed(failure)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    pending: list[BaseException] = [group]
-    found = []
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            found.append(error)
-    return found
-
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    return _leaves(group)[-1]
+def _cancelled(cancellation: BaseException, node_id: str) -> Outcome:
+    """What a cancellation means: the end of the node, or its failure if nothing around it is cancelled."""
+    if is_cancelled() or isinstance(cancellation, AttemptCancelled):
+        return Cancelled()
+    failure = TaskCancelledError(node_id)
+    failure.__cause__ = cancellation
+    return Failed(failure)
 
 
 @attrs.define(eq=False)

@@ -30,7 +30,8 @@ from cascade.model.errors import CascadeError, RunCancelled, raise_unchanged
 from cascade.model.events import Event, NodeEvent
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
-from cascade.runtime.attempt import Attempt, is_cancelled
+from cascade.runtime.attempt import Attempt
+from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import call_in
 from cascade.runtime.engine import Engine
