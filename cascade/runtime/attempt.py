@@ -14,8 +14,8 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Claim
 from cascade.runtime.binding import Arguments
+from cascade.runtime.claims import Claim
 from cascade.runtime.threads import wake_soon
 
 

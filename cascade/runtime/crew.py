@@ -22,10 +22,11 @@ from cascade.model.events import TaskBlocked, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
-from cascade.runtime.admission import Admission, Applicant
+from cascade.runtime.admission import Admission
 from cascade.runtime.antechamber import Antechamber
 from cascade.runtime.binding import Arguments, amounts, arguments_of, judge, passed_by
 from cascade.runtime.capacity import Amount
+from cascade.runtime.claims import Applicant
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame

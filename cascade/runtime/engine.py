@@ -20,11 +20,12 @@ from cascade.model.errors import InputError, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
-from cascade.runtime.admission import Admission, Claim
+from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
 from cascade.runtime.cancellations import without_cancellations
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
+from cascade.runtime.claims import Claim
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import ambient

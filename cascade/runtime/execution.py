@@ -29,10 +29,11 @@ from cascade.model.events import (
 from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Admission, Applicant, Claim
+from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import DrainedError, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.claims import Applicant, Claim
 from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import attempt_var
 from cascade.runtime.durations import Durations

@@ -27,10 +27,11 @@ from cascade.model.errors import AttemptCancelled, CascadeError
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Admission, Claim
+from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import DrainedError
 from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.capacity import Slot
+from cascade.runtime.claims import Claim
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
 from cascade.runtime.executor import refuse_coroutine

@@ -18,11 +18,11 @@ from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarte
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Claim, Reason
 from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
 from cascade.runtime.cancellations import is_cancelled, without_cancellations
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.claims import Claim, Reason
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
