@@ -221,22 +221,16 @@ class Admission:
 
     def holder(self, applicant: Applicant) -> Holder | None:
         """What holds *applicant* whatever the capacity: a rule, or a full subscriber."""
-        stream = applicant.bus.full()
-        if stream is not None:
-            return stream
-        for rule in self.rules:
-            if rule.holds(applicant):
-                return rule
-        return None
+        return next(self.holders(applicant), None)
 
-    def holders(self, applicant: Applicant) -> Iterator[str | EventStream]:
-        """All that holds *applicant* whatever the capacity: a full subscriber, and the words of rules."""
+    def holders(self, applicant: Applicant) -> Iterator[Holder]:
+        """All that holds *applicant* whatever the capacity."""
         stream = applicant.bus.full()
         if stream is not None:
             yield stream
         for rule in self.rules:
             if rule.holds(applicant):
-                yield rule.why(applicant)
+                yield rule
 
     def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""

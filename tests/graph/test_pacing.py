@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import subprocess
 import sys
 import time
 import tracemalloc
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import anyio
-import attrs
 import pytest
 from anyio.lowlevel import checkpoint
+from effort import effort, once
 from strategies import Crate
 
 import cascade
@@ -50,44 +48,6 @@ def chain(length: int, link: Callable[[Any], Any], start: Any) -> Any:
     for _ in range(length):
         start = link(start)
     return start
-
-
-@attrs.frozen
-class Effort:
-    """Function calls that some work took: a measure that does not depend on the machine.
-
-    Attributes:
-        total: All of them.
-        longest: The most between two pauses.
-    """
-
-    total: int
-    longest: int
-
-
-def effort(steps: Generator[Any, None, Any]) -> Effort:
-    """What *steps* took."""
-    calls = 0
-    marks = [0]
-
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        for _ in itertools.chain(steps, [None]):
-            marks.append(calls)  # noqa: PERF401  # it changes from step to step
-    finally:
-        sys.setprofile(before)
-    return Effort(calls, max(later - earlier for earlier, later in itertools.pairwise(marks)))
-
-
-def once(work: Callable[[Any], object], argument: Any) -> Generator[None, None, None]:
-    """One piece of work, as steps."""
-    work(argument)
-    yield
 
 
 RESOURCE = cascade.inject("resource")
