@@ -51,6 +51,7 @@ class Admission:
         lanes: Where attempts run that hold no claim.
         active: The claims that are held, oldest first.
         token: The event loop that is served.
+        on_change: Called whenever something that may hold attempts has changed.
     """
 
     pool: Pool
@@ -60,6 +61,7 @@ class Admission:
     lanes: set[Unclaimed] = attrs.field(factory=set)
     active: dict[Claim, None] = attrs.field(factory=dict)
     token: EventLoopToken | None = None
+    on_change: set[Callable[[], None]] = attrs.field(factory=set)
     _tickets: Iterator[int] = attrs.field(factory=itertools.count)
     _queue: WaitingQueue = attrs.field(init=False)
     _handed_in: deque[Claim] = attrs.field(factory=deque)
@@ -89,7 +91,7 @@ class Admission:
         self,
         applicant: Applicant,
         amounts: Amounts,
-        on_wait: Callable[[Reason], None],
+        on_wait: Callable[[Reason | None], None],
         again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
@@ -100,7 +102,7 @@ class Admission:
         Args:
             applicant: Who asks.
             amounts: All it claims, slots included.
-            on_wait: Called once, with the reason, if it has to wait.
+            on_wait: Called once if it has to wait, with the reason if that is worth an event.
             again: The claim with which it comes back, having been admitted before and not started; released here,
                 and its place in the order is kept.
 
@@ -136,7 +138,11 @@ class Admission:
         return claim
 
     async def _wait(
-        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], again: Claim | None
+        self,
+        applicant: Applicant,
+        amounts: Amounts,
+        on_wait: Callable[[Reason | None], None],
+        again: Claim | None,
     ) -> Claim:
         has_reported = False
         while True:
@@ -146,9 +152,7 @@ class Admission:
                 self._end_deadlocks()
             if waiter.claim is None and not has_reported:
                 has_reported = True
-                reason = self.reason(applicant, amounts)
-                if reason is not None:
-                    on_wait(reason)
+                on_wait(self.reason(applicant, amounts))
             try:
                 if waiter.claim is None:
                     await answered.wait()
@@ -344,6 +348,11 @@ class Admission:
     def close_gate(self) -> None:
         """Something that may hold attempts has changed: whoever has not started yet must ask again."""
         self.epoch += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        for on_change in tuple(self.on_change):
+            on_change()
 
     def settle_gate(self) -> None:
         """Wait until nobody is between gate and start mark: who comes later has seen the gate as it is now.
@@ -382,6 +391,7 @@ class Admission:
                 self._queue.add(self._kind_of(waiter), waiter)
         self._queue.changed()
         self._answer()
+        self._tell()
         self._end_deadlocks()
 
     def turn_away(self, run_id: str, error: BaseException) -> None:

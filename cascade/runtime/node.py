@@ -22,7 +22,7 @@ from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, perf
 from cascade.runtime.binding import Arguments, Inputs, inputs
 from cascade.runtime.cancellations import is_cancelled, without_cancellations
 from cascade.runtime.capacity import Amount, Name
-from cascade.runtime.claims import Claim, Reason
+from cascade.runtime.claims import Applicant, Claim, Reason
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
@@ -147,7 +147,7 @@ class Life:
         joined, news = self.execution.joined, anyio.Event()
         joined[self.job.node_id] = (*flight.node, news)
         try:
-            await flight.until_landed(news)
+            await flight.until_landed(news, self.execution.admission)
         finally:
             del joined[self.job.node_id]
         if self.execution.is_draining and flight.value is None:
@@ -178,7 +178,8 @@ class Life:
             place = cache.place_of(node_id, named)
         except Exception:  # the cache itself is about to say it, as it should be said
             return None, False
-        return Flight.join(place, run_id, node_id)
+        flight, is_own = Flight.join(place, run_id, node_id, self.execution.admission)
+        return (flight, is_own) if flight.is_worth_waiting_for(self.execution.admission) else (None, False)
 
     # -- cache ---------------------------------------------------------------------------------------------
 
@@ -309,7 +310,12 @@ class Life:
                 again.release(has_run=False)
             raise DrainedError
         applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
-        claim = await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
+        on_wait = functools.partial(self._waits, applicant)
+        try:
+            claim = await self.execution.admission.admit(applicant, self._amounts, on_wait, again)
+        finally:
+            if self._own_flight is not None:
+                self._own_flight.go_on()
         if self.execution.is_draining:  # which began after this was granted, and before it was known here
             claim.release(has_run=False)
             raise DrainedError
@@ -349,8 +355,8 @@ class Life:
     def _report_start(self) -> None:
         self.execution.emit_node(TaskExecutionStarted, self.job)
 
-    def _report_wait(self, reason: Reason) -> None:
-        if reason == "ConstraintViolation" and self._own_flight is not None:
-            self._own_flight.land()  # what holds this node may be about nobody else
-        if not self.job.is_told_of:
+    def _waits(self, applicant: Applicant, reason: Reason | None) -> None:
+        if self._own_flight is not None:
+            self._own_flight.wait_as(applicant)
+        if reason is not None and not self.job.is_told_of:
             self.execution.emit_node(TaskBlocked, self.job, reason=reason)
