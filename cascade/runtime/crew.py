@@ -31,7 +31,7 @@ from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
-from cascade.runtime.node import Job, Save, classify, live
+from cascade.runtime.node import Job, Saves, classify, live
 from cascade.runtime.queues import Queue
 from cascade.runtime.settle import Ending, Settled, leave, record, record_silently
 from cascade.runtime.slices import SLICE, give_way, paced
@@ -59,7 +59,7 @@ class Crew:
     execution: Execution
     frame: Frame
     is_eager: bool
-    saves: list[Save]
+    saves: Saves
     window: int | None = None
     bind: Bind = attrs.field(kw_only=True)
     claimed: Callable[[Node], Mapping[str, Amount]] = attrs.field(kw_only=True)
@@ -338,7 +338,7 @@ class Crew:
             amounts=functools.partial(self.claimed, node),
             resources=layout.injecting.get(index, ()),
             rank=0.0 if self.frame.ranks is None else self.frame.ranks[index],
-            save_later=self.saves.append if index in layout.tails else None,
+            save_later=self.saves.add if index in layout.tails else None,
             digest=digest,
             is_told_of=index in self._antechamber.told,
             on_admission=functools.partial(self._has_asked, index),

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import anyio
 import attrs
@@ -192,7 +193,7 @@ class Execution:
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     services: TaskGroup | None = None
     work: TaskGroup | None = None
-    advised: set[Task[Any, Any]] = attrs.field(factory=set)
+    advised: WeakSet[Task[Any, Any]] = attrs.field(factory=WeakSet)
     in_place: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
     live_map: Callable[[Frame, Any, Any], Awaitable[Any]] = attrs.field(init=False)
     resources: Resources = attrs.field(init=False)

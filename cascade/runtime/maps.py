@@ -23,7 +23,7 @@ from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
-from cascade.runtime.node import Job, classify
+from cascade.runtime.node import Job, Saves, classify
 from cascade.runtime.recovery import restore
 from cascade.runtime.settle import Ending
 
@@ -56,7 +56,7 @@ async def _run(execution: Execution, items: Items) -> Outcome:
     if execution.recovery is not None:
         await restore(execution, frame)
     crew = Crew(
-        execution, frame, is_eager=False, saves=[], window=items.node.terms.concurrency,
+        execution, frame, is_eager=False, saves=Saves(), window=items.node.terms.concurrency,
         bind=items.bind, claimed=lambda _: claimed,
     )  # fmt: skip
     try:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import attrs
@@ -34,6 +35,32 @@ from cascade.runtime.state import Entry
 
 # Saves the final value of a flow for one of the calls that it replaced.
 Save = Callable[[Any], Awaitable[None]]
+# In how many of the calls of a loop, from its beginning and from its end, the final value is saved.
+SAVED_AT_EACH_END: Final = 16
+
+
+@attrs.define(eq=False)
+class Saves:
+    """What is to be done with the final value of a flow, for the cached calls that it replaced.
+
+    A loop may make millions of calls, each with its arguments, in constant memory: the first ones and the last
+    ones are kept.
+    """
+
+    _first: list[Save] = attrs.field(factory=list)
+    _last: deque[Save] = attrs.field(factory=lambda: deque(maxlen=SAVED_AT_EACH_END))
+
+    def add(self, save: Save) -> None:
+        """Do this, too."""
+        if len(self._first) < SAVED_AT_EACH_END:
+            self._first.append(save)
+        else:
+            self._last.append(save)
+
+    async def finish(self, value: Any) -> None:
+        """Save *value*, the innermost call first."""
+        for save in (*reversed(self._last), *reversed(self._first)):
+            await save(value)
 
 
 @attrs.frozen(eq=False)
@@ -78,6 +105,18 @@ async def live(execution: Execution, job: Job) -> Ending:
     except BaseException as error:
         outcome = classify(error, job.node_id)
     return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
+
+
+async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
+    try:
+        await cache.save(node_id, named, value)
+    except Exception as error:
+        _warn_of_cache(execution, node_id, "did not take the result", error)
+
+
+def _warn_of_cache(execution: Execution, node_id: str, what: str, error: Exception) -> None:
+    message = f"the cache of {node_id!r} {what}: {describe(error)}"
+    execution.emit(EngineWarning, code="cache-failed", message=message)
 
 
 def classify(error: BaseException, node_id: str) -> Outcome:
@@ -161,9 +200,10 @@ class Life:
             return Done(hit.value, from_cache=True)
         value = await self._value()
         if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
-            self.job.save_later(functools.partial(self._save, cache, named))
+            # Without the node, which would keep its whole turn.
+            self.job.save_later(functools.partial(_save, self.execution, self.job.node_id, cache, named))
         else:
-            await self._save(cache, named, value)
+            await _save(self.execution, self.job.node_id, cache, named, value)
             if flight is not None:
                 flight.value = (value,)
         return Done(value)
@@ -189,19 +229,9 @@ class Life:
         except NotDigestibleError:
             raise  # the task was given what this cache cannot work with, and would never be found
         except Exception as error:
-            self._warn_of_cache("could not be asked", error)
+            _warn_of_cache(self.execution, self.job.node_id, "could not be asked", error)
             return None
         return None if found is MISS else found
-
-    async def _save(self, cache: CachePolicy, named: Inputs, value: Any) -> None:
-        try:
-            await cache.save(self.job.node_id, named, value)
-        except Exception as error:
-            self._warn_of_cache("did not take the result", error)
-
-    def _warn_of_cache(self, what: str, error: Exception) -> None:
-        message = f"the cache of {self.job.node_id!r} {what}: {describe(error)}"
-        self.execution.emit(EngineWarning, code="cache-failed", message=message)
 
     # -- attempts ------------------------------------------------------------------------------------------
 
