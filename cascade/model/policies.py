@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from numbers import Integral
 from typing import Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
@@ -222,14 +223,17 @@ def checked_concurrency(limit: int | None) -> int | None:
 
 
 def checked_retry(retry: object) -> Retry | None:
-    """*retry* if it is one.
+    """*retry* as a Retry: a number is that of attempts in total.
 
     Raises:
-        TypeError: If it is neither a Retry nor None.
+        TypeError: If it is neither a Retry, nor a number, nor None.
+        ValueError: If the number is below 1.
     """
-    if retry is not None and not isinstance(retry, Retry):
-        raise TypeError(f"expected a cascade.Retry or None, not {retry!r}")
-    return retry
+    if retry is None or isinstance(retry, Retry):
+        return retry
+    if isinstance(retry, Integral) and not isinstance(retry, bool):
+        return Retry(max_attempts=int(retry))
+    raise TypeError(f"retry= takes a cascade.Retry, a number of attempts, or None, not {retry!r:.100}")
 
 
 def checked_cache(cache: object) -> CachePolicy | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -12,6 +13,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    Never,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -114,21 +116,31 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: If the arguments do not fit the signature.
         """
-        if not self.arity.accepts(len(args), kwargs) and self.signature is not None:
-            try:
-                self.signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{self.name}{self.signature}: {error}") from None
-            # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
-            raise TypeError(  # pragma: no cover  # see above
-                f"{self.name}{self.signature}: a positional argument is missing"
-            )
+        if not self.arity.accepts(len(args), kwargs):
+            raise self._misfit(args, kwargs)
         return self.arity.complete(len(args), kwargs)
 
-    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
+    def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
+        """What is wrong with arguments that do not fit: a wrong name before what is missing for it."""
+        assert self.signature is not None  # what has none takes any arguments
+        where = f"{self.name}{self.signature}"
+        for name in kwargs:
+            if not self.arity.takes(name):
+                alike = difflib.get_close_matches(name, self.arity.places, n=1)
+                remedy = f"; did you mean {alike[0]!r}?" if alike else ""
+                return TypeError(f"{where}: got an unexpected keyword argument {name!r}{remedy}")
+        try:
+            self.signature.bind(*args, **kwargs)
+        except TypeError as error:
+            return TypeError(f"{where}: {error}")
+        # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
+        return TypeError(f"{where}: a positional argument is missing")  # pragma: no cover  # see above
+
+    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*; nothing runs.
 
         Args:
+            unnamed: Nothing: columns have names.
             columns: Parameter name to a sequence, or to a lazy of one. All must have one length. Iterators are
                 read now.
 
@@ -136,15 +148,19 @@ class Task(Generic[P, R]):
             TypeError: If a column is no sequence, or the names do not fit the signature.
             ValueError: If lengths that are known already differ.
         """
-        return Partial(self).map(**columns)
+        return Partial(self).map(*unnamed, **columns)
 
-    def partial(self, /, **fixed: Any) -> Partial[R]:
+    def partial(self, /, *unnamed: Never, **fixed: Any) -> Partial[R]:
         """This task with some arguments given; call or map the result with the others.
+
+        Args:
+            unnamed: Nothing: arguments are given by name.
+            fixed: Arguments by parameter name.
 
         Raises:
             TypeError: If a name does not fit the signature.
         """
-        return Partial(self).partial(**fixed)
+        return Partial(self).partial(*unnamed, **fixed)
 
     if not TYPE_CHECKING:
         # Hidden from type checkers, which would take every attribute that holds a task for a bound one.
@@ -169,23 +185,35 @@ class Partial(Generic[R]):
     args: tuple[Any, ...] = ()
     fixed: dict[str, Any] = attrs.field(factory=dict)
 
-    def partial(self, /, **fixed: Any) -> Partial[R]:
+    def partial(self, /, *unnamed: Never, **fixed: Any) -> Partial[R]:
         """This call with further arguments given; a name given again takes the new value."""
+        if unnamed:
+            raise self._unnamed("partial", "arguments are given by name", unnamed)
         together = {**self.fixed, **fixed}
-        if self.task.signature is not None:
-            try:
-                self.task.signature.bind_partial(*self.args, **together)
-            except TypeError as error:
-                raise TypeError(f"{self.task.name}{self.task.signature}: {error}") from None
+        # As if what is missing had been given: only names that do not fit are wrong.
+        missing = dict.fromkeys(self.task.arity.required.keys() & self.task.arity.places.keys())
+        given = len(self.args)
+        places = self.task.arity.places
+        self.task.checked(self.args, {**{n: None for n in missing if places[n] >= given}, **together})
         return Partial(self.task, self.args, together)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Describe the call with these further arguments; nothing runs."""
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
-    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
+    def _unnamed(self, method: str, rule: str, values: tuple[object, ...]) -> TypeError:
+        """What is wrong with *values* that were given to *method* without names."""
+        arity, given = self.task.arity, len(self.args)
+        names = [arity.name_of(given + place) or f"parameter{place}" for place in range(len(values))]
+        shown = ", ".join(f"{name}={value!r:.40}" for name, value in zip(names[:3], values, strict=False))
+        more = ", ..." if len(values) > 3 else ""
+        return TypeError(f"{self.task.name}.{method}(): {rule}: {self.task.name}.{method}({shown}{more})")
+
+    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*, all other arguments being the given ones."""
         name = self.task.name
+        if unnamed:
+            raise self._unnamed("map", "columns have names", unnamed)
         if not columns:
             raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
         for both in self.fixed.keys() & columns.keys():
@@ -267,7 +295,7 @@ def task(
     version: str | None = None,
     mode: Mode | None = None,
     pure: bool = False,
-    retry: Retry | None = None,
+    retry: Retry | int | None = None,
     timeout: float | None = None,
     cache: CachePolicy | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -280,7 +308,7 @@ def task(
     version: str | None = None,
     mode: Mode | None = None,
     pure: bool = False,
-    retry: Retry | None = None,
+    retry: Retry | int | None = None,
     timeout: float | None = None,
     cache: CachePolicy | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -298,7 +326,7 @@ def task(
         mode: For a sync function ``"thread"`` (default), ``"inline"`` (on the event loop: for trivial functions)
             or ``"process"``; for an async one ``"task"`` gives each call an AnyIO task of its own.
         pure: Equal calls may be made once.
-        retry: Default :class:`Retry` of its calls.
+        retry: Default :class:`Retry` of its calls; ``3`` means ``Retry(max_attempts=3)``.
         timeout: Default timeout of an attempt, in seconds.
         cache: Default cache policy.
         constraints: Default claims: resource name to amount.
@@ -331,7 +359,7 @@ def _make_task(
     version: str | None = None,
     mode: Mode | None = None,
     pure: bool = False,
-    retry: Retry | None = None,
+    retry: Retry | int | None = None,
     timeout: float | None = None,
     cache: CachePolicy | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -359,7 +387,7 @@ def _make_task(
         abandon_on_cancel=abandon_on_cancel,
         policies=NOTHING_SAID if says_nothing else policies,
         signature=signature,
-        arity=arity_of(name, signature),
+        arity=arity_of(name, func, signature),
     )
 
 

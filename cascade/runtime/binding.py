@@ -238,15 +238,22 @@ class Inputs(dict[str, Any]):
     known_keys: dict[int, tuple[object, dict[str, Any], str]]
 
 
+def _named(task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    if task.signature is not None:
+        try:
+            whole = task.signature.bind(*args, **kwargs)
+        except TypeError:
+            pass  # a decorator supplies some of its arguments, or takes others
+        else:
+            whole.apply_defaults()
+            return whole.arguments
+    return {**{str(place): value for place, value in enumerate(args)}, **kwargs}
+
+
 def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:
     """*bound* by parameter name, without what is still a placeholder."""
     args, kwargs = bound
-    if task.signature is None:
-        named: Mapping[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
-    else:
-        whole = task.signature.bind(*args, **kwargs)
-        whole.apply_defaults()
-        named = whole.arguments
+    named = _named(task, args, kwargs)
     found = Inputs({name: value for name, value in named.items() if not isinstance(value, Inject)})
     found.task, found.known_keys = task, {}
     return found

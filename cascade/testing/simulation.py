@@ -35,7 +35,7 @@ from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import call_in
 from cascade.runtime.engine import Engine
-from cascade.runtime.executor import LocalExecutor, refuse_coroutine
+from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.pacing import pacer_var
 from cascade.runtime.settings import AsRun
 from cascade.runtime.state import StateBackend
@@ -208,11 +208,7 @@ class InPlaceExecutor(LocalExecutor):
         context.run(attempt_var.set, attempt)
         attempt.begin()
         await self.faults.strike(attempt.node_id, attempt.number)
-        if task.is_async:
-            return await call_in(context, task.func, args, kwargs)
-        value = context.run(task.func, *args, **kwargs)
-        refuse_coroutine(task, value)
-        return value
+        return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
 
 
 @attrs.frozen

@@ -127,7 +127,8 @@ def defined_anew(mode: Any, n: int) -> Any:
     def in_thread(k: int) -> Any:
         return go_on(k)
 
-    return cascade.task(in_task) if mode == "async" else cascade.task(in_thread, mode=mode)
+    decorate: Any = cascade.task() if mode == "async" else cascade.task(mode=mode)
+    return decorate(in_task if mode == "async" else in_thread)
 
 
 @pytest.mark.parametrize("mode", ["async", "thread", "inline"])
