@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from typing import Final, TypeVar
 
 from anyio.lowlevel import checkpoint
@@ -56,6 +56,20 @@ def step_back(is_awaited: Callable[[], bool]) -> None:
         if not _loops_waiting and not is_awaited():
             break
         time.sleep(_MOMENT)
+
+
+def considerate(items: Iterable[T]) -> Iterator[T]:
+    """*items*, for long work on them in a thread: after each slice of it, other threads run, event loops first."""
+    since = time.perf_counter()
+    for item in items:
+        yield item
+        if time.perf_counter() - since > SLICE:
+            step_back(_is_nobody)
+            since = time.perf_counter()
+
+
+def _is_nobody() -> bool:
+    return False
 
 
 async def paced(steps: Generator[None, None, T]) -> T:

@@ -76,7 +76,7 @@ async def test_sqlite_values_expire_and_are_deleted(tmp_path: Path) -> None:
     now = 1010.0
     assert await store.get("key") is MISS
     await store.set("other", 2, None)
-    assert store._opened().execute("SELECT key FROM cache").fetchall() == [("other",)]
+    assert store._file.connection().execute("SELECT key FROM cache").fetchall() == [("other",)]
     await store.close()
     assert await store.get("other") == Hit(2)
     await store.close()

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import cascade
-from cascade.adapters.state import redis as redis_state
+from cascade.adapters import redis_client
 
 RAN: list[Any] = []
 
@@ -25,7 +25,7 @@ async def note(value: Any = None) -> Any:
 def nothing_has_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     RAN.clear()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(redis_state, "PATIENCE", 0.1)
+    monkeypatch.setattr(redis_client, "PATIENCE", 0.1)
 
 
 @pytest.mark.parametrize(

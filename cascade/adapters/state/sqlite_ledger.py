@@ -2,27 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from cascade.adapters.state.ownership import Owner, run_state
-from cascade.adapters.state.sqlite import VERSION, path_of
+from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
+from cascade.adapters.state.ownership import Owner, seconds_left
+from cascade.adapters.state.sqlite import path_of
+from cascade.adapters.state.sqlite_records import VERSION
 from cascade.model.errors import StateError, describe
 from cascade.runtime.ledger import NodeRecord, RunRecord
+from cascade.runtime.slices import considerate
 
-_RUNS: Final = (
-    "SELECT id, run_id, status, flow, params, origin, created, updated, finished, error, epoch, owner, "
-    "lease_until, turn FROM runs"
-)
-_NODES: Final = (
-    "SELECT node_id, task, status, reason, attempts, duration, error, recorded, is_durable FROM nodes "
-    "WHERE run = ? ORDER BY recorded, node_id"
-)
+_COLUMNS: Final = (
+    "run_id", "status", "flow", "params", "origin", "created", "updated", "finished", "error", "epoch", "owner",
+    "until", "turn",
+)  # fmt: skip
+_RUNS: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM runs".replace(" until,", " lease_until,")
+_OF_NODES: Final = ("task", "status", "reason", "attempts", "duration", "error", "recorded", "is_durable")
+_NODES: Final = f"SELECT node_id, {', '.join(_OF_NODES)} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
 
 
 @contextmanager
@@ -32,6 +34,8 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
         raise StateError(f"there is no state file {path!r}")
     try:
         connection = sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=ro", uri=True)
+        # What is no text in UTF-8 was not written here; that must not hide the other runs.
+        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
         try:
             if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
                 raise StateError(f"{path!r} is no state file of this version of cascade")
@@ -42,16 +46,14 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
         raise StateError(f"the SQLite file {path!r} cannot be read: {describe(error)}") from error
 
 
-def _run(connection: sqlite3.Connection, row: tuple[Any, ...], nodes: tuple[NodeRecord, ...] = ()) -> RunRecord:
-    number, run_id, status, flow, params, origin, *times, error, epoch, owner, until, turn = row
-    created, updated, finished = times
-    holder = None if owner is None else Owner.read(owner)
-    counts = connection.execute("SELECT status, count(*) FROM nodes WHERE run = ? GROUP BY status", (number,))
-    owner = None if holder is None else str(holder)
-    return RunRecord(
-        run_id, run_state(status, holder, until), json.loads(flow or "[]"), json.loads(params or "{}"), created,
-        updated, finished, error, epoch, turn, owner, origin, dict(counts), nodes,
-    )  # fmt: skip
+def _run(connection: sqlite3.Connection, row: tuple[Any, ...], nodes: Sequence[NodeRecord] = ()) -> RunRecord:
+    counts = connection.execute("SELECT status, count(*) FROM nodes WHERE run = ? GROUP BY status", (row[0],))
+    fields = dict(zip(_COLUMNS, row[1:], strict=True))
+    return read_run_record(Fields(fields), dict(counts), nodes, _left)
+
+
+def _left(holder: Owner, until: float) -> float:
+    return seconds_left(holder, until, time.time())
 
 
 def read_runs(url: str) -> list[RunRecord]:
@@ -66,12 +68,8 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
         row = connection.execute(f"{_RUNS} WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             return None
-        nodes = tuple(_node(columns) for columns in connection.execute(_NODES, (row[0],)))
+        nodes = [
+            read_node_record(str(columns[0]), Fields(dict(zip(_OF_NODES, columns[1:], strict=True))))
+            for columns in considerate(connection.execute(_NODES, (row[0],)))
+        ]
         return _run(connection, row, nodes)
-
-
-def _node(row: tuple[Any, ...]) -> NodeRecord:
-    node_id, task, status, reason, attempts, duration, error, recorded, is_durable = row
-    return NodeRecord(
-        node_id, task or "", status, reason, attempts or 0, duration or 0.0, error, recorded, bool(is_durable)
-    )
