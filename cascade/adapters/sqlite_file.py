@@ -61,8 +61,8 @@ def _why_not_opened(path: str, error: sqlite3.Error) -> str:
 @contextmanager
 def transaction(connection: sqlite3.Connection) -> Iterator[sqlite3.Connection]:
     """All that is written inside, or nothing."""
-    connection.execute("BEGIN IMMEDIATE")
     try:
+        connection.execute("BEGIN IMMEDIATE")
         yield connection
         connection.execute("COMMIT")  # may fail, as on a full disk, and leave the transaction open
     except BaseException:

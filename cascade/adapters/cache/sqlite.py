@@ -27,6 +27,10 @@ _TABLE: Final = (
 _INDEX: Final = "CREATE INDEX IF NOT EXISTS cache_expires ON cache (expires) WHERE expires IS NOT NULL"
 
 
+def _now() -> float:
+    return time.time()  # looked up each time, so that whoever sets the clock in a test sets it here too
+
+
 @attrs.define(eq=False)
 class SQLiteCacheStore:
     """Values in the table ``cache`` of an SQLite file, for many processes.
@@ -43,7 +47,7 @@ class SQLiteCacheStore:
     """
 
     path: str = attrs.field(converter=os.fsdecode)
-    clock: Callable[[], float] = time.time
+    clock: Callable[[], float] = _now
     _file: SQLiteFile = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:

@@ -253,13 +253,17 @@ class Vigil:
 
 
 def overtaken(run_id: str, holder: Owner | None) -> str:
-    """What a writer is told who has lost the run to *holder*, or to nobody."""
-    if holder is None:
-        return (
-            f"the record of run {run_id!r} is gone from the store, or its lease is: deleted, flushed, expired or "
-            "given up; nothing more is recorded here"
-        )
-    return f"run {run_id!r} has been taken over by {holder}; nothing more is recorded here"
+    """What a writer is told who has lost the run to *holder*, or to somebody who has given it up since."""
+    by = "somebody else" if holder is None else str(holder)
+    return f"run {run_id!r} has been taken over by {by}; nothing more is recorded here"
+
+
+def vanished(run_id: str) -> str:
+    """What a writer is told whose run is no longer in the store."""
+    return (
+        f"the record of run {run_id!r} is gone from the store: deleted, flushed or expired; nothing more is "
+        "recorded here"
+    )
 
 
 def run_state(status: str, holder: Owner | None, left: float) -> RunState:

@@ -26,7 +26,7 @@ from typing import Any, Final, cast
 import attrs
 
 from cascade.adapters.redis_client import Session
-from cascade.adapters.state.ownership import LEASE, Owner, Vigil, overtaken, steady_time
+from cascade.adapters.state.ownership import LEASE, Owner, Vigil, overtaken, steady_time, vanished
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.model.errors import StateError
 from cascade.runtime.slices import considerate
@@ -156,7 +156,9 @@ class RunKeys:
     def _renewed(self, lease: Lease) -> Lease:
         if self.owner is None:
             return lease
-        if lease.owner is None and lease.epoch and lease.until in self._ends:
+        if not lease.epoch:
+            raise StateError(vanished(self.run_id))
+        if lease.owner is None and lease.until in self._ends:
             return lease  # it was given up by a try of which no answer came
         # By the token: the count of beginnings starts anew where keys were lost.
         if lease.owner is None or lease.owner.token != self.owner.token:

@@ -39,6 +39,7 @@ from cascade.adapters.state.ownership import (
     overtaken,
     seconds_left,
     steady_time,
+    vanished,
 )
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.model.errors import StateError, describe
@@ -146,13 +147,7 @@ class RunRows:
     def _enrol(self, connection: sqlite3.Connection) -> int:
         """The run's number, whose lease this still has. To be called in a transaction."""
         if self.owner is not None:
-            row = connection.execute("SELECT id, owner FROM runs WHERE run_id = ?", (self.run_id,)).fetchone()
-            holder = None if row is None or row[1] is None else Owner.read(row[1])
-            # By the token: the count of beginnings starts anew in a row that was deleted and made again.
-            if holder is None or holder.token != self.owner.token:
-                raise StateError(overtaken(self.run_id, holder))
-            self._number = number = int(row[0])
-            return number
+            return self._held(connection, self.owner)
         found = self._find(connection)
         if found is None:
             now = time.time()
@@ -162,6 +157,18 @@ class RunRows:
             ).fetchone()
             self._number = found = int(row[0])
         return found
+
+    def _held(self, connection: sqlite3.Connection, owner: Owner) -> int:
+        """The run's number, if *owner* still has its lease."""
+        row = connection.execute("SELECT id, owner FROM runs WHERE run_id = ?", (self.run_id,)).fetchone()
+        if row is None:
+            raise StateError(vanished(self.run_id))
+        holder = None if row[1] is None else Owner.read(row[1])
+        # By the token: the count of beginnings starts anew in a row that was deleted and made again.
+        if holder is None or holder.token != owner.token:
+            raise StateError(overtaken(self.run_id, holder))
+        self._number = number = int(row[0])
+        return number
 
     def _note(self, connection: sqlite3.Connection, kind: str, message: str) -> None:
         connection.execute(
@@ -226,17 +233,19 @@ class RunRows:
         self._renewed = steady, now
 
     def beat(self) -> None:
-        """See that the file is in its place, and renew the lease if that is due.
+        """See that the file is in its place, and that this has the run; renew the lease if that is due.
 
         Raises:
             StateError: If it is not, or somebody else has the run, or the lease could not be renewed in time.
         """
         self.file.check()
-        now = time.time()
-        is_steady = steady_time() - self._renewed[0] < HEARTBEAT - LOOK
-        if is_steady and abs(now - self._renewed[1]) < HEARTBEAT - LOOK:
-            return
         try:
+            if self.owner is not None:
+                self._held(self.file.connection(), self.owner)
+            # Also when the clock was set, by which others judge the lease.
+            steady, now = steady_time() - self._renewed[0], time.time()
+            if max(steady, abs(now - self._renewed[1])) < HEARTBEAT - LOOK:
+                return
             with self.transaction() as connection:
                 self._enrol(connection)
                 self._renew(connection, now)
