@@ -14,7 +14,7 @@ import attrs
 
 from cascade.graph.canonical import Canon, NotDigestibleError, combine, leaf_digest, type_name
 from cascade.graph.code import code_digest, function_digest
-from cascade.graph.nested import Steps, Template, compile_nested, finish
+from cascade.graph.nested import PAUSE_EVERY, Steps, Template, compile_nested
 from cascade.graph.nodes import (
     AnyNode,
     Constant,
@@ -256,7 +256,9 @@ def _of_operand(operand: Operand, name: str, of_node: OfNode, of_input: OfInput)
             return of_input(operand)
         case Nested():
             digests: dict[Placeholder, bytes] = {}
-            for hole, inner in zip(operand.template.holes, operand.operands, strict=True):
+            for place, (hole, inner) in enumerate(zip(operand.template.holes, operand.operands, strict=True)):
+                if place and not place % PAUSE_EVERY:
+                    yield
                 digests[hole] = yield from _of_operand(inner, name, of_node, of_input)
             nested = Canon(lambda hole: digests[hole] if hole in digests else _of_input(hole), code_of)
             whole = operand.template.steps[-1].original
@@ -273,6 +275,13 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
         graph: The graph.
         inputs: The resolved Params and Envs, by key.
     """
+    return (found for found in _digests(graph, inputs) if found is not None)
+
+
+def _digests(
+    graph: Graph, inputs: Mapping[str, object]
+) -> Iterator[tuple[int, bytes | NotDigestibleError] | None]:
+    """What :func:`digests` gives, and ``None`` where others can have their turn: one node may have many sources."""
     known: list[bytes] = []
     of_task, of_parameters = functools.cache(code_of), functools.cache(_Parameters)
 
@@ -283,7 +292,7 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
             if type(node) is Node and not node.terms.conditions:
                 parts = _plain_content(node, of_parameters(node.task), known.__getitem__)
             if parts is None or isinstance(node, Junction):
-                known.append(finish(_digest(node, known.__getitem__, of_input, of_task, of_parameters)))
+                known.append((yield from _digest(node, known.__getitem__, of_input, of_task, of_parameters)))
             else:
                 known.append(combine("call", [of_task(node.task), *parts]))
             yield node.index, known[-1]
@@ -325,7 +334,11 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
     """
     found: list[bytes] = []
     strangers: dict[str, NotDigestibleError] = {}
-    for index, digest in digests(graph, inputs):
+    for pair in _digests(graph, inputs):
+        if pair is None:
+            yield
+            continue
+        index, digest = pair
         if isinstance(digest, NotDigestibleError):
             strangers[graph.name(index)] = digest
             digest = _by_shape(graph.node(index))

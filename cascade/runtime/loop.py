@@ -26,7 +26,7 @@ from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.node import Saves
 from cascade.runtime.prepare import Prepared, prepare
-from cascade.runtime.recovery import restore
+from cascade.runtime.restore import restore
 from cascade.runtime.slices import SLICE, give_way, paced
 from cascade.runtime.stages import run_stages
 from cascade.runtime.state import Continuation

@@ -24,7 +24,7 @@ from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.node import Job, Saves, classify
-from cascade.runtime.recovery import restore
+from cascade.runtime.restore import restore
 from cascade.runtime.settle import Ending
 
 

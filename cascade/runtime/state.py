@@ -102,7 +102,7 @@ class Opening:
     """
 
     is_new: bool
-    flow: tuple[str, ...]
+    flow: Sequence[str]
     flow_digest: bytes
     params: Mapping[str, str]
     origin: str | None = None

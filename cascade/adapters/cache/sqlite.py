@@ -35,11 +35,12 @@ def _now() -> float:
 class SQLiteCacheStore:
     """Values in the table ``cache`` of an SQLite file, for many processes.
 
-    Its columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; the former is
-    null for what is kept for good). Values are pickled: the file must be trusted as code is. What has expired is
-    deleted when something is set. A value that expires counts only while the clock is between the two times, so
-    that it does not live on when the clock is set back. A file that others keep locked is waited for, up to 20 s;
-    one that was deleted, moved or replaced is made anew.
+    Its columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; ``expires``
+    is null for what is kept for good). Values are pickled: the file must be trusted as code is.
+
+    What has expired is deleted when something is set. A value that expires counts only while the clock is between
+    its two times, so that it does not live on when the clock is set back. A file that others keep locked is waited
+    for, up to 20 s; one that was deleted, moved or replaced is made anew.
 
     Args:
         path: The file; made if it is not there. Its directory must exist.
