@@ -6,7 +6,7 @@ import importlib
 import math
 import re
 import socket
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, Final, TypeVar
 
@@ -76,6 +76,34 @@ def client_of(url: str, purpose: str) -> Any:
     )
 
 
+# Arguments of connections that a pool adds by itself.
+_OF_THE_POOL: Final = re.compile("maint_notifications.*|orig_.*|himport_registry|event_dispatcher|retry.*")
+
+
+def _own_client(client: Any, library: Any, made: list[Any]) -> Any:
+    """A client for the same server with connections of its own, each of which is added to *made*.
+
+    So all of them can be cut short, also while they are being opened, and none waits or tries again by itself for
+    longer than is wanted here. A client of another class, or with another kind of pool, is used as it is.
+    """
+    pool = client.connection_pool
+    if type(client) is not library.Redis or type(pool) is not library.ConnectionPool:
+        return client
+    given = {name: value for name, value in pool.connection_kwargs.items() if not _OF_THE_POOL.fullmatch(name)}
+    bounds = {"socket_timeout": ANSWER_TIMEOUT, "socket_connect_timeout": CONNECT_TIMEOUT}
+    given |= {name: seconds for name, seconds in bounds.items() if given.get(name) is None}
+    own = library.ConnectionPool(connection_class=pool.connection_class, **given)
+    make = own.make_connection
+
+    def make_connection() -> Any:
+        connection = make()
+        made.append(connection)
+        return connection
+
+    own.make_connection = make_connection
+    return library.Redis(connection_pool=own)
+
+
 def told(error: Exception) -> Exception:
     """*error* without the command that it was about, which holds values; what the server says is left.
 
@@ -94,11 +122,13 @@ class Session:
     Attributes:
         client: The client.
         library: The module ``redis``.
+        connections: Those of the client, as far as they are known before they are open.
         steps: How many pipelines were opened.
     """
 
     client: Any
     library: Any
+    connections: Sequence[Any] = ()
     steps: int = 0
     _pipe: Any = None
 
@@ -121,11 +151,12 @@ class Session:
 
     def cut_short(self) -> None:
         """End the connection that the thread waits for, if it does."""
-        # Not closed: its number could be that of another connection before the thread has let go of it.
-        sock = getattr(getattr(self._pipe, "connection", None), "_sock", None)
-        if sock is not None:
-            with suppress(OSError):
-                sock.shutdown(socket.SHUT_RDWR)
+        for connection in (getattr(self._pipe, "connection", None), *self.connections[:]):
+            # Not closed: its number could be that of another connection before the thread has let go of it.
+            sock = getattr(connection, "_sock", None)
+            if sock is not None:
+                with suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
 
 
 @attrs.define(eq=False)
@@ -133,19 +164,26 @@ class RedisLine:
     """Calls functions in worker threads that talk to a server, none of which hangs for good.
 
     Args:
-        client: The client.
+        client: A client for the server; connections of its own are made as that would make them.
         whose: What is said of it in errors: ``"run 'night'"``.
         threads: How many may talk at a time, on one event loop.
+
+    Attributes:
+        is_lost: Whether the last call was given up, so that another would hang too.
     """
 
     client: Any
     whose: str
     threads: int = 1
+    is_lost: bool = attrs.field(default=False, init=False)
     _library: Any = attrs.field(init=False, repr=False)
+    _own: Any = attrs.field(init=False, repr=False)
+    _connections: list[Any] = attrs.field(factory=list, init=False, repr=False)
     _limiter: LoopLimiter = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         self._library = redis_library(self.whose)
+        self._own = _own_client(self.client, self._library, self._connections)
         self._limiter = LoopLimiter(self.threads)
 
     @property
@@ -177,10 +215,13 @@ class RedisLine:
             give_up, pause = current_time() + patience, FIRST_PAUSE
             while True:
                 try:
-                    return await self._try(func, silence)
+                    found = await self._try(func, silence)
+                    self.is_lost = False
+                    return found
                 except lost as error:
                     told(error)
                     if isinstance(error, library.AuthenticationError) or current_time() + pause > give_up:
+                        self.is_lost = True
                         raise StateError(f"Redis cannot be used for {self.whose}: {describe(error)}") from error
                 except library.RedisError as error:
                     told(error)
@@ -190,7 +231,7 @@ class RedisLine:
 
     async def _try(self, func: Callable[[Session], T], silence: float) -> T:
         """What *func* gives, called once, in which no answer may take longer than *silence*."""
-        session, done = Session(self.client, self._library), anyio.Event()
+        session, done = Session(self._own, self._library, self._connections), anyio.Event()
         found: list[T] = []
         errors: list[BaseException] = []
 
@@ -201,7 +242,7 @@ class RedisLine:
                 errors.append(error)
 
         async with anyio.create_task_group() as group:
-            group.start_soon(_bound, session, done, silence)
+            group.start_soon(self._bound, session, done, silence)
             try:
                 # Accepted means written: a cancelled caller must not leave a write half-way.
                 with CancelScope(shield=True):
@@ -212,26 +253,30 @@ class RedisLine:
             raise errors[0]
         return found[0]
 
+    def close(self) -> None:
+        """Close the connections that were made here; in a thread. More are made when they are needed."""
+        if self._own is not self.client:
+            self._own.close()
 
-async def _bound(session: Session, done: anyio.Event, silence: float) -> None:
-    """Cut *session* short if there is no answer in time, or its caller has been cancelled."""
-    try:
-        steps = -1
-        while session.steps != steps and not done.is_set():
-            steps = session.steps
-            with anyio.move_on_after(silence):
+    async def _bound(self, session: Session, done: anyio.Event, silence: float) -> None:
+        """Cut *session* short if there is no answer in time, or its caller has been cancelled."""
+        try:
+            steps = -1
+            while session.steps != steps and not done.is_set():
+                steps = session.steps
+                with anyio.move_on_after(silence):
+                    await done.wait()
+        except get_cancelled_exc_class():
+            with CancelScope(shield=True):
+                with anyio.move_on_after(GRACE):
+                    await done.wait()
+                await self._cut(session, done)
+            raise
+        await self._cut(session, done)
+
+    async def _cut(self, session: Session, done: anyio.Event) -> None:
+        while not done.is_set():
+            self.is_lost = True
+            session.cut_short()
+            with anyio.move_on_after(_AGAIN):
                 await done.wait()
-    except get_cancelled_exc_class():
-        with CancelScope(shield=True):
-            with anyio.move_on_after(GRACE):
-                await done.wait()
-            await _cut(session, done)
-        raise
-    await _cut(session, done)
-
-
-async def _cut(session: Session, done: anyio.Event) -> None:
-    while not done.is_set():
-        session.cut_short()
-        with anyio.move_on_after(_AGAIN):
-            await done.wait()

@@ -281,7 +281,7 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
 def _digests(
     graph: Graph, inputs: Mapping[str, object]
 ) -> Iterator[tuple[int, bytes | NotDigestibleError] | None]:
-    """What :func:`digests` gives, and ``None`` where others can have their turn: one node may have many sources."""
+    """What :func:`digests` gives, and ``None`` where others can have their turn: a node may have many sources."""
     known: list[bytes] = []
     of_task, of_parameters = functools.cache(code_of), functools.cache(_Parameters)
 

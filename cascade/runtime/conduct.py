@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Iterator
-from typing import Any
+from contextlib import suppress
+from typing import Any, Final
 
 import anyio
 import attrs
@@ -28,6 +29,9 @@ from cascade.runtime.overdue import Watch
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Observer
 from cascade.runtime.state import Closing, StateBackend
+
+# Seconds in which a store that did not take all in time is to let go of the run.
+_LETTING_GO: Final = 2.0
 
 
 @attrs.define(eq=False)
@@ -294,8 +298,12 @@ class Conductor:
             execution.fail(lost, "state store")
         if patience.cancelled_caught:
             execution.journal.abandon()
+            self._beating.cancel()
             message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
             execution.fail(TimeoutError(message), "state store")
+            # Not held any longer by a run that is over; what hangs here too is left as it is.
+            with anyio.move_on_after(_LETTING_GO), suppress(Exception):
+                await execution.journal.backend.aclose()
 
     def _finish(self) -> None:
         """Publish the last event, and end all streams."""

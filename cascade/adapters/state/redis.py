@@ -48,7 +48,8 @@ class RedisStateBackend(BatchedBackend):
 
     Args:
         run_id: The run.
-        client: A ``redis.Redis``, made without ``decode_responses``. It is not closed here.
+        client: A ``redis.Redis``, made without ``decode_responses``. Connections like its own are made and closed
+            here; a client of another class is used itself, with its own timeouts and retries.
         ttl: Seconds after the last write for which records are kept.
 
     Raises:
@@ -71,7 +72,6 @@ class RedisStateBackend(BatchedBackend):
         self.heartbeat_every: float | None = min(HEARTBEAT, ttl / 3)
         self._line = RedisLine(client, f"run {run_id!r}")
         self._keys = RunKeys(run_id, ttl)
-        self._owns_client = False
 
     @property
     def limiter(self) -> CapacityLimiter:
@@ -168,23 +168,20 @@ class RedisStateBackend(BatchedBackend):
     async def aclose(self) -> None:
         try:
             # Not tried again: where the server cannot be told, the lease runs out by itself.
-            if self._keys.owner is not None:
+            if self._keys.owner is not None and not self._line.is_lost:
                 with suppress(StateError):
                     await self._line.call(
                         lambda session: self._keys.change(session, lambda _: None, self._keys.given_up), 0
                     )
         finally:
             self._keys.disown()
-            if self._owns_client:
-                with CancelScope(shield=True):
-                    await self._line.call(lambda session: session.client.close())
+            with CancelScope(shield=True):
+                await self._line.call(lambda _: self._line.close())
 
     @classmethod
     def of_url(cls, url: str, run_id: str) -> RedisStateBackend:
-        """The backend of *run_id* at *url*, with a client of its own."""
-        backend = cls(run_id, client_of(url, "RedisStateBackend"))
-        backend._owns_client = True
-        return backend
+        """The backend of *run_id* at *url*."""
+        return cls(run_id, client_of(url, "RedisStateBackend"))
 
 
 def check_url(url: str) -> None:
