@@ -132,6 +132,11 @@ class Session:
     steps: int = 0
     _pipe: Any = None
 
+    @property
+    def is_asking(self) -> bool:
+        """Whether there is anything to be cut short."""
+        return self._pipe is not None
+
     @contextmanager
     def pipeline(self, *, transaction: bool = False) -> Iterator[Any]:
         """A pipeline; all that is done here goes through one, so that it can be cut short."""
@@ -262,7 +267,8 @@ class RedisLine:
         """Cut *session* short if there is no answer in time, or its caller has been cancelled."""
         try:
             steps = -1
-            while session.steps != steps and not done.is_set():
+            # As long as it gets answers, or asks for none: pickling may take its time.
+            while not done.is_set() and (session.steps != steps or not session.is_asking):
                 steps = session.steps
                 with anyio.move_on_after(silence):
                     await done.wait()

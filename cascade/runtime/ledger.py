@@ -20,9 +20,9 @@ T = TypeVar("T")
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
 
 _READERS: Final = {
-    "sqlite": "state.sqlite_ledger",
-    "redis": "state.redis_ledger",
-    "rediss": "state.redis_ledger",
+    "sqlite": "state.sqlite.ledger",
+    "redis": "state.redis.ledger",
+    "rediss": "state.redis.ledger",
 }
 
 

@@ -55,8 +55,10 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     if not records:
         return
     found = await paced_dict(_valid(frame, names, records))
-    backend = recovery.backend
-    recall = Recall(frame, names, found, backend.get_readable_results if is_lenient else backend.get_results)
+    if is_lenient:
+        recall = Recall(frame, names, found, recovery.backend.get_readable_results, PORTION)
+    else:  # one that cannot be read is an error, so none is read that nobody may need
+        recall = Recall(frame, names, found, recovery.backend.get_results)
     await recall.run()
     frame.recorded = await paced_dict(recall.recalled())
     recovery.restored += len(frame.recorded)
@@ -84,6 +86,7 @@ class Recall:
         names: The ids of its nodes.
         found: By node, what is recorded; what turns out to run again is taken out.
         read: Gives the values of nodes that have one.
+        most_ahead: How many values may be read that may turn out not to be needed, at a time.
         values: Those that have been read.
     """
 
@@ -91,6 +94,7 @@ class Recall:
     names: Sequence[str]
     found: dict[int, Record]
     read: Read
+    most_ahead: int = 1
     values: dict[int, Any] = attrs.field(factory=dict)
     # Nodes whose values have been asked for.
     _asked: set[int] = attrs.field(factory=set)
@@ -116,7 +120,7 @@ class Recall:
         for missing in self._misses():
             if missing is not None:
                 await self._ask(list(self._ahead(missing, ahead)))
-                ahead = min(2 * ahead, PORTION)
+                ahead = min(2 * ahead, self.most_ahead)
             elif time.perf_counter() - since > SLICE:
                 await give_way()
                 since = time.perf_counter()

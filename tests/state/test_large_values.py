@@ -153,7 +153,7 @@ async def test_what_a_loop_goes_on_with_and_its_result_share_a_row(
 
 
 async def test_a_large_batch_is_written_to_redis_in_parts(redis_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.adapters.state.redis.MOST_AT_ONCE", 1000)
+    monkeypatch.setattr("cascade.adapters.state.redis.backend.MOST_AT_ONCE", 1000)
     backend = RedisStateBackend.of_url(redis_url, "night of parts")
     await backend.begin(OPENING)
     entries = [Entry(f"n{number}", bytes(400)) for number in range(10)]
@@ -174,7 +174,7 @@ async def test_what_was_written_of_a_large_batch_is_counted(
 ) -> None:
     import redis
 
-    monkeypatch.setattr("cascade.adapters.state.redis.MOST_AT_ONCE", 1)
+    monkeypatch.setattr("cascade.adapters.state.redis.backend.MOST_AT_ONCE", 1)
     empty_redis(redis_url)
     changes: list[str] = []
     execute = redis.client.Pipeline.execute

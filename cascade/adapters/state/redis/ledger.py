@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from cascade.adapters.redis_client import Session, client_of, redis_library, told
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, text
-from cascade.adapters.state.redis_records import PREFIX, Lease
+from cascade.adapters.state.redis.lease import PREFIX, Lease
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.ledger import NodeRecord, RunRecord
 from cascade.runtime.slices import considerate

@@ -1,4 +1,4 @@
-"""State in Redis: a few keys for each run, all of which expire. ``redis_records`` says which."""
+"""State in Redis: a few keys for each run, all of which expire. ``lease`` says which."""
 
 from __future__ import annotations
 
@@ -28,7 +28,8 @@ from cascade.adapters.state.ownership import (
     steady_time,
 )
 from cascade.adapters.state.pickling import Row, Sealed, Sealing, once, parts, pickled, result_of
-from cascade.adapters.state.redis_records import MOST_AT_ONCE, RunKeys
+from cascade.adapters.state.redis.lease import RunLease
+from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, PartlyWrittenError, Past, Record
 
@@ -71,7 +72,8 @@ class RedisStateBackend(BatchedBackend):
         # Records must not expire between two signs of life.
         self.heartbeat_every: float | None = min(HEARTBEAT, ttl / 3)
         self._line = RedisLine(client, f"run {run_id!r}")
-        self._keys = RunKeys(run_id, ttl)
+        self._lease = RunLease(run_id, ttl)
+        self._keys = RunKeys(self._lease)
 
     @property
     def limiter(self) -> CapacityLimiter:
@@ -87,11 +89,11 @@ class RedisStateBackend(BatchedBackend):
         return await self._line.call(lambda session: self._keys.results(session, wanted, is_lenient=True))
 
     async def has_result(self, node_id: str) -> bool:
-        key = self._keys.names["results"]
+        key = self._lease.names["results"]
         return bool(await self._line.call(lambda session: session.ask("hexists", key, node_id)))
 
     async def get_skip_reason(self, node_id: str) -> str | None:
-        key = self._keys.names["skipped"]
+        key = self._lease.names["skipped"]
         reason = await self._line.call(lambda session: session.ask("hget", key, node_id))
         return None if reason is None else str(reason, "utf-8")
 
@@ -110,7 +112,7 @@ class RedisStateBackend(BatchedBackend):
         except self._redis.RedisError as error:
             raise StateError(f"Redis cannot be used for run {self.run_id!r}: {describe(error)}") from error
         finally:
-            if self._keys.owner is not mine:
+            if self._lease.owner is not mine:
                 mine.release()
 
     async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
@@ -144,7 +146,7 @@ class RedisStateBackend(BatchedBackend):
         try:
             await self._line.call(self._beat)
         except self._redis.RedisError as error:
-            if steady_time() - self._keys.renewed > LEASE - HEARTBEAT:
+            if steady_time() - self._lease.renewed > LEASE - HEARTBEAT:
                 raise StateError(
                     f"the lease of run {self.run_id!r} cannot be renewed in Redis and is about to end: "
                     f"{describe(error)}"
@@ -152,8 +154,8 @@ class RedisStateBackend(BatchedBackend):
             raise
 
     def _beat(self, session: Session) -> None:
-        self._keys.set_clock(session)
-        self._keys.change(session, lambda _: None)
+        self._lease.set_clock(session)
+        self._lease.change(session, lambda _: None)
 
     def sealed(self, value: Any) -> Sealed:
         return Sealed(pickled(value, self._keys.largest))
@@ -161,20 +163,20 @@ class RedisStateBackend(BatchedBackend):
     async def finish(self, closing: Closing) -> NotDurable:
         result = once(lambda: result_of(closing, self._keys.largest))
         await self._line.call(lambda session: self._keys.finish(session, closing, result()[0]))
-        self._keys.disown()
+        self._lease.disown()
         missing: NotDurable = result()[1]
         return missing
 
     async def aclose(self) -> None:
         try:
             # Not tried again: where the server cannot be told, the lease runs out by itself.
-            if self._keys.owner is not None and not self._line.is_lost:
+            if self._lease.owner is not None and not self._line.is_lost:
                 with suppress(StateError):
                     await self._line.call(
-                        lambda session: self._keys.change(session, lambda _: None, self._keys.given_up), 0
+                        lambda session: self._lease.change(session, lambda _: None, self._lease.given_up), 0
                     )
         finally:
-            self._keys.disown()
+            self._lease.disown()
             with CancelScope(shield=True):
                 await self._line.call(lambda _: self._line.close())
 

@@ -12,8 +12,8 @@ from urllib.parse import quote
 
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
 from cascade.adapters.state.ownership import Owner, seconds_left
-from cascade.adapters.state.sqlite import path_of
-from cascade.adapters.state.sqlite_records import VERSION
+from cascade.adapters.state.sqlite.backend import path_of
+from cascade.adapters.state.sqlite.lease import VERSION
 from cascade.model.errors import StateError, describe
 from cascade.runtime.ledger import NodeRecord, RunRecord
 from cascade.runtime.slices import considerate

@@ -1,4 +1,4 @@
-"""State in an SQLite file: one file for many runs, readable with plain SQL. ``sqlite_records`` has the schema."""
+"""State in an SQLite file: one file for many runs, readable with plain SQL. ``lease`` has the schema."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from cascade.adapters.sqlite_store import SQLiteFile
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import UncertainHolderError, Vigil
 from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, result_of
-from cascade.adapters.state.sqlite_records import LOOK, RunRows, prepare
+from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
+from cascade.adapters.state.sqlite.records import RunRows
 from cascade.model.errors import StateError, describe
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record
 
@@ -67,7 +68,8 @@ class SQLiteStateBackend(BatchedBackend):
         super().__init__(run_id)
         self.path: str = os.fsdecode(path)
         self._file = SQLiteFile(self.path, self._prepare)
-        self._rows = RunRows(run_id, self._file)
+        self._lease = RunLease(run_id, self._file)
+        self._rows = RunRows(self._lease)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         prepare(connection, self.path)
@@ -122,7 +124,7 @@ class SQLiteStateBackend(BatchedBackend):
         await self._file.call(lambda: self._rows.adopt(flow_digest))
 
     async def heartbeat(self) -> None:
-        await self._file.call(self._rows.beat)
+        await self._file.call(self._lease.beat)
 
     def sealed(self, value: Any) -> Sealed:
         return Sealed(pickled(value, self._rows.largest))
@@ -130,15 +132,15 @@ class SQLiteStateBackend(BatchedBackend):
     async def finish(self, closing: Closing) -> NotDurable:
         result = once(lambda: result_of(closing, self._rows.largest))
         missing = await self._file.call(lambda: self._rows.finish(closing, result()[0]))
-        self._rows.disown()
+        self._lease.disown()
         return [*result()[1], *missing]
 
     async def aclose(self) -> None:
         try:
             with suppress(StateError):  # somebody keeps it locked: then the lease ends by itself
-                await self._file.call(self._rows.give_up, _GIVING_UP)
+                await self._file.call(self._lease.give_up, _GIVING_UP)
         finally:
-            self._rows.disown()
+            self._lease.disown()
             with CancelScope(shield=True):
                 await self._file.call(self._file.close)
 
