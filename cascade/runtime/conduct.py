@@ -7,7 +7,7 @@ they happen; here they are raised, once every group has closed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import suppress
 from typing import Any, Final
 
@@ -276,17 +276,39 @@ class Conductor:
             scope.cancel()
 
     async def _close_journal(self, status: RunStatus) -> None:
+        """Write what is left, and let go of the run, also if the store did not take what is left."""
         execution = self.execution
         assert execution.journal is not None
-        budget = execution.settings.cleanup_timeout
+        budget, backend = execution.settings.cleanup_timeout, execution.journal.backend
+        try:
+            is_in_time = await self._ask_store(lambda: self._write_rest(status), budget)
+        finally:
+            self._beating.cancel()
+        if is_in_time and await self._ask_store(backend.aclose, budget):
+            return
+        execution.journal.abandon()
+        message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
+        execution.fail(TimeoutError(message), "state store")
+        if not is_in_time:
+            with anyio.move_on_after(_LETTING_GO), suppress(Exception):
+                await backend.aclose()
+
+    async def _write_rest(self, status: RunStatus) -> None:
+        execution = self.execution
+        assert execution.journal is not None
+        await execution.journal.close()
+        self._beating.cancel()
+        if not execution.journal.has_failed:
+            # Failures of the store itself are recorded by then: they change the status.
+            execution.not_durable(await execution.journal.backend.finish(self._closing(status)))
+
+    async def _ask_store(self, step: Callable[[], Awaitable[None]], budget: float) -> bool:
+        """Do a last *step* with the store, whose failure is one of the run; whether it ended in time."""
+        execution = self.execution
+        assert execution.journal is not None
         try:
             with anyio.move_on_after(budget) as patience:
-                await execution.journal.close()
-                self._beating.cancel()
-                if not execution.journal.has_failed:
-                    # Failures of the store itself are recorded by then: they change the status.
-                    execution.not_durable(await execution.journal.backend.finish(self._closing(status)))
-                await execution.journal.backend.aclose()
+                await step()
         except Exception as error:
             lost = StateError(
                 f"the state store could not be closed ({describe(error)}); "
@@ -296,14 +318,7 @@ class Conductor:
             )
             lost.__cause__ = error
             execution.fail(lost, "state store")
-        if patience.cancelled_caught:
-            execution.journal.abandon()
-            self._beating.cancel()
-            message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
-            execution.fail(TimeoutError(message), "state store")
-            # Not held any longer by a run that is over; what hangs here too is left as it is.
-            with anyio.move_on_after(_LETTING_GO), suppress(Exception):
-                await execution.journal.backend.aclose()
+        return not patience.cancelled_caught
 
     def _finish(self) -> None:
         """Publish the last event, and end all streams."""
