@@ -58,6 +58,10 @@ def test_cascade_exports_these_names_and_no_others() -> None:
     assert sorted(cascade.__all__) == sorted(NAMES)
 
 
+def test_looking_into_cascade_shows_the_public_names_only() -> None:
+    assert dir(cascade) == sorted([*NAMES, *(module.partition(".")[2] for module in MODULES)])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_each_exported_name_is_there(name: str) -> None:
     assert getattr(cascade, name) is not None

@@ -13,7 +13,6 @@ from typing import (
     Final,
     Generic,
     Literal,
-    Never,
     ParamSpec,
     Protocol,
     TypeVar,
@@ -52,6 +51,33 @@ T = TypeVar("T")
 Mode = Literal["thread", "inline", "process", "task"]
 
 _SYNC_MODES: Final = ("thread", "inline", "process")
+
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _by_name(rule: str) -> Callable[[F], F]:
+    """Have a method of a task or partial that takes keywords say so, with their names, to who gives none."""
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def named_only(self: Task[..., Any] | Partial[Any], /, *unnamed: Any, **named: Any) -> Any:
+            if unnamed:
+                partial = Partial(self) if isinstance(self, Task) else self
+                raise _unnamed(partial, method.__name__, rule, unnamed)
+            return method(self, **named)
+
+        return cast("F", named_only)
+
+    return decorate
+
+
+def _unnamed(partial: Partial[Any], method: str, rule: str, values: tuple[object, ...]) -> TypeError:
+    name, arity, given = partial.task.name, partial.task.arity, len(partial.args)
+    names = [arity.name_of(given + place) or f"parameter{place}" for place in range(len(values))]
+    shown = ", ".join(f"{name}={value!r:.40}" for name, value in zip(names[:3], values, strict=False))
+    more = ", ..." if len(values) > 3 else ""
+    return TypeError(f"{name}.{method}(): {rule}: {name}.{method}({shown}{more})")
 
 
 @attrs.define(eq=False, slots=False, repr=False)
@@ -136,11 +162,11 @@ class Task(Generic[P, R]):
         # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
         return TypeError(f"{where}: a positional argument is missing")  # pragma: no cover  # see above
 
-    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
+    @_by_name("columns have names")
+    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*; nothing runs.
 
         Args:
-            unnamed: Nothing: columns have names.
             columns: Parameter name to a sequence, or to a lazy of one. All must have one length. Iterators are
                 read now.
 
@@ -148,19 +174,19 @@ class Task(Generic[P, R]):
             TypeError: If a column is no sequence, or the names do not fit the signature.
             ValueError: If lengths that are known already differ.
         """
-        return Partial(self).map(*unnamed, **columns)
+        return Partial(self).map(**columns)
 
-    def partial(self, /, *unnamed: Never, **fixed: Any) -> Partial[R]:
+    @_by_name("arguments are given by name")
+    def partial(self, /, **fixed: Any) -> Partial[R]:
         """This task with some arguments given; call or map the result with the others.
 
         Args:
-            unnamed: Nothing: arguments are given by name.
             fixed: Arguments by parameter name.
 
         Raises:
             TypeError: If a name does not fit the signature.
         """
-        return Partial(self).partial(*unnamed, **fixed)
+        return Partial(self).partial(**fixed)
 
     if not TYPE_CHECKING:
         # Hidden from type checkers, which would take every attribute that holds a task for a bound one.
@@ -185,10 +211,9 @@ class Partial(Generic[R]):
     args: tuple[Any, ...] = ()
     fixed: dict[str, Any] = attrs.field(factory=dict)
 
-    def partial(self, /, *unnamed: Never, **fixed: Any) -> Partial[R]:
+    @_by_name("arguments are given by name")
+    def partial(self, /, **fixed: Any) -> Partial[R]:
         """This call with further arguments given; a name given again takes the new value."""
-        if unnamed:
-            raise self._unnamed("partial", "arguments are given by name", unnamed)
         together = {**self.fixed, **fixed}
         # As if what is missing had been given: only names that do not fit are wrong.
         missing = dict.fromkeys(self.task.arity.required.keys() & self.task.arity.places.keys())
@@ -201,19 +226,10 @@ class Partial(Generic[R]):
         """Describe the call with these further arguments; nothing runs."""
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
-    def _unnamed(self, method: str, rule: str, values: tuple[object, ...]) -> TypeError:
-        """What is wrong with *values* that were given to *method* without names."""
-        arity, given = self.task.arity, len(self.args)
-        names = [arity.name_of(given + place) or f"parameter{place}" for place in range(len(values))]
-        shown = ", ".join(f"{name}={value!r:.40}" for name, value in zip(names[:3], values, strict=False))
-        more = ", ..." if len(values) > 3 else ""
-        return TypeError(f"{self.task.name}.{method}(): {rule}: {self.task.name}.{method}({shown}{more})")
-
-    def map(self, /, *unnamed: Never, **columns: Any) -> MappedLazyResult[R]:
+    @_by_name("columns have names")
+    def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*, all other arguments being the given ones."""
         name = self.task.name
-        if unnamed:
-            raise self._unnamed("map", "columns have names", unnamed)
         if not columns:
             raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
         for both in self.fixed.keys() & columns.keys():

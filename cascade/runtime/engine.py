@@ -20,6 +20,7 @@ from cascade.model.errors import InputError, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
+from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
@@ -208,20 +209,29 @@ class Engine:
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Any:
         """Run *flow* and return its value; see :func:`cascade.run`."""
-        await checkpoint()
-        session = self._enter()
-        try:
-            conductor = await self._conductor(session.shared, flow, params, run_id)
-            await conductor.run()
-            return conductor.result()
-        finally:
-            self._leave(session)
+        with trimmed:
+            await checkpoint()
+            session = self._enter()
+            try:
+                conductor = await self._conductor(session.shared, flow, params, run_id)
+                await conductor.run()
+                return conductor.result()
+            finally:
+                self._leave(session)
 
     @asynccontextmanager
     async def start(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> AsyncIterator[Run]:
         """Start *flow* beside the block; see :func:`cascade.start`."""
+        with trimmed:
+            async with self._started(flow, params, run_id) as run:
+                yield run
+
+    @asynccontextmanager
+    async def _started(
+        self, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
+    ) -> AsyncIterator[Run]:
         await checkpoint()
         errors: list[BaseException] = []
         session = self._enter()

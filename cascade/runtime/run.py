@@ -14,6 +14,7 @@ from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
+from cascade.model.tracebacks import trimmed
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventStream, Policy
@@ -230,7 +231,8 @@ class Run:
         """
         await self._conductor.ended.wait()
         self._raised = self._conductor.error()
-        return self._conductor.result()
+        with trimmed:
+            return self._conductor.result()
 
     def unreported(self) -> BaseException | None:
         """What the run has to raise and has not: no cancellation that was asked for, and nothing twice."""
