@@ -205,7 +205,10 @@ def columns(frame: Frame, node: MapNode) -> dict[str, Sequence[Any]]:
         ValueError: If the columns differ in length.
         TypeError: If a column is no sequence.
     """
-    found = {name: _column(node.task, name, resolve(operand, frame)) for name, operand in node.columns}
+    resolved = {name: resolve(operand, frame) for name, operand in node.columns}
+    # What two columns have in common is read once: it may be something that can be read only once.
+    read = {id(column): _column(node.task, name, column) for name, column in resolved.items()}
+    found = {name: read[id(column)] for name, column in resolved.items()}
     check_lengths(node.task.name, found)
     return found
 

@@ -36,6 +36,7 @@ from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LaneAttempt, LoopLane, ThreadLanes
 from cascade.runtime.node import Job, Saves, classify, live
 from cascade.runtime.queues import Queue
+from cascade.runtime.replay import for_several
 from cascade.runtime.settle import Ending, Settled, leave, record, record_silently
 from cascade.runtime.slices import SLICE, give_way, paced
 from cascade.runtime.turns import Turns
@@ -335,6 +336,8 @@ class Crew:
         layout = self.frame.layout
         name, digest = self.frame.name(index), self.frame.digest(index)
         recovery, retry = self.execution.recovery, node.terms.retry
+        if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
+            self.frame.read_again(node.data)
         return Job(
             name,
             node.task,
@@ -480,6 +483,8 @@ class Crew:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
+        if frame.uses[index] > 1 and for_several(value) is not value:
+            return None  # it becomes something that several can read, first
         frame.values[index] = value
         frame.status[found] = Status.QUEUED
         return found
