@@ -77,10 +77,12 @@ class SQLiteFile:
     Args:
         path: The file, as seen from the present working directory.
         prepare: Called with each new connection, before anything else is done with it.
+        shared: Whether all who can write to the file or to its folders are trusted.
     """
 
     path: str
     prepare: Callable[[sqlite3.Connection], object]
+    shared: bool = False
     _target: str = attrs.field(init=False)
     _opened: _Opened | None = attrs.field(default=None, init=False)
     _turns: LoopLimiter = attrs.field(factory=lambda: LoopLimiter(1), init=False)
@@ -167,7 +169,8 @@ class SQLiteFile:
     def _open(self) -> _Opened:
         for _ in range(_MOST_OPENINGS):
             before = _place(self._target)
-            connection = connect(self.path if os.path.abspath(self.path) == self._target else self._target)
+            path = self.path if os.path.abspath(self.path) == self._target else self._target
+            connection = connect(path, shared=self.shared)
             try:
                 self.prepare(connection)
             except BaseException:

@@ -36,23 +36,27 @@ class SQLiteCacheStore:
     """Values in the table ``cache`` of an SQLite file, for many processes.
 
     Its columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; ``expires``
-    is null for what is kept for good). Values are pickled: the file must be trusted as code is.
+    is null for what is kept for good). Values are pickled, and a pickle is code: a file that other users can
+    change or replace is refused.
 
     What has expired is deleted when something is set. A value that expires counts only while the clock is between
     its two times, so that it does not live on when the clock is set back. A file that others keep locked is waited
     for, up to 20 s; one that was deleted, moved or replaced is made anew.
 
     Args:
-        path: The file; made if it is not there. Its directory must exist.
+        path: The file; made if it is not there, with mode 0600. Its directory must exist.
         clock: Seconds since the epoch, for expiry.
+        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
+            made with the mode that the umask says.
     """
 
     path: str = attrs.field(converter=os.fsdecode)
     clock: Callable[[], float] = _now
+    shared: bool = attrs.field(default=False, kw_only=True)
     _file: SQLiteFile = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
-        self._file = SQLiteFile(self.path, _prepare)
+        self._file = SQLiteFile(self.path, _prepare, self.shared)
         weakref.finalize(self, self._file.close)
 
     async def get(self, key: str) -> Hit[Any] | Miss:

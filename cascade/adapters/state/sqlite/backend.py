@@ -30,10 +30,26 @@ def path_of(url: str) -> str:
     Raises:
         ValueError: If there is none.
     """
-    path = url.removeprefix("sqlite:///")
-    if path == url or not path or path.startswith(":") or path.endswith("/") or not path.isprintable():
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    is_path = path[:1] not in ("", ":") and not path.endswith("/") and path.isprintable()
+    if not is_path or not url.startswith("sqlite:///"):
         raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {url!r}")
     return path
+
+
+def is_shared(url: str) -> bool:
+    """Whether *url* says that all who can write to its file are trusted.
+
+    Raises:
+        ValueError: If it says something else after a question mark.
+    """
+    _, mark, option = url.partition("?")
+    if mark and option not in ("shared=on", "shared=off"):
+        raise ValueError(
+            f"a state URL of SQLite takes no options but shared=on, not {option!r}; a file with a question mark "
+            "in its name can be given as state=lambda run_id: SQLiteStateBackend(run_id, path)"
+        )
+    return option == "shared=on"
 
 
 def check_url(url: str) -> None:
@@ -42,32 +58,33 @@ def check_url(url: str) -> None:
     Raises:
         ValueError: If it does not, or says more.
     """
-    if "?" in path_of(url):
-        raise ValueError(
-            f"a state URL of SQLite takes no options: {url!r}; a file of that name can be given as "
-            "state=lambda run_id: SQLiteStateBackend(run_id, path)"
-        )
+    path_of(url)
+    is_shared(url)
 
 
 class SQLiteStateBackend(BatchedBackend):
     """The outcomes of one run in an SQLite file that many runs share.
 
-    What a method has returned from is on the disk (WAL, ``synchronous=FULL``). Values are pickled: the file must
-    be trusted as code is. A file that others keep locked is waited for, up to 20 s. One that is deleted, moved or
-    replaced while the run executes is noticed at each write, and once a second between: the run fails.
+    What a method has returned from is on the disk (WAL, ``synchronous=FULL``). Values are pickled, and a pickle is
+    code: a file that other users can change or replace is refused. A file that others keep locked is waited for,
+    up to 20 s. One that is deleted, moved or replaced while the run executes is noticed at each write, and once a
+    second between: the run fails.
 
     Args:
         run_id: The run.
-        path: The file; made if it is not there. Its directory must exist.
+        path: The file; made if it is not there, with mode 0600. Its directory must exist.
+        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
+            made with the mode that the umask says.
     """
 
     keeps_loops = True
     heartbeat_every: float | None = LOOK
 
-    def __init__(self, run_id: str, path: str) -> None:
+    def __init__(self, run_id: str, path: str, *, shared: bool = False) -> None:
         super().__init__(run_id)
         self.path: str = os.fsdecode(path)
-        self._file = SQLiteFile(self.path, self._prepare)
+        self.shared = shared
+        self._file = SQLiteFile(self.path, self._prepare, shared)
         self._lease = RunLease(run_id, self._file)
         self._rows = RunRows(self._lease)
 
@@ -146,5 +163,5 @@ class SQLiteStateBackend(BatchedBackend):
 
 
 def open_url(url: str, run_id: str) -> SQLiteStateBackend:
-    """The backend of *run_id* at ``sqlite:///path``."""
-    return SQLiteStateBackend(run_id, path_of(url))
+    """The backend of *run_id* at ``sqlite:///path``, or ``sqlite:///path?shared=on``."""
+    return SQLiteStateBackend(run_id, path_of(url), shared=is_shared(url))

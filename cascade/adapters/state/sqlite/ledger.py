@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from cascade.adapters.sqlite_file import trusted
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
 from cascade.adapters.state.ownership import Owner, seconds_left
-from cascade.adapters.state.sqlite.backend import path_of
+from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.lease import VERSION
 from cascade.model.errors import StateError, describe
 from cascade.runtime.ledger import NodeRecord, RunRecord
@@ -33,7 +34,8 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
     if not Path(path).is_file():
         raise StateError(f"there is no state file {path!r}")
     try:
-        connection = sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=ro", uri=True)
+        found = trusted(path, makes=False, shared=is_shared(url))
+        connection = sqlite3.connect(f"file:{quote(str(Path(found).absolute()))}?mode=ro", uri=True)
         # What is no text in UTF-8 was not written here; that must not hide the other runs.
         connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
         try:
