@@ -38,9 +38,9 @@ MODULES = {
         "CachePolicy", "CacheStore", "FileExistenceCache", "Hit", "InputCache", "MISS", "MemoryCacheStore",
     ],
     "cascade.control": [
-        "Attentive", "AudienceChanged", "Concurrency", "Connector", "ConnectorError", "ControlPlane",
-        "ControlRule", "Found", "LocalConnector", "Lost", "Message", "Missed", "MqttConnector", "Pause",
-        "Rate", "Subscription",
+        "Attentive", "AudienceChanged", "Concurrency", "Connector", "ConnectorError", "ConnectorRefused",
+        "ControlPlane", "ControlRule", "Found", "LocalConnector", "Lost", "Message", "Missed", "MqttConnector",
+        "Pause", "Rate", "Subscription",
     ],
     "cascade.events": [
         name

@@ -270,6 +270,7 @@ class Engine:
         prepared = await prepare(
             flow, given, settings, shared.admission.pool, providers, shared.durations.means, is_whole=True
         )
+        await self.control.check()
         recovery = await recover(settings, run_id, prepared, is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id

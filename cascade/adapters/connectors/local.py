@@ -1,0 +1,143 @@
+"""A connector for the processes of one user on one machine: a file and sockets, no server.
+
+What is retained is in a control file (SQLite), so it outlives every process. Each process that is connected has a
+Unix datagram socket beside that file, named in it. Who changes the file sends an empty datagram to all; the others
+look into the file then. Messages that are not retained are datagrams themselves.
+
+So no wake-up is lost: a datagram that does not fit finds others unread, after which the receiver looks as well.
+
+Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also says
+who has sent a datagram, and those of others are passed over.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+from typing import Final
+from urllib.parse import unquote
+
+import anyio
+from anyio.lowlevel import checkpoint, current_token
+
+from cascade.adapters.connectors.control_file import secured
+from cascade.adapters.connectors.line import Line
+from cascade.adapters.connectors.mailbox import check_system
+from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.wire import ConnectorError, Subscription
+
+_limiter: Final = LoopLimiter(4)
+
+
+def default_path() -> Path:
+    """The control file of this user on this machine.
+
+    In ``$XDG_RUNTIME_DIR`` if that is an absolute path, otherwise in ``cascade-UID`` where temporary files go.
+    """
+    folder = os.environ.get("XDG_RUNTIME_DIR", "")
+    if not os.path.isabs(folder):
+        folder = os.path.join(tempfile.gettempdir(), f"cascade-{os.getuid()}")
+    return Path(folder) / "cascade" / "control.db"
+
+
+def from_url(url: str) -> LocalConnector:
+    """The connector of ``local:`` or ``local:PATH``.
+
+    Raises:
+        ConnectorRefused: If there can be none on this system.
+    """
+    rest = unquote(url.partition(":")[2])
+    return LocalConnector(rest or None)
+
+
+class LocalConnector:
+    """Reaches the other processes of this user on this machine that use the same control file.
+
+    Args:
+        path: The control file; made, with its folders, if it is not there. By default one for each user.
+        project: A name for what this process is about, part of the topics of telemetry.
+
+    Raises:
+        ConnectorRefused: If this system has no Unix sockets (Windows).
+    """
+
+    def __init__(self, path: str | os.PathLike[str] | None = None, *, project: str = "default") -> None:
+        check_system()
+        self.path: Path = default_path() if path is None else Path(path)
+        self.project = project
+        self._line: Line | None = None
+        self._is_connecting = False
+
+    async def check(self) -> None:
+        """See that the control file can be trusted; it is made if it is not there.
+
+        Raises:
+            ConnectorRefused: If other users can read, change or replace it, or have made it or a folder on the
+                way to it; or if it cannot be made.
+        """
+        await in_thread(lambda: secured(self.path), _limiter.get())
+
+    async def connect(self, will: str = "") -> None:
+        """Connect; see ``Connector.connect``."""
+        if self._line is not None or self._is_connecting:
+            raise ConnectorError("this LocalConnector is connected already; make one for each engine")
+        token = current_token()
+        self._is_connecting = True
+        try:
+            with anyio.CancelScope(shield=True):
+                self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+        finally:
+            self._is_connecting = False
+
+    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
+        """Publish; see ``Connector.publish``."""
+        line = self._open_line()
+        if retain:
+            with anyio.CancelScope(shield=True):
+                await in_thread(lambda: line.retain(topic, payload), _limiter.get())
+            return
+        line.send(topic, payload)
+        await checkpoint()
+
+    def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
+        """Subscribe; see ``Connector.subscribe``."""
+        return Subscription(self, topics, latest_only=latest_only)
+
+    async def begin(self, subscription: Subscription) -> None:
+        """Deliver what is retained, and from now on what is published."""
+        line, ready = self._open_line(), anyio.Event()
+        try:
+            await in_thread(lambda: line.add(subscription, ready.set), _limiter.get())
+            await ready.wait()
+        except BaseException:  # cancelled: who does not enter the block does not leave it either
+            with anyio.CancelScope(shield=True):
+                await self.end(subscription)
+            raise
+
+    async def end(self, subscription: Subscription) -> None:
+        """Deliver nothing more."""
+        line = self._line
+        if line is not None:
+            await in_thread(lambda: line.remove(subscription), _limiter.get())
+
+    async def has_audience(self, topic: str) -> bool:
+        """Whether anybody listens; see ``Attentive.has_audience``."""
+        line = self._open_line()
+        return bool(await in_thread(lambda: line.receivers(topic), _limiter.get()))
+
+    async def disconnect(self) -> None:
+        """Disconnect; see ``Connector.disconnect``."""
+        line, self._line = self._line, None
+        if line is not None:
+            with anyio.CancelScope(shield=True):
+                await in_thread(line.close, _limiter.get())
+            line.finish()
+
+    def _open_line(self) -> Line:
+        if self._line is None:
+            raise ConnectorError("the LocalConnector is not connected")
+        return self._line
+
+    def __repr__(self) -> str:
+        return f"<LocalConnector {str(self.path)!r}>"
