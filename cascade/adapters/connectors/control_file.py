@@ -18,8 +18,8 @@ from cascade.runtime.wire import ConnectorError, ConnectorRefused, Message
 
 # Lifted rules that are remembered for those who have not looked yet.
 TOMBSTONES: Final = 10_000
-# Seconds to wait for other processes that write to the file.
-PATIENCE: Final = 10.0
+# Seconds to wait for other processes that write to the file. A run that ends may have to wait three times.
+PATIENCE: Final = 3.0
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS retained (topic TEXT PRIMARY KEY, payload BLOB NOT NULL, seq INTEGER NOT NULL);
 CREATE INDEX IF NOT EXISTS retained_seq ON retained (seq);
@@ -118,15 +118,10 @@ class Store:
             return [(Message(topic, payload), seq) for topic, payload, seq in self._db.execute(query, (after,))]
 
     def peers(self) -> list[Peer]:
-        """Who is connected."""
+        """Who is connected; rows that make no sense are passed over."""
         with _usable():
             rows = self._db.execute("SELECT name, topics, will FROM connected").fetchall()
-        try:
-            return [
-                Peer(name, tuple(json.loads(topics)), will) for name, topics, will in rows if _NAME.fullmatch(name)
-            ]
-        except (TypeError, ValueError) as error:
-            raise ConnectorError(f"the control file cannot be used: {error}") from error
+        return [peer for peer in map(_peer, rows) if peer is not None]
 
     def has_changed(self) -> bool:
         """Whether others have changed the file since this was asked last."""
@@ -160,6 +155,16 @@ class Store:
     def close(self) -> None:
         """Close the file."""
         self._db.close()
+
+
+def _peer(row: tuple[object, ...]) -> Peer | None:
+    """What *row* says; ``None`` if it makes no sense."""
+    name, topics, will = row
+    with suppress(ValueError):
+        wanted = json.loads(str(topics))
+        if _NAME.fullmatch(str(name)) and isinstance(wanted, list):
+            return Peer(str(name), tuple(map(str, wanted)), str(will))
+    return None
 
 
 @contextmanager
