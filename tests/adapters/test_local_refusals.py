@@ -195,6 +195,29 @@ def test_a_socket_of_another_user_is_not_removed(tmp_path: Path) -> None:
     folder.close()
 
 
+class Watched(socket.socket):
+    """A socket that notes with which mode it has come into the world."""
+
+    mode: int | None = None
+
+    def bind(self, address: object, /) -> None:
+        super().bind(address)  # type: ignore[arg-type]  # whatever it is
+        self.mode = stat.S_IMODE(os.stat(str(address)).st_mode)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="sockets get their mode after they have been bound")
+def test_a_socket_is_private_from_the_first_moment(tmp_path: Path) -> None:
+    folder = SocketFolder(str(tmp_path))
+    before = os.umask(0)
+    try:
+        with Watched(socket.AF_UNIX, socket.SOCK_DGRAM) as end:
+            folder.bind(end, "new")
+            assert end.mode == 0o600
+    finally:
+        os.umask(before)
+    folder.close()
+
+
 def test_a_socket_is_private_whatever_the_umask(tmp_path: Path) -> None:
     folder = SocketFolder(str(tmp_path))
     before = os.umask(0)
