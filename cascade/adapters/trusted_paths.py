@@ -259,8 +259,9 @@ def _judge(path: str, viewer: Viewer, *, may_be_sticky: bool = False) -> None:
     why = why_untrusted(entry, viewer, may_be_sticky=may_be_sticky)
     if why is None:
         return
-    is_mine = entry.owner == viewer.uid
-    remedy = f"`chmod go-w {shlex.quote(path)}`" if is_mine else "take a place in a folder of your own"
+    # A sticky folder is there for everybody.
+    can_be_mended = entry.owner == viewer.uid and not entry.mode & stat.S_ISVTX
+    remedy = f"`chmod go-w {shlex.quote(path)}`" if can_be_mended else "take a place in a folder of your own"
     raise UntrustedPath(f"{_shown(path, entry)} {why}", remedy)
 
 

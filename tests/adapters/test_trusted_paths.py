@@ -135,7 +135,10 @@ UNTRUSTED: dict[str, tuple[Callable[[Path], Path], str]] = {
         lambda at: folder(folder(at / "f", 0o777) / "mine", 0o700) / "x.db",
         "/f'.*mode 0777.*chmod go-w .*/f`",
     ),
-    "a sticky folder itself": (lambda at: folder(at / "tmp", 0o1777) / "x.db", "/tmp'.*mode 1777"),
+    "a sticky folder itself": (
+        lambda at: folder(at / "tmp", 0o1777) / "x.db",
+        "/tmp'.*mode 1777.*; take a place in a folder of",
+    ),
     "a file for everybody": (lambda at: file(at / "x.db", 0o606), r"file .*x\.db.*mode 0606.* by everybody"),
     "beside it": (
         lambda at: file(file(at / "x.db").with_name("x.db-wal"), 0o666).with_name("x.db"),
