@@ -303,7 +303,8 @@ def test_a_file_of_another_user_in_a_folder_of_ones_own_is_refused(tmp_path: Pat
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o777], ids="umask {:03o}".format)
-def umask(request: pytest.FixtureRequest) -> Iterator[int]:
+def umask(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[int]:
+    assert tmp_path.exists()  # made before, and not by the umask
     before = os.umask(request.param)
     yield request.param
     os.umask(before)
@@ -465,7 +466,7 @@ except ConnectorError as error:
 def test_a_system_without_owners_has_files_and_a_clear_word_on_local_control(
     tmp_path: Path,
 ) -> None:
-    env = {**os.environ, "PYTHONPATH": str(Path(cascade.__file__).parent.parent)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join([str(Path(cascade.__file__).parent.parent), *sys.path])}
     done = subprocess.run(
         [sys.executable, "-c", WITHOUT_OWNERS], cwd=tmp_path, env=env, capture_output=True, text=True, check=False
     )
