@@ -261,7 +261,7 @@ async def test_elsewhere_a_short_path_is_an_address_and_a_long_one_is_refused(
     with pytest.raises(
         ConnectorRefused, match="too long for the sockets in it; give a shorter one, as local:PATH"
     ):
-        await LocalConnector(tmp_path / ("long" * 30) / "control.db").connect()
+        await cascade.run(note(), control=f"local:{tmp_path}/{'long' * 30}/control.db")
 
 
 def test_a_socket_that_cannot_be_made_is_an_error(tmp_path: Path) -> None:

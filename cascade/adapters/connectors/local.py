@@ -23,7 +23,7 @@ from anyio.lowlevel import checkpoint, current_token
 
 from cascade.adapters.connectors.control_file import secured
 from cascade.adapters.connectors.line import Line
-from cascade.adapters.connectors.mailbox import check_system
+from cascade.adapters.connectors.mailbox import SocketFolder, check_system
 from cascade.runtime.threads import LoopLimiter, in_thread
 from cascade.runtime.wire import ConnectorError, Subscription
 
@@ -51,6 +51,10 @@ def from_url(url: str) -> LocalConnector:
     return LocalConnector(rest or None)
 
 
+def _check_place(path: Path) -> None:
+    SocketFolder(os.path.dirname(secured(path))).close()
+
+
 class LocalConnector:
     """Reaches the other processes of this user on this machine that use the same control file.
 
@@ -74,9 +78,9 @@ class LocalConnector:
 
         Raises:
             ConnectorRefused: If other users can read, change or replace it, or have made it or a folder on the
-                way to it; or if it cannot be made.
+                way to it; or if it cannot be made, or its path is too long for sockets.
         """
-        await in_thread(lambda: secured(self.path), _limiter.get())
+        await in_thread(lambda: _check_place(self.path), _limiter.get())
 
     async def connect(self, will: str = "") -> None:
         """Connect; see ``Connector.connect``."""

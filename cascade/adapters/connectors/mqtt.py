@@ -47,8 +47,6 @@ QUEUE: Final = 1000
 PORT, TLS_PORT = 1883, 8883
 QOS_1: Final = SubscribeOptions(1)
 _limiter = LoopLimiter(4)
-
-
 _LOOKS: Final = (
     "it looks like mqtt://USER:PASSWORD@HOST:PORT/PROJECT or mqtts://HOST?cafile=PATH, maybe with telemetry=off"
 )
@@ -232,9 +230,9 @@ class Session:
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_connect_fail, client.on_message = self._on_connect_fail, self._on_message
         client.on_publish = self._on_publish
-        properties = _expiry("CONNECT", SESSION)
-        properties.MaximumPacketSize = MOST_PACKET
-        client.connect_async(host, port, keepalive=30, clean_start=False, properties=properties)
+        wanted = _expiry("CONNECT", SESSION)
+        wanted.MaximumPacketSize = MOST_PACKET
+        client.connect_async(host, port, keepalive=30, clean_start=False, properties=wanted)
         client.loop_start()
         await self._opened.wait()
         if self._refusal is not None:
@@ -251,32 +249,25 @@ class Session:
             subscription.finish()
 
     def _stop(self) -> None:
-        """Take leave of the broker and end the network thread. In a worker thread.
-
-        paho waits for that thread without end: as long, say, as the broker reads nothing of what is left to send.
-        So a thread of its own waits, and after a while the connection is cut. A network thread that is connecting,
-        or looks up a name, cannot be woken: it ends by itself, after this.
-        """
+        """Take leave of the broker and end the network thread, in a worker thread."""
+        # paho waits for it as long as a broker that reads nothing keeps it, so that is left to another thread, and
+        # the connection is cut. While it connects, or looks up a name, nothing wakes it: it ends by itself, later.
         self.client.disconnect(properties=_expiry("DISCONNECT", 0))
         ending = threading.Thread(target=self._end, name="cascade-mqtt-end", daemon=True)
         ending.start()
         ending.join(FAREWELL)
-        if ending.is_alive():
-            self._cut()
-            ending.join(FAREWELL)
+        connection: Any = self.client.socket()
+        if ending.is_alive() and connection is not None:
+            with suppress(OSError):  # the other side was faster
+                # Past TLS, which would say goodbye to the broker, while the network thread uses it.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        ending.join(FAREWELL)
 
     def _end(self) -> None:
         self.client.loop_stop()
         left = self.client.socket()
         if left is not None:
             left.close()
-
-    def _cut(self) -> None:
-        connection: Any = self.client.socket()
-        if connection is not None:
-            with suppress(OSError):  # the other side was faster
-                # Past TLS, which would say goodbye to the broker, while the network thread uses it.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
 
     async def retain(self, topic: str, payload: bytes) -> None:
         """Have the broker keep a message.

@@ -67,7 +67,7 @@ class Outbox:
         self._socket.close()
 
     def _send_all(self) -> None:
-        while True:
+        while time.monotonic() < self._deadline:
             with self._news:
                 self._news.wait_for(lambda: self._waiting or self._is_closing)
                 if not self._waiting:
