@@ -14,7 +14,7 @@ from cascade.model.errors import StateError, describe
 # Seconds to wait for other processes that write to the same file.
 PATIENCE: Final = 20.0
 # To SQLite: databases that are gone with their connection.
-_WITHOUT_FILE: Final = "", ":memory:"
+WITHOUT_FILE: Final = "", ":memory:"
 
 # What SQLite says when another connection is in the way: waiting helps.
 _BUSY: Final = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL)
@@ -63,7 +63,7 @@ def trusted(path: str, *, makes: bool = True, shared: bool = False) -> str:
     Raises:
         StateError: If other users can change or replace it, or if it cannot be reached.
     """
-    if path in _WITHOUT_FILE:
+    if path in WITHOUT_FILE:
         return path
     try:
         return shared_file(path, makes=makes) if shared else trusted_file(path, makes=makes)

@@ -14,7 +14,7 @@ import attrs
 from anyio import CancelScope, CapacityLimiter, current_time
 
 from cascade.adapters import sqlite_file
-from cascade.adapters.sqlite_file import connect, is_busy
+from cascade.adapters.sqlite_file import WITHOUT_FILE, connect, is_busy
 from cascade.model.errors import StateError, describe
 from cascade.runtime.threads import LoopLimiter, in_thread
 
@@ -167,15 +167,11 @@ class SQLiteFile:
             opened.connection.close()
 
     def _open(self) -> _Opened:
+        if self.path in WITHOUT_FILE:
+            return _Opened(self._connect(self.path), {})
         for _ in range(_MOST_OPENINGS):
             before = _place(self._target)
-            path = self.path if os.path.abspath(self.path) == self._target else self._target
-            connection = connect(path, shared=self.shared)
-            try:
-                self.prepare(connection)
-            except BaseException:
-                connection.close()
-                raise
+            connection = self._connect(self.path if os.path.abspath(self.path) == self._target else self._target)
             # Only a file that was there before and after is certain to be the one that was opened in between.
             if before is not None and before == _place(self._target):
                 real = os.path.realpath(self._target)
@@ -183,3 +179,12 @@ class SQLiteFile:
                 return _Opened(connection, {self._target: before, **beside})
             connection.close()
         raise StateError(f"the SQLite file {self.path!r} is replaced again and again while it is being opened")
+
+    def _connect(self, path: str) -> sqlite3.Connection:
+        connection = connect(path, shared=self.shared)
+        try:
+            self.prepare(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
