@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from cascade.graph.identity import PureKey, SetOrder, pure_key
+from cascade.graph.identity import PureKey, pure_key
 from cascade.graph.merge import merged_policies, root_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, finish
 from cascade.graph.nodes import (
@@ -41,12 +41,13 @@ from cascade.graph.parts import (
     RouterParts,
     calls_in,
 )
+from cascade.graph.set_order import SetOrder
 from cascade.model.errors import GraphError
 from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
-from cascade.model.policies import NOTHING_SAID, UNSET, Policies
+from cascade.model.policies import NOTHING_SAID, UNSET, PerCall, Policies
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
@@ -410,6 +411,11 @@ class _Builder:
             for name in ("retry", "timeout", "cache", "concurrency", "on_skip")
             if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
         }
+        cache = said.get("cache")
+        if call.columns is not None and isinstance(cache, PerCall):
+            reason = cache.why_no_items(call.columns)
+            if reason is not None:
+                raise GraphError(f"{call.task.name}.map(): {reason}")
         return Terms(
             **said,
             amounts=amounts,

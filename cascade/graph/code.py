@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import inspect
 import os
@@ -10,11 +11,23 @@ import sys
 import textwrap
 import threading
 from collections.abc import Callable, Iterable, Iterator
+from operator import is_
 from types import CodeType, FunctionType, MethodType, ModuleType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from cascade.graph.canonical import Canon, combine, type_name
+from cascade.graph.canonical import (
+    Canon,
+    NotDigestibleError,
+    Parts,
+    attributes_of,
+    combine,
+    held_by,
+    home,
+    is_written_in_python,
+    qualified_name,
+    record,
+)
 from cascade.graph.nested import LEAVES
 from cascade.model import flow, inputs, lazies
 from cascade.model.placeholders import Placeholder
@@ -22,6 +35,11 @@ from cascade.model.tasks import Partial, Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
 _MOST_TRIES: Final = 5
+# Flags of code: what kind of function it is, and whether it takes any number of arguments.
+_KINDS: Final = (
+    inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+)  # fmt: skip
 
 
 # Entered again by a finalizer that wants a tree while one is made.
@@ -82,37 +100,85 @@ def _parsed(source: str) -> ast.Module:
     raise AssertionError  # pragma: no cover  # the last try returns or raises
 
 
+class TaskNotDigestibleError(NotDigestibleError):
+    """What a task holds has no canonical hash: the object that it is bound to, a default, part of its closure."""
+
+    @property
+    def remedy(self) -> str:
+        return (
+            "pass it as an argument, give the task a version= that stands for its code, or say what stands for "
+            "the object with cascade.cache.register_digest"
+        )
+
+
 def code_digest(task: Task[Any, Any]) -> bytes:
-    """What the digest of *task* says about its code: its version, or its source without layout and comments."""
+    """What the digest of *task* says about its code: its version, or its source and what it holds.
+
+    What it holds counts as it was when the task was first looked at, so that a task may take notes in a list that
+    it holds. What is put in the place of a held value counts.
+
+    Raises:
+        TaskNotDigestibleError: If something that it holds has no canonical hash.
+    """
     if task.version is not None:
-        return combine("version", [task.full_name.encode(), task.version.encode()])
-    return combine("source", [task.full_name.encode(), *_callable_parts(task.func)])
+        return combine("version", [qualified_name(task), task.version.encode()])
+    func = task.func
+    while isinstance(func, staticmethod):
+        func = func.__func__
+    held = list(_holdings(func))
+    if task.known_code is not None:
+        known, digest = task.known_code
+        if len(known) == len(held) and all(map(is_, known, held)):
+            return digest
+    try:
+        digest = combine("source", [qualified_name(task), *_callable_parts(func, task.name)])
+    except NotDigestibleError as error:
+        raise TaskNotDigestibleError(error.path, error.kind, error.reason) from None
+    task.known_code = held, digest
+    return digest
 
 
-def _callable_parts(func: Any) -> Iterator[bytes]:
-    """Digests of the code behind *func*, and of what is bound to it on the way there."""
+def code_home(task: Task[Any, Any]) -> bytes:
+    """What tells the code of *task* from that of another program with a module of the same name.
+
+    For a cache, which serves all programs; empty where the name of the module, or a ``version=``, is enough.
+    """
+    if task.version is not None:
+        return b""
+    func = plain_function(task.func)
+    found = home(task.__module__, func.__globals__ if isinstance(func, FunctionType) else None)
+    return found.encode("utf-8", "surrogateescape") if isinstance(found, str) else found
+
+
+def _holdings(func: Any) -> Iterator[object]:
+    """*func*, and the objects that it holds itself."""
     while True:
+        yield func
         match func:
             case functools.partial():
-                yield from (_BOUND.digest(func.args), _BOUND.digest(func.keywords))
+                yield from (*func.args, *func.keywords.values())
                 func = func.func
             case MethodType():
-                yield _BOUND.digest(func.__self__)
-                func = func.__func__
-            case staticmethod():
+                yield func.__self__
                 func = func.__func__
             case FunctionType():
-                yield _BOUND.digest(func)
+                yield from held_by(func).values()
                 return
             case _:
-                yield from (_BOUND.digest(func), function_digest(func))
-                func = inspect.getattr_static(type(func), "__call__", None)
-                if not isinstance(func, FunctionType):
-                    return
+                return
+
+
+def _callable_parts(func: Any, name: str) -> Iterator[bytes]:
+    """Digests of what *func* is, and of the code that makes an object callable."""
+    yield _BOUND.digest(func, name)
+    func = plain_function(func)
+    call = inspect.getattr_static(type(func), "__call__", None)
+    if not isinstance(func, FunctionType) and isinstance(call, FunctionType):
+        yield function_digest(call)
 
 
 def function_digest(func: Callable[..., Any]) -> bytes:
-    """Digest of a function's source without decorators, docstring, comments and layout.
+    """Digest of a function's source without decorators, annotations, docstrings, comments and layout.
 
     Where there is no source, the byte code stands for it, which differs between versions of Python.
     """
@@ -132,37 +198,87 @@ def _function_digest(func: Callable[..., Any]) -> bytes:
     tree = _tree(code, code.co_name) if code else None
     if tree is not None:
         return combine("tree", [_normalised(tree).encode()])
-    name = f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', type(func).__qualname__)}"
-    return combine("code", [name.encode(), *(_code_parts(code) if code else ())])
+    return combine("code", [qualified_name(func), *(_code_parts(code) if code else ())])
 
 
 def _normalised(tree: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> str:
     if not isinstance(tree, ast.Lambda):
         tree.decorator_list = []
-        if ast.get_docstring(tree, clean=False) is not None:
-            tree.body = tree.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return ast.unparse(_CodeOnly().visit(tree))
+
+
+class _CodeOnly(ast.NodeTransformer):
+    """Takes away docstrings and annotations, but for those in the bodies of classes, which make fields."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        vars(node).update(returns=None, type_params=[])  # Python 3.11 knows no type parameters, and ignores them
+        _forget_docstring(node)
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return self.generic_visit(ast.copy_location(ast.Assign([node.target], node.value), node))
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        _forget_docstring(node)
+        for place, statement in enumerate(node.body):
+            if not isinstance(statement, ast.AnnAssign):
+                node.body[place] = self.visit(statement)
+        return node
+
+
+def _forget_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    if ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:] or [ast.Pass()]
 
 
 def _code_parts(code: CodeType) -> Iterator[bytes]:
+    """Byte code as it reads, without the places of constants, and without those that nothing reads."""
     for part in _codes(code):
-        yield part.co_code
-        constants = tuple(constant for constant in part.co_consts if not isinstance(constant, CodeType))
-        yield _BOUND.digest((part.co_names, part.co_varnames, constants))
+        yield _BOUND.digest((part.co_varnames, part.co_argcount, part.co_kwonlyargcount, part.co_flags & _KINDS))
+        steps = ((step.opname, step.argval) for step in dis.get_instructions(part))
+        read = [(name, value.co_name if isinstance(value, CodeType) else value) for name, value in steps]
+        yield _BOUND.digest(read)
 
 
-def _may_change(value: object) -> bool:
-    return type(value).__hash__ is None
+def _of_placeholder(placeholder: Placeholder) -> bytes:
+    return combine("held", [qualified_name(type(placeholder)), str(getattr(placeholder, "name", "")).encode()])
 
 
-# How the values that the function of a task holds are hashed. What a closure holds and what may change is the
-# function's memory, not its code: a list in which it notes its calls, or the record that counts them, must not
-# make each run another one.
+def _of_stranger(value: Any) -> bytes | None:
+    """An object of any class, if there is nothing in it."""
+    cls = type(value)
+    if not is_written_in_python(cls, object) or attributes_of(value, object):
+        return None
+    return combine("empty", [_BOUND.digest(cls)])
+
+
+def _task_parts(task: Task[Any, Any]) -> Parts:
+    """A task that is held by another, which is only described here: tasks may hold each other."""
+    if task.version is not None:
+        return Parts("task", (qualified_name(task), task.version.encode()))
+    return record("task", {"func": task.func}, (qualified_name(task),))
+
+
+# How what the function of a task holds is hashed.
 _BOUND: Final = Canon(
-    placeholder=lambda placeholder: type_name(type(placeholder)),
-    function=lambda func: func.full_name.encode() if isinstance(func, Task) else function_digest(func),
-    stranger=lambda value: type_name(type(value)),
-    counts=lambda value: not _may_change(value),
+    placeholder=_of_placeholder,
+    function=function_digest,
+    stranger=_of_stranger,
+    task=_task_parts,
     first=WeakKeyDictionary(),
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
@@ -141,6 +141,15 @@ class CachePolicy(Protocol):
 
     async def save(self, task_id: str, inputs: Mapping[str, object], result: object) -> None:
         """Keep *result* for the next call with these *inputs*."""
+        ...
+
+
+@runtime_checkable
+class PerCall(Protocol):
+    """A cache policy that knows whether it can serve the items of a map, which are calls of their own."""
+
+    def why_no_items(self, columns: Collection[str]) -> str | None:
+        """Why it cannot, for a map over the parameters *columns*; ``None`` if it can."""
         ...
 
 

@@ -15,6 +15,7 @@ import anyio
 import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
+from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.nodes import Junction
 from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, leaves, raise_unchanged
 from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
@@ -160,11 +161,17 @@ class Conductor:
         if recovery.past.is_known:
             recorded = len(recovery.past.nodes or ())
             self.execution.emit(RunResumed, recorded=recorded, epoch=recovery.past.epoch)
-        if recovery.contents.strangers:
-            strangers = list(recovery.contents.strangers.items())[:5]
-            where = ", ".join(f"{name!r} ({error})" for name, error in strangers)
-            message = f"compared by code and shape only, as they have no digest: {where}"
-            self.execution.emit(EngineWarning, code="not-digestible", message=message)
+        of_tasks: list[str] = []
+        of_values: list[str] = []
+        for name, error in recovery.contents.strangers.items():
+            (of_tasks if isinstance(error, TaskNotDigestibleError) else of_values).append(f"{name!r} ({error})")
+        for what, named in (
+            ("run again whenever the run is resumed, as it is not known what their tasks do", of_tasks),
+            ("compared with records by all but this, which has no digest", of_values),
+        ):
+            if named:
+                message = f"{what}: {', '.join(named[:5])}"
+                self.execution.emit(EngineWarning, code="not-digestible", message=message)
 
     async def _beat(self, backend: StateBackend, pause: float) -> None:
         """Say again and again that the run is alive."""

@@ -37,12 +37,12 @@ class Flight:
     Attributes:
         node: Run and node that compute it.
         admission: Of the engine of that run.
-        value: What it gave, boxed, if it is over and gave anything.
+        is_kept: Whether it is over, and the cache has what it gave.
     """
 
     node: tuple[str, str]
     admission: Admission
-    value: tuple[Any] | None = None
+    is_kept: bool = False
     _place: tuple[int, Hashable] = attrs.field(kw_only=True)
     # Those who wait, with the admission of each.
     _waiting: dict[anyio.Event, Admission] = attrs.field(factory=dict)

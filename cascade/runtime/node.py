@@ -12,6 +12,7 @@ import attrs
 from anyio import current_effective_deadline, current_time
 
 from cascade.graph.canonical import NotDigestibleError
+from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.nested import compile_nested
 from cascade.graph.nodes import Terms
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe, leaves
@@ -34,7 +35,7 @@ from cascade.runtime.settle import Ending
 from cascade.runtime.state import Entry
 
 # Saves the final value of a flow for one of the calls that it replaced.
-Save = Callable[[Any], Awaitable[None]]
+Save = Callable[[Any], Awaitable[object]]
 # In how many of the calls of a loop, from its beginning and from its end, the final value is saved.
 SAVED_AT_EACH_END: Final = 16
 
@@ -107,11 +108,16 @@ async def live(execution: Execution, job: Job) -> Ending:
     return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
 
 
-async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
+async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> bool:
+    """Keep *value*; returns whether the cache has it now."""
     try:
         await cache.save(node_id, named, value)
+    except TaskNotDigestibleError:
+        return False  # that has been told
     except Exception as error:
         _warn_of_cache(execution, node_id, "did not take the result", error)
+        return False
+    return True
 
 
 def _warn_of_cache(execution: Execution, node_id: str, what: str, error: Exception) -> None:
@@ -174,8 +180,9 @@ class Life:
             if is_own:
                 break
             await self._until_landed(flight)
-            if flight.value is not None:
-                return Done(flight.value[0], from_cache=True)
+            hit = await self._recall(cache, named) if flight.is_kept else None
+            if hit is not None:
+                return Done(hit.value, from_cache=True)
         self._own_flight = flight
         try:
             return await self._find_or_compute(cache, named, flight)
@@ -189,23 +196,23 @@ class Life:
             await flight.until_landed(news, self.execution.admission)
         finally:
             del joined[self.job.node_id]
-        if self.execution.is_draining and flight.value is None:
+        if self.execution.is_draining and not flight.is_kept:
             raise DrainedError
 
     async def _find_or_compute(self, cache: CachePolicy, named: Inputs, flight: Flight | None = None) -> Outcome:
         hit = await self._recall(cache, named)
         if hit is not None:
             if flight is not None:
-                flight.value = (hit.value,)
+                flight.is_kept = True
             return Done(hit.value, from_cache=True)
         value = await self._value()
         if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
             # Without the node, which would keep its whole turn.
             self.job.save_later(functools.partial(_save, self.execution, self.job.node_id, cache, named))
         else:
-            await _save(self.execution, self.job.node_id, cache, named, value)
+            is_kept = await _save(self.execution, self.job.node_id, cache, named, value)
             if flight is not None:
-                flight.value = (value,)
+                flight.is_kept = is_kept
         return Done(value)
 
     def _flight(self, cache: CachePolicy, named: Inputs) -> tuple[Flight | None, bool]:
@@ -226,6 +233,10 @@ class Life:
     async def _recall(self, cache: CachePolicy, named: Inputs) -> Hit[Any] | None:
         try:
             found = await cache.check(self.job.node_id, named)
+        except TaskNotDigestibleError as error:
+            message = f"{self.job.node_id!r} is not cached: {error}"
+            self.execution.emit(EngineWarning, code="not-digestible", message=message)
+            return None
         except NotDigestibleError:
             raise  # the task was given what this cache cannot work with, and would never be found
         except Exception as error:

@@ -27,7 +27,7 @@ DERIVED: Final = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
 PORTION: Final = 500
 
 # Of runs that nobody can resume.
-NO_CONTENTS: Final = Contents((), b"", {})
+NO_CONTENTS: Final = Contents((), b"", {}, frozenset())
 
 
 @attrs.define(eq=False)
@@ -169,23 +169,27 @@ async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
     past, contents = recovery.past, recovery.contents
     if past.continuation is not None:
         # The records are those of a later turn; what the loop began with stands for all of it.
-        is_same = past.flow_digest in (None, contents.flow)
+        is_same = past.flow_digest in (None, contents.flow) or not contents.volatile.isdisjoint(graph.members)
         return [] if is_same else [graph.name(member) for member in graph.members]
     names = past.nodes or ()
     records, digests = await recovery.records_of(graph)
+    # Of these it is not known whether they have changed: they run again.
+    volatile = {graph.name(index) for index in contents.volatile}
+    known = {name: digest for name, digest in digests.items() if name not in volatile} if volatile else digests
     maps = await paced_list(row.name if isinstance(row, MapNode) else None for row in graph.rows)
-    interrupted = {name for name in maps if name not in records}
-    items = await paced_dict(_items(names, interrupted, digests)) if interrupted else {}
-    changed = await paced_list(_differing(records, digests))
+    interrupted = {name for name in maps if name in known and name not in records}
+    items = await paced_dict(_items(names, interrupted, known)) if interrupted else {}
+    changed = await paced_list(_differing(records, known))
     changed += await paced_list(_differing(await recovery.records(items), items))
     gone = (None if any(root in digests for root in _roots(name)) else name for name in names)
     return [*changed, *await paced_list(gone)]
 
 
-def _differing(records: Mapping[str, Record], digests: Mapping[str, bytes | None]) -> Iterator[str | None]:
+def _differing(records: Mapping[str, Record], digests: Mapping[str, bytes]) -> Iterator[str | None]:
     """What was recorded with another content than it has now, but for skips that are decided anew."""
     for name, record in records.items():
-        is_same = digests[name] is None or record.digest in (None, digests[name])
+        digest = digests.get(name)
+        is_same = digest is None or record.digest in (None, digest)
         yield None if is_same or record.reason in DERIVED else name
 
 
