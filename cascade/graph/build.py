@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from cascade.graph.identity import PureKey, pure_key
+from cascade.graph.identity import PureKey, SetOrder, pure_key
 from cascade.graph.merge import merged_policies, root_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, finish
 from cascade.graph.nodes import (
@@ -41,7 +41,6 @@ from cascade.graph.parts import (
     RouterParts,
     calls_in,
 )
-from cascade.graph.set_order import SetOrder
 from cascade.model.errors import GraphError
 from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param

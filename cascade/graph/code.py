@@ -7,16 +7,19 @@ import dis
 import functools
 import inspect
 import os
-import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from operator import is_
-from types import CodeType, FunctionType, MethodType, ModuleType
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
+import attrs
+
 from cascade.graph.canonical import (
+    DIGEST_BYTES,
     Canon,
     NotDigestibleError,
     Parts,
@@ -28,10 +31,8 @@ from cascade.graph.canonical import (
     qualified_name,
     record,
 )
-from cascade.graph.nested import LEAVES
-from cascade.model import flow, inputs, lazies
 from cascade.model.placeholders import Placeholder
-from cascade.model.tasks import Partial, Task
+from cascade.model.tasks import Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
 _MOST_TRIES: Final = 5
@@ -122,19 +123,34 @@ def code_digest(task: Task[Any, Any]) -> bytes:
     """
     if task.version is not None:
         return combine("version", [qualified_name(task), task.version.encode()])
+    return _known_or_made(task, _BOUND)
+
+
+def code_digest_here(task: Task[Any, Any]) -> bytes:
+    """As :func:`code_digest`, but objects without canonical hash count as themselves: in this process only.
+
+    Raises:
+        TaskNotDigestibleError: If one of them cannot be told from a later one, as nothing can refer to it weakly.
+    """
+    try:
+        return code_digest(task)
+    except TaskNotDigestibleError:
+        return _known_or_made(task, _HERE)
+
+
+def _known_or_made(task: Task[Any, Any], canon: Canon) -> bytes:
     func = task.func
     while isinstance(func, staticmethod):
         func = func.__func__
     held = list(_holdings(func))
-    if task.known_code is not None:
-        known, digest = task.known_code
-        if len(known) == len(held) and all(map(is_, known, held)):
-            return digest
+    known, digest = task.known_codes.get(canon, ((), b""))
+    if len(known) == len(held) and all(map(is_, known, held)):
+        return digest
     try:
-        digest = combine("source", [qualified_name(task), *_callable_parts(func, task.name)])
+        digest = combine("source", [qualified_name(task), *_callable_parts(func, task.name, canon)])
     except NotDigestibleError as error:
         raise TaskNotDigestibleError(error.path, error.kind, error.reason) from None
-    task.known_code = held, digest
+    task.known_codes[canon] = held, digest
     return digest
 
 
@@ -168,9 +184,9 @@ def _holdings(func: Any) -> Iterator[object]:
                 return
 
 
-def _callable_parts(func: Any, name: str) -> Iterator[bytes]:
+def _callable_parts(func: Any, name: str, canon: Canon) -> Iterator[bytes]:
     """Digests of what *func* is, and of the code that makes an object callable."""
-    yield _BOUND.digest(func, name)
+    yield canon.digest(func, name)
     func = plain_function(func)
     call = inspect.getattr_static(type(func), "__call__", None)
     if not isinstance(func, FunctionType) and isinstance(call, FunctionType):
@@ -247,7 +263,7 @@ def _forget_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDe
 
 def _code_parts(code: CodeType) -> Iterator[bytes]:
     """Byte code as it reads, without the places of constants, and without those that nothing reads."""
-    for part in _codes(code):
+    for part in codes_in(code):
         yield _BOUND.digest((part.co_varnames, part.co_argcount, part.co_kwonlyargcount, part.co_flags & _KINDS))
         steps = ((step.opname, step.argval) for step in dis.get_instructions(part))
         read = [(name, value.co_name if isinstance(value, CodeType) else value) for name, value in steps]
@@ -266,6 +282,25 @@ def _of_stranger(value: Any) -> bytes | None:
     return combine("empty", [_BOUND.digest(cls)])
 
 
+# What objects count by, while they live: a reference that is asked before their id is believed.
+_tokens: dict[int, tuple[weakref.ref[Any], bytes]] = {}
+
+
+def _of_this_object(value: Any) -> bytes | None:
+    """What stands for *value* and for no other object, in this process or elsewhere."""
+    empty = _of_stranger(value)
+    if empty is not None:
+        return empty
+    key = id(value)
+    known = _tokens.get(key)
+    if known is None or known[0]() is not value:
+        try:
+            known = _tokens[key] = weakref.ref(value, lambda _: _tokens.pop(key, None)), os.urandom(DIGEST_BYTES)
+        except TypeError:
+            return None
+    return known[1]
+
+
 def _task_parts(task: Task[Any, Any]) -> Parts:
     """A task that is held by another, which is only described here: tasks may hold each other."""
     if task.version is not None:
@@ -281,85 +316,12 @@ _BOUND: Final = Canon(
     task=_task_parts,
     first=WeakKeyDictionary(),
 )
+_HERE: Final = attrs.evolve(_BOUND, stranger=_of_this_object, first=WeakKeyDictionary())
 
 
-def mentioned(func: FunctionType) -> Iterator[object]:
-    """What the names in the code of *func* stand for at this moment, as far as they stand for anything.
-
-    Attributes are looked up in the modules that the code names.
-    """
-    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=False))
-    for code in _codes(func.__code__):
-        for name in {*code.co_names, *code.co_freevars}:
-            try:
-                thing = cells[name].cell_contents if name in cells else func.__globals__[name]
-            except (KeyError, ValueError):  # an attribute, a builtin, or a cell that is still empty
-                continue
-            yield thing
-            if isinstance(thing, ModuleType):
-                yield from (vars(thing)[attribute] for attribute in code.co_names if attribute in vars(thing))
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def codes_in(code: CodeType) -> Iterator[CodeType]:
     pending = [code]
     while pending:
         code = pending.pop()
         yield code
         pending.extend(constant for constant in code.co_consts if isinstance(constant, CodeType))
-
-
-def may_grow(task: Task[Any, Any], arguments: Iterable[object] = ()) -> bool:
-    """Whether a call of *task* with *arguments* might return lazies, judged by what its code can get at.
-
-    Follows names, containers and attributes, but not into the standard library.
-    """
-    seen: dict[int, object] = {}  # with the things, so that no other takes their place in memory
-    pending: list[object] = [task.func, *arguments]
-    while pending:
-        thing = pending.pop()
-        if type(thing) in LEAVES - {type} or isinstance(thing, Placeholder) or id(thing) in seen:
-            continue
-        seen[id(thing)] = thing
-        if isinstance(thing, (Task, Partial)) or _makes_lazies(thing):
-            return True
-        pending.extend(_within_reach(thing))
-    return False
-
-
-def _within_reach(thing: object) -> Iterator[object]:
-    """What code that has *thing* can get from it."""
-    match thing:
-        case list() | tuple() | set() | frozenset():
-            yield from thing
-        case dict():
-            yield from thing.values()
-        case functools.partial():
-            yield from (thing.func, thing.args, thing.keywords)
-        case MethodType():
-            yield from (thing.__func__, thing.__self__)
-        case staticmethod() | classmethod():
-            yield thing.__func__
-        case property():
-            yield thing.fget
-        case FunctionType() | type() if _is_known(thing):
-            return
-        case FunctionType():
-            yield from (thing.__defaults__, thing.__kwdefaults__)
-            yield from mentioned(thing)
-        case type():
-            yield from (*thing.__bases__, *vars(thing).values())
-        case ModuleType():
-            return
-        case _:
-            yield type(thing)
-            yield from getattr(thing, "__dict__", {}).values()
-
-
-def _is_known(thing: FunctionType | type) -> bool:
-    """Whether it is of the standard library or of cascade, which makes lazies where :func:`_makes_lazies` says."""
-    package = (thing.__module__ or "").partition(".")[0]
-    return package in sys.stdlib_module_names or package == __name__.partition(".")[0]
-
-
-def _makes_lazies(thing: object) -> bool:
-    return getattr(thing, "__module__", None) in (flow.__name__, inputs.__name__, lazies.__name__)

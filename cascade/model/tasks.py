@@ -94,7 +94,7 @@ class Task(Generic[P, R]):
         is_pure: Whether equal calls may be made once.
         abandon_on_cancel: Whether the thread that runs it may be left behind when the attempt is cancelled.
         policies: What holds for each call that does not say otherwise.
-        known_code: The digest of its code, and the objects that the function held when that was made.
+        known_codes: Digests of its code by the way of hashing, with the objects that the function held then.
     """
 
     func: Callable[..., Any]
@@ -107,7 +107,7 @@ class Task(Generic[P, R]):
     policies: Policies
     signature: inspect.Signature | None
     arity: Arity
-    known_code: tuple[Sequence[object], bytes] | None = attrs.field(default=None, init=False)
+    known_codes: dict[object, tuple[Sequence[object], bytes]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         functools.update_wrapper(self, self.func, updated=())

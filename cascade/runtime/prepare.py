@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from cascade.graph.build import build_steps
-from cascade.graph.code import may_grow
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
+from cascade.graph.reach import may_grow
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
 from cascade.model.policies import exact

@@ -13,7 +13,7 @@ import attrs
 from anyio.lowlevel import checkpoint
 
 from cascade.graph.canonical import PLAIN, combine
-from cascade.graph.code import code_digest, code_home
+from cascade.graph.code import code_digest_here, code_home
 from cascade.graph.identity import value_digest
 from cascade.model.policies import MISS, Hit, Miss
 from cascade.runtime.binding import Inputs
@@ -42,8 +42,8 @@ class InputCache:
 
     Keys are canonical: equal arguments give equal keys in every process. An argument of a class without canonical
     hash fails the node, naming the argument: register what stands for it (:func:`cascade.cache.register_digest`),
-    or give a *key* of your own. A task that holds something without canonical hash, such as the object that a
-    method is bound to, is computed each time; an ``EngineWarning`` with the code ``not-digestible`` names it.
+    or give a *key* of your own. If what a task holds has none, such as the object that a method is bound to, its
+    results count for that very object, and so for this process only.
 
     A task in a lone file, and not in a package, counts with the folder of that file; one in an interactive session
     counts for that session only, and one in a notebook with the path of that. ``@task(version=)`` lifts this.
@@ -114,7 +114,7 @@ class InputCache:
             return own
         what = [task_id.encode()]
         if isinstance(inputs, Inputs):
-            what = [code_digest(inputs.task), code_home(inputs.task)]
+            what = [code_digest_here(inputs.task), code_home(inputs.task)]
         arguments = [part for name in sorted(inputs) for part in (name.encode(), value_digest(inputs[name], name))]
         return combine("input cache", [*what, *arguments]).hex()
 

@@ -23,7 +23,7 @@ from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Task
 
 
-@attrs.frozen
+@attrs.frozen(eq=False)
 class Canon:
     """How values are hashed.
 

@@ -11,7 +11,8 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     (seconds), ``error``, ``recorded``, ``is_durable``.
 ``meta``
     Hash: ``status``, ``flow`` (JSON), ``params`` (JSON), ``origin`` (JSON), ``flow_digest``, ``created``,
-    ``updated``, ``finished``, ``error``, ``turn`` and ``continuation`` (pickle) of a loop, ``result`` (pickle).
+    ``updated``, ``finished``, ``error``, ``turn`` and ``continuation`` (pickle) of a loop, ``result`` (pickle),
+    ``format`` (2: what digests are made of).
 ``lease``
     JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
 """
@@ -29,6 +30,7 @@ from cascade.adapters.state.ownership import LEASE, Owner, Vigil, overtaken, ste
 from cascade.model.errors import StateError
 
 PREFIX: Final = "cascade:run:"
+FORMAT: Final = b"2"
 _PARTS: Final = ("results", "skipped", "nodes", "meta", "lease")
 
 

@@ -12,7 +12,7 @@ import attrs
 from cascade.adapters.redis_client import Session
 from cascade.adapters.state.ownership import Owner, Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
-from cascade.adapters.state.redis.lease import RunLease
+from cascade.adapters.state.redis.lease import FORMAT, RunLease
 from cascade.model.errors import StateError
 from cascade.runtime.slices import considerate
 from cascade.runtime.state import Closing, Opening, Past, Record, RecordedStatus
@@ -47,10 +47,17 @@ class RunKeys:
 
         Raises:
             RunInProgressError: If somebody else executes it.
+            StateError: If another version of the library recorded it.
             UncertainHolderError: If that cannot be told yet.
         """
         self._learn_limits(session)
         known = self._meta(session)
+        if "created" in known and known.get("format") != FORMAT:
+            version = known.get("format", b"1").decode()
+            raise StateError(
+                f"run {self.lease.run_id!r} was recorded by another version of cascade: it has format {version}, and "
+                f"this one reads {FORMAT.decode()}; finish it with the version that recorded it, or use another run_id"
+            )
         meta = _opened(opening, known, time.time())
 
         def change(pipe: Any) -> None:
@@ -216,6 +223,7 @@ def _opened(opening: Opening, known: Mapping[str, bytes], now: float) -> dict[st
     """What ``meta`` says of a run that begins, of which *known* is known."""
     flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
     meta = {
+        "format": FORMAT,
         "status": known.get("status") if known.get("status") == b"succeeded" else "running",
         "flow": f"[{flow}]",
         "params": json.dumps(dict(opening.params)),

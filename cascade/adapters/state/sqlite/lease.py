@@ -1,6 +1,6 @@
 """The lease on one run in an SQLite state file, and the transactions that it guards. In threads.
 
-Schema, version 1 (``PRAGMA user_version``); times are seconds since the epoch:
+Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); times are seconds since the epoch:
 
 ``runs``
     One row a run: ``id`` (number), ``run_id``, ``status`` (``running``, also of one that was cut short;
@@ -43,7 +43,7 @@ from cascade.adapters.state.ownership import (
 from cascade.adapters.state.pickling import shortened
 from cascade.model.errors import StateError, describe
 
-VERSION: Final = 1
+VERSION: Final = 2
 # Seconds between two looks at whether the file is still where it was.
 LOOK: Final = 1.0
 
@@ -78,15 +78,22 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
             _make_schema(connection, path)
 
 
+def of_another_version(path: str, version: int) -> str:
+    """What to say of the file *path*, whose ``user_version`` is *version*."""
+    what = f"it has format {version}, and this one reads {VERSION}; finish its runs with the version that wrote it"
+    return (
+        f"{path!r} is no state file of this version of cascade: "
+        f"{what if version else 'something else is in it'}, or give another file"
+    )
+
+
 def _make_schema(connection: sqlite3.Connection, path: str) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
     if version == VERSION:  # pragma: no cover  # somebody else was faster
         return
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version or not names.isdisjoint(("runs", "nodes", "events")):
-        raise StateError(
-            f"{path!r} is no state file of this version of cascade (version {version}, not {VERSION})"
-        )
+        raise StateError(of_another_version(path, version))
     for statement in _SCHEMA.split(";"):
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")

@@ -14,7 +14,7 @@ from cascade.adapters.sqlite_file import trusted
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
-from cascade.adapters.state.sqlite.lease import VERSION
+from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
 from cascade.model.errors import StateError, describe
 from cascade.runtime.ledger import NodeRecord, RunRecord
 from cascade.runtime.slices import considerate
@@ -39,8 +39,9 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
         # What is no text in UTF-8 was not written here; that must not hide the other runs.
         connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
         try:
-            if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
-                raise StateError(f"{path!r} is no state file of this version of cascade")
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION:
+                raise StateError(of_another_version(path, version))
             yield connection
         finally:
             connection.close()

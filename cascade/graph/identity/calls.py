@@ -46,6 +46,15 @@ VALUES: Final = Canon(input_digest, code_of)
 KNOWN: Final = Canon(input_digest, _known_code_of, lambda value: combine("unknown", [qualified_name(type(value))]))
 
 
+def value_digest(value: object, name: str) -> bytes:
+    """The canonical hash of a value without calls in it; *name* is what an error calls it.
+
+    Raises:
+        NotDigestibleError: If a value of unknown type is in it.
+    """
+    return VALUES.digest(value, name)
+
+
 @attrs.define(eq=False)
 class Parameters:
     """The parameters of a task, as digests name them; asked for once per call, so known things are kept."""
