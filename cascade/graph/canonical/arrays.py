@@ -16,6 +16,8 @@ def form_of(cls: type) -> Form | None:
     np: Any = sys.modules.get("numpy")
     if np is None:
         return None
+    if cls is type(np.ma.masked):
+        return lambda value: Parts("masked")
     if issubclass(cls, np.ma.MaskedArray):
         return _masked if cls.__module__.startswith("numpy.") else None
     if issubclass(cls, (np.ndarray, np.generic)):

@@ -78,9 +78,10 @@ def _fraction(value: Any) -> Parts:
 
 
 def _range(value: range) -> Parts:
-    # Equal ranges have the same items, whatever their last step would have been.
-    step = value.step if len(value) > 1 else None
-    return Parts("range", (), [value.start if value else None, step, len(value)])
+    # Equal ranges have the same items, wherever they would have stopped.
+    return Parts(
+        "range", (), [value[0], value[-1], value.step if value[0] != value[-1] else None] if value else []
+    )
 
 
 def _buffer(value: Any) -> Parts:

@@ -91,7 +91,7 @@ _DERIVED: Final = frozenset({"__notes__", "_attrs_cached_hash"})
 
 
 def attributes_of(value: Any, base: type) -> dict[str, Any]:
-    """What *value* holds beside what makes it a *base*: its instance attributes, and the slots of subclasses.
+    """What *value* holds beside what makes it a *base*: instance attributes and slots of subclasses, by name.
 
     Results of cached properties are left out, as they follow from the rest, and so are the notes of an exception,
     which say where it was raised.
@@ -106,4 +106,4 @@ def attributes_of(value: Any, base: type) -> dict[str, Any]:
             if isinstance(slot, MemberDescriptorType) and name not in _DERIVED:
                 with suppress(AttributeError):  # not set
                     found[name] = slot.__get__(value, cls)
-    return found
+    return dict(sorted(found.items()))
