@@ -28,6 +28,7 @@ from cascade.graph.canonical import (
     held_by,
     home,
     is_written_in_python,
+    namespace_of,
     qualified_name,
     record,
 )
@@ -161,8 +162,7 @@ def code_home(task: Task[Any, Any]) -> bytes:
     """
     if task.version is not None:
         return b""
-    func = plain_function(task.func)
-    found = home(task.__module__, func.__globals__ if isinstance(func, FunctionType) else None)
+    found = home(task.__module__, namespace_of(task, task.__module__))
     return found.encode("utf-8", "surrogateescape") if isinstance(found, str) else found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import subprocess
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 import cascade
-from cascade.graph.canonical import home, module_name
+from cascade.graph.canonical import home, module_name, qualified_name
 from cascade.graph.code import code_home
 
 ROOT = Path(cascade.__file__).parent.parent
@@ -132,6 +133,22 @@ def test_an_imported_module_keeps_its_name() -> None:
     assert module_name("json.decoder") == "json.decoder"
     assert module_name("json") == "json"
     assert module_name("no_such_module") == "no_such_module"
+
+
+def wrapped(func: Any) -> Any:
+    @functools.wraps(func)
+    def wrapper() -> None: ...
+
+    return wrapper
+
+
+@pytest.mark.parametrize(
+    "decorate", [lambda func: func, wrapped, lambda func: wrapped(wrapped(func)), cascade.task]
+)
+def test_what_a_decorator_returns_belongs_to_the_module_of_what_it_wraps(tmp_path: Path, decorate: Any) -> None:
+    space: dict[str, Any] = {"__name__": "__main__", "__file__": str(tmp_path / "job.py")}
+    exec("def work(): pass", space)
+    assert qualified_name(decorate(space["work"])) == b"job.work"
 
 
 # -- homes -----------------------------------------------------------------------------------------------------

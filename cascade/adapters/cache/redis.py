@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-import pickle
 from typing import Any
 
 import attrs
 
+from cascade.adapters.pickles import dumps, loads
 from cascade.adapters.redis_client import PATIENCE, RedisLine, Session, check_client, redis_library
 from cascade.model.policies import MISS, Hit, Miss
 
@@ -56,8 +56,8 @@ class RedisCacheStore:
 
     def _get(self, session: Session, key: str) -> Hit[Any] | Miss:
         found = session.ask("get", self.prefix + key)
-        return MISS if found is None else Hit(pickle.loads(found))
+        return MISS if found is None else Hit(loads(found))
 
     def _set(self, session: Session, key: str, value: Any, expires: int | None) -> None:
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+        data = dumps(value)
         session.ask("set", self.prefix + key, data, px=expires)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import os
-import pickle
 import sqlite3
 import time
 import weakref
@@ -13,6 +12,7 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
+from cascade.adapters.pickles import dumps, loads
 from cascade.adapters.sqlite_file import transaction
 from cascade.adapters.sqlite_store import FileReplacedError, SQLiteFile
 from cascade.adapters.state.pickling import once
@@ -73,7 +73,7 @@ class SQLiteCacheStore:
         Raises:
             StateError: If the file cannot be used.
         """
-        data = once(lambda: pickle.dumps(value, pickle.HIGHEST_PROTOCOL))
+        data = once(lambda: dumps(value))
         await self._file.call(lambda: self._current(lambda: self._set(key, data(), ttl)))
 
     async def close(self) -> None:
@@ -98,7 +98,7 @@ class SQLiteCacheStore:
         value, expires, created = row
         now = self.clock()
         is_over = expires is not None and not (created or -math.inf) <= now < expires
-        return MISS if is_over else Hit(pickle.loads(value))
+        return MISS if is_over else Hit(loads(value))
 
     def _set(self, key: str, data: bytes, ttl: float | None) -> None:
         now = self.clock()

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import math
-import pickle
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
+from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
 from cascade.runtime.slices import considerate
 from cascade.runtime.state import Batch, Closing, Continuation, Entry, NotDurable, Past
@@ -34,7 +34,7 @@ def pickled(value: Any, largest: float = math.inf) -> bytes:
     Raises:
         ValueError: If it has more.
     """
-    data = value.data if type(value) is Sealed else pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+    data = value.data if type(value) is Sealed else dumps(value)
     if len(data) > largest:
         raise ValueError(f"its pickle has {len(data)} bytes, and the store takes {largest:.0f} at most")
     return data
@@ -56,7 +56,7 @@ def loaded(data: bytes, what: str, run_id: str) -> Any:
         StateError: If there is none.
     """
     try:
-        return pickle.loads(data)
+        return loads(data)
     except Exception as error:
         raise StateError(
             f"cannot read {what} of run {run_id!r}: {describe(error)}; is the code that made it still there? "

@@ -15,7 +15,7 @@ from cascade.graph.canonical.classes import class_name, is_written_in_python
 from cascade.graph.canonical.encoding import DIGEST_BYTES, PLAIN, combine, plain
 from cascade.graph.canonical.forms import register_digest
 from cascade.graph.canonical.parts import NotDigestibleError, Parts, attributes_of, record
-from cascade.graph.canonical.places import home, module_name, qualified_name
+from cascade.graph.canonical.places import home, module_name, namespace_of, qualified_name
 from cascade.graph.canonical.walk import Canon, held_by, input_digest
 
 __all__ = [
@@ -32,6 +32,7 @@ __all__ = [
     "input_digest",
     "is_written_in_python",
     "module_name",
+    "namespace_of",
     "plain",
     "qualified_name",
     "record",

@@ -10,13 +10,13 @@ import functools
 import os
 import sys
 from collections.abc import Mapping
-from types import FunctionType
 from typing import Any, Final
 
 # ``multiprocessing`` and AnyIO import the script of their parent under the second name.
 _SCRIPTS: Final = ("__main__", "__mp_main__")
 # Tells this process from all others, and its forks not from it.
 _SESSION: Final = os.urandom(16)
+_MOST_WRAPPED: Final = 32
 _INSTALLED: Final = frozenset({"site-packages", "dist-packages"})
 
 
@@ -68,12 +68,25 @@ def qualified_name(thing: Any) -> bytes:
     """``module.qualname`` of a class, a function or a task, with the name of its module as :func:`module_name`
     gives it."""
     module, qualname = getattr(thing, "__module__", None), getattr(thing, "__qualname__", "")
-    space = thing.__globals__ if type(thing) is FunctionType else None
-    return f"{module_name(module, space) if isinstance(module, str) else ''}.{qualname}".encode()
+    name = module_name(module, namespace_of(thing, module)) if isinstance(module, str) else ""
+    return f"{name}.{qualname}".encode()
+
+
+def namespace_of(thing: Any, module: str) -> Mapping[str, Any]:
+    """The variables of the module called *module*, in which *thing* was defined."""
+    if not isinstance(thing, type):
+        for _ in range(_MOST_WRAPPED):  # a decorator gives what it returns the name of what it wraps
+            space = getattr(thing, "__globals__", None)
+            if type(space) is dict and space.get("__name__") == module:
+                return space
+            thing = getattr(thing, "__wrapped__", None)
+            if thing is None:
+                break
+    return _variables(module)
 
 
 def home(module: str, namespace: Mapping[str, Any] | None = None) -> str | bytes:
-    """What tells the module from another of the same name; empty if its name is enough.
+    """What tells the module called *module* from another of that name; empty if the name is enough.
 
     A module in a package, or one that is installed, is known by its name. A lone file counts with its folder, a
     notebook with its path, and any other session counts as itself: another never has the same.
