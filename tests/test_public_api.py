@@ -36,6 +36,7 @@ NAMES = [
 MODULES = {
     "cascade.cache": [
         "CachePolicy", "CacheStore", "FileExistenceCache", "Hit", "InputCache", "MISS", "MemoryCacheStore",
+        "register_digest",
     ],
     "cascade.control": [
         "Attentive", "AudienceChanged", "Concurrency", "Connector", "ConnectorError", "ConnectorRefused",
