@@ -29,7 +29,7 @@ class Placed(Protocol):
 
 @attrs.define(eq=False)
 class Flight:
-    """A value that a node is computing, and others wait for.
+    """A value that a node is computing for a cache, and others wait until it is there.
 
     Nobody waits for a node that cannot start for a reason that is not their own: a rule or a full subscriber holds
     it, or it waits for the capacity of another engine.
@@ -37,12 +37,10 @@ class Flight:
     Attributes:
         node: Run and node that compute it.
         admission: Of the engine of that run.
-        is_kept: Whether it is over, and the cache has what it gave.
     """
 
     node: tuple[str, str]
     admission: Admission
-    is_kept: bool = False
     _place: tuple[int, Hashable] = attrs.field(kw_only=True)
     # Those who wait, with the admission of each.
     _waiting: dict[anyio.Event, Admission] = attrs.field(factory=dict)

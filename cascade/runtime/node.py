@@ -35,7 +35,7 @@ from cascade.runtime.settle import Ending
 from cascade.runtime.state import Entry
 
 # Saves the final value of a flow for one of the calls that it replaced.
-Save = Callable[[Any], Awaitable[object]]
+Save = Callable[[Any], Awaitable[None]]
 # In how many of the calls of a loop, from its beginning and from its end, the final value is saved.
 SAVED_AT_EACH_END: Final = 16
 
@@ -108,16 +108,13 @@ async def live(execution: Execution, job: Job) -> Ending:
     return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
 
 
-async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> bool:
-    """Keep *value*; returns whether the cache has it now."""
+async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
     try:
         await cache.save(node_id, named, value)
     except TaskNotDigestibleError:
-        return False  # that has been told
+        pass  # that has been told
     except Exception as error:
         _warn_of_cache(execution, node_id, "did not take the result", error)
-        return False
-    return True
 
 
 def _warn_of_cache(execution: Execution, node_id: str, what: str, error: Exception) -> None:
@@ -180,12 +177,14 @@ class Life:
             if is_own:
                 break
             await self._until_landed(flight)
-            hit = await self._recall(cache, named) if flight.is_kept else None
+            hit = await self._recall(cache, named)
             if hit is not None:
                 return Done(hit.value, from_cache=True)
+            if self.execution.is_draining:
+                raise DrainedError
         self._own_flight = flight
         try:
-            return await self._find_or_compute(cache, named, flight)
+            return await self._find_or_compute(cache, named)
         finally:
             flight.land()
 
@@ -196,23 +195,17 @@ class Life:
             await flight.until_landed(news, self.execution.admission)
         finally:
             del joined[self.job.node_id]
-        if self.execution.is_draining and not flight.is_kept:
-            raise DrainedError
 
-    async def _find_or_compute(self, cache: CachePolicy, named: Inputs, flight: Flight | None = None) -> Outcome:
+    async def _find_or_compute(self, cache: CachePolicy, named: Inputs) -> Outcome:
         hit = await self._recall(cache, named)
         if hit is not None:
-            if flight is not None:
-                flight.is_kept = True
             return Done(hit.value, from_cache=True)
         value = await self._value()
         if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
             # Without the node, which would keep its whole turn.
             self.job.save_later(functools.partial(_save, self.execution, self.job.node_id, cache, named))
         else:
-            is_kept = await _save(self.execution, self.job.node_id, cache, named, value)
-            if flight is not None:
-                flight.is_kept = is_kept
+            await _save(self.execution, self.job.node_id, cache, named, value)
         return Done(value)
 
     def _flight(self, cache: CachePolicy, named: Inputs) -> tuple[Flight | None, bool]:

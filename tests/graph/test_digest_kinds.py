@@ -15,6 +15,7 @@ import math
 import pathlib
 import pickle
 import re
+import time
 import types
 import uuid
 import zoneinfo
@@ -233,6 +234,7 @@ TOLD_APART: list[list[Any]] = [
     [collections.UserDict(a=1), collections.UserDict(a=2), collections.UserDict(b=1)],
     [collections.UserList([1]), collections.UserList([2]), collections.UserString("1")],
     [collections.Counter("ab"), collections.Counter("aab")],
+    [time.gmtime(0), time.struct_time((*time.gmtime(0)[:9], "zone", 0)), time.gmtime(1), tuple(time.gmtime(0))],
     # Bytes, and views of them.
     [b"ab", bytearray(b"ab"), memoryview(b"ab"), memoryview(b"ba"), memoryview(b"ab").cast("c")],
     [array.array("i", [1]), array.array("h", [1]), array.array("i", [2]), [1]],

@@ -349,6 +349,14 @@ def test_models_are_told_apart_by_their_fields_and_classes() -> None:
 
 
 @pytest.mark.needs("pydantic")
+def test_an_error_that_keeps_more_than_python_code_can_see_is_refused() -> None:
+    pydantic = import_module("pydantic")
+    with pytest.raises(pydantic.ValidationError) as caught:
+        models().Model(number="x")
+    assert refused(caught.value)
+
+
+@pytest.mark.needs("pydantic")
 def test_a_model_with_something_unknown_in_it_is_refused_with_the_place() -> None:
     m = models()
     with pytest.raises(NotDigestibleError) as caught:

@@ -29,6 +29,13 @@ def _sequence(base: Any) -> Form:
     return lambda value: Parts("sequence", (), list(base.__iter__(value)))
 
 
+def _tuple(value: Any) -> Parts:
+    parts = Parts("sequence", (), list(tuple.__iter__(value)))
+    if hasattr(type(value), "n_unnamed_fields"):  # such as a struct_time, which has fields that are no items
+        return record("struct", dict(value.__reduce__()[1][1]) | {"": parts.items})
+    return parts
+
+
 def _set(base: Any) -> Form:
     return lambda value: Parts("set", (), list(base.__iter__(value)), Layout.SET)
 
@@ -136,7 +143,7 @@ VALUES: Final[dict[type, Form]] = {
     memoryview: _buffer,
     array.array: lambda value: Parts("array", (value.typecode.encode(), memoryview(value).tobytes())),
     list: _sequence(list),
-    tuple: _sequence(tuple),
+    tuple: _tuple,
     set: _set(set),
     frozenset: _set(frozenset),
     dict: _dict,
