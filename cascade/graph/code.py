@@ -279,7 +279,10 @@ def _of_stranger(value: Any) -> bytes | None:
     cls = type(value)
     if not is_written_in_python(cls, object) or attributes_of(value, object):
         return None
-    return combine("empty", [_BOUND.digest(cls)])
+    try:
+        return combine("empty", [_BOUND.digest(cls)])
+    except NotDigestibleError:  # a class without a name of its own, which holds something unknown
+        return None
 
 
 # What objects count by, while they live: a reference that is asked before their id is believed.

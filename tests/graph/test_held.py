@@ -191,6 +191,21 @@ def test_an_object_with_nothing_in_it_is_its_class(bind: Callable[[Any], Any]) -
     assert code_digest(task_of(bind(Empty()))) != code_digest(task_of(bind(OtherEmpty())))
 
 
+def test_an_object_with_nothing_in_it_but_of_an_unknown_class_is_unknown() -> None:
+    def make(tenant: str) -> Any:
+        class Local:
+            client = Client(tenant)
+
+            def fetch(self) -> str:
+                return self.client.fetch()
+
+        return task_of(Local().fetch)
+
+    with pytest.raises(TaskNotDigestibleError, match=r"^fetch\.__self__ is a .*Local, "):
+        code_digest(make("one"))
+    assert code_digest_here(make("one")) != code_digest_here(make("two"))
+
+
 def test_functions_that_hold_themselves_have_a_digest() -> None:
     def make(step: int) -> Any:
         def even(n: int) -> Any:
