@@ -169,24 +169,17 @@ class Life:
         if cache is None:
             return Done(await self._value())
         named = inputs(self.job.task, self.job.bind({}))
-        while True:
-            # Joined before the cache is asked: an answer that comes late would be about the time before.
-            flight, is_own = self._flight(cache, named)
-            if flight is None:
-                return await self._find_or_compute(cache, named)
-            if is_own:
-                break
-            await self._until_landed(flight)
-            hit = await self._recall(cache, named)
-            if hit is not None:
-                return Done(hit.value, from_cache=True)
-            if self.execution.is_draining:
-                raise DrainedError
-        self._own_flight = flight
+        # Joined before the cache is asked: an answer that comes late would be about the time before.
+        flight, is_own = self._flight(cache, named)
+        if flight is not None and is_own:
+            self._own_flight = flight
+        elif flight is not None:
+            await self._until_landed(flight)  # if the cache has nothing then, each computes it
         try:
             return await self._find_or_compute(cache, named)
         finally:
-            flight.land()
+            if self._own_flight is not None:
+                self._own_flight.land()
 
     async def _until_landed(self, flight: Flight) -> None:
         joined, news = self.execution.joined, anyio.Event()
@@ -200,6 +193,8 @@ class Life:
         hit = await self._recall(cache, named)
         if hit is not None:
             return Done(hit.value, from_cache=True)
+        if self.execution.is_draining:
+            raise DrainedError
         value = await self._value()
         if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
             # Without the node, which would keep its whole turn.

@@ -19,7 +19,7 @@ from cascade.graph.canonical import (
     qualified_name,
 )
 from cascade.graph.code import TaskNotDigestibleError, code_digest, function_digest
-from cascade.graph.nested import Steps
+from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import Constant, Given, Injected, Junction, MapNode, Nested, Node, Operand
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
@@ -139,7 +139,9 @@ class Digester:
 
     def _nested(self, operand: Nested, name: str) -> Steps[bytes]:
         digests: dict[Placeholder, bytes] = {}
-        for hole, inner in zip(operand.template.holes, operand.operands, strict=True):
+        for place, (hole, inner) in enumerate(zip(operand.template.holes, operand.operands, strict=True)):
+            if place and not place % PAUSE_EVERY:
+                yield
             digests[hole] = yield from self.operand(inner, name)
         values = attrs.evolve(
             self.values, placeholder=lambda hole: digests[hole] if hole in digests else input_digest(hole)

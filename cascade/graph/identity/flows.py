@@ -12,7 +12,7 @@ import attrs
 from cascade.graph.canonical import DIGEST_BYTES, Canon, NotDigestibleError, combine
 from cascade.graph.code import TaskNotDigestibleError, code_digest
 from cascade.graph.identity.calls import KNOWN, VALUES, Digester, Parameters
-from cascade.graph.nested import Steps, finish
+from cascade.graph.nested import Steps
 from cascade.graph.nodes import AnyNode, Given, Graph, Injected, Junction, Node, Row, sources_of
 from cascade.model.lazies import LazyResult
 from cascade.model.tasks import Task
@@ -42,8 +42,12 @@ class _Digests:
             return combine("injected", [operand.name.encode()])
         return values.digest(self.inputs[operand.key], operand.key)
 
-    def steps(self) -> Iterator[NotDigestibleError | None]:
-        """Digest node after node; yields what kept each from having a digest of its own."""
+    def steps(self) -> Iterator[tuple[int, NotDigestibleError | None] | None]:
+        """Digest node after node.
+
+        Yields each, with what kept it from having a digest of its own; and ``None`` between, where others can have
+        their turn, as a node may have many sources.
+        """
         for index, row in enumerate(self.graph.rows):
             error = self._note_code(row)
             if error is not None:
@@ -51,13 +55,13 @@ class _Digests:
                 self.volatile.add(index)
             else:
                 try:
-                    digest = self._digest(index, row, self._strict)
+                    digest = yield from self._digest(index, row, self._strict)
                 except NotDigestibleError as reason:
-                    digest, error = self._digest(index, row, self._lenient), reason
+                    digest, error = (yield from self._digest(index, row, self._lenient)), reason
             self.known.append(digest)
             if self.volatile and not self.volatile.isdisjoint(_feeding(self.graph.node(index))):
                 self.volatile.add(index)
-            yield error
+            yield index, error
 
     def _note_code(self, row: Row) -> NotDigestibleError | None:
         """Digest the code of the task of *row*; returns what keeps it from having a digest."""
@@ -69,13 +73,13 @@ class _Digests:
             return reason
         return None
 
-    def _digest(self, index: int, row: Row, digester: Digester) -> bytes:
+    def _digest(self, index: int, row: Row, digester: Digester) -> Steps[bytes]:
         if isinstance(row, Junction):
-            return finish(digester.junction(row))
+            return (yield from digester.junction(row))
         known = self._codes[row.task]
         if type(row) is LazyResult:
             return digester.plain_call(row, self.graph.sources[index], *known)
-        return finish(digester.call(cast("Node", row), *known))
+        return (yield from digester.call(cast("Node", row), *known))
 
     def target(self) -> Steps[bytes]:
         """The digest of what the flow returns."""
@@ -106,8 +110,10 @@ def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, b
         inputs: The resolved Params and Envs, by key.
     """
     made = _Digests(graph, inputs)
-    for index, error in enumerate(made.steps()):
-        yield index, error or made.known[index]
+    for step in made.steps():
+        if step is not None:
+            index, error = step
+            yield index, error or made.known[index]
 
 
 @attrs.frozen(eq=False)
@@ -136,9 +142,9 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
     """
     made = _Digests(graph, inputs)
     strangers: dict[str, NotDigestibleError] = {}
-    for index, error in enumerate(made.steps()):
-        if error is not None:
-            strangers[graph.name(index)] = error
+    for step in made.steps():
+        if step is not None and step[1] is not None:
+            strangers[graph.name(step[0])] = step[1]
         yield
     target = yield from made.target()
     return Contents(made.known, combine("flow", [target]), strangers, made.volatile)

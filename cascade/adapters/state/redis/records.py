@@ -55,8 +55,9 @@ class RunKeys:
         if "created" in known and known.get("format") != FORMAT:
             version = known.get("format", b"1").decode()
             raise StateError(
-                f"run {self.lease.run_id!r} was recorded by another version of cascade: it has format {version}, and "
-                f"this one reads {FORMAT.decode()}; finish it with the version that recorded it, or use another run_id"
+                f"run {self.lease.run_id!r} was recorded by another version of cascade: it has format {version}, "
+                f"and this one reads {FORMAT.decode()}; finish it with the version that recorded it, or use "
+                "another run_id"
             )
         meta = _opened(opening, known, time.time())
 
