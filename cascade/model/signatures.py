@@ -42,15 +42,21 @@ class Arity:
 
     def accepts(self, given: int, keywords: dict[str, Any]) -> bool:
         """Whether *given* positional arguments and *keywords* fit."""
-        if given > self.most:
+        if not self.begins_with(given, keywords):
             return False
-        stranger = inf if self.takes_any_keyword else -1
-        for name in keywords:
-            if self.places.get(name, stranger) < given:
-                return False
         for name, place in self.required.items():  # a generator costs more than all the rest
             # A positional-only name among the keywords is one for the catcher.
             if place >= given and (name not in keywords or name not in self.places):
+                return False
+        return True
+
+    def begins_with(self, given: int, keywords: dict[str, Any]) -> bool:
+        """Whether *given* positional arguments and *keywords* fit, if others are added."""
+        if given > self.most:
+            return False
+        stranger = inf if self.takes_any_keyword else -1
+        for name in keywords:  # noqa: SIM110  # a generator costs more than all the rest
+            if self.places.get(name, stranger) < given:
                 return False
         return True
 

@@ -145,10 +145,10 @@ class Task(Generic[P, R]):
             TypeError: If the arguments do not fit the signature.
         """
         if not self.arity.accepts(len(args), kwargs):
-            raise self._misfit(args, kwargs)
+            raise self.misfit(args, kwargs)
         return self.arity.complete(len(args), kwargs)
 
-    def _misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> TypeError:
+    def misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_whole: bool = True) -> TypeError:
         """What is wrong with arguments that do not fit: a wrong name before what is missing for it."""
         assert self.signature is not None  # what has none takes any arguments
         where = f"{self.name}{self.signature}"
@@ -158,7 +158,7 @@ class Task(Generic[P, R]):
                 remedy = f"; did you mean {alike[0]!r}?" if alike else ""
                 return TypeError(f"{where}: got an unexpected keyword argument {name!r}{remedy}")
         try:
-            self.signature.bind(*args, **kwargs)
+            (self.signature.bind if is_whole else self.signature.bind_partial)(*args, **kwargs)
         except TypeError as error:
             return TypeError(f"{where}: {error}")
         # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
@@ -217,11 +217,8 @@ class Partial(Generic[R]):
     def partial(self, /, **fixed: Any) -> Partial[R]:
         """This call with further arguments given; a name given again takes the new value."""
         together = {**self.fixed, **fixed}
-        # As if what is missing had been given: only names that do not fit are wrong.
-        missing = dict.fromkeys(self.task.arity.required.keys() & self.task.arity.places.keys())
-        given = len(self.args)
-        places = self.task.arity.places
-        self.task.checked(self.args, {**{n: None for n in missing if places[n] >= given}, **together})
+        if not self.task.arity.begins_with(len(self.args), together):
+            raise self.task.misfit(self.args, together, is_whole=False)
         return Partial(self.task, self.args, together)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:

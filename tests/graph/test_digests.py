@@ -188,7 +188,7 @@ def test_a_digest_does_not_change_with(first: Any, second: Any) -> None:
 def test_a_plain_call_has_the_digest_that_any_call_has(call: Any) -> None:
     graph = build(call)
     made = _Digests(graph, INPUTS)
-    assert list(made.steps()) == [None] * len(graph.rows)
+    assert list(made.steps()) == [(index, None) for index in range(len(graph.rows))]
     node = graph.nodes[-1]
     assert isinstance(node, Node)
     digester, parameters = Digester(made.known.__getitem__, lambda _: b""), Parameters(node.task)
