@@ -7,7 +7,7 @@ builtin too. Fields come first, the message is built once from them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 from urllib.parse import unquote, unquote_plus
@@ -286,6 +286,17 @@ def hide_secrets_of(error: BaseException, secrets: Secrets) -> None:
     """Leave *secrets* out of the message of *error*, if it is one of ours; a user's error stays as it is."""
     if secrets and isinstance(error, CascadeError) and not isinstance(error, BaseExceptionGroup):
         error.args = tuple(secrets.redact(part) if type(part) is str else part for part in error.args)
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """*error* itself, or if it is a group, the exceptions in it that are none, in their order."""
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(reversed(error.exceptions))
+        else:
+            yield error
 
 
 def annotate(error: BaseException, note: str) -> None:

@@ -54,6 +54,7 @@ def test_retries_count_and_wait_by_them(np: Any) -> None:
     retry = cascade.Retry(np.int64(2), delay=np.float32(0.5), backoff=np.int8(2), max_delay=np.int64(9))
     assert retry == cascade.Retry(2, delay=0.5, backoff=2, max_delay=9)
     assert {type(value) for value in (retry.max_attempts, retry.backoff)} == {int}
+    assert cascade.task(retry=np.int64(2))(lambda: None).policies.retry == cascade.Retry(2)
 
 
 @pytest.mark.parametrize("value", ["int64", "float64"])
@@ -110,8 +111,9 @@ def test_a_span_of_time_is_no_number(np: Any) -> None:
         lambda: checked_ttl(span),
         lambda: cascade.Param("x", type=int).convert(span),
         lambda: cascade.Param("x", type=float).convert(span),
+        lambda: cascade.task(retry=span)(lambda: None),
     ):
-        with pytest.raises(ValueError, match="number"):
+        with pytest.raises((TypeError, ValueError), match="number"):
             refuse()
 
 

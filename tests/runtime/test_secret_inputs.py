@@ -55,6 +55,11 @@ async def nested(value: Any) -> Any:
     return await cascade.run(fail(value))
 
 
+@cascade.task(mode="inline")
+def without_names(value: Any) -> Any:
+    return give.map([value])  # type: ignore[call-arg]  # the mistake
+
+
 @cascade.task
 async def with_own_secret() -> Any:
     return await cascade.run(give(token), {"token": SECRET})
@@ -253,6 +258,12 @@ async def test_a_secret_given_to_the_wrong_parameter_too_is_not_shown() -> None:
     with pytest.raises(cascade.InputError, match=r"'\*\*\*'$") as caught:
         await cascade.run(flow, {"token": SECRET, "limit": SECRET})
     assert SECRET not in str(caught.value) + repr(caught.value.problems)
+
+
+async def test_a_call_that_is_refused_inside_a_task_is_told_without_a_secret() -> None:
+    with pytest.raises(TypeError, match=r"give\.map\(value=") as caught:
+        await cascade.run(without_names(token), {"token": SECRET})
+    assert SECRET not in str(caught.value)
 
 
 async def test_params_that_are_no_mapping_are_not_shown() -> None:
