@@ -137,13 +137,17 @@ class TaskTimeoutError(CascadeError, TimeoutError):
 
 
 class TaskCancelledError(CascadeError, RuntimeError):
-    """A task raised a cancellation although nothing around it was cancelled."""
+    """A task, or the provider of a resource, raised a cancellation although nothing around it was cancelled.
 
-    def __init__(self, node_id: str) -> None:
+    Attributes:
+        node_id: The task's node, or the name of the resource.
+    """
+
+    def __init__(self, node_id: str, kind: str = "task") -> None:
         self.node_id = node_id
         super().__init__(
-            f"{node_id!r} raised a cancellation while no enclosing scope was cancelled; something it awaited "
-            "was cancelled on its own account, and that must be handled inside the task"
+            f"the {kind} {node_id!r} raised a cancellation while no enclosing scope was cancelled; something it "
+            f"awaited was cancelled on its own account, and that must be handled inside the {kind}"
         )
 
 

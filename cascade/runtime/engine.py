@@ -16,7 +16,7 @@ import attrs
 from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.model.errors import InputError, raise_unchanged, shown_url
+from cascade.model.errors import InputError, RunCancelled, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
@@ -252,8 +252,8 @@ class Engine:
         finally:
             self._leave(session)
         unreported = run.unreported()
-        if unreported is not None:
-            errors.append(unreported)
+        if unreported is not None and not (errors and isinstance(unreported, RunCancelled)):
+            errors.append(unreported)  # what has cancelled the run is among the errors already
         _raise(errors)
 
     async def _conductor(
