@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from cascade.cli.arguments import parse
 from cascade.cli.commands import EXIT_BY_SIGNAL, EXIT_FAILED, EXIT_USAGE, execute
 from cascade.cli.targets import UsageError
-from cascade.model.secrets import keeping_secrets, redacted
+from cascade.model.secrets import KeepingSecrets, redacted
 
 __all__ = ["main"]
 
@@ -22,7 +22,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         The exit status: 0 done, 1 the flow failed, 2 bad usage or input, 75 drained, 130 interrupted,
         143 terminated.
     """
-    with keeping_secrets():
+    with KeepingSecrets():
         return _main(sys.argv[1:] if arguments is None else arguments)
 
 

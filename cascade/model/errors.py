@@ -140,13 +140,17 @@ class TaskTimeoutError(CascadeError, TimeoutError):
 
 
 class TaskCancelledError(CascadeError, RuntimeError):
-    """A task raised a cancellation although nothing around it was cancelled."""
+    """A task, or the provider of a resource, raised a cancellation although nothing around it was cancelled.
 
-    def __init__(self, node_id: str) -> None:
+    Attributes:
+        node_id: The task's node, or the name of the resource.
+    """
+
+    def __init__(self, node_id: str, kind: str = "task") -> None:
         self.node_id = node_id
         super().__init__(
-            f"{node_id!r} raised a cancellation while no enclosing scope was cancelled; something it awaited "
-            "was cancelled on its own account, and that must be handled inside the task"
+            f"the {kind} {node_id!r} raised a cancellation while no enclosing scope was cancelled; something it "
+            f"awaited was cancelled on its own account, and that must be handled inside the {kind}"
         )
 
 
@@ -285,7 +289,8 @@ def describe(error: BaseException) -> str:
 def hide_secrets_of(error: BaseException, secrets: Secrets) -> None:
     """Leave *secrets* out of the message of *error*, if it is one of ours; a user's error stays as it is."""
     if secrets and isinstance(error, CascadeError) and not isinstance(error, BaseExceptionGroup):
-        error.args = tuple(secrets.redact(part) if type(part) is str else part for part in error.args)
+        shown = tuple(secrets.redact(part) if type(part) is str else part for part in error.args)
+        BaseException.__dict__["args"].__set__(error, shown)  # a frozen class refuses to have it assigned
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

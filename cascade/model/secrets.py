@@ -16,9 +16,9 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
+from contextvars import ContextVar, Token
 from enum import Enum
+from types import TracebackType
 from typing import Any, Final
 from urllib.parse import quote, quote_plus
 
@@ -181,18 +181,27 @@ def _fields(value: Any) -> list[object]:
 _in_force: ContextVar[Secrets | None] = ContextVar("cascade_secrets", default=None)
 
 
-@contextmanager
-def keeping_secrets() -> Iterator[Secrets]:
-    """The secrets in force, or new ones for the length of the block: those of a run, and of runs inside of it."""
-    known = _in_force.get()
-    if known is not None:
-        yield known
-        return
-    token = _in_force.set(secrets := Secrets())
-    try:
-        yield secrets
-    finally:
-        _in_force.reset(token)
+class KeepingSecrets:
+    """A context manager: the secrets in force, or new ones for the length of the block.
+
+    So a run has its own, and runs inside of it have those too. This is a class, as generators that are context
+    managers assign to the exceptions that pass through them, which frozen ones refuse.
+    """
+
+    def __init__(self) -> None:
+        self._token: Token[Secrets | None] | None = None
+
+    def __enter__(self) -> Secrets:
+        secrets = _in_force.get()
+        if secrets is None:
+            self._token = _in_force.set(secrets := Secrets())
+        return secrets
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._token is not None:
+            _in_force.reset(self._token)
 
 
 def kept_secrets() -> Secrets:

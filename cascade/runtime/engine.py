@@ -16,17 +16,9 @@ import attrs
 from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.model.errors import (
-    CascadeError,
-    InputError,
-    hide_secrets_of,
-    raise_unchanged,
-    secrets_of_url,
-    shown_url,
-)
+from cascade.model.errors import InputError, RunCancelled, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
-from cascade.model.secrets import keeping_secrets
 from cascade.model.tasks import Task, refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission import Admission
@@ -46,6 +38,7 @@ from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
 from cascade.runtime.recovery import recover
 from cascade.runtime.run import Run
+from cascade.runtime.secrecy import SecretsOfRun
 from cascade.runtime.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.stores import check_state
 from cascade.runtime.wire import Connector
@@ -221,7 +214,7 @@ class Engine:
             await checkpoint()
             session = self._enter()
             try:
-                with self._keeping_secrets():
+                with SecretsOfRun(self.settings):
                     conductor = await self._conductor(session.shared, flow, params, run_id)
                     await conductor.run()
                     return conductor.result()
@@ -245,7 +238,7 @@ class Engine:
         errors: list[BaseException] = []
         session = self._enter()
         try:
-            with self._keeping_secrets():
+            with SecretsOfRun(self.settings):
                 conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
             try:
@@ -262,25 +255,9 @@ class Engine:
         finally:
             self._leave(session)
         unreported = run.unreported()
-        if unreported is not None:
-            errors.append(unreported)
+        if unreported is not None and not (errors and isinstance(unreported, RunCancelled)):
+            errors.append(unreported)  # what has cancelled the run is among the errors already
         _raise(errors)
-
-    @contextmanager
-    def _keeping_secrets(self) -> Iterator[None]:
-        """Hide the secrets of a run, and the passwords of the engine's URLs, in what is told of it.
-
-        Errors of ours that leave the block hide them as well: those of a run that has not begun pass nowhere else.
-        """
-        with keeping_secrets() as secrets:
-            for url in (self.settings.state, self.settings.control):
-                if isinstance(url, str):
-                    secrets.add(secrets_of_url(url))
-            try:
-                yield
-            except CascadeError as error:
-                hide_secrets_of(error, secrets)
-                raise
 
     async def _conductor(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None

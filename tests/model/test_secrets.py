@@ -16,9 +16,10 @@ from hypothesis import assume, example, given
 from hypothesis import strategies as st
 from labels import label
 
+import cascade
 from cascade.model.errors import InputError, annotate, describe, hide_secrets_of, secrets_of_url, shown_url
 from cascade.model.events import preview, without_secrets
-from cascade.model.secrets import Secrets, keep_secret, keeping_secrets, redacted
+from cascade.model.secrets import KeepingSecrets, Secrets, keep_secret, redacted
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]))
 
@@ -169,7 +170,7 @@ def test_a_large_secret_is_learned_and_looked_for_quickly() -> None:
 
 @pytest.fixture
 def secrets() -> Iterator[Secrets]:
-    with keeping_secrets() as secrets:
+    with KeepingSecrets() as secrets:
         secrets.add("hunter2")
         yield secrets
 
@@ -198,6 +199,19 @@ def test_only_errors_of_ours_are_rewritten(secrets: Secrets) -> None:
     hide_secrets_of(ours, secrets)
     hide_secrets_of(theirs, secrets)
     assert (str(ours), str(theirs)) == ("bad ***", "bad hunter2")
+
+
+def test_a_frozen_error_loses_its_secrets_and_passes_unharmed() -> None:
+    @dataclasses.dataclass(frozen=True)
+    class Frozen(cascade.CascadeError):
+        text: str
+
+    error = Frozen("no entry for hunter2")
+    hide_secrets_of(error, hiding("hunter2"))
+    assert error.args == ("no entry for ***",)
+    with pytest.raises(Frozen) as caught, KeepingSecrets():
+        raise error
+    assert caught.value is error
 
 
 @pytest.mark.parametrize(
@@ -249,9 +263,9 @@ def test_where_there_is_no_run_nothing_is_hidden() -> None:
 
 
 def test_a_run_in_a_run_has_the_secrets_of_both() -> None:
-    with keeping_secrets() as outer:
+    with KeepingSecrets() as outer:
         keep_secret("hunter2")
-        with keeping_secrets() as inner:
+        with KeepingSecrets() as inner:
             keep_secret("swordfish")
             assert inner is outer
         assert redacted("hunter2 swordfish") == "*** ***"
