@@ -162,7 +162,8 @@ def _refuse_loop() -> None:
     try:
         from_thread.check_cancelled()
     except RuntimeError:
-        if ambient() is None:
+        attempt = ambient()
+        if attempt is None or attempt.surroundings is None:  # in a worker process, the run is far away
             return
     raise RuntimeError(
         "run_sync cannot be used inside a worker thread of an event loop; use "

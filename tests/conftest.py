@@ -6,6 +6,7 @@ import gc
 import importlib.util
 import os
 import signal
+import sys
 from typing import Any
 
 import pytest
@@ -80,3 +81,9 @@ def backend_name(request: pytest.FixtureRequest) -> str:
 def schedule(request: pytest.FixtureRequest) -> str:
     """Both schedules, for what holds in each."""
     return str(request.param)
+
+
+@pytest.fixture
+def without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloudpickle is not installed, as far as this process can see."""
+    monkeypatch.setitem(sys.modules, "cascade.adapters.serialization.by_value", None)
