@@ -46,6 +46,11 @@ def elsewhere(data: bytes, expression: str) -> str:
     return (done.stdout or done.stderr).decode()
 
 
+def nothing() -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """The arguments of a call without arguments."""
+    return (), {}
+
+
 # -- functions -------------------------------------------------------------------------------------------------
 
 
@@ -105,9 +110,9 @@ def test_without_cloudpickle_a_function_needs_an_importable_name(task: cascade.T
 
 
 def test_a_function_that_is_not_found_is_refused_with_the_reason() -> None:
-    refusal = perform(("carried", "gone"), dumps(((), {})), Variables(), None)
+    refusal = perform(("carried", "gone"), nothing, Variables(), None)
     assert refusal == Refusal("function", "AttributeError: module 'carried' has no attribute 'gone'")
-    assert isinstance(perform(("no_such_module", "f"), b"", Variables(), None), Refusal)
+    assert isinstance(perform(("no_such_module", "f"), nothing, Variables(), None), Refusal)
 
 
 # -- values ----------------------------------------------------------------------------------------------------
@@ -170,7 +175,8 @@ def test_without_cloudpickle_the_remedy_names_it() -> None:
 
 
 def test_arguments_that_cannot_be_read_are_refused_with_the_reason() -> None:
-    refusal = perform(refer(carried.takes), dumps(((carried.Unreadable(),), {})), Variables(), None)
+    data = dumps(((carried.Unreadable(),), {}))
+    refusal = perform(refer(carried.takes), functools.partial(pickle.loads, data), Variables(), None)
     assert refusal == Refusal("arguments", "ValueError: does not come back")
 
 
@@ -185,7 +191,7 @@ def where() -> tuple[cascade.TaskContext, float]:
 
 def test_a_call_knows_the_attempt_that_it_is() -> None:
     attempt = FarAttempt("run", "node", 2, (3,), float("inf"))
-    answer = perform(refer(where), dumps(((), {})), Variables(), attempt)
+    answer = perform(refer(where), nothing, Variables(), attempt)
     assert isinstance(answer, Returned)
     context, remaining = answer.value
     assert (context.run_id, context.node_id, context.attempt) == ("run", "node", 2)
@@ -196,7 +202,7 @@ def test_a_call_knows_the_attempt_that_it_is() -> None:
 
 @pytest.mark.parametrize("error", [ValueError("bad"), SystemExit(3), KeyboardInterrupt()], ids=repr)
 def test_whatever_a_function_raises_comes_back(error: BaseException) -> None:
-    answer = perform(pickle.dumps(_raise), dumps(((error,), {})), Variables(), None)
+    answer = perform(pickle.dumps(_raise), lambda: ((error,), {}), Variables(), None)
     assert isinstance(answer, FarError)
     near = answer.near("fails")
     assert type(near) is type(error)
@@ -247,7 +253,7 @@ def test_variables_that_are_about_the_event_loop_stay() -> None:
 def test_a_variable_that_is_not_set_says_why_it_was_left() -> None:
     context = contextvars.Context()
     context.run(carried.choosy.set, carried.Unpicklable())
-    answer = perform(pickle.dumps(_get_choosy), dumps(((), {})), variables_of(context), None)
+    answer = perform(pickle.dumps(_get_choosy), nothing, variables_of(context), None)
     assert isinstance(answer, FarError)
     error = answer.near("x")
     assert type(error) is LookupError

@@ -120,7 +120,7 @@ async def test_a_worker_does_at_its_end_what_it_has_registered(
 
 
 async def test_a_worker_that_does_not_end_is_killed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.adapters.executors.worker.GRACE", 0.01)
+    monkeypatch.setattr("cascade.adapters.executors.processes.GRACE", 0.01)
     worker = await cascade.run(process_tasks.leaves_a_thread())
     with pytest.raises(ProcessLookupError):
         os.kill(worker, 0)

@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,21 +19,24 @@ from life import until
 
 import cascade
 
+Run = Callable[..., Any]
+
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="file descriptors are inherited there")
 
 
-async def test_what_is_printed_arrives_in_the_streams_of_this_process(capsys: pytest.CaptureFixture[str]) -> None:
-    assert await cascade.run(talking.says("to out", "to err")) == "said"
+def test_what_is_printed_arrives_in_the_streams_of_this_process(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(talking.says("to out", "to err")) == "said"
     assert capsys.readouterr() == ("to out\n", "to err\n")
 
 
-async def test_it_goes_where_the_streams_lead_at_that_moment() -> None:
+def test_it_goes_where_the_streams_lead_at_that_moment(run: Run) -> None:
     first, second = io.StringIO(), io.StringIO()
-    async with cascade.Engine() as engine:
-        with contextlib.redirect_stdout(first):
-            await engine.run(talking.says("one"))
-        with contextlib.redirect_stdout(second), contextlib.redirect_stderr(second):
-            await engine.run(talking.says("two", "three"))
+    with contextlib.redirect_stdout(first):
+        run(talking.says("one"))
+    with contextlib.redirect_stdout(second), contextlib.redirect_stderr(second):
+        run(talking.says("two", "three"))
     assert (first.getvalue(), second.getvalue()) == ("one\n", "two\nthree\n")
 
 
@@ -53,69 +57,67 @@ class Everything(logging.Handler):
         self.text += record.getMessage() + "\n"
 
 
-async def everything_of(flow: cascade.LazyResult[Any]) -> str:
+def everything_of(run: Run, flow: cascade.LazyResult[Any]) -> str:
     """All that running *flow* writes and logs, in order."""
     taker: Any = Everything()
     talking.log.addHandler(taker)
     try:
         with contextlib.redirect_stdout(taker), contextlib.redirect_stderr(taker):
-            await cascade.run(flow)
+            run(flow)
     finally:
         talking.log.removeHandler(taker)
     return str(taker.text)
 
 
-async def test_all_that_a_task_writes_keeps_its_order() -> None:
-    lines = [int(line) for line in (await everything_of(talking.says_in_turn(500))).split()]
+def test_all_that_a_task_writes_keeps_its_order(run: Run) -> None:
+    lines = [int(line) for line in (everything_of(run, talking.says_in_turn(500))).split()]
     # What follows each other past Python goes through two pipes, between which there is no order: 3 and 4.
     for start in range(0, 500, 5):
         assert sorted(lines[start : start + 5]) == list(range(start, start + 5))
         assert lines[start : start + 3] == list(range(start, start + 3))
 
 
-async def test_pieces_of_lines_keep_their_order() -> None:
-    assert await everything_of(talking.says_in_pieces()) == "abcöd"
+def test_pieces_of_lines_keep_their_order(run: Run) -> None:
+    assert everything_of(run, talking.says_in_pieces()) == "abcöd"
 
 
-async def test_what_children_write_arrives_in_its_place() -> None:
-    text = await everything_of(talking.says_past_python("from a child"))
+def test_what_children_write_arrives_in_its_place(run: Run) -> None:
+    text = everything_of(run, talking.says_past_python("from a child"))
     assert text == "before\nfrom a child\nfrom a child\nafter\n"
 
 
-async def test_a_forked_child_can_write_and_log_and_disturbs_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    async with cascade.Engine() as engine:
-        assert await engine.run(talking.says_in_a_fork("a fork")) == "status 0"
-        assert await engine.run(talking.says("then")) == "said"
+def test_a_forked_child_can_write_and_log_and_disturbs_nothing(
+    run: Run, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(talking.says_in_a_fork("a fork")) == "status 0"
+    assert run(talking.says("then")) == "said"
     out, err = capsys.readouterr()
     assert sorted(out.replace("unfinished", "").splitlines()) == ["a fork", "then"]
-    assert (
-        out.count("unfinished") == 1
-    )  # the child does not write once more what was kept back before it was there
+    assert out.count("unfinished") == 1  # what was kept back when the child was forked is not its own
     assert "logged by a fork" in err
 
 
-async def test_a_function_that_returns_in_a_forked_child_as_well_returns_once() -> None:
-    async with cascade.Engine() as engine:
-        worker = await engine.run(talking.returns_twice())
-        assert await engine.run(talking.returns_twice()) == worker
+def test_a_function_that_returns_in_a_forked_child_as_well_returns_once(run: Run) -> None:
+    worker = run(talking.returns_twice())
+    assert run(talking.returns_twice()) == worker
 
 
 @pytest.mark.parametrize("data", [b"\xff\x00\xfe\n", b"\0", "ö".encode()[:1]], ids=repr)
-async def test_what_is_no_text_arrives_as_it_is_or_escaped(data: bytes) -> None:
+def test_what_is_no_text_arrives_as_it_is_or_escaped(run: Run, data: bytes) -> None:
     lenient = io.TextIOWrapper(io.BytesIO(), encoding="utf-8", errors="surrogateescape", newline="\n")
     strict = io.TextIOWrapper(io.BytesIO(), encoding="ascii", newline="\n")
     with contextlib.redirect_stdout(lenient):
-        await cascade.run(talking.says_binary(data))
+        run(talking.says_binary(data))
     with contextlib.redirect_stdout(strict):
-        await cascade.run(talking.says_binary(data + b"!"))
+        run(talking.says_binary(data + b"!"))
     assert isinstance(lenient.buffer, io.BytesIO)
     assert isinstance(strict.buffer, io.BytesIO)
     assert lenient.buffer.getvalue() == data.removesuffix(b"\xc3")  # may be half a character
     assert strict.buffer.getvalue().endswith(b"!")
 
 
-async def test_more_than_pipes_hold_arrives_whole(capsys: pytest.CaptureFixture[str]) -> None:
-    assert await cascade.run(talking.says_much(6000)) == 6000
+def test_more_than_pipes_hold_arrives_whole(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(talking.says_much(6000)) == 6000
     out, err = capsys.readouterr()
     assert out == "".join(f"line {number}\n" for number in range(1, 6000, 2)) + "x" * 300_000
     assert err == "".join(f"line {number}\n" for number in range(0, 6000, 2))
@@ -132,9 +134,9 @@ async def test_what_a_task_wrote_before_it_was_killed_arrives(
     assert capsys.readouterr().out == "last words\n"
 
 
-async def test_what_a_process_wrote_before_it_died_arrives(capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_a_process_wrote_before_it_died_arrives(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(anyio.BrokenWorkerProcess, match="exited with status 3"):
-        await cascade.run(talking.says_and_dies())
+        run(talking.says_and_dies())
     assert capsys.readouterr() == ("last words\n", "of the process\n")
 
 
@@ -169,24 +171,23 @@ async def test_what_a_thread_writes_late_arrives_with_the_next_task_or_the_end(
     assert capsys.readouterr().out == "late\n"
 
 
-async def test_the_standard_input_is_empty() -> None:
-    assert await cascade.run(talking.reads()) == ""
+def test_the_standard_input_is_empty(run: Run) -> None:
+    assert run(talking.reads()) == ""
 
 
-async def test_nothing_is_shown_where_there_are_no_streams(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_is_shown_where_there_are_no_streams(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "stdout", None)
     monkeypatch.setattr(sys, "stderr", None)
-    assert await cascade.run(talking.says("nobody hears it")) == "said"
+    assert run(talking.says("nobody hears it")) == "said"
 
 
-async def test_a_stream_that_refuses_fails_the_task_as_print_would(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_stream_that_refuses_fails_the_task_as_print_would(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     closed = io.StringIO()
     closed.close()
-    async with cascade.Engine() as engine:
-        with monkeypatch.context() as patch, pytest.raises(ValueError, match="closed file"):
-            patch.setattr(sys, "stdout", closed)
-            await engine.run(talking.says("too late"))
-        assert await engine.run(talking.says("again")) == "said"
+    with monkeypatch.context() as patch, pytest.raises(ValueError, match="closed file"):
+        patch.setattr(sys, "stdout", closed)
+        run(talking.says("too late"))
+    assert run(talking.says("again")) == "said"
 
 
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
@@ -209,11 +210,11 @@ def test_closed_file_descriptors_of_this_process_are_no_hindrance(
 # -- logging ---------------------------------------------------------------------------------------------------
 
 
-async def test_records_are_handled_by_the_loggers_of_this_process(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_are_handled_by_the_loggers_of_this_process(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="talking.tasks")
     logging.getLogger("talking.other").setLevel(logging.ERROR)
     try:
-        await cascade.run(talking.logs())
+        run(talking.logs())
     finally:
         logging.getLogger("talking.other").setLevel(logging.NOTSET)
     assert [(record.name, record.levelname, record.getMessage()) for record in caplog.records] == [
@@ -225,9 +226,9 @@ async def test_records_are_handled_by_the_loggers_of_this_process(caplog: pytest
     ]
 
 
-async def test_records_keep_their_fields(caplog: pytest.LogCaptureFixture) -> None:
+def test_records_keep_their_fields(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, logger="talking.tasks")
-    await cascade.run(talking.logs())
+    run(talking.logs())
     info, _, extra, failed, _, _ = caplog.records
     assert (info.msg, info.args) == ("info %s", (1,))
     assert info.process != os.getpid()
@@ -240,23 +241,22 @@ async def test_records_keep_their_fields(caplog: pytest.LogCaptureFixture) -> No
     assert caplog.text.count("ValueError: bad") == 1
 
 
-async def test_levels_count_as_they_are_when_the_run_starts(caplog: pytest.LogCaptureFixture) -> None:
-    async with cascade.Engine() as engine:
-        for level, count in [(logging.DEBUG, 7), (logging.ERROR, 2), (logging.NOTSET, 5)]:
-            caplog.clear()
-            with caplog.at_level(level, logger="talking.tasks"):
-                await engine.run(talking.logs())
-            assert len(caplog.records) == count
+def test_levels_count_as_they_are_when_the_run_starts(run: Run, caplog: pytest.LogCaptureFixture) -> None:
+    for level, count in [(logging.DEBUG, 7), (logging.ERROR, 2), (logging.NOTSET, 5)]:
         caplog.clear()
-        logging.disable(logging.ERROR)
-        try:
-            await engine.run(talking.logs())
-        finally:
-            logging.disable(logging.NOTSET)
-        assert caplog.records == []
+        with caplog.at_level(level, logger="talking.tasks"):
+            run(talking.logs())
+        assert len(caplog.records) == count
+    caplog.clear()
+    logging.disable(logging.ERROR)
+    try:
+        run(talking.logs())
+    finally:
+        logging.disable(logging.NOTSET)
+    assert caplog.records == []
 
 
-async def test_a_record_with_too_few_arguments_arrives(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_record_with_too_few_arguments_arrives(run: Run, caplog: pytest.LogCaptureFixture) -> None:
     caplog.handler.setFormatter(None)
     filtered: list[str] = []
 
@@ -266,23 +266,23 @@ async def test_a_record_with_too_few_arguments_arrives(caplog: pytest.LogCapture
 
     talking.log.addFilter(takes)
     try:
-        await cascade.run(talking.logs_wrongly())
+        run(talking.logs_wrongly())
     finally:
         talking.log.removeFilter(takes)
     assert filtered == ["%s and %s"]
 
 
-async def test_a_handler_that_a_task_adds_is_called_there(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
+def test_a_handler_that_a_task_adds_is_called_there(
+    run: Run, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    await cascade.run(talking.logs_with_its_own_handler(str(tmp_path / "log")))
+    run(talking.logs_with_its_own_handler(str(tmp_path / "log")))
     assert (tmp_path / "log").read_text() == "to both\n"
     assert caplog.messages == ["to both"]
 
 
-async def test_nothing_configures_logging_here(capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_configures_logging_here(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     before = logging.root.level, list(logging.root.handlers)
-    await cascade.run(talking.logs())
+    run(talking.logs())
     assert (logging.root.level, logging.root.handlers) == before
 
 

@@ -8,6 +8,9 @@ import os
 import signal
 import sys
 import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +21,11 @@ from life import joined, until
 
 import cascade
 
+Run = Callable[..., Any]
 
-async def test_process_tasks_run_in_another_process() -> None:
-    assert await cascade.run(process_tasks.pid()) != os.getpid()
+
+def test_process_tasks_run_in_another_process(run: Run) -> None:
+    assert run(process_tasks.pid()) != os.getpid()
 
 
 async def test_arguments_and_results_go_to_the_process_and_back(schedule: Any) -> None:
@@ -28,9 +33,9 @@ async def test_arguments_and_results_go_to_the_process_and_back(schedule: Any) -
     assert await cascade.run(flow, schedule=schedule) == 6
 
 
-async def test_what_a_process_task_raises_comes_with_its_message_and_its_place() -> None:
+def test_what_a_process_task_raises_comes_with_its_message_and_its_place(run: Run) -> None:
     with pytest.raises(ValueError, match=r"^far away") as caught:
-        await cascade.run(process_tasks.fails("far away"))
+        run(process_tasks.fails("far away"))
     notes = "\n".join(caught.value.__notes__)
     assert "process_tasks.py" in notes
     assert "node 'fails'" in notes
@@ -42,15 +47,15 @@ async def test_a_process_task_that_exits_ends_the_run_and_not_this_process() -> 
     assert caught.value.code == 3
 
 
-async def test_a_process_that_dies_is_an_error_worth_another_attempt(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_an_error_worth_another_attempt(run: Run, tmp_path: Path) -> None:
     flow = process_tasks.dies_unless(str(tmp_path / "marker")).with_retry(2)
-    assert await cascade.run(flow) == "survived"
+    assert run(flow) == "survived"
 
 
-async def test_a_process_that_dies_is_named_with_its_task(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_named_with_its_task(run: Run, tmp_path: Path) -> None:
     told = "^the worker process of 'dies_unless' exited with status 1, as by os._exit, in the middle of the task; "
     with pytest.raises(anyio.BrokenWorkerProcess, match=told):
-        await cascade.run(process_tasks.dies_unless(str(tmp_path / "marker")))
+        run(process_tasks.dies_unless(str(tmp_path / "marker")))
 
 
 @pytest.mark.parametrize(
@@ -60,47 +65,47 @@ async def test_a_process_that_dies_is_named_with_its_task(tmp_path: Path) -> Non
         (signal.SIGSEGV, "by SIGSEGV,"),
     ],
 )
-async def test_a_process_that_is_killed_is_said_to(number: int, told: str) -> None:
+def test_a_process_that_is_killed_is_said_to(run: Run, number: int, told: str) -> None:
     with pytest.raises(anyio.BrokenWorkerProcess, match=told):
-        await cascade.run(process_tasks.kills_itself(number))
+        run(process_tasks.kills_itself(number))
 
 
-async def test_a_process_that_closes_what_it_does_not_know_is_killed() -> None:
-    async with cascade.Engine() as engine:
-        with pytest.raises(anyio.BrokenWorkerProcess, match="closed the channel"):
-            await engine.run(process_tasks.closes_everything())
-        assert await engine.run(process_tasks.add(1, 2)) == 3
+def test_a_process_that_closes_what_it_does_not_know_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.adapters.executors.worker.GRACE", 0.01)
+    with pytest.raises(anyio.BrokenWorkerProcess, match="closed the channel"):
+        run(process_tasks.closes_everything())
+    assert run(process_tasks.add(1, 2)) == 3
 
 
-async def test_a_process_that_dies_between_two_tasks_is_replaced() -> None:
-    async with cascade.Engine() as engine:
-        first = await engine.run(process_tasks.pid())
-        os.kill(first, signal.SIGKILL)
-        await until(lambda: Path(f"/proc/{first}/stat").read_text().split()[2] == "Z", patience=10**9)
-        assert await engine.run(process_tasks.pid()) != first
+def test_a_process_that_dies_between_two_tasks_is_replaced(run: Run) -> None:
+    first = run(process_tasks.pid())
+    os.kill(first, signal.SIGKILL)
+    while Path(f"/proc/{first}/stat").read_text().split()[2] != "Z":
+        os.sched_yield()
+    assert run(process_tasks.pid()) != first
 
 
 # -- exceptions -------------------------------------------------------------------------------------------------
 
 
-async def test_an_exception_that_does_not_unpickle_arrives_as_what_it_is() -> None:
+def test_an_exception_that_does_not_unpickle_arrives_as_what_it_is(run: Run) -> None:
     with pytest.raises(process_tasks.ApiError) as caught:
-        await cascade.run(process_tasks.refused(418))
+        run(process_tasks.refused(418))
     assert str(caught.value) == "418: refused"
     assert (caught.value.code, caught.value.body) == (418, "refused")
     assert "in the worker process:\n" in caught.value.__notes__[0]
     assert "process_tasks.py" in caught.value.__notes__[0]
 
 
-async def test_retries_match_an_exception_that_does_not_unpickle(tmp_path: Path) -> None:
+def test_retries_match_an_exception_that_does_not_unpickle(run: Run, tmp_path: Path) -> None:
     flow = process_tasks.refused_unless(str(tmp_path / "marker"))
-    assert await cascade.run(flow.with_retry(2, on=(process_tasks.ApiError,))) == "accepted"
+    assert run(flow.with_retry(2, on=(process_tasks.ApiError,))) == "accepted"
 
 
-async def test_an_exception_of_a_local_class_arrives_or_is_described() -> None:
+def test_an_exception_of_a_local_class_arrives_or_is_described(run: Run) -> None:
     """The first with cloudpickle, the second without."""
     with pytest.raises(Exception, match="local text") as caught:
-        await cascade.run(process_tasks.raises_local())
+        run(process_tasks.raises_local())
     assert type(caught.value).__name__ == "LocalError" or "__reduce__" in str(caught.value)
     assert "process_tasks.py" in caught.value.__notes__[0]
 
@@ -108,55 +113,54 @@ async def test_an_exception_of_a_local_class_arrives_or_is_described() -> None:
 # -- what cannot travel ---------------------------------------------------------------------------------------
 
 
-async def told(flow: cascade.LazyResult[Any], kind: type[Exception] = TypeError) -> str:
+def told(run: Run, flow: cascade.LazyResult[Any], kind: type[Exception] = TypeError) -> str:
     """The only line of the error that running *flow* fails with; the worker goes on to make other calls."""
-    async with cascade.Engine() as engine:
-        before = await engine.run(process_tasks.pid())
-        with pytest.raises(kind) as caught:
-            await engine.run(flow)
-        assert await engine.run(process_tasks.pid()) == before
+    before = run(process_tasks.pid())
+    with pytest.raises(kind) as caught:
+        run(flow)
+    assert run(process_tasks.pid()) == before
     assert len(str(caught.value).splitlines()) == 1
     return str(caught.value)
 
 
-async def test_an_argument_that_cannot_be_pickled_is_named() -> None:
-    message = await told(process_tasks.takes(process_tasks.Unpicklable()))
+def test_an_argument_that_cannot_be_pickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.takes(process_tasks.Unpicklable()))
     assert message.startswith("argument 'value' of 'takes' cannot be sent to another process: TypeError: stays at")
     assert "thread" in message
 
 
-async def test_a_result_that_cannot_be_pickled_is_named() -> None:
-    message = await told(process_tasks.gives_unpicklable())
+def test_a_result_that_cannot_be_pickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.gives_unpicklable())
     assert message.startswith(
         "the result of 'gives_unpicklable' cannot leave its process: TypeError: stays at home"
     )
 
 
-async def test_an_argument_that_cannot_be_unpickled_is_named() -> None:
-    message = await told(process_tasks.takes_several(0, 1, process_tasks.Unreadable(), key=3))
+def test_an_argument_that_cannot_be_unpickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.takes_several(0, 1, process_tasks.Unreadable(), key=3))
     assert message.startswith(
         "argument 'others[2]' of 'takes_several' cannot be read in the other process: ValueErr"
     )
 
 
-async def test_arguments_that_can_be_unpickled_alone_and_not_together_are_named_together() -> None:
+def test_arguments_that_can_be_unpickled_alone_and_not_together_are_named_together(run: Run) -> None:
     flow = process_tasks.takes_several(process_tasks.Single(), process_tasks.Single())
-    assert (await told(flow)).startswith("the arguments of 'takes_several' cannot be read in the other process: ")
+    assert (told(run, flow)).startswith("the arguments of 'takes_several' cannot be read in the other process: ")
 
 
-async def test_a_result_that_cannot_be_unpickled_is_named() -> None:
-    message = await told(process_tasks.gives_unreadable())
+def test_a_result_that_cannot_be_unpickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.gives_unreadable())
     assert message.startswith(
         "the result of 'gives_unreadable' cannot be read in this process: ValueError: does not"
     )
 
 
-async def test_a_function_that_the_process_does_not_find_is_named(tmp_path: Path) -> None:
+def test_a_function_that_the_process_does_not_find_is_named(run: Run, tmp_path: Path) -> None:
     module = types.ModuleType("only_here")
     exec(process_tasks.ONLY_HERE, vars(module))
     with pytest.MonkeyPatch.context() as patch:
         patch.setitem(sys.modules, "only_here", module)
-        message = await told(module.lonely(), cascade.GraphError)
+        message = told(run, module.lonely(), cascade.GraphError)
     assert message.startswith(
         "'lonely' cannot run in another process, which cannot get only_here.lonely: ModuleNot"
     )
@@ -173,18 +177,18 @@ def locally() -> Any:
 
 
 @pytest.mark.needs("cloudpickle")
-async def test_a_local_function_runs_in_a_process() -> None:
-    assert await cascade.run(locally()(2)) == 6
-    assert await cascade.run(cascade.task(mode="process", name="anonymous")(lambda x: x + 1)(2)) == 3
+def test_a_local_function_runs_in_a_process(run: Run) -> None:
+    assert run(locally()(2)) == 6
+    assert run(cascade.task(mode="process", name="anonymous")(lambda x: x + 1)(2)) == 3
 
 
 @pytest.mark.needs("cloudpickle")
-async def test_local_functions_and_classes_go_to_the_process_and_back() -> None:
+def test_local_functions_and_classes_go_to_the_process_and_back(run: Run) -> None:
     class Point: ...
 
-    assert await cascade.run(process_tasks.calls(lambda x: x + 1, 1)) == 2
-    assert type(await cascade.run(process_tasks.calls(lambda point: point, Point()))) is Point
-    assert (await cascade.run(process_tasks.gives_local_function(2)))(3) == 5
+    assert run(process_tasks.calls(lambda x: x + 1, 1)) == 2
+    assert type(run(process_tasks.calls(lambda point: point, Point()))) is Point
+    assert (run(process_tasks.gives_local_function(2)))(3) == 5
 
 
 @pytest.mark.usefixtures("without_cloudpickle")
@@ -230,17 +234,17 @@ async def test_cancelling_kills_the_process(tmp_path: Path) -> None:
 # -- where it is ------------------------------------------------------------------------------------------------
 
 
-async def test_a_checkpoint_in_a_process_lets_the_task_go_on() -> None:
-    assert await cascade.run(process_tasks.asks_at_a_checkpoint()) == "went on"
+def test_a_checkpoint_in_a_process_lets_the_task_go_on(run: Run) -> None:
+    assert run(process_tasks.asks_at_a_checkpoint()) == "went on"
 
 
-async def test_a_process_task_can_ask_where_it_is() -> None:
-    assert await cascade.run(process_tasks.asks_where_it_is()) == ("asks_where_it_is", 1)
+def test_a_process_task_can_ask_where_it_is(run: Run) -> None:
+    assert run(process_tasks.asks_where_it_is()) == ("asks_where_it_is", 1)
 
 
-async def test_a_process_task_can_ask_how_long_it_has() -> None:
+def test_a_process_task_can_ask_how_long_it_has(run: Run) -> None:
     asks = process_tasks.asks_how_long_it_has
-    unlimited, limited = await cascade.run([asks(), asks().with_timeout(500)])
+    unlimited, limited = run([asks(), asks().with_timeout(500)])
     assert unlimited == math.inf
     assert 0 < limited < 500
 
@@ -252,60 +256,65 @@ def test_the_same_engine_uses_processes_on_one_loop_after_another() -> None:
     assert anyio.run(engine.run, process_tasks.add(3, 4), backend="trio") == 7
 
 
-async def test_an_idempotency_key_is_that_of_the_node_in_its_run() -> None:
+def test_an_idempotency_key_is_that_of_the_node_in_its_run(run: Run) -> None:
     key = process_tasks.asks_for_its_key
-    first, second = await cascade.run([key(), key()], run_id="nightly")
+    first, second = run([key(), key()], run_id="nightly")
     assert (first, second) == ("nightly/asks_for_its_key", "nightly/asks_for_its_key#2")
 
 
-async def test_the_time_that_is_left_is_counted_from_the_start_of_the_attempt() -> None:
-    left = await cascade.run(process_tasks.asks_how_long_it_has(bytes(50_000_000)).with_timeout(500))
+def test_the_time_that_is_left_is_counted_from_the_start_of_the_attempt(run: Run) -> None:
+    left = run(process_tasks.asks_how_long_it_has(bytes(50_000_000)).with_timeout(500))
     assert left < 500
 
 
-async def test_what_is_left_of_a_task_is_in_no_task() -> None:
-    async with cascade.Engine() as engine:
-        await engine.run(process_tasks.keeps_its_context())
-        with pytest.raises(RuntimeError, match="code that runs in a task"):
-            await engine.run(process_tasks.asks_in_what_was_kept())
+def test_what_is_left_of_a_task_is_in_no_task(run: Run) -> None:
+    run(process_tasks.keeps_its_context())
+    with pytest.raises(RuntimeError, match="code that runs in a task"):
+        run(process_tasks.asks_in_what_was_kept())
 
 
 @pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.needs("trio"))])
-async def test_a_flow_can_be_run_inside_a_process_task(backend: str) -> None:
-    assert await cascade.run(process_tasks.runs_a_flow(3, backend)) == (6, 6, 6)
+def test_a_flow_can_be_run_inside_a_process_task(run: Run, backend: str) -> None:
+    assert run(process_tasks.runs_a_flow(3, backend)) == (6, 6, 6)
 
 
-async def test_a_process_task_may_return_a_call() -> None:
-    assert await cascade.run(process_tasks.counts_down(3)) == "done"
+def test_a_process_task_may_return_a_call(run: Run) -> None:
+    assert run(process_tasks.counts_down(3)) == "done"
 
 
 # -- context variables ------------------------------------------------------------------------------------------
 
 
-async def test_context_variables_of_the_caller_are_set_in_the_process() -> None:
-    process_tasks.seen_by_caller.set("here")
-    assert await cascade.run(process_tasks.variable()) == "here"
+@contextmanager
+def setting(variable: ContextVar[Any], value: object) -> Iterator[None]:
+    """In the block, *variable* is *value*."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
 
 
-async def test_each_run_has_the_context_variables_of_its_caller() -> None:
-    async with cascade.Engine() as engine:
-        values = []
-        for value in ("first", "second"):
-            process_tasks.seen_by_caller.set(value)
-            values.append(await engine.run(process_tasks.variable()))
-        assert values == ["first", "second"]
+def test_context_variables_of_the_caller_are_set_in_the_process(run: Run) -> None:
+    with setting(process_tasks.seen_by_caller, "here"):
+        assert run(process_tasks.variable()) == "here"
 
 
-async def test_what_a_process_task_sets_is_gone_afterwards() -> None:
-    process_tasks.seen_by_caller.set("here")
-    async with cascade.Engine() as engine:
-        assert await engine.run(process_tasks.sets_variable("elsewhere")) == "elsewhere"
-        assert await engine.run(process_tasks.variable()) == "here"
-    assert process_tasks.seen_by_caller.get() == "here"
+def test_each_run_has_the_context_variables_of_its_caller(run: Run) -> None:
+    for value in ("first", "second"):
+        with setting(process_tasks.seen_by_caller, value):
+            assert run(process_tasks.variable()) == value
+    assert run(process_tasks.variable()) == "unset"
 
 
-async def test_an_unset_variable_says_why_it_could_not_be_sent() -> None:
-    process_tasks.of_any_kind.set(process_tasks.Unpicklable())
-    with pytest.raises(LookupError) as caught:
-        await cascade.run(process_tasks.any_kind())
+def test_what_a_process_task_sets_is_gone_afterwards(run: Run) -> None:
+    with setting(process_tasks.seen_by_caller, "here"):
+        assert run(process_tasks.sets_variable("elsewhere")) == "elsewhere"
+        assert run(process_tasks.variable()) == "here"
+        assert process_tasks.seen_by_caller.get() == "here"
+
+
+def test_an_unset_variable_says_why_it_could_not_be_sent(run: Run) -> None:
+    with setting(process_tasks.of_any_kind, process_tasks.Unpicklable()), pytest.raises(LookupError) as caught:
+        run(process_tasks.any_kind())
     assert any("'of_any_kind'" in note and "stays at home" in note for note in caught.value.__notes__)

@@ -12,10 +12,10 @@ from typing import Any, ClassVar, Final, Self
 from weakref import WeakKeyDictionary
 
 import attrs
-from anyio import BrokenWorkerProcess, CapacityLimiter
+from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, move_on_after
 
 from cascade.adapters.executors.frames import Buffer, Caller, Kind, frame
-from cascade.adapters.executors.worker import Worker, WorkerLostError
+from cascade.adapters.executors.worker import GRACE, Worker, WorkerLostError
 from cascade.adapters.serialization.calls import Refusal, do_nothing, refused_function
 from cascade.adapters.serialization.context import variables_of
 from cascade.adapters.serialization.errors import FarError
@@ -95,14 +95,18 @@ class ProcessExecutor:
     async def aclose(self) -> None:
         """End the workers that are idle. Those at work go on, and the next call starts a new one.
 
-        A worker has one second to do what it has registered with :mod:`atexit`; then it is killed. Not cancelled
-        before that.
+        They have one second together to do what they have registered with :mod:`atexit`; then they are killed. Not
+        cancelled before that.
         """
         workers, self._idle = self._idle, []
         for worker in workers:
             worker.hang_up()
-        for worker in workers:
-            await worker.aclose()
+        with CancelScope(shield=True):
+            with move_on_after(GRACE if workers else 0):
+                for worker in workers:
+                    await worker.until_ended()
+            for worker in workers:
+                await worker.kill()
 
     async def __aenter__(self) -> Self:
         return self

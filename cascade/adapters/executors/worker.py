@@ -198,18 +198,12 @@ class Worker:
         with suppress(OSError):
             self.channel.shutdown(socket.SHUT_WR)
 
-    async def aclose(self) -> None:
-        """Wait until the process has ended, for :data:`GRACE` seconds; then kill it. Shows what it writes.
-
-        Not cancelled before that.
-        """
-        self.hang_up()
-        with CancelScope(shield=True), anyio.move_on_after(GRACE), suppress(Exception):
-            with suppress(WorkerLostError):
-                while True:
-                    await self._answer("")
-            await exited(self.process)
-        await self.kill()
+    async def until_ended(self) -> None:
+        """Wait until the process has ended, and show what it writes."""
+        with suppress(Exception):  # its end, or a stream that refuses: nobody is left to tell
+            while True:
+                await self._answer("at its end")
+        await exited(self.process)
 
     async def kill(self) -> None:
         """Kill the process, unless it has ended, and show what it had written. Not cancelled before that."""

@@ -181,6 +181,7 @@ class Server:
         self._main = main
         self._caller = Caller(Variables(), Levels(0, {}))
         self._call: tuple[Reference, tuple[Any, ...] | None] = (b"", None)
+        self._arguments = b""
 
     def load_main(self) -> str | None:
         """Load the script, unless that has been done; returns why that is impossible."""
@@ -203,17 +204,25 @@ class Server:
             elif kind is Kind.CALL:
                 self._call = pickle.loads(data)
             else:
-                del received  # or the arguments would be kept until the next call
-                self._channel.send(*self._answer(data))
+                self._arguments = data
+                del received, data  # they may be large, and are not needed while the function runs
+                self._channel.send(*self._answer())
 
-    def _answer(self, arguments: bytes) -> tuple[Kind, Buffer]:
+    def _load_arguments(self) -> Any:
+        data, self._arguments = self._arguments, b""
+        return pickle.loads(data)
+
+    def _answer(self) -> tuple[Kind, Buffer]:
         function, attempt = self._call
         is_of_main = isinstance(function, tuple) and function[0] in ("__main__", ALIAS)
         problem = self.load_main() if is_of_main else None
         if problem is not None:
             return Kind.REFUSAL, pickle.dumps(Refusal("function", problem))
         answer = perform(
-            function, arguments, self._caller.variables, None if attempt is None else FarAttempt(*attempt)
+            function,
+            self._load_arguments,
+            self._caller.variables,
+            None if attempt is None else FarAttempt(*attempt),
         )
         if self._channel.is_forked:
             os._exit(0)  # a child that the function forked, and that has returned from it

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -71,13 +70,16 @@ class Refusal:
 
 
 def perform(
-    function: Reference, arguments: bytes, variables: Variables, attempt: FarAttempt | None
+    function: Reference,
+    load_arguments: Callable[[], tuple[tuple[Any, ...], dict[str, Any]]],
+    variables: Variables,
+    attempt: FarAttempt | None,
 ) -> Returned | FarError | Refusal:
     """In the other process: make a call; never raises.
 
     Args:
         function: As of ``refer``.
-        arguments: As of ``dump_arguments``.
+        load_arguments: Unpickles what ``dump_arguments`` gave.
         variables: As of ``variables_of``. What the function sets is gone when it returns.
         attempt: What ``cascade.current()`` tells the function of; ``None`` outside a run.
     """
@@ -86,7 +88,7 @@ def perform(
     except (Exception, SystemExit) as error:  # whatever its module raises
         return Refusal("function", shortened(error))
     try:
-        args, kwargs = pickle.loads(arguments)
+        args, kwargs = load_arguments()
     except (Exception, SystemExit) as error:  # whatever the arguments' own code raises
         return Refusal("arguments", shortened(error))
     context = context_of(variables)
