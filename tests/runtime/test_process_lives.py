@@ -78,7 +78,7 @@ async def test_nothing_is_left_when_a_run_has_ended(
                     "cancellation": process_tasks.never_ends(str(marker)),
                     "unloadable": process_tasks.pid(),
                 }[ending]
-                await cascade.run([flow, process_tasks.pid()])
+                await cascade.run(flow)
     assert held() == before
     assert caplog.records == []
 
@@ -176,8 +176,16 @@ def process_id(marker: Path) -> int:
     return int(marker.read_text())
 
 
-@pytest.mark.parametrize("how", DEATHS)
-@pytest.mark.parametrize("task", ["never_ends", "computes_forever"])
+@pytest.mark.parametrize(
+    ("how", "task", "backend_name"),
+    [
+        ("kill -9", "never_ends", "asyncio"),
+        pytest.param("kill -9", "never_ends", "trio", marks=pytest.mark.needs("trio")),
+        ("kill -9", "computes_forever", "asyncio"),
+        ("os._exit", "never_ends", "asyncio"),
+        ("crash", "never_ends", "asyncio"),
+    ],
+)
 def test_a_worker_dies_with_its_parent(how: str, task: str, backend_name: str, tmp_path: Path) -> None:
     marker = tmp_path / "pid"
     (tmp_path / "script.py").write_text(DIES.format(how=DEATHS[how], task=task))

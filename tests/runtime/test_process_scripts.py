@@ -80,7 +80,7 @@ def nested(point: Point) -> Point:
     return cascade.run_sync(moved(point))
 
 
-def main(backend: str) -> None:
+def main(backend: str = "asyncio") -> None:
     variable.set("set")
     assert cascade.run_sync(moved(moved(Point(1))), backend=backend) == Point(3)
     assert cascade.run_sync(nested(Point(1)), backend=backend) == Point(2)
@@ -95,7 +95,7 @@ GUARD = """
 
 if __name__ == "__main__":
     sys.modules.pop("__mp_main__", None)  # there if anything, say a coverage tool, has imported multiprocessing
-    main(sys.argv[1])
+    main(*sys.argv[1:])
 """
 
 
@@ -104,16 +104,16 @@ def test_classes_and_functions_of_a_script_go_to_the_process_and_back(backend_na
 
 
 @pytest.mark.needs("cloudpickle")
-def test_local_functions_of_a_script_see_its_classes(backend_name: str, tmp_path: Path) -> None:
+def test_local_functions_of_a_script_see_its_classes(tmp_path: Path) -> None:
     more = """
     flow = moved_by(Point(1), lambda point: Point(point.x + 7))
-    assert cascade.run_sync(flow, backend=sys.argv[1]) == Point(8)
+    assert cascade.run_sync(flow) == Point(8)
     """
-    assert outcome_of_script(SCRIPT + GUARD + more, tmp_path, backend_name) == "done\n"
+    assert outcome_of_script(SCRIPT + GUARD + more, tmp_path) == "done\n"
 
 
 @pytest.mark.parametrize("kind", ["module", "folder", "package"])
-def test_what_is_started_may_be_a_module_or_a_folder(kind: str, backend_name: str, tmp_path: Path) -> None:
+def test_what_is_started_may_be_a_module_or_a_folder(kind: str, tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
     (package / "__init__.py").touch()
@@ -121,15 +121,14 @@ def test_what_is_started_may_be_a_module_or_a_folder(kind: str, backend_name: st
     name = "started" if kind == "module" else "__main__"
     (package / f"{name}.py").write_text(("" if kind == "folder" else "from . import neighbour\n") + SCRIPT + GUARD)
     command = {"module": ["-m", "package.started"], "folder": ["package"], "package": ["-m", "package"]}[kind]
-    assert outcome_of(*command, backend_name, folder=tmp_path) == "done\n"
+    assert outcome_of(*command, folder=tmp_path) == "done\n"
 
 
-def test_a_started_package_whose_tasks_are_elsewhere_needs_no_guard(backend_name: str, tmp_path: Path) -> None:
+def test_a_started_package_whose_tasks_are_elsewhere_needs_no_guard(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
     (package / "__main__.py").write_text(
-        "import cascade, process_tasks\n"
-        f"print(cascade.run_sync(process_tasks.add(1, 2), backend={backend_name!r}))\n"
+        "import cascade, process_tasks\nprint(cascade.run_sync(process_tasks.add(1, 2)))\n"
     )
     assert outcome_of("-m", "package", folder=tmp_path) == "3\n"
 
@@ -146,7 +145,7 @@ def works() -> None: ...
 async def main() -> None:
     await cascade.run(works())
 
-anyio.run(main, backend=sys.argv[1])
+anyio.run(main)
 """
 BROKEN = """
 import sys
@@ -158,7 +157,7 @@ if __name__ != "__main__":
 @cascade.task(mode="process")
 def works() -> None: ...
 
-cascade.run_sync(works(), backend=sys.argv[1])
+cascade.run_sync(works())
 """
 EXITS = BROKEN.replace('raise LookupError("only as\\na script")', "sys.exit(2)")
 
@@ -172,10 +171,8 @@ EXITS = BROKEN.replace('raise LookupError("only as\\na script")', "sys.exit(2)")
     ],
     ids=["unguarded", "broken", "exits"],
 )
-def test_a_script_that_cannot_be_loaded_is_named_with_the_remedy(
-    text: str, reason: str, backend_name: str, tmp_path: Path
-) -> None:
-    told = outcome_of_script(text, tmp_path, backend_name)
+def test_a_script_that_cannot_be_loaded_is_named_with_the_remedy(text: str, reason: str, tmp_path: Path) -> None:
+    told = outcome_of_script(text, tmp_path)
     (line,) = [line for line in told.splitlines() if line.startswith("anyio.BrokenWorkerProcess: ")]
     assert line.removeprefix("anyio.BrokenWorkerProcess: ") == (
         f"the worker process of 'works' cannot load {tmp_path / 'script.py'}: {reason}; "
@@ -186,41 +183,34 @@ def test_a_script_that_cannot_be_loaded_is_named_with_the_remedy(
 
 # -- what is typed in ------------------------------------------------------------------------------------------
 
-TYPED_IN = SCRIPT + "\nmain({backend!r})\n"
+TYPED_IN = SCRIPT + "\nmain()\n"
 
 
 @pytest.mark.needs("cloudpickle")
 @pytest.mark.parametrize("way", ["standard input", "-c"])
-def test_tasks_and_classes_that_are_typed_in_are_sent_with_their_code(
-    way: str, backend_name: str, tmp_path: Path
-) -> None:
-    text = TYPED_IN.replace("{backend!r}", repr(backend_name))
+def test_tasks_and_classes_that_are_typed_in_are_sent_with_their_code(way: str, tmp_path: Path) -> None:
     if way == "-c":
-        assert outcome_of("-c", text, folder=tmp_path) == "done\n"
+        assert outcome_of("-c", TYPED_IN, folder=tmp_path) == "done\n"
     else:
-        assert outcome_of("-", text=text, folder=tmp_path) == "done\n"
+        assert outcome_of("-", text=TYPED_IN, folder=tmp_path) == "done\n"
 
 
 @pytest.mark.needs("cloudpickle")
-def test_tasks_of_a_console_are_sent_with_their_code(backend_name: str, tmp_path: Path) -> None:
+def test_tasks_of_a_console_are_sent_with_their_code(tmp_path: Path) -> None:
     """Also those that are typed in after a script was loaded, which has no guard."""
     (tmp_path / "script.py").write_text("import cascade\nprint('loaded')\n")
-    text = f"""
+    text = """
 @cascade.task(mode="process")
 def squared(n):
     return n * n
 
-print(cascade.run_sync(squared(3), backend={backend_name!r}))
+print(cascade.run_sync(squared(3)))
 """
     assert outcome_of("-i", "script.py", text=text, folder=tmp_path) == "loaded\n9\n"
 
 
-def test_without_cloudpickle_a_task_that_is_typed_in_is_refused_with_the_remedy(
-    backend_name: str, tmp_path: Path
-) -> None:
-    text = "import sys; sys.modules['cascade.adapters.serialization.by_value'] = None\n" + TYPED_IN.replace(
-        "{backend!r}", repr(backend_name)
-    )
+def test_without_cloudpickle_a_task_that_is_typed_in_is_refused_with_the_remedy(tmp_path: Path) -> None:
+    text = "import sys; sys.modules['cascade.adapters.serialization.by_value'] = None\n" + TYPED_IN
     told = outcome_of("-", text=text, folder=tmp_path)
     assert told.splitlines()[-1] == (
         "cascade.model.errors.GraphError: 'moved' cannot run in a worker process, which cannot import "
@@ -244,7 +234,7 @@ async def test_workers_have_path_folder_arguments_and_environment_as_they_are_wh
     assert seen == (str(tmp_path), ["program", "--option"], "yes", 7)
 
 
-def test_options_of_the_interpreter_hold_for_workers(backend_name: str, tmp_path: Path) -> None:
+def test_options_of_the_interpreter_hold_for_workers(tmp_path: Path) -> None:
     text = """
 import sys, warnings, cascade
 
@@ -253,14 +243,14 @@ def options() -> object:
     return __debug__, sys.flags.dev_mode, sys.flags.dont_write_bytecode, sys.warnoptions
 
 if __name__ == "__main__":
-    print(cascade.run_sync(options(), backend=sys.argv[1]))
+    print(cascade.run_sync(options()))
 """
     (tmp_path / "script.py").write_text(text)
-    command = ["-O", "-B", "-W", "error::UserWarning", "script.py", backend_name]
+    command = ["-O", "-B", "-W", "error::UserWarning", "script.py"]
     assert outcome_of(*command, folder=tmp_path) == "(False, False, 1, ['error::UserWarning'])\n"
 
 
-def test_a_library_that_only_the_path_of_this_process_leads_to_is_found(backend_name: str, tmp_path: Path) -> None:
+def test_a_library_that_only_the_path_of_this_process_leads_to_is_found(tmp_path: Path) -> None:
     """The worker finds cascade itself by the path of this process."""
     root = Path(cascade.__file__).parent.parent
     libraries = [str(root), *(path for path in sys.path if path.endswith("site-packages"))]
@@ -274,11 +264,11 @@ def works() -> str:
     return "works"
 
 if __name__ == "__main__":
-    print(cascade.run_sync(works(), backend=sys.argv[1]))
+    print(cascade.run_sync(works()))
 """
     (tmp_path / "script.py").write_text(text)
     done = subprocess.run(
-        [sys.executable, "-S", "script.py", backend_name],
+        [sys.executable, "-S", "script.py"],
         cwd=tmp_path,
         env={name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
         capture_output=True,
