@@ -111,6 +111,13 @@ async def test_an_executor_of_ones_own_ends_its_workers_with_its_block() -> None
     assert second not in children()
 
 
+async def test_an_executor_outside_a_run_sends_the_context_variables_of_each_call() -> None:
+    async with ProcessExecutor(anyio.CapacityLimiter(1)) as executor:
+        for value in ("one", "one", "two"):
+            process_tasks.seen_by_caller.set(value)
+            assert await executor.execute(process_tasks.variable, (), {}) == value
+
+
 async def test_a_worker_does_at_its_end_what_it_has_registered(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -28,8 +28,8 @@ def end_with_parent(parent: int, channel: socket.socket) -> None:
     """
     if not _kernel_kills() and hasattr(select, "poll"):
         threading.Thread(target=_watch, args=(parent, channel), name="watches parent", daemon=True).start()
-    if sys.platform != "win32" and os.getppid() != parent:
-        os._exit(1)  # it had ended before the kernel was told
+    if sys.platform != "win32" and os.getppid() not in (parent, 0):
+        os._exit(1)  # it had ended before the kernel was told; 0 is one that this namespace does not show
 
 
 def _kernel_kills() -> bool:

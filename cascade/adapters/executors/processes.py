@@ -6,7 +6,7 @@ import pickle
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from contextvars import copy_context
+from contextvars import Context, copy_context
 from types import TracebackType
 from typing import Any, ClassVar, Final, Self
 from weakref import WeakKeyDictionary
@@ -63,6 +63,8 @@ class ProcessExecutor:
     _idle: list[Worker] = attrs.field(factory=list, init=False)
     # By run.
     _callers: WeakKeyDictionary[object, Caller] = attrs.field(factory=WeakKeyDictionary, init=False)
+    # Of the last call that was made outside a run, with its context.
+    _outside: tuple[Context, Caller] | None = attrs.field(default=None, init=False)
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the function in a worker process; starts one if none is idle.
@@ -158,11 +160,20 @@ class ProcessExecutor:
     def _caller(self, attempt: object) -> Caller:
         """What goes along with the calls of a run, as it is when the first of them is made."""
         if not isinstance(attempt, Attempt):
-            return Caller(variables_of(copy_context(), shares_main=self._shares_main), present_levels())
+            return self._caller_outside_runs()
         run = attempt.surroundings
         if run not in self._callers:
-            self._callers[run] = Caller(variables_of(run.base, shares_main=self._shares_main), present_levels())
+            self._callers[run] = self._new_caller(run.base)
         return self._callers[run]
+
+    def _caller_outside_runs(self) -> Caller:
+        context = copy_context()
+        if self._outside is None or not _are_same(context, self._outside[0]):
+            self._outside = context, self._new_caller(context)
+        return self._outside[1]
+
+    def _new_caller(self, context: Context) -> Caller:
+        return Caller(variables_of(context, shares_main=self._shares_main), present_levels())
 
     async def _refusal(
         self,
@@ -182,6 +193,13 @@ class ProcessExecutor:
             if kind is Kind.REFUSAL:
                 return unreadable_argument(task, name, pickle.loads(data).reason)
         return unreadable_argument(task, None, refusal.reason)
+
+
+def _are_same(one: Context, other: Context) -> bool:
+    """Whether the same variables have the same values. Does not compare them: they may be anything."""
+    return len(one) == len(other) and all(
+        variable in other and other[variable] is value for variable, value in one.items()
+    )
 
 
 def _started(task: Task[..., Any]) -> Worker:

@@ -172,7 +172,8 @@ class Worker:
         try:
             while True:
                 for pipe in self.pipes:
-                    self._screen.write(pipe.stream, pipe.take())
+                    if text := pipe.take():
+                        self._screen.write(pipe.stream, text)
                 if not all(pipe.is_at_mark for pipe in self.pipes) and not self._has_ended:
                     return None
                 taken = self._frames.take()
