@@ -87,6 +87,16 @@ def says_much(count: int) -> int:
 
 
 @cascade.task(mode="process")
+def says_much_at_once(size: int) -> None:
+    """More than the other side reads at a time, which a larger pipe takes in without waiting."""
+    import fcntl  # there is none on Windows
+
+    fcntl.fcntl(1, fcntl.F_SETPIPE_SZ, 1 << 20)
+    os.write(1, b"x" * size)
+    print("after")
+
+
+@cascade.task(mode="process")
 def says_and_waits(marker: str) -> None:
     print("last words", flush=True)
     with open(f"{marker}.part", "w") as file:

@@ -77,8 +77,15 @@ def test_all_that_a_task_writes_keeps_its_order(run: Run) -> None:
         assert lines[start : start + 3] == list(range(start, start + 3))
 
 
-def test_pieces_of_lines_keep_their_order(run: Run) -> None:
+def test_pieces_of_lines_keep_their_order(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
     assert everything_of(run, talking.says_in_pieces()) == "abcöd"
+    run(talking.says_in_pieces())
+    assert capsys.readouterr() == ("acöd", "b")
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="pipes have their size elsewhere")
+def test_much_that_goes_past_python_keeps_its_place(run: Run) -> None:
+    assert everything_of(run, talking.says_much_at_once(900_000)) == "x" * 900_000 + "after\n"
 
 
 def test_what_children_write_arrives_in_its_place(run: Run) -> None:
@@ -287,7 +294,7 @@ def test_nothing_configures_logging_here(run: Run, capsys: pytest.CaptureFixture
 
 
 CONFIGURED = """
-import logging, logging.config, sys
+import logging, logging.config
 import cascade
 
 {configure}
@@ -297,24 +304,23 @@ def works() -> None:
     logging.getLogger("mine").info("logged")
 
 if __name__ == "__main__":
-    cascade.run_sync(works(), backend=sys.argv[1])
+    cascade.run_sync(works())
 """
 BY_DICT = """logging.config.dictConfig({
     "version": 1, "formatters": {"f": {"format": "%(name)s: %(message)s"}},
     "handlers": {"h": {"class": "logging.StreamHandler", "formatter": "f"}},
-    "loggers": {"mine": {"level": "INFO", "handlers": ["h"], "propagate": False}},
-})"""
+"""
+OF_THE_ROOT = BY_DICT + '"root": {"level": "INFO", "handlers": ["h"]}})'
+OF_A_LOGGER = BY_DICT + '"loggers": {"mine": {"level": "INFO", "handlers": ["h"], "propagate": False}}})'
 
 
 @pytest.mark.parametrize(
-    "configure", ["logging.basicConfig(level=logging.INFO, format='%(name)s: %(message)s')", BY_DICT]
+    "configure",
+    ["logging.basicConfig(level=logging.INFO, format='%(name)s: %(message)s')", OF_THE_ROOT, OF_A_LOGGER],
+    ids=["basic", "root", "logger"],
 )
-def test_a_script_that_configures_logging_at_its_top_sees_each_record_once(
-    configure: str, backend_name: str, tmp_path: Path
-) -> None:
+def test_a_script_that_configures_logging_at_its_top_sees_each_record_once(configure: str, tmp_path: Path) -> None:
     script = tmp_path / "script.py"
     script.write_text(CONFIGURED.format(configure=configure))
-    done = subprocess.run(
-        [sys.executable, script, backend_name], capture_output=True, text=True, check=False, timeout=60
-    )
+    done = subprocess.run([sys.executable, script], capture_output=True, text=True, check=False, timeout=60)
     assert (done.stdout, done.stderr) == ("", "mine: logged\n")

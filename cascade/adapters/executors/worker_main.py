@@ -114,8 +114,6 @@ class Channel:
         """In a child that has been forked: leave the channel to the parent."""
         self.is_forked = True
         self._lock = threading.RLock()
-        self._text.clear()
-        self._frames.clear()
         self._connection.close()
         for fd in self._pipes:
             os.close(fd)
