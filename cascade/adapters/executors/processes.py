@@ -12,7 +12,8 @@ from typing import Any, ClassVar, Final, Self
 from weakref import WeakKeyDictionary
 
 import attrs
-from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, move_on_after
+from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, WouldBlock, move_on_after
+from anyio.lowlevel import checkpoint_if_cancelled
 
 from cascade.adapters.executors.frames import Buffer, Caller, Kind, frame
 from cascade.adapters.executors.worker import GRACE, Worker, WorkerLostError
@@ -81,7 +82,7 @@ class ProcessExecutor:
         """
         function = refer(task, shares_main=self._shares_main)
         arguments = dump_arguments(task, args, kwargs, shares_main=self._shares_main)
-        async with self.limiter, self._worker(task) as worker:
+        async with _held(self.limiter), self._worker(task) as worker:
             attempt = attempt_var.get(None)
             place: tuple[Any, ...] | None = None
             if isinstance(attempt, Attempt):
@@ -193,6 +194,20 @@ class ProcessExecutor:
             if kind is Kind.REFUSAL:
                 return unreadable_argument(task, name, pickle.loads(data).reason)
         return unreadable_argument(task, None, refusal.reason)
+
+
+@asynccontextmanager
+async def _held(limiter: CapacityLimiter) -> AsyncIterator[None]:
+    """Hold a token of *limiter*; a checkpoint only where it has to be waited for, as a turn of the loop costs."""
+    await checkpoint_if_cancelled()
+    try:
+        limiter.acquire_nowait()
+    except WouldBlock:
+        await limiter.acquire()
+    try:
+        yield
+    finally:
+        limiter.release()
 
 
 def _are_same(one: Context, other: Context) -> bool:
