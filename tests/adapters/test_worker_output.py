@@ -6,16 +6,19 @@ import contextlib
 import io
 import itertools
 import os
+import socket
 from collections.abc import Iterator
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from cascade.adapters.executors.frames import SMALL, FrameBuffer, Kind, frame
+from cascade.adapters.executors.frames import FrameBuffer, Kind, frame, send_some
 from cascade.adapters.executors.output import MarkedPipe, Screen, new_mark
 
 MARK = b"\0" + b"0123456789abcdef"
+# Received in its place.
+LARGE = b"x" * 70_000
 
 
 def pieces_of(data: bytes, cuts: list[int]) -> Iterator[bytes]:
@@ -65,7 +68,7 @@ def test_marks_are_few_bytes_and_differ() -> None:
 
 
 @given(
-    st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=20) | st.just(b"x" * (SMALL + 1)))),
+    st.lists(st.tuples(st.sampled_from(Kind), st.binary(max_size=20) | st.just(LARGE))),
     st.lists(st.integers(0, 1_000_000), max_size=8),
 )
 def test_frames_come_out_as_they_went_in_however_they_are_cut(
@@ -79,14 +82,44 @@ def test_frames_come_out_as_they_went_in_however_they_are_cut(
         while (taken := buffer.take()) is not None:
             found.append((taken[0], bytes(taken[1])))
     assert found == frames
-    assert buffer.missing == 0
+    assert buffer.space() is None
 
 
-def test_how_much_of_a_frame_is_missing_is_known_from_its_beginning() -> None:
-    (whole,) = frame(Kind.RESULT, b"0123456789")
+def test_there_is_space_for_the_rest_of_a_large_frame_and_of_no_other() -> None:
     buffer = FrameBuffer()
-    buffer.feed(bytes(whole[:-4]))
-    assert buffer.missing == 4
+    for data, missing in [(b"small", None), (LARGE, len(LARGE) - 3)]:
+        whole = b"".join(frame(Kind.RESULT, data))
+        buffer.feed(whole[:12])
+        space = buffer.space()
+        assert (None if space is None else len(space)) == missing
+        if space is None:
+            buffer.feed(whole[12:])
+        else:
+            with space:
+                space[:] = whole[12:]
+            buffer.fill(len(whole) - 12)
+        assert buffer.take() == (Kind.RESULT, data)
+        assert buffer.take() is None
+
+
+@pytest.mark.skipif(os.name == "nt", reason="sockets take in all that there is room for")
+def test_pieces_are_sent_whole_however_little_goes_at_a_time() -> None:
+    ours, theirs = socket.socketpair()
+    with ours, theirs:
+        ours.setblocking(False)
+        pieces = [*frame(Kind.CALL, b""), *frame(Kind.ARGUMENTS, os.urandom(3_000_000)), *frame(Kind.CALL, b"x")]
+        whole, arrived, refusals = b"".join(pieces), bytearray(), 0
+        while pieces:
+            try:
+                send_some(ours, pieces)
+            except BlockingIOError:
+                refusals += 1
+                arrived += theirs.recv(100_000)
+        ours.close()
+        while data := theirs.recv(100_000):
+            arrived += data
+    assert refusals > 1
+    assert arrived == whole
 
 
 class Noting(io.StringIO):

@@ -18,7 +18,7 @@ import anyio
 import attrs
 from anyio import CancelScope, CapacityLimiter, wait_readable, wait_writable
 
-from cascade.adapters.executors.frames import SMALL, Buffer, Caller, FrameBuffer, Kind, Start, frame
+from cascade.adapters.executors.frames import Buffer, Caller, FrameBuffer, Kind, Start, frame, send_some
 from cascade.adapters.executors.output import STREAMS, MarkedPipe, Screen, Stream, new_mark
 from cascade.adapters.serialization.logs import handle_record
 from cascade.adapters.serialization.main_module import MainModule, answer_to_alias
@@ -30,9 +30,10 @@ _BOOTSTRAP: Final = (
     "import sys; _, parent, *sys.path = sys.argv; "
     "from cascade.adapters.executors.worker_main import main; main(int(parent))"
 )
-# Bytes that are received at a time, of output and of a frame that is known to be large.
-_CHUNK: Final = 1 << 16
-_LARGE_CHUNK: Final = 1 << 20
+# Bytes that are received at a time, as long as it is not known how many there will be.
+_CHUNK: Final = 1 << 18
+# Bytes that either side may send before the other reads; the system may allow fewer.
+_SEND_BUFFER: Final = 1 << 20
 # Windows can wait for sockets, but not for pipes.
 _CAN_WATCH_PIPES: Final = hasattr(selectors.DefaultSelector, "fileno")
 
@@ -61,6 +62,7 @@ class Worker:
     _watched: int
     caller: Caller | None = None
     is_ready: bool = False
+    _received: bytearray = attrs.field(factory=lambda: bytearray(_CHUNK), repr=False)
     _frames: FrameBuffer = attrs.field(factory=FrameBuffer)
     _screen: Screen = attrs.field(factory=Screen)
     _has_ended: bool = False
@@ -77,6 +79,8 @@ class Worker:
             on_failure.callback(ours.close)
             always.callback(theirs.close)
             ours.setblocking(False)
+            for end in (ours, theirs):
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER)
             pipes: list[MarkedPipe] = []
             ends: dict[Stream, int] = {}
             selector = None
@@ -113,7 +117,7 @@ class Worker:
         self.is_ready = kind is Kind.READY
         return None if self.is_ready else bytes(data).decode()
 
-    async def ask(self, *frames: Sequence[Buffer]) -> tuple[Kind, Buffer]:
+    async def ask(self, *frames: Sequence[memoryview]) -> tuple[Kind, Buffer]:
         """Send *frames*, and get the frame that answers them; shows all output that comes before it.
 
         If cancelled, the worker is not ready any more, and can only be killed.
@@ -128,17 +132,13 @@ class Worker:
         self.is_ready = True
         return answer
 
-    async def _send(self, pieces: Sequence[Buffer]) -> None:
-        if sum(map(len, pieces)) <= SMALL:
-            pieces = [b"".join(pieces)]
+    async def _send(self, pieces: list[memoryview]) -> None:
         try:
-            for piece in pieces:
-                view = memoryview(piece)
-                while view:
-                    try:
-                        view = view[self.channel.send(view) :]
-                    except BlockingIOError:
-                        await wait_writable(self.channel)
+            while pieces:
+                try:
+                    send_some(self.channel, pieces)
+                except BlockingIOError:
+                    await wait_writable(self.channel)
         except ConnectionError:
             pass  # it has gone, which is found out again, after its last output
 
@@ -154,18 +154,29 @@ class Worker:
 
     def _read(self) -> bool:
         """Take in some of what is there; returns whether anything came through the channel."""
-        data = b""
+        count = 0
         try:
-            data = self.channel.recv(min(max(self._frames.missing, _CHUNK), _LARGE_CHUNK))
-            self._has_ended = not data
+            count = self._receive()
+            self._has_ended = not count
         except BlockingIOError:
             pass
         except ConnectionError:
             self._has_ended = True
-        self._frames.feed(data)
         for pipe in self.pipes:
             self._has_ended |= not pipe.read()
-        return bool(data)
+        return bool(count)
+
+    def _receive(self) -> int:
+        space = self._frames.space()
+        if space is None:
+            count = self.channel.recv_into(self._received)
+            with memoryview(self._received) as received:
+                self._frames.feed(received[:count])
+            return count
+        with space:
+            count = self.channel.recv_into(space)
+        self._frames.fill(count)
+        return count
 
     def _show(self) -> tuple[Kind, Buffer] | None:
         """Write what has come from the worker, in its order, up to the first frame that is no output."""

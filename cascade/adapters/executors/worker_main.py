@@ -14,7 +14,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any, Final
 
-from cascade.adapters.executors.frames import HEADER, Buffer, Caller, Kind, Start, frame
+from cascade.adapters.executors.frames import HEADER, Buffer, Caller, Kind, Start, frame, send_some
 from cascade.adapters.executors.parent import end_with_parent
 from cascade.adapters.serialization.calls import FarAttempt, Refusal, Returned, perform
 from cascade.adapters.serialization.context import Variables
@@ -103,8 +103,9 @@ class Channel:
             while self._frames:
                 for fd in self._pipes:
                     _write_all(fd, self._mark)
-                for piece in frame(*self._frames.popleft()):
-                    self._connection.sendall(piece)
+                pieces = frame(*self._frames.popleft())
+                while pieces:
+                    send_some(self._connection, pieces)
         except OSError:
             os._exit(1)
         finally:
