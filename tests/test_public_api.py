@@ -19,8 +19,8 @@ from cascade.runtime.settings import AsRun, Settings
 
 # More may be added here; nothing may go, or change its meaning.
 NAMES = [
-    "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected", "ControlChanged",
-    "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event", "EventBus",
+    "AttemptStarted", "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected",
+    "ControlChanged", "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event", "EventBus",
     "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LoopProgress",
     "MappedLazyResult", "NodeEvent", "Param", "Partial", "Plan", "Resource", "ResourceAcquired",
     "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError", "Router", "Run", "RunCancelled",

@@ -9,10 +9,10 @@ import unicodedata
 from typing import Final
 
 _DIGITS: Final = re.compile(r"(\d+)", re.ASCII)
-# Of spans of time: seconds in the large and the small unit, below how many large ones it is used, their names.
+# Of spans of time: seconds in a large and a small unit, up to how many seconds these are used, and their names.
 _SPANS: Final = (
-    (60, 1, 60, ("min", "s")),
-    (3600, 60, 24, ("h", "min")),
+    (60, 1, 3600, ("min", "s")),
+    (3600, 60, 86_400, ("h", "min")),
     (86_400, 3600, math.inf, ("d", "h")),
 )
 
@@ -75,10 +75,8 @@ def duration(seconds: float) -> str:
         return "<1 ms" if 0 < seconds < 0.0005 else f"{seconds * 1000:.0f} ms"
     if round(seconds, 1) < 60:
         return f"{seconds:.1f} s"
-    for large, small, most, names in _SPANS:
-        many, few = divmod(round(seconds / small), large // small)
-        if many < most:
-            break
+    large, small, _, names = next(span for span in _SPANS if round(seconds / span[1]) * span[1] < span[2])
+    many, few = divmod(round(seconds / small), large // small)
     return f"{many} {names[0]} {few} {names[1]}" if few else f"{many} {names[0]}"
 
 

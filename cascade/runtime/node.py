@@ -14,13 +14,14 @@ from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.nested import compile_nested
 from cascade.graph.nodes import Terms
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe
-from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
+from cascade.model.events import AttemptStarted, EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Claim, Reason
+from cascade.runtime.admission import Applicant, Claim, Reason
 from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, is_cancelled, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
+from cascade.runtime.blockers import blockers
 from cascade.runtime.capacity import Amount, Name
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
@@ -325,15 +326,18 @@ class Life:
             if again is not None:
                 again.release(has_run=False)
             raise DrainedError
-        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
-        claim = await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
+        admission = self.execution.admission
+        claim = await admission.admit(self._applicant(), self._amounts, self._report_wait, again)
         if self.execution.is_draining:  # which began after this was granted, and before it was known here
             claim.release(has_run=False)
             raise DrainedError
         return claim
 
+    def _applicant(self) -> Applicant:
+        return self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
+
     def _new_attempt(self, claim: Claim) -> Attempt:
-        reports = self.started is None and self.execution.wants(TaskExecutionStarted)
+        reports = self.execution.wants(TaskExecutionStarted if self.started is None else AttemptStarted)
         return Attempt(
             self.execution,
             self.job.node_id,
@@ -364,10 +368,14 @@ class Life:
             claim.release()
 
     def _report_start(self) -> None:
-        self.execution.emit_node(TaskExecutionStarted, self.job)
+        if self.started is None:
+            self.execution.emit_node(TaskExecutionStarted, self.job)
+        else:
+            self.execution.emit_node(AttemptStarted, self.job, attempt=self.attempts + 1)
 
     def _report_wait(self, reason: Reason) -> None:
         if reason == "ConstraintViolation" and self._own_flight is not None:
             self._own_flight.land()  # what holds this node may be about nobody else
-        if not self.job.is_told_of:
-            self.execution.emit_node(TaskBlocked, self.job, reason=reason)
+        if not self.job.is_told_of and self.execution.wants(TaskBlocked):
+            detail = next(blockers(self.execution.admission, self._applicant(), self._amounts))
+            self.execution.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

@@ -10,6 +10,7 @@ import attrs
 from anyio import current_time
 
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, matcher
+from cascade.model.text import duration
 from cascade.runtime.admission import Admission, Applicant
 
 # The plainest words first: whoever is paused need not hear of rates.
@@ -64,8 +65,8 @@ class Standing:
 
     @property
     def said_by(self) -> str:
-        """Who says so."""
-        return f"set by {self.rule.author!r}"
+        """Who says so, about what."""
+        return f"by {self.rule.author!r} ({self.rule.scope})"
 
 
 @attrs.define(eq=False)
@@ -73,7 +74,7 @@ class StandingPause(Standing):
     """Holds everybody whom it covers."""
 
     def holds(self, applicant: Applicant) -> str | None:
-        return f"held by {self.rule}, {self.said_by}" if self.covers(applicant) else None
+        return f"paused {self.said_by}" if self.covers(applicant) else None
 
 
 @attrs.define(eq=False)
@@ -102,7 +103,7 @@ class StandingLimit(Standing):
             for claim in admission.first_active(5, self.covers)
         ]
         rest = ", ..." if self.running > len(holders) else ""
-        return f"held by {self.rule}, {self.said_by}; running: {', '.join(holders)}{rest}"
+        return f"limited to {self.limit} at a time {self.said_by}; running: {', '.join(holders)}{rest}"
 
     def spend(self, applicant: Applicant) -> None:
         self.running += self.covers(applicant)
@@ -156,7 +157,7 @@ class StandingRate(Standing):
         if not self.is_wanted:
             self.is_wanted = True
             self.poke()
-        return f"held by {self.rule}, {self.said_by}: next token in {missing:.3g} s"
+        return f"limited to {self.said.rate} {self.said_by}; the next may start in {duration(missing)}"
 
     def spend(self, applicant: Applicant) -> None:
         if self.covers(applicant):

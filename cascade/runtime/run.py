@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any, Literal
 
 import attrs
 from anyio import current_time
@@ -14,15 +14,11 @@ from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
-from cascade.runtime.admission import Admission
+from cascade.runtime.blockers import blockers, unread
 from cascade.runtime.bus import EventStream, Policy
-from cascade.runtime.capacity import shown
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import UNSET, ControlPlane
 from cascade.runtime.lines import Waiter
-
-# Of those that hold what a node waits for, how many are named.
-SHOWN_HOLDERS: Final = 5
 
 
 @attrs.frozen
@@ -107,7 +103,7 @@ class Run:
         for node_id, (run_id, other, _) in execution.joined.items():
             yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
         for waiter in self._waiters():
-            yield waiter.applicant.node_id, tuple(_blockers(execution.admission, waiter))
+            yield waiter.applicant.node_id, tuple(blockers(execution.admission, waiter.applicant, waiter.amounts))
 
     def _blocked_by_inputs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
         frame = self._conductor.execution.frame
@@ -143,7 +139,7 @@ class Run:
         execution = self._conductor.execution
         stream = execution.bus.full()
         if stream is not None:
-            return _unread(stream)
+            return unread(stream)
         frame = execution.frame
         is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
         return "waits for a thread" if is_sync else "waits for its turn"
@@ -234,26 +230,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
-
-
-def _blockers(admission: Admission, waiter: Waiter) -> Iterator[str]:
-    """All that keeps an attempt from being admitted."""
-    holders = list(admission.holders(waiter.applicant))
-    for holder in holders:
-        yield _unread(holder) if isinstance(holder, EventStream) else holder
-    pool = admission.pool
-    lacking = pool.lacking(waiter.amounts)
-    for name in lacking:
-        claims = [claim.applicant.node_id for claim in admission.active if claim.amounts.get(name)]
-        more = ", ..." if len(claims) > SHOWN_HOLDERS else ""
-        yield (
-            f"needs {shown(waiter.amounts[name])} {name}, of which "
-            f"{shown(pool.held.get(name, 0))} of {shown(pool.totals[name])} are held"
-            f" by {', '.join(claims[:SHOWN_HOLDERS])}{more}"
-        )
-    if not holders and not lacking:
-        yield "waits behind an earlier claim on the same resources"
-
-
-def _unread(stream: EventStream) -> str:
-    return f"a subscriber has {stream.statistics().unread} unread events: {stream!r}"

@@ -214,7 +214,8 @@ class RedisStateBackend(BatchedBackend):
             known["status"].decode(),
             known.get("flow_digest"),
         )
-        past = Past(is_known, status, digest, nodes, epoch=lease.epoch, retrying=retrying)
+        finished = float(known["finished"]) if "finished" in known else None
+        past = Past(is_known, status, digest, nodes, epoch=lease.epoch, retrying=retrying, finished=finished)
         turn = None if known.get("turn") is None else int(known["turn"])
         return with_values(past, self.run_id, known.get("result"), turn, known.get("continuation"))
 

@@ -210,10 +210,10 @@ class SQLiteStateBackend(BatchedBackend):
         with self._transaction() as connection:
             number = self._enrolled(connection)
             row = connection.execute(
-                "SELECT status, flow_digest, epoch, owner, lease_until, turn, continuation, result FROM runs "
-                "WHERE id = ?", (number,)
+                "SELECT status, flow_digest, epoch, owner, lease_until, turn, continuation, result, finished "
+                "FROM runs WHERE id = ?", (number,)
             ).fetchone()  # fmt: skip
-            status, flow_digest, epoch, owner, lease_until, turn, continuation, result = row
+            status, flow_digest, epoch, owner, lease_until, turn, continuation, result, finished = row
             if owner is not None:
                 holder = Owner.read(owner)
                 refuse_if_alive(self.run_id, holder, lease_until)
@@ -231,7 +231,7 @@ class SQLiteStateBackend(BatchedBackend):
             )  # fmt: skip
             self._note(connection, "begun", f"by {mine}, epoch {epoch + 1}")
         nodes, retrying = self._listed(connection, number)
-        past = Past(epoch > 0, status, flow_digest, nodes, epoch=epoch + 1, retrying=retrying)
+        past = Past(epoch > 0, status, flow_digest, nodes, epoch=epoch + 1, retrying=retrying, finished=finished)
         return with_values(past, self.run_id, result, turn, continuation)
 
     @staticmethod
