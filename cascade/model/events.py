@@ -43,6 +43,7 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 RunStatus = Literal["Succeeded", "Failed", "Cancelled", "Drained"]
 TaskStatus = Literal["Succeeded", "Failed", "Cancelled"]
+BlockReason = Literal["ResourceContention", "ConstraintViolation"]
 
 
 @attrs.frozen(kw_only=True)
@@ -219,7 +220,7 @@ class TaskBlocked(NodeEvent):
         detail: The same in words: which rule of whom, or of what there is too little.
     """
 
-    reason: Literal["ResourceContention", "ConstraintViolation"]
+    reason: BlockReason
     detail: str = ""
 
 

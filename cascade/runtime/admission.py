@@ -14,20 +14,20 @@ import time
 from collections import Counter, deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
 from types import TracebackType
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Protocol, Self
 
 import anyio
 import attrs
 from anyio.lowlevel import EventLoopToken
 
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
+from cascade.model.events import BlockReason
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
 from cascade.runtime.deadlock import deadlock
 from cascade.runtime.lines import Line, Waiter
 from cascade.runtime.threads import wake_soon
 
-Reason = Literal["ResourceContention", "ConstraintViolation"]
 # Attempts admitted in one step; the loop has its turn before the next ones are.
 MOST_AT_ONCE: Final = 100
 
@@ -171,7 +171,7 @@ class Admission:
         self,
         applicant: Applicant,
         amounts: Amounts,
-        on_wait: Callable[[Reason], None],
+        on_wait: Callable[[BlockReason], None],
         again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
@@ -203,7 +203,7 @@ class Admission:
         return await self._wait(applicant, amounts, on_wait, again)
 
     async def _wait(
-        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], again: Claim | None
+        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[BlockReason], None], again: Claim | None
     ) -> Claim:
         has_reported = False
         while True:
@@ -310,7 +310,7 @@ class Admission:
             if words is not None:
                 yield words
 
-    def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
+    def reason(self, applicant: Applicant, amounts: Amounts) -> BlockReason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
         holder = self.holder(applicant)
         if holder is not None:

@@ -14,11 +14,18 @@ from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.nested import compile_nested
 from cascade.graph.nodes import Terms
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe
-from cascade.model.events import AttemptStarted, EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
+from cascade.model.events import (
+    AttemptStarted,
+    BlockReason,
+    EngineWarning,
+    TaskBlocked,
+    TaskExecutionStarted,
+    TaskRetrying,
+)
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Applicant, Claim, Reason
+from cascade.runtime.admission import Applicant, Claim
 from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, is_cancelled, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
 from cascade.runtime.blockers import blockers
@@ -373,7 +380,7 @@ class Life:
         else:
             self.execution.emit_node(AttemptStarted, self.job, attempt=self.attempts + 1)
 
-    def _report_wait(self, reason: Reason) -> None:
+    def _report_wait(self, reason: BlockReason) -> None:
         if reason == "ConstraintViolation" and self._own_flight is not None:
             self._own_flight.land()  # what holds this node may be about nobody else
         if not self.job.is_told_of and self.execution.wants(TaskBlocked):
