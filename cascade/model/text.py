@@ -29,6 +29,11 @@ def one_line(text: str) -> str:
     return "".join(letter if letter.isprintable() else repr(letter)[1:-1] for letter in text)
 
 
+def encodable(text: str) -> str:
+    r"""*text* as UTF-8 can say it: lone surrogates, as in file names that are no text, appear as ``\udce9``."""
+    return text if text.isascii() else text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 def columns(text: str) -> int:
     """How many columns of a terminal *text*, which is one line, takes."""
     if text.isascii():
@@ -83,6 +88,11 @@ def duration(seconds: float) -> str:
 def moment(seconds: float) -> str:
     """A moment, in seconds since the epoch, as local date and time."""
     return _local("%Y-%m-%d %H:%M:%S", seconds)
+
+
+def minute(seconds: float) -> str:
+    """A moment as local date and time, without seconds."""
+    return _local("%Y-%m-%d %H:%M", seconds)
 
 
 def clock(seconds: float) -> str:

@@ -7,7 +7,7 @@ they happen; here they are raised, once every group has closed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -18,9 +18,10 @@ from cascade.graph.nodes import Junction
 from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
 from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
 from cascade.model.outcomes import Status
+from cascade.model.text import counted
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.bus import EventStream
-from cascade.runtime.execution import Execution
+from cascade.runtime.execution import Execution, Failure
 from cascade.runtime.frame import Frame
 from cascade.runtime.loop import Halted, Loop, run_in_place
 from cascade.runtime.maps import live_map
@@ -318,10 +319,9 @@ class Conductor:
         execution = self.execution
         self.status = self._status()
         error = self.error()
-        if error is not None and len(execution.failures) > 1:
-            annotate(
-                error, f"{len(execution.failures) - 1} other failures of this run are in RunFinished.failures"
-            )
+        others = [failure for failure in execution.failures if failure.error is not error]
+        if error is not None and others and error is not self._together:
+            annotate(error, _others(others))
         execution.emit(
             RunFinished,
             status=self.status,
@@ -361,6 +361,13 @@ class Conductor:
         """Values of target members, and of nodes that somebody still wanted."""
         frame = self.execution.frame
         return {} if frame is None else dict(_values_left(frame))
+
+
+def _others(failures: Sequence[Failure]) -> str:
+    """The note that counts *failures*, and names the first of them."""
+    shown = "; ".join(f"{failure.origin}: {describe(failure.error):.200}" for failure in failures[:3])
+    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f"{counted(len(failures), 'other failure')} of this run: {shown}{more} (all in RunFinished.failures)"
 
 
 def _name(observer: Observer) -> str:

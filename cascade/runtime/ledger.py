@@ -117,7 +117,9 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
         StateError: If the store cannot be read, or has no such run.
     """
     read = _reader(state, "read_run")
-    found: RunRecord | None = await in_thread(lambda: read(state, run_id), CapacityLimiter(1))
+    found: RunRecord | None = None
+    if run_id.isprintable():  # as all ids are; stores can encode no others
+        found = await in_thread(lambda: read(state, run_id), CapacityLimiter(1))
     if found is None:
         raise StateError(f"there is no run {run_id!r} in {state!r}; `cascade runs --state {state}` lists what is")
     return found

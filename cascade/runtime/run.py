@@ -13,11 +13,13 @@ from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
+from cascade.model.text import one_line
 from cascade.planning.layout import Place
 from cascade.runtime.blockers import blockers, unread
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import UNSET, ControlPlane
+from cascade.runtime.execution import Failure
 from cascade.runtime.lines import Waiter
 
 
@@ -52,6 +54,9 @@ class Explanation:
     node_id: str
     blockers: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return one_line(f"{self.node_id}: {'; '.join(self.blockers)}")
+
 
 class Run:
     """A run that is under way, or has ended: for looking at it and for steering it."""
@@ -65,6 +70,11 @@ class Run:
     def id(self) -> str:
         """The run's id."""
         return self._conductor.execution.run_id
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What has gone wrong so far, in order of time."""
+        return tuple(self._conductor.execution.failures)
 
     def status(self) -> RunSnapshot:
         """A snapshot of where it stands."""

@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies_events import ANY_TEXT
 
-from cascade.model.text import clock, columns, counted, duration, fitted, moment, natural, one_line
+from cascade.model.text import clock, columns, counted, duration, fitted, minute, moment, natural, one_line
 
 
 @given(ANY_TEXT)
@@ -94,7 +94,7 @@ def test_a_longer_duration_never_has_more_than_two_numbers(seconds: float) -> No
 
 @pytest.mark.parametrize("seconds", [1e300, -1e300, math.nan, math.inf])
 def test_a_moment_that_is_none_is_a_question_mark(seconds: float) -> None:
-    assert moment(seconds) == clock(seconds) == "?"
+    assert moment(seconds) == minute(seconds) == clock(seconds) == "?"
 
 
 def test_nouns_take_an_s() -> None:

@@ -61,7 +61,7 @@ def write_line(stream: TextIO, *spans: str | Span) -> None:
         OSError: If the stream cannot be written.
         ValueError: If it is closed.
     """
-    stream.write(f"{encodable(_rendered(spans, is_coloured=has_colour(stream)), stream)}\n")
+    stream.write(f"{for_stream(_rendered(spans, is_coloured=has_colour(stream)), stream)}\n")
 
 
 def _rendered(spans: Iterable[str | Span], *, is_coloured: bool) -> str:
@@ -73,11 +73,11 @@ def _rendered(spans: Iterable[str | Span], *, is_coloured: bool) -> str:
     return "".join(words)
 
 
-def encodable(text: str, stream: TextIO) -> str:
+def for_stream(text: str, stream: TextIO) -> str:
     """*text* with what *stream* cannot encode as escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
-        text.encode(encoding)
+        text.encode(encoding, getattr(stream, "errors", None) or "strict")
     except UnicodeEncodeError:
         return text.encode(encoding, "backslashreplace").decode(encoding)
     except LookupError:  # what a stream calls its encoding need not be one
