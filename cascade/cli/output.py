@@ -32,8 +32,8 @@ class OutputLost(Exception):
         status: What the exit status would be otherwise.
     """
 
-    def __init__(self, reason: Exception | None = None, status: int = 0) -> None:
-        self.status = status
+    def __init__(self, reason: Exception | None = None) -> None:
+        self.status = 0
         self.has_no_reader = isinstance(reason, BrokenPipeError)
         why = "it is closed" if reason is None or isinstance(reason, ValueError) else _reason(reason)
         super().__init__(f"cannot write to standard output: {why}")
@@ -70,6 +70,19 @@ def out(*spans: str | Span) -> None:
         write_line(sys.stdout, *spans)
     except (OSError, ValueError) as error:
         raise OutputLost(error) from error
+
+
+def flush() -> None:
+    """Send what has been written to standard output on its way.
+
+    Raises:
+        OutputLost: If that cannot be done.
+    """
+    if sys.stdout is not None:
+        try:
+            sys.stdout.flush()
+        except (OSError, ValueError) as error:
+            raise OutputLost(error) from error
 
 
 def out_text(text: str) -> None:
@@ -134,12 +147,11 @@ def _span(cell: str | Span) -> Span:
 
 def finish(status: int) -> int:
     """Send all that has been written on its way; returns the exit status."""
-    if sys.stdout is None:
-        return status
     try:
-        sys.stdout.flush()
-    except (OSError, ValueError) as error:
-        return given_up(OutputLost(error, status))
+        flush()
+    except OutputLost as lost:
+        lost.status = status
+        return given_up(lost)
     return status
 
 

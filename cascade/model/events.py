@@ -73,7 +73,7 @@ class RunStarted(Event):
     Attributes:
         target_tasks: Ids of the nodes whose values it returns.
         params: The resolved inputs.
-        calls: Number of calls by task name, maps not included.
+        calls: Number of calls by task name, in the order of the flow; maps are not included, so it may be zero.
         maps: By task name, the maps by node id, each with the number of its items; ``None`` where that depends on
             a value that is not there yet.
     """

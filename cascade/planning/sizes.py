@@ -18,7 +18,7 @@ class Sizes:
     """Numbers of nodes, routers not included.
 
     Attributes:
-        calls: By task name, how many calls there are, maps not included.
+        calls: By task name, in the order of the flow, how many calls there are, maps not included.
         maps: By task name, the maps by node id, each with the number of its items; ``None`` if that is not known.
     """
 
@@ -38,7 +38,7 @@ def sizes_of(graph: Graph, layout: Layout, inputs: Mapping[str, Any]) -> Sizes:
             known[index] = _length(row, known, inputs)
             maps.setdefault(row.task.name, {})[row.name] = known[index]
             calls[row.task.name] -= 1
-    return Sizes({name: count for name, count in calls.items() if count}, maps)
+    return Sizes({name: count for name, count in calls.items() if count or name in maps}, maps)
 
 
 def _length(node: MapNode, known: Mapping[int, int | None], inputs: Mapping[str, Any]) -> int | None:

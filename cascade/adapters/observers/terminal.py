@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from typing import Final, Literal, TextIO
+from typing import IO, Final, Literal
 
 import attrs
 
@@ -31,7 +31,7 @@ class Span:
     style: Style = "plain"
 
 
-def is_terminal(stream: TextIO) -> bool:
+def is_terminal(stream: IO[str]) -> bool:
     """Whether *stream* is a terminal that can move its cursor and show colour."""
     try:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
@@ -39,12 +39,12 @@ def is_terminal(stream: TextIO) -> bool:
         return False
 
 
-def has_colour(stream: TextIO) -> bool:
+def has_colour(stream: IO[str]) -> bool:
     """Whether lines on *stream* are coloured: on terminals, unless ``NO_COLOR`` is set (https://no-color.org)."""
     return is_terminal(stream) and not os.environ.get("NO_COLOR")
 
 
-def width_of(stream: TextIO) -> int | None:
+def width_of(stream: IO[str]) -> int | None:
     """How many columns *stream* has; ``None`` if it is no terminal."""
     if not is_terminal(stream):
         return None
@@ -54,7 +54,7 @@ def width_of(stream: TextIO) -> int | None:
         return None
 
 
-def write_line(stream: TextIO, *spans: str | Span) -> None:
+def write_line(stream: IO[str], *spans: str | Span) -> None:
     """Write one line, whatever is in *spans*: what cannot be printed, or encoded, appears as an escape.
 
     Raises:
@@ -73,7 +73,7 @@ def _rendered(spans: Iterable[str | Span], *, is_coloured: bool) -> str:
     return "".join(words)
 
 
-def for_stream(text: str, stream: TextIO) -> str:
+def for_stream(text: str, stream: IO[str]) -> str:
     """*text* with what *stream* cannot encode as escapes."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
