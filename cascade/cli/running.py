@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
@@ -21,7 +22,7 @@ from cascade.cli.failure import say_failure, without_python
 from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
-from cascade.model.errors import CascadeError, RunCancelled, describe
+from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
 from cascade.runtime.bus import EventStream
 from cascade.runtime.execution import Failure
 from cascade.runtime.run import Run
@@ -46,7 +47,17 @@ class _Running:
     error: BaseException | None = None
     failures: Sequence[Failure] = ()
     has_begun: bool = False
+    run_id: str | None = None
     is_drained: bool = False
+
+    @property
+    def remedy(self) -> str:
+        """How a run that was cut short goes on, if its outcomes are kept."""
+        state = self.invocation.options.state
+        if self.run_id is None or state is None or state.startswith("memory:"):
+            return ""
+        words = shlex.join(["cascade", "resume", self.run_id, "--state", shown_url(state)])
+        return f"; it goes on with: {words}"
 
     async def run(self) -> None:
         """Run the flow; SIGINT drains it and, said twice or after a while, cancels it, as SIGTERM does at once."""
@@ -59,7 +70,7 @@ class _Running:
                         run_id=self.invocation.options.run_id,
                         **self.settings,
                     ) as handle:
-                        self.has_begun = True
+                        self.has_begun, self.run_id = True, handle.id
                         group.start_soon(self._obey, handle, signals, group)
                         try:
                             self.value = await handle.result()
@@ -134,10 +145,10 @@ def _ended(running: _Running) -> int:
     """Say how the run ended; returns the exit status."""
     error, options = running.error, running.invocation.options
     if running.is_drained:
-        say("cascade: drained; what had begun has ended, the rest has not begun")
+        say(f"cascade: drained; what had begun has ended, the rest has not begun{running.remedy}")
         return EXIT_DRAINED
     if running.signal is not None and isinstance(error, RunCancelled):
-        say(f"cascade: ended by {running.signal.name}")
+        say(f"cascade: ended by {running.signal.name}{running.remedy}")
         return EXIT_BY_SIGNAL[running.signal]
     if error is None:
         return 0 if running.value is None or options.log == "json" else _show(running.value)

@@ -339,8 +339,7 @@ def _make_task(
     abandon_on_cancel: bool = False,
 ) -> Task[Any, Any]:
     _check_texts(name=name, version=version)
-    # Ids of nodes begin with it, and stores have to take these.
-    name = encodable(name or getattr(func, "__name__", None) or type(func).__name__)
+    name = encodable(name or getattr(func, "__name__", None) or type(func).__name__)  # stores take no other
     is_async = _is_async(func, name)
     _check_mode(name, mode, is_async, abandon_on_cancel)
     policies = Policies(

@@ -108,7 +108,7 @@ class Story:
         return f"run {event.run_id} {event.status.lower()} after {duration(event.duration)} ({shown}){reason}"
 
     def _counts(self, counts: Mapping[str, int]) -> str:
-        words = {state: f"{count} {state}" for state, count in counts.items() if count}
+        words = {state: f"{count} {state}" for state, count in counts.items() if count and state != "pending"}
         if counts.get("pending"):
             words["pending"] = f"{counts['pending']} not begun"
         if self.hits and "succeeded" in words:
