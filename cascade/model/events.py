@@ -315,6 +315,8 @@ class EventsDropped(Event):
 
 
 _SHOWN = 100
+# Python writes no whole number of more than 4300 digits.
+_MOST_WHOLE: Final = 10**4000
 
 
 def preview(value: Any) -> str:
@@ -344,7 +346,9 @@ def as_record(event: Event) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
-    if value is None or isinstance(value, (str, int)):
+    if isinstance(value, int):
+        return value if abs(value) < _MOST_WHOLE else preview(value)
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -176,6 +176,17 @@ def test_a_loop_tells_its_turns() -> None:
     assert "poll: 5000 turns" in drawn(tally, 1.0, 120)[0]
 
 
+def test_no_name_of_a_task_leaves_its_line() -> None:
+    name = "evil\n\x1b]2\x07\u202e"
+    tally = begun({name: 1})
+    start(tally, name, 0.0)
+    tally.hear(cascade.LoopProgress(**WHEN, task_name=name, turns=5), 1.0)
+
+    lines = drawn(tally, 1.0, 200)
+    assert lines[0].endswith(r"evil\n\x1b]2\x07\u202e: 5 turns")
+    assert lines[1] == r"  evil\n\x1b]2\x07\u202e  0/1  1 running"
+
+
 def test_a_log_gets_all_of_it_in_one_line() -> None:
     assert plain_line(half_done(), 10.0) == (
         "run nightly: 10 of 41 done (24 %), 1 running, 1 waiting, 1 retry; get 10/40; about 30 s left"

@@ -179,6 +179,14 @@ def test_what_means_nothing_is_one_clear_line(cli: Command, words: list[str], sa
 
 
 @pytest.mark.needs("paho")
+@pytest.mark.parametrize("words", [("control", "status", "--via"), ("run", "flows.py:shared", "--control")])
+def test_a_file_of_certificates_that_is_none_is_one_clear_line(cli: Command, words: tuple[str, ...]) -> None:
+    said = "the cafile 'nofile' cannot be used: No such file or directory"
+    assert_is_a_mistake(cli(*words, "mqtts://localhost?cafile=nofile"), said)
+    assert_is_a_mistake(cli(*words, "mqtts://localhost?cafile=flows.py"), "the cafile 'flows.py' cannot be used")
+
+
+@pytest.mark.needs("paho")
 def test_a_broker_that_is_not_there_is_one_clear_line(cli: Command) -> None:
     outcome = cli("control", "status", "--via", "mqtt://127.0.0.1:1")
     assert outcome.status == 1

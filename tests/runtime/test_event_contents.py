@@ -116,6 +116,15 @@ async def test_a_later_attempt_is_told_to_those_who_ask_for_it_by_name() -> None
     assert found == [[("fails_twice", 2), ("fails_twice", 3)], [], []]
 
 
+async def test_a_later_attempt_is_told_where_nothing_else_is_listened_to() -> None:
+    async with cascade.start(fail().with_retry(2)) as run, run.subscribe(cascade.AttemptStarted) as events:
+        event = await events.receive()
+        assert isinstance(event, cascade.AttemptStarted)
+        assert (event.task_id, event.attempt) == ("fail", 2)
+        with pytest.raises(ValueError, match="no luck"):
+            await run.result()
+
+
 async def test_a_node_that_waits_says_for_what(schedule: Any) -> None:
     plane = cascade.control.ControlPlane()
     await plane.pause("task:source", author="ada")
