@@ -99,6 +99,44 @@ def test_where_there_is_no_room_the_least_interesting_is_left_out(width: int, he
     assert drawn(half_done(), 10.0, width)[0] == headline
 
 
+@pytest.mark.parametrize(
+    ("width", "headline"),
+    [
+        (80, "run nightly  ━━━━━━━━━──────────────────────────────   24 %  10/41  1:05  failed"),
+        (42, "run nightly  ━━━───────────  10/41  failed"),
+        (34, "run nightly   24 %  10/41  failed"),
+        (28, "run nightly  10/41  failed"),
+        (20, "run nightly  failed"),
+        (12, "r...  failed"),
+    ],
+)
+def test_in_the_end_the_last_to_be_left_out_is_how_it_ended(width: int, headline: str) -> None:
+    tally = half_done()
+    finish(tally, 65.0, "Failed")
+
+    assert drawn(tally, 99.0, width)[0] == headline
+
+
+@pytest.mark.parametrize(
+    ("width", "line"),
+    [
+        (47, "  get     10/40  1 running  1 waiting  1 retry"),
+        (45, "  get     10/40  1 running  1 waiting"),
+        (36, "  get     10/40  1 running"),
+        (25, "  get     10/40"),
+    ],
+)
+def test_no_number_of_a_task_is_cut_in_the_middle(width: int, line: str) -> None:
+    assert drawn(half_done(), 10.0, width)[1] == line
+
+
+def test_failures_come_before_retries() -> None:
+    tally = half_done()
+    end(tally, "get[20]", 9.8, "Failed")
+
+    assert drawn(tally, 10.0)[1] == "  get     11/40  1 waiting  1 failed  1 retry"
+
+
 def test_the_bar_does_not_move_when_the_time_that_is_left_comes_to_be_known() -> None:
     tally = begun({"a": 10})
     lines = []

@@ -15,6 +15,8 @@ Line = list[Span]
 LEFT_COLUMNS: Final = 18
 # Columns of the bar: at least, if there is room, and at most.
 SHORTEST_BAR, USUAL_BAR, LONGEST_BAR = 8, 20, 40
+# Columns of the name of the run: at least, if there is room for anything else; and at least, if there is not.
+LEAST_NAME, SHORTEST_NAME = 12, 4
 # Tasks that have a line of their own, at most.
 MOST_TASKS: Final = 12
 # Tasks that are named in the one line that stands for all.
@@ -40,15 +42,23 @@ def picture(tally: Tally, now: float, *, width: int, height: int, is_ascii: bool
     widest_name, widest_count = max(map(columns, names), default=0), max(map(len, counts), default=0)
     for task, name, count in zip(shown, names, counts, strict=True):
         gap = " " * (widest_name - columns(name))
-        line = [Span(f"  {name}{gap}  {count:>{widest_count}}")]
-        for words, number in parts_of(task):
-            line += [Span("  "), Span(f"{number} {words}", _PARTS.get(words, "dim"))]
-        lines.append(cut(line, width))
+        start = f"  {name}{gap}  {count:>{widest_count}}"
+        lines.append(cut([Span(start), *_parts(task, width - columns(start))], width))
     if hidden:
         ended = sum(task.ended == task.total for task in hidden)
         done = "" if tally.is_over and ended == len(hidden) else f", {ended} of these done"
         lines.append(cut([Span(f"  and {counted(len(hidden), 'more task')}{done}", "dim")], width))
     return lines
+
+
+def _parts(task: TaskTally, room: int) -> Iterator[Span]:
+    """What else is to be said of *task*, as far as there is room for it: half a number would be another one."""
+    for words, number in parts_of(task):
+        part = f"  {number} {words}"
+        room -= len(part)
+        if room < 0:
+            return
+        yield Span(part, _PARTS.get(words, "dim"))
 
 
 def _chosen(tasks: Sequence[TaskTally], most: int) -> tuple[list[TaskTally], list[TaskTally]]:
@@ -70,33 +80,51 @@ def _interest(task: TaskTally) -> int:
 
 def _headline(tally: Tally, now: float, width: int, *, is_ascii: bool) -> Line:
     """Name, bar, and numbers; what does not fit is left out, the least interesting first."""
+    title = one_line(f"run {tally.run_id}" if tally.run_id else "no run yet")
     style = _STYLES.get(tally.status, "yellow")
-    left = f"{_left(tally, now):<{LEFT_COLUMNS}}" if tally.is_sized else ""
-    state = Span(tally.status, style) if tally.is_over else Span(left, "dim")
+    least = min(columns(title), LEAST_NAME)
+    choices = _choices(tally, now, style)
+    for numbers in choices[:-1] if tally.is_sized else ():
+        room = _room(width, numbers) - 2
+        if room >= least + SHORTEST_BAR:
+            # The name is cut for the sake of a bar.
+            name = fitted(title, max(room - USUAL_BAR, least))
+            length = min(room - columns(name), LONGEST_BAR)
+            return _spaced([Span(name, "bold"), *_bar(tally, length, style, is_ascii=is_ascii)], numbers, width)
+    numbers = next((some for some in choices if _room(width, some) >= least), choices[-1])
+    return _spaced([Span(fitted(title, max(_room(width, numbers), SHORTEST_NAME)), "bold")], numbers, width)
+
+
+def _choices(tally: Tally, now: float, style: Style) -> list[Line]:
+    """The numbers of the headline: all of them, and what is left as the least interesting go one by one."""
     elapsed = Span(stopwatch(tally.elapsed(now)), "dim")
     total = _total(tally)
-    numbers = [Span(f"{percent(tally):>3} %"), Span(f"{tally.ended:>{len(total)}}/{total}"), elapsed, state]
+    count = Span(f"{tally.ended:>{len(total)}}/{total}" if tally.is_sized else f"{tally.ended} done")
+    share = Span(f"{percent(tally):>3} %")
+    turns = Span("" if tally.turns is None else f"{tally.turns[0]}: {tally.turns[1]} turns", "dim")
+    left = Span(f"{_left(tally, now):<{LEFT_COLUMNS}}" if tally.is_sized else "", "dim")
+    state = Span(tally.status, style) if tally.is_over else left
+    numbers = [span for span in (share, count, elapsed, state, turns) if span.text]
     if not tally.is_sized:
-        numbers = [Span(f"{tally.ended} done"), elapsed, state]
-    if tally.turns is not None:
-        numbers.append(Span(f"{tally.turns[0]}: {tally.turns[1]} turns", "dim"))
-    # The name is cut for the sake of a bar; numbers are left out only where there is none otherwise.
-    room = _room(width, Span(""), numbers) - USUAL_BAR
-    name = Span(fitted(one_line(f"run {tally.run_id}" if tally.run_id else "no run yet"), max(room, 12)), "bold")
-    while len(numbers) > 2 and _room(width, name, numbers) < SHORTEST_BAR:
-        numbers.remove(elapsed if elapsed in numbers else numbers[-1])
-    room = min(_room(width, name, numbers), LONGEST_BAR)
-    has_bar = tally.is_sized and room >= SHORTEST_BAR
-    bar = _bar(tally, room, style, is_ascii=is_ascii) if has_bar else []
-    line = [name, *bar]
+        numbers.remove(share)
+    # In the end, how it ended comes before how far it came.
+    choices = [numbers]
+    for expendable in (elapsed, turns, *((share, count) if tally.is_over else (state, count))):
+        if expendable in numbers and len(numbers) > 1:
+            numbers = [span for span in numbers if span != expendable]
+            choices.append(numbers)
+    return choices
+
+
+def _room(width: int, numbers: Sequence[Span]) -> int:
+    """Columns that *numbers*, each after a gap, leave."""
+    return width - sum(columns(one_line(span.text)) + 2 for span in numbers)
+
+
+def _spaced(line: Line, numbers: Sequence[Span], width: int) -> Line:
     for span in numbers:
         line += [Span("  "), span]
     return cut(line, width)
-
-
-def _room(width: int, name: Span, numbers: Sequence[Span]) -> int:
-    """Columns that are left for the bar, its margin not counted."""
-    return width - 2 - columns(name.text) - sum(columns(one_line(span.text)) + 2 for span in numbers)
 
 
 def _bar(tally: Tally, length: int, style: Style, *, is_ascii: bool) -> list[Span]:

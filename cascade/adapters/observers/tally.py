@@ -274,8 +274,8 @@ def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:
     for words, field in (
         ("running", "running"),
         ("waiting", "waiting"),
-        ("retries", "retries"),
         ("failed", "failed"),
+        ("retries", "retries"),
         ("cancelled", "cancelled"),
         ("skipped", "skipped"),
         ("from the cache", "cached"),
