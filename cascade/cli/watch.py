@@ -28,6 +28,7 @@ from cascade.runtime.wire import (
     ENGINES,
     TELEMETRY,
     Connector,
+    ConnectorRefused,
     Found,
     Lost,
     Message,
@@ -177,6 +178,8 @@ def run_watch(options: argparse.Namespace) -> int:
     connector = connector_of(options.via)
     try:
         anyio.run(watch_run, connector, options.run, Console())
+    except ConnectorRefused as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
         say(f"cascade: {describe(error)}")
         return EXIT_UNREACHED

@@ -11,7 +11,8 @@ from anyio import current_time
 
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, matcher
 from cascade.model.text import duration
-from cascade.runtime.admission import Admission, Applicant
+from cascade.runtime.admission import Admission
+from cascade.runtime.claims import Applicant
 
 # The plainest words first: whoever is paused need not hear of rates.
 ORDER: Final[tuple[Kind, ...]] = ("pause", "concurrency", "rate")
@@ -42,8 +43,12 @@ class Standing:
             return False
         return self._covers(applicant.task_name, applicant.full_name, applicant.run_id)
 
-    def holds(self, applicant: Applicant) -> str | None:
-        """Why *applicant* may not start now; ``None`` if it may."""
+    def holds(self, applicant: Applicant) -> bool:
+        """Whether *applicant* may not start now."""
+        raise NotImplementedError  # pragma: no cover  # each kind of rule says that
+
+    def why(self, applicant: Applicant) -> str:
+        """Why it holds *applicant*, for people."""
         raise NotImplementedError  # pragma: no cover  # each kind of rule says that
 
     def spend(self, applicant: Applicant) -> None:
@@ -73,8 +78,11 @@ class Standing:
 class StandingPause(Standing):
     """Holds everybody whom it covers."""
 
-    def holds(self, applicant: Applicant) -> str | None:
-        return f"paused {self.said_by}" if self.covers(applicant) else None
+    def holds(self, applicant: Applicant) -> bool:
+        return self.covers(applicant)
+
+    def why(self, applicant: Applicant) -> str:
+        return f"paused {self.said_by}"
 
 
 @attrs.define(eq=False)
@@ -94,9 +102,10 @@ class StandingLimit(Standing):
         assert isinstance(self.rule, Concurrency)  # see `stand`
         return self.rule.limit
 
-    def holds(self, applicant: Applicant) -> str | None:
-        if self.running < self.limit or not self.covers(applicant):
-            return None
+    def holds(self, applicant: Applicant) -> bool:
+        return self.running >= self.limit and self.covers(applicant)
+
+    def why(self, applicant: Applicant) -> str:
         holders = [
             claim.applicant.node_id
             for admission in self._admissions
@@ -147,16 +156,16 @@ class StandingRate(Standing):
         """When there is a token."""
         return self.full_at - self.period * (self.said.burst - 1)
 
-    def holds(self, applicant: Applicant) -> str | None:
-        if not self.covers(applicant):
-            return None
-        ready_at = self.ready_at()
-        missing = ready_at - current_time()
-        if missing <= 0:
-            return None
+    def holds(self, applicant: Applicant) -> bool:
+        if not self.covers(applicant) or self.ready_at() <= current_time():
+            return False
         if not self.is_wanted:
             self.is_wanted = True
             self.poke()
+        return True
+
+    def why(self, applicant: Applicant) -> str:
+        missing = max(self.ready_at() - current_time(), 0)
         return f"limited to {self.said.rate} {self.said_by}; the next may start in {duration(missing)}"
 
     def spend(self, applicant: Applicant) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import attrs
 from anyio import current_time
@@ -14,13 +14,17 @@ from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
 from cascade.model.text import one_line
+from cascade.model.tracebacks import trimmed
 from cascade.planning.layout import Place
-from cascade.runtime.blockers import blockers, unread
+from cascade.runtime.blockers import Blockers, unread
 from cascade.runtime.bus import EventStream, Policy
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import UNSET, ControlPlane
 from cascade.runtime.execution import Failure
 from cascade.runtime.lines import Waiter
+
+# Of the inputs that a node waits for, how many are named.
+SHOWN_INPUTS: Final = 5
 
 
 @attrs.frozen
@@ -95,9 +99,11 @@ class Run:
 
     def explain(self) -> tuple[Explanation, ...]:
         """For every node that neither runs nor has ended: what keeps it."""
-        waiting = dict(self._waiting())
+        blockers = Blockers(self._conductor.execution.admission)
+        waiting = dict(self._waiting(blockers))
         found = [Explanation(name, words) for name, words in waiting.items()]
-        found += [Explanation(name, words) for name, words in self._blocked_by_inputs() if name not in waiting]
+        blocked = self._blocked_by_inputs(blockers)
+        found += [Explanation(name, words) for name, words in blocked if name not in waiting]
         return tuple(found)
 
     def _waiters(self) -> Iterator[Waiter]:
@@ -106,16 +112,16 @@ class Run:
             if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
                 yield waiter
 
-    def _waiting(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
         execution = self._conductor.execution
         for node_id, until in execution.resting.items():
             yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
         for node_id, (run_id, other, _) in execution.joined.items():
             yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
         for waiter in self._waiters():
-            yield waiter.applicant.node_id, tuple(blockers(execution.admission, waiter.applicant, waiter.amounts))
+            yield waiter.applicant.node_id, tuple(blockers.all_of(waiter.applicant, waiter.amounts))
 
-    def _blocked_by_inputs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
         frame = self._conductor.execution.frame
         if frame is None or self._conductor.status is not None:
             return
@@ -124,25 +130,28 @@ class Run:
             if isinstance(row, Junction):
                 continue
             if frame.status[index] == Status.QUEUED:
-                held = self._held(frame.name(index), row.task)
+                held = self._held(frame.name(index), row.task, blockers)
                 yield frame.name(index), tuple(held or [self._queued_behind(index)])
             elif frame.status[index] == Status.PENDING:
                 sources = frame.graph.sources[index]
-                missing = [frame.name(source) for source in sources if not frame.has_settled(source)]
-                words = [f"input {name!r} has not settled" for name in missing]
+                missing = [source for source in sources if not frame.has_settled(source)]
+                words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
+                if len(missing) > SHOWN_INPUTS:
+                    words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
                 if index in frame.layout.gated and index not in frame.wanted:
                     words.append("no router has chosen it yet")
-                words = words or self._held(frame.name(index), row.task)
+                words = words or self._held(frame.name(index), row.task, blockers)
                 if not words:
                     has_begun = stage is None or index in stage
                     words = [self._queued_behind(index) if has_begun else "its stage has not begun"]
                 yield frame.name(index), tuple(words)
 
-    def _held(self, node_id: str, task: Task[Any, Any]) -> list[str]:
+    def _held(self, node_id: str, task: Task[Any, Any], blockers: Blockers) -> list[str]:
         """The rules that will hold a node once it asks."""
         execution = self._conductor.execution
-        holders = execution.admission.holders(execution.applicant(node_id, task))
-        return [holder for holder in holders if isinstance(holder, str)]
+        applicant = execution.applicant(node_id, task)
+        holders = execution.admission.holders(applicant)
+        return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
 
     def _queued_behind(self, index: int) -> str:
         """What keeps a node that is queued in a lane."""
@@ -226,7 +235,8 @@ class Run:
         """
         await self._conductor.ended.wait()
         self._raised = self._conductor.error()
-        return self._conductor.result()
+        with trimmed:
+            return self._conductor.result()
 
     def unreported(self) -> BaseException | None:
         """What the run has to raise and has not: no cancellation that was asked for, and nothing twice."""

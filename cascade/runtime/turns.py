@@ -26,6 +26,8 @@ from cascade.runtime.journal import Journal
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
+# Tasks whose place is remembered.
+MOST_PLACES: Final = 64
 
 
 @attrs.define(eq=False)
@@ -79,14 +81,20 @@ class Turns:
             return False
         place = self._places.get(value.task)
         if place is None:
-            is_plain = value.task.policies is NOTHING_SAID
-            place = self._places[value.task] = place_of_task(value.task) if is_plain else Place.OWN
+            place = self._find_place(value.task)
         if place != self._place:
             return False
         for arg in args:  # a generator would cost more than all the rest
             if type(arg) not in LEAVES and not _is_literal(arg):
                 return False
         return not value.kwargs or _is_literal(value.kwargs)
+
+    def _find_place(self, task: Task[Any, Any]) -> int:
+        if len(self._places) == MOST_PLACES:  # a loop may make each of its tasks anew
+            self._places.clear()
+        is_plain = task.policies is NOTHING_SAID
+        place = self._places[task] = place_of_task(task) if is_plain else Place.OWN
+        return place
 
     def _may_be_made(self) -> bool:
         """Whether any lane may: the frame is a single plain call, no rule stands, and nobody is told of nodes."""

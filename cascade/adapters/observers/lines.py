@@ -10,6 +10,7 @@ from typing import Any, Final, TextIO
 
 from cascade.adapters.observers.story import Story
 from cascade.adapters.observers.terminal import Span, Style, write_line
+from cascade.adapters.trusted_paths import open_private
 from cascade.model.events import (
     ConnectorDisconnected,
     EngineWarning,
@@ -33,8 +34,8 @@ def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:
     """An observer that writes each event as a line of JSON, in ASCII.
 
     Args:
-        target: A file to append to, which only its owner may read if it is made; or a text stream, which is left
-            open.
+        target: A file to append to, or a text stream, which is left open. A file that is not there is made, for
+            this user only (mode 0600); one that is there keeps its mode.
     """
 
     async def write_json_lines(events: EventStream) -> None:
@@ -73,12 +74,8 @@ def human_log(stream: TextIO | None = None) -> Observer:
 
 def _opened(target: str | os.PathLike[str] | Any) -> AbstractContextManager[TextIO]:
     if isinstance(target, (str, os.PathLike)):
-        return open(target, "a", encoding="utf-8", opener=_open_private)
+        return open(target, "a", encoding="utf-8", opener=open_private)
     return nullcontext(target)
-
-
-def _open_private(path: str, flags: int) -> int:
-    return os.open(path, flags, 0o600)  # results and errors may be nobody else's business
 
 
 _WARNINGS: Final = (
