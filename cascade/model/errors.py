@@ -11,6 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
+from cascade.model.text import encodable
+
 
 def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str, object]) -> CascadeError:
     error = cls.__new__(cls, *args)
@@ -257,13 +259,13 @@ def shown_url(url: str) -> str:
 
 
 def describe(error: BaseException) -> str:
-    """``"Type: message"``, also for exceptions whose ``__str__`` raises."""
+    """``"Type: message"``, also for exceptions whose ``__str__`` raises; text that any store can take."""
     try:
         text = str(error)
     except Exception:  # a broken __str__ must not turn one failure into another
         text = "<no message: its __str__ raised>"
     name = type(error).__name__
-    return f"{name}: {text}" if text else name
+    return encodable(f"{name}: {text}" if text else name)
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:

@@ -90,6 +90,14 @@ def command(
         (["--who", ""], "'' 3 0.5 False"),
         (["-p", "who=a", "-p", "who=b"], "'b' 3 0.5 False"),
         (["--who", "me", "--loud", "no"], "'me' 3 0.5 False"),
+        (["--who", "me", "--loud"], "'me' 3 0.5 True"),
+        (["--loud", "--who", "me"], "'me' 3 0.5 True"),
+        (["--who", "me", "--max_ratio", "1"], "'me' 3 1.0 False"),
+        (["--who", "me", "--max-ratio", "-1e-3"], "'me' 3 -0.001 False"),
+        (["--who", "12:30"], "'12:30' 3 0.5 False"),
+        (["--who", "-x y"], "'-x y' 3 0.5 False"),
+        (["--who=--count"], "'--count' 3 0.5 False"),
+        (["--who", "\udce9"], "'\\udce9' 3 0.5 False"),
     ],
 )
 def test_parameters_are_given_as_options_or_with_p(command: Command, words: list[str], printed: str) -> None:
@@ -103,6 +111,7 @@ def test_parameters_are_given_as_options_or_with_p(command: Command, words: list
         ["--who", "me", "flows.py:flow"],
         ["-p", "who=me", "flows.py:flow"],
         ["--log", "none", "--who", "me", "flows.py:flow", "--count", "3"],
+        ["--count", "3", "--who", "me", "flows.py:flow", "--loud", "no"],
     ],
 )
 def test_options_may_stand_before_the_target_as_the_usage_shows(command: Command, words: list[str]) -> None:
@@ -160,7 +169,6 @@ def test_parameters_of_a_flow_that_grows_are_given_with_p(command: Command) -> N
         (["--who", "me", "--count", ""], ["'count'"]),
         (["--who", "me", "--count"], ["--count"]),
         (["--who", "me", "--number", "3"], ["--number"]),
-        (["--who", "me", "--max_ratio", "1"], ["--max_ratio"]),
         (["--who", "me", "-p", "number=3"], ["'number'", "unknown"]),
         (["--who", "me", "-p", "count"], ["count", "NAME=VALUE"]),
         (["--who", "me", "-p", "=3"], ["=3", "NAME=VALUE"]),
@@ -214,6 +222,30 @@ def test_the_help_of_any_flow_can_be_shown(command: Command, target: str, word: 
 
     assert (outcome.status, outcome.err) == (0, "")
     assert "usage: cascade run" in outcome.out
+
+
+def test_a_description_cannot_steer_the_terminal(command: Command) -> None:
+    text = r"""
+    import cascade
+
+    class Odd:
+        def __repr__(self):
+            raise RuntimeError
+
+    @cascade.task
+    def show(*values): return values
+
+    flow = show(
+        cascade.Param("a", description="100% {of} %(default)s \x1b[2J\n  -h, --help  forged", default="\x9b"),
+        cascade.Param("b", type=lambda text: text, default=Odd(), description="\udce9 grün"),
+    )
+    """
+    write("odd.py", text)
+    text = command("run", "odd.py:flow", "--help").out
+
+    assert r"100% {of} %(default)s \x1b[2J\n -h, --help forged (default: '\x9b')" in re.sub(r"\s+", " ", text)
+    assert "\\udce9 grün (default: <Odd: its __repr__ raised RuntimeError>)" in re.sub(r"\s+", " ", text)
+    assert text.replace("\n", "").isprintable()
 
 
 def test_the_help_runs_nothing(command: Command) -> None:
