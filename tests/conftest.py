@@ -6,10 +6,16 @@ import gc
 import importlib.util
 import os
 import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, Phase, settings
+
+import cascade
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
@@ -82,3 +88,23 @@ def backend_name(request: pytest.FixtureRequest) -> str:
 def schedule(request: pytest.FixtureRequest) -> str:
     """Both schedules, for what holds in each."""
     return str(request.param)
+
+
+@pytest.fixture
+def without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloudpickle is not installed, as far as this process can see."""
+    monkeypatch.setitem(sys.modules, "cascade.adapters.serialization.by_value", None)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """``Engine.run`` for sync tests: the tests of a module share an engine, and so its worker processes.
+
+    The engine is kept open, on an event loop in a thread of its own.
+    """
+    name, options = request.param
+    with (
+        start_blocking_portal(name, options) as portal,
+        portal.wrap_async_context_manager(cascade.Engine()) as engine,
+    ):
+        yield lambda flow, **more: portal.call(partial(engine.run, flow, **more))

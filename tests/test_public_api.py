@@ -19,17 +19,17 @@ from cascade.runtime.settings import AsRun, Settings
 
 # More may be added here; nothing may go, or change its meaning.
 NAMES = [
-    "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected", "ControlChanged",
-    "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event", "EventBus",
-    "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LoopProgress",
+    "AttemptStarted", "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected",
+    "ControlChanged", "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event",
+    "EventBus", "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LoopProgress",
     "MappedLazyResult", "NodeEvent", "Param", "Partial", "Plan", "Resource", "ResourceAcquired",
     "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError", "Router", "Run", "RunCancelled",
     "RunFailed", "RunFinished", "RunInProgressError", "RunResumed", "RunStarted", "SkipReason", "StageFinished",
     "StageStarted", "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked",
     "TaskCancelledError", "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying",
     "TaskSkipped", "TaskTimeoutError", "checkpoint", "current", "dry_run", "gather", "inject",
-    "override_resource", "pipeline", "plan", "resource", "run", "run_sync", "sequence", "serve", "start",
-    "task", "visualize",
+    "override_resource", "pipeline", "plan", "resource", "run", "run_sync", "sequence", "serve", "start", "task",
+    "visualize",
 ]  # fmt: skip
 
 # The modules of api.md that exist, and what they must hold.

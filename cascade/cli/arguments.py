@@ -7,12 +7,16 @@ import getpass
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn, get_args
 
 import attrs
 
-from cascade.cli.params import FlowOptions, Kept, kept, options_of
+from cascade.cli.output import out, out_text, say
+from cascade.cli.params import FlowOptions, Kept, kept
 from cascade.cli.targets import UsageError, load_flow
+from cascade.cli.words import options_of, place_of_target
 from cascade.graph.build import build
 from cascade.graph.render import Format
 from cascade.model.errors import GraphError, secrets_of_url
@@ -47,8 +51,34 @@ class Invocation:
 class _Parser(argparse.ArgumentParser):
     """Raises instead of ending the process, so that :func:`cascade.cli.main` has one way out."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
+        self.color = False  # from Python 3.14 on; what is written for a terminal is escaped
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr:
+            for line in message.splitlines():
+                say(line)
+        else:
+            out_text(message)
+
+
+class _Version(argparse.Action):
+    """Shows the version, which takes some looking for, only if it is asked for."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, nargs=0, default=argparse.SUPPRESS)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        try:
+            found = version("cascade")
+        except PackageNotFoundError:
+            found = "(not installed)"
+        out(f"cascade {found}")
+        parser.exit()
 
 
 def parse(arguments: Sequence[str]) -> Invocation:
@@ -66,21 +96,17 @@ def parse(arguments: Sequence[str]) -> Invocation:
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
         return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
-    wants_help = any(word in ("-h", "--help") for word in arguments)
-    target = _target(arguments)
-    if target is None:
+    command = commands.get(arguments[0])
+    place = None if command is None else place_of_target(arguments, options_of(command))
+    if command is None or place is None:
         options = parser.parse_args(arguments)  # shows the help, or says what is missing
         raise UsageError(f"{options.command}: the target is missing")
-    if wants_help and arguments[0] not in commands:
-        parser.parse_args(arguments)
-    flow = load_flow(target)
-    command = commands.get(arguments[0], parser)
+    flow = load_flow(arguments[place])
     params = _params_of(flow)
-    if arguments[0] != "run":
-        return Invocation(arguments[0], flow, {}, _parsed(parser, arguments))
-    place = arguments.index(target)
     # The target goes first, where it cannot be taken for the value of an option.
-    words = [target, *arguments[1:place], *arguments[place + 1 :]]
+    words = [arguments[place], *arguments[1:place], *arguments[place + 1 :]]
+    if arguments[0] != "run":
+        return Invocation(arguments[0], flow, {}, _parsed(parser, [arguments[0], *words]))
     flow_options = FlowOptions.of(params, options_of(command))
     flow_options.add_help(command)
     has_secrets = any(param.secret for param in params)
@@ -109,28 +135,12 @@ def _without_value(word: str) -> str:
     return word.partition("=")[0] if word.startswith("-") else MARK
 
 
-def _target(arguments: Sequence[str]) -> str | None:
-    """The first word after the command that is neither an option nor the value of one.
-
-    Which options the flow has is not known yet, so a word that looks like a target comes before others.
-    """
-    takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
-    takes_value |= {"--resources", "--max-threads", "--format", "--grace", "--on-change", "--control"}
-    words = iter(arguments[1:])
-    found = []
-    for word in words:
-        if word in takes_value:
-            next(words, None)
-        elif not word.startswith("-"):
-            found.append(word)
-    return next((word for word in found if ":" in word), found[0] if found else None)
-
-
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    parser = _Parser(prog="cascade", description="Run and draw flows of lazy tasks.", allow_abbrev=False)
+    parser = _Parser(prog="cascade", description="Run and draw flows of lazy tasks.")
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run a flow", allow_abbrev=False)
-    graph = commands.add_parser("graph", help="draw a flow", allow_abbrev=False)
+    run = commands.add_parser("run", help="run a flow")
+    graph = commands.add_parser("graph", help="draw a flow")
     for command in (run, graph):
         command.add_argument("target", metavar="TARGET", help="module:name or path/to/file.py:name")
     _add_param(run, "a parameter of the flow")
@@ -144,7 +154,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"
     )
-    run.add_argument("--max-threads", type=int, default=40, metavar="N", help="worker threads (%(default)s)")
+    run.add_argument("--max-threads", type=whole, default=40, metavar="N", help="worker threads (%(default)s)")
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)
@@ -175,9 +185,9 @@ def _add_on_change(command: argparse.ArgumentParser) -> None:
 
 
 def _add_records(commands: Any) -> None:
-    runs = commands.add_parser("runs", help="list recorded runs", allow_abbrev=False)
-    show = commands.add_parser("show", help="show a recorded run and its nodes", allow_abbrev=False)
-    resume = commands.add_parser("resume", help="go on with a run that was cut short", allow_abbrev=False)
+    runs = commands.add_parser("runs", help="list recorded runs")
+    show = commands.add_parser("show", help="show a recorded run and its nodes")
+    resume = commands.add_parser("resume", help="go on with a run that was cut short")
     for command in (show, resume):
         command.add_argument("run_id", metavar="RUN", help="id of the run")
     for command in (runs, show, resume):
@@ -194,7 +204,7 @@ def _add_records(commands: Any) -> None:
 
 def add_control(commands: Any) -> None:
     """What can be said to runs of other processes."""
-    control = commands.add_parser("control", help="pause and limit runs of other processes", allow_abbrev=False)
+    control = commands.add_parser("control", help="pause and limit runs of other processes")
     actions = control.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, words in (
         ("pause", "let nothing start"),
@@ -202,25 +212,25 @@ def add_control(commands: Any) -> None:
         ("limit", "limit how many run at a time, or how fast they start"),
         ("status", "show the rules in force, and the runs"),
     ):
-        action = actions.add_parser(name, help=words, allow_abbrev=False)
+        action = actions.add_parser(name, help=words)
         _add_via(action)
         if name == "status":
             continue
         action.add_argument(
             "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"
         )
-        action.add_argument("--author", default=getpass.getuser(), help="who says so (%(default)s)")
+        action.add_argument("--author", default=_user(), help="who says so (%(default)s)")
         if name != "resume":
             action.add_argument("--ttl", type=seconds, metavar="SECONDS", help="when it ends by itself")
         if name == "limit":
             action.add_argument("--concurrency", metavar="N", help='attempts at a time; "none" lifts the limit')
             action.add_argument("--rate", metavar="RATE", help='such as 10/s or 30/m; "none" lifts the limit')
-            action.add_argument("--burst", type=int, metavar="N", help="starts at once after a time without any")
+            action.add_argument("--burst", type=whole, metavar="N", help="starts at once after a time without any")
 
 
 def add_watch(commands: Any) -> None:
     """Looking at runs of other processes."""
-    watch = commands.add_parser("watch", help="show a run of another process, live", allow_abbrev=False)
+    watch = commands.add_parser("watch", help="show a run of another process, live")
     watch.add_argument("run", nargs="?", metavar="RUN", help="id of the run; by default the first to be heard of")
     _add_via(watch)
 
@@ -238,10 +248,27 @@ def _add_via(command: argparse.ArgumentParser) -> None:
 
 def seconds(text: str) -> float:
     """A finite number of seconds, not negative."""
-    seconds = float(text)
-    if not 0 <= seconds < math.inf:
-        raise ValueError
-    return seconds
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0 <= seconds < math.inf:
+            return seconds
+    raise argparse.ArgumentTypeError(f"it takes a number of seconds from 0, not {text!r:.100}")
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a whole number, not {text!r:.100}") from None
+
+
+def _user() -> str:
+    """Name of the user, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except Exception:  # which exception it is where there is none, depends on the Python
+        return "unknown"
 
 
 def _params_of(flow: Any) -> list[Param[Any]]:

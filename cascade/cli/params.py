@@ -10,9 +10,12 @@ from typing import Any, Final, NoReturn
 import attrs
 
 from cascade.cli.targets import UsageError
+from cascade.cli.words import Options
 from cascade.model.errors import shown_url
+from cascade.model.events import preview
 from cascade.model.inputs import Param
 from cascade.model.secrets import MARK
+from cascade.model.text import one_line
 from cascade.model.typed.declared import Required
 from cascade.model.typed.kinds import (
     is_converter,
@@ -47,12 +50,6 @@ class Meaning:
     is_fixed: bool = False
 
 
-def options_of(command: argparse.ArgumentParser) -> dict[str, bool]:
-    """The options of *command*, with whether each takes a value."""
-    actions = command._actions  # noqa: SLF001  # there is no other way to ask
-    return {name: action.nargs != 0 for action in actions for name in action.option_strings}
-
-
 @attrs.frozen(eq=False)
 class FlowOptions:
     """The options that the parameters of a flow become: ``--limit 10``, ``--loud``, ``--no-loud``.
@@ -61,20 +58,19 @@ class FlowOptions:
     """
 
     params: Sequence[Param[Any]]
-    known: Mapping[str, bool]
+    known: Options
     meanings: Mapping[str, Meaning]
 
     @classmethod
-    def of(cls, params: Sequence[Param[Any]], known: Mapping[str, bool]) -> FlowOptions:
+    def of(cls, params: Sequence[Param[Any]], known: Options) -> FlowOptions:
         """The options of *params* beside those that are *known* already, with whether these take a value."""
         meanings: dict[str, Meaning] = {}
         for param in params:
             if not param.name.isidentifier():
                 continue
-            bare = "true" if _is_bool(param) else None
-            for option in (f"--{param.name.replace('_', '-')}", f"--{param.name}"):
-                if option not in known:
-                    meanings.setdefault(option, Meaning(param.name, bare))
+            option = f"--{param.name.replace('_', '-')}"
+            if option not in known:
+                meanings.setdefault(option, Meaning(param.name, "true" if _is_bool(param) else None))
         for param in params:
             option = f"--no-{param.name.replace('_', '-')}"
             if _is_bool(param) and param.name.isidentifier() and option not in known:
@@ -86,19 +82,20 @@ class FlowOptions:
         group = command.add_argument_group("parameters of the flow")
         for param in self.params:
             names = [name for name, meaning in self.meanings.items() if meaning.param == param.name]
-            names = [name for name in names if "_" not in name]
             if not names:
                 continue
             # They are never parsed by this: as_pairs has done so before.
-            shape: dict[str, Any] = {"nargs": 0} if _is_bool(param) else {"metavar": _metavar(param.type)}
-            help_text = f"{param.description} ({_default(param)})".strip().replace("%", "%%")
+            shape: dict[str, Any] = (
+                {"nargs": 0} if _is_bool(param) else {"metavar": one_line(_metavar(param.type))}
+            )
+            help_text = one_line(f"{param.description} ({_default(param)})".strip()).replace("%", "%%")
             group.add_argument(*names, dest=f"param:{param.name}", action=_Shown, help=help_text, **shape)
 
     def as_pairs(self, words: Sequence[str]) -> list[str]:
         """*words* with ``-p NAME=VALUE`` in the place of each option of the flow.
 
         So a value may begin with a dash, as negative numbers do; only a word that is, or looks like, a long option
-        is none.
+        is none. An option may be written with underscores.
 
         Raises:
             UsageError: If an option lacks its value, or has one where it takes none.
@@ -108,7 +105,7 @@ class FlowOptions:
         while rest:
             word = rest.popleft()
             option, equals, value = word.partition("=")
-            meaning = self.meanings.get(option)
+            meaning = self.meanings.get(option.replace("_", "-"))
             if meaning is None:
                 found.append(word)
                 if self.known.get(word) and rest:
@@ -147,7 +144,12 @@ def _is_bool(param: Param[Any]) -> bool:
 def _default(param: Param[Any]) -> str:
     if isinstance(param.default, Required):
         return "required"
-    return f"default: {MARK if param.secret else written(param.default)}"
+    if param.secret:
+        return f"default: {MARK}"
+    try:
+        return f"default: {written(param.default)}"
+    except Exception:  # its __str__ or __repr__ is user code
+        return f"default: {preview(param.default)}"
 
 
 def _metavar(kind: Any) -> str:

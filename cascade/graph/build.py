@@ -168,7 +168,8 @@ class _Builder:
         operand = yield from self._operand(part, "the target")
         members = distinct(sources_of(operand))
         return Graph(
-            self.rows, self.sources, self.ordinals, self.consumers, operand, members, self.inputs, self.injections
+            self.rows, self.sources, self.ordinals, self.consumers, operand, members, self.inputs, self.injections,
+            self.counts,
         )  # fmt: skip
 
     def _visit_plain(self, call: LazyResult[Any], stack: list[Any]) -> bool:

@@ -277,6 +277,7 @@ class Graph:
         members: The distinct nodes in the target, each judged as a target of its own.
         inputs: The Params and Envs, by key.
         injections: Names of injected resources, each with the name of a node that injects it.
+        counts: How many nodes there are by task name; routers count as ``router``.
     """
 
     rows: list[Row]
@@ -287,6 +288,7 @@ class Graph:
     members: tuple[int, ...]
     inputs: dict[str, Input[Any]]
     injections: dict[str, str]
+    counts: Mapping[str, int] = attrs.field(factory=dict)
     _nodes: list[AnyNode] | None = attrs.field(default=None, init=False, repr=False)
 
     @property

@@ -13,6 +13,7 @@ from typing import Any, Final, NoReturn, Self
 from urllib.parse import unquote, unquote_plus
 
 from cascade.model.secrets import MARK, Secrets, redacted
+from cascade.model.text import encodable
 
 
 def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str, object]) -> CascadeError:
@@ -277,13 +278,16 @@ def secrets_of_url(url: str) -> list[str]:
 
 
 def describe(error: BaseException) -> str:
-    """``"Type: message"``, also for exceptions whose ``__str__`` raises; secrets are hidden."""
+    """``"Type: message"``, also for exceptions whose ``__str__`` raises.
+
+    Secrets are hidden, and any store can take the text.
+    """
     try:
         text = str(error)
     except Exception:  # a broken __str__ must not turn one failure into another
         text = "<no message: its __str__ raised>"
     name = type(error).__name__
-    return redacted(f"{name}: {text}") if text else name
+    return encodable(redacted(f"{name}: {text}") if text else name)
 
 
 def hide_secrets_of(error: BaseException, secrets: Secrets) -> None:

@@ -45,6 +45,7 @@ from cascade.model.policies import (
 )
 from cascade.model.secrets import redacted
 from cascade.model.signatures import Arity, arity_of, signature_of
+from cascade.model.text import encodable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -384,7 +385,7 @@ def _make_task(
     abandon_on_cancel: bool = False,
 ) -> Task[Any, Any]:
     _check_texts(name=name, version=version)
-    name = name or getattr(func, "__name__", None) or type(func).__name__
+    name = encodable(name or getattr(func, "__name__", None) or type(func).__name__)  # stores take no other
     is_async = _is_async(func, name)
     _check_mode(name, mode, is_async, abandon_on_cancel)
     policies = Policies(

@@ -22,14 +22,13 @@ from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission import Admission
-from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
 from cascade.runtime.cancellations import without_cancellations
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.claims import Claim
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import ControlPlane
-from cascade.runtime.current import ambient
+from cascade.runtime.current import ambient, loading_main
 from cascade.runtime.durations import Durations
 from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
@@ -51,13 +50,18 @@ IO_THREADS: Final = 4
 class Processes:
     """A process executor that is made, and imported, when the first task comes for it."""
 
-    _executor: Executor | None = None
+    _executor: Any = None
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call *task* in a worker process."""
         if self._executor is None:
             self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(os.cpu_count() or 2))
         return await self._executor.execute(task, args, kwargs)
+
+    async def aclose(self) -> None:
+        """End the worker processes; see ``ProcessExecutor.aclose``."""
+        if self._executor is not None:
+            await self._executor.aclose()
 
 
 def new_run_id() -> str:
@@ -72,11 +76,13 @@ class Session:
     Attributes:
         token: The loop.
         shared: What runs use.
+        processes: Worker processes of its own.
         users: How many runs and ``async with`` blocks keep it open.
     """
 
     token: EventLoopToken
     shared: Shared
+    processes: Processes
     users: int = 0
 
 
@@ -155,10 +161,13 @@ class Engine:
     # -- open and closed -----------------------------------------------------------------------------------
 
     def _enter(self) -> Session:
+        if loading_main.get():
+            raise RuntimeError("a flow is run while a worker process imports the script")
         token = current_token()
         if self._session is None:
             self.control.attach(self._admission)
-            self._session = Session(token, self._shared())
+            processes = Processes()
+            self._session = Session(token, self._shared(processes), processes)
             self.bus.attach(self._admission)
             self._admission.token = token
             self._admission.collect()
@@ -169,19 +178,20 @@ class Engine:
         self._session.users += 1
         return self._session
 
-    def _leave(self, session: Session) -> None:
+    async def _leave(self, session: Session) -> None:
         session.users -= 1
         if not session.users:
             self._session = None
             self.bus.detach(self._admission)
             self.control.detach(self._admission)
+            await session.processes.aclose()
 
-    def _shared(self) -> Shared:
+    def _shared(self, processes: Processes) -> Shared:
         executor, pacer = self.settings.executor, pacer_var.get()
         if executor is None and pacer is not None:
             executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
         elif executor is None:
-            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), Processes())
+            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
         return Shared(
             self._admission,
             executor,
@@ -202,7 +212,7 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(self._opened)
+        await self._leave(self._opened)
 
     # -- runs ----------------------------------------------------------------------------------------------
 
@@ -219,7 +229,7 @@ class Engine:
                     await conductor.run()
                     return conductor.result()
             finally:
-                self._leave(session)
+                await self._leave(session)
 
     @asynccontextmanager
     async def start(
@@ -253,7 +263,7 @@ class Engine:
             except get_cancelled_exc_class() as cancellation:
                 errors.append(cancellation)
         finally:
-            self._leave(session)
+            await self._leave(session)
         unreported = run.unreported()
         if unreported is not None and not (errors and isinstance(unreported, RunCancelled)):
             errors.append(unreported)  # what has cancelled the run is among the errors already

@@ -105,10 +105,17 @@ class Subject(Protocol):
 
 @attrs.frozen
 class Failure:
-    """One thing that went wrong, and whose it is: a node id, or words for something else."""
+    """One thing that went wrong.
+
+    Attributes:
+        error: What was raised.
+        origin: Whose it is: a node id, or words for something else.
+        is_of_node: Whether it is a node's.
+    """
 
     error: BaseException
     origin: str
+    is_of_node: bool = False
 
 
 @attrs.frozen
@@ -298,7 +305,7 @@ class Execution:
             self._passing.remove(id(error))  # the node in the sub-flow is the one to be named
         else:
             annotate(error, note)
-        self._record(error, node_id)
+        self._record(error, node_id, is_of_node=True)
         if self.settings.on_error != "continue" or not isinstance(error, Exception):
             self.halt()
 
@@ -311,12 +318,12 @@ class Execution:
         """Whether *error*, this very object, is among the failures."""
         return id(error) in self._failed
 
-    def _record(self, error: BaseException, origin: str) -> None:
+    def _record(self, error: BaseException, origin: str, *, is_of_node: bool = False) -> None:
         # One exception may pass through several nodes: through a sub-flow to the node that asked for it.
         if id(error) not in self._failed:
             hide_secrets_of(error, self.secrets)
             self._failed.add(id(error))
-            self.failures.append(Failure(error, origin))
+            self.failures.append(Failure(error, origin, is_of_node))
 
     def drain(self) -> None:
         """Let nothing start any more, and what runs go on."""

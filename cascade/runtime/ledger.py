@@ -126,7 +126,9 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
         StateError: If the store cannot be read, or has no such run.
     """
     read = _reader(state, "read_run")
-    found: RunRecord | None = await _reading(lambda: read(state, run_id))
+    found: RunRecord | None = None
+    if run_id.isprintable():  # as all ids are; stores can encode no others
+        found = await _reading(lambda: read(state, run_id))
     if found is None:
         place = shown_url(state)
         raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")

@@ -22,7 +22,7 @@ from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
 from cascade.planning.ranks import rank_steps
 from cascade.planning.solve import Plan, check_plan, solve_steps
 from cascade.runtime.capacity import Pool, shown
-from cascade.runtime.plugins import process_name
+from cascade.runtime.plugins import check_function
 from cascade.runtime.resources import check_providers
 from cascade.runtime.settings import Settings
 from cascade.runtime.slices import paced
@@ -171,11 +171,11 @@ def _can_grow(graph: Graph) -> bool:
 def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
-    """See that processes can import what they are to run, and that static claims fit."""
+    """See that worker processes can get the functions that they are to call, and that static claims fit."""
     if not has_executor:
         for task in dict.fromkeys(map(graph.task, layout.own)):
             if task.mode == "process":
-                process_name(task)
+                check_function(task)
     claiming: list[Node] = []
     for number, index in enumerate(layout.own):
         row = graph.rows[index]

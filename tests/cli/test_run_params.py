@@ -137,6 +137,9 @@ def command(
         (["--who", "-x y"], "'-x y' 3 0.5 False"),
         (["--who=--log"], "'--log' 3 0.5 False"),
         (["-p", "count=4", "--who", "me", "--count", "5", "-p", "count=6"], "'me' 6 0.5 False"),
+        (["--who", "12:30"], "'12:30' 3 0.5 False"),
+        (["--who=--count"], "'--count' 3 0.5 False"),
+        (["--who", "\udce9"], "'\\udce9' 3 0.5 False"),
     ],
 )
 def test_parameters_are_given_as_options_or_with_p(command: Command, words: list[str], printed: str) -> None:
@@ -151,6 +154,7 @@ def test_parameters_are_given_as_options_or_with_p(command: Command, words: list
         ["-p", "who=me", "flows.py:flow"],
         ["--log", "none", "--who", "me", "flows.py:flow", "--count", "3"],
         ["--who", "me", "--no-loud", "flows.py:flow"],
+        ["--count", "3", "--who", "me", "flows.py:flow", "--loud", "no"],
     ],
 )
 def test_options_may_stand_before_the_target_as_the_usage_shows(command: Command, words: list[str]) -> None:
@@ -264,6 +268,30 @@ def test_the_help_of_any_flow_can_be_shown(command: Command, target: str, word: 
 
     assert (outcome.status, outcome.err) == (0, "")
     assert "usage: cascade run" in outcome.out
+
+
+def test_a_description_cannot_steer_the_terminal(command: Command) -> None:
+    text = r"""
+    import cascade
+
+    class Odd:
+        def __repr__(self):
+            raise RuntimeError
+
+    @cascade.task
+    def show(*values): return values
+
+    flow = show(
+        cascade.Param("a", description="100% {of} %(default)s \x1b[2J\n  -h, --help  forged", default="\x9b"),
+        cascade.Param("b", type=lambda text: text, default=Odd(), description="\udce9 grün"),
+    )
+    """
+    write("odd.py", text)
+    text = command("run", "odd.py:flow", "--help").out
+
+    assert r"100% {of} %(default)s \x1b[2J\n -h, --help forged (default: \x9b)" in re.sub(r"\s+", " ", text)
+    assert "\\udce9 grün (default: <Odd: its __repr__ raised RuntimeError>)" in re.sub(r"\s+", " ", text)
+    assert text.replace("\n", "").isprintable()
 
 
 def test_the_help_runs_nothing(command: Command) -> None:

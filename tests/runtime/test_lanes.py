@@ -451,7 +451,7 @@ async def test_what_follows_a_node_that_sets_a_rule_is_held_by_it(place: str, sc
         async with cascade.start(flow, control=plane, schedule=schedule) as run:
             while run.status().counts["succeeded"] < 1:
                 await checkpoint()
-            while not any(why.startswith("held by pause") for node in run.explain() for why in node.blockers):
+            while not any(why.startswith("paused by") for node in run.explain() for why in node.blockers):
                 await checkpoint()
             assert started == []
             await plane.resume("task:follows")
