@@ -24,6 +24,8 @@ from cascade.runtime.attempt import Attempt
 from cascade.runtime.crew import Crew
 from cascade.runtime.lanes import Report, ThreadLanes
 
+pytestmark = pytest.mark.loop
+
 Mode = Literal["thread", "inline"] | None
 
 

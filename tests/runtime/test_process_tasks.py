@@ -21,6 +21,8 @@ from life import joined, until
 
 import cascade
 
+pytestmark = pytest.mark.loop
+
 Run = Callable[..., Any]
 
 

@@ -24,6 +24,8 @@ from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events, virtual_backends
 from state.stores import RedisServer
 
+pytestmark = pytest.mark.loop
+
 OPENING = Opening(False, ("target",), b"flow", {})
 
 
