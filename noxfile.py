@@ -70,7 +70,7 @@ USUAL = "not slow and (loop or not uvloop)"
 REST = "slow or (uvloop and not loop)"
 
 
-def run_tests(session: nox.Session, marks: str, *, profile: str = "default") -> None:
+def run_tests(session: nox.Session, marks: str, *, profile: str = "brief") -> None:
     """Run those tests that have *marks*, with so many examples a property as *profile* says."""
     env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile)}
     session.run("pytest", "-n", "auto", "--dist", "worksteal", "-q", "-m", marks, *session.posargs, env=env)
@@ -89,8 +89,8 @@ def tests(session: nox.Session) -> None:
 def matrix(session: nox.Session, extras: str) -> None:
     """What `tests` leaves out: other Pythons, no extras, all of uvloop, slow and repeated cases.
 
-    On the first Python the slow cases and uvloop, and all without extras; on each other Python what `tests` runs,
-    but for uvloop, and with fewer examples.
+    On the first Python the slow cases, uvloop, properties with more examples, and all without extras; on each
+    other Python what `tests` runs, but for uvloop.
     """
     is_first = session.python == PYTHONS[0]
     if extras == "minimal":
@@ -98,14 +98,15 @@ def matrix(session: nox.Session, extras: str) -> None:
             session.skip("the minimal installation is tested on one Python")
         install_wheel(session)
         session.install("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
-        run_tests(session, "not slow", profile="brief")
+        run_tests(session, "not slow")
         return
     install_wheel(session, "[all]")
     install_group(session, "test")
     if is_first:
-        run_tests(session, REST, profile="brief")
+        run_tests(session, REST)
+        run_tests(session, "hypothesis and not uvloop", profile="default")
     else:
-        run_tests(session, "not slow and not uvloop", profile="brief")
+        run_tests(session, "not slow and not uvloop")
 
 
 @nox.session

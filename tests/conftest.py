@@ -28,8 +28,8 @@ if importlib.util.find_spec("trio"):
 PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", **PATIENT, max_examples=60, derandomize=True)
 settings.register_profile("nightly", **PATIENT, max_examples=10_000)
-# For further Pythons.
-settings.register_profile("brief", **PATIENT, max_examples=15, derandomize=True)
+# What nox runs everywhere, before it runs the properties with the usual number.
+settings.register_profile("brief", **PATIENT, max_examples=20, derandomize=True)
 # For finding out whether a test fails, not why.
 settings.register_profile(
     "mutants", **PATIENT, max_examples=25, phases=[Phase.explicit, Phase.generate], database=None

@@ -335,6 +335,7 @@ def test_skip_reasons_are_stable_strings(reason: str) -> None:
     assert cascade.SkipReason(reason) == reason
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [name for name in MODULES if name.count(".") == 1])
 def test_modules_are_attributes_of_the_package(name: str) -> None:
     code = f"import cascade; print({name}.__name__)"

@@ -70,6 +70,7 @@ def cascade(*words: str) -> Outcome:
     return Outcome(done.returncode, done.stdout, done.stderr)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("backend_name", "schedule_name"),
     [

@@ -426,6 +426,7 @@ async def test_a_run_lifts_its_own_rules_and_those_of_a_scope() -> None:
     assert plane.rules() == ()
 
 
+@pytest.mark.slow
 async def test_many_waiters_behind_a_limit_of_one_are_cheap() -> None:
     starts = Starts()
     plane = ControlPlane()

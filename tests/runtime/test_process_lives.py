@@ -91,6 +91,7 @@ async def test_workers_stay_for_the_runs_of_an_open_engine() -> None:
     assert first not in children()
 
 
+@pytest.mark.slow
 async def test_a_worker_is_started_anew_after_one_was_killed() -> None:
     async with cascade.Engine() as engine:
         first = await engine.run(process_tasks.pid())

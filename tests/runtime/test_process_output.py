@@ -197,6 +197,7 @@ def test_a_stream_that_refuses_fails_the_task_as_print_would(run: Run, monkeypat
     assert run(talking.says("again")) == "said"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-", "<&- >&- 2>&-"])
 def test_closed_file_descriptors_of_this_process_are_no_hindrance(
     closed: str, backend_name: str, tmp_path: Path

@@ -112,6 +112,7 @@ def test_local_functions_of_a_script_see_its_classes(tmp_path: Path) -> None:
     assert outcome_of_script(SCRIPT + GUARD + more, tmp_path) == "done\n"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["module", "folder", "package"])
 def test_what_is_started_may_be_a_module_or_a_folder(kind: str, tmp_path: Path) -> None:
     package = tmp_path / "package"
@@ -162,6 +163,7 @@ cascade.run_sync(works())
 EXITS = BROKEN.replace('raise LookupError("only as\\na script")', "sys.exit(2)")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -186,6 +188,7 @@ def test_a_script_that_cannot_be_loaded_is_named_with_the_remedy(text: str, reas
 TYPED_IN = SCRIPT + "\nmain()\n"
 
 
+@pytest.mark.slow
 @pytest.mark.needs("cloudpickle")
 @pytest.mark.parametrize("way", ["standard input", "-c"])
 def test_tasks_and_classes_that_are_typed_in_are_sent_with_their_code(way: str, tmp_path: Path) -> None:

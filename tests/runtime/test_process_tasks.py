@@ -72,6 +72,7 @@ def test_a_process_that_is_killed_is_said_to(run: Run, number: int, told: str) -
         run(process_tasks.kills_itself(number))
 
 
+@pytest.mark.slow
 def test_a_process_that_closes_what_it_does_not_know_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("cascade.adapters.executors.worker.GRACE", 0.01)
     with pytest.raises(anyio.BrokenWorkerProcess, match="closed the channel"):

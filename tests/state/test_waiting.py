@@ -318,6 +318,7 @@ async def test_runs_at_a_silent_server_are_not_waited_for_by_whoever_is_cancelle
 # -- errors ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_an_error_of_the_server_quotes_no_value(own_redis: RedisServer) -> None:
     import redis
 
