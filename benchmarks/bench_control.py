@@ -20,8 +20,8 @@ from anyio.to_thread import run_sync
 from harness import Figure, main
 
 import cascade
-from cascade.runtime.engine import open_connector
-from cascade.runtime.remote import Remote
+from cascade.runtime.control.remote_client import Remote
+from cascade.runtime.engine.engine import open_connector
 
 NODES = 100_000
 GOAL_MILLISECONDS = 50.0

@@ -53,10 +53,10 @@ from cascade.model.outcomes import SkipReason
 from cascade.model.policies import Retry
 from cascade.model.tasks import Partial, Task, task
 from cascade.planning.solve import Plan
-from cascade.runtime.bus import EventBus
-from cascade.runtime.current import TaskContext, checkpoint, current
-from cascade.runtime.engine import Engine
-from cascade.runtime.run import Run
+from cascade.runtime.engine.engine import Engine
+from cascade.runtime.engine.handle import Run
+from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
+from cascade.runtime.observation.bus import EventBus
 
 if TYPE_CHECKING:
     from cascade import cache as cache

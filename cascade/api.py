@@ -20,12 +20,12 @@ from cascade.model.lazies import LazyResult
 from cascade.model.tasks import refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve
-from cascade.runtime.current import ambient
-from cascade.runtime.engine import Engine
-from cascade.runtime.execution import Execution
-from cascade.runtime.ledger import NodeRecord, RunRecord, recorded_run, recorded_runs
-from cascade.runtime.run import Run
-from cascade.runtime.settings import AsRun, shows_settings
+from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.settings import AsRun, shows_settings
+from cascade.runtime.durability.history import NodeRecord, RunRecord, recorded_run, recorded_runs
+from cascade.runtime.engine.engine import Engine
+from cascade.runtime.engine.handle import Run
+from cascade.runtime.foundation.task_context import ambient
 
 __all__ = [
     "NodeRecord",
@@ -84,7 +84,7 @@ async def run(
         flow: What to run.
         params: Values of its Params, by name.
         run_id: Id of the run; a new one by default.
-        settings: See :class:`~cascade.runtime.settings.Settings`.
+        settings: See :class:`~cascade.runtime.context.settings.Settings`.
 
     Raises:
         GraphError: If the flow contradicts itself.

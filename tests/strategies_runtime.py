@@ -11,7 +11,7 @@ import attrs
 from hypothesis import strategies as st
 
 import cascade
-from cascade.runtime.capacity import Amount, Name, Slot
+from cascade.runtime.admission.pool import Amount, Name, Slot
 from cascade.state import InMemoryStateBackend
 from cascade.testing import Recorded, record_events
 

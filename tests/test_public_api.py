@@ -15,7 +15,7 @@ import attrs
 import pytest
 
 import cascade
-from cascade.runtime.settings import AsRun, Settings
+from cascade.runtime.context.settings import AsRun, Settings
 
 # More may be added here; nothing may go, or change its meaning.
 NAMES = [

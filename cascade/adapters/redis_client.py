@@ -15,7 +15,7 @@ import attrs
 from anyio import CancelScope, CapacityLimiter, current_time, get_cancelled_exc_class
 
 from cascade.model.errors import StateError, describe
-from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.foundation.threads import LoopLimiter, in_thread
 
 T = TypeVar("T")
 

@@ -16,7 +16,7 @@ from anyio import CancelScope, CapacityLimiter, current_time
 from cascade.adapters import sqlite_file
 from cascade.adapters.sqlite_file import WITHOUT_FILE, connect, is_busy
 from cascade.model.errors import StateError, describe
-from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.foundation.threads import LoopLimiter, in_thread
 
 T = TypeVar("T")
 

@@ -22,7 +22,7 @@ from cascade.graph.render import Format
 from cascade.model.errors import GraphError, secrets_of_url
 from cascade.model.inputs import Param
 from cascade.model.secrets import MARK, keep_secret
-from cascade.runtime.settings import OnChange, OnError, Schedule
+from cascade.runtime.context.settings import OnChange, OnError, Schedule
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
 _WITHOUT_FLOW = ("runs", "show", "resume", "control", "watch")

@@ -19,7 +19,7 @@ from cascade.cli.targets import UsageError, working_folder
 from cascade.model.errors import InputError, StateError, shown_url
 from cascade.model.secrets import keep_secret
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
-from cascade.runtime.ledger import NodeRecord, RunRecord
+from cascade.runtime.durability.history import NodeRecord, RunRecord
 
 T = TypeVar("T")
 

@@ -23,11 +23,11 @@ from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
-from cascade.runtime.bus import EventStream
-from cascade.runtime.execution import Failure
-from cascade.runtime.run import Run
-from cascade.runtime.settings import Observer
-from cascade.runtime.state import origin_var
+from cascade.runtime.context.run_context import Failure
+from cascade.runtime.context.settings import Observer
+from cascade.runtime.durability.backend import origin_var
+from cascade.runtime.engine.handle import Run
+from cascade.runtime.observation.bus import EventStream
 
 EXIT_FAILED: Final = 1
 # EX_TEMPFAIL of sysexits.h: nothing went wrong, and the rest can be done later.

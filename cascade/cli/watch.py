@@ -22,8 +22,7 @@ from cascade.model.events import Event
 from cascade.model.records import from_record
 from cascade.model.rules import ControlRule
 from cascade.model.text import clock, columns, counted, fitted, natural, one_line
-from cascade.runtime.remote import presence, present
-from cascade.runtime.wire import (
+from cascade.runtime.control.protocol import (
     CONSTRAINTS,
     ENGINES,
     TELEMETRY,
@@ -39,6 +38,7 @@ from cascade.runtime.wire import (
     level,
     read_constraint,
 )
+from cascade.runtime.control.remote_client import presence, present
 
 # Seconds between two drawings; between two lines where nothing can be drawn; until it is seen that a run is gone.
 PERIOD: Final = 0.25

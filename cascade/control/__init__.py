@@ -3,9 +3,8 @@
 from typing import TYPE_CHECKING, Any
 
 from cascade.model.rules import Concurrency, ControlRule, Pause, Rate
-from cascade.runtime.control import ControlPlane
-from cascade.runtime.plugins import adapter
-from cascade.runtime.wire import (
+from cascade.runtime.control.plane import ControlPlane
+from cascade.runtime.control.protocol import (
     Attentive,
     AudienceChanged,
     Connector,
@@ -17,6 +16,7 @@ from cascade.runtime.wire import (
     Missed,
     Subscription,
 )
+from cascade.runtime.foundation.lazy_import import adapter
 
 if TYPE_CHECKING:
     from cascade.adapters.connectors.local import LocalConnector

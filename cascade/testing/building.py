@@ -14,7 +14,7 @@ from cascade.model.flow import Router, pipeline, sequence
 from cascade.model.inputs import Resource, inject, resource
 from cascade.model.policies import UNSET
 from cascade.model.tasks import Task, task
-from cascade.runtime.current import current
+from cascade.runtime.foundation.task_context import current
 from cascade.testing.descriptions import (
     CAPACITY,
     NO_DEFAULT,

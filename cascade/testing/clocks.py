@@ -16,7 +16,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
-from cascade.runtime.threads import threads_at_work
+from cascade.runtime.foundation.threads import threads_at_work
 
 if TYPE_CHECKING:
     import trio

@@ -12,7 +12,7 @@ import anyio
 import attrs
 
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
+from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
 
 
 class InjectedError(Exception):

@@ -11,7 +11,7 @@ import anyio
 import attrs
 
 from cascade.model.events import Event, NodeEvent
-from cascade.runtime.bus import EventStream, Policy
+from cascade.runtime.observation.bus import EventStream, Policy
 
 E = TypeVar("E", bound=Event)
 

@@ -31,16 +31,16 @@ from cascade.model.events import Event, NodeEvent
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.attempt import Attempt
-from cascade.runtime.cancellations import is_cancelled
-from cascade.runtime.current import attempt_var
-from cascade.runtime.drive import call_in
-from cascade.runtime.engine import Engine
-from cascade.runtime.executor import LocalExecutor
-from cascade.runtime.pacing import pacer_var
-from cascade.runtime.settings import AsRun
-from cascade.runtime.state import StateBackend
-from cascade.runtime.stores import open_backend
+from cascade.runtime.context.settings import AsRun
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.store_urls import open_backend
+from cascade.runtime.engine.engine import Engine
+from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.foundation.simulation_seam import pacer_var
+from cascade.runtime.foundation.step_in_context import call_in
+from cascade.runtime.foundation.task_context import attempt_var
 from cascade.testing.clocks import VirtualLoop, VirtualTime, virtual_trio_clock
 from cascade.testing.faults import FaultPlan, Faults, SimulatedCrashError
 from cascade.testing.record import Recorded, record_events
@@ -78,7 +78,7 @@ def mixed(number: int) -> int:
 
 @attrs.define(eq=False)
 class Scheduler:
-    """Lets one task at a time go on; a :class:`~cascade.runtime.pacing.Pacer`.
+    """Lets one task at a time go on; a :class:`~cascade.runtime.foundation.simulation_seam.Pacer`.
 
     Attributes:
         seed: What decides.

@@ -18,7 +18,7 @@ from cascade.adapters.connectors.control_file import Peer, Store
 from cascade.adapters.connectors.mailbox import SocketFolder
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import AudienceChanged, ConnectorError, LocalConnector, Message, Pause
-from cascade.runtime.remote import Remote
+from cascade.runtime.control.remote_client import Remote
 
 pytestmark = pytest.mark.loop
 

@@ -20,7 +20,7 @@ from cascade.adapters.connectors.control_file import Peer, Store
 from cascade.adapters.connectors.mailbox import LARGEST, Bell, Mailbox, SocketFolder
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import Concurrency, ConnectorError, LocalConnector, Message, Missed, Pause
-from cascade.runtime.remote import Remote
+from cascade.runtime.control.remote_client import Remote
 
 pytestmark = [pytest.mark.loop, pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")]
 

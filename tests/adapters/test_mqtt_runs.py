@@ -17,9 +17,9 @@ from brokers import Broker, broker, find_server
 
 import cascade
 from cascade.control import ConnectorError, Message, Pause
-from cascade.runtime.bus import EventStream
-from cascade.runtime.engine import open_connector
-from cascade.runtime.wire import Lost, rule_message
+from cascade.runtime.control.protocol import Lost, rule_message
+from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.observation.bus import EventStream
 
 pytestmark = [pytest.mark.needs("paho"), pytest.mark.slow]
 

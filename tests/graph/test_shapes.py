@@ -16,7 +16,6 @@ from cascade.graph.build import build, build_steps
 from cascade.graph.nested import finish
 from cascade.graph.nodes import Graph, Nested, Node
 from cascade.graph.shapes import Shapes, Sketch, emptied, sketch_steps
-from cascade.runtime import prepare
 
 
 @cascade.task

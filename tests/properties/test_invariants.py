@@ -20,8 +20,8 @@ import cascade
 from cascade.graph.build import build
 from cascade.graph.nodes import Junction
 from cascade.model.events import preview
-from cascade.runtime.capacity import Pool
-from cascade.runtime.current import attempt_var
+from cascade.runtime.admission.pool import Pool
+from cascade.runtime.foundation.task_context import attempt_var
 from cascade.testing import FaultPlan, RandomFlow, Simulation, flows, record_events, simulate, virtual_backends
 from cascade.testing.building import called
 from cascade.testing.descriptions import Ask, Call, Turns, all_calls

@@ -14,12 +14,12 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import cascade
-import cascade.runtime.admission as admission_module
+import cascade.runtime.admission.admission as admission_module
 from cascade.model.events import StateRecorded
-from cascade.runtime.admission import Admission
-from cascade.runtime.bus import EventBus
-from cascade.runtime.capacity import Amount, Name, Pool, Slot
-from cascade.runtime.claims import Applicant, Claim
+from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.pool import Amount, Name, Pool, Slot
+from cascade.runtime.observation.bus import EventBus
 
 
 async def settle() -> None:

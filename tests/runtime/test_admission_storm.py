@@ -12,11 +12,11 @@ from hypothesis import HealthCheck, example, given, settings
 from strategies_runtime import Ask, Move, Rush, SetTotal, moves
 
 import cascade
-import cascade.runtime.admission as admission_module
-from cascade.runtime.admission import Admission
-from cascade.runtime.bus import EventBus
-from cascade.runtime.capacity import Amount, Name, Pool, Slot
-from cascade.runtime.claims import Applicant, Claim
+import cascade.runtime.admission.admission as admission_module
+from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.pool import Amount, Name, Pool, Slot
+from cascade.runtime.observation.bus import EventBus
 
 EXAMPLES = max(200, settings().max_examples)
 TOTALS: dict[Name, Amount] = {"cpu": 4, "gpu": 2, "mem": 3, Slot.THREAD: 2, Slot.PROCESS: 1}

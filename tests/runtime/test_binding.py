@@ -14,8 +14,8 @@ from cascade.graph.build import build
 from cascade.graph.nodes import Graph, MapNode, Node
 from cascade.model.outcomes import SkipReason
 from cascade.planning.layout import lay_out
-from cascade.runtime.binding import Skip, amounts, arguments, columns, judge
-from cascade.runtime.frame import Frame
+from cascade.runtime.execution.binding import Skip, amounts, arguments, columns, judge
+from cascade.runtime.foundation.frame import Frame
 
 
 @cascade.task(mode="inline")

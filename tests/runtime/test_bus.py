@@ -14,7 +14,7 @@ from anyio.lowlevel import checkpoint
 from strategies_runtime import event, rest, skipped
 
 import cascade
-from cascade.runtime.admission import Admission
+from cascade.runtime.admission.admission import Admission
 from cascade.testing import record_events
 
 Policy = Literal["block", "drop"]

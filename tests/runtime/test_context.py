@@ -13,7 +13,7 @@ from anyio import to_thread
 from life import just
 
 import cascade
-from cascade.runtime.drive import call_in, drive
+from cascade.runtime.foundation.step_in_context import call_in, drive
 
 variable: ContextVar[str] = ContextVar("variable", default="unset")
 

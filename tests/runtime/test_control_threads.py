@@ -13,7 +13,7 @@ import pytest
 from anyio.lowlevel import checkpoint
 
 import cascade
-from cascade.runtime.current import current
+from cascade.runtime.foundation.task_context import current
 
 pytestmark = pytest.mark.loop
 

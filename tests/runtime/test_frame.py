@@ -14,7 +14,7 @@ from cascade.graph.build import build
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.outcomes import SkipReason, Status
 from cascade.planning.layout import lay_out
-from cascade.runtime.frame import Frame
+from cascade.runtime.foundation.frame import Frame
 
 
 @cascade.task(mode="inline")

@@ -19,10 +19,10 @@ from anyio.to_thread import run_sync
 import cascade
 from cascade.control import ControlPlane
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.runtime import lanes as lanes_module
-from cascade.runtime.attempt import Attempt
-from cascade.runtime.crew import Crew
-from cascade.runtime.lanes import Report, ThreadLanes
+from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.scheduling import lanes as lanes_module
+from cascade.runtime.scheduling.lanes import Report, ThreadLanes
+from cascade.runtime.scheduling.scheduler import Crew
 
 pytestmark = pytest.mark.loop
 

@@ -9,7 +9,7 @@ import attrs
 import pytest
 
 import cascade
-from cascade.runtime.bus import EventStream
+from cascade.runtime.observation.bus import EventStream
 from cascade.testing import record_events, virtual_backends
 
 

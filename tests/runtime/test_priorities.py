@@ -13,11 +13,11 @@ from hypothesis import strategies as st
 from life import Log, give_way_never
 
 import cascade
-from cascade.runtime.bus import EventBus
-from cascade.runtime.claims import Applicant
-from cascade.runtime.durations import Durations
-from cascade.runtime.lines import Line, Waiter
-from cascade.runtime.queues import RankedQueue
+from cascade.runtime.admission.claims import Applicant
+from cascade.runtime.admission.waiting_line import Line, Waiter
+from cascade.runtime.context.durations import Durations
+from cascade.runtime.observation.bus import EventBus
+from cascade.runtime.scheduling.ready_queue import RankedQueue
 from cascade.testing import virtual_backends
 
 BUS = EventBus()

@@ -14,7 +14,7 @@ import pytest
 from life import just, turns
 
 import cascade
-from cascade.runtime.replay import AsyncReplay, Replay, for_several
+from cascade.runtime.foundation.replay import AsyncReplay, Replay, for_several
 
 ITERATORS: dict[str, Callable[[], Any]] = {
     "generator": lambda: (number for number in range(3)),

@@ -14,7 +14,7 @@ import pytest
 
 import cascade
 from cascade.runtime import lanes, slices
-from cascade.runtime.lanes import STUCK, STUCK_AT_LAST, ThreadLanes
+from cascade.runtime.scheduling.lanes import STUCK, STUCK_AT_LAST, ThreadLanes
 
 pytestmark = pytest.mark.loop
 

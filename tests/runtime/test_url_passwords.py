@@ -10,7 +10,7 @@ from leaks import texts_of_events
 from observed import observe
 
 import cascade
-from cascade.runtime.settings import Settings
+from cascade.runtime.context.settings import Settings
 
 
 @cascade.task(mode="inline")

@@ -18,7 +18,7 @@ import pytest
 
 from cascade import api
 from cascade.model.errors import StateError
-from cascade.runtime.ledger import RunRecord
+from cascade.runtime.durability.history import RunRecord
 from state import crashing
 from state.stores import StoreUnderTest
 

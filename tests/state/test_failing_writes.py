@@ -13,7 +13,7 @@ import pytest
 
 import cascade
 from cascade.adapters import redis_client, sqlite_file
-from cascade.runtime.state import Batch, Closing, Continuation, Entry, Opening, StateBackend
+from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, Opening, StateBackend
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import RedisServer, empty_redis

@@ -12,7 +12,7 @@ from typing import Any
 import attrs
 
 from cascade.model.policies import MISS, Hit, Miss
-from cascade.runtime.threads import LoopLimiter, in_thread
+from cascade.runtime.foundation.threads import LoopLimiter, in_thread
 
 _LIMITER = LoopLimiter(4)
 

@@ -17,7 +17,7 @@ from cascade.graph.code import code_digest_here, code_home
 from cascade.graph.identity import value_digest
 from cascade.model.policies import MISS, Hit, Miss
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.binding import Inputs
+from cascade.runtime.execution.binding import Inputs
 
 
 class CacheStore(Protocol):

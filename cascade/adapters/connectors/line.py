@@ -14,8 +14,7 @@ from anyio.lowlevel import EventLoopToken
 from cascade.adapters.connectors.mailbox import Bell
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.adapters.connectors.post import Post
-from cascade.runtime.threads import wake_soon
-from cascade.runtime.wire import (
+from cascade.runtime.control.protocol import (
     MOST_BYTES,
     AudienceChanged,
     ConnectorError,
@@ -25,6 +24,7 @@ from cascade.runtime.wire import (
     Signal,
     Subscription,
 )
+from cascade.runtime.foundation.threads import wake_soon
 
 # Seconds between two tries to get back at the file.
 RETRY: Final = 0.5

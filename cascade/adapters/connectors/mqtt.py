@@ -20,8 +20,8 @@ import anyio
 import attrs
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.runtime.threads import LoopLimiter, in_thread, wake_soon
-from cascade.runtime.wire import MOST_BYTES, ConnectorError, Found, Lost, Message, Signal, Subscription
+from cascade.runtime.control.protocol import MOST_BYTES, ConnectorError, Found, Lost, Message, Signal, Subscription
+from cascade.runtime.foundation.threads import LoopLimiter, in_thread, wake_soon
 
 try:
     from paho.mqtt import client as paho

@@ -26,8 +26,8 @@ from cascade.model.events import (
     as_record,
 )
 from cascade.model.text import clock
-from cascade.runtime.bus import EventStream
-from cascade.runtime.settings import Observer
+from cascade.runtime.context.settings import Observer
+from cascade.runtime.observation.bus import EventStream
 
 
 def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:

@@ -17,8 +17,8 @@ from cascade.adapters.observers.tally import Tally
 from cascade.adapters.observers.terminal import Span, is_terminal, write_line
 from cascade.model.events import AttemptStarted, Event
 from cascade.model.text import clock
-from cascade.runtime.bus import EventStream
-from cascade.runtime.settings import Observer
+from cascade.runtime.context.settings import Observer
+from cascade.runtime.observation.bus import EventStream
 
 try:
     from rich.console import Console

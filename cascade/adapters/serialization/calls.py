@@ -16,7 +16,7 @@ from cascade.adapters.serialization.logs import undoing_configuration
 from cascade.adapters.serialization.values import shortened
 from cascade.model.errors import GraphError
 from cascade.model.tasks import Task
-from cascade.runtime.current import attempt_var
+from cascade.runtime.foundation.task_context import attempt_var
 
 
 @attrs.define(eq=False)

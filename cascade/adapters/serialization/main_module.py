@@ -10,7 +10,7 @@ from typing import Any, Self
 
 import attrs
 
-from cascade.runtime.current import loading_main
+from cascade.runtime.foundation.task_context import loading_main
 
 # The name of the script where it is not the program: that of multiprocessing, which libraries know.
 ALIAS = "__mp_main__"

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 import attrs
 
 from cascade.adapters.state.ownership import Owner, run_state
-from cascade.runtime.ledger import NodeRecord, RunRecord
+from cascade.runtime.durability.history import NodeRecord, RunRecord
 
 T = TypeVar("T")
 D = TypeVar("D")

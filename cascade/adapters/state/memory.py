@@ -9,8 +9,17 @@ import attrs
 from anyio import CapacityLimiter
 
 from cascade.model.errors import shown_url
-from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus, StateBackend
-from cascade.runtime.threads import OneAtATime
+from cascade.runtime.durability.backend import (
+    Batch,
+    Closing,
+    NotDurable,
+    Opening,
+    Past,
+    Record,
+    RecordedStatus,
+    StateBackend,
+)
+from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")
 

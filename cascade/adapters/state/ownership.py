@@ -16,7 +16,7 @@ from typing import Any, Final, Self, cast
 import attrs
 
 from cascade.model.errors import RunInProgressError
-from cascade.runtime.ledger import RunState
+from cascade.runtime.durability.history import RunState
 
 # Seconds for which a lease holds without a sign of life, and between two of these.
 LEASE: Final = 30.0

@@ -10,8 +10,8 @@ import attrs
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
-from cascade.runtime.slices import considerate
-from cascade.runtime.state import Batch, Closing, Continuation, Entry, NotDurable, Past
+from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, NotDurable, Past
+from cascade.runtime.foundation.fairness import considerate
 
 # Characters of an error that are recorded.
 LONGEST_TEXT: Final = 10_000

@@ -12,8 +12,8 @@ from cascade.adapters.redis_client import Session, client_of, redis_library, tol
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, text
 from cascade.adapters.state.redis.lease import PREFIX, Lease
 from cascade.model.errors import StateError, describe, shown_url
-from cascade.runtime.ledger import NodeRecord, RunRecord
-from cascade.runtime.slices import considerate
+from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.foundation.fairness import considerate
 
 # Keys that are asked for at once.
 _AT_ONCE: Final = 1000

@@ -16,8 +16,8 @@ from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
 from cascade.model.errors import StateError, describe
-from cascade.runtime.ledger import NodeRecord, RunRecord
-from cascade.runtime.slices import considerate
+from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.foundation.fairness import considerate
 
 _COLUMNS: Final = (
     "run_id", "status", "flow", "params", "origin", "created", "updated", "finished", "error", "epoch", "owner",

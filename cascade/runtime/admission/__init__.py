@@ -1,0 +1,1 @@
+"""Whether an attempt may start now: capacity, order of waiting, rules, deadlocks."""

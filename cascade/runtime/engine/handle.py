@@ -1,0 +1,257 @@
+"""The handle of a run that is under way."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any, Final, Literal
+
+import attrs
+from anyio import current_time
+
+from cascade.graph.nodes import Junction
+from cascade.model.errors import RunCancelled, describe
+from cascade.model.events import Event, RunStatus
+from cascade.model.outcomes import Status
+from cascade.model.tasks import Task
+from cascade.model.text import one_line
+from cascade.model.tracebacks import trimmed
+from cascade.planning.layout import Place
+from cascade.runtime.admission.blockers import Blockers, unread
+from cascade.runtime.admission.waiting_line import Waiter
+from cascade.runtime.context.run_context import Failure
+from cascade.runtime.control.plane import UNSET, ControlPlane
+from cascade.runtime.observation.bus import EventStream, Policy
+from cascade.runtime.run.lifetime import Conductor
+
+# Of the inputs that a node waits for, how many are named.
+SHOWN_INPUTS: Final = 5
+
+
+@attrs.frozen
+class RunSnapshot:
+    """Where a run stands.
+
+    Attributes:
+        run_id: The run.
+        state: ``"Running"``, or how it ended.
+        counts: Nodes by state.
+        running: Ids of the nodes that run, of the present turn.
+        failures: ``"Type: message"`` of the failures so far.
+    """
+
+    run_id: str
+    state: Literal["Running"] | RunStatus
+    counts: dict[str, int]
+    running: tuple[str, ...]
+    failures: tuple[str, ...]
+
+
+@attrs.frozen
+class Explanation:
+    """Why a node is not running.
+
+    Attributes:
+        node_id: The node.
+        blockers: What it waits for, one sentence each.
+    """
+
+    node_id: str
+    blockers: tuple[str, ...]
+
+    def __str__(self) -> str:
+        return one_line(f"{self.node_id}: {'; '.join(self.blockers)}")
+
+
+class Run:
+    """A run that is under way, or has ended: for looking at it and for steering it."""
+
+    def __init__(self, conductor: Conductor) -> None:
+        self._conductor = conductor
+        self._raised: BaseException | None = None
+        self._was_cancelled = False
+
+    @property
+    def id(self) -> str:
+        """The run's id."""
+        return self._conductor.execution.run_id
+
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What has gone wrong so far, in order of time."""
+        return tuple(self._conductor.execution.failures)
+
+    def status(self) -> RunSnapshot:
+        """A snapshot of where it stands."""
+        execution = self._conductor.execution
+        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.resting.keys()
+        waiting |= execution.joined.keys()
+        running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
+        failures = [*(describe(f.error) for f in execution.failures), *self._conductor.overran]
+        return RunSnapshot(
+            self.id,
+            self._conductor.status or "Running",
+            self._conductor.counts(),
+            running,
+            tuple(map(execution.secrets.redact, failures)),
+        )
+
+    def _nodes(self) -> Iterator[tuple[str, int]]:
+        frame = self._conductor.execution.frame
+        if frame is not None and self._conductor.status is None:
+            calls = (index for index, row in enumerate(frame.graph.rows) if type(row) is not Junction)
+            yield from ((frame.name(index), frame.status[index]) for index in calls)
+
+    def explain(self) -> tuple[Explanation, ...]:
+        """For every node that neither runs nor has ended: what keeps it."""
+        blockers = Blockers(self._conductor.execution.admission)
+        waiting = dict(self._waiting(blockers))
+        found = [Explanation(name, words) for name, words in waiting.items()]
+        blocked = self._blocked_by_inputs(blockers)
+        found += [Explanation(name, words) for name, words in blocked if name not in waiting]
+        hide = self._conductor.execution.secrets.redact
+        return tuple(Explanation(why.node_id, tuple(map(hide, why.blockers))) for why in found)
+
+    def _waiters(self) -> Iterator[Waiter]:
+        """Attempts of the run that wait for admission."""
+        for waiter in self._conductor.execution.admission.waiters():
+            if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
+                yield waiter
+
+    def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
+        execution = self._conductor.execution
+        for node_id, until in execution.resting.items():
+            yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
+        for node_id, (run_id, other, _) in execution.joined.items():
+            yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
+        for waiter in self._waiters():
+            yield waiter.applicant.node_id, tuple(blockers.all_of(waiter.applicant, waiter.amounts))
+
+    def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
+        frame = self._conductor.execution.frame
+        if frame is None or self._conductor.status is not None:
+            return
+        stage = None if frame.stage is None else set(frame.stage)
+        for index, row in enumerate(frame.graph.rows):
+            if isinstance(row, Junction):
+                continue
+            if frame.status[index] == Status.QUEUED:
+                held = self._held(frame.name(index), row.task, blockers)
+                yield frame.name(index), tuple(held or [self._queued_behind(index)])
+            elif frame.status[index] == Status.PENDING:
+                sources = frame.graph.sources[index]
+                missing = [source for source in sources if not frame.has_settled(source)]
+                words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
+                if len(missing) > SHOWN_INPUTS:
+                    words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
+                if index in frame.layout.gated and index not in frame.wanted:
+                    words.append("no router has chosen it yet")
+                words = words or self._held(frame.name(index), row.task, blockers)
+                if not words:
+                    has_begun = stage is None or index in stage
+                    words = [self._queued_behind(index) if has_begun else "its stage has not begun"]
+                yield frame.name(index), tuple(words)
+
+    def _held(self, node_id: str, task: Task[Any, Any], blockers: Blockers) -> list[str]:
+        """The rules that will hold a node once it asks."""
+        execution = self._conductor.execution
+        applicant = execution.applicant(node_id, task)
+        holders = execution.admission.holders(applicant)
+        return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
+
+    def _queued_behind(self, index: int) -> str:
+        """What keeps a node that is queued in a lane."""
+        execution = self._conductor.execution
+        stream = execution.bus.full()
+        if stream is not None:
+            return unread(stream)
+        frame = execution.frame
+        is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
+        return "waits for a thread" if is_sync else "waits for its turn"
+
+    def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
+        """Listen to the run's events from this moment on; see ``EventBus.subscribe``.
+
+        Events are kept for a subscriber that is made before the first await after ``start``: nothing has happened
+        by then.
+        """
+        return self._conductor.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+
+    async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
+        """Let nothing of this run start, or nothing in *scope*; see ``ControlPlane.pause``."""
+        await self._control.pause(self._scope(scope), ttl=ttl, author=author)
+
+    async def resume(self, scope: str | None = None, *, author: str = "local") -> None:
+        """Lift the pause of this run, or of *scope*; see ``ControlPlane.resume``."""
+        await self._control.resume(self._scope(scope), author=author)
+
+    async def limit(
+        self,
+        scope: str | None = None,
+        *,
+        concurrency: int | None = UNSET,
+        rate: str | None = UNSET,
+        burst: int | None = None,
+        ttl: float | None = None,
+        author: str = "local",
+    ) -> None:
+        """Limit this run, or *scope*; see ``ControlPlane.limit``.
+
+        A scope other than this run's own is about all runs of the engine.
+        """
+        await self._control.limit(
+            self._scope(scope), concurrency=concurrency, rate=rate, burst=burst, ttl=ttl, author=author
+        )
+
+    async def clear(self, scope: str | None = None, *, author: str = "local") -> None:
+        """Lift all rules of this run, or of *scope*."""
+        await self._control.clear(self._scope(scope), author=author)
+
+    @property
+    def _control(self) -> ControlPlane:
+        return self._conductor.execution.shared.control
+
+    def _scope(self, scope: str | None) -> str:
+        return f"run:{self.id}" if scope is None else scope
+
+    def cancel(self) -> None:
+        """Cancel the run: its tasks see cancellation, its resources are closed. Returns at once."""
+        if self._conductor.status is None:
+            self._was_cancelled = True
+            self._conductor.execution.halt()
+
+    def drain(self) -> None:
+        """Let what runs end, and start nothing more; the run ends as ``"Drained"``. Returns at once.
+
+        Nodes that wait for capacity, for a rule or for another attempt have not ended then; with a state store
+        the run can be resumed. If nothing is left to start, the run succeeds.
+        """
+        if self._conductor.status is None:
+            self._was_cancelled = True
+            self._conductor.execution.drain()
+
+    async def result(self) -> Any:
+        """Wait for the end, and return the value.
+
+        If the waiting is cancelled, the run goes on.
+
+        Raises:
+            RunCancelled: If the run was cancelled or drained.
+            BaseException: What made it fail, as from ``cascade.run``.
+        """
+        await self._conductor.ended.wait()
+        self._raised = self._conductor.error()
+        with trimmed:
+            return self._conductor.result()
+
+    def unreported(self) -> BaseException | None:
+        """What the run has to raise and has not: no cancellation that was asked for, and nothing twice."""
+        error = self._conductor.error()
+        if error is None or error is self._raised:
+            return None
+        if isinstance(error, RunCancelled):
+            is_known = self._was_cancelled or isinstance(self._raised, RunCancelled)
+            return None if is_known else error
+        return error
+
+    def __repr__(self) -> str:
+        return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"

@@ -1,0 +1,261 @@
+"""One attempt: from the start mark to a value or an error, with its timeout."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from contextvars import Context
+from typing import Any, Protocol
+
+import attrs
+from anyio import CancelScope, current_effective_deadline, current_time
+from anyio.lowlevel import EventLoopToken, current_token
+
+from cascade.model.errors import AttemptCancelled, TaskTimeoutError
+from cascade.model.tasks import Task
+from cascade.runtime.admission.claims import Claim
+from cascade.runtime.execution.binding import Arguments
+from cascade.runtime.foundation.threads import wake_soon
+
+
+class Executor(Protocol):
+    """Runs the functions of tasks, somewhere.
+
+    ``execute`` returns what the function returns and raises what it raises. Cancelling it must not return before
+    the function has stopped, unless that cannot be stopped.
+    """
+
+    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call ``task.func(*args, **kwargs)``."""
+        ...
+
+
+class Surroundings(Protocol):
+    """What an attempt sees of its run."""
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        ...
+
+    @property
+    def is_halted(self) -> bool:
+        """Whether nothing may start any more."""
+        ...
+
+    @property
+    def base(self) -> Context:
+        """The context variables of whoever called ``run``."""
+        ...
+
+    def turns(self, node_id: str) -> Sequence[int]:
+        """Numbers of the turns that the loops around *node_id* are in, the run's own first."""
+        ...
+
+
+class NotStartedError(Exception):
+    """A rule closed between admission and start: the attempt goes back and asks again. Stays in the engine."""
+
+
+class DrainedError(Exception):
+    """The run drains: what has not begun, or would begin again, is left. Stays in the engine."""
+
+
+@attrs.define(eq=False)
+class Attempt:
+    """One attempt of one node.
+
+    Attributes:
+        surroundings: The run.
+        number: Counts attempts, from 1.
+        timeout: Seconds it may take from its start mark.
+        ends_by: When the scopes around it end, on the event loop's clock.
+        claim: What it holds.
+        on_start: Called once, on the event loop, after the start mark.
+        on_end: Called when a thread that was left behind has ended.
+        clock: The event loop's clock, as it can be read where the attempt runs.
+        scope: What its timeout cancels, where that helps.
+        started: The start mark; ``None`` before.
+        ended: When user code returned or raised.
+        is_over: Whether it has ended; what still runs in its name then is not it.
+        is_crossing: Whether it is between the gate and its start mark.
+    """
+
+    surroundings: Surroundings
+    node_id: str
+    task: Task[..., Any]
+    number: int
+    timeout: float | None
+    claim: Claim
+    on_start: Callable[[], None] | None = None
+    on_end: Callable[[], object] | None = None
+    ends_by: float = attrs.field(factory=current_effective_deadline)
+    clock: Callable[[], float] = current_time
+    scope: CancelScope | None = None
+    started: float | None = None
+    ended: float | None = None
+    is_over: bool = False
+    is_crossing: bool = False
+
+    @property
+    def run_id(self) -> str:
+        """The run."""
+        return self.surroundings.run_id
+
+    @property
+    def turns(self) -> Sequence[int]:
+        """Numbers of the turns that the loops around its node are in, the run's own first."""
+        return self.surroundings.turns(self.node_id)
+
+    def begin(self) -> None:
+        """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.
+
+        Does nothing if it is set already.
+
+        Raises:
+            NotStartedError: If a rule has changed since.
+        """
+        if self.started is None:
+            self._mark()
+            self._has_begun()
+
+    def begin_in_thread(self, token: EventLoopToken) -> None:
+        """What :meth:`begin` does, in a thread."""
+        if self.started is not None:
+            return
+        self._mark()
+        if self.on_start is not None or self.scope is not None:
+            wake_soon(token, self._has_begun)
+
+    def end_in_thread(self) -> None:
+        """Note, in its thread, that user code has ended."""
+        self.ended = self.clock()
+        if self.on_end is not None:
+            self.on_end()
+
+    def leave_behind(self, on_end: Callable[[], object]) -> None:
+        """Stop waiting for the thread; *on_end* is called when it has ended, in any thread, and perhaps twice."""
+        self.on_end = on_end
+        if self.ended is not None:  # pragma: no cover  # in this very moment
+            on_end()
+
+    @property
+    def may_still_run(self) -> bool:
+        """Whether user code runs, or is about to, although the attempt is over."""
+        return self.is_crossing or (self.started is not None and self.ended is None)
+
+    def _mark(self) -> None:
+        # Crossing is announced before the epoch is read, and whoever closes a gate changes the epoch before
+        # looking for who is crossing: so no mark is set after a pause has returned (Dekker's argument).
+        self.is_crossing = True
+        if self.is_over or self.surroundings.is_halted or self.claim.admission.epoch != self.claim.epoch:
+            self.is_crossing = False
+            raise NotStartedError
+        self.started = self.clock()
+        self.is_crossing = False
+
+    def until_decided(self) -> None:
+        """See that it is known whether the function has been called, by a thread that nobody waits for any more.
+
+        It is over, so a thread that is crossing has its mark in a moment or goes back.
+        """
+        while self.is_crossing:
+            time.sleep(0)
+        if self.started is not None:
+            self._has_begun()
+
+    def _has_begun(self) -> None:
+        assert self.started is not None
+        if self.scope is not None and self.timeout is not None:
+            self.scope.deadline = self.started + self.timeout
+        if self.on_start is not None:
+            report, self.on_start = self.on_start, None
+            report()
+
+    def read_clock_in_thread(self) -> EventLoopToken:
+        """Prepare for running in a thread, where the loop's clock cannot be asked; returns the loop's token."""
+        offset = current_time() - time.perf_counter()
+        self.clock = lambda: time.perf_counter() + offset
+        return current_token()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether its function has been called and has not ended."""
+        return self.started is not None and not self.is_over
+
+    def why_late(self) -> str | None:
+        """How long it should have taken, if it takes longer."""
+        return f"its timeout was {self.timeout:g} s" if self.is_late() else None
+
+    def is_late(self) -> bool:
+        """Whether it has taken longer than its timeout."""
+        if self.timeout is None or self.started is None:
+            return False
+        return (self.clock() if self.ended is None else self.ended) - self.started > self.timeout
+
+    def remaining(self) -> float:
+        """Seconds to the effective deadline."""
+        ends_by = self.ends_by
+        if self.timeout is not None and self.started is not None:
+            ends_by = min(ends_by, self.started + self.timeout)
+        return ends_by - self.clock() if math.isfinite(ends_by) else ends_by
+
+    def check(self) -> None:
+        """Raise if it is cancelled or late."""
+        if self.is_late():
+            raise self.late()
+        if self.surroundings.is_halted:
+            raise AttemptCancelled
+
+    def late(self) -> TaskTimeoutError:
+        """What a late attempt raises."""
+        assert self.timeout is not None
+        return TaskTimeoutError(self.node_id, self.timeout)
+
+
+async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any:
+    """Make *attempt*.
+
+    Returns:
+        What the function returned, in time.
+
+    Raises:
+        NotStartedError: If it has to ask for admission again.
+        TaskTimeoutError: If it was late, from whatever it raised then.
+        BaseException: What the function raised, in time.
+    """
+    error: Exception | None = None
+    value: Any = None
+    try:
+        with CancelScope() if attempt.timeout is not None else _NO_SCOPE as attempt.scope:
+            if not getattr(executor, "marks_start", False):
+                attempt.begin()  # somebody's own, which may also do with its arguments what it likes
+                bound = bound[0], dict(bound[1])
+            value = await executor.execute(attempt.task, *bound)
+            attempt.ended = attempt.clock() if attempt.ended is None else attempt.ended
+    except NotStartedError:
+        raise
+    except Exception as raised:
+        error = raised
+    finally:
+        attempt.is_over = True
+    was_cut_short = attempt.scope is not None and attempt.scope.cancel_called
+    if was_cut_short or attempt.is_late():
+        raise attempt.late() from error
+    if error is not None:
+        raise error
+    return value
+
+
+class _NoScope:
+    """In the place of a cancel scope, where there is no timeout to cancel anything."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, *_: object) -> None:
+        return None
+
+
+_NO_SCOPE = _NoScope()

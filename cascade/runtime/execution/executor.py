@@ -1,0 +1,111 @@
+"""The executor of this process: calls on the event loop and in worker threads."""
+
+from __future__ import annotations
+
+from contextvars import Context, copy_context
+from types import CoroutineType
+from typing import Any, ClassVar
+
+import attrs
+from anyio import CapacityLimiter
+from anyio.lowlevel import EventLoopToken
+
+from cascade.model.tasks import Task
+from cascade.runtime.admission.pool import Slot
+from cascade.runtime.execution.attempt import Attempt, Executor
+from cascade.runtime.foundation.step_in_context import call_in, drive
+from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.foundation.threads import in_thread, run_in_daemon_thread
+
+
+@attrs.define(eq=False)
+class ThreadCall:
+    """A call of a sync function in a thread, and how it ended."""
+
+    attempt: Attempt
+    token: EventLoopToken
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Any = None
+    error: BaseException | None = None
+
+    def run(self) -> None:
+        """Make the call. Never raises: what the function raises is kept as it is."""
+        attempt = self.attempt
+        attempt_var.set(attempt)
+        try:
+            attempt.begin_in_thread(self.token)
+            self.value = attempt.task.func(*self.args, **self.kwargs)
+        except BaseException as error:  # handed over to the loop as it is, whatever it is
+            self.error = error
+        finally:
+            attempt.end_in_thread()
+
+    def result(self) -> Any:
+        """The value, or the error raised again."""
+        error, self.error = self.error, None
+        if error is None:
+            return self.value
+        try:
+            raise error
+        finally:
+            del error  # or the traceback would keep this frame, and this frame the traceback
+
+
+@attrs.define(eq=False)
+class LocalExecutor:
+    """Async functions on the loop, sync ones in threads or inline, as their mode says.
+
+    Args:
+        limiter: Bounds the worker threads; never the process-wide default.
+        processes: Executes tasks of mode ``"process"``.
+    """
+
+    limiter: CapacityLimiter
+    processes: Executor
+    # Attempts count from the moment when there is a place for them, which only the executor knows.
+    marks_start: ClassVar[bool] = True
+
+    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the task's function where its mode says; the attempt is the ambient one."""
+        attempt = attempt_var.get()
+        assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
+        if task.mode == "process":
+            return await self.processes.execute(task, args, kwargs)
+        if task.is_async or task.mode == "inline":
+            context = attempt.surroundings.base.copy()
+            context.run(attempt_var.set, attempt)
+            attempt.begin()
+            return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
+        value = await self._call_in_thread(attempt, args, kwargs)
+        if type(value) is CoroutineType:
+            attempt.ended = None  # the function has, but what it gave goes on
+            context = attempt.surroundings.base.copy()
+            context.run(attempt_var.set, attempt)
+            value = await drive(context, value)
+        return value
+
+    async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        call = ThreadCall(attempt, attempt.read_clock_in_thread(), args, kwargs)
+        crossers = attempt.claim.admission.crossers
+        crossers.add(attempt)
+        try:
+            if attempt.task.abandon_on_cancel:
+                context = await self._thread_context()
+                await run_in_daemon_thread(context, call.run, attempt.node_id)
+            else:
+                await in_thread(call.run, self.limiter)
+        finally:
+            crossers.discard(attempt)
+        return call.result()
+
+    async def _thread_context(self) -> Context:
+        """A context as AnyIO gives to its own threads, in which no event loop seems to run."""
+        return await in_thread(copy_context, self.limiter)
+
+
+def slot_of(task: Task[..., Any], executor: Executor) -> Slot | None:
+    """What an attempt of *task* needs to be run by *executor*: a thread, a process or neither."""
+    if not isinstance(executor, LocalExecutor) or task.is_async or task.mode == "inline":
+        return None
+    return Slot.PROCESS if task.mode == "process" else Slot.THREAD

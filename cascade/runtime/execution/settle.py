@@ -1,0 +1,189 @@
+"""The one place where an outcome is recorded: counts, events, journal, failures."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final, Literal
+
+import attrs
+
+from cascade.graph.nested import LEAVES, compile_nested
+from cascade.model.errors import describe
+from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
+from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
+from cascade.model.tasks import Task
+from cascade.runtime.context.run_context import Execution
+from cascade.runtime.durability.backend import Entry, NodeStatus
+from cascade.runtime.foundation.frame import Frame
+
+_STATUS = {
+    Done: Status.SUCCEEDED,
+    Skipped: Status.SKIPPED,
+    Failed: Status.FAILED,
+    Cancelled: Status.CANCELLED,
+}
+
+_RECORDED: Final[dict[type, NodeStatus]] = {
+    Done: "succeeded",
+    Skipped: "skipped",
+    Failed: "failed",
+    Cancelled: "cancelled",
+}
+
+
+@attrs.frozen
+class Ending:
+    """How a node ended.
+
+    Attributes:
+        outcome: The outcome.
+        attempts: Number of the last attempt; 0 if none began.
+        started: Start mark of the first attempt, on the loop's clock; ``None`` if none began.
+        troubles: What went wrong after it had ended, and with what.
+        failed: Number of the last attempt that failed and was to be followed by another.
+    """
+
+    outcome: Outcome
+    attempts: int = 0
+    started: float | None = None
+    troubles: Sequence[tuple[BaseException, str]] = ()
+    failed: int = 0
+
+
+@attrs.frozen(eq=False)
+class Settled:
+    """A node as events, notes and records speak of it.
+
+    Attributes:
+        digest: Its content, for the store.
+        is_recorded: Whether it goes to the store.
+        is_tail: Whether a lazy that it gives replaces the flow, and is no result.
+    """
+
+    node_id: str
+    task: Task[..., Any]
+    most_attempts: int = 1
+    digest: bytes | None = None
+    is_recorded: bool = True
+    is_tail: bool = False
+
+
+def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
+    """Record how a node ended, everywhere but in its frame; returns the status that it ended with."""
+    outcome = ending.outcome
+    status = _STATUS[type(outcome)]
+    execution.counts[status] += 1
+    match outcome:
+        case Done(value=value, from_cache=True):
+            execution.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
+            _journal(execution, subject, ending)
+        case Done(value=value):
+            if ending.started is not None and execution.settings.schedule == "eager":
+                execution.shared.durations.learn(subject.task.name, execution.clock() - ending.started)
+            _finished(execution, subject, ending, "Succeeded", value=value)
+            _journal(execution, subject, ending)
+        case Skipped(reason=reason):
+            execution.emit_node(TaskSkipped, subject, reason=reason.value)
+            _journal(execution, subject, ending)
+        case Failed(error=error):
+            _finished(execution, subject, ending, "Failed", error=error)
+            _journal(execution, subject, ending)
+            execution.fail_node(error, subject.node_id, _note(execution, subject, ending))
+        case Cancelled():
+            if ending.started is not None:
+                _finished(execution, subject, ending, "Cancelled")
+                _journal(execution, subject, ending)
+    for trouble, origin in ending.troubles:
+        execution.fail(trouble, origin)
+    return status
+
+
+def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
+    if execution.journal is None or not subject.is_recorded:
+        return
+    value: Any = None
+    reason: str | None = None
+    error: str | None = None
+    status, attempts = _RECORDED[type(ending.outcome)], ending.attempts
+    match ending.outcome:
+        case Done(value=given):
+            if subject.is_tail and _goes_on(given):
+                return
+            value = given
+        case Skipped(reason=skip):
+            reason = skip.value
+        case Failed(error=raised):
+            error = describe(raised)
+        case Cancelled() if ending.failed:
+            status, attempts = "retrying", ending.failed  # which counts when the run goes on
+    execution.journal.add(
+        Entry(
+            subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
+            _duration(execution, ending), error,
+        )
+    )  # fmt: skip
+
+
+def _goes_on(value: Any) -> bool:
+    """Whether a flow goes on in place of *value*, and is recorded as such."""
+    return type(value) not in LEAVES and compile_nested(value, may_circle=True) is not None
+
+
+def record_silently(execution: Execution, frame: Frame, index: int, value: Any, started: float) -> None:
+    """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
+    execution.counts[Status.SUCCEEDED] += 1
+    journal = execution.journal
+    task = frame.graph.task(index)
+    duration = execution.clock() - started
+    if execution.settings.schedule == "eager":
+        execution.shared.durations.learn(task.name, duration)
+    if journal is not None and frame.is_recorded and not (index in frame.layout.tails and _goes_on(value)):
+        journal.add(
+            Entry(
+                frame.name(index), value, None, "succeeded", frame.digest(index), task.name, 1,
+                max(duration, 0.0),
+            )
+        )  # fmt: skip
+
+
+def _duration(execution: Execution, ending: Ending) -> float:
+    return 0.0 if ending.started is None else max(execution.clock() - ending.started, 0.0)
+
+
+def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
+    """Report a node that a draining run leaves: it is not settled, and begins anew when the run is resumed."""
+    if ending.started is not None:
+        _finished(execution, subject, ending, "Cancelled")
+    for trouble, origin in ending.troubles:
+        execution.fail(trouble, origin)
+
+
+def _finished(
+    execution: Execution,
+    subject: Settled,
+    ending: Ending,
+    status: Literal["Succeeded", "Failed", "Cancelled"],
+    *,
+    value: Any = None,
+    error: BaseException | None = None,
+) -> None:
+    if not execution.wants(TaskExecutionFinished):
+        return
+    execution.emit_node(
+        TaskExecutionFinished,
+        subject,
+        status=status,
+        duration=_duration(execution, ending),
+        attempt=ending.attempts,
+        result_preview=preview(value) if status == "Succeeded" else None,
+        error=None if error is None else describe(error),
+    )
+
+
+def _note(execution: Execution, subject: Settled, ending: Ending) -> str:
+    where = f"task {subject.task.name!r} (node {subject.node_id!r}"
+    if subject.node_id.endswith("]"):
+        map_id, _, item = subject.node_id[:-1].rpartition("[")
+        where += f", item {item} of the map {map_id!r}"
+    attempt = f", attempt {ending.attempts} of {subject.most_attempts}" if ending.attempts else ", before it began"
+    return f"raised by {where}{attempt}) in run {execution.run_id!r}"

@@ -1,0 +1,1 @@
+"""A run from inside: its scopes, its loop of turns, sub-flows, what is restored."""

@@ -1,0 +1,212 @@
+"""Everything that can be known to be wrong before anything runs; and what running starts from."""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
+from typing import Any
+
+import attrs
+
+from cascade.graph.build import build_steps
+from cascade.graph.nested import PAUSE_EVERY
+from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
+from cascade.graph.reach import may_grow
+from cascade.model.errors import CapacityError, GraphError, InputError
+from cascade.model.inputs import Param, Resource
+from cascade.model.policies import exact
+from cascade.model.secrets import MARK, keep_secret, redacted
+from cascade.model.typed.declared import REQUIRED, Input
+from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
+from cascade.planning.ranks import rank_steps
+from cascade.planning.solve import Plan, check_plan, solve_steps
+from cascade.runtime.admission.pool import Pool, shown
+from cascade.runtime.context.resources import check_providers
+from cascade.runtime.context.settings import Settings
+from cascade.runtime.foundation.fairness import paced
+from cascade.runtime.foundation.lazy_import import check_function
+
+
+@attrs.frozen(eq=False)
+class Prepared:
+    """A flow that can be run: graph, plan, layout, resolved inputs.
+
+    Attributes:
+        ranks: For each node, how urgent it is where places are scarce; ``None`` if that does not matter.
+        shape: What it has in common with flows that can be run by putting their calls into its graph.
+    """
+
+    graph: Graph
+    plan: Plan
+    layout: Layout
+    inputs: Mapping[str, Any] = attrs.field(repr=False)
+    ranks: Sequence[float] | None = None
+    shape: Hashable = None
+
+    def params(self) -> dict[str, Any]:
+        """The parameters of the flow by name, as they may be shown: ``***`` for a secret one."""
+        given = {key: value for key, value in self.graph.inputs.items() if isinstance(value, Param)}
+        return {param.name: MARK if param.secret else self.inputs[key] for key, param in given.items()}
+
+
+async def prepare(
+    target: Any,
+    params: Mapping[str, Any],
+    settings: Settings,
+    pool: Pool,
+    providers: Mapping[str, Resource],
+    durations: Mapping[str, float],
+    *,
+    is_whole: bool,
+) -> Prepared:
+    """Build, plan and check *target*.
+
+    Args:
+        target: What to run.
+        params: What was given for its Params.
+        settings: How it is run.
+        pool: The capacity there is.
+        providers: Resource providers by name.
+        durations: Mean seconds by task name, as far as known.
+        is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
+
+    Raises:
+        GraphError: If the flow contradicts itself.
+        InputError: If inputs are missing, malformed or unknown.
+        CapacityError: If a node that is certain to run claims more than there is.
+        ResourceNotFoundError: If a resource has no provider.
+    """
+    graph = await paced(build_steps(target))
+    inputs = resolve_inputs(graph, params, is_whole=is_whole)
+    _refuse_resources(graph.target)
+    check_providers(providers, graph.injections)
+    if settings.solver is not None:
+        plan = settings.solver(graph)
+        check_plan(plan)
+    else:
+        plan = await paced(solve_steps(graph))
+    layout = await paced(lay_out(graph, plan.levels))
+    await paced(_check_calls(graph, layout, pool, inputs, has_executor=settings.executor is not None))
+    ranks = None
+    if settings.schedule == "eager" and _is_scarce(graph, layout):
+        ranks = await paced(rank_steps(graph, durations))
+    return Prepared(graph, plan, layout, inputs, ranks)
+
+
+def _is_scarce(graph: Graph, layout: Layout) -> bool:
+    """Whether some of the nodes may have to wait for a thread, a process or a resource."""
+    if Place.THREAD in layout.places:
+        return True
+    for index in layout.own:
+        row, task = graph.rows[index], graph.task(index)
+        if (isinstance(row, Node) and row.terms.amounts) or not (task.is_async or task.mode == "inline"):
+            return True
+    return False
+
+
+def _refuse_resources(target: Operand) -> None:
+    """See that the value of a flow is no resource: that would be closed before anybody could use it."""
+    pending = [target]
+    while pending:
+        operand = pending.pop()
+        if isinstance(operand, Injected):
+            raise GraphError(
+                f"the resource {operand.name!r} cannot be the value of a flow; inject it into a task, and let "
+                "that return what is wanted"
+            )
+        if isinstance(operand, Nested):
+            pending.extend(operand.operands)
+
+
+def resolve_inputs(graph: Graph, params: Mapping[str, Any], *, is_whole: bool) -> dict[str, Any]:
+    """The values of all Params and Envs of *graph*, by key.
+
+    Raises:
+        InputError: Listing all that are missing, malformed or unknown.
+    """
+    found: dict[str, Any] = {}
+    problems: list[str] = []
+    for key, given in graph.inputs.items():
+        if given.secret:
+            keep_secret(*_texts_of(given, params))
+        try:
+            found[key] = _value(given, params)
+        except ValueError as error:
+            problems.append(str(error))
+        else:
+            if given.secret:
+                keep_secret(found[key])
+    known = {given.name for given in graph.inputs.values() if isinstance(given, Param)}
+    unknown = [name for name in params if name not in known]
+    if unknown and is_whole and not _can_grow(graph):
+        problems += [_unknown(name, known) for name in unknown]
+    if problems:
+        raise InputError([redacted(problem) for problem in problems])
+    return found
+
+
+def _value(given: Input[Any], params: Mapping[str, Any]) -> Any:
+    source = params if isinstance(given, Param) else os.environ
+    return given.convert(source[given.name]) if given.name in source else given.resolved_default()
+
+
+def _texts_of(given: Input[Any], params: Mapping[str, Any]) -> list[Any]:
+    """What a secret input may be written as, before it is converted: an error may quote that."""
+    source = params if isinstance(given, Param) else os.environ
+    return [value for value in (source.get(given.name), given.default) if value is not REQUIRED]
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    alike = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {alike[0]!r}? " if alike else ""
+    return f"unknown parameter {name!r} ({hint}the flow has: {', '.join(map(repr, sorted(known))) or 'none'})"
+
+
+def _can_grow(graph: Graph) -> bool:
+    calls = (node.call for node in graph.iterate() if isinstance(node, Node))
+    return any(may_grow(call.task, (call.args, call.kwargs, call.columns)) for call in calls)
+
+
+def _check_calls(
+    graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
+) -> Generator[None, None, None]:
+    """See that worker processes can get the functions that they are to call, and that static claims fit."""
+    if not has_executor:
+        for task in dict.fromkeys(map(graph.task, layout.own)):
+            if task.mode == "process":
+                check_function(task)
+    claiming: list[Node] = []
+    for number, index in enumerate(layout.own):
+        row = graph.rows[index]
+        if isinstance(row, Node) and any(isinstance(amount, Constant) for _, amount in row.terms.amounts):
+            claiming.append(row)
+        if not number % PAUSE_EVERY:
+            yield
+    if not claiming:
+        return
+    certain = yield from certain_nodes(graph)
+    for number, node in enumerate(claiming):
+        if certain[node.index] and _makes_attempts(node):
+            _check_claim(node.name, _static(node.terms.amounts), pool)
+        if not number % PAUSE_EVERY:
+            yield
+
+
+def _makes_attempts(node: Node) -> bool:
+    """Whether *node*, once it comes to run, certainly makes an attempt: it finds no result, and has an item."""
+    if isinstance(node, MapNode):
+        columns = [operand.value for _, operand in node.columns if isinstance(operand, Constant)]
+        return bool(columns) and all(columns)
+    return node.terms.cache is None
+
+
+def _static(amounts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    return {name: amount.value for name, amount in amounts if isinstance(amount, Constant)}
+
+
+def _check_claim(node_id: str, amounts: Mapping[str, Any], pool: Pool) -> None:
+    excess = pool.excess({name: exact(amount, name) for name, amount in amounts.items()})
+    if excess is not None:
+        name, amount, total = excess
+        raise CapacityError(node_id, str(name), shown(amount), shown(total))

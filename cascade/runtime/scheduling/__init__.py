@@ -1,0 +1,1 @@
+"""Which node starts next, and where: schedules, lanes, maps, hot loops."""

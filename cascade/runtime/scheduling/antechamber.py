@@ -1,0 +1,66 @@
+"""Where plain nodes wait behind others of their task that ask for admission, and need no tasks of their own."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Sequence
+from typing import Any, Final
+
+import attrs
+
+from cascade.model.tasks import Task
+from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
+
+# Nodes of one task that ask at once. What keeps them keeps those behind them too, and whoever of them is admitted
+# lets the next one ask; so this bounds nothing but how many of a hundred thousand paused nodes are tasks.
+MOST_ASKING: Final = 100
+
+
+@attrs.define(eq=False)
+class Antechamber:
+    """The plain nodes of a frame that lanes do not take, as a rule stands or somebody is told of each.
+
+    While anybody waits behind the nodes of a task, at least one of these asks.
+
+    Attributes:
+        ranks: How urgent nodes are, if that matters.
+        told: Nodes of whose waiting somebody has been told.
+    """
+
+    ranks: Sequence[float] | None
+    told: set[int] = attrs.field(factory=set)
+    _asking: dict[Task[..., Any], set[int]] = attrs.field(factory=dict)
+    _behind: dict[Task[..., Any], Queue] = attrs.field(factory=dict)
+
+    def is_full(self, task: Task[..., Any]) -> bool:
+        """Whether a node of *task* need not ask yet."""
+        return len(self._asking.get(task, ())) >= MOST_ASKING
+
+    def ask(self, task: Task[..., Any], index: int) -> None:
+        """The node begins to ask."""
+        self._asking.setdefault(task, set()).add(index)
+
+    def wait(self, task: Task[..., Any], index: int) -> None:
+        """The node waits behind those that ask."""
+        behind = self._behind.get(task)
+        if behind is None:
+            behind = self._behind[task] = deque() if self.ranks is None else RankedQueue(self.ranks)
+        behind.append(index)
+
+    def leave(self, task: Task[..., Any], index: int, *, all_at_once: bool) -> list[int]:
+        """The node has been admitted, or asks no longer. A second call does nothing.
+
+        Returns:
+            The nodes that are to ask now: the next one, or all there are.
+        """
+        asking = self._asking.get(task, set())
+        if index not in asking:
+            return []
+        asking.remove(index)
+        if not asking:
+            del self._asking[task]
+        behind = self._behind.get(task, deque())
+        following = [behind.popleft() for _ in range(len(behind) if all_at_once else min(len(behind), 1))]
+        if not behind:
+            self._behind.pop(task, None)
+        return following

@@ -1,0 +1,161 @@
+"""Turns of a loop that one lane makes: when the only node of a flow returns another such flow.
+
+Building, planning and starting anew would lead to the very same: the same call in the same kind of lane, under
+the same gate. So the lane makes that call itself. Whatever is not as plain as that ends the lane's part, and the
+lazy is returned as the value that it is; the loop goes on from there.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import Any, Final
+
+import attrs
+
+from cascade.graph.nested import LEAVES, compile_nested
+from cascade.model.errors import GraphError
+from cascade.model.events import LoopProgress, StageFinished, StageStarted
+from cascade.model.lazies import LazyResult
+from cascade.model.outcomes import Status
+from cascade.model.policies import NOTHING_SAID
+from cascade.model.tasks import Task
+from cascade.planning.layout import Place, place_of_task
+from cascade.runtime.context.run_context import Execution
+from cascade.runtime.durability.journal import Journal
+from cascade.runtime.foundation.frame import Frame
+
+# Turns between two LoopProgress events.
+PROGRESS_EVERY: Final = 1000
+# Tasks whose place is remembered.
+MOST_PLACES: Final = 64
+
+
+@attrs.define(eq=False)
+class Turns:
+    """The turns that a lane makes of a frame of one node.
+
+    Attributes:
+        execution: The run.
+        frame: Its frame.
+    """
+
+    execution: Execution
+    frame: Frame
+    _epoch: int = -1
+    _is_hot: bool = False
+    _place: int = Place.OWN
+    # Turns that have been made, in whatever thread; and those that have been counted, on the loop.
+    _before: int = 1
+    _made: int = 0
+    _counted: int = 0
+    _last: LazyResult[Any] | None = None
+    # Whether turns are recorded; and after how many, or when, the next is to be.
+    _is_kept: bool = False
+    _until: int = 0
+    _until_time: float = 0.0
+    # For each task of which nothing is said, where its calls are made.
+    _places: dict[Task[Any, Any], int] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._before = self.frame.turns
+        if not self.frame.is_map:
+            self.execution.turning[self.frame.prefix] = self._now
+        if self.execution.journal is not None:
+            self._note_when_due(self.execution.journal)
+
+    def _now(self) -> int:
+        return self._before + self._made
+
+    def may_follow(self, value: LazyResult[Any], args: tuple[Any, ...]) -> bool:
+        """Whether *value*, a call with *args* that the node has returned, may be made by its lane.
+
+        Asked in any thread.
+        """
+        admission = self.execution.admission
+        if self._is_kept and (self._made >= self._until or time.perf_counter() >= self._until_time):
+            return False
+        if self._epoch != admission.epoch:
+            self._epoch = admission.epoch
+            self._is_hot = self._may_be_made()
+        if not self._is_hot or self.execution.is_halted:
+            return False
+        place = self._places.get(value.task)
+        if place is None:
+            place = self._find_place(value.task)
+        if place != self._place:
+            return False
+        for arg in args:  # a generator would cost more than all the rest
+            if type(arg) not in LEAVES and not _is_literal(arg):
+                return False
+        return not value.kwargs or _is_literal(value.kwargs)
+
+    def _find_place(self, task: Task[Any, Any]) -> int:
+        if len(self._places) == MOST_PLACES:  # a loop may make each of its tasks anew
+            self._places.clear()
+        is_plain = task.policies is NOTHING_SAID
+        place = self._places[task] = place_of_task(task) if is_plain else Place.OWN
+        return place
+
+    def _may_be_made(self) -> bool:
+        """Whether any lane may: the frame is a single plain call, no rule stands, and nobody is told of nodes."""
+        execution, frame = self.execution, self.frame
+        self._place = frame.layout.places[0] if frame.layout.places else Place.OWN
+        return (
+            frame.graph.target == 0
+            and frame.layout.calls == len(frame.graph.rows) == 1
+            and 0 in frame.layout.tails
+            and self._place != Place.OWN
+            and (execution.journal is None or execution.settings.durability != "task")
+            and execution.settings.solver is None
+            and not execution.admission.rules
+            and execution.bus.full() is None
+            and not execution.is_draining
+            and not execution.wants_attempts()
+            and not execution.wants(StageStarted)
+            and not execution.wants(StageFinished)
+        )
+
+    def _note_when_due(self, journal: Journal) -> None:
+        """Find out when the lane has to end its part, so that the beginning of a turn is recorded."""
+        self._is_kept = journal.keeps_turns and self._is_top()
+        if self._is_kept:
+            turns, seconds = journal.until_next_turn(self.frame.turns)
+            self._until, self._until_time = turns - 1, time.perf_counter() + seconds
+
+    def _is_top(self) -> bool:
+        return self.execution.frame is self.frame
+
+    def follow(self, value: LazyResult[Any]) -> str:
+        """The lane makes this call now; returns the id of its node."""
+        self._made += 1
+        self._last = value
+        return self.frame.prefix + value.task.name
+
+    def count(self) -> None:
+        """Count the turns made so far, each a node that succeeded; on the loop."""
+        made, last = self._made, self._last
+        if made == self._counted or last is None:
+            return
+        fresh, self._counted = made - self._counted, made
+        self.execution.counts[Status.SUCCEEDED] += fresh
+        # A single call without sources, as the first was.
+        self.frame.graph = attrs.evolve(self.frame.graph, rows=[last], ordinals=[1])
+        turns = self.frame.turns
+        self.frame.turns += fresh
+        journal = self.execution.journal
+        if journal is not None and journal.backend.keeps_loops and self._is_top():
+            journal.go_on_in(self.frame.turns, last)
+        progressed(self.execution, last.task.name, turns, self.frame.turns)
+
+
+def progressed(execution: Execution, task_name: str, before: int, turns: int) -> None:
+    """Tell now and then how many turns a loop has made, if nobody is told of each node."""
+    if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not execution.wants_attempts():
+        execution.emit(LoopProgress, task_name=task_name, turns=turns)
+
+
+def _is_literal(value: Any) -> bool:
+    try:
+        return compile_nested(value) is None
+    except GraphError:
+        return False  # which building will say as it should be said

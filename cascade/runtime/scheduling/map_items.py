@@ -1,0 +1,165 @@
+"""Maps: a call per row, in a nursery of their own.
+
+The items are a frame like any other, of nodes that have no edges; so they run where plain nodes run, and by the
+same rules.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import anyio
+import attrs
+from anyio import get_cancelled_exc_class
+
+from cascade.graph.identity import item_digest
+from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
+from cascade.model.events import TaskExecutionStarted
+from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
+from cascade.planning.layout import Layout, Place, place_of
+from cascade.runtime.context.run_context import Execution
+from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
+from cascade.runtime.execution.node_run import Job, Saves, classify
+from cascade.runtime.execution.settle import Ending
+from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.run.restore import restore
+from cascade.runtime.scheduling.scheduler import Crew
+
+
+async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) -> Ending:
+    """Run all items of a map; its value is the list of theirs, in input order.
+
+    The map itself claims nothing and holds no thread. If cancelled, its items are.
+
+    Args:
+        execution: The run.
+        frame: Where the columns come from.
+        node: The map.
+        job: What the map would be as a single call; its items are like it but for arguments and id.
+    """
+    if execution.is_halted or is_cancelled():
+        return Ending(Cancelled())  # spawned in the very step in which the run ended
+    started = anyio.current_time()
+    try:
+        items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
+    except BaseException as error:
+        execution.emit_node(TaskExecutionStarted, job)
+        return Ending(classify(error, job.node_id), attempts=1, started=started)
+    execution.emit_node(TaskExecutionStarted, job, items=items.size)
+    try:
+        return Ending(await _run(execution, items), attempts=1, started=started)
+    except BaseException as error:
+        return Ending(classify(error, job.node_id), attempts=1, started=started)
+
+
+async def _run(execution: Execution, items: Items) -> Outcome:
+    claimed = dict(amounts(items.frame, items.node))
+    frame = items.begin()
+    if execution.recovery is not None:
+        await restore(execution, frame)
+    crew = Crew(
+        execution, frame, is_eager=False, saves=Saves(), window=items.node.terms.concurrency,
+        bind=items.bind, claimed=lambda _: claimed,
+    )  # fmt: skip
+    try:
+        async with anyio.create_task_group() as crew.group:
+            await crew.run(range(items.size))
+    except get_cancelled_exc_class():
+        if not frame.errors:
+            raise
+    if frame.errors:
+        return _failed(execution, frame)
+    is_left = execution.is_draining and frame.unsettled > 0
+    return Cancelled() if frame.gone or execution.is_halted or is_left else Done(frame.values)
+
+
+def _failed(execution: Execution, frame: Frame) -> Failed:
+    """A map fails with the error of the item that failed first; the values of the others are kept."""
+    error = next(iter(frame.errors.values()))
+    execution.pass_on(error)  # the note names the item
+    execution.failed_maps.append(frame)
+    return Failed(error)
+
+
+class ItemFrame(Frame):
+    """A frame of nodes that differ in nothing but their number."""
+
+    def name(self, index: int) -> str:
+        """Id of an item: ``map[3]``."""
+        return f"{self.prefix}[{index}]"
+
+    def digest(self, index: int) -> bytes | None:
+        """Content of an item: that of the map, and its place."""
+        return None if self.digests is None else item_digest(self.digests[0], index)
+
+
+@attrs.frozen(eq=False)
+class Items:
+    """The items of one map.
+
+    Attributes:
+        frame: Where the arguments that all share come from.
+        node: The map.
+        columns: What the items have of their own: by parameter, a value for each.
+        map_id: Id of the map.
+        resources: The resources that each item injects.
+    """
+
+    frame: Frame
+    node: MapNode
+    columns: dict[str, Sequence[Any]]
+    map_id: str
+    resources: tuple[str, ...]
+    # Without resources, which every item may have of its own, these are the same for all.
+    _shared: Arguments = attrs.field(init=False)
+
+    @_shared.default
+    def _share(self) -> Arguments:
+        return arguments(self.frame, self.node)
+
+    @property
+    def size(self) -> int:
+        """How many there are."""
+        return len(next(iter(self.columns.values()), ()))
+
+    def bind(self, item: int, resources: Mapping[str, Any]) -> Arguments:
+        """The arguments of an item, with these resources open."""
+        args, kwargs = self._shared
+        if resources:
+            args, kwargs = arguments(NodeSlots(self.frame, resources), self.node)
+        own = {name: column[item] for name, column in self.columns.items()}
+        return args, {**kwargs, **own} if kwargs else own
+
+    def begin(self) -> Frame:
+        """A frame in which all items are ready."""
+        size, node = self.size, self.node
+        terms = node.terms
+        own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts)
+        item = Node(0, node.call, node.task, (), (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
+        place = Place.OWN if self.resources else place_of(item)
+        injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
+        nothing = frozenset[int]()
+        graph = Graph([item] * size, [()] * size, bytes([1]) * size, [()] * size, 0, (), {}, {})
+        layout = Layout(
+            [0] * size,
+            [1] * size,
+            nothing,
+            {},
+            bytearray([place]) * size,
+            injecting,
+            {},
+            nothing,
+            size,
+            ready=range(size),
+            own=(),
+        )
+        frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
+        if self.frame.ranks is not None:
+            frame.ranks = [self.frame.ranks[node.index]] * size
+        frame.take_news()
+        digest = self.frame.digest(node.index)
+        frame.digests = None if digest is None else [digest]
+        frame.is_recorded, frame.is_map = self.frame.is_recorded, True
+        return frame
