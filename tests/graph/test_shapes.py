@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cascade
+import cascade.runtime.run.preparation as preparation
 from cascade.graph.build import build, build_steps
 from cascade.graph.nested import finish
 from cascade.graph.nodes import Graph, Nested, Node
@@ -239,7 +240,7 @@ def built(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
         return original(target)
 
     original = build_steps
-    monkeypatch.setattr(prepare, "build_steps", noted)
+    monkeypatch.setattr(preparation, "build_steps", noted)
     return found
 
 

@@ -67,7 +67,7 @@ class Ledger:
         claim = attempt_var.get().claim
         if claim is None:
             return
-        pool = claim.admission.pool
+        pool = claim.holdings.pool
         self.pools.add(pool)
         for name, held in pool.held.items():
             assert held <= pool.totals.get(name, held), f"{held} of {name} are held"

@@ -216,7 +216,7 @@ async def test_rules_hold_whatever_happens(
             await run.result()
     assert witness.faults == []
     assert engine.capacity() == {"slot": (0, 2)}
-    assert not engine._admission.active
+    assert not engine._admission.holdings.active
     assert plane.rules() == ()
 
 

@@ -17,7 +17,9 @@ import cascade
 import cascade.runtime.admission.admission as admission_module
 from cascade.model.events import StateRecorded
 from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.holding import Holding
 from cascade.runtime.admission.pool import Amount, Name, Pool, Slot
 from cascade.runtime.observation.bus import EventBus
 
@@ -74,8 +76,8 @@ class Crowd:
         applicant = Applicant(name, task, f"module.{task}", "run", self.bus)
         with self.scopes[name]:
             try:
-                claim = await self.admission.admit(
-                    applicant, amounts, lambda reason: self.reasons.append((name, reason)), again
+                claim = await admit(
+                    self.admission, applicant, amounts, lambda reason: self.reasons.append((name, reason)), again
                 )
             except cascade.CascadeError as error:
                 self.errors[name] = error
@@ -91,13 +93,13 @@ class Crowd:
 
     @property
     def waiting(self) -> list[str]:
-        return [waiter.applicant.node_id for waiter in self.admission.waiters()]
+        return [waiter.applicant.node_id for waiter in self.admission.queue.waiters()]
 
 
 @asynccontextmanager
 async def crowd(*rules: Gate, **totals: Amount) -> AsyncIterator[Crowd]:
     async with anyio.create_task_group() as group:
-        yield Crowd(Admission(Pool(cast("dict[Name, Amount]", totals)), rules=list(rules)), group)
+        yield Crowd(Admission(Pool(cast("dict[Name, Amount]", totals)), Holding(list(rules))), group)
         group.cancel_scope.cancel()
 
 
@@ -165,7 +167,7 @@ async def test_many_who_fit_are_admitted_in_steps_in_which_others_have_their_tur
         if is_last_cancelled:  # and granted, before it knows
             people.scopes[people.waiting[4]].cancel()
         people.admission.set_rules([])
-        granted = [len(people.admission.active)]
+        granted = [len(people.admission.holdings.active)]
         people.admission.wake()  # asking again in the same step changes nothing
         while people.waiting:
             await checkpoint()
@@ -175,9 +177,9 @@ async def test_many_who_fit_are_admitted_in_steps_in_which_others_have_their_tur
         await settle()
         everybody = {f"{number}" for number in range(33)}
         cancelled = {name for name, scope in people.scopes.items() if scope.cancel_called}
-        assert {claim.applicant.node_id for claim in people.admission.active} == everybody - cancelled
+        assert {claim.applicant.node_id for claim in people.admission.holdings.active} == everybody - cancelled
         assert everybody - cancelled <= set(people.order)
-        tickets = [claim.ticket for claim in people.admission.active]
+        tickets = [claim.ticket for claim in people.admission.holdings.active]
         assert tickets == sorted(tickets)
         assert len(cancelled) == is_last_cancelled
 

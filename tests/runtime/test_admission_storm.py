@@ -14,7 +14,9 @@ from strategies_runtime import Ask, Move, Rush, SetTotal, moves
 import cascade
 import cascade.runtime.admission.admission as admission_module
 from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.holding import Holding
 from cascade.runtime.admission.pool import Amount, Name, Pool, Slot
 from cascade.runtime.observation.bus import EventBus
 
@@ -38,7 +40,7 @@ class Member:
         applicant = Applicant(f"{self.number}", self.task, f"module.{self.task}", "run", bus)
         with self.scope:
             try:
-                claim = await admission.admit(applicant, self.amounts, lambda reason: None)
+                claim = await admit(admission, applicant, self.amounts, lambda reason: None)
             except cascade.CapacityError:
                 self.is_refused = True
                 return
@@ -116,7 +118,7 @@ class Storm:
     members: list[Member] = attrs.field(factory=list)
 
     def __attrs_post_init__(self) -> None:
-        self.admission = Admission(Pool({**TOTALS}), rules=[self.rule])
+        self.admission = Admission(Pool({**TOTALS}), Holding([self.rule]))
 
     async def make(self, move: Move) -> None:
         match move:
@@ -169,7 +171,7 @@ class Storm:
         held = {name: amount for name, amount in self.admission.pool.held.items() if amount}
         usage = {name: self.model.usage(name) for member in self.model.holding for name in member.amounts}
         assert held == {name: amount for name, amount in usage.items() if amount}
-        waiting = sorted(int(waiter.applicant.node_id) for waiter in self.admission.waiters())
+        waiting = sorted(int(waiter.applicant.node_id) for waiter in self.admission.queue.waiters())
         assert waiting == [member.number for member in self.model.waiting]
         assert [member.number for member in self.members if member.claim and member.claim.is_held] == sorted(
             member.number for member in self.model.holding
@@ -184,7 +186,7 @@ async def _storm(script: list[Move]) -> None:
             await storm.make(move)
         group.cancel_scope.cancel()
     assert not any(storm.admission.pool.held.values())
-    assert not list(storm.admission.waiters())
+    assert not list(storm.admission.queue.waiters())
 
 
 @pytest.mark.slow

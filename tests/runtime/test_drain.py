@@ -43,8 +43,8 @@ async def drained(flow: Any, after: float, **settings: Any) -> cascade.RunFinish
             assert run.status().state == "Drained"
     finished = recorded.of(cascade.RunFinished)[-1]
     assert isinstance(finished, cascade.RunFinished)
-    assert not engine._admission.active
-    assert not list(engine._admission.waiters())
+    assert not engine._admission.holdings.active
+    assert not list(engine._admission.queue.waiters())
     return finished
 
 

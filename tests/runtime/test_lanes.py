@@ -478,7 +478,7 @@ async def test_a_rule_that_comes_while_a_lane_waits_for_a_thread_holds_its_nodes
     async with engine, engine.start(blocks()) as first:
         await anyio.to_thread.run_sync(began.wait)
         async with engine.start([quick(n) for n in range(3)]) as second:
-            while len(list(engine._admission.waiters())) < 1:
+            while len(list(engine._admission.queue.waiters())) < 1:
                 await checkpoint()
             await plane.pause("task:quick")
             release.set()

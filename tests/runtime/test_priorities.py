@@ -167,7 +167,12 @@ async def test_a_rule_for_one_task_does_not_hold_others_of_the_same_rank_and_cla
 
 
 def waiter(ticket: int, rank: float) -> Waiter:
-    return Waiter(Applicant(f"{ticket}", "task", "module.task", "run", BUS, rank=rank), {"cpu": 1}, ticket)
+    return Waiter(
+        Applicant(f"{ticket}", "task", "module.task", "run", BUS, rank=rank),
+        {"cpu": 1},
+        ticket=ticket,
+        came=ticket,
+    )
 
 
 MOVES = st.one_of(st.integers(0, 3), st.sampled_from(["take", "take and come back", "leave first", "leave last"]))

@@ -13,7 +13,8 @@ import anyio
 import pytest
 
 import cascade
-from cascade.runtime import lanes, slices
+from cascade.runtime.foundation import fairness
+from cascade.runtime.scheduling import lanes
 from cascade.runtime.scheduling.lanes import STUCK, STUCK_AT_LAST, ThreadLanes
 
 pytestmark = pytest.mark.loop
@@ -38,7 +39,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (slices, lanes):
+    for module in (fairness, lanes):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -80,19 +81,19 @@ async def test_a_thread_steps_back_for_having_worked_and_not_for_having_waited(
 
 
 def test_a_thread_that_nobody_waits_for_goes_on_at_once(clock: Clock) -> None:
-    slices.step_back(lambda: False)
+    fairness.step_back(lambda: False)
     assert clock.slept == [0]
 
 
 def test_a_thread_steps_back_until_the_loop_that_it_has_woken_goes_on(clock: Clock) -> None:
     answers = iter([True, True, False])
-    slices.step_back(lambda: next(answers))
+    fairness.step_back(lambda: next(answers))
     assert len(clock.slept) == 3
     assert min(clock.slept[1:]) > 0
 
 
 def test_a_thread_does_not_step_back_for_long(clock: Clock) -> None:
-    slices.step_back(lambda: True)
+    fairness.step_back(lambda: True)
     assert sum(clock.slept) <= 0.002
 
 
@@ -104,17 +105,17 @@ async def test_a_thread_steps_back_for_a_loop_that_gives_way_until_that_goes_on(
 
     def sleep(seconds: float) -> None:
         monkeypatch.setattr(clock, "sleep", while_it_waits.append)
-        slices.step_back(lambda: False)
+        fairness.step_back(lambda: False)
         monkeypatch.undo()
 
     monkeypatch.setattr(clock, "sleep", sleep)
-    monkeypatch.setattr(slices, "time", clock)
-    await slices.give_way()
+    monkeypatch.setattr(fairness, "time", clock)
+    await fairness.give_way()
     assert len(while_it_waits) > 1
 
     slept: list[float] = []
-    monkeypatch.setattr(slices, "time", SimpleNamespace(sleep=slept.append))
-    slices.step_back(lambda: False)
+    monkeypatch.setattr(fairness, "time", SimpleNamespace(sleep=slept.append))
+    fairness.step_back(lambda: False)
     assert slept == [0]
 
 
@@ -122,8 +123,8 @@ async def test_a_thread_steps_back_for_a_loop_that_gives_way_until_that_goes_on(
 async def test_a_loop_whose_task_is_cancelled_while_it_gives_way_waits_no_more(clock: Clock) -> None:
     with anyio.CancelScope() as scope:
         scope.cancel()
-        await slices.give_way()
-    slices.step_back(lambda: False)
+        await fairness.give_way()
+    fairness.step_back(lambda: False)
     assert clock.slept == [0, 0]
 
 
@@ -131,7 +132,7 @@ async def test_a_loop_without_threads_gives_way_without_sleeping(
     clock: Clock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(threading, "active_count", lambda: 1)
-    await slices.give_way()
+    await fairness.give_way()
     assert clock.slept == []
 
 

@@ -10,8 +10,8 @@ import attrs
 
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Applicant
+from cascade.runtime.admission.holding import Holder
 from cascade.runtime.admission.pool import Amounts, Name, shown
-from cascade.runtime.admission.queue import Holder
 from cascade.runtime.observation.bus import EventStream
 
 # Of those that hold what a node waits for, how many are named.
@@ -32,7 +32,7 @@ class Blockers:
 
     def all_of(self, applicant: Applicant, amounts: Amounts) -> Iterator[str]:
         """All that keeps *applicant*, which claims *amounts*, from being admitted: what decides comes first."""
-        holders = [self.words(holder, applicant) for holder in self.admission.holders(applicant)]
+        holders = [self.words(holder, applicant) for holder in self.admission.holding.holders(applicant)]
         yield from holders
         lacking = self.admission.pool.lacking(amounts)
         for name in lacking:
@@ -51,7 +51,7 @@ class Blockers:
     def _in_use(self, name: Name) -> str:
         words = self._holders_of.get(name)
         if words is None:
-            pool, active = self.admission.pool, self.admission.active
+            pool, active = self.admission.pool, self.admission.holdings.active
             claims = (claim.applicant.node_id for claim in active if claim.amounts.get(name))
             named = list(islice(claims, SHOWN_HOLDERS + 1))  # no further: there may be very many
             more = ", ..." if len(named) > SHOWN_HOLDERS else ""

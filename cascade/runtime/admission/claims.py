@@ -1,48 +1,19 @@
-"""What is asked for and held: applicants, their claims, and the rules that may hold them."""
+"""What is asked for and held: applicants, and their claims."""
 
 from __future__ import annotations
 
+import itertools
+from collections import deque
+from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Self
 
 import attrs
+from anyio.lowlevel import EventLoopToken
 
-from cascade.runtime.admission.pool import Amounts
+from cascade.runtime.admission.pool import Amounts, Name, Pool
+from cascade.runtime.foundation.threads import wake_soon
 from cascade.runtime.observation.bus import EventBus
-
-
-class Crosser(Protocol):
-    """Somebody who passes the gate in a thread of its own."""
-
-    @property
-    def is_crossing(self) -> bool:
-        """Whether it is between the gate and its start mark."""
-        ...
-
-
-class Keeper(Protocol):
-    """The admission that a claim comes from.
-
-    Attributes:
-        epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back.
-        crossers: Who may be between the gate and a function, in other threads.
-    """
-
-    epoch: int
-    crossers: set[Crosser]
-
-    @property
-    def wants_thread(self) -> bool:
-        """Whether somebody could start if there were a thread slot. May be asked in any thread."""
-        ...
-
-    def released(self, claim: Claim, *, has_run: bool) -> None:
-        """Take back what *claim* held."""
-        ...
-
-    def hand_in(self, claim: Claim) -> None:
-        """Release *claim* soon. May be called in any thread."""
-        ...
 
 
 @attrs.frozen(eq=False)
@@ -72,9 +43,18 @@ class Applicant:
 
 @attrs.define(eq=False)
 class Claim:
-    """What an admitted attempt holds. Released once, synchronously."""
+    """What an admitted attempt holds. Released once, synchronously.
 
-    admission: Keeper
+    Attributes:
+        holdings: Where it is counted.
+        applicant: Who holds it.
+        amounts: How much of what.
+        ticket: Its place in the order in which claims were asked for.
+        epoch: The gate's, when it was granted.
+        is_held: Whether it has not been released.
+    """
+
+    holdings: Holdings
     applicant: Applicant
     amounts: Amounts
     ticket: int
@@ -85,7 +65,7 @@ class Claim:
         """Give everything back and wake whom it frees; a second call does nothing."""
         if self.is_held:
             self.is_held = False
-            self.admission.released(self, has_run=has_run)
+            self.holdings.give_back(self, has_run=has_run)
 
     def __enter__(self) -> Self:
         return self
@@ -96,24 +76,56 @@ class Claim:
         self.release()
 
 
-class Rule(Protocol):
-    """Something that may hold attempts back, whatever the capacity.
+@attrs.define(eq=False)
+class Holdings:
+    """The claims that are held at present, and the pool that they are taken from.
 
-    Of those that a rule may hold, it holds all or none at any moment.
+    Attributes:
+        pool: The amounts.
+        on_release: Called with a claim that has been released, and whether its attempt has run.
+        active: The claims that are held, oldest first.
+        token: The event loop that is served.
     """
 
-    def holds(self, applicant: Applicant) -> bool:
-        """Whether *applicant* may not start now."""
-        ...
+    pool: Pool
+    on_release: Callable[[Claim, bool], None]
+    active: dict[Claim, None] = attrs.field(factory=dict)
+    token: EventLoopToken | None = None
+    _handed_in: deque[Claim] = attrs.field(factory=deque)
 
-    def why(self, applicant: Applicant) -> str:
-        """Why it holds *applicant*, for people."""
-        ...
+    def take(self, applicant: Applicant, amounts: Amounts, ticket: int, epoch: int) -> Claim:
+        """A claim of *amounts*, which are free."""
+        self.pool.take(amounts)
+        claim = Claim(self, applicant, amounts, ticket, epoch)
+        self.active[claim] = None
+        return claim
 
-    def spend(self, applicant: Applicant) -> None:
-        """*applicant* has been admitted."""
-        ...
+    def adopted(self, applicant: Applicant, epoch: int) -> Claim:
+        """A claim of nothing, for an attempt that runs without one."""
+        return self.take(applicant, {}, -1, epoch)
 
-    def give_back(self, applicant: Applicant, *, has_run: bool) -> None:
-        """The attempt has ended, or (``has_run=False``) gone back without starting."""
-        ...
+    def give_back(self, claim: Claim, *, has_run: bool) -> None:
+        """Take back what *claim* held."""
+        del self.active[claim]
+        self.pool.give(claim.amounts)
+        self.on_release(claim, has_run)
+
+    def hand_in(self, claim: Claim) -> None:
+        """Release *claim* soon, from any thread: on the loop that is served, or on the next one that is."""
+        self._handed_in.append(claim)
+        if self.token is not None:
+            wake_soon(self.token, self.collect)
+
+    def collect(self) -> None:
+        """Release what has been handed in."""
+        while self._handed_in:
+            self._handed_in.popleft().release()
+
+    def first(self, count: int, covers: Callable[[Applicant], bool]) -> Iterator[Claim]:
+        """The oldest *count* claims of attempts that *covers* says yes to."""
+        found = (claim for claim in self.active if covers(claim.applicant))
+        return itertools.islice(found, count)
+
+    def holds(self, claim: Claim, name: Name) -> bool:
+        """Whether *claim* keeps some of *name* from others here; it may be one of another engine."""
+        return claim.is_held and claim.holdings is self and name in claim.amounts

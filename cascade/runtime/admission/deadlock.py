@@ -5,13 +5,35 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
 
-from cascade.model.errors import DeadlockError
-from cascade.runtime.admission.claims import Claim
-from cascade.runtime.admission.pool import Name, Pool, Slot, shown
+from cascade.model.errors import CapacityError, CascadeError, DeadlockError
+from cascade.runtime.admission.claims import Applicant, Claim, Holdings
+from cascade.runtime.admission.pool import Amounts, Name, Pool, Slot, shown
 from cascade.runtime.admission.waiting_line import Kind, Waiter
 
 
-def deadlock(kinds: Iterable[Kind], active: Container[Claim], pool: Pool) -> tuple[Waiter, DeadlockError] | None:
+def hopeless(applicant: Applicant, amounts: Amounts, holdings: Holdings) -> CascadeError | None:
+    """Why waiting for *amounts* could never help, if it could not.
+
+    Returns:
+        A ``CapacityError`` if an amount exceeds its total, a ``DeadlockError`` if it exceeds what the tasks around
+        the run of *applicant* leave of it.
+    """
+    pool = holdings.pool
+    excess = pool.excess(amounts)
+    if excess is not None:
+        name, amount, total = excess
+        return CapacityError(applicant.node_id, str(name), shown(amount), shown(total))
+    for name, amount in amounts.items() if applicant.ancestors else ():
+        limit = pool.totals.get(name)
+        holders = [claim for claim in applicant.ancestors if holdings.holds(claim, name)]
+        taken = sum(claim.amounts[name] for claim in holders)
+        if limit is not None and amount + taken > limit:
+            cycle = [*(claim.applicant.node_id for claim in holders), applicant.node_id]
+            return DeadlockError(applicant.node_id, str(name), shown(amount), shown(limit - taken), cycle)
+    return None
+
+
+def deadlock(kinds: Iterable[Kind], holdings: Holdings) -> tuple[Waiter, DeadlockError] | None:
     """The waiter that came last of those that wait for each other for good, with its error; ``None`` if none do.
 
     A task does not end before the runs inside it have, so it keeps what it holds for as long as any of theirs
@@ -20,12 +42,11 @@ def deadlock(kinds: Iterable[Kind], active: Container[Claim], pool: Pool) -> tup
 
     Args:
         kinds: Those whom no rule holds.
-        active: The claims that are held.
-        pool: The totals.
+        holdings: The claims that are held, and the totals.
     """
-    waiting = list(kinds)
+    waiting, active, pool = list(kinds), holdings.active, holdings.pool
     # If nobody would be stuck who claimed the most that is claimed of each name, nobody is: a quick answer.
-    greedy = [Waiter(kind.head.applicant, kind.most, kind.head.ticket) for kind in waiting]
+    greedy = [Waiter(kind.head.applicant, kind.most, ticket=kind.head.ticket) for kind in waiting]
     if not _stuck(greedy, active, pool):
         return None
     heads = [line.head for kind in waiting for line in kind.lines.values()]

@@ -20,12 +20,87 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 
 import attrs
 
-from cascade.runtime.admission.claims import Applicant, Rule
+from cascade.runtime.admission.holding import Holder, Holding
 from cascade.runtime.admission.pool import Name, Pool, Slot
 from cascade.runtime.admission.waiting_line import Kind, Line, Row, Waiter
-from cascade.runtime.observation.bus import EventStream
 
-Holder = Rule | EventStream
+
+@attrs.define(eq=False)
+class Rows:
+    """The kinds that wait for capacity: by resource, and those that lack nothing but a slot.
+
+    Attributes:
+        pool: The amounts there are.
+        ready: By slot, the kinds that lack nothing else.
+    """
+
+    pool: Pool
+    ready: dict[Slot, Row] = attrs.field(factory=lambda: {slot: Row() for slot in Slot})
+    _by_resource: defaultdict[str, Row] = attrs.field(factory=lambda: defaultdict(Row))
+
+    def first(self, name: Name) -> Kind | None:
+        """The first that waits for *name*, or lacks nothing but that."""
+        if isinstance(name, Slot):
+            return self.ready[name].first
+        return self._by_resource[name].first if name in self._by_resource else None
+
+    def leave(self, kind: Kind) -> Iterator[Kind | None]:
+        """Take *kind* out; gives those that stand first now where it stood."""
+        for name in kind.resources:
+            row = self._by_resource[name]
+            row.discard(kind)
+            yield row.first
+            if not row:
+                del self._by_resource[name]
+        if kind.slot is not None:
+            self.ready[kind.slot].discard(kind)
+
+    def may_take_all(self, kind: Kind, head: Waiter) -> bool:
+        """Put *kind* into its rows; whether its *head* may take all that it claims."""
+        may_take = True
+        for name in kind.resources:
+            row = self._by_resource[name]
+            before = row.first
+            row.add(kind)
+            if row.first is not before and before is not None and before.slot is not None:
+                self.ready[before.slot].discard(before)  # somebody stands before it now
+            may_take = may_take and row.first is kind and self.pool.fits({name: head.amounts[name]})
+        if kind.slot is None:
+            return may_take
+        ready = self.ready[kind.slot]
+        if not may_take:
+            ready.discard(kind)
+            return False
+        ready.add(kind)
+        return ready.first is kind and self.pool.fits({kind.slot: head.amounts[kind.slot]})
+
+
+@attrs.define(eq=False)
+class Parking:
+    """The kinds that something other than capacity holds, by what that is."""
+
+    _by_holder: defaultdict[Holder, Row] = attrs.field(factory=lambda: defaultdict(Row))
+    _holders: dict[Kind, Holder] = attrs.field(factory=dict)
+
+    def put(self, kind: Kind, holder: Holder) -> None:
+        """*holder* holds *kind*."""
+        self._by_holder[holder].add(kind)
+        self._holders[kind] = holder
+
+    def take(self, kind: Kind) -> Holder | None:
+        """Nothing holds *kind*; returns what did."""
+        holder = self._holders.pop(kind, None)
+        if holder is not None:
+            self._by_holder[holder].discard(kind)
+            if not self._by_holder[holder]:
+                del self._by_holder[holder]
+        return holder
+
+    def first(self, holders: Iterable[Holder] | None = None) -> Iterator[Kind | None]:
+        """The first that each of *holders* holds; by default, of all that hold any."""
+        for holder in list(self._by_holder) if holders is None else holders:
+            if holder in self._by_holder:
+                yield self._by_holder[holder].first
 
 
 @attrs.define(eq=False)
@@ -33,20 +108,16 @@ class WaitingQueue:
     """Decides who is admitted next; it never admits by itself, but calls *grant*.
 
     Attributes:
-        pool: The amounts there are.
-        holder: What holds an applicant whatever the capacity.
+        holding: What may hold attempts whatever the capacity.
         grant: Admits a waiter that nothing holds, and for which there is enough of everything.
         kinds: By what they have in common, those who wait.
     """
 
-    pool: Pool
-    holder: Callable[[Applicant], Holder | None]
+    holding: Holding
     grant: Callable[[Waiter], None]
+    _rows: Rows
     kinds: dict[Hashable, Kind] = attrs.field(factory=dict)
-    _rows: defaultdict[str, Row] = attrs.field(factory=lambda: defaultdict(Row))
-    _ready: dict[Slot, Row] = attrs.field(factory=lambda: {slot: Row() for slot in Slot})
-    _parked: defaultdict[Holder, Row] = attrs.field(factory=lambda: defaultdict(Row))
-    _parked_by: dict[Kind, Holder] = attrs.field(factory=dict)
+    _parking: Parking = attrs.field(factory=Parking)
     # Those that may be able to start, by place; a place may be that of before.
     _agenda: list[tuple[int, int, Kind]] = attrs.field(factory=list)
     _serials: Iterator[int] = attrs.field(factory=itertools.count)
@@ -56,16 +127,29 @@ class WaitingQueue:
 
     def lacks_only(self, slot: Slot) -> bool:
         """Whether somebody could start if there were a *slot*. May be asked in any thread."""
-        return bool(self._ready[slot])
+        return bool(self._rows.ready[slot])
 
     def lines(self) -> Iterator[Line]:
         """All lines."""
         return (line for kind in self.kinds.values() for line in kind.lines.values())
 
+    def waiters(self) -> Iterator[Waiter]:
+        """Everybody who waits, line by line."""
+        return (waiter for line in self.lines() for waiter in line)
+
     # -- coming and going ----------------------------------------------------------------------------------
 
-    def add(self, key: Hashable, waiter: Waiter) -> None:
-        """Let *waiter* wait among those who have *key* in common."""
+    def _key(self, waiter: Waiter) -> Hashable:
+        """Equal for waiters that differ in amounts and ranks only: to rules, tasks are not alike."""
+        applicant, names = waiter.applicant, frozenset(waiter.amounts)
+        is_ranked = bool(applicant.rank)
+        if is_ranked and not self.holding.rules:
+            return applicant.run_id, applicant.ancestors, names
+        return applicant.full_name, applicant.task_name, is_ranked, applicant.run_id, applicant.ancestors, names
+
+    def add(self, waiter: Waiter) -> None:
+        """Let *waiter* wait."""
+        key = self._key(waiter)
         kind = self.kinds.get(key)
         if kind is None:
             kind = self.kinds[key] = Kind.of(key, waiter.amounts)
@@ -74,76 +158,54 @@ class WaitingQueue:
         if kind.place != before:
             self._moved(kind)
 
-    def leave(self, key: Hashable, waiter: Waiter) -> None:
-        """Let *waiter* go, which waits among those who have *key* in common."""
-        kind = self.kinds[key]
+    def leave(self, waiter: Waiter) -> None:
+        """Let *waiter* go."""
+        kind = self.kinds[self._key(waiter)]
         kind.leave(waiter)
         self._moved(kind)
 
-    def clear(self) -> list[Waiter]:
-        """Let everybody go; returns who waited."""
-        waiting = [waiter for line in self.lines() for waiter in line]
-        self.kinds.clear()
-        self._rows.clear()
-        self._parked.clear()
-        self._parked_by.clear()
-        self._agenda.clear()
-        self._ready = {slot: Row() for slot in Slot}
-        return waiting
+    def refuse(self, waiter: Waiter, error: BaseException) -> None:
+        """Let *waiter* go with *error*."""
+        self.leave(waiter)
+        waiter.refuse(error)
+
+    def sort_anew(self, change: Callable[[], None]) -> None:
+        """Let everybody go, make a *change* that bears on who is alike, and take everybody in again."""
+        waiting = list(self.waiters())
+        for waiter in waiting:
+            self.leave(waiter)
+        change()
+        for waiter in waiting:
+            waiter.has_left = False
+            self.add(waiter)
 
     def _moved(self, kind: Kind) -> None:
         """A kind has another place or another head: so it may be able to start, and so may those behind it."""
-        self._step_out(kind)
+        self._look_at(*self._rows.leave(kind))
         if kind.place is None:
             del self.kinds[kind.key]
-            self._unpark(kind)
+            self._parking.take(kind)
         else:
             self._look_at(kind)
 
-    def _step_out(self, kind: Kind) -> None:
-        """Take a kind out of the rows for capacity; whoever stood behind it may be able to start."""
-        for name in kind.resources:
-            row = self._rows[name]
-            row.discard(kind)
-            self._look_at(row.first)
-            if not row:
-                del self._rows[name]
-        if kind.slot is not None:
-            self._ready[kind.slot].discard(kind)
-
-    def _unpark(self, kind: Kind) -> Holder | None:
-        """Take a kind from where it is parked; returns what had held it."""
-        holder = self._parked_by.pop(kind, None)
-        if holder is not None:
-            self._parked[holder].discard(kind)
-            if not self._parked[holder]:
-                del self._parked[holder]
-        return holder
-
     # -- changes -------------------------------------------------------------------------------------------
 
-    def _look_at(self, kind: Kind | None) -> None:
-        if kind is not None and kind.place is not None:
-            heapq.heappush(self._agenda, (kind.place, next(self._serials), kind))
+    def _look_at(self, *kinds: Kind | None) -> None:
+        for kind in kinds:
+            if kind is not None and kind.place is not None:
+                heapq.heappush(self._agenda, (kind.place, next(self._serials), kind))
 
     def freed(self, names: Iterable[Name]) -> None:
         """There is more of *names*."""
-        for name in names:
-            if isinstance(name, Slot):
-                self._look_at(self._ready[name].first)
-            elif name in self._rows:
-                self._look_at(self._rows[name].first)
+        self._look_at(*map(self._rows.first, names))
 
     def opened(self, holders: Iterable[Holder] | None = None) -> None:
         """What *holders* held may be free; by default, any that hold somebody."""
-        for holder in list(self._parked) if holders is None else holders:
-            if holder in self._parked:
-                self._look_at(self._parked[holder].first)
+        self._look_at(*self._parking.first(holders))
 
     def changed(self) -> None:
         """Anything may have changed."""
-        for kind in self.kinds.values():
-            self._look_at(kind)
+        self._look_at(*self.kinds.values())
 
     # -- answering -----------------------------------------------------------------------------------------
 
@@ -168,37 +230,18 @@ class WaitingQueue:
 
     def _consider(self, kind: Kind) -> Waiter | None:
         """Admit the head of *kind*, if possible, and put the kind where it waits otherwise."""
-        head, before = kind.head, self._unpark(kind)
-        holder = self.holder(head.applicant)
+        head, before = kind.head, self._parking.take(kind)
+        holder = self.holding.holder(head.applicant)
         if holder is not None:
-            self._step_out(kind)
-            self._parked[holder].add(kind)
-            self._parked_by[kind] = holder
+            self._look_at(*self._rows.leave(kind))
+            self._parking.put(kind, holder)
         if before is not None and holder is not before:
             self.opened([before])
-        if holder is not None or not self._may_take_resources(kind, head):
+        if holder is not None or not self._rows.may_take_all(kind, head):
             return None
-        if kind.slot is not None:
-            ready = self._ready[kind.slot]
-            ready.add(kind)
-            if ready.first is not kind or not self.pool.fits({kind.slot: head.amounts[kind.slot]}):
-                return None
         kind.take_place(head)
         self.grant(head)
         kind.leave(head)
         self._moved(kind)
         self.freed(head.amounts)  # there may be enough for the next one, too
         return head
-
-    def _may_take_resources(self, kind: Kind, head: Waiter) -> bool:
-        may_take = True
-        for name in kind.resources:
-            row = self._rows[name]
-            before = row.first
-            row.add(kind)
-            if row.first is not before and before is not None and before.slot is not None:
-                self._ready[before.slot].discard(before)  # somebody stands before it now
-            may_take = may_take and row.first is kind and self.pool.fits({name: head.amounts[name]})
-        if not may_take and kind.slot is not None:
-            self._ready[kind.slot].discard(kind)
-        return may_take

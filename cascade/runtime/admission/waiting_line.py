@@ -21,8 +21,10 @@ class Waiter:
     """An attempt that has asked and not been admitted yet.
 
     Attributes:
-        ticket: Its place in the order. Those of one line may change places.
+        applicant: Who asks.
+        amounts: All it claims, slots included.
         on_answer: Called once, when there is a claim or an error.
+        ticket: Its place in the order. Those of one line may change places.
         claim: What it has been given.
         error: Why it will never be given what it asks for.
         has_left: Whether it was withdrawn or answered; then it is passed over.
@@ -31,16 +33,31 @@ class Waiter:
 
     applicant: Applicant
     amounts: Amounts
-    ticket: int
     on_answer: Callable[[], None] = lambda: None
+    ticket: int = 0
     claim: Claim | None = None
     error: BaseException | None = None
     has_left: bool = False
-    came: int = attrs.field(init=False)
+    came: int = 0
 
-    @came.default
-    def _came_with(self) -> int:
-        return self.ticket
+    @property
+    def is_answered(self) -> bool:
+        """Whether there is a claim or an error."""
+        return self.claim is not None or self.error is not None
+
+    def take_ticket(self, ticket: int) -> None:
+        """Come with *ticket*."""
+        self.ticket = self.came = ticket
+
+    def answer(self, claim: Claim) -> None:
+        """Be given *claim*."""
+        self.claim = claim
+        self.on_answer()
+
+    def refuse(self, error: BaseException) -> None:
+        """Never be given anything."""
+        self.error = error
+        self.on_answer()
 
 
 @attrs.define(eq=False)

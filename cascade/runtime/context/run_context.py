@@ -33,6 +33,7 @@ from cascade.model.secrets import Secrets, kept_secrets
 from cascade.model.tasks import Task
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.gate import Gate
 from cascade.runtime.admission.pool import Amount, Name
 from cascade.runtime.context.durations import Durations
 from cascade.runtime.context.resources import Resources
@@ -234,6 +235,11 @@ class Execution:
         return self.shared.admission
 
     @property
+    def gate(self) -> Gate:
+        """What attempts pass between admission and start."""
+        return self.shared.admission.gate
+
+    @property
     def executor(self) -> Executor:
         """Runs functions."""
         return self.shared.executor
@@ -329,7 +335,7 @@ class Execution:
         """Let nothing start any more, and what runs go on."""
         if not self.is_closing:
             self.is_draining = self.is_closing = True
-            self.admission.close()
+            self.admission.gate.close(self.admission.holdings)
             self.admission.turn_away(self.run_id, DrainedError())
             self.drained.set()
             for _, _, news in self.joined.values():
@@ -339,7 +345,7 @@ class Execution:
         """Let nothing start any more, and cancel what runs."""
         if not self.is_halted:
             self.is_halted = self.is_closing = True
-            self.admission.close_gate()
+            self.admission.gate.change()
             self.watch.start()
         if self.work is not None:
             self.work.cancel_scope.cancel()

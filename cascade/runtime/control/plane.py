@@ -166,7 +166,7 @@ class ControlPlane:
             await self.lift(*key, author=rule.author)  # it has ended on its way, and what it took the place of too
             return
         for admission in self._admissions:
-            admission.close()
+            admission.gate.close(admission.holdings)
         after.begin(before, self._admissions)
         self._standing[key] = after
         self._pass_on()

@@ -109,7 +109,7 @@ class StandingLimit(Standing):
         holders = [
             claim.applicant.node_id
             for admission in self._admissions
-            for claim in admission.first_active(5, self.covers)
+            for claim in admission.holdings.first(5, self.covers)
         ]
         rest = ", ..." if self.running > len(holders) else ""
         return f"limited to {self.limit} at a time {self.said_by}; running: {', '.join(holders)}{rest}"
@@ -124,7 +124,7 @@ class StandingLimit(Standing):
         self._admissions = list(admissions)
         self.running = 0
         for admission in self._admissions:
-            self.running += sum(map(self.covers, (claim.applicant for claim in admission.active)))
+            self.running += sum(map(self.covers, (claim.applicant for claim in admission.holdings.active)))
 
 
 @attrs.define(eq=False)

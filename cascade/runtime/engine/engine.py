@@ -169,8 +169,8 @@ class Engine:
             processes = Processes()
             self._session = Session(token, self._shared(processes), processes)
             self.bus.attach(self._admission)
-            self._admission.token = token
-            self._admission.collect()
+            self._admission.holdings.token = token
+            self._admission.holdings.collect()
         elif self._session.token.native_token is not token.native_token:
             raise RuntimeError(
                 "this Engine serves another event loop at present; give each loop an Engine of its own"

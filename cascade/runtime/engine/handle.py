@@ -113,7 +113,7 @@ class Run:
 
     def _waiters(self) -> Iterator[Waiter]:
         """Attempts of the run that wait for admission."""
-        for waiter in self._conductor.execution.admission.waiters():
+        for waiter in self._conductor.execution.admission.queue.waiters():
             if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
                 yield waiter
 
@@ -155,7 +155,7 @@ class Run:
         """The rules that will hold a node once it asks."""
         execution = self._conductor.execution
         applicant = execution.applicant(node_id, task)
-        holders = execution.admission.holders(applicant)
+        holders = execution.admission.holding.holders(applicant)
         return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
 
     def _queued_behind(self, index: int) -> str:

@@ -15,6 +15,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim
+from cascade.runtime.admission.gate import Gate
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.threads import wake_soon
 
@@ -42,6 +43,11 @@ class Surroundings(Protocol):
     @property
     def is_halted(self) -> bool:
         """Whether nothing may start any more."""
+        ...
+
+    @property
+    def gate(self) -> Gate:
+        """What it passes before it starts."""
         ...
 
     @property
@@ -149,7 +155,7 @@ class Attempt:
         # Crossing is announced before the epoch is read, and whoever closes a gate changes the epoch before
         # looking for who is crossing: so no mark is set after a pause has returned (Dekker's argument).
         self.is_crossing = True
-        if self.is_over or self.surroundings.is_halted or self.claim.admission.epoch != self.claim.epoch:
+        if self.is_over or self.surroundings.is_halted or self.surroundings.gate.epoch != self.claim.epoch:
             self.is_crossing = False
             raise NotStartedError
         self.started = self.clock()

@@ -87,7 +87,7 @@ class LocalExecutor:
 
     async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = ThreadCall(attempt, attempt.read_clock_in_thread(), args, kwargs)
-        crossers = attempt.claim.admission.crossers
+        crossers = attempt.surroundings.gate.crossers
         crossers.add(attempt)
         try:
             if attempt.task.abandon_on_cancel:

@@ -27,6 +27,7 @@ from cascade.model.events import (
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
+from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.pool import Amount, Name
@@ -349,7 +350,7 @@ class Life:
         applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
         on_wait = functools.partial(self._waits, applicant)
         try:
-            claim = await self.execution.admission.admit(applicant, self._amounts, on_wait, again)
+            claim = await admit(self.execution.admission, applicant, self._amounts, on_wait, again)
         finally:
             if self._own_flight is not None:
                 self._own_flight.go_on()
@@ -385,7 +386,7 @@ class Life:
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
             message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
             self.execution.emit(EngineWarning, code="thread-abandoned", message=message)
-            attempt.leave_behind(functools.partial(claim.admission.hand_in, claim))
+            attempt.leave_behind(functools.partial(claim.holdings.hand_in, claim))
         else:
             claim.release()
 

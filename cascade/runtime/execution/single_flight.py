@@ -81,19 +81,19 @@ class Flight:
     def wait_as(self, applicant: Applicant) -> None:
         """Its node waits for admission, as *applicant*, until :meth:`go_on` is called."""
         self._applicant = applicant
-        self.admission.on_change.add(self._look)
+        self.admission.gate.on_change.add(self._look)
         self._look()
 
     def go_on(self) -> None:
         """Its node waits for admission no longer."""
         self._applicant = None
-        self.admission.on_change.discard(self._look)
+        self.admission.gate.on_change.discard(self._look)
 
     def _look(self) -> None:
         """See who need not wait for a node that waits for admission itself."""
         if self._applicant is None:
             return
-        if self.admission.holder(self._applicant) is not None:
+        if self.admission.holding.holder(self._applicant) is not None:
             self.land()
             return
         for news, admission in self._waiting.items():
@@ -102,7 +102,7 @@ class Flight:
 
     def land(self) -> None:
         """It is over, or nobody should wait for it any more. A second call does nothing."""
-        self.admission.on_change.discard(self._look)
+        self.admission.gate.on_change.discard(self._look)
         if _under_way.get(self._place) is self:
             del _under_way[self._place]
             _computing.discard(self.node)

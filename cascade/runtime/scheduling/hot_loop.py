@@ -71,11 +71,11 @@ class Turns:
 
         Asked in any thread.
         """
-        admission = self.execution.admission
+        gate = self.execution.admission.gate
         if self._is_kept and (self._made >= self._until or time.perf_counter() >= self._until_time):
             return False
-        if self._epoch != admission.epoch:
-            self._epoch = admission.epoch
+        if self._epoch != gate.epoch:
+            self._epoch = gate.epoch
             self._is_hot = self._may_be_made()
         if not self._is_hot or self.execution.is_halted:
             return False
@@ -107,7 +107,7 @@ class Turns:
             and self._place != Place.OWN
             and (execution.journal is None or execution.settings.durability != "task")
             and execution.settings.solver is None
-            and not execution.admission.rules
+            and not execution.admission.holding.rules
             and execution.bus.full() is None
             and not execution.is_draining
             and not execution.wants_attempts()

@@ -28,8 +28,8 @@ from cascade.model.errors import AttemptCancelled, CascadeError
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
-from cascade.runtime.admission.admission import Admission
-from cascade.runtime.admission.claims import Claim
+from cascade.runtime.admission.asking import admit
+from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.execution.attempt import DrainedError
 from cascade.runtime.foundation.cancellations import is_cancelled
@@ -221,7 +221,7 @@ class LoopLane:
         execution = self.crew.execution
         execution.watch.add(attempt)
         if not self._waiting:
-            execution.admission.lanes.add(self)
+            execution.admission.gate.lanes.add(self)
         self._waiting[attempt] = None
         try:
             value = await rest
@@ -229,19 +229,19 @@ class LoopLane:
             execution.watch.remove(attempt)
             claim = self._waiting.pop(attempt)
             if not self._waiting:
-                execution.admission.lanes.discard(self)
+                execution.admission.gate.lanes.discard(self)
             if claim is not None:
                 claim.release()
         if is_cancelled():
             raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
         return value
 
-    def adopt(self, admission: Admission) -> None:
+    def adopt(self, holdings: Holdings, epoch: int) -> None:
         """Give each node that waits a claim."""
         for attempt, claim in self._waiting.items():
             if claim is None:
                 applicant = self.crew.execution.applicant(attempt.node_id, attempt.task)
-                self._waiting[attempt] = admission.adopted(applicant)
+                self._waiting[attempt] = holdings.adopted(applicant, epoch)
 
     def _hand_over(self) -> None:
         """This task stays with a node that waits; another goes on with the rest."""
@@ -307,7 +307,7 @@ class ThreadLane:
         """Nothing: plain nodes have no timeout."""
         return None
 
-    def adopt(self, admission: Admission) -> None:
+    def adopt(self, holdings: Holdings, epoch: int) -> None:
         """Give the node that runs a claim; called with the gate closed, so none follows it."""
         if self.adopted is None and self.index is not None:
             crew, task = self.lanes.crew, self.turn
@@ -315,7 +315,7 @@ class ThreadLane:
                 applicant = crew.applicant(self.index)
             else:
                 applicant = crew.execution.applicant(crew.frame.prefix + task.name, task)
-            self.adopted = admission.adopted(applicant)
+            self.adopted = holdings.adopted(applicant, epoch)
 
     def run(self) -> None:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
@@ -342,7 +342,7 @@ class ThreadLane:
                 following = None
             if time.perf_counter() - self._since > TURN:
                 self._step_back()
-                if self.claim.admission.wants_thread:
+                if self.lanes.wants_thread():
                     break
         self.is_crossing = False
         if following is not None:
@@ -396,7 +396,7 @@ class ThreadLane:
         if time.perf_counter() - self._since > TURN:
             self._step_back()
             self.lanes.report(TURNED)
-            if self.claim.admission.wants_thread:
+            if self.lanes.wants_thread():
                 return False
         self.is_crossing = True
         is_open = self.lanes.may_go_on(self.claim.epoch)
@@ -451,7 +451,7 @@ class ThreadLanes:
     async def _tend(self) -> None:
         """Be a lane, slot by slot, while there is anything to do."""
         execution = self.crew.execution
-        admission = execution.admission
+        gate = execution.admission.gate
         try:
             while self.queue and self.crew.may_use_threads():
                 await self.crew.until_heard()
@@ -463,16 +463,16 @@ class ThreadLanes:
                     return
                 lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
                 self._lanes.add(lane)
-                admission.crossers.add(lane)
+                gate.crossers.add(lane)
                 execution.watch.add(lane)
-                admission.lanes.add(lane)
+                gate.lanes.add(lane)
                 try:
                     await in_thread(lane.run, execution.shared.lane_limiter)
                 finally:
                     self._lanes.remove(lane)
                     execution.watch.remove(lane)
-                    admission.crossers.remove(lane)
-                    admission.lanes.remove(lane)
+                    gate.crossers.remove(lane)
+                    gate.lanes.remove(lane)
                     claim.release()
                     if lane.adopted is not None:
                         lane.adopted.release()
@@ -494,7 +494,7 @@ class ThreadLanes:
             return None
         try:
             applicant = crew.lane_applicant(first)
-            return await crew.execution.admission.admit(applicant, {Slot.THREAD: 1}, _say_nothing)
+            return await admit(crew.execution.admission, applicant, {Slot.THREAD: 1}, _say_nothing)
         except DrainedError:
             return None
         except CascadeError as error:
@@ -511,9 +511,12 @@ class ThreadLanes:
     def may_go_on(self, epoch: int) -> bool:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
         execution = self.crew.execution
-        admission = execution.admission
-        may_start = admission.epoch == epoch and not execution.is_halted and not self.has_failed
+        may_start = execution.admission.gate.epoch == epoch and not execution.is_halted and not self.has_failed
         return may_start and not self.crew.is_behind()
+
+    def wants_thread(self) -> bool:
+        """Whether somebody else could start with the slot of one of these threads. Asked in any thread."""
+        return self.crew.execution.admission.queue.lacks_only(Slot.THREAD)
 
     def report(self, report: Report) -> None:
         """Tell the crew, from a thread: it is woken once for many reports."""

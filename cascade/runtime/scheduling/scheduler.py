@@ -273,7 +273,7 @@ class Crew:
 
     def _is_crowded(self, task: Task[..., Any]) -> bool:
         # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
-        is_one_line = self.frame.ranks is not None and not self.execution.admission.rules
+        is_one_line = self.frame.ranks is not None and not self.execution.admission.holding.rules
         return not is_one_line and self._antechamber.is_full(task)
 
     def _wait_behind(self, index: int, task: Task[..., Any]) -> None:
@@ -282,7 +282,7 @@ class Crew:
         self._antechamber.wait(task, index)
         if index not in self._antechamber.told and self.execution.wants(TaskBlocked):
             admission, applicant = self.execution.admission, self.applicant(index)
-            reason = admission.reason(applicant, {})
+            reason = admission.holding.reason(applicant, {})
             if reason is not None:
                 self._antechamber.told.add(index)
                 detail = Blockers(admission).first(applicant, {})
@@ -361,14 +361,14 @@ class Crew:
     def _look_around(self) -> None:
         """Note what is in force; whoever begins to listen, changes a rule, or ends the run, changes the epoch."""
         execution = self.execution
-        if self._epoch != self._admission.epoch:
-            self._epoch = self._admission.epoch
+        if self._epoch != self._admission.gate.epoch:
+            self._epoch = self._admission.gate.epoch
             self.is_heard = not execution.is_silent()
-            self._may_drain = self._drains and not execution.is_closing and not self._admission.rules
+            self._may_drain = self._drains and not execution.is_closing and not self._admission.holding.rules
 
     def may_drain(self) -> bool:
         """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
-        if self._epoch != self._admission.epoch:
+        if self._epoch != self._admission.gate.epoch:
             self._look_around()
         return self._may_drain
 

@@ -1,0 +1,77 @@
+"""Waiting, in a task, to be admitted."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import attrs
+
+from cascade.model.events import BlockReason
+from cascade.runtime.admission.admission import Admission
+from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.deadlock import hopeless
+from cascade.runtime.admission.pool import Amounts
+from cascade.runtime.admission.waiting_line import Waiter
+
+
+async def admit(
+    admission: Admission,
+    applicant: Applicant,
+    amounts: Amounts,
+    on_wait: Callable[[BlockReason | None], None],
+    again: Claim | None = None,
+) -> Claim:
+    """Wait until *applicant* may start, holding *amounts*.
+
+    First come first served: a claim passes an earlier one only if they share no resource name. If cancelled while
+    waiting, nothing was taken.
+
+    Args:
+        admission: Decides.
+        applicant: Who asks.
+        amounts: All it claims, slots included.
+        on_wait: Called once if it has to wait, with the reason if that is worth an event.
+        again: The claim with which it comes back, having been admitted before and not started; released here,
+            and its place in the order is kept.
+
+    Raises:
+        CapacityError: If an amount exceeds its total, now or after the total was lowered.
+        DeadlockError: If the tasks around the run hold what it needs, or wait for others that do.
+    """
+    error = hopeless(applicant, amounts, admission.holdings)
+    if error is not None:
+        if again is not None:
+            again.release(has_run=False)
+        raise error
+    if again is None:
+        claim = admission.admit_at_once(applicant, amounts)
+        if claim is not None:
+            return claim
+    has_reported = False
+    while True:
+        # Who comes back is somebody else to the rules: for a moment both may be admitted.
+        answered, asking = anyio.Event(), applicant if again is None else attrs.evolve(applicant)
+        waiter = Waiter(asking, amounts, answered.set)
+        admission.enqueue(waiter, again)
+        if not waiter.is_answered and not has_reported:
+            has_reported = True
+            on_wait(admission.holding.reason(applicant, amounts))
+        again = await _answered(admission, waiter, answered)
+        # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
+        if again.epoch == admission.gate.epoch:
+            return again
+
+
+async def _answered(admission: Admission, waiter: Waiter, answered: anyio.Event) -> Claim:
+    try:
+        if not waiter.is_answered:
+            await answered.wait()
+    except BaseException:
+        admission.withdraw(waiter)
+        raise
+    admission.go_on(waiter)
+    if waiter.error is not None:
+        raise waiter.error
+    assert waiter.claim is not None  # answered without error means granted
+    return waiter.claim
