@@ -9,6 +9,7 @@ from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
 
 import attrs
 
+from cascade.model.lazies import short
 from cascade.model.placeholders import Placeholder
 
 T = TypeVar("T")
@@ -54,7 +55,7 @@ class Param(Placeholder, Generic[T]):
     """
 
     name: str = attrs.field(validator=_check_name)
-    default: T | Required
+    default: T | Required = attrs.field(repr=short)
     type: Callable[..., Any]
     description: str
 
@@ -116,7 +117,7 @@ class Env(Placeholder):
     """
 
     name: str = attrs.field(validator=_check_name)
-    default: str | Required | None = REQUIRED
+    default: str | Required | None = attrs.field(default=REQUIRED, repr=short)
 
 
 @attrs.frozen

@@ -15,7 +15,7 @@ from anyio import current_time
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from cascade.graph.nested import LEAVES, PAUSE_EVERY, compile_nested, compile_steps
+from cascade.graph.nested import PAUSE_EVERY, Hold, Steps
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskBlocked, TaskExecutionStarted
@@ -30,10 +30,11 @@ from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame
 from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
+from cascade.runtime.looking import find_flow, is_flow
 from cascade.runtime.node import Job, Save, classify, live
 from cascade.runtime.queues import Queue
 from cascade.runtime.settle import Ending, Settled, leave, record, record_silently
-from cascade.runtime.slices import SLICE, give_way, paced
+from cascade.runtime.slices import SLICE, give_way
 from cascade.runtime.turns import Turns
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
@@ -153,7 +154,7 @@ class Crew:
         while frame.news:
             news = frame.take_news()
             for index, error in news.faults:
-                note = f"raised by {frame.name(index)!r} while choosing a route in run {self.execution.run_id!r}"
+                note = f"raised by {frame.name(index)!r} while it chose a route in run {self.execution.run_id!r}"
                 self.execution.fail_node(error, frame.name(index), note)
             if self.execution.is_halted:
                 frame.unsettled += len(news.pruned)  # left, as all that had not begun
@@ -206,7 +207,7 @@ class Crew:
             started = current_time() - (report.seconds or 0.0)
             if report.error is not None:
                 self.failed(report.index, report.error, started)
-            elif not _is_plain(report.value):
+            elif report.is_flow:
                 self.run_in_place(report.index, report.value, started)
             else:
                 self._succeeded(report.index, report.value, started)
@@ -323,7 +324,10 @@ class Crew:
         if isinstance(node, MapNode):
             ending: Ending = await self.execution.live_map(self.frame, node, job)
             return ending
-        return await live(self.execution, job)
+        ending = await live(self.execution, job)
+        if index in self.frame.layout.tails and isinstance(ending.outcome, Done):
+            await self.is_flow(index, ending.outcome.value)
+        return ending
 
     def _job(self, index: int, node: Node) -> Job:
         layout = self.frame.layout
@@ -341,6 +345,7 @@ class Crew:
             digest=digest,
             is_told_of=index in self._antechamber.told,
             on_admission=functools.partial(self._has_asked, index),
+            keep=self._keeper(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )
 
@@ -416,21 +421,26 @@ class Crew:
             self.execution.emit_node(TaskExecutionStarted, self._settled(index))
         return self.task(index)
 
-    async def needs_a_run(self, index: int, value: Any) -> bool:
-        """Whether *value* has lazies in it that are to be run in its place."""
-        if index in self.frame.layout.tails:
+    async def is_flow(self, index: int, value: Any) -> bool:
+        """Whether there are lazies in *value*, returned by the node *index*, that are to be run in its place."""
+        return self._is_in_place(index, await is_flow(self.execution, value, self._keeper(index)))
+
+    def find_flow(self, index: int, value: Any) -> Steps[bool]:
+        """What :meth:`is_flow` says, found in steps; for threads."""
+        return self._is_in_place(index, (yield from find_flow(self.execution, value, self._keeper(index))))
+
+    def _is_in_place(self, index: int, has_lazies: bool) -> bool:
+        if has_lazies and index in self.frame.layout.tails:
+            self.frame.flow = index  # which goes on in place of the flow
             return False
-        try:
-            return await paced(compile_steps(value, may_circle=True)) is not None
-        except Exception:  # a container's own code may raise anything
-            return True  # which will fail, as it should, with this error
+        return has_lazies
+
+    def _keeper(self, index: int) -> Callable[[Hold], None]:
+        return functools.partial(self.frame.keep, index)
 
     def run_in_place(self, index: int, value: Any, started: float) -> None:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
-        if index in self.frame.layout.tails:
-            self._succeeded(index, value, started)
-        else:
-            self.execution.spawn(self.group, self._run_in_place, index, value, started)
+        self.execution.spawn(self.group, self._run_in_place, index, value, started)
 
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
         try:
@@ -443,11 +453,13 @@ class Crew:
     def follower(self, index: int, value: Any) -> int | None:
         """The node that alone goes on from *index*, whose value this is, in the same lane; asked in any thread.
 
+        The value is no flow, or nobody waits for it.
+
         Nobody else starts it from then on.
         """
         frame = self.frame
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing or not _is_plain(value):
+        if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
@@ -571,15 +583,5 @@ class Crew:
         retry = row.terms.retry if isinstance(row, Node) else None
         return Settled(
             frame.name(index), self.task(index), 1 if retry is None else retry.max_attempts,
-            frame.digest(index), frame.is_recorded, index in frame.layout.tails,
+            frame.digest(index), frame.is_recorded, index == frame.flow,
         )  # fmt: skip
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether there are certainly no lazies in *value*."""
-    if type(value) in LEAVES:
-        return True
-    try:
-        return compile_nested(value, may_circle=True) is None
-    except Exception:  # a container's own code may raise anything
-        return False  # running what is in it will fail, as it should, with this error

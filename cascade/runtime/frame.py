@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY
+from cascade.graph.nested import PAUSE_EVERY, Hold
 from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
 from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
@@ -29,7 +29,7 @@ class News:
     Attributes:
         ready: Nodes whose inputs have settled.
         pruned: Nodes that no router wants any more.
-        faults: Routers that could not choose, with their errors.
+        faults: Routers that could not choose, or not put together what they chose, with their errors.
     """
 
     ready: list[int] = attrs.field(factory=list)
@@ -81,6 +81,8 @@ class Frame:
         is_map: Whether all its nodes are wanted, each as an item of a list.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         stage: The nodes of the stage that has begun; ``None`` if any node may begin that is ready.
+        flow: The node whose value is a flow that goes on in its place, if it has come to that.
+        holds: By node, what large data in its value is remembered by.
     """
 
     graph: Graph
@@ -108,6 +110,8 @@ class Frame:
     is_map: bool = False
     ranks: Sequence[float] | None = None
     stage: Sequence[int] | None = None
+    flow: int | None = None
+    holds: dict[int, Hold] = attrs.field(factory=dict)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 
@@ -209,11 +213,37 @@ class Frame:
 
     def _let_go(self, sources: Iterable[int]) -> None:
         """A consumer of each of *sources* has settled."""
-        uses, values = self.uses, self.values
+        uses, values, holds = self.uses, self.values, self.holds
         for source in sources:  # maybe many, so nothing is called; they have settled, or it would not have
             uses[source] -= 1
             if not uses[source]:
                 values[source] = None
+                if holds:
+                    self._forget(source)
+
+    def _forget(self, index: int) -> None:
+        """The value of the node is let go of."""
+        hold = self.holds.pop(index, None)
+        if hold is not None:
+            hold.release()
+
+    def keep(self, index: int, hold: Hold) -> None:
+        """Release *hold* when the value of the node is let go of, or the turn is over."""
+        if hold:
+            self._forget(index)
+            self.holds[index] = hold
+
+    def inherit(self, index: int, items: Frame) -> None:
+        """Take over, for the map *index*, what its items hold."""
+        for hold in items.holds.values():
+            self.holds.setdefault(index, Hold(hold.seen)).take(hold)
+        items.holds.clear()
+
+    def close(self) -> None:
+        """The turn is over: release what is held."""
+        for hold in self.holds.values():
+            hold.release()
+        self.holds.clear()
 
     def let_go_some(self) -> None:
         """Work off a part of the backlog."""
@@ -240,6 +270,7 @@ class Frame:
         """Nobody needs the node any more: drop its value, or prune it if it has not begun."""
         if self.status[index] > Status.RUNNING:
             self.values[index] = None
+            self._forget(index)
         elif index in self.layout.gated and index not in self.wanted:
             self._prune(index)
 
@@ -323,7 +354,12 @@ class Frame:
         if verdict is not None:
             self._settle_router(router, verdict)
             return
-        self.values[router] = resolve(route.operand, self)
+        try:
+            self.values[router] = resolve(route.operand, self)
+        except Exception as error:  # records in it are made anew by their own constructors
+            self.news.faults.append((router, error))
+            self._settle_router(router, None)
+            return
         self.status[router] = Status.SUCCEEDED
         self._leave_router(router)
 
@@ -383,6 +419,7 @@ class Frame:
                     continue
                 if self.has_settled(source):
                     self.values[source] = None
+                    self._forget(source)
                 elif source in self.layout.gated and source not in self.wanted:
                     agenda.append(source)
 

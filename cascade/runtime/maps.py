@@ -58,8 +58,11 @@ async def _run(execution: Execution, items: Items) -> Outcome:
         execution, frame, is_eager=False, saves=[], window=items.node.terms.concurrency,
         bind=items.bind, claimed=lambda _: claimed,
     )  # fmt: skip
-    async with anyio.create_task_group() as crew.group:
-        await crew.run(range(items.size))
+    try:
+        async with anyio.create_task_group() as crew.group:
+            await crew.run(range(items.size))
+    finally:
+        items.frame.inherit(items.node.index, frame)
     if frame.errors:
         return Failed(next(iter(frame.errors.values())))
     is_left = execution.is_draining and frame.unsettled > 0

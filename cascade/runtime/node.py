@@ -11,7 +11,7 @@ import attrs
 from anyio import current_effective_deadline, current_time
 
 from cascade.graph.canonical import NotDigestibleError
-from cascade.graph.nested import compile_nested
+from cascade.graph.nested import Hold
 from cascade.graph.nodes import Terms
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe
 from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
@@ -27,6 +27,7 @@ from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
 from cascade.runtime.flights import Flight, Placed, may_wait
 from cascade.runtime.journal import Journal
+from cascade.runtime.looking import is_flow
 from cascade.runtime.resources import NodeResources
 from cascade.runtime.settle import Ending
 from cascade.runtime.state import Entry
@@ -53,6 +54,7 @@ class Job:
         attempts: Those that were made when the run was executed before.
         is_told_of: Whether its waiting has been told already.
         on_admission: Called whenever it has been admitted.
+        keep: Takes what large data in its value is remembered by.
     """
 
     node_id: str
@@ -67,6 +69,7 @@ class Job:
     attempts: int = 0
     is_told_of: bool = False
     on_admission: Callable[[], None] = attrs.field(default=lambda: None, kw_only=True)
+    keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
 
 
 async def live(execution: Execution, job: Job) -> Ending:
@@ -177,7 +180,7 @@ class Life:
                 flight.value = (hit.value,)
             return Done(hit.value, from_cache=True)
         value = await self._value()
-        if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
+        if self.job.save_later is not None and await is_flow(self.execution, value, self.job.keep):
             self.job.save_later(functools.partial(self._save, cache, named))
         else:
             await self._save(cache, named, value)
@@ -232,9 +235,9 @@ class Life:
             value = await self._attempt_until_done(shared, own)
         if execution.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
-        if job.save_later is not None:
-            return value
-        return await execution.in_place(value, job.node_id)
+        if job.save_later is None and await is_flow(execution, value, job.keep):
+            return await execution.in_place(value, job.node_id)
+        return value
 
     def _claimed(self) -> Mapping[Name, Amount]:
         amounts: dict[Name, Amount] = dict(self.job.amounts().items())

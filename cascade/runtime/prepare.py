@@ -10,6 +10,7 @@ import attrs
 
 from cascade.graph.build import build_steps
 from cascade.graph.code import may_grow
+from cascade.graph.nested import Hold, has_placeholders
 from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
@@ -48,6 +49,7 @@ async def prepare(
     pool: Pool,
     providers: Mapping[str, Resource],
     durations: Mapping[str, float],
+    hold: Hold,
     *,
     is_whole: bool,
 ) -> Prepared:
@@ -60,6 +62,7 @@ async def prepare(
         pool: The capacity there is.
         providers: Resource providers by name.
         durations: Mean seconds by task name, as far as known.
+        hold: What large literal arguments are remembered by.
         is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
 
     Raises:
@@ -68,8 +71,9 @@ async def prepare(
         CapacityError: If a node that is certain to run claims more than there is.
         ResourceNotFoundError: If a resource has no provider.
     """
-    graph = await paced(build_steps(target))
+    graph = await paced(build_steps(target, hold))
     inputs = resolve_inputs(graph, params, is_whole=is_whole)
+    await paced(_refuse_placeholders(graph, inputs, hold))
     _refuse_resources(graph.target)
     check_providers(providers, graph.injections)
     if settings.solver is not None:
@@ -94,6 +98,15 @@ def _is_scarce(graph: Graph, layout: Layout) -> bool:
         if (isinstance(row, Node) and row.terms.amounts) or not (task.is_async or task.mode == "inline"):
             return True
     return False
+
+
+def _refuse_placeholders(graph: Graph, inputs: Mapping[str, Any], hold: Hold) -> Generator[None, None, None]:
+    """See that what was given is values: nothing would be put in the place of what stands for one."""
+    for key, value in inputs.items():
+        if (yield from has_placeholders(value, hold)):
+            what = f"{graph.inputs[key].name!r} is given a {type(value).__name__}"
+            remedy = "inputs are values; run it first, or pass it as an argument"
+            raise InputError([f"{what} that is, or contains, a placeholder such as a lazy result, but {remedy}"])
 
 
 def _refuse_resources(target: Operand) -> None:
