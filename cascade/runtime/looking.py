@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from cascade.graph.nested import Hold, Steps, glance, has_placeholders
+from cascade.model.placeholders import Placeholder
 from cascade.runtime.execution import Execution
 from cascade.runtime.slices import paced
 
@@ -15,6 +16,8 @@ Keep = Callable[[Hold], None]
 
 async def is_flow(execution: Execution, value: Any, keep: Keep) -> bool:
     """Whether there are placeholders in *value*, which a function of the run has returned; gives way meanwhile."""
+    if isinstance(value, Placeholder):
+        return True
     return not glance(value) and await paced(find_flow(execution, value, keep))
 
 

@@ -73,7 +73,8 @@ async def prepare(
     """
     graph = await paced(build_steps(target, hold))
     inputs = resolve_inputs(graph, params, is_whole=is_whole)
-    await paced(_refuse_placeholders(graph, inputs, hold))
+    if inputs:
+        await paced(_refuse_placeholders(graph, inputs, hold))
     _refuse_resources(graph.target)
     check_providers(providers, graph.injections)
     if settings.solver is not None:

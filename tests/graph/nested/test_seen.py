@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import gc
 from collections.abc import Callable
 from typing import Any
 
 import pytest
+from looks import Visits, note_visits
 
 import cascade
 from cascade.graph.nested import Hold, compile_steps, finish, has_placeholders
-from cascade.graph.nested import look as looking
 
 
 @cascade.task
@@ -26,24 +25,15 @@ def rows(size: int) -> list[Any]:
 
 
 @pytest.fixture
-def visits(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """How many containers were looked into, look by look."""
-    found: list[int] = []
-    original = gc.get_referents
-
-    def noted(*values: Any) -> list[Any]:
-        found.append(len(values))
-        return original(*values)
-
-    monkeypatch.setattr(looking, "get_referents", noted)
-    return found
+def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
+    return note_visits(monkeypatch)
 
 
-def looked_into(visits: list[int], value: Any, hold: Hold) -> int:
+def looked_into(visits: Visits, value: Any, hold: Hold) -> int:
     """How many containers were looked into in order to find *value* plain."""
     visits.clear()
     assert finish(has_placeholders(value, hold)) is False
-    return sum(visits)
+    return visits.total
 
 
 def _deep() -> Any:
@@ -63,7 +53,7 @@ every_large = pytest.mark.parametrize("make", LARGE.values(), ids=LARGE)
 
 
 @every_large
-def test_large_data_is_looked_through_once(make: Callable[[], Any], visits: list[int]) -> None:
+def test_large_data_is_looked_through_once(make: Callable[[], Any], visits: Visits) -> None:
     hold, value = Hold(), make()
     assert looked_into(visits, value, hold) >= 900
     assert looked_into(visits, value, Hold(hold.seen)) < 50
@@ -71,7 +61,7 @@ def test_large_data_is_looked_through_once(make: Callable[[], Any], visits: list
 
 
 @every_large
-def test_what_nobody_holds_is_forgotten(make: Callable[[], Any], visits: list[int]) -> None:
+def test_what_nobody_holds_is_forgotten(make: Callable[[], Any], visits: Visits) -> None:
     value, first = make(), Hold()
     looked_into(visits, value, first)
     second = Hold(first.seen)
