@@ -49,16 +49,17 @@ _BASES: Final[tuple[tuple[frozenset[type], Kind], ...]] = (
 )
 # Types remembered at a time: programs may make them up endlessly.
 MOST_TYPES: Final = 4096
-_kinds: dict[type, Kind] = {}
+# By class, as far as known.
+kinds: dict[type, Kind] = {}
 
 
 def kind_of(cls: type) -> Kind:
-    """What values of class *cls* have inside."""
-    kind = _kinds.get(cls)
+    """What values of class *cls* have inside; looked up in :data:`kinds` first where it matters."""
+    kind = kinds.get(cls)
     if kind is None:
-        if len(_kinds) >= MOST_TYPES:
-            _kinds.clear()
-        kind = _kinds[cls] = _classify(cls)
+        if len(kinds) >= MOST_TYPES:
+            kinds.clear()
+        kind = kinds[cls] = _classify(cls)
     return kind
 
 

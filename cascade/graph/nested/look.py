@@ -115,13 +115,13 @@ class Look:
 
     Attributes:
         is_plain: Whether there is certainly no placeholder.
-        large: If so, what is to be remembered.
-        suspects: If not, the ``id`` of each container that may have a placeholder inside, at any depth; not all of
-            them, unless the look was thorough.
+        large: What is to be remembered as plain data; nothing if the look was broken off.
+        suspects: The ``id`` of each container that may have a placeholder inside, at any depth; not all of them if
+            the look was broken off.
     """
 
     is_plain: bool
-    large: Sequence[Any] = ()
+    large: Sequence[Any]
     suspects: frozenset[int] = frozenset()
 
 
@@ -131,13 +131,16 @@ def look_steps(value: Any, seen: Seen, *, is_thorough: bool = False) -> Steps[Lo
     Args:
         value: A container.
         seen: What need not be looked through again.
-        is_thorough: Whether to go on when something has been found, in order to know all suspects.
+        is_thorough: Whether to go on when something has been found, in order to know all suspects; otherwise the
+            look is broken off there.
     """
     walk = _Walk(seen, is_thorough)
     yield from walk.steps(value)
     if walk.suspects:
         walk.suspect_shared()
-        return Look(False, suspects=frozenset(id(box) for part in walk.suspects for box in part.boxes))
+        suspects = frozenset(id(box) for part in walk.suspects for box in part.boxes)
+        large = [box for box in walk.large if id(box) not in suspects] if is_thorough else []
+        return Look(False, large, suspects)
     if walk.loose > MOST_LOOSE and not seen.knows(value):
         walk.large.append(value)
     return Look(True, walk.large)

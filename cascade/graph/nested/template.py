@@ -15,7 +15,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.nested.kinds import LEAVES, Kind, contents, kind_of
+from cascade.graph.nested.kinds import LEAVES, Kind, contents, kind_of, kinds
 from cascade.graph.nested.look import glance, look_steps
 from cascade.graph.nested.records import UnfitError, with_fields
 from cascade.graph.nested.seen import Hold
@@ -174,10 +174,10 @@ def compile_steps(
     """
     if isinstance(value, Placeholder):
         return value
-    hold = Hold() if hold is None else hold
     is_plain = glance(value)
     suspects = None
     if is_plain is None:
+        hold = Hold() if hold is None else hold
         look = yield from look_steps(value, hold.seen, is_thorough=True)
         is_plain, suspects = look.is_plain, look.suspects
         hold.add(look.large)
@@ -260,7 +260,7 @@ class _Compiler:
                 sources += [s - 1 if s > 0 else count - s - 1 for s in part]
                 if start:
                     yield
-            steps.append(attrs.evolve(step, sources=sources))
+            steps.append(Step(step.kind, step.original, step.items, step.keys, sources))
         is_row = len(steps) == 1 and count == len(steps[0].sources) == len(steps[0].items)
         return Template(tuple(self.holes), tuple(steps), is_row)
 
@@ -283,7 +283,7 @@ class _Compiler:
             cls = type(item)
             if cls in LEAVES:
                 continue
-            kind = kind_of(cls)
+            kind = kinds.get(cls) or kind_of(cls)
             if kind is Kind.PLACEHOLDER:
                 top.keys_replaced.append(top.keys[position])
                 top.sources.append(holes.setdefault(item, len(holes) + 1))

@@ -128,13 +128,16 @@ def replaced(value: Any, values: dict[Any, Any]) -> Any:
     )
 
 
-@given(layouts())
-@example(Layout(("list", "list", "long list"), ((-2,), (0,), (1, 0, 0))))
-@example(Layout(("long list", "list", "tuple"), ((-2,), (0, 0), (1, 0))))
-def test_find_and_replace_agrees_with_the_naive_way(layout: Layout) -> None:
+@given(layouts(), st.booleans())
+@example(Layout(("list", "list", "long list"), ((-2,), (0,), (1, 0, 0))), False)
+@example(Layout(("long list", "list", "tuple"), ((-2,), (0, 0), (1, 0))), False)
+# What is met again, in a record and beside it: found where it is met first, and to be replaced in both places.
+@example(Layout(("list", "list", "list", "shelf", "list"), ((-2,), (0,), (1,), (1,), (2, 3))), True)
+@example(Layout(("list", "long list", "list", "shelf", "list"), ((-2,), (0,), (1,), (1,), (2, 3))), True)
+def test_find_and_replace_agrees_with_the_naive_way(layout: Layout, is_large: bool) -> None:
     holes = [one() for _ in range(3)]
     values: dict[Any, Any] = {hole: f"value {number}" for number, hole in enumerate(holes)}
-    value = [build(layout, holes)]
+    value = [build(layout, holes), *([*range(200)] if is_large else [])]
     found = compile_nested(value)
     assert found is None or isinstance(found, Template)
     filled = value if found is None else found.fill([values[hole] for hole in found.holes])

@@ -111,3 +111,12 @@ def test_what_has_placeholders_inside_is_not_remembered() -> None:
     assert finish(compile_steps(value, hold=hold)) is not None
     assert not hold
     assert not hold.seen.knows(value)
+
+
+def test_plain_data_beside_placeholders_is_remembered(visits: Visits) -> None:
+    hold, data = Hold(), rows(1000)
+    finish(compile_steps({"rows": data, "limit": LAZY}, hold=hold))
+    assert hold.seen.knows(data)
+    visits.clear()
+    finish(compile_steps({"rows": data, "limit": LAZY}, hold=Hold(hold.seen)))
+    assert visits.total < 50
