@@ -120,7 +120,7 @@ async def data_cases(backend: str, rounds: int) -> Sequence[Figure]:
 
 
 async def gap_cases(backend: str, rounds: int) -> Sequence[Figure]:
-    """The longest gap of the loop, without garbage collections.
+    """The longest gap of the loop, without garbage collections; and the most that the loop computes in one itself.
 
     What comes from a process is unpickled in one step of C, which cannot be cut into slices.
     """
@@ -133,7 +133,10 @@ async def gap_cases(backend: str, rounds: int) -> Sequence[Figure]:
         try:
             for _ in range(rounds):
                 gaps.append(await longest_gap(partial(cascade.run, inline_size(task()))))  # noqa: PERF401
-            bare = {"without a flow": statistics.median([await longest_gap(partial(nothing, 0.3)) for _ in gaps])}
+            bare = {
+                "without a flow": statistics.median([await longest_gap(partial(nothing, 0.3)) for _ in gaps]),
+                "computing": await longest_gap(partial(cascade.run, inline_size(task())), time.thread_time),
+            }
             if task is from_process:
                 began = time.perf_counter()
                 pickle.loads(pickled)
