@@ -436,7 +436,7 @@ class Crew:
         return has_lazies
 
     def _keeper(self, index: int) -> Callable[[Hold], None]:
-        return functools.partial(self.frame.keep, index)
+        return functools.partial(self.frame.holds.keep, index)
 
     def run_in_place(self, index: int, value: Any, started: float) -> None:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY, Hold
+from cascade.graph.nested import PAUSE_EVERY, Holds
 from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
 from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
@@ -82,7 +82,7 @@ class Frame:
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         stage: The nodes of the stage that has begun; ``None`` if any node may begin that is ready.
         flow: The node whose value is a flow that goes on in its place, if it has come to that.
-        holds: By node, what large data in its value is remembered by.
+        holds: What large data in the values of nodes is remembered by.
     """
 
     graph: Graph
@@ -111,7 +111,7 @@ class Frame:
     ranks: Sequence[float] | None = None
     stage: Sequence[int] | None = None
     flow: int | None = None
-    holds: dict[int, Hold] = attrs.field(factory=dict)
+    holds: Holds = attrs.field(factory=Holds)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 
@@ -219,31 +219,7 @@ class Frame:
             if not uses[source]:
                 values[source] = None
                 if holds:
-                    self._forget(source)
-
-    def _forget(self, index: int) -> None:
-        """The value of the node is let go of."""
-        hold = self.holds.pop(index, None)
-        if hold is not None:
-            hold.release()
-
-    def keep(self, index: int, hold: Hold) -> None:
-        """Release *hold* when the value of the node is let go of, or the turn is over."""
-        if hold:
-            self._forget(index)
-            self.holds[index] = hold
-
-    def inherit(self, index: int, items: Frame) -> None:
-        """Take over, for the map *index*, what its items hold."""
-        for hold in items.holds.values():
-            self.holds.setdefault(index, Hold(hold.seen)).take(hold)
-        items.holds.clear()
-
-    def close(self) -> None:
-        """The turn is over: release what is held."""
-        for hold in self.holds.values():
-            hold.release()
-        self.holds.clear()
+                    holds.forget(source)
 
     def let_go_some(self) -> None:
         """Work off a part of the backlog."""
@@ -270,7 +246,7 @@ class Frame:
         """Nobody needs the node any more: drop its value, or prune it if it has not begun."""
         if self.status[index] > Status.RUNNING:
             self.values[index] = None
-            self._forget(index)
+            self.holds.forget(index)
         elif index in self.layout.gated and index not in self.wanted:
             self._prune(index)
 
@@ -419,7 +395,7 @@ class Frame:
                     continue
                 if self.has_settled(source):
                     self.values[source] = None
-                    self._forget(source)
+                    self.holds.forget(source)
                 elif source in self.layout.gated and source not in self.wanted:
                     agenda.append(source)
 

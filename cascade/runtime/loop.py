@@ -179,7 +179,9 @@ class Loop:
         try:
             await schedule(self.execution, frame, prepared.plan, self._saves)
         finally:
-            frame.close()
+            if frame.flow is not None:  # the next turn is prepared from it, and need not look again
+                frame.holds.hand_over(frame.flow, self._hold)
+            frame.holds.release()
         if self.execution.is_halted or (self.execution.is_draining and frame.unsettled):
             raise Halted
         return collect(frame), frame

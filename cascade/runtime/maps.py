@@ -62,7 +62,7 @@ async def _run(execution: Execution, items: Items) -> Outcome:
         async with anyio.create_task_group() as crew.group:
             await crew.run(range(items.size))
     finally:
-        items.frame.inherit(items.node.index, frame)
+        items.frame.holds.gather(items.node.index, frame.holds)
     if frame.errors:
         return Failed(next(iter(frame.errors.values())))
     is_left = execution.is_draining and frame.unsettled > 0

@@ -164,6 +164,18 @@ async def test_the_results_of_a_map_are_not_looked_through_again_as_a_whole(visi
     assert 2000 <= visits.total <= 2500
 
 
+@pytest.mark.parametrize("is_target", [True, False], ids=["target", "in the middle"])
+@every_task
+async def test_data_that_is_returned_beside_calls_is_looked_through_once(
+    task: cascade.Task[Any, Any], is_target: bool, visits: Visits, schedule: Any
+) -> None:
+    data = rows()
+    flow = _returned(task, {"rows": data, "last": task(task(3))})
+    result = await cascade.run(flow if is_target else on_loop(flow), schedule=schedule)
+    assert (result["rows"] is data, result["last"]) == (True, 3)
+    assert SIZE <= visits.total <= 1.2 * SIZE
+
+
 async def test_a_cached_call_looks_once(visits: Visits) -> None:
     data = rows()
     cache = cascade.cache.InputCache(cascade.cache.MemoryCacheStore())

@@ -1,4 +1,4 @@
-"""Which values have others inside, and how to get at these."""
+"""Which values are containers, and how to list what is inside."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ kinds: dict[type, Kind] = {}
 
 
 def kind_of(cls: type) -> Kind:
-    """What values of class *cls* have inside; looked up in :data:`kinds` first where it matters."""
+    """The kind of class *cls*; hot paths look into :data:`kinds` first."""
     kind = kinds.get(cls)
     if kind is None:
         if len(kinds) >= MOST_TYPES:
@@ -72,9 +72,9 @@ def _classify(cls: type) -> Kind:
 
 
 def is_model(cls: type) -> bool:
-    """Whether *cls* is a pydantic model; pydantic is not imported for it."""
+    """Whether *cls* is a model of pydantic 2; pydantic is not imported for it."""
     base = getattr(sys.modules.get("pydantic.main"), "BaseModel", None)
-    return base in cls.__mro__
+    return base in cls.__mro__ and hasattr(cls, "model_fields")
 
 
 def field_names(value: Any) -> list[str]:

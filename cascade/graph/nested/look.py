@@ -1,11 +1,12 @@
-"""Whether there are placeholders in a value, found out at the speed of C.
+"""Finds out at the speed of C whether there are placeholders in a value.
 
-Most values are plain data, and often a lot of it. So what is inside is not taken up one by one: a pass asks the
-garbage collector for all that some hundred containers refer to, and looks at the *types* of that. A pass sees at
-least what :func:`~cascade.graph.nested.kinds.contents` gives, and maybe more (dict keys, attributes that are no
-fields), so "nothing" is certain, and "something" is to be confirmed by compiling the value.
+Most values are plain data, and there may be a lot of it, so the containers inside are not visited one by one. One
+pass takes up to 128 containers, asks the garbage collector for everything that they refer to, and tests the set of
+its *types*. A pass sees at least what :func:`~cascade.graph.nested.kinds.contents` gives, and sometimes more (dict
+keys, attributes that are no fields). So "no placeholder" is certain, and "maybe" is confirmed by compiling the
+value.
 
-What is large is remembered as long as it is alive in the run, so that it is looked through once: see
+Large plain data is remembered while the run keeps it alive, so it is looked through once: see
 :class:`~cascade.graph.nested.seen.Seen`.
 """
 
@@ -24,9 +25,9 @@ from cascade.graph.nested.reach import BUILTINS, Reach, reach_of, reaches, size_
 from cascade.graph.nested.seen import Seen
 from cascade.graph.nested.steps import Steps
 
-# A container with more items is large: it is remembered, with all that is in it.
+# A container with more items than this is large: it is remembered, with everything in it.
 LARGE: Final = 128
-# So many containers that are not in a large one are looked at each time.
+# A tree of more small containers than this is remembered as a whole; a smaller one is looked at each time.
 MOST_LOOSE: Final = 32
 # Leaves that are looked at in half a millisecond.
 _MOST_FLAT: Final = 32_768
@@ -50,7 +51,7 @@ def _sort(kinds: set[type]) -> tuple[bool, set[type], set[type]]:
 
 
 def glance(value: Any) -> bool | None:
-    """Whether *value* is plain data, if that takes but a few microseconds to find out; otherwise ``None``."""
+    """Whether *value* is plain data; ``None`` if it has too much inside to tell within some microseconds."""
     cls = type(value)
     if cls in LEAVES:
         return True
@@ -114,10 +115,10 @@ class Look:
     """What a look has found.
 
     Attributes:
-        is_plain: Whether there is certainly no placeholder.
-        large: What is to be remembered as plain data; nothing if the look was broken off.
-        suspects: The ``id`` of each container that may have a placeholder inside, at any depth; not all of them if
-            the look was broken off.
+        is_plain: True if there is certainly no placeholder.
+        large: The large plain containers to remember; empty if the look stopped early.
+        suspects: The ``id`` of each container that may have a placeholder inside, at any depth; incomplete if the
+            look stopped early.
     """
 
     is_plain: bool
@@ -130,9 +131,8 @@ def look_steps(value: Any, seen: Seen, *, is_thorough: bool = False) -> Steps[Lo
 
     Args:
         value: A container.
-        seen: What need not be looked through again.
-        is_thorough: Whether to go on when something has been found, in order to know all suspects; otherwise the
-            look is broken off there.
+        seen: The large plain data that is already known, and not looked through again.
+        is_thorough: True to find all suspects; False (the default) to stop at the first.
     """
     walk = _Walk(seen, is_thorough)
     yield from walk.steps(value)
@@ -148,13 +148,13 @@ def look_steps(value: Any, seen: Seen, *, is_thorough: bool = False) -> Steps[Lo
 
 @attrs.define(eq=False)
 class _Part:
-    """Containers that are looked into at once.
+    """Containers that one pass looks into.
 
     Attributes:
         boxes: The containers.
-        parent: The part in whose containers they stand, if that matters.
-        is_covered: Whether they stand in a large container, or are one.
-        portions: Of a single large container, what has not been looked at yet.
+        parent: The part whose containers they are in; ``None`` at the top, and if the look is not thorough.
+        is_covered: Whether they are in a large container, or are one.
+        portions: For a single large container: its contents that have not been looked at yet, in portions.
         is_suspect: Whether a placeholder may be inside.
     """
 
@@ -167,18 +167,18 @@ class _Part:
 
 @attrs.define(eq=False)
 class _Walk:
-    """One look.
+    """The state of one look.
 
-    A container that has others inside is expanded once; but only those that more than one other refers to need
-    be remembered for that. One that has none inside is looked at as often as it is met.
+    A container with other containers inside is expanded once. Only those with more than one reference to them can
+    be met twice, so only those are noted as expanded. A container of leaves is looked at as often as it is met.
 
     Attributes:
-        seen: What need not be looked through again.
-        is_thorough: Whether to go on when something has been found.
-        suspects: Parts in which something was found, and those around them.
-        shared: Parts with containers that had been met before, in other parts.
-        large: Large containers that are not in another one, known ones included.
-        loose: Number of the other containers that are not in a large one.
+        seen: The large plain data that is already known.
+        is_thorough: Whether to go on after the first suspect.
+        suspects: Parts with a suspect, and the parts that lead to them.
+        shared: Parts with containers that had already been expanded as a member of another part.
+        large: Large containers that are not inside another large one, known ones included.
+        loose: Number of small containers that are not inside a large one.
     """
 
     seen: Seen
@@ -213,7 +213,7 @@ class _Walk:
                 yield
 
     def _follow(self, part: _Part, referents: list[Any], kinds: set[type]) -> None:
-        """Go on to those of *referents*, to which the containers of *part* refer, that have something inside."""
+        """Queue those of *referents* (what the containers of *part* refer to) that have something inside."""
         is_hit, sized, opened = _sort(kinds)
         if is_hit:
             self._suspect(part)
@@ -233,12 +233,12 @@ class _Walk:
             part = part.parent
 
     def suspect_shared(self) -> None:
-        """Suspect all around what was met again, as its contents were noted where it was met first."""
+        """Suspect the parts that lead to a shared container: its contents were noted where it was met first."""
         for part in self.shared:
             self._suspect(part)
 
     def _fresh(self, part: _Part, referents: list[Any]) -> list[Any]:
-        """What is in those containers of *part* that had not been expanded yet."""
+        """The contents of those containers of *part* that have not been expanded yet."""
         if max(map(getrefcount, part.boxes)) <= _ALONE:
             return referents  # nothing else leads to any of them
         boxes = {id(box): box for box in part.boxes}
@@ -251,7 +251,7 @@ class _Walk:
         return referents
 
     def _go_on(self, boxes: list[Any], part: _Part | None, *, is_sized: bool) -> None:
-        """Look into *boxes*, which stand in *part*, later on."""
+        """Queue *boxes*, which are in the containers of *part*."""
         is_covered = part is not None and part.is_covered
         parent = part if self.is_thorough else None  # else parts need not be kept
         fresh = self.seen.unknown(boxes)
@@ -277,12 +277,12 @@ class _Walk:
             self.shared.append(parent)
 
 
-# In the place of a portion.
+# Marks the end of the portions.
 _NO_MORE: Final[list[Any]] = []
 
 
 def _portions(box: Any) -> Iterator[list[Any]]:
-    """All that a large container refers to, in portions; no code of its class is run."""
+    """The contents of a large container, in portions. Runs no code of its class."""
     base = next(base for base in BUILTINS if isinstance(box, base))
     if base is list or base is tuple:
         for start in range(0, base.__len__(box), _ITEMS_AT_ONCE):

@@ -1,4 +1,4 @@
-"""How a look goes on from values of a type."""
+"""Whether a look follows what values of a type refer to."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from cascade.graph.nested.kinds import MOST_TYPES, Kind, class_defaults, kind_of
 
 
 class Reach(enum.Enum):
-    """How a look goes on from values of a type.
+    """Whether a look follows what values of a type refer to.
 
-    ``SIZED`` is followed, and ``len`` says how much is inside; ``OPEN`` is followed, and is assumed to be small.
+    ``SIZED``: yes, and ``len`` tells how much that is. ``OPEN``: yes, and it is assumed to be little.
     """
 
     NOTHING = enum.auto()
@@ -29,7 +29,7 @@ reaches: dict[type, Reach] = {}
 
 
 def reach_of(cls: type) -> Reach:
-    """How a look goes on from values of class *cls*; looked up in :data:`reaches` first where it matters."""
+    """The reach of class *cls*; hot paths look into :data:`reaches` first."""
     reach = reaches.get(cls)
     if reach is None:
         if len(reaches) >= MOST_TYPES:

@@ -1,4 +1,4 @@
-"""What has been looked through in a run, and is remembered as long as it is alive."""
+"""Remembers the large plain data of a run, as long as something in the run holds it."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ class _Entry:
 
 @attrs.define(eq=False)
 class Seen:
-    """Large values without placeholders that are alive in a run.
+    """The large values of a run that are known to have no placeholders inside.
 
-    Alive is what somebody holds (:class:`Hold`). A container is known as long as it has the length that it had
-    when it was looked through: whoever replaces something in it, or changes what lies deeper, is not noticed.
+    A value is known while at least one :class:`Hold` has it, and while its length is the one that it had when it
+    was looked through. A replaced item, or a change deeper inside, is not noticed.
     """
 
     _entries: dict[int, _Entry] = attrs.field(factory=dict)
-    # Threads hold what they have looked through, the loop lets go of it.
+    # Threads add what they have looked through; the loop drops it.
     _lock: Lock = attrs.field(factory=Lock)
 
     def knows(self, value: Any) -> bool:
@@ -42,14 +42,14 @@ class Seen:
         return [value for value in values if not self.knows(value)]
 
     def add(self, value: Any) -> None:
-        """Somebody holds *value*, which has just been looked through."""
+        """Count one more hold on *value*, which has just been looked through."""
         with self._lock:
             entry = self._entries.setdefault(id(value), _Entry(value, 0, 0))
             entry.size = size_of(value)
             entry.holders += 1
 
     def drop(self, value: Any) -> None:
-        """Somebody holds *value* no longer."""
+        """Count one hold on *value* less, and forget it after the last."""
         with self._lock:
             entry = self._entries[id(value)]
             entry.holders -= 1
@@ -59,17 +59,17 @@ class Seen:
 
 @attrs.define(eq=False)
 class Hold:
-    """The large values that a flow under way, or a node's result, keeps alive in a run.
+    """The large plain values inside the arguments of a flow, or inside the result of a node.
 
     Attributes:
-        seen: What is known in the run.
+        seen: The known values of the run.
     """
 
     seen: Seen = attrs.field(factory=Seen)
     _values: list[Any] = attrs.field(factory=list)
 
     def add(self, values: Sequence[Any]) -> None:
-        """Hold *values*, too."""
+        """Hold *values*, too; they have just been looked through."""
         for value in values:
             self.seen.add(value)
         self._values += values
@@ -78,12 +78,48 @@ class Hold:
         return bool(self._values)
 
     def take(self, other: Hold) -> None:
-        """Hold what *other* has held, which holds nothing any more."""
+        """Take over everything that *other* holds."""
         self._values += other._values
         other._values = []
 
     def release(self) -> None:
-        """Let go of all."""
+        """Let go of everything."""
         values, self._values = self._values, []
         for value in values:
             self.seen.drop(value)
+
+
+class Holds(dict[int, Hold]):
+    """By node of a frame, the hold on its result; a node without large data in its result has none."""
+
+    __slots__ = ()
+
+    def keep(self, index: int, hold: Hold) -> None:
+        """Make *hold* the one of the node, and release an earlier one; one that holds nothing is ignored."""
+        if hold:
+            self.forget(index)
+            self[index] = hold
+
+    def forget(self, index: int) -> None:
+        """Release the hold of the node."""
+        hold = self.pop(index, None)
+        if hold is not None:
+            hold.release()
+
+    def hand_over(self, index: int, to: Hold) -> None:
+        """Move the hold of the node to *to*."""
+        hold = self.pop(index, None)
+        if hold is not None:
+            to.take(hold)
+
+    def gather(self, index: int, items: Holds) -> None:
+        """Move the holds of *items* to the node, which is their map."""
+        for hold in items.values():
+            self.setdefault(index, Hold(hold.seen)).take(hold)
+        items.clear()
+
+    def release(self) -> None:
+        """Release all holds."""
+        for hold in self.values():
+            hold.release()
+        self.clear()

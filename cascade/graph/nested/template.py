@@ -201,7 +201,7 @@ def has_placeholders(value: Any, hold: Hold) -> Steps[bool]:
         look = yield from look_steps(value, hold.seen)
         is_plain = look.is_plain
         hold.add(look.large)
-    return not is_plain and (yield from compile_steps(value)) is not None
+    return not is_plain and (yield from compile_steps(value, hold=hold)) is not None
 
 
 @attrs.define(eq=False)
