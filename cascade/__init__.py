@@ -146,3 +146,7 @@ if not TYPE_CHECKING:
         if name in _MODULES:
             return importlib.import_module(f"cascade.{name}")
         raise AttributeError(f"module 'cascade' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*__all__, *_MODULES])

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
+from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
 
 import anyio
-from anyio import TASK_STATUS_IGNORED, from_thread
+from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
 from cascade.graph.build import build
@@ -16,6 +18,7 @@ from cascade.graph.render import Format, render
 from cascade.model.inputs import Provider, Resource
 from cascade.model.lazies import LazyResult
 from cascade.model.tasks import refuse_uncalled
+from cascade.model.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve
 from cascade.runtime.current import ambient
 from cascade.runtime.engine import Engine
@@ -91,7 +94,8 @@ async def run(
         DependencyMissingError: If the target was skipped.
         BaseException: The first failure itself; with other settings of ``on_error``, ``RunFailed``.
     """
-    return await _engine(settings).run(flow, params, run_id=run_id)
+    with trimmed:
+        return await _engine(settings).run(flow, params, run_id=run_id)
 
 
 @overload
@@ -131,6 +135,9 @@ def run_sync(
 
     Control-C ends it, after the clean-up, in a plain ``KeyboardInterrupt``.
 
+    Works in any thread that runs no event loop, such as the worker threads of a web framework. If the scope
+    around such a thread is cancelled, the run goes on, and the thread is waited for.
+
     Args:
         flow: As of :func:`run`.
         params: As of :func:`run`.
@@ -140,7 +147,7 @@ def run_sync(
         settings: As of :func:`run`.
 
     Raises:
-        RuntimeError: Inside an event loop or a worker thread, where it would block a loop or hide from it.
+        RuntimeError: Inside an event loop, which it would block, or inside a task of a flow.
     """
     _refuse_loop()
     options = dict(backend_options or {})
@@ -148,26 +155,35 @@ def run_sync(
         # An interrupt between two of our steps could leave half of one behind; at a checkpoint it cannot.
         options.setdefault("restrict_keyboard_interrupt_to_checkpoints", True)
     call = partial(run, flow, params, run_id=run_id, **settings)
-    return anyio.run(call, backend=backend, backend_options=options)
+    context = copy_context()
+    context.run(_forget_loop)
+    with trimmed:
+        return context.run(anyio.run, call, backend=backend, backend_options=options)
 
 
 def _refuse_loop() -> None:
-    remedy = "; use `await cascade.run(flow)` there"
+    """See that no event loop runs in this thread, and that no task of a flow waits for it."""
     try:
         anyio.get_current_task()
     except RuntimeError:  # anyio.NoEventLoopError is one
         pass
     else:
-        raise RuntimeError(f"run_sync cannot be used inside an event loop{remedy}")
-    try:
-        from_thread.check_cancelled()
-    except RuntimeError:
-        if ambient() is None:
-            return
-    raise RuntimeError(
-        "run_sync cannot be used inside a worker thread of an event loop; use "
-        "`anyio.from_thread.run(cascade.run, flow)`, or return the lazy from the task"
-    )
+        raise RuntimeError(
+            "run_sync cannot be used inside an event loop; use `await cascade.run(flow)` there, or in a worker "
+            "thread `await anyio.to_thread.run_sync(cascade.run_sync, flow)`"
+        )
+    if ambient() is not None:
+        raise RuntimeError(
+            "run_sync cannot be used inside a task of a flow; return the lazy from the task, or use "
+            "`anyio.from_thread.run(cascade.run, flow)`"
+        )
+
+
+def _forget_loop() -> None:
+    """Have AnyIO see no event loop, in a context copied from code that runs in one to a thread that runs none."""
+    sniffio = sys.modules.get("sniffio")
+    if sniffio is not None:
+        sniffio.current_async_library_cvar.set(None)
 
 
 @shows_settings
@@ -181,8 +197,9 @@ async def start(
     run. One error leaves the block as itself; if block and run fail differently, both leave in a group. What
     ``Run.result()`` has raised is not raised again.
     """
-    async with _engine(settings).start(flow, params, run_id=run_id) as handle:
-        yield handle
+    with trimmed:
+        async with _engine(settings).start(flow, params, run_id=run_id) as handle:
+            yield handle
 
 
 @shows_settings
@@ -196,8 +213,9 @@ async def serve(
     **settings: Unpack[AsRun],
 ) -> None:
     """Run *flow* as a task of a nursery: ``run = await nursery.start(cascade.serve, flow)``."""
-    async with start(flow, params, run_id=run_id, **settings) as handle:
-        task_status.started(handle)
+    with trimmed:
+        async with start(flow, params, run_id=run_id, **settings) as handle:
+            task_status.started(handle)
 
 
 def plan(flow: Any) -> Plan:
@@ -207,8 +225,9 @@ def plan(flow: Any) -> Plan:
         GraphError: If the flow contradicts itself.
         TypeError: If it is a task that has not been called.
     """
-    refuse_uncalled(flow)
-    return solve(build(flow))
+    with trimmed:
+        refuse_uncalled(flow)
+        return solve(build(flow))
 
 
 def visualize(flow: Any, format: Format = "mermaid") -> str:  # the natural name

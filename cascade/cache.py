@@ -4,6 +4,7 @@ from cascade.adapters.cache.files import FileExistenceCache
 from cascade.adapters.cache.inputs import CacheStore, InputCache, MemoryCacheStore
 from cascade.adapters.cache.redis import RedisCacheStore
 from cascade.adapters.cache.sqlite import SQLiteCacheStore
+from cascade.graph.canonical import register_digest
 from cascade.model.policies import MISS, CachePolicy, Hit, Miss
 
 __all__ = [
@@ -17,4 +18,5 @@ __all__ = [
     "Miss",
     "RedisCacheStore",
     "SQLiteCacheStore",
+    "register_digest",
 ]

@@ -45,11 +45,13 @@ def pytest_collection_finish() -> None:
 
 # Parameters that name something which needs a library, up to a colon; with it, what the library is imported as.
 LIBRARIES = {"trio": "trio", "redis": "redis", "mqtt": "paho", "mqtts": "paho"}
+# Others that marks name.
+NEEDED = ("numpy", "pandas", "polars", "pydantic")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Skip what names a library among its parameters, or by the mark ``needs``, where that is not installed."""
-    missing = {library for library in LIBRARIES.values() if not importlib.util.find_spec(library)}
+    missing = {library for library in (*LIBRARIES.values(), *NEEDED) if not importlib.util.find_spec(library)}
     for item in items if missing else ():
         marks = [library for mark in item.iter_markers("needs") for library in mark.args]
         for library in missing.intersection([*marks, *_named(item)]):

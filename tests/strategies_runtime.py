@@ -11,7 +11,7 @@ import attrs
 from hypothesis import strategies as st
 
 import cascade
-from cascade.runtime.capacity import Amount
+from cascade.runtime.capacity import Amount, Name, Slot
 from cascade.state import InMemoryStateBackend
 from cascade.testing import Recorded, record_events
 
@@ -22,9 +22,9 @@ TASKS = ("fetch", "parse")
 
 @attrs.frozen
 class Ask:
-    """Somebody of *task* asks for *amounts*."""
+    """Somebody of *task* asks for *amounts*, slots among them."""
 
-    amounts: dict[str, Amount]
+    amounts: dict[Name, Amount]
     task: str
 
 
@@ -60,7 +60,12 @@ Move = Ask | Rush | SetTotal
 # Mostly what contends: whole amounts of few names.
 amounts: st.SearchStrategy[Amount] = st.sampled_from([1, 1, 2, 2, 3, 0, Fraction(1, 2), Fraction(1, 10)])
 _claim = st.dictionaries(st.sampled_from(("cpu", "cpu", *NAMES)), amounts, min_size=1, max_size=2)
-claims = st.sampled_from([*[_claim] * 9, st.just({})]).flatmap(lambda s: s)
+_slots: st.SearchStrategy[dict[Name, Amount]] = st.sampled_from([{}, {Slot.THREAD: 1}, {Slot.PROCESS: 1}])
+claims = st.builds(
+    lambda claim, slot: {**claim, **slot},
+    st.sampled_from([*[_claim] * 9, st.just({})]).flatmap(lambda s: s),
+    _slots,
+)
 _number = st.integers(0, 6)
 _numbers = st.lists(_number, max_size=3).map(tuple)
 _held = st.sampled_from([None, frozenset(), frozenset({"fetch"}), frozenset(TASKS)])

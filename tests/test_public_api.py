@@ -36,11 +36,12 @@ NAMES = [
 MODULES = {
     "cascade.cache": [
         "CachePolicy", "CacheStore", "FileExistenceCache", "Hit", "InputCache", "MISS", "MemoryCacheStore",
+        "register_digest",
     ],
     "cascade.control": [
-        "Attentive", "AudienceChanged", "Concurrency", "Connector", "ConnectorError", "ControlPlane",
-        "ControlRule", "Found", "LocalConnector", "Lost", "Message", "Missed", "MqttConnector", "Pause",
-        "Rate", "Subscription",
+        "Attentive", "AudienceChanged", "Concurrency", "Connector", "ConnectorError", "ConnectorRefused",
+        "ControlPlane", "ControlRule", "Found", "LocalConnector", "Lost", "Message", "Missed", "MqttConnector",
+        "Pause", "Rate", "Subscription",
     ],
     "cascade.events": [
         name
@@ -56,6 +57,10 @@ MODULES = {
 
 def test_cascade_exports_these_names_and_no_others() -> None:
     assert sorted(cascade.__all__) == sorted(NAMES)
+
+
+def test_looking_into_cascade_shows_the_public_names_only() -> None:
+    assert dir(cascade) == sorted([*NAMES, *(module.partition(".")[2] for module in MODULES)])
 
 
 @pytest.mark.parametrize("name", NAMES)

@@ -23,6 +23,7 @@ from cascade.runtime.wire import (
     ENGINES,
     TELEMETRY,
     Connector,
+    ConnectorRefused,
     Lost,
     Message,
     Subscription,
@@ -171,6 +172,8 @@ def run_watch(options: argparse.Namespace) -> int:
     connector = connector_of(options.via)
     try:
         anyio.run(watch_run, connector, options.run, Console())
+    except ConnectorRefused as error:
+        raise UsageError(str(error)) from error
     except OSError as error:
         print(f"cascade: {describe(error)}", file=sys.stderr)
         return EXIT_UNREACHED

@@ -46,7 +46,7 @@ from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
-from cascade.model.policies import NOTHING_SAID, UNSET, Policies
+from cascade.model.policies import NOTHING_SAID, UNSET, PerCall, Policies
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
@@ -420,6 +420,11 @@ class _Builder:
             for name in ("retry", "timeout", "cache", "concurrency", "on_skip")
             if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
         }
+        cache = said.get("cache")
+        if call.columns is not None and isinstance(cache, PerCall):
+            reason = cache.why_no_items(call.columns)
+            if reason is not None:
+                raise GraphError(f"{call.task.name}.map(): {reason}")
         return Terms(
             **said,
             amounts=amounts,

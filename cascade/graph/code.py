@@ -3,25 +3,45 @@
 from __future__ import annotations
 
 import ast
+import dis
 import functools
 import inspect
 import os
-import sys
 import textwrap
 import threading
-from collections.abc import Callable, Iterable, Iterator
-from types import CodeType, FunctionType, MethodType, ModuleType
+import weakref
+from collections.abc import Callable, Iterator
+from operator import is_
+from types import CodeType, FunctionType, MethodType
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
-from cascade.graph.canonical import Canon, combine, type_name
-from cascade.graph.nested import LEAVES
-from cascade.model import flow, inputs, lazies
+import attrs
+
+from cascade.graph.canonical import (
+    DIGEST_BYTES,
+    Canon,
+    NotDigestibleError,
+    Parts,
+    attributes_of,
+    combine,
+    held_by,
+    home,
+    is_written_in_python,
+    namespace_of,
+    qualified_name,
+    record,
+)
 from cascade.model.placeholders import Placeholder
-from cascade.model.tasks import Partial, Task
+from cascade.model.tasks import Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
 _MOST_TRIES: Final = 5
+# Flags of code: what kind of function it is, and whether it takes any number of arguments.
+_KINDS: Final = (
+    inspect.CO_VARARGS | inspect.CO_VARKEYWORDS | inspect.CO_GENERATOR | inspect.CO_COROUTINE
+    | inspect.CO_ASYNC_GENERATOR
+)  # fmt: skip
 
 
 # Entered again by a finalizer that wants a tree while one is made.
@@ -82,37 +102,99 @@ def _parsed(source: str) -> ast.Module:
     raise AssertionError  # pragma: no cover  # the last try returns or raises
 
 
+class TaskNotDigestibleError(NotDigestibleError):
+    """What a task holds has no canonical hash: the object that it is bound to, a default, part of its closure."""
+
+    @property
+    def remedy(self) -> str:
+        return (
+            "pass it as an argument, give the task a version= that stands for its code, or say what stands for "
+            "the object with cascade.cache.register_digest"
+        )
+
+
 def code_digest(task: Task[Any, Any]) -> bytes:
-    """What the digest of *task* says about its code: its version, or its source without layout and comments."""
+    """What the digest of *task* says about its code: its version, or its source and what it holds.
+
+    What it holds counts as it was when the task was first looked at, so that a task may take notes in a list that
+    it holds. What is put in the place of a held value counts.
+
+    Raises:
+        TaskNotDigestibleError: If something that it holds has no canonical hash.
+    """
     if task.version is not None:
-        return combine("version", [task.full_name.encode(), task.version.encode()])
-    return combine("source", [task.full_name.encode(), *_callable_parts(task.func)])
+        return combine("version", [qualified_name(task), task.version.encode()])
+    return _known_or_made(task, _BOUND)
 
 
-def _callable_parts(func: Any) -> Iterator[bytes]:
-    """Digests of the code behind *func*, and of what is bound to it on the way there."""
+def code_digest_here(task: Task[Any, Any]) -> bytes:
+    """As :func:`code_digest`, but objects without canonical hash count as themselves: in this process only.
+
+    Raises:
+        TaskNotDigestibleError: If one of them cannot be told from a later one, as nothing can refer to it weakly.
+    """
+    try:
+        return code_digest(task)
+    except TaskNotDigestibleError:
+        return _known_or_made(task, _HERE)
+
+
+def _known_or_made(task: Task[Any, Any], canon: Canon) -> bytes:
+    func = task.func
+    while isinstance(func, staticmethod):
+        func = func.__func__
+    held = list(_holdings(func))
+    known, digest = task.known_codes.get(canon, ((), b""))
+    if len(known) == len(held) and all(map(is_, known, held)):
+        return digest
+    try:
+        digest = combine("source", [qualified_name(task), *_callable_parts(func, task.name, canon)])
+    except NotDigestibleError as error:
+        raise TaskNotDigestibleError(error.path, error.kind, error.reason) from None
+    task.known_codes[canon] = held, digest
+    return digest
+
+
+def code_home(task: Task[Any, Any]) -> bytes:
+    """What tells the code of *task* from that of another program with a module of the same name.
+
+    For a cache, which serves all programs; empty where the name of the module, or a ``version=``, is enough.
+    """
+    if task.version is not None:
+        return b""
+    found = home(task.__module__, namespace_of(task, task.__module__))
+    return found.encode("utf-8", "surrogateescape") if isinstance(found, str) else found
+
+
+def _holdings(func: Any) -> Iterator[object]:
+    """*func*, and the objects that it holds itself."""
     while True:
+        yield func
         match func:
             case functools.partial():
-                yield from (_BOUND.digest(func.args), _BOUND.digest(func.keywords))
+                yield from (*func.args, *func.keywords.values())
                 func = func.func
             case MethodType():
-                yield _BOUND.digest(func.__self__)
-                func = func.__func__
-            case staticmethod():
+                yield func.__self__
                 func = func.__func__
             case FunctionType():
-                yield _BOUND.digest(func)
+                yield from held_by(func).values()
                 return
             case _:
-                yield from (_BOUND.digest(func), function_digest(func))
-                func = inspect.getattr_static(type(func), "__call__", None)
-                if not isinstance(func, FunctionType):
-                    return
+                return
+
+
+def _callable_parts(func: Any, name: str, canon: Canon) -> Iterator[bytes]:
+    """Digests of what *func* is, and of the code that makes an object callable."""
+    yield canon.digest(func, name)
+    func = plain_function(func)
+    call = inspect.getattr_static(type(func), "__call__", None)
+    if not isinstance(func, FunctionType) and isinstance(call, FunctionType):
+        yield function_digest(call)
 
 
 def function_digest(func: Callable[..., Any]) -> bytes:
-    """Digest of a function's source without decorators, docstring, comments and layout.
+    """Digest of a function's source without decorators, annotations, docstrings, comments and layout.
 
     Where there is no source, the byte code stands for it, which differs between versions of Python.
     """
@@ -132,118 +214,117 @@ def _function_digest(func: Callable[..., Any]) -> bytes:
     tree = _tree(code, code.co_name) if code else None
     if tree is not None:
         return combine("tree", [_normalised(tree).encode()])
-    name = f"{getattr(func, '__module__', '')}.{getattr(func, '__qualname__', type(func).__qualname__)}"
-    return combine("code", [name.encode(), *(_code_parts(code) if code else ())])
+    return combine("code", [qualified_name(func), *(_code_parts(code) if code else ())])
 
 
 def _normalised(tree: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> str:
     if not isinstance(tree, ast.Lambda):
         tree.decorator_list = []
-        if ast.get_docstring(tree, clean=False) is not None:
-            tree.body = tree.body[1:] or [ast.Pass()]
-    return ast.unparse(tree)
+    return ast.unparse(_CodeOnly().visit(tree))
+
+
+class _CodeOnly(ast.NodeTransformer):
+    """Takes away docstrings and annotations, but for those in the bodies of classes, which make fields."""
+
+    def visit_FunctionDef(self, node: ast.FunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def visit_AsyncFunctionDef(self, node: ast.AsyncFunctionDef) -> ast.AST:
+        return self._function(node)
+
+    def _function(self, node: ast.FunctionDef | ast.AsyncFunctionDef) -> ast.AST:
+        vars(node).update(returns=None, type_params=[])  # Python 3.11 knows no type parameters, and ignores them
+        _forget_docstring(node)
+        self.generic_visit(node)
+        node.body = node.body or [ast.Pass()]
+        return node
+
+    def visit_arg(self, node: ast.arg) -> ast.AST:
+        node.annotation = None
+        return node
+
+    def visit_AnnAssign(self, node: ast.AnnAssign) -> ast.AST | None:
+        if node.value is None:
+            return None
+        return self.generic_visit(ast.copy_location(ast.Assign([node.target], node.value), node))
+
+    def visit_ClassDef(self, node: ast.ClassDef) -> ast.AST:
+        _forget_docstring(node)
+        for place, statement in enumerate(node.body):
+            if not isinstance(statement, ast.AnnAssign):
+                node.body[place] = self.visit(statement)
+        return node
+
+
+def _forget_docstring(node: ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef) -> None:
+    if ast.get_docstring(node, clean=False) is not None:
+        node.body = node.body[1:] or [ast.Pass()]
 
 
 def _code_parts(code: CodeType) -> Iterator[bytes]:
-    for part in _codes(code):
-        yield part.co_code
-        constants = tuple(constant for constant in part.co_consts if not isinstance(constant, CodeType))
-        yield _BOUND.digest((part.co_names, part.co_varnames, constants))
+    """Byte code as it reads, without the places of constants, and without those that nothing reads."""
+    for part in codes_in(code):
+        yield _BOUND.digest((part.co_varnames, part.co_argcount, part.co_kwonlyargcount, part.co_flags & _KINDS))
+        steps = ((step.opname, step.argval) for step in dis.get_instructions(part))
+        read = [(name, value.co_name if isinstance(value, CodeType) else value) for name, value in steps]
+        yield _BOUND.digest(read)
 
 
-def _may_change(value: object) -> bool:
-    return type(value).__hash__ is None
+def _of_placeholder(placeholder: Placeholder) -> bytes:
+    return combine("held", [qualified_name(type(placeholder)), str(getattr(placeholder, "name", "")).encode()])
 
 
-# How the values that the function of a task holds are hashed. What a closure holds and what may change is the
-# function's memory, not its code: a list in which it notes its calls, or the record that counts them, must not
-# make each run another one.
+def _of_stranger(value: Any) -> bytes | None:
+    """An object of any class, if there is nothing in it."""
+    cls = type(value)
+    if not is_written_in_python(cls, object) or attributes_of(value, object):
+        return None
+    try:
+        return combine("empty", [_BOUND.digest(cls)])
+    except NotDigestibleError:  # a class without a name of its own, which holds something unknown
+        return None
+
+
+# What objects count by, while they live: a reference that is asked before their id is believed.
+_tokens: dict[int, tuple[weakref.ref[Any], bytes]] = {}
+
+
+def _of_this_object(value: Any) -> bytes | None:
+    """What stands for *value* and for no other object, in this process or elsewhere."""
+    empty = _of_stranger(value)
+    if empty is not None:
+        return empty
+    key = id(value)
+    known = _tokens.get(key)
+    if known is None or known[0]() is not value:
+        try:
+            known = _tokens[key] = weakref.ref(value, lambda _: _tokens.pop(key, None)), os.urandom(DIGEST_BYTES)
+        except TypeError:
+            return None
+    return known[1]
+
+
+def _task_parts(task: Task[Any, Any]) -> Parts:
+    """A task that is held by another, which is only described here: tasks may hold each other."""
+    if task.version is not None:
+        return Parts("task", (qualified_name(task), task.version.encode()))
+    return record("task", {"func": task.func}, (qualified_name(task),))
+
+
+# How what the function of a task holds is hashed.
 _BOUND: Final = Canon(
-    placeholder=lambda placeholder: type_name(type(placeholder)),
-    function=lambda func: func.full_name.encode() if isinstance(func, Task) else function_digest(func),
-    stranger=lambda value: type_name(type(value)),
-    counts=lambda value: not _may_change(value),
+    placeholder=_of_placeholder,
+    function=function_digest,
+    stranger=_of_stranger,
+    task=_task_parts,
     first=WeakKeyDictionary(),
 )
+_HERE: Final = attrs.evolve(_BOUND, stranger=_of_this_object, first=WeakKeyDictionary())
 
 
-def mentioned(func: FunctionType) -> Iterator[object]:
-    """What the names in the code of *func* stand for at this moment, as far as they stand for anything.
-
-    Attributes are looked up in the modules that the code names.
-    """
-    cells = dict(zip(func.__code__.co_freevars, func.__closure__ or (), strict=False))
-    for code in _codes(func.__code__):
-        for name in {*code.co_names, *code.co_freevars}:
-            try:
-                thing = cells[name].cell_contents if name in cells else func.__globals__[name]
-            except (KeyError, ValueError):  # an attribute, a builtin, or a cell that is still empty
-                continue
-            yield thing
-            if isinstance(thing, ModuleType):
-                yield from (vars(thing)[attribute] for attribute in code.co_names if attribute in vars(thing))
-
-
-def _codes(code: CodeType) -> Iterator[CodeType]:
+def codes_in(code: CodeType) -> Iterator[CodeType]:
     pending = [code]
     while pending:
         code = pending.pop()
         yield code
         pending.extend(constant for constant in code.co_consts if isinstance(constant, CodeType))
-
-
-def may_grow(task: Task[Any, Any], arguments: Iterable[object] = ()) -> bool:
-    """Whether a call of *task* with *arguments* might return lazies, judged by what its code can get at.
-
-    Follows names, containers and attributes, but not into the standard library.
-    """
-    seen: dict[int, object] = {}  # with the things, so that no other takes their place in memory
-    pending: list[object] = [task.func, *arguments]
-    while pending:
-        thing = pending.pop()
-        if type(thing) in LEAVES - {type} or isinstance(thing, Placeholder) or id(thing) in seen:
-            continue
-        seen[id(thing)] = thing
-        if isinstance(thing, (Task, Partial)) or _makes_lazies(thing):
-            return True
-        pending.extend(_within_reach(thing))
-    return False
-
-
-def _within_reach(thing: object) -> Iterator[object]:
-    """What code that has *thing* can get from it."""
-    match thing:
-        case list() | tuple() | set() | frozenset():
-            yield from thing
-        case dict():
-            yield from thing.values()
-        case functools.partial():
-            yield from (thing.func, thing.args, thing.keywords)
-        case MethodType():
-            yield from (thing.__func__, thing.__self__)
-        case staticmethod() | classmethod():
-            yield thing.__func__
-        case property():
-            yield thing.fget
-        case FunctionType() | type() if _is_known(thing):
-            return
-        case FunctionType():
-            yield from (thing.__defaults__, thing.__kwdefaults__)
-            yield from mentioned(thing)
-        case type():
-            yield from (*thing.__bases__, *vars(thing).values())
-        case ModuleType():
-            return
-        case _:
-            yield type(thing)
-            yield from getattr(thing, "__dict__", {}).values()
-
-
-def _is_known(thing: FunctionType | type) -> bool:
-    """Whether it is of the standard library or of cascade, which makes lazies where :func:`_makes_lazies` says."""
-    package = (thing.__module__ or "").partition(".")[0]
-    return package in sys.stdlib_module_names or package == __name__.partition(".")[0]
-
-
-def _makes_lazies(thing: object) -> bool:
-    return getattr(thing, "__module__", None) in (flow.__name__, inputs.__name__, lazies.__name__)

@@ -7,7 +7,7 @@ builtin too. Fields come first, the message is built once from them.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, NoReturn, Self
 
@@ -260,6 +260,17 @@ def describe(error: BaseException) -> str:
         text = "<no message: its __str__ raised>"
     name = type(error).__name__
     return f"{name}: {text}" if text else name
+
+
+def leaves(error: BaseException) -> Iterator[BaseException]:
+    """*error* itself, or if it is a group, the exceptions in it that are none, in their order."""
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        if isinstance(error, BaseExceptionGroup):
+            pending.extend(reversed(error.exceptions))
+        else:
+            yield error
 
 
 def annotate(error: BaseException, note: str) -> None:

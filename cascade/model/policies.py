@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
+from numbers import Integral
 from typing import Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
@@ -83,11 +84,15 @@ class Retry:
 
     def covers(self, error: BaseException) -> bool:
         """Whether *error* is worth another attempt; looks inside exception groups."""
-        if isinstance(error, self.on):
-            return True
-        if isinstance(error, ExceptionGroup):
-            return error.split(self.on)[1] is None
-        return False
+        pending = [error]
+        while pending:
+            part = pending.pop()
+            if isinstance(part, self.on):
+                continue
+            if not isinstance(part, BaseExceptionGroup):
+                return False
+            pending.extend(part.exceptions)
+        return True
 
     def pause_after(self, attempt: int, random_share: float) -> float:
         """Seconds to wait after attempt number *attempt* (from 1) failed.
@@ -136,6 +141,15 @@ class CachePolicy(Protocol):
 
     async def save(self, task_id: str, inputs: Mapping[str, object], result: object) -> None:
         """Keep *result* for the next call with these *inputs*."""
+        ...
+
+
+@runtime_checkable
+class PerCall(Protocol):
+    """A cache policy that knows whether it can serve the items of a map, which are calls of their own."""
+
+    def why_no_items(self, columns: Collection[str]) -> str | None:
+        """Why it cannot, for a map over the parameters *columns*; ``None`` if it can."""
         ...
 
 
@@ -218,14 +232,17 @@ def checked_concurrency(limit: int | None) -> int | None:
 
 
 def checked_retry(retry: object) -> Retry | None:
-    """*retry* if it is one.
+    """*retry* as a Retry: a number is that of attempts in total.
 
     Raises:
-        TypeError: If it is neither a Retry nor None.
+        TypeError: If it is neither a Retry, nor a number, nor None.
+        ValueError: If the number is below 1.
     """
-    if retry is not None and not isinstance(retry, Retry):
-        raise TypeError(f"expected a cascade.Retry or None, not {retry!r}")
-    return retry
+    if retry is None or isinstance(retry, Retry):
+        return retry
+    if isinstance(retry, Integral) and not isinstance(retry, bool):
+        return Retry(max_attempts=int(retry))
+    raise TypeError(f"retry= takes a cascade.Retry, a number of attempts, or None, not {retry!r:.100}")
 
 
 def checked_cache(cache: object) -> CachePolicy | None:

@@ -42,17 +42,27 @@ class Arity:
 
     def accepts(self, given: int, keywords: dict[str, Any]) -> bool:
         """Whether *given* positional arguments and *keywords* fit."""
-        if given > self.most:
+        if not self.begins_with(given, keywords):
             return False
-        stranger = inf if self.takes_any_keyword else -1
-        for name in keywords:
-            if self.places.get(name, stranger) < given:
-                return False
         for name, place in self.required.items():  # a generator costs more than all the rest
             # A positional-only name among the keywords is one for the catcher.
             if place >= given and (name not in keywords or name not in self.places):
                 return False
         return True
+
+    def begins_with(self, given: int, keywords: dict[str, Any]) -> bool:
+        """Whether *given* positional arguments and *keywords* fit, if others are added."""
+        if given > self.most:
+            return False
+        stranger = inf if self.takes_any_keyword else -1
+        for name in keywords:  # noqa: SIM110  # a generator costs more than all the rest
+            if self.places.get(name, stranger) < given:
+                return False
+        return True
+
+    def takes(self, keyword: str) -> bool:
+        """Whether there may be an argument called *keyword*."""
+        return self.takes_any_keyword or keyword in self.places
 
     def complete(self, given: int, keywords: dict[str, Any]) -> dict[str, Any]:
         """*keywords*, and the standing defaults that the call leaves out."""
@@ -68,21 +78,51 @@ ANY_ARGUMENTS = Arity(0, inf, {}, {}, takes_any_keyword=True, standing={})
 
 
 def signature_of(func: Callable[..., object]) -> inspect.Signature | None:
-    """The signature of *func*; ``None`` for builtins that have none."""
+    """The signature of *func*, for people: of what it wraps, if it wraps something; ``None`` if there is none."""
     try:
         return inspect.signature(func)
     except (TypeError, ValueError):
         return None
 
 
-def arity_of(name: str, signature: inspect.Signature | None) -> Arity:
-    """What :class:`Arity` says of *signature*.
+def own_signature(func: Callable[..., object]) -> inspect.Signature | None:
+    """The signature of *func* itself, whatever it wraps; ``None`` if there is none."""
+    try:
+        return inspect.signature(func, follow_wrapped=False)
+    except (TypeError, ValueError):
+        return None
+
+
+def arity_of(name: str, func: Callable[..., object], signature: inspect.Signature | None) -> Arity:
+    """How many arguments calls of *func* may have.
+
+    A decorator that takes ``*args`` or ``**kwargs`` may supply some arguments itself, and take others: then it
+    counts what the decorator takes, and of the function that it wraps only the defaults that are placeholders.
+
+    Args:
+        name: Of the task.
+        func: What is called.
+        signature: What :func:`signature_of` says of it.
 
     Raises:
-        TypeError: If a positional-only parameter of *name* has a placeholder as its default.
+        TypeError: If a positional-only parameter has a placeholder as its default.
     """
     if signature is None:
         return ANY_ARGUMENTS
+    inner, own = _arity_of(name, signature), own_signature(func)
+    if own is None or own == signature:
+        return inner
+    outer = _arity_of(name, own)
+    standing = {key: default for key, default in inner.standing.items() if outer.takes(key)}
+    return attrs.evolve(
+        outer,
+        places={**{key: inner.places[key] for key in standing}, **outer.places},
+        standing={**standing, **outer.standing},
+        positional=outer.positional if outer.most < inf else (*outer.positional, *inner.positional),
+    )
+
+
+def _arity_of(name: str, signature: inspect.Signature) -> Arity:
     places: dict[str, float] = {}
     required: dict[str, float] = {}
     standing: dict[str, Placeholder] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import functools
 import inspect
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -52,6 +53,33 @@ Mode = Literal["thread", "inline", "process", "task"]
 _SYNC_MODES: Final = ("thread", "inline", "process")
 
 
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def _by_name(rule: str) -> Callable[[F], F]:
+    """Have a method of a task or partial that takes keywords say so, with their names, to who gives none."""
+
+    def decorate(method: F) -> F:
+        @functools.wraps(method)
+        def named_only(self: Task[..., Any] | Partial[Any], /, *unnamed: Any, **named: Any) -> Any:
+            if unnamed:
+                partial = Partial(self) if isinstance(self, Task) else self
+                raise _unnamed(partial, method.__name__, rule, unnamed)
+            return method(self, **named)
+
+        return cast("F", named_only)
+
+    return decorate
+
+
+def _unnamed(partial: Partial[Any], method: str, rule: str, values: tuple[object, ...]) -> TypeError:
+    name, arity, given = partial.task.name, partial.task.arity, len(partial.args)
+    names = [arity.name_of(given + place) or f"parameter{place}" for place in range(len(values))]
+    shown = ", ".join(f"{name}={value!r:.40}" for name, value in zip(names[:3], values, strict=False))
+    more = ", ..." if len(values) > 3 else ""
+    return TypeError(f"{name}.{method}(): {rule}: {name}.{method}({shown}{more})")
+
+
 @attrs.define(eq=False, slots=False, repr=False)
 class Task(Generic[P, R]):
     """A function whose calls are lazy. Made by :func:`task`.
@@ -66,6 +94,7 @@ class Task(Generic[P, R]):
         is_pure: Whether equal calls may be made once.
         abandon_on_cancel: Whether the thread that runs it may be left behind when the attempt is cancelled.
         policies: What holds for each call that does not say otherwise.
+        known_codes: Digests of its code by the way of hashing, with the objects that the function held then.
     """
 
     func: Callable[..., Any]
@@ -78,6 +107,7 @@ class Task(Generic[P, R]):
     policies: Policies
     signature: inspect.Signature | None
     arity: Arity
+    known_codes: dict[object, tuple[Sequence[object], bytes]] = attrs.field(factory=dict, init=False)
 
     def __attrs_post_init__(self) -> None:
         functools.update_wrapper(self, self.func, updated=())
@@ -114,17 +144,27 @@ class Task(Generic[P, R]):
         Raises:
             TypeError: If the arguments do not fit the signature.
         """
-        if not self.arity.accepts(len(args), kwargs) and self.signature is not None:
-            try:
-                self.signature.bind(*args, **kwargs)
-            except TypeError as error:
-                raise TypeError(f"{self.name}{self.signature}: {error}") from None
-            # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
-            raise TypeError(  # pragma: no cover  # see above
-                f"{self.name}{self.signature}: a positional argument is missing"
-            )
+        if not self.arity.accepts(len(args), kwargs):
+            raise self.misfit(args, kwargs)
         return self.arity.complete(len(args), kwargs)
 
+    def misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_whole: bool = True) -> TypeError:
+        """What is wrong with arguments that do not fit: a wrong name before what is missing for it."""
+        assert self.signature is not None  # what has none takes any arguments
+        where = f"{self.name}{self.signature}"
+        for name in kwargs:
+            if not self.arity.takes(name):
+                alike = difflib.get_close_matches(name, self.arity.places, n=1)
+                remedy = f"; did you mean {alike[0]!r}?" if alike else ""
+                return TypeError(f"{where}: got an unexpected keyword argument {name!r}{remedy}")
+        try:
+            (self.signature.bind if is_whole else self.signature.bind_partial)(*args, **kwargs)
+        except TypeError as error:
+            return TypeError(f"{where}: {error}")
+        # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
+        return TypeError(f"{where}: a positional argument is missing")  # pragma: no cover  # see above
+
+    @_by_name("columns have names")
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*; nothing runs.
 
@@ -138,8 +178,12 @@ class Task(Generic[P, R]):
         """
         return Partial(self).map(**columns)
 
+    @_by_name("arguments are given by name")
     def partial(self, /, **fixed: Any) -> Partial[R]:
         """This task with some arguments given; call or map the result with the others.
+
+        Args:
+            fixed: Arguments by parameter name.
 
         Raises:
             TypeError: If a name does not fit the signature.
@@ -169,20 +213,19 @@ class Partial(Generic[R]):
     args: tuple[Any, ...] = ()
     fixed: dict[str, Any] = attrs.field(factory=dict)
 
+    @_by_name("arguments are given by name")
     def partial(self, /, **fixed: Any) -> Partial[R]:
         """This call with further arguments given; a name given again takes the new value."""
         together = {**self.fixed, **fixed}
-        if self.task.signature is not None:
-            try:
-                self.task.signature.bind_partial(*self.args, **together)
-            except TypeError as error:
-                raise TypeError(f"{self.task.name}{self.task.signature}: {error}") from None
+        if not self.task.arity.begins_with(len(self.args), together):
+            raise self.task.misfit(self.args, together, is_whole=False)
         return Partial(self.task, self.args, together)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Describe the call with these further arguments; nothing runs."""
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
+    @_by_name("columns have names")
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:
         """Describe one call per row of *columns*, all other arguments being the given ones."""
         name = self.task.name
@@ -267,7 +310,7 @@ def task(
     version: str | None = None,
     mode: Mode | None = None,
     pure: bool = False,
-    retry: Retry | None = None,
+    retry: Retry | int | None = None,
     timeout: float | None = None,
     cache: CachePolicy | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -280,7 +323,7 @@ def task(
     version: str | None = None,
     mode: Mode | None = None,
     pure: bool = False,
-    retry: Retry | None = None,
+    retry: Retry | int | None = None,
     timeout: float | None = None,
     cache: CachePolicy | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -298,7 +341,7 @@ def task(
         mode: For a sync function ``"thread"`` (default), ``"inline"`` (on the event loop: for trivial functions)
             or ``"process"``; for an async one ``"task"`` gives each call an AnyIO task of its own.
         pure: Equal calls may be made once.
-        retry: Default :class:`Retry` of its calls.
+        retry: Default :class:`Retry` of its calls; ``3`` means ``Retry(max_attempts=3)``.
         timeout: Default timeout of an attempt, in seconds.
         cache: Default cache policy.
         constraints: Default claims: resource name to amount.
@@ -331,7 +374,7 @@ def _make_task(
     version: str | None = None,
     mode: Mode | None = None,
     pure: bool = False,
-    retry: Retry | None = None,
+    retry: Retry | int | None = None,
     timeout: float | None = None,
     cache: CachePolicy | None = None,
     constraints: Mapping[str, Any] | None = None,
@@ -359,7 +402,7 @@ def _make_task(
         abandon_on_cancel=abandon_on_cancel,
         policies=NOTHING_SAID if says_nothing else policies,
         signature=signature,
-        arity=arity_of(name, signature),
+        arity=arity_of(name, func, signature),
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Mapping, Sequence
 from enum import IntEnum
 from itertools import pairwise
@@ -9,7 +10,7 @@ from typing import Any
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY, Steps, finish
+from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import (
     NO_TERMS,
     Graph,
@@ -88,7 +89,9 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
             selectors[index] = frozenset(sources_of(row.selector))
             pending[-1] = 1
         else:
-            names = injected_names(row) if graph.injections and isinstance(row, Node) else ()
+            names: tuple[str, ...] = ()
+            if graph.injections and isinstance(row, Node):
+                names = yield from injected_names(row)
             if names:
                 injecting[index] = names
             place = places[index] = Place.OWN if names else place_of(row)
@@ -173,27 +176,29 @@ def place_of_task(task: Task[Any, Any]) -> Place:
     return Place.LOOP if task.mode in (None, "inline") else Place.OWN
 
 
-def injected_names(node: Node) -> tuple[str, ...]:
+def injected_names(node: Node) -> Steps[tuple[str, ...]]:
     """The resources among the arguments of *node*, in order."""
     columns = node.columns if isinstance(node, MapNode) else ()
-    pending: list[Operand] = [operand for _, operand in (*node.patches, *node.named, *columns)]
+    pending: deque[Operand] = deque(operand for _, operand in (*node.patches, *node.named, *columns))
     found: dict[str, None] = {}
     while pending:
-        operand = pending.pop(0)
+        operand = pending.popleft()
         if isinstance(operand, Injected):
             found[operand.name] = None
         elif isinstance(operand, Nested):
             pending.extend(operand.operands)
+        if not len(pending) % PAUSE_EVERY:
+            yield
     return tuple(found)
 
 
-def certain_nodes(graph: Graph) -> bytearray:
+def certain_nodes(graph: Graph) -> Steps[bytearray]:
     """For each node, whether it will come to run if nothing fails: no condition, route or skip can prevent it."""
     certain = bytearray(len(graph.rows))
-    gated = finish(gated_nodes(graph))
-    for node in graph.iterate():
-        if isinstance(node, Junction):
-            continue
-        is_free = not node.terms.conditions and not gated[node.index]
-        certain[node.index] = is_free and all(certain[source] for source in node.sources)
+    gated = yield from gated_nodes(graph)
+    for index, (row, sources) in enumerate(zip(graph.rows, graph.sources, strict=True)):
+        is_conditional = isinstance(row, Junction) or (isinstance(row, Node) and bool(row.terms.conditions))
+        certain[index] = not (is_conditional or gated[index]) and all(map(certain.__getitem__, sources))
+        if not index % PAUSE_EVERY:
+            yield
     return certain

@@ -1,20 +1,17 @@
 """The one place where it is decided whether an attempt may start.
 
 An attempt is admitted in one step: no rule holds it, all it claims is free at once, and nobody who came before
-waits for any of the same names. Whoever has to wait stands in a *line* with those who are like it in all that
-matters here (task, run, amounts), so that a change is a question to the heads of lines only. A head that a rule
-holds stands aside with its ticket and blocks nobody.
+waits for any of the same names. Whoever has to wait stands in the :class:`~cascade.runtime.queue.WaitingQueue`. A
+waiter that a rule holds stands aside with its ticket and blocks nobody.
 """
 
 from __future__ import annotations
 
-import bisect
 import itertools
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping
-from types import TracebackType
-from typing import Final, Literal, Protocol, Self
+from typing import Final, Protocol
 
 import anyio
 import attrs
@@ -23,63 +20,14 @@ from anyio.lowlevel import EventLoopToken
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
+from cascade.runtime.claims import Applicant, Claim, Crosser, Reason, Rule
 from cascade.runtime.deadlock import deadlock
-from cascade.runtime.lines import Line, Waiter
+from cascade.runtime.lines import Waiter
+from cascade.runtime.queue import Holder, WaitingQueue
 from cascade.runtime.threads import wake_soon
 
-Reason = Literal["ResourceContention", "ConstraintViolation"]
 # Attempts admitted in one step; the loop has its turn before the next ones are.
 MOST_AT_ONCE: Final = 100
-
-
-@attrs.frozen(eq=False)
-class Applicant:
-    """What rules look at.
-
-    Attributes:
-        node_id: The node, in its run.
-        task_name: The task's name.
-        full_name: ``module.name`` of the task.
-        run_id: The run.
-        bus: The run's bus; a full subscriber on it holds the run.
-        ancestors: Claims of the tasks around the run, outermost first.
-        is_lane: Whether it is a thread lane, which looks at rules before each of its nodes.
-        rank: Who of a run goes first, of those that claim the same: the highest. 0 if that does not matter.
-    """
-
-    node_id: str
-    task_name: str
-    full_name: str
-    run_id: str
-    bus: EventBus
-    ancestors: tuple[Claim, ...] = ()
-    is_lane: bool = False
-    rank: float = 0.0
-
-
-class Rule(Protocol):
-    """Something that may hold attempts back, whatever the capacity."""
-
-    def holds(self, applicant: Applicant) -> str | None:
-        """Why *applicant* may not start now; ``None`` if it may."""
-        ...
-
-    def spend(self, applicant: Applicant) -> None:
-        """*applicant* has been admitted."""
-        ...
-
-    def give_back(self, applicant: Applicant, *, has_run: bool) -> None:
-        """The attempt has ended, or (``has_run=False``) gone back without starting."""
-        ...
-
-
-class Crosser(Protocol):
-    """Somebody who passes the gate in a thread of its own."""
-
-    @property
-    def is_crossing(self) -> bool:
-        """Whether it is between the gate and its start mark."""
-        ...
 
 
 class Unclaimed(Protocol):
@@ -91,47 +39,19 @@ class Unclaimed(Protocol):
 
 
 @attrs.define(eq=False)
-class Claim:
-    """What an admitted attempt holds. Released once, synchronously."""
-
-    admission: Admission
-    applicant: Applicant
-    amounts: Amounts
-    ticket: int
-    epoch: int
-    is_held: bool = True
-
-    def __attrs_post_init__(self) -> None:
-        self.admission.active[self] = None
-
-    def release(self, *, has_run: bool = True) -> None:
-        """Give everything back and wake whom it frees; a second call does nothing."""
-        if self.is_held:
-            self.is_held = False
-            self.admission.released(self, has_run=has_run)
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.release()
-
-
-@attrs.define(eq=False)
 class Admission:
     """Admits attempts of all runs of an engine.
 
     Attributes:
         pool: The amounts.
         rules: What else may hold attempts.
+        epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back;
+            and with every change of the rules.
         crossers: Who may be between the gate and a function, in other threads.
         lanes: Where attempts run that hold no claim.
         active: The claims that are held, oldest first.
         token: The event loop that is served.
-        epoch: Changes whenever an attempt that was admitted, but has not started, may have to go back;
-            and with every change of the rules.
+        on_change: Called whenever something that may hold attempts has changed.
     """
 
     pool: Pool
@@ -140,23 +60,23 @@ class Admission:
     crossers: set[Crosser] = attrs.field(factory=set)
     lanes: set[Unclaimed] = attrs.field(factory=set)
     active: dict[Claim, None] = attrs.field(factory=dict)
-    _tickets: Iterator[int] = attrs.field(factory=itertools.count)
-    _lines: dict[Hashable, Line] = attrs.field(factory=dict)
-    # Each line's place, with its key; sorted. Tickets are unique, so keys are never compared.
-    _heads: list[tuple[int, Hashable]] = attrs.field(factory=list)
-    _places: dict[Hashable, int] = attrs.field(factory=dict)
-    # How many lines wait for each name; under None those that claim nothing, which nobody can stand before.
-    _wanted: Counter[Name | None] = attrs.field(factory=Counter)
     token: EventLoopToken | None = None
+    on_change: set[Callable[[], None]] = attrs.field(factory=set)
+    _tickets: Iterator[int] = attrs.field(factory=itertools.count)
+    _queue: WaitingQueue = attrs.field(init=False)
     _handed_in: deque[Claim] = attrs.field(factory=deque)
     _woken: anyio.Event | None = None
     # The last one admitted in a round of answers that was cut short.
     _goes_on: Waiter | None = None
 
+    @_queue.default
+    def _new_queue(self) -> WaitingQueue:
+        return WaitingQueue(self.pool, self.holder, self._grant)
+
     @property
     def wants_thread(self) -> bool:
-        """Whether somebody waits for a thread slot. May be asked in any thread."""
-        return self._wanted[Slot.THREAD] > 0
+        """Whether somebody could start if there were a thread slot. May be asked in any thread."""
+        return self._queue.lacks_only(Slot.THREAD)
 
     async def until_heard(self, bus: EventBus) -> None:
         """Wait as long as a subscriber of *bus* is full and nothing else has changed."""
@@ -171,7 +91,7 @@ class Admission:
         self,
         applicant: Applicant,
         amounts: Amounts,
-        on_wait: Callable[[Reason], None],
+        on_wait: Callable[[Reason | None], None],
         again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
@@ -182,7 +102,7 @@ class Admission:
         Args:
             applicant: Who asks.
             amounts: All it claims, slots included.
-            on_wait: Called once, with the reason, if it has to wait.
+            on_wait: Called once if it has to wait, with the reason if that is worth an event.
             again: The claim with which it comes back, having been admitted before and not started; released here,
                 and its place in the order is kept.
 
@@ -196,28 +116,46 @@ class Admission:
             if again is not None:
                 again.release(has_run=False)
             raise
-        if not self._lines and again is None:
-            claim = self._try(applicant, amounts, next(self._tickets))
+        if not self._queue and again is None:
+            claim = self._try(applicant, amounts)
             if claim is not None:
                 return claim
         return await self._wait(applicant, amounts, on_wait, again)
 
+    def _try(self, applicant: Applicant, amounts: Amounts) -> Claim | None:
+        if not self.pool.fits(amounts) or self.holder(applicant) is not None:
+            return None
+        return self._take(applicant, amounts, next(self._tickets))
+
+    def _take(self, applicant: Applicant, amounts: Amounts, ticket: int) -> Claim:
+        self.pool.take(amounts)
+        for rule in self.rules:
+            rule.spend(applicant)
+        return self._hold(Claim(self, applicant, amounts, ticket, self.epoch))
+
+    def _hold(self, claim: Claim) -> Claim:
+        self.active[claim] = None
+        return claim
+
     async def _wait(
-        self, applicant: Applicant, amounts: Amounts, on_wait: Callable[[Reason], None], again: Claim | None
+        self,
+        applicant: Applicant,
+        amounts: Amounts,
+        on_wait: Callable[[Reason | None], None],
+        again: Claim | None,
     ) -> Claim:
         has_reported = False
         while True:
-            waiter = self._line_up(applicant, amounts, again)
+            answered = anyio.Event()
+            waiter = self._line_up(applicant, amounts, again, answered.set)
             if waiter.claim is None and applicant.ancestors:
                 self._end_deadlocks()
             if waiter.claim is None and not has_reported:
                 has_reported = True
-                reason = self.reason(applicant, amounts)
-                if reason is not None:
-                    on_wait(reason)
+                on_wait(self.reason(applicant, amounts))
             try:
                 if waiter.claim is None:
-                    await waiter.answered.wait()
+                    await answered.wait()
             except BaseException:
                 self._withdraw(waiter)
                 raise
@@ -230,35 +168,29 @@ class Admission:
             if again.epoch == self.epoch:
                 return again
 
-    def _end_deadlocks(self) -> None:
-        """Turn away who waits for somebody that waits for it."""
-        while True:
-            heads = [self._lines[key].head for _, key in self._heads]
-            if not any(head.applicant.ancestors for head in heads):
-                return
-            free = [head for head in heads if self.holder(head.applicant) is None]
-            found = deadlock(free, self.active, self.pool)
-            if found is None:
-                return
-            self._turn_away(*found)
-
-    def _turn_away(self, waiter: Waiter, error: BaseException) -> None:
-        self._leave_line(waiter)
-        waiter.error = error
-        waiter.answered.set()
-
-    def _line_up(self, applicant: Applicant, amounts: Amounts, again: Claim | None) -> Waiter:
+    def _line_up(
+        self, applicant: Applicant, amounts: Amounts, again: Claim | None, on_answer: Callable[[], None]
+    ) -> Waiter:
         """Put *applicant* in line; what it holds *again* goes only then, so nobody behind can pass."""
         if again is None:
             ticket = next(self._tickets)
         else:
             # Somebody else to the rules: for a moment both may be admitted.
             ticket, applicant = again.ticket, attrs.evolve(applicant)
-        waiter = Waiter(applicant, amounts, ticket)
-        self._enqueue(waiter)
+        waiter = Waiter(applicant, amounts, ticket, on_answer)
+        self._queue.add(self._kind_of(waiter), waiter)
         if again is not None:
             again.release(has_run=False)
+        self._answer()
         return waiter
+
+    def _kind_of(self, waiter: Waiter) -> Hashable:
+        """Equal for waiters that differ in amounts and ranks only: to rules, tasks are not alike."""
+        applicant, names = waiter.applicant, frozenset(waiter.amounts)
+        is_ranked = bool(applicant.rank)
+        if is_ranked and not self.rules:
+            return applicant.run_id, applicant.ancestors, names
+        return applicant.full_name, applicant.task_name, is_ranked, applicant.run_id, applicant.ancestors, names
 
     def check(self, applicant: Applicant, amounts: Amounts) -> None:
         """See that waiting for *amounts* could help.
@@ -289,135 +221,44 @@ class Admission:
         """Whether *claim* keeps some of *name* from others here; runs of other engines may lie in between."""
         return claim.is_held and claim.admission is self and name in claim.amounts
 
-    def holder(self, applicant: Applicant) -> str | EventStream | None:
-        """What holds *applicant* whatever the capacity: a rule's words, or a full subscriber."""
-        stream = applicant.bus.full()
-        if stream is not None:
-            return stream
-        for rule in self.rules:
-            words = rule.holds(applicant)
-            if words is not None:
-                return words
-        return None
+    # -- what holds, whatever the capacity -----------------------------------------------------------------
 
-    def holders(self, applicant: Applicant) -> Iterator[str | EventStream]:
+    def holder(self, applicant: Applicant) -> Holder | None:
+        """What holds *applicant* whatever the capacity: a rule, or a full subscriber."""
+        return next(self.holders(applicant), None)
+
+    def holders(self, applicant: Applicant) -> Iterator[Holder]:
         """All that holds *applicant* whatever the capacity."""
         stream = applicant.bus.full()
         if stream is not None:
             yield stream
         for rule in self.rules:
-            words = rule.holds(applicant)
-            if words is not None:
-                yield words
+            if rule.holds(applicant):
+                yield rule
 
     def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
         holder = self.holder(applicant)
         if holder is not None:
-            return "ConstraintViolation" if isinstance(holder, str) else None
+            return None if isinstance(holder, EventStream) else "ConstraintViolation"
         is_named = any(not isinstance(name, Slot) for name in amounts)
         return "ResourceContention" if is_named else None
-
-    def _try(self, applicant: Applicant, amounts: Amounts, ticket: int) -> Claim | None:
-        if not self.pool.fits(amounts) or self.holder(applicant) is not None:
-            return None
-        self.pool.take(amounts)
-        for rule in self.rules:
-            rule.spend(applicant)
-        return Claim(self, applicant, amounts, ticket, self.epoch)
-
-    # -- lines ---------------------------------------------------------------------------------------------
-
-    def _enqueue(self, waiter: Waiter) -> None:
-        key = self._line_of(waiter)
-        is_first = self._add(key, waiter)
-        if is_first:  # otherwise what keeps the head waiting keeps this one too
-            self.wake()
-
-    def _line_of(self, waiter: Waiter) -> Hashable:
-        """Equal for waiters that are alike in all that admission looks at: to rules, tasks are not alike."""
-        applicant, amounts = waiter.applicant, waiter.amounts
-        claimed = tuple(sorted((str(name), amount) for name, amount in amounts.items()))
-        is_ranked = bool(applicant.rank)
-        if is_ranked and not self.rules:
-            return applicant.run_id, applicant.ancestors, claimed
-        return applicant.full_name, applicant.task_name, is_ranked, applicant.run_id, applicant.ancestors, claimed
-
-    def _add(self, key: Hashable, waiter: Waiter) -> bool:
-        """Put *waiter* into the line *key*; returns whether that gave the line a place or another one."""
-        line = self._lines.get(key)
-        if line is None:
-            line = self._lines[key] = Line(is_ranked=bool(waiter.applicant.rank))
-            self._wanted.update(waiter.amounts.keys() or [None])
-        line.add(waiter)
-        return self._moved(key, line)
-
-    def _moved(self, key: Hashable, line: Line) -> bool:
-        """Note the place of a line; returns whether it has changed."""
-        place, before = line.place, self._places.get(key)
-        if place == before:
-            return False
-        if before is not None:
-            del self._heads[bisect.bisect_left(self._heads, before, key=_ticket)]
-            del self._places[key]
-        if place is not None:
-            bisect.insort(self._heads, (place, key), key=_ticket)
-            self._places[key] = place
-        return True
-
-    def _leave_line(self, waiter: Waiter) -> None:
-        key = self._line_of(waiter)
-        line = self._lines[key]
-        waiter.has_left = True
-        self._moved(key, line)
-        if line.place is None:
-            del self._lines[key]
-            self._wanted -= Counter(waiter.amounts.keys() or [None])
-
-    def _line_up_anew(self) -> None:
-        """Put all waiters in line again: who of those with a rank are alike depends on whether there are rules."""
-        if not any(line.is_ranked for line in self._lines.values()):
-            return
-        waiting = list(self.waiters())
-        self._lines.clear()
-        self._heads.clear()
-        self._places.clear()
-        self._wanted.clear()
-        for waiter in waiting:
-            self._add(self._line_of(waiter), waiter)
-
-    def _withdraw(self, waiter: Waiter) -> None:
-        if waiter.claim is not None:
-            # Granted in the very step in which it was cancelled: the grant must not be lost.
-            waiter.claim.release(has_run=False)
-            self._go_on(waiter)
-            return
-        if not waiter.has_left:
-            self._leave_line(waiter)
-        self.wake()
 
     # -- answering -----------------------------------------------------------------------------------------
 
     def wake(self) -> None:
+        """What held attempts may hold them no longer: a subscriber has read, or there is a token."""
+        self._queue.opened()
+        self._answer()
+
+    def _answer(self) -> None:
         """Admit, in the order of tickets, whoever may start now.
 
         If they are many, the first ones. The last of these sees to it that the round goes on when it has its turn,
-        which it has even if it is cancelled; until then it is no use to ask.
+        which it has even if it is cancelled.
         """
-        if self._goes_on is not None:
-            return
-        taken: set[Name] = set()
-        place = granted = 0
-        while place < len(self._heads) and len(taken) < len(self._wanted):
-            line = self._lines[self._heads[place][1]]
-            head = line.head
-            if not self._answer(line, head, taken):
-                place += 1
-                continue
-            granted += 1
-            if granted == MOST_AT_ONCE:
-                self._goes_on = head
-                break
+        if self._goes_on is None:
+            self._goes_on = self._queue.go_on(MOST_AT_ONCE)
         if self._woken is not None:
             self._woken.set()
             self._woken = None
@@ -426,29 +267,41 @@ class Admission:
         """*waiter* has its turn: go on with the round that ended with it."""
         if self._goes_on is waiter:
             self._goes_on = None
-            self.wake()
+            self._answer()
 
-    def _answer(self, line: Line, waiter: Waiter, taken: set[Name]) -> bool:
-        """Admit *waiter*, the head of *line*, if possible; *taken* are names for which somebody waits already."""
-        if self.holder(waiter.applicant) is not None:
-            return False
-        is_free = taken.isdisjoint(waiter.amounts)
-        claim = self._try(waiter.applicant, waiter.amounts, waiter.ticket) if is_free else None
-        if claim is not None:
-            line.take_place(waiter)
-            claim.ticket = waiter.ticket
-            self._leave_line(waiter)
-            waiter.claim = claim
-            waiter.answered.set()
-            return True
-        taken.update(self._stood_for(waiter.amounts, taken))
-        return False
+    def _grant(self, waiter: Waiter) -> None:
+        waiter.claim = self._take(waiter.applicant, waiter.amounts, waiter.ticket)
+        waiter.on_answer()
 
-    def _stood_for(self, amounts: Amounts, taken: set[Name]) -> Iterator[Name]:
-        """The names that whoever waits for *amounts* keeps from those behind: a slot only if all else is free."""
-        missing = {*self.pool.lacking(amounts), *taken.intersection(amounts)}
-        waits_for_more = any(not isinstance(name, Slot) for name in missing)
-        return (name for name in amounts if not (waits_for_more and isinstance(name, Slot)))
+    def _withdraw(self, waiter: Waiter) -> None:
+        if waiter.claim is not None:
+            # Granted in the very step in which it was cancelled: the grant must not be lost.
+            waiter.claim.release(has_run=False)
+            self._go_on(waiter)
+            return
+        if not waiter.has_left:
+            self._queue.leave(self._kind_of(waiter), waiter)
+        self._answer()
+
+    def _turn_away(self, waiter: Waiter, error: BaseException) -> None:
+        self._queue.leave(self._kind_of(waiter), waiter)
+        waiter.error = error
+        waiter.on_answer()
+
+    def _end_deadlocks(self) -> None:
+        """Turn away who waits for somebody that waits for it."""
+        while True:
+            kinds = self._queue.kinds.values()
+            if not any(kind.head.applicant.ancestors for kind in kinds):
+                return
+            free = [kind for kind in kinds if self.holder(kind.head.applicant) is None]
+            found = deadlock(free, self.active, self.pool)
+            if found is None:
+                return
+            self._turn_away(*found)
+            self._answer()
+
+    # -- giving back ---------------------------------------------------------------------------------------
 
     def hand_in(self, claim: Claim) -> None:
         """Release *claim* soon, from any thread: on the loop that is served, or on the next one that is."""
@@ -467,8 +320,16 @@ class Admission:
         self.pool.give(claim.amounts)
         for rule in self.rules:
             rule.give_back(claim.applicant, has_run=has_run)
-        if self._lines:
-            self.wake()
+        if self._queue:
+            self._queue.freed(claim.amounts)
+            self._queue.opened(self.rules)
+            self._answer()
+
+    def adopted(self, applicant: Applicant) -> Claim:
+        """A claim of nothing, for an attempt that runs without one."""
+        return self._hold(Claim(self, applicant, {}, -1, self.epoch))
+
+    # -- changes -------------------------------------------------------------------------------------------
 
     def set_totals(self, totals: Mapping[Name, Amount]) -> None:
         """Change totals while attempts run and wait. Lowering pre-empts nobody.
@@ -476,17 +337,22 @@ class Admission:
         Waiters whose claim exceeds a new total get a :class:`CapacityError`.
         """
         self.pool.totals.update(totals)
-        for line in list(self._lines.values()):
-            for waiter in line:
-                error = self._hopeless(waiter.applicant, waiter.amounts)
-                if error is not None:
-                    self._turn_away(waiter, error)
-        self.wake()
+        for waiter in list(self.waiters()):
+            error = self._hopeless(waiter.applicant, waiter.amounts)
+            if error is not None:
+                self._turn_away(waiter, error)
+        self._queue.changed()
+        self._answer()
         self._end_deadlocks()
 
     def close_gate(self) -> None:
         """Something that may hold attempts has changed: whoever has not started yet must ask again."""
         self.epoch += 1
+        self._tell()
+
+    def _tell(self) -> None:
+        for on_change in tuple(self.on_change):
+            on_change()
 
     def settle_gate(self) -> None:
         """Wait until nobody is between gate and start mark: who comes later has seen the gate as it is now.
@@ -501,10 +367,6 @@ class Admission:
         """See that every attempt that runs is among the active claims, also those in lanes."""
         for lane in self.lanes:
             lane.adopt(self)
-
-    def adopted(self, applicant: Applicant) -> Claim:
-        """A claim of nothing, for an attempt that runs without one."""
-        return Claim(self, applicant, {}, -1, self.epoch)
 
     def first_active(self, count: int, covers: Callable[[Applicant], bool]) -> Iterator[Claim]:
         """The oldest *count* claims of attempts that *covers* says yes to."""
@@ -524,24 +386,22 @@ class Admission:
         """
         self.epoch += 1
         had_rules, self.rules = bool(self.rules), list(rules)
-        if had_rules != bool(self.rules):
-            self._line_up_anew()
-        self.wake()
+        if had_rules != bool(self.rules):  # who of those with a rank are alike depends on it
+            for waiter in self._queue.clear():
+                self._queue.add(self._kind_of(waiter), waiter)
+        self._queue.changed()
+        self._answer()
+        self._tell()
         self._end_deadlocks()
 
     def turn_away(self, run_id: str, error: BaseException) -> None:
         """Let all waiters of a run have *error* instead of a claim."""
-        for line in list(self._lines.values()):
-            if line.head.applicant.run_id == run_id:
-                for waiter in line:
-                    self._turn_away(waiter, error)
-        self.wake()
+        for waiter in list(self.waiters()):
+            if waiter.applicant.run_id == run_id:
+                self._turn_away(waiter, error)
+        self._answer()
 
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits, line by line."""
-        for line in self._lines.values():
+        for line in self._queue.lines():
             yield from line
-
-
-def _ticket(head: tuple[int, Hashable]) -> int:
-    return head[0]

@@ -14,8 +14,8 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Claim
 from cascade.runtime.binding import Arguments
+from cascade.runtime.claims import Claim
 from cascade.runtime.threads import wake_soon
 
 
@@ -212,11 +212,6 @@ class Attempt:
         """What a late attempt raises."""
         assert self.timeout is not None
         return TaskTimeoutError(self.node_id, self.timeout)
-
-
-def is_cancelled() -> bool:
-    """Whether a scope around the current task is cancelled."""
-    return current_effective_deadline() == -math.inf
 
 
 async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any:

@@ -222,9 +222,10 @@ def columns(frame: Frame, node: MapNode) -> dict[str, Sequence[Any]]:
         ValueError: If the columns differ in length.
         TypeError: If a column is no sequence.
     """
-    found = {
-        name: _column(node.task, name, put_together(frame, operand, node, name)) for name, operand in node.columns
-    }
+    resolved = {name: put_together(frame, operand, node, name) for name, operand in node.columns}
+    # What two columns have in common is read once: it may be something that can be read only once.
+    read = {id(column): _column(node.task, name, column) for name, column in resolved.items()}
+    found = {name: read[id(column)] for name, column in resolved.items()}
     check_lengths(node.task.name, found)
     return found
 
@@ -257,15 +258,22 @@ class Inputs(dict[str, Any]):
     known_keys: dict[int, tuple[object, dict[str, Any], str]]
 
 
+def _named(task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Mapping[str, Any]:
+    if task.signature is not None:
+        try:
+            whole = task.signature.bind(*args, **kwargs)
+        except TypeError:
+            pass  # a decorator supplies some of its arguments, or takes others
+        else:
+            whole.apply_defaults()
+            return whole.arguments
+    return {**{str(place): value for place, value in enumerate(args)}, **kwargs}
+
+
 def inputs(task: Task[Any, Any], bound: Arguments) -> Inputs:
     """*bound* by parameter name, without what is still a placeholder."""
     args, kwargs = bound
-    if task.signature is None:
-        named: Mapping[str, Any] = {**{str(i): value for i, value in enumerate(args)}, **kwargs}
-    else:
-        whole = task.signature.bind(*args, **kwargs)
-        whole.apply_defaults()
-        named = whole.arguments
+    named = _named(task, args, kwargs)
     found = Inputs({name: value for name, value in named.items() if not isinstance(value, Inject)})
     found.task, found.known_keys = task, {}
     return found

@@ -7,18 +7,21 @@ they happen; here they are raised, once every group has closed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import suppress
+from typing import Any, Final
 
 import anyio
 import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
+from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.nodes import Junction
-from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, raise_unchanged
+from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, leaves, raise_unchanged
 from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
 from cascade.model.outcomes import Status
 from cascade.runtime.bus import EventStream
+from cascade.runtime.cancellations import is_cancellation
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
 from cascade.runtime.loop import Halted, Loop, run_in_place
@@ -27,6 +30,9 @@ from cascade.runtime.overdue import Watch
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Observer
 from cascade.runtime.state import Closing, StateBackend
+
+# Seconds in which a store that did not take all in time is to let go of the run.
+_LETTING_GO: Final = 2.0
 
 
 @attrs.define(eq=False)
@@ -155,11 +161,17 @@ class Conductor:
         if recovery.past.is_known:
             recorded = len(recovery.past.nodes or ())
             self.execution.emit(RunResumed, recorded=recorded, epoch=recovery.past.epoch)
-        if recovery.contents.strangers:
-            strangers = list(recovery.contents.strangers.items())[:5]
-            where = ", ".join(f"{name!r} ({error})" for name, error in strangers)
-            message = f"compared by code and shape only, as they have no digest: {where}"
-            self.execution.emit(EngineWarning, code="not-digestible", message=message)
+        of_tasks: list[str] = []
+        of_values: list[str] = []
+        for name, error in recovery.contents.strangers.items():
+            (of_tasks if isinstance(error, TaskNotDigestibleError) else of_values).append(f"{name!r} ({error})")
+        for what, named in (
+            ("run again whenever the run is resumed, as it is not known what their tasks do", of_tasks),
+            ("compared with records by all but this, which has no digest", of_values),
+        ):
+            if named:
+                message = f"{what}: {', '.join(named[:5])}"
+                self.execution.emit(EngineWarning, code="not-digestible", message=message)
 
     async def _beat(self, backend: StateBackend, pause: float) -> None:
         """Say again and again that the run is alive."""
@@ -184,7 +196,10 @@ class Conductor:
             with self._observers[number]:
                 async with stream:
                     await observer(stream)
-        except (Exception, get_cancelled_exc_class()) as error:  # its own: that of the scope stays in there
+        except BaseException as error:  # its own: a cancellation of the scope around it does not leave that
+            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(error)):
+                self._fail(error)  # which interrupts the run, wherever it strikes
+                return
             # An observer never fails the run: it is detached, and that is reported.
             message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
             self.execution.emit(EngineWarning, code="observer-failed", message=message)
@@ -236,9 +251,9 @@ class Conductor:
         if self.execution.has_recorded(error):
             self.execution.halt()
             return
-        leaves = [leaf for leaf in _leaves(error) if not isinstance(leaf, get_cancelled_exc_class())]
-        for leaf in leaves or [error]:
-            self.execution.fail(leaf, "the run")
+        failures = [leaf for leaf in leaves(error) if not is_cancellation(leaf)]
+        for failure in failures or [error]:
+            self.execution.fail(failure, "the run")
 
     # -- after ---------------------------------------------------------------------------------------------
 
@@ -268,17 +283,39 @@ class Conductor:
             scope.cancel()
 
     async def _close_journal(self, status: RunStatus) -> None:
+        """Write what is left, and let go of the run, also if the store did not take what is left."""
         execution = self.execution
         assert execution.journal is not None
-        budget = execution.settings.cleanup_timeout
+        budget, backend = execution.settings.cleanup_timeout, execution.journal.backend
+        try:
+            is_in_time = await self._ask_store(lambda: self._write_rest(status), budget)
+        finally:
+            self._beating.cancel()
+        if is_in_time and await self._ask_store(backend.aclose, budget):
+            return
+        execution.journal.abandon()
+        message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
+        execution.fail(TimeoutError(message), "state store")
+        if not is_in_time:
+            with anyio.move_on_after(_LETTING_GO), suppress(Exception):
+                await backend.aclose()
+
+    async def _write_rest(self, status: RunStatus) -> None:
+        execution = self.execution
+        assert execution.journal is not None
+        await execution.journal.close()
+        self._beating.cancel()
+        if not execution.journal.has_failed:
+            # Failures of the store itself are recorded by then: they change the status.
+            execution.not_durable(await execution.journal.backend.finish(self._closing(status)))
+
+    async def _ask_store(self, step: Callable[[], Awaitable[None]], budget: float) -> bool:
+        """Do a last *step* with the store, whose failure is one of the run; whether it ended in time."""
+        execution = self.execution
+        assert execution.journal is not None
         try:
             with anyio.move_on_after(budget) as patience:
-                await execution.journal.close()
-                self._beating.cancel()
-                if not execution.journal.has_failed:
-                    # Failures of the store itself are recorded by then: they change the status.
-                    execution.not_durable(await execution.journal.backend.finish(self._closing(status)))
-                await execution.journal.backend.aclose()
+                await step()
         except Exception as error:
             lost = StateError(
                 f"the state store could not be closed ({describe(error)}); "
@@ -288,10 +325,7 @@ class Conductor:
             )
             lost.__cause__ = error
             execution.fail(lost, "state store")
-        if patience.cancelled_caught:
-            execution.journal.abandon()
-            message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
-            execution.fail(TimeoutError(message), "state store")
+        return not patience.cancelled_caught
 
     def _finish(self) -> None:
         """Publish the last event, and end all streams."""
@@ -337,9 +371,10 @@ class Conductor:
         return counts
 
     def _results(self) -> dict[str, Any]:
-        """Values of target members, and of nodes that somebody still wanted."""
-        frame = self.execution.frame
-        return {} if frame is None else dict(_values_left(frame))
+        """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
+        top = self.execution.frame
+        frames = ([] if top is None else [top]) + self.execution.failed_maps
+        return {name: value for frame in frames for name, value in _values_left(frame)}
 
 
 def _name(observer: Observer) -> str:
@@ -352,14 +387,3 @@ def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
     for index, row in enumerate(frame.graph.rows):
         if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.uses[index]:
             yield frame.name(index), frame.values[index]
-
-
-def _leaves(error: BaseException) -> Iterator[BaseException]:
-    """What is in *error*, without the groups."""
-    pending = [error]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            yield error

@@ -64,6 +64,16 @@ class ControlPlane:
     def _make_link(self) -> Link | None:
         return None if self.connector is None else Link(self.connector, self)
 
+    async def check(self) -> None:
+        """See that the connector can be used, if it knows that beforehand.
+
+        Raises:
+            ConnectorRefused: If it must not be, or cannot be on this system.
+        """
+        check = getattr(self.connector, "check", None)
+        if check is not None and not self._hosts:
+            await check()
+
     # -- saying --------------------------------------------------------------------------------------------
 
     async def pause(self, scope: str = "global", *, ttl: float | None = None, author: str = "local") -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import functools
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import suppress
+from types import CoroutineType
 from typing import Any
 
 import anyio
 import attrs
-from anyio import current_time
+from anyio import current_effective_deadline, current_time
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
@@ -22,17 +23,21 @@ from cascade.model.events import TaskBlocked, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
-from cascade.runtime.admission import Admission, Applicant
+from cascade.runtime.admission import Admission
 from cascade.runtime.antechamber import Antechamber
 from cascade.runtime.binding import Arguments, amounts, arguments_of, judge, passed_by
+from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.capacity import Amount
+from cascade.runtime.claims import Applicant
+from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.frame import Frame
-from cascade.runtime.lanes import TURNED, LoopLane, ThreadLanes
+from cascade.runtime.lanes import TURNED, LaneAttempt, LoopLane, ThreadLanes
 from cascade.runtime.looking import find_flow, is_flow
-from cascade.runtime.node import Job, Save, classify, live
+from cascade.runtime.node import Job, Saves, classify, live
 from cascade.runtime.queues import Queue
+from cascade.runtime.replay import for_several
 from cascade.runtime.settle import Ending, Settled, leave, record, record_silently
 from cascade.runtime.slices import SLICE, give_way
 from cascade.runtime.turns import Turns
@@ -59,7 +64,7 @@ class Crew:
     execution: Execution
     frame: Frame
     is_eager: bool
-    saves: list[Save]
+    saves: Saves
     window: int | None = None
     bind: Bind = attrs.field(kw_only=True)
     claimed: Callable[[Node], Mapping[str, Amount]] = attrs.field(kw_only=True)
@@ -207,6 +212,8 @@ class Crew:
             started = current_time() - (report.seconds or 0.0)
             if report.error is not None:
                 self.failed(report.index, report.error, started)
+            elif type(report.value) is CoroutineType:
+                self.execution.spawn(self.group, self._await, report.index, report.value, started)
             elif report.is_flow:
                 self.run_in_place(report.index, report.value, started)
             else:
@@ -333,6 +340,8 @@ class Crew:
         layout = self.frame.layout
         name, digest = self.frame.name(index), self.frame.digest(index)
         recovery, retry = self.execution.recovery, node.terms.retry
+        if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
+            self.frame.read_again(node.data)
         return Job(
             name,
             node.task,
@@ -341,7 +350,7 @@ class Crew:
             amounts=functools.partial(self.claimed, node),
             resources=layout.injecting.get(index, ()),
             rank=0.0 if self.frame.ranks is None else self.frame.ranks[index],
-            save_later=self.saves.append if index in layout.tails else None,
+            save_later=self.saves.add if index in layout.tails else None,
             digest=digest,
             is_told_of=index in self._antechamber.told,
             on_admission=functools.partial(self._has_asked, index),
@@ -442,6 +451,29 @@ class Crew:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
         self.execution.spawn(self.group, self._run_in_place, index, value, started)
 
+    async def _await(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
+        """Go on with a node whose function, called in a thread, gave a coroutine."""
+        execution = self.execution
+        attempt = LaneAttempt(
+            execution, self.frame.name(index), self.task(index), current_effective_deadline(), current_time
+        )
+        attempt_var.set(attempt)
+        execution.watch.add(attempt)
+        try:
+            value = await coroutine
+            if is_cancelled():
+                raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
+        except BaseException as error:
+            self.failed(index, error, started)
+            return
+        finally:
+            attempt.is_over = True
+            execution.watch.remove(attempt)
+        if await self.is_flow(index, value):
+            await self._run_in_place(index, value, started)
+        else:
+            self._succeeded(index, value, started)
+
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
         try:
             ending = Ending(Done(await self.execution.in_place(value, self.frame.name(index))), 1, started)
@@ -463,6 +495,8 @@ class Crew:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
+        if frame.uses[index] > 1 and for_several(value) is not value:
+            return None  # it becomes something that several can read, first
         frame.values[index] = value
         frame.status[found] = Status.QUEUED
         return found

@@ -3,20 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Container, Iterable, Sequence
 
 from cascade.model.errors import DeadlockError
 from cascade.runtime.capacity import Name, Pool, Slot, shown
-
-if TYPE_CHECKING:
-    from cascade.runtime.admission import Claim
-    from cascade.runtime.lines import Waiter
+from cascade.runtime.claims import Claim
+from cascade.runtime.lines import Kind, Waiter
 
 
-def deadlock(
-    waiters: Sequence[Waiter], active: Iterable[Claim], pool: Pool
-) -> tuple[Waiter, DeadlockError] | None:
+def deadlock(kinds: Iterable[Kind], active: Container[Claim], pool: Pool) -> tuple[Waiter, DeadlockError] | None:
     """The waiter that came last of those that wait for each other for good, with its error; ``None`` if none do.
 
     A task does not end before the runs inside it have, so it keeps what it holds for as long as any of theirs
@@ -24,24 +19,37 @@ def deadlock(
     so on; those who are left wait for each other (Holt, "Some deadlock properties of computer systems", 1972).
 
     Args:
-        waiters: Those whom no rule holds, one of each line, in the order of their tickets.
+        kinds: Those whom no rule holds.
         active: The claims that are held.
         pool: The totals.
     """
-    stuck = list(waiters)
+    waiting = list(kinds)
+    # If nobody would be stuck who claimed the most that is claimed of each name, nobody is: a quick answer.
+    greedy = [Waiter(kind.head.applicant, kind.most, kind.head.ticket) for kind in waiting]
+    if not _stuck(greedy, active, pool):
+        return None
+    heads = [line.head for kind in waiting for line in kind.lines.values()]
+    stuck = _stuck(heads, active, pool)
+    if not stuck:
+        return None
+    last = next(waiter for waiter in reversed(stuck) if waiter.applicant.ancestors)
+    return last, _error(last, stuck, _kept_by(stuck, active), pool)
+
+
+def _stuck(waiters: Iterable[Waiter], active: Container[Claim], pool: Pool) -> list[Waiter]:
+    """Those of *waiters*, in the order of their tickets, that wait for each other for good."""
+    stuck = sorted(waiters, key=lambda waiter: waiter.ticket)
     while any(waiter.applicant.ancestors for waiter in stuck):
-        kept = _kept_by(stuck, active)
-        left = _left_waiting(stuck, kept, pool)
+        left = _left_waiting(stuck, _kept_by(stuck, active), pool)
         if len(left) == len(stuck):
-            last = next(waiter for waiter in reversed(stuck) if waiter.applicant.ancestors)
-            return last, _error(last, stuck, kept, pool)
+            return stuck
         stuck = left
-    return None
+    return []
 
 
-def _kept_by(stuck: Iterable[Waiter], active: Iterable[Claim]) -> list[Claim]:
-    around = {claim for waiter in stuck for claim in waiter.applicant.ancestors}
-    return [claim for claim in active if claim in around]
+def _kept_by(stuck: Iterable[Waiter], active: Container[Claim]) -> list[Claim]:
+    around = dict.fromkeys(claim for waiter in stuck for claim in waiter.applicant.ancestors)
+    return [claim for claim in around if claim in active]
 
 
 def _lacking(waiter: Waiter, kept: Iterable[Claim], pool: Pool) -> list[tuple[Name, object]]:

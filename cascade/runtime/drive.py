@@ -56,7 +56,13 @@ def as_coroutine(awaitable: Awaitable[Any]) -> Coroutine[Any, Any, Any]:
 
 
 async def call_in(
-    context: Context, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
+    context: Context, func: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any], *, is_async: bool
 ) -> Any:
-    """Call the async *func* and await what it gives, all inside *context*."""
-    return await drive(context, as_coroutine(context.run(func, *args, **kwargs)))
+    """Call *func* and await what it gives, if *is_async* or if that is a coroutine, all inside *context*.
+
+    A sync function gives a coroutine if it is a decorator's wrapper around an async one.
+    """
+    value = context.run(func, *args, **kwargs)
+    if is_async or type(value) is types.CoroutineType:
+        value = await drive(context, as_coroutine(value))
+    return value

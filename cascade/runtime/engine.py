@@ -6,14 +6,14 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import TracebackType
 from typing import Any, Final, Self, Unpack, cast
 
 import anyio
 import attrs
-from anyio import CapacityLimiter
+from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.graph.nested import Hold
@@ -21,10 +21,13 @@ from cascade.model.errors import InputError, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
-from cascade.runtime.admission import Admission, Claim
+from cascade.model.tracebacks import trimmed
+from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
+from cascade.runtime.cancellations import without_cancellations
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
+from cascade.runtime.claims import Claim
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import ambient
@@ -207,38 +210,50 @@ class Engine:
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Any:
         """Run *flow* and return its value; see :func:`cascade.run`."""
-        await checkpoint()
-        session = self._enter()
-        try:
-            conductor = await self._conductor(session.shared, flow, params, run_id)
-            await conductor.run()
-            return conductor.result()
-        finally:
-            self._leave(session)
+        with trimmed:
+            await checkpoint()
+            session = self._enter()
+            try:
+                conductor = await self._conductor(session.shared, flow, params, run_id)
+                await conductor.run()
+                return conductor.result()
+            finally:
+                self._leave(session)
 
     @asynccontextmanager
     async def start(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> AsyncIterator[Run]:
         """Start *flow* beside the block; see :func:`cascade.start`."""
+        with trimmed:
+            async with self._started(flow, params, run_id) as run:
+                yield run
+
+    @asynccontextmanager
+    async def _started(
+        self, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
+    ) -> AsyncIterator[Run]:
         await checkpoint()
         errors: list[BaseException] = []
         session = self._enter()
         try:
             conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
-            async with anyio.create_task_group() as group:
-                conductor.execution.spawn(group, conductor.run)
-                try:
-                    yield run
-                except BaseException as error:
-                    errors.append(error)
-                    run.cancel()
-                await _until_ended(conductor)
+            try:
+                async with anyio.create_task_group() as group:
+                    conductor.execution.spawn(group, conductor.run)
+                    try:
+                        yield run
+                    except BaseException as error:
+                        errors.append(error)
+                        run.cancel()
+                    await _until_ended(conductor)
+            except get_cancelled_exc_class() as cancellation:
+                errors.append(cancellation)
         finally:
             self._leave(session)
         unreported = run.unreported()
-        if unreported is not None and not any(error is unreported for error in errors):
+        if unreported is not None:
             errors.append(unreported)
         _raise(errors)
 
@@ -257,6 +272,7 @@ class Engine:
         prepared = await prepare(
             flow, given, settings, shared.admission.pool, providers, shared.durations.means, hold, is_whole=True
         )
+        await self.control.check()
         recovery = await recover(settings, run_id, prepared, is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
@@ -272,12 +288,17 @@ async def _until_ended(conductor: Conductor) -> None:
     await conductor.ended.wait()
 
 
-def _raise(errors: list[BaseException]) -> None:
-    if not errors:
-        return
-    if len(errors) > 1:
-        raise BaseExceptionGroup("the run and the block around it both failed", errors)
-    raise_unchanged(errors[0])
+def _raise(errors: Sequence[BaseException]) -> None:
+    """Raise what block and run have raised: one error as it is, two in a group.
+
+    A cancellation counts only if there is nothing else: its scope stays cancelled anyway, an error would be lost.
+    """
+    distinct = list({id(error): error for error in errors}.values())
+    failures = [failure for error in distinct if (failure := without_cancellations(error)) is not None]
+    if len(failures) > 1:
+        raise BaseExceptionGroup("the run and the block around it both failed", failures)
+    for error in failures or distinct[:1]:
+        raise_unchanged(error)
 
 
 def _ancestors() -> tuple[Claim, ...]:

@@ -9,6 +9,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context, copy_context
 from functools import partial
 from typing import Any, Protocol
+from weakref import WeakSet
 
 import anyio
 import attrs
@@ -30,10 +31,11 @@ from cascade.model.events import (
 from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Admission, Applicant, Claim
+from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import DrainedError, Executor
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.claims import Applicant, Claim
 from cascade.runtime.control import ControlPlane
 from cascade.runtime.current import attempt_var
 from cascade.runtime.durations import Durations
@@ -154,6 +156,7 @@ class Execution:
         counts: Ended nodes by status.
         is_halted: Nothing may start any more, and nothing that ends now counts.
         frame: The top-level frame of the present turn.
+        failed_maps: The items of each map that failed, whose values the error hands over.
         services: Tasks that outlive the nodes.
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
             turns that have not been counted.
@@ -188,10 +191,11 @@ class Execution:
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     is_halted: bool = False
     frame: Frame | None = None
+    failed_maps: list[Frame] = attrs.field(factory=list)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     services: TaskGroup | None = None
     work: TaskGroup | None = None
-    advised: set[Task[Any, Any]] = attrs.field(factory=set)
+    advised: WeakSet[Task[Any, Any]] = attrs.field(factory=WeakSet)
     in_place: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
     live_map: Callable[[Frame, Any, Any], Awaitable[Any]] = attrs.field(init=False)
     resources: Resources = attrs.field(init=False)

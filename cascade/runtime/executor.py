@@ -14,7 +14,7 @@ from cascade.model.tasks import Task
 from cascade.runtime.attempt import Attempt, Executor
 from cascade.runtime.capacity import Slot
 from cascade.runtime.current import attempt_var
-from cascade.runtime.drive import call_in
+from cascade.runtime.drive import call_in, drive
 from cascade.runtime.threads import in_thread, run_in_daemon_thread
 
 
@@ -72,26 +72,18 @@ class LocalExecutor:
         assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
         if task.mode == "process":
             return await self.processes.execute(task, args, kwargs)
-        if task.is_async:
+        if task.is_async or task.mode == "inline":
             context = attempt.surroundings.base.copy()
             context.run(attempt_var.set, attempt)
             attempt.begin()
-            return await call_in(context, task.func, args, kwargs)
-        if task.mode == "inline":
-            value = self._call_inline(attempt, args, kwargs)
-        else:
-            value = await self._call_in_thread(attempt, args, kwargs)
-        refuse_coroutine(task, value)
+            return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
+        value = await self._call_in_thread(attempt, args, kwargs)
+        if type(value) is CoroutineType:
+            attempt.ended = None  # the function has, but what it gave goes on
+            context = attempt.surroundings.base.copy()
+            context.run(attempt_var.set, attempt)
+            value = await drive(context, value)
         return value
-
-    def _call_inline(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        context = attempt.surroundings.base.copy()
-        context.run(attempt_var.set, attempt)
-        attempt.begin()
-        try:
-            return context.run(attempt.task.func, *args, **kwargs)
-        finally:
-            attempt.ended = attempt.clock()
 
     async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = ThreadCall(attempt, attempt.read_clock_in_thread(), args, kwargs)
@@ -110,17 +102,6 @@ class LocalExecutor:
     async def _thread_context(self) -> Context:
         """A context as AnyIO gives to its own threads, in which no event loop seems to run."""
         return await in_thread(copy_context, self.limiter)
-
-
-def refuse_coroutine(task: Task[..., Any], value: object) -> None:
-    """See that a sync function did not return a coroutine, which nobody would await.
-
-    Raises:
-        TypeError: If it did.
-    """
-    if type(value) is CoroutineType:
-        value.close()
-        raise TypeError(f"{task.name} is a sync function and returned a coroutine; declare it with `async def`")
 
 
 def slot_of(task: Task[..., Any], executor: Executor) -> Slot | None:

@@ -20,6 +20,7 @@ from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
 from cascade.model.outcomes import SkipReason, Status
 from cascade.planning.layout import Layout
+from cascade.runtime.replay import for_several
 
 
 @attrs.define(eq=False)
@@ -171,8 +172,13 @@ class Frame:
     def succeed(self, index: int, value: Any) -> None:
         """Record the value of a call."""
         self.status[index] = Status.SUCCEEDED
-        self.values[index] = value
+        self.values[index] = value if self.uses[index] < 2 else for_several(value)
         self._follow_up(index)
+
+    def read_again(self, sources: Iterable[int]) -> None:
+        """Have the values of *sources* be such that one consumer can read each several times."""
+        for source in sources:
+            self.values[source] = for_several(self.values[source])
 
     def skip(self, index: int, reason: SkipReason, passed: tuple[Any] | None) -> None:
         """Record that a call is skipped; its consumers get the value in *passed*, if any, in its place."""
@@ -182,7 +188,7 @@ class Frame:
         if passed is None:
             self.gone.add(index)
         else:
-            self.values[index] = passed[0]
+            self.values[index] = passed[0] if self.uses[index] < 2 else for_several(passed[0])
         self._follow_up(index)
 
     def fail(self, index: int, error: BaseException | None) -> None:
@@ -331,11 +337,12 @@ class Frame:
             self._settle_router(router, verdict)
             return
         try:
-            self.values[router] = resolve(route.operand, self)
+            value = resolve(route.operand, self)
         except Exception as error:  # records in it are made anew by their own constructors
             self.news.faults.append((router, error))
             self._settle_router(router, None)
             return
+        self.values[router] = value if self.uses[router] < 2 else for_several(value)
         self.status[router] = Status.SUCCEEDED
         self._leave_router(router)
 

@@ -16,6 +16,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
+from types import CoroutineType
 from typing import TYPE_CHECKING, Any, Final
 
 import attrs
@@ -27,12 +28,13 @@ from cascade.model.errors import AttemptCancelled, CascadeError
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Admission, Claim
-from cascade.runtime.attempt import DrainedError, is_cancelled
+from cascade.runtime.admission import Admission
+from cascade.runtime.attempt import DrainedError
+from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.capacity import Slot
+from cascade.runtime.claims import Claim
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import as_coroutine, resume
-from cascade.runtime.executor import refuse_coroutine
 from cascade.runtime.queues import Queue, RankedQueue
 from cascade.runtime.slices import SLICE, give_way, step_back
 from cascade.runtime.threads import in_thread, wake_soon
@@ -175,7 +177,7 @@ class LoopLane:
                 context = execution.base.copy()
                 context.run(attempt_var.set, attempt)
                 value = context.run(task.func, *args, **kwargs)
-                if task.is_async:
+                if task.is_async or type(value) is CoroutineType:
                     coroutine = as_coroutine(value)
                     try:
                         yielded = context.run(coroutine.send, None)
@@ -186,8 +188,6 @@ class LoopLane:
                             self._hand_over()
                         has_waited = True
                         value = await self._wait(index, attempt, resume(context, coroutine, yielded))
-                else:
-                    refuse_coroutine(task, value)
                 attempt.is_over = True
                 if type(value) is not LazyResult:
                     break
@@ -373,7 +373,6 @@ class ThreadLane:
                 context = execution.base.copy()
                 context.run(attempt_var.set, attempt)
                 value = context.run(task.func, *args, **kwargs)
-                refuse_coroutine(task, value)
                 attempt.is_over = True
                 if type(value) is not LazyResult:
                     break
@@ -391,7 +390,8 @@ class ThreadLane:
                 lanes.has_failed = True
             lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
             return None
-        following = None if is_flow else crew.follower(index, value)
+        is_over = not is_flow and type(value) is not CoroutineType  # the crew goes on with what a coroutine gives
+        following = crew.follower(index, value) if is_over else None
         lanes.report(Report(index, value, None, following, taken, is_flow))
         return following
 

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, Final, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final, Literal, TypeVar
 
 import attrs
 from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
 
 from cascade.model.errors import InputError, StateError
 from cascade.runtime.plugins import adapter
 from cascade.runtime.stores import check_state
-from cascade.runtime.threads import in_thread
+from cascade.runtime.threads import counted
+
+T = TypeVar("T")
 
 # "interrupted": it was begun and has not ended, and nobody executes it.
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
 
 _READERS: Final = {
-    "sqlite": "state.sqlite_ledger",
-    "redis": "state.redis_ledger",
-    "rediss": "state.redis_ledger",
+    "sqlite": "state.sqlite.ledger",
+    "redis": "state.redis.ledger",
+    "rediss": "state.redis.ledger",
 }
 
 
@@ -62,7 +65,7 @@ class RunRecord:
         created: When it was begun first, in seconds since the epoch.
         updated: When it was written last.
         finished: When it ended, if it has.
-        error: ``"Type: message"`` of what it raised.
+        error: ``"Type: message"`` of what it raised; and what of its record is damaged, if anything is.
         epoch: How often it was begun.
         turn: Number of the turn that its loop goes on with, if it is one.
         owner: Who executes it, in words.
@@ -97,6 +100,12 @@ def _reader(state: str, name: str) -> Any:
     return adapter(f"{_READERS[scheme]}:{name}")
 
 
+async def _reading(read: Callable[[], T]) -> T:
+    """What *read* gives; if cancelled, does not wait for it: it changes nothing."""
+    with counted():
+        return await run_sync(read, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+
+
 async def recorded_runs(state: str) -> list[RunRecord]:
     """The runs in the store at the URL *state*, the latest first; without their nodes.
 
@@ -105,7 +114,7 @@ async def recorded_runs(state: str) -> list[RunRecord]:
         StateError: If the store is not there, or cannot be read.
     """
     read = _reader(state, "read_runs")
-    found: list[RunRecord] = await in_thread(lambda: read(state), CapacityLimiter(1))
+    found: list[RunRecord] = await _reading(lambda: read(state))
     return sorted(found, key=lambda run: run.created, reverse=True)
 
 
@@ -117,7 +126,7 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
         StateError: If the store cannot be read, or has no such run.
     """
     read = _reader(state, "read_run")
-    found: RunRecord | None = await in_thread(lambda: read(state, run_id), CapacityLimiter(1))
+    found: RunRecord | None = await _reading(lambda: read(state, run_id))
     if found is None:
         raise StateError(f"there is no run {run_id!r} in {state!r}; `cascade runs --state {state}` lists what is")
     return found

@@ -1,19 +1,19 @@
-"""Lines: who waits to be admitted, and who of them is next."""
+"""Who waits to be admitted, in the order in which they are.
+
+A *line* has the waiters that are alike in all that admission looks at. A *kind* has the lines that differ only in
+how much they claim.
+"""
 
 from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Hashable, Iterator
 
-import anyio
 import attrs
 
-from cascade.runtime.capacity import Amounts
-
-if TYPE_CHECKING:
-    from cascade.runtime.admission import Applicant, Claim
+from cascade.runtime.capacity import Amount, Amounts, Name, Slot
+from cascade.runtime.claims import Applicant, Claim
 
 
 @attrs.define(eq=False)
@@ -22,14 +22,17 @@ class Waiter:
 
     Attributes:
         ticket: Its place in the order. Those of one line may change places.
-        has_left: Whether it was withdrawn or admitted; then it is passed over.
+        on_answer: Called once, when there is a claim or an error.
+        claim: What it has been given.
+        error: Why it will never be given what it asks for.
+        has_left: Whether it was withdrawn or answered; then it is passed over.
         came: The ticket that it came with.
     """
 
     applicant: Applicant
     amounts: Amounts
     ticket: int
-    answered: anyio.Event = attrs.field(factory=anyio.Event)
+    on_answer: Callable[[], None] = lambda: None
     claim: Claim | None = None
     error: BaseException | None = None
     has_left: bool = False
@@ -106,3 +109,116 @@ class Line:
         """Those who are left, in the order of their tickets."""
         left = (w for ticket, _, w in self._by_ticket if not w.has_left and w.ticket == ticket)
         return iter(sorted(left, key=lambda waiter: waiter.ticket))
+
+
+@attrs.define(eq=False)
+class Kind:
+    """The lines of those who claim the same names, for one task of one run.
+
+    If the first of them is held by a rule, or has to wait for capacity, so have the others: what they claim has
+    the same names, and they came later. So only the first is ever asked about, however many amounts there are.
+
+    Attributes:
+        key: What its waiters have in common.
+        resources: The named resources that they claim.
+        slot: The slot that they claim, if any.
+        lines: By what the waiters claim.
+        most: By name, at least the largest amount that one of them claims.
+        place: The lowest ticket; ``None`` if nobody waits.
+    """
+
+    key: Hashable
+    resources: tuple[str, ...]
+    slot: Slot | None
+    lines: dict[Hashable, Line] = attrs.field(factory=dict)
+    most: dict[Name, Amount] = attrs.field(factory=dict)
+    place: int | None = None
+    # A heap of lines by place. Entries of lines that have another place by now are dropped when they come up.
+    _by_place: list[tuple[int, int, Line]] = attrs.field(factory=list)
+    _serials: Iterator[int] = attrs.field(factory=itertools.count)
+
+    @classmethod
+    def of(cls, key: Hashable, amounts: Amounts) -> Kind:
+        """The kind of those who claim what *amounts* names."""
+        slot = next((name for name in amounts if isinstance(name, Slot)), None)
+        return cls(key, tuple(name for name in amounts if isinstance(name, str)), slot)
+
+    def add(self, waiter: Waiter) -> None:
+        """Take *waiter* into its line."""
+        key = _claimed(waiter.amounts)
+        line = self.lines.get(key)
+        if line is None:
+            line = self.lines[key] = Line(is_ranked=bool(waiter.applicant.rank))
+        before = line.place
+        line.add(waiter)
+        self._moved(line, before)
+        for name, amount in waiter.amounts.items():
+            self.most[name] = max(amount, self.most.get(name, amount))
+
+    def leave(self, waiter: Waiter) -> None:
+        """Let *waiter* go, which is in one of the lines."""
+        key = _claimed(waiter.amounts)
+        line = self.lines[key]
+        before = line.place
+        waiter.has_left = True
+        if line.place is None:
+            del self.lines[key]
+        self._moved(line, before)
+
+    def take_place(self, waiter: Waiter) -> None:
+        """Let *waiter*, the head of the first line, have that line's place."""
+        self.lines[_claimed(waiter.amounts)].take_place(waiter)
+
+    def _moved(self, line: Line, before: int | None) -> None:
+        place = line.place
+        if place is not None and place != before:
+            heapq.heappush(self._by_place, (place, next(self._serials), line))
+        heap = self._by_place
+        while heap and heap[0][-1].place != heap[0][0]:
+            heapq.heappop(heap)
+        self.place = heap[0][0] if heap else None
+
+    @property
+    def head(self) -> Waiter:
+        """Who is next; somebody must be left."""
+        return self._by_place[0][-1].head
+
+
+def _claimed(amounts: Amounts) -> Hashable:
+    return tuple(sorted((str(name), amount) for name, amount in amounts.items()))
+
+
+@attrs.define(eq=False)
+class Row:
+    """Some kinds in the order of their places."""
+
+    _places: dict[Kind, int] = attrs.field(factory=dict)
+    # A heap; entries of kinds that have left, or have another place by now, are dropped when they come up.
+    _heap: list[tuple[int, int, Kind]] = attrs.field(factory=list)
+    _serials: Iterator[int] = attrs.field(factory=itertools.count)
+
+    def add(self, kind: Kind) -> None:
+        """Take *kind* in, or note that it has another place."""
+        place = kind.place
+        assert place is not None  # somebody of it waits
+        if self._places.get(kind) != place:
+            self._places[kind] = place
+            heapq.heappush(self._heap, (place, next(self._serials), kind))
+
+    def discard(self, kind: Kind) -> None:
+        """Let *kind* go, if it is there."""
+        self._places.pop(kind, None)
+
+    @property
+    def first(self) -> Kind | None:
+        """The kind with the lowest place."""
+        heap = self._heap
+        while heap and self._places.get(heap[0][-1]) != heap[0][0]:
+            heapq.heappop(heap)
+        return heap[0][-1] if heap else None
+
+    def __bool__(self) -> bool:
+        return bool(self._places)
+
+    def __contains__(self, kind: Kind) -> bool:
+        return kind in self._places

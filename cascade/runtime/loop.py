@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, Final
+from weakref import WeakSet
 
 import anyio
 import attrs
@@ -24,16 +25,16 @@ from cascade.runtime.binding import put_together
 from cascade.runtime.eager import run_eager
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
-from cascade.runtime.node import Save
+from cascade.runtime.node import Saves
 from cascade.runtime.prepare import Prepared, prepare
-from cascade.runtime.recovery import restore
+from cascade.runtime.restore import restore
 from cascade.runtime.slices import SLICE, give_way, paced
 from cascade.runtime.stages import run_stages
 from cascade.runtime.state import Continuation
 from cascade.runtime.threads import in_thread
 from cascade.runtime.turns import progressed
 
-_SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, list[Save]], Awaitable[None]]]] = {
+_SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, Saves], Awaitable[None]]]] = {
     "stages": run_stages,
     "eager": run_eager,
 }
@@ -56,8 +57,9 @@ class Loop:
     execution: Execution
     prefix: str = ""
     is_top: bool = False
-    _saves: list[Save] = attrs.field(factory=list)
-    _warned: set[Task[Any, Any]] = attrs.field(factory=set)
+    _saves: Saves = attrs.field(factory=Saves)
+    # Weakly: a loop may make each of its tasks anew.
+    _warned: WeakSet[Task[Any, Any]] = attrs.field(factory=WeakSet)
     # What large literal arguments of the present turn are remembered by.
     _hold: Hold = attrs.field(init=False)
 
@@ -105,8 +107,7 @@ class Loop:
             if self.execution.is_draining:
                 raise Halted
             prepared = await self.prepare(value)
-        for save in reversed(self._saves):
-            await save(value)
+        await self._saves.finish(value)
         return value
 
     def _continuation(self) -> Continuation | None:

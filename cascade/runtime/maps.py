@@ -11,19 +11,20 @@ from typing import Any
 
 import anyio
 import attrs
+from anyio import get_cancelled_exc_class
 
 from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.planning.layout import Layout, Place, place_of
-from cascade.runtime.attempt import is_cancelled
 from cascade.runtime.binding import Arguments, NodeSlots, amounts, arguments, columns
+from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
-from cascade.runtime.node import Job, classify
-from cascade.runtime.recovery import restore
+from cascade.runtime.node import Job, Saves, classify
+from cascade.runtime.restore import restore
 from cascade.runtime.settle import Ending
 
 
@@ -55,18 +56,29 @@ async def _run(execution: Execution, items: Items) -> Outcome:
     if execution.recovery is not None:
         await restore(execution, frame)
     crew = Crew(
-        execution, frame, is_eager=False, saves=[], window=items.node.terms.concurrency,
+        execution, frame, is_eager=False, saves=Saves(), window=items.node.terms.concurrency,
         bind=items.bind, claimed=lambda _: claimed,
     )  # fmt: skip
     try:
         async with anyio.create_task_group() as crew.group:
             await crew.run(range(items.size))
+    except get_cancelled_exc_class():
+        if not frame.errors:
+            raise
     finally:
         items.frame.holds.gather(items.node.index, frame.holds)
     if frame.errors:
-        return Failed(next(iter(frame.errors.values())))
+        return _failed(execution, frame)
     is_left = execution.is_draining and frame.unsettled > 0
     return Cancelled() if frame.gone or execution.is_halted or is_left else Done(frame.values)
+
+
+def _failed(execution: Execution, frame: Frame) -> Failed:
+    """A map fails with the error of the item that failed first; the values of the others are kept."""
+    error = next(iter(frame.errors.values()))
+    execution.pass_on(error)  # the note names the item
+    execution.failed_maps.append(frame)
+    return Failed(error)
 
 
 class ItemFrame(Frame):

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
 import anyio
 import attrs
 from anyio import current_effective_deadline, current_time
 
 from cascade.graph.canonical import NotDigestibleError
+from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.nested import Hold
 from cascade.graph.nodes import Terms
-from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe
+from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe, leaves
 from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
-from cascade.runtime.admission import Claim, Reason
-from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, is_cancelled, perform
+from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
+from cascade.runtime.cancellations import is_cancelled, without_cancellations
 from cascade.runtime.capacity import Amount, Name
+from cascade.runtime.claims import Applicant, Claim, Reason
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
@@ -34,6 +37,32 @@ from cascade.runtime.state import Entry
 
 # Saves the final value of a flow for one of the calls that it replaced.
 Save = Callable[[Any], Awaitable[None]]
+# In how many of the calls of a loop, from its beginning and from its end, the final value is saved.
+SAVED_AT_EACH_END: Final = 16
+
+
+@attrs.define(eq=False)
+class Saves:
+    """What is to be done with the final value of a flow, for the cached calls that it replaced.
+
+    A loop may make millions of calls, each with its arguments, in constant memory: the first ones and the last
+    ones are kept.
+    """
+
+    _first: list[Save] = attrs.field(factory=list)
+    _last: deque[Save] = attrs.field(factory=lambda: deque(maxlen=SAVED_AT_EACH_END))
+
+    def add(self, save: Save) -> None:
+        """Do this, too."""
+        if len(self._first) < SAVED_AT_EACH_END:
+            self._first.append(save)
+        else:
+            self._last.append(save)
+
+    async def finish(self, value: Any) -> None:
+        """Save *value*, the innermost call first."""
+        for save in (*reversed(self._last), *reversed(self._first)):
+            await save(value)
 
 
 @attrs.frozen(eq=False)
@@ -82,48 +111,44 @@ async def live(execution: Execution, job: Job) -> Ending:
     return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
 
 
+async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
+    try:
+        await cache.save(node_id, named, value)
+    except TaskNotDigestibleError:
+        pass  # that has been told
+    except Exception as error:
+        _warn_of_cache(execution, node_id, "did not take the result", error)
+
+
+def _warn_of_cache(execution: Execution, node_id: str, what: str, error: Exception) -> None:
+    message = f"the cache of {node_id!r} {what}: {describe(error)}"
+    execution.emit(EngineWarning, code="cache-failed", message=message)
+
+
 def classify(error: BaseException, node_id: str) -> Outcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
     if isinstance(error, DrainedError):
         return Cancelled()
-    cancelled = (anyio.get_cancelled_exc_class(), AttemptCancelled)
-    if isinstance(error, cancelled):
-        if is_cancelled() or isinstance(error, AttemptCancelled):
-            return Cancelled()
-        failure = TaskCancelledError(node_id)
-        failure.__cause__ = error
-        return Failed(failure)
-    if isinstance(error, StopIteration):
+    failure = without_cancellations(error)
+    if failure is None:
+        return _cancelled(next(leaves(error)), node_id)
+    if isinstance(failure, StopIteration):
         # No coroutine can raise it (PEP 479), and the run is one.
-        ended = RuntimeError(
+        failure = RuntimeError(
             f"task {node_id!r} raised StopIteration, which is the end of an iterator and no error that can be "
             "handed on; give next() a default, or raise something else"
         )
-        ended.__cause__ = error
-        return Failed(ended)
-    if isinstance(error, BaseExceptionGroup):
-        rest = error.split(cancelled)[1]
-        if rest is None:
-            return classify(_first_leaf(error), node_id)
-        if len(_leaves(rest)) != len(_leaves(error)):
-            return Failed(rest)  # without the cancellations, which are nobody's error
-    return Failed(error)
+        failure.__cause__ = error
+    return Failed(failure)
 
 
-def _leaves(group: BaseExceptionGroup[BaseException]) -> list[BaseException]:
-    pending: list[BaseException] = [group]
-    found = []
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(error.exceptions)
-        else:
-            found.append(error)
-    return found
-
-
-def _first_leaf(group: BaseExceptionGroup[BaseException]) -> BaseException:
-    return _leaves(group)[-1]
+def _cancelled(cancellation: BaseException, node_id: str) -> Outcome:
+    """What a cancellation means: the end of the node, or its failure if nothing around it is cancelled."""
+    if is_cancelled() or isinstance(cancellation, AttemptCancelled):
+        return Cancelled()
+    failure = TaskCancelledError(node_id)
+    failure.__cause__ = cancellation
+    return Failed(failure)
 
 
 @attrs.define(eq=False)
@@ -147,45 +172,38 @@ class Life:
         if cache is None:
             return Done(await self._value())
         named = inputs(self.job.task, self.job.bind({}))
-        while True:
-            # Joined before the cache is asked: an answer that comes late would be about the time before.
-            flight, is_own = self._flight(cache, named)
-            if flight is None:
-                return await self._find_or_compute(cache, named)
-            if is_own:
-                break
-            await self._until_landed(flight)
-            if flight.value is not None:
-                return Done(flight.value[0], from_cache=True)
-        self._own_flight = flight
+        # Joined before the cache is asked: an answer that comes late would be about the time before.
+        flight, is_own = self._flight(cache, named)
+        if flight is not None and is_own:
+            self._own_flight = flight
+        elif flight is not None:
+            await self._until_landed(flight)  # if the cache has nothing then, each computes it
         try:
-            return await self._find_or_compute(cache, named, flight)
+            return await self._find_or_compute(cache, named)
         finally:
-            flight.land()
+            if self._own_flight is not None:
+                self._own_flight.land()
 
     async def _until_landed(self, flight: Flight) -> None:
         joined, news = self.execution.joined, anyio.Event()
         joined[self.job.node_id] = (*flight.node, news)
         try:
-            await flight.until_landed(news)
+            await flight.until_landed(news, self.execution.admission)
         finally:
             del joined[self.job.node_id]
-        if self.execution.is_draining and flight.value is None:
-            raise DrainedError
 
-    async def _find_or_compute(self, cache: CachePolicy, named: Inputs, flight: Flight | None = None) -> Outcome:
+    async def _find_or_compute(self, cache: CachePolicy, named: Inputs) -> Outcome:
         hit = await self._recall(cache, named)
         if hit is not None:
-            if flight is not None:
-                flight.value = (hit.value,)
             return Done(hit.value, from_cache=True)
+        if self.execution.is_draining:
+            raise DrainedError
         value = await self._value()
         if self.job.save_later is not None and await is_flow(self.execution, value, self.job.keep):
-            self.job.save_later(functools.partial(self._save, cache, named))
+            # Without the node, which would keep its whole turn.
+            self.job.save_later(functools.partial(_save, self.execution, self.job.node_id, cache, named))
         else:
-            await self._save(cache, named, value)
-            if flight is not None:
-                flight.value = (value,)
+            await _save(self.execution, self.job.node_id, cache, named, value)
         return Done(value)
 
     def _flight(self, cache: CachePolicy, named: Inputs) -> tuple[Flight | None, bool]:
@@ -198,29 +216,24 @@ class Life:
             place = cache.place_of(node_id, named)
         except Exception:  # the cache itself is about to say it, as it should be said
             return None, False
-        return Flight.join(place, run_id, node_id)
+        flight, is_own = Flight.join(place, run_id, node_id, self.execution.admission)
+        return (flight, is_own) if flight.is_worth_waiting_for(self.execution.admission) else (None, False)
 
     # -- cache ---------------------------------------------------------------------------------------------
 
     async def _recall(self, cache: CachePolicy, named: Inputs) -> Hit[Any] | None:
         try:
             found = await cache.check(self.job.node_id, named)
+        except TaskNotDigestibleError as error:
+            message = f"{self.job.node_id!r} is not cached: {error}"
+            self.execution.emit(EngineWarning, code="not-digestible", message=message)
+            return None
         except NotDigestibleError:
             raise  # the task was given what this cache cannot work with, and would never be found
         except Exception as error:
-            self._warn_of_cache("could not be asked", error)
+            _warn_of_cache(self.execution, self.job.node_id, "could not be asked", error)
             return None
         return None if found is MISS else found
-
-    async def _save(self, cache: CachePolicy, named: Inputs, value: Any) -> None:
-        try:
-            await cache.save(self.job.node_id, named, value)
-        except Exception as error:
-            self._warn_of_cache("did not take the result", error)
-
-    def _warn_of_cache(self, what: str, error: Exception) -> None:
-        message = f"the cache of {self.job.node_id!r} {what}: {describe(error)}"
-        self.execution.emit(EngineWarning, code="cache-failed", message=message)
 
     # -- attempts ------------------------------------------------------------------------------------------
 
@@ -329,7 +342,12 @@ class Life:
                 again.release(has_run=False)
             raise DrainedError
         applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
-        claim = await self.execution.admission.admit(applicant, self._amounts, self._report_wait, again)
+        on_wait = functools.partial(self._waits, applicant)
+        try:
+            claim = await self.execution.admission.admit(applicant, self._amounts, on_wait, again)
+        finally:
+            if self._own_flight is not None:
+                self._own_flight.go_on()
         if self.execution.is_draining:  # which began after this was granted, and before it was known here
             claim.release(has_run=False)
             raise DrainedError
@@ -369,8 +387,8 @@ class Life:
     def _report_start(self) -> None:
         self.execution.emit_node(TaskExecutionStarted, self.job)
 
-    def _report_wait(self, reason: Reason) -> None:
-        if reason == "ConstraintViolation" and self._own_flight is not None:
-            self._own_flight.land()  # what holds this node may be about nobody else
-        if not self.job.is_told_of:
+    def _waits(self, applicant: Applicant, reason: Reason | None) -> None:
+        if self._own_flight is not None:
+            self._own_flight.wait_as(applicant)
+        if reason is not None and not self.job.is_told_of:
             self.execution.emit_node(TaskBlocked, self.job, reason=reason)

@@ -9,9 +9,9 @@ from typing import Any
 import attrs
 
 from cascade.graph.build import build_steps
-from cascade.graph.code import may_grow
-from cascade.graph.nested import Hold, has_placeholders
+from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
 from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
+from cascade.graph.reach import may_grow
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
 from cascade.model.policies import exact
@@ -172,21 +172,25 @@ def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
     """See that processes can import what they are to run, and that static claims fit."""
-    rows = [graph.rows[index] for index in layout.own]
-    yield
     if not has_executor:
         for task in dict.fromkeys(map(graph.task, layout.own)):
             if task.mode == "process":
                 process_name(task)
-    said = (row for row in rows if isinstance(row, Node))
-    claiming = [node for node in said if any(isinstance(amount, Constant) for _, amount in node.terms.amounts)]
+    claiming: list[Node] = []
+    for number, index in enumerate(layout.own):
+        row = graph.rows[index]
+        if isinstance(row, Node) and any(isinstance(amount, Constant) for _, amount in row.terms.amounts):
+            claiming.append(row)
+        if not number % PAUSE_EVERY:
+            yield
     if not claiming:
         return
-    certain = certain_nodes(graph)
-    yield
-    for node in claiming:
+    certain = yield from certain_nodes(graph)
+    for number, node in enumerate(claiming):
         if certain[node.index] and _makes_attempts(node):
             _check_claim(node.name, _static(node.terms.amounts), pool)
+        if not number % PAUSE_EVERY:
+            yield
 
 
 def _makes_attempts(node: Node) -> bool:

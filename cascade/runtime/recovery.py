@@ -3,32 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from typing import Final
 
 import attrs
 from anyio import CancelScope
 
 from cascade.graph.identity import Contents, contents_of, item_digest
-from cascade.graph.nodes import Graph, Junction, MapNode, Node
+from cascade.graph.nodes import Graph, MapNode
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
 from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
 from cascade.model.policies import Retry
-from cascade.runtime.frame import Frame, Recalled
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Settings
-from cascade.runtime.slices import paced
+from cascade.runtime.slices import paced, paced_dict, paced_list, portions
 from cascade.runtime.state import Batch, Entry, Opening, Past, Record, StateBackend, origin_var
 from cascade.runtime.stores import open_backend
 
-if TYPE_CHECKING:
-    from cascade.runtime.execution import Execution
-
 # Skips that follow from something else, which is decided anew.
-_DERIVED = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
+DERIVED: Final = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
+
+# Records and values that are asked for at once.
+PORTION: Final = 500
 
 # Of runs that nobody can resume.
-NO_CONTENTS: Final = Contents((), b"", {})
+NO_CONTENTS: Final = Contents((), b"", {}, frozenset())
 
 
 @attrs.define(eq=False)
@@ -48,12 +47,10 @@ class Recovery:
     past: Past
     contents: Contents
     restored: int = 0
-    _listed: frozenset[str] | None = None
+    _listed: Collection[str] | None = None
     _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        if self.past.nodes is not None:
-            self._listed = frozenset(self.past.nodes)
         self._attempts.update(self.past.retrying)
 
     def attempts(self, name: str, digest: bytes | None, retry: Retry) -> int:
@@ -67,10 +64,22 @@ class Recovery:
         """All begins anew."""
         self._attempts.clear()
 
-    async def records(self, names: Sequence[str]) -> dict[str, Record]:
-        """What is recorded of *names*."""
-        wanted = names if self._listed is None else [name for name in names if name in self._listed]
-        return await self.backend.recall(wanted) if wanted else {}
+    async def records(self, names: Iterable[str | None]) -> dict[str, Record]:
+        """What is recorded of *names*; asked for in portions, as there may be very many."""
+        if self._listed is None and self.past.nodes is not None:
+            self._listed = await paced_dict((name, None) for name in self.past.nodes)
+        listed, found = self._listed, dict[str, Record]()
+        wanted = await paced_list(name if listed is None or name in listed else None for name in names)
+        for portion in portions(wanted, PORTION):
+            found.update(await self.backend.recall(portion))
+        return found
+
+    async def records_of(self, graph: Graph) -> tuple[dict[str, Record], dict[str, bytes]]:
+        """What is recorded of the nodes of *graph*; and their contents, by name."""
+        digests = await paced_dict(
+            (graph.name(index), digest) for index, digest in enumerate(self.contents.digests)
+        )
+        return await self.records(digests), digests
 
 
 async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new: bool) -> Recovery | None:
@@ -109,7 +118,7 @@ async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, 
     params = {key.removeprefix("param:"): preview(value) for key, value in prepared.inputs.items()}
     opening = Opening(
         is_new,
-        tuple(graph.name(member) for member in graph.members),
+        await paced_list(graph.name(member) for member in graph.members),
         contents.flow,
         {name: text for name, text in params.items() if not name.startswith("env:")},
         origin_var.get(),
@@ -140,7 +149,8 @@ async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared
         return await _forked(recovery, settings, prepared, changed)
     if past.continuation is not None:
         return await _afresh(recovery)
-    await backend.forget(_under(changed, past.nodes or ()))
+    for portion in portions(await paced_list(_under(changed, past.nodes or ())), PORTION):
+        await backend.forget(portion)
     await backend.adopt(recovery.contents.flow)
     recovery.past = attrs.evolve(past, result=None, status="running")
     return recovery
@@ -159,34 +169,38 @@ async def _changed(recovery: Recovery, graph: Graph) -> list[str]:
     past, contents = recovery.past, recovery.contents
     if past.continuation is not None:
         # The records are those of a later turn; what the loop began with stands for all of it.
-        is_same = past.flow_digest in (None, contents.flow)
+        is_same = past.flow_digest in (None, contents.flow) or not contents.volatile.isdisjoint(graph.members)
         return [] if is_same else [graph.name(member) for member in graph.members]
-    digests = {graph.name(index): digest for index, digest in enumerate(contents.digests)}
-    records = await recovery.records(list(digests))
-    interrupted = {row.name for row in graph.rows if isinstance(row, MapNode) and row.name not in records}
-    digests_of_items = dict(_items(past.nodes or (), interrupted, digests)) if interrupted else {}
-    records_of_items = await recovery.records(list(digests_of_items))
-    gone = (name for name in past.nodes or () if not any(root in digests for root in _roots(name)))
-    return [*_differing(records, digests), *_differing(records_of_items, digests_of_items), *gone]
+    names = past.nodes or ()
+    records, digests = await recovery.records_of(graph)
+    # Of these it is not known whether they have changed: they run again.
+    volatile = {graph.name(index) for index in contents.volatile}
+    known = {name: digest for name, digest in digests.items() if name not in volatile} if volatile else digests
+    maps = await paced_list(row.name if isinstance(row, MapNode) else None for row in graph.rows)
+    interrupted = {name for name in maps if name in known and name not in records}
+    items = await paced_dict(_items(names, interrupted, known)) if interrupted else {}
+    changed = await paced_list(_differing(records, known))
+    changed += await paced_list(_differing(await recovery.records(items), items))
+    gone = (None if any(root in digests for root in _roots(name)) else name for name in names)
+    return [*changed, *await paced_list(gone)]
 
 
-def _differing(records: Mapping[str, Record], digests: Mapping[str, bytes | None]) -> list[str]:
+def _differing(records: Mapping[str, Record], digests: Mapping[str, bytes]) -> Iterator[str | None]:
     """What was recorded with another content than it has now, but for skips that are decided anew."""
-    found = ((name, record) for name, record in records.items() if record.reason not in _DERIVED)
-    return [
-        name for name, record in found
-        if digests[name] is not None and record.digest not in (None, digests[name])
-    ]  # fmt: skip
+    for name, record in records.items():
+        digest = digests.get(name)
+        is_same = digest is None or record.digest in (None, digest)
+        yield None if is_same or record.reason in DERIVED else name
 
 
 def _items(
     names: Iterable[str], maps: Collection[str], digests: Mapping[str, bytes]
-) -> Iterator[tuple[str, bytes]]:
+) -> Iterator[tuple[str, bytes] | None]:
     """The items of *maps* among *names*, with the contents that they have now."""
     for name in names:
         map_id, _, item = name.removesuffix("]").rpartition("[")
-        if map_id in maps and name == f"{map_id}[{item}]" and item.isdecimal():
-            yield name, item_digest(digests[map_id], int(item))
+        is_item = map_id in maps and name == f"{map_id}[{item}]" and item.isdecimal()
+        yield (name, item_digest(digests[map_id], int(item))) if is_item else None
 
 
 def _roots(name: str) -> Iterator[str]:
@@ -195,10 +209,11 @@ def _roots(name: str) -> Iterator[str]:
     yield from (name[:place] for place, letter in enumerate(name) if letter in "/[")
 
 
-def _under(changed: Iterable[str], names: Iterable[str]) -> list[str]:
+def _under(changed: Iterable[str], names: Iterable[str]) -> Iterator[str | None]:
     """*changed*, and what belongs to these."""
     roots = set(changed)
-    return [*roots, *(name for name in names if name not in roots and not roots.isdisjoint(_roots(name)))]
+    yield from roots
+    yield from (None if name in roots or roots.isdisjoint(_roots(name)) else name for name in names)
 
 
 async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared, changed: Sequence[str]) -> Recovery:
@@ -210,9 +225,7 @@ async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared, ch
     try:
         fork = await _begin(backend, prepared, contents, is_new=False)
         if not fork.past.is_known:
-            entries = await _kept(recovery, prepared.graph, changed)
-            await backend.write(Batch(entries))
-            nodes = [entry.node_id for entry in entries]
+            nodes = await _copy(recovery, backend, await _kept(recovery, prepared.graph, changed))
             fork = Recovery(run_id, backend, Past(is_known=True, nodes=nodes, epoch=fork.past.epoch), contents)
         await old.aclose()
     except BaseException:
@@ -222,25 +235,36 @@ async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared, ch
     return fork
 
 
-async def _kept(recovery: Recovery, graph: Graph, changed: Sequence[str]) -> list[Entry]:
+async def _kept(recovery: Recovery, graph: Graph, changed: Sequence[str]) -> dict[str, Record]:
     """The records of *recovery* that hold for *graph*, in which *changed* are other nodes than before."""
     if recovery.past.continuation is not None:
-        return []
-    digests = {graph.name(index): digest for index, digest in enumerate(recovery.contents.digests)}
-    records = await recovery.records(list(digests))
-    records = {name: record for name, record in records.items() if record.digest == digests[name]}
-    whole = [name for name, record in records.items() if _is_whole(record)]
-    records |= await _parts(recovery, digests, frozenset((*changed, *whole)))
-    durable = [name for name, record in records.items() if _is_whole(record)]
-    values = await _readable(recovery.backend, durable)
-    return [
-        Entry(
-            name, values.get(name), record.reason, "succeeded" if record.reason is None else "skipped",
-            record.digest,
-        )
-        for name, record in records.items()
-        if name in values or record.reason is not None
-    ]  # fmt: skip
+        return {}
+    found, digests = await recovery.records_of(graph)
+    records = await paced_dict(
+        (name, record) if record.digest == digests[name] else None for name, record in found.items()
+    )
+    whole = await paced_list(name if _is_whole(record) else None for name, record in records.items())
+    parts = await _parts(recovery, digests, frozenset((*changed, *whole)))
+    return await paced_dict((*records.items(), *parts.items()))
+
+
+async def _copy(recovery: Recovery, backend: StateBackend, records: Mapping[str, Record]) -> list[str]:
+    """Record *records* in *backend* too, as far as their values can be read; returns the nodes."""
+    copied: list[str] = []
+    for portion in portions(list(records.items()), PORTION):
+        durable = [name for name, record in portion if _is_whole(record)]
+        values = await recovery.backend.get_readable_results(durable)
+        entries = [
+            Entry(
+                name, values.get(name), record.reason, "succeeded" if record.reason is None else "skipped",
+                record.digest,
+            )
+            for name, record in portion
+            if name in values or record.reason is not None
+        ]  # fmt: skip
+        await backend.write(Batch(entries))
+        copied += [entry.node_id for entry in entries]
+    return copied
 
 
 def _is_whole(record: Record) -> bool:
@@ -248,105 +272,12 @@ def _is_whole(record: Record) -> bool:
     return record.reason is None and record.is_durable
 
 
-async def _parts(recovery: Recovery, names: Iterable[str], without: frozenset[str]) -> dict[str, Record]:
+async def _parts(recovery: Recovery, names: Collection[str], without: frozenset[str]) -> dict[str, Record]:
     """The records of what belongs to the nodes *names*, but not of what belongs to *without*.
 
     Of a sub-flow nothing is known until its node has returned it; then they are compared.
     """
-    past, tops = recovery.past.nodes or (), set(names)
-    parts = [name for name in past if name not in tops and without.isdisjoint(_roots(name))]
+    past = recovery.past.nodes or ()
+    parts = (name if name not in names and without.isdisjoint(_roots(name)) else None for name in past)
     records = await recovery.records(parts)
-    return {name: record for name, record in records.items() if record.digest is not None}
-
-
-# -- frames ----------------------------------------------------------------------------------------------------
-
-
-async def restore(execution: Execution, frame: Frame) -> None:
-    """Give *frame* what is recorded of its nodes, with the values that somebody is going to need.
-
-    Raises:
-        StateError: If the store cannot be read.
-    """
-    recovery = execution.recovery
-    if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(execution, recovery, frame):
-        return
-    try:
-        await _restore(recovery, frame, is_lenient=execution.settings.on_change == "recompute")
-    except StateError:
-        raise
-    except Exception as error:
-        raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
-
-
-def _is_in_recorded_turn(execution: Execution, recovery: Recovery, frame: Frame) -> bool:
-    """Whether the records are of the turn that *frame* belongs to: the turns after it use their ids again."""
-    if not frame.prefix:
-        return True  # it is restored in that turn only
-    continuation = recovery.past.continuation
-    turn, *inner = execution.turns(frame.prefix.removesuffix("/"))
-    return turn == (1 if continuation is None else continuation.turn) and all(number == 1 for number in inner)
-
-
-async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> None:
-    names = [frame.name(index) for index in range(len(frame.graph.rows))]
-    records = await recovery.records(names)
-    if not records:
-        return
-    found: dict[int, Record] = {}
-    for index, name in enumerate(names):
-        record = records.get(name)
-        if record is None or record.reason in _DERIVED:
-            continue
-        digest = frame.digest(index)
-        if digest is None or record.digest in (None, digest):
-            found[index] = record
-    backend, values = recovery.backend, dict[str, Any]()
-    while needed := {index for index in _needed(frame, found) if names[index] not in values}:
-        asked = [names[index] for index in needed]
-        values.update(await (_readable(backend, asked) if is_lenient else backend.get_results(asked)))
-        for index in needed:
-            if names[index] not in values:
-                del found[index]  # it runs, and needs what is upstream
-    for index, record in found.items():
-        reason = None if record.reason is None else SkipReason(record.reason)
-        frame.recorded[index] = Recalled(values.get(names[index]), reason)
-    recovery.restored += len(frame.recorded)
-
-
-async def _readable(backend: StateBackend, names: Sequence[str]) -> dict[str, Any]:
-    """The results of *names*, without those that cannot be read."""
-    try:
-        return await backend.get_results(names)
-    except StateError:
-        if len(names) < 2:
-            return {}
-    half = len(names) // 2
-    return {**await _readable(backend, names[:half]), **await _readable(backend, names[half:])}
-
-
-def _needed(frame: Frame, found: dict[int, Record]) -> set[int]:
-    """The nodes of *found* whose values are needed; those that have none that could be are taken out of it."""
-    graph = frame.graph
-    needed: set[int] = set()
-    members = set(graph.members) if graph.members else range(len(graph.rows)) if frame.is_map else ()
-    for index in range(len(graph.rows) - 1, -1, -1):
-        record = found.get(index)
-        if record is None or record.reason is not None:
-            continue
-        if index in members or any(_wants(frame, found, consumer, index) for consumer in graph.consumers[index]):
-            if record.is_durable:
-                needed.add(index)
-            else:
-                del found[index]
-    return needed
-
-
-def _wants(frame: Frame, found: dict[int, Record], consumer: int, index: int) -> bool:
-    """Whether *consumer* is going to look at the value of *index*."""
-    if isinstance(frame.graph.rows[consumer], Junction) or consumer not in found:
-        return True
-    if found[consumer].reason is None:
-        return False
-    node = frame.graph.node(consumer)
-    return isinstance(node, Node) and index in node.data
+    return await paced_dict(None if record.digest is None else (name, record) for name, record in records.items())

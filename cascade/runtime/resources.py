@@ -15,7 +15,7 @@ from typing import Any, Protocol, Self
 
 import anyio
 import attrs
-from anyio import CancelScope, CapacityLimiter, get_cancelled_exc_class
+from anyio import CancelScope, CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from anyio.to_thread import run_sync
 
@@ -23,6 +23,7 @@ from cascade.model.errors import GraphError, ResourceNotFoundError, annotate, se
 from cascade.model.events import Event, ResourceAcquired, ResourceReleased
 from cascade.model.inputs import Resource
 from cascade.runtime.attempt import DrainedError
+from cascade.runtime.cancellations import is_cancellation, without_cancellations
 from cascade.runtime.threads import counted, wake_soon
 
 
@@ -166,9 +167,11 @@ class Opened:
                     await self._live_async(self.resource.func(**self.injected))
                 else:
                     await run_sync(self._live_in_thread, current_token(), limiter=self.limiter)
-        except BaseException as error:
-            if not _is_cancellation(error):
-                annotate(error, f"raised by the provider of {self.origin}")
+        except BaseException as raised:
+            if self._closing.is_set() and _is_same(raised, self.ended_by):
+                return  # it has only let pass what ended its scope
+            error = self._failure(raised)
+            annotate(error, f"raised by the provider of {self.origin}")
             if not self._ready.is_set():
                 self.error = error
             elif self._closing.is_set():
@@ -209,10 +212,6 @@ class Opened:
             if not self._closing.is_set():
                 raise self._early_end() from None
             return
-        except BaseException as raised:
-            if _is_same(raised, error) or (_is_cancellation(raised) and self._closing.is_set()):
-                return
-            raise
         await generator.aclose()
         raise self._second_yield()
 
@@ -232,12 +231,19 @@ class Opened:
                 _throw_in_thread(generator, error)
         except StopIteration:
             return
-        except BaseException as raised:
-            if _is_same(raised, error):
-                return
-            raise
         generator.close()
         raise self._second_yield()
+
+    def _failure(self, raised: BaseException) -> BaseException:
+        """*raised*, but what is left of it, or an error about it, if it is a cancellation: none was due here."""
+        failure = without_cancellations(raised)
+        if failure is None:
+            failure = RuntimeError(
+                f"the provider of the {self.origin} raised a cancellation while no enclosing scope was cancelled; "
+                "something that it awaited was cancelled on its own account, which it must handle"
+            )
+            failure.__cause__ = raised
+        return failure
 
     def _no_yield(self) -> RuntimeError:
         return RuntimeError(f"the provider of the {self.origin} ended without yielding")
@@ -253,14 +259,13 @@ class Opened:
 
 
 def _is_same(raised: BaseException, error: BaseException | None) -> bool:
-    """Whether *raised* is *error*, as it is or in the group of a task group that the provider yields from."""
+    """Whether *raised* is *error*, as it is or in the group of a task group that the provider yields from.
+
+    A provider that has seen a cancellation may raise another one: that is the same cancellation.
+    """
     if isinstance(raised, BaseExceptionGroup) and raised is not error:
         return all(_is_same(part, error) for part in raised.exceptions)
-    return raised is error
-
-
-def _is_cancellation(error: BaseException) -> bool:
-    return isinstance(error, get_cancelled_exc_class())
+    return raised is error or (error is not None and is_cancellation(raised) and is_cancellation(error))
 
 
 async def _throw(generator: AsyncGenerator[Any, None], error: BaseException) -> None:

@@ -10,7 +10,8 @@ import attrs
 from anyio import current_time
 
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, matcher
-from cascade.runtime.admission import Admission, Applicant
+from cascade.runtime.admission import Admission
+from cascade.runtime.claims import Applicant
 
 # The plainest words first: whoever is paused need not hear of rates.
 ORDER: Final[tuple[Kind, ...]] = ("pause", "concurrency", "rate")
@@ -41,9 +42,13 @@ class Standing:
             return False
         return self._covers(applicant.task_name, applicant.full_name, applicant.run_id)
 
-    def holds(self, applicant: Applicant) -> str | None:
-        """Why *applicant* may not start now; ``None`` if it may."""
+    def holds(self, applicant: Applicant) -> bool:
+        """Whether *applicant* may not start now."""
         raise NotImplementedError  # pragma: no cover  # each kind of rule says that
+
+    def why(self, applicant: Applicant) -> str:
+        """Why it holds *applicant*, for people."""
+        return f"held by {self.rule}, set by {self.rule.author!r}"
 
     def spend(self, applicant: Applicant) -> None:
         """*applicant* has been admitted."""
@@ -62,18 +67,13 @@ class Standing:
         """The clock is another one, ahead of the old one by *seconds*."""
         self.deadline += seconds
 
-    @property
-    def said_by(self) -> str:
-        """Who says so."""
-        return f"set by {self.rule.author!r}"
-
 
 @attrs.define(eq=False)
 class StandingPause(Standing):
     """Holds everybody whom it covers."""
 
-    def holds(self, applicant: Applicant) -> str | None:
-        return f"held by {self.rule}, {self.said_by}" if self.covers(applicant) else None
+    def holds(self, applicant: Applicant) -> bool:
+        return self.covers(applicant)
 
 
 @attrs.define(eq=False)
@@ -93,16 +93,17 @@ class StandingLimit(Standing):
         assert isinstance(self.rule, Concurrency)  # see `stand`
         return self.rule.limit
 
-    def holds(self, applicant: Applicant) -> str | None:
-        if self.running < self.limit or not self.covers(applicant):
-            return None
+    def holds(self, applicant: Applicant) -> bool:
+        return self.running >= self.limit and self.covers(applicant)
+
+    def why(self, applicant: Applicant) -> str:
         holders = [
             claim.applicant.node_id
             for admission in self._admissions
             for claim in admission.first_active(5, self.covers)
         ]
         rest = ", ..." if self.running > len(holders) else ""
-        return f"held by {self.rule}, {self.said_by}; running: {', '.join(holders)}{rest}"
+        return f"{super().why(applicant)}; running: {', '.join(holders)}{rest}"
 
     def spend(self, applicant: Applicant) -> None:
         self.running += self.covers(applicant)
@@ -146,17 +147,16 @@ class StandingRate(Standing):
         """When there is a token."""
         return self.full_at - self.period * (self.said.burst - 1)
 
-    def holds(self, applicant: Applicant) -> str | None:
-        if not self.covers(applicant):
-            return None
-        ready_at = self.ready_at()
-        missing = ready_at - current_time()
-        if missing <= 0:
-            return None
+    def holds(self, applicant: Applicant) -> bool:
+        if not self.covers(applicant) or self.ready_at() <= current_time():
+            return False
         if not self.is_wanted:
             self.is_wanted = True
             self.poke()
-        return f"held by {self.rule}, {self.said_by}: next token in {missing:.3g} s"
+        return True
+
+    def why(self, applicant: Applicant) -> str:
+        return f"{super().why(applicant)}: next token in {max(self.ready_at() - current_time(), 0):.3g} s"
 
     def spend(self, applicant: Applicant) -> None:
         if self.covers(applicant):

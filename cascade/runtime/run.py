@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Any, Final, Literal
 
 import attrs
@@ -13,16 +14,21 @@ from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
+from cascade.model.tracebacks import trimmed
 from cascade.planning.layout import Place
 from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventStream, Policy
-from cascade.runtime.capacity import shown
+from cascade.runtime.capacity import Name, shown
+from cascade.runtime.claims import Applicant
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import UNSET, ControlPlane
 from cascade.runtime.lines import Waiter
+from cascade.runtime.queue import Holder
 
 # Of those that hold what a node waits for, how many are named.
 SHOWN_HOLDERS: Final = 5
+# Of the inputs that a node waits for, how many are named.
+SHOWN_INPUTS: Final = 5
 
 
 @attrs.frozen
@@ -89,9 +95,11 @@ class Run:
 
     def explain(self) -> tuple[Explanation, ...]:
         """For every node that neither runs nor has ended: what keeps it."""
-        waiting = dict(self._waiting())
+        blockers = Blockers(self._conductor.execution.admission)
+        waiting = dict(self._waiting(blockers))
         found = [Explanation(name, words) for name, words in waiting.items()]
-        found += [Explanation(name, words) for name, words in self._blocked_by_inputs() if name not in waiting]
+        blocked = self._blocked_by_inputs(blockers)
+        found += [Explanation(name, words) for name, words in blocked if name not in waiting]
         return tuple(found)
 
     def _waiters(self) -> Iterator[Waiter]:
@@ -100,16 +108,16 @@ class Run:
             if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
                 yield waiter
 
-    def _waiting(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
         execution = self._conductor.execution
         for node_id, until in execution.resting.items():
             yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
         for node_id, (run_id, other, _) in execution.joined.items():
             yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
         for waiter in self._waiters():
-            yield waiter.applicant.node_id, tuple(_blockers(execution.admission, waiter))
+            yield waiter.applicant.node_id, tuple(blockers.of_waiter(waiter))
 
-    def _blocked_by_inputs(self) -> Iterator[tuple[str, tuple[str, ...]]]:
+    def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
         frame = self._conductor.execution.frame
         if frame is None or self._conductor.status is not None:
             return
@@ -118,25 +126,28 @@ class Run:
             if isinstance(row, Junction):
                 continue
             if frame.status[index] == Status.QUEUED:
-                held = self._held(frame.name(index), row.task)
+                held = self._held(frame.name(index), row.task, blockers)
                 yield frame.name(index), tuple(held or [self._queued_behind(index)])
             elif frame.status[index] == Status.PENDING:
                 sources = frame.graph.sources[index]
-                missing = [frame.name(source) for source in sources if not frame.has_settled(source)]
-                words = [f"input {name!r} has not settled" for name in missing]
+                missing = [source for source in sources if not frame.has_settled(source)]
+                words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
+                if len(missing) > SHOWN_INPUTS:
+                    words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
                 if index in frame.layout.gated and index not in frame.wanted:
                     words.append("no router has chosen it yet")
-                words = words or self._held(frame.name(index), row.task)
+                words = words or self._held(frame.name(index), row.task, blockers)
                 if not words:
                     has_begun = stage is None or index in stage
                     words = [self._queued_behind(index) if has_begun else "its stage has not begun"]
                 yield frame.name(index), tuple(words)
 
-    def _held(self, node_id: str, task: Task[Any, Any]) -> list[str]:
+    def _held(self, node_id: str, task: Task[Any, Any], blockers: Blockers) -> list[str]:
         """The rules that will hold a node once it asks."""
         execution = self._conductor.execution
-        holders = execution.admission.holders(execution.applicant(node_id, task))
-        return [holder for holder in holders if isinstance(holder, str)]
+        applicant = execution.applicant(node_id, task)
+        holders = execution.admission.holders(applicant)
+        return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
 
     def _queued_behind(self, index: int) -> str:
         """What keeps a node that is queued in a lane."""
@@ -220,7 +231,8 @@ class Run:
         """
         await self._conductor.ended.wait()
         self._raised = self._conductor.error()
-        return self._conductor.result()
+        with trimmed:
+            return self._conductor.result()
 
     def unreported(self) -> BaseException | None:
         """What the run has to raise and has not: no cancellation that was asked for, and nothing twice."""
@@ -236,23 +248,45 @@ class Run:
         return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
 
 
-def _blockers(admission: Admission, waiter: Waiter) -> Iterator[str]:
-    """All that keeps an attempt from being admitted."""
-    holders = list(admission.holders(waiter.applicant))
-    for holder in holders:
-        yield _unread(holder) if isinstance(holder, EventStream) else holder
-    pool = admission.pool
-    lacking = pool.lacking(waiter.amounts)
-    for name in lacking:
-        claims = [claim.applicant.node_id for claim in admission.active if claim.amounts.get(name)]
-        more = ", ..." if len(claims) > SHOWN_HOLDERS else ""
-        yield (
-            f"needs {shown(waiter.amounts[name])} {name}, of which "
-            f"{shown(pool.held.get(name, 0))} of {shown(pool.totals[name])} are held"
-            f" by {', '.join(claims[:SHOWN_HOLDERS])}{more}"
-        )
-    if not holders and not lacking:
-        yield "waits behind an earlier claim on the same resources"
+@attrs.define(eq=False)
+class Blockers:
+    """What keeps attempts from being admitted, in words: made once for each thing, however many it keeps."""
+
+    admission: Admission
+    _held_by: dict[Holder, str] = attrs.field(factory=dict)
+    _holders_of: dict[Name, str] = attrs.field(factory=dict)
+
+    def of_waiter(self, waiter: Waiter) -> Iterator[str]:
+        """All that keeps *waiter*."""
+        holders = [self.words(holder, waiter.applicant) for holder in self.admission.holders(waiter.applicant)]
+        yield from holders
+        lacking = self.admission.pool.lacking(waiter.amounts)
+        for name in lacking:
+            yield f"needs {shown(waiter.amounts[name])} {name}, of which {self._holders(name)}"
+        if not holders and not lacking:
+            yield "waits behind an earlier claim on the same resources"
+
+    def words(self, holder: Holder, applicant: Applicant) -> str:
+        """What *holder* is, for people."""
+        words = self._held_by.get(holder)
+        if words is None:
+            words = _unread(holder) if isinstance(holder, EventStream) else holder.why(applicant)
+            self._held_by[holder] = words
+        return words
+
+    def _holders(self, name: Name) -> str:
+        words = self._holders_of.get(name)
+        if words is None:
+            pool, active = self.admission.pool, self.admission.active
+            held = (claim.applicant.node_id for claim in active if claim.amounts.get(name))
+            first = list(islice(held, SHOWN_HOLDERS + 1))
+            more = ", ..." if len(first) > SHOWN_HOLDERS else ""
+            words = (
+                f"{shown(pool.held.get(name, 0))} of {shown(pool.totals[name])} are held"
+                f" by {', '.join(first[:SHOWN_HOLDERS])}{more}"
+            )
+            self._holders_of[name] = words
+        return words
 
 
 def _unread(stream: EventStream) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Hashable, Iterable, Iterator, Sequence
 from typing import Final, TypeVar
 
 from anyio.lowlevel import checkpoint
 
 T = TypeVar("T")
+K = TypeVar("K", bound=Hashable)
 # Seconds for which the loop may be kept from others.
 SLICE: Final = 0.001
 # Seconds in which a thread that waits for the interpreter wakes up, and how often a thread waits for that.
@@ -58,6 +59,20 @@ def step_back(is_awaited: Callable[[], bool]) -> None:
         time.sleep(_MOMENT)
 
 
+def considerate(items: Iterable[T]) -> Iterator[T]:
+    """*items*, for long work on them in a thread: after each slice of it, other threads run, event loops first."""
+    since = time.perf_counter()
+    for item in items:
+        yield item
+        if time.perf_counter() - since > SLICE:
+            step_back(_is_nobody)
+            since = time.perf_counter()
+
+
+def _is_nobody() -> bool:
+    return False
+
+
 async def paced(steps: Generator[None, None, T]) -> T:
     """Do all *steps*, giving way every millisecond."""
     since = time.perf_counter()
@@ -69,3 +84,39 @@ async def paced(steps: Generator[None, None, T]) -> T:
         if time.perf_counter() - since > SLICE:
             await give_way()
             since = time.perf_counter()
+
+
+async def paced_list(items: Iterable[T | None]) -> list[T]:
+    """``list(items)`` without any ``None``, giving way every millisecond.
+
+    Generators that leave something out give ``None`` for it: else a millisecond could pass without an item.
+    """
+    found: list[T] = []
+
+    def steps() -> Generator[None, None, None]:
+        for item in items:
+            if item is not None:
+                found.append(item)
+            yield
+
+    await paced(steps())
+    return found
+
+
+async def paced_dict(items: Iterable[tuple[K, T] | None]) -> dict[K, T]:
+    """``dict(items)`` without any ``None``, as :func:`paced_list`."""
+    found: dict[K, T] = {}
+
+    def steps() -> Generator[None, None, None]:
+        for item in items:
+            if item is not None:
+                found[item[0]] = item[1]
+            yield
+
+    await paced(steps())
+    return found
+
+
+def portions(items: Sequence[T], size: int) -> Iterator[Sequence[T]]:
+    """*items* in portions of *size*, the last of which may be smaller."""
+    return (items[start : start + size] for start in range(0, len(items), size))

@@ -11,10 +11,10 @@ from cascade.planning.solve import Plan
 from cascade.runtime.crew import Crew
 from cascade.runtime.execution import Execution
 from cascade.runtime.frame import Frame
-from cascade.runtime.node import Save
+from cascade.runtime.node import Saves
 
 
-async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: list[Save]) -> None:
+async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: Saves) -> None:
     """Run *frame* stage by stage.
 
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried

@@ -102,7 +102,7 @@ class Opening:
     """
 
     is_new: bool
-    flow: tuple[str, ...]
+    flow: Sequence[str]
     flow_digest: bytes
     params: Mapping[str, str]
     origin: str | None = None
@@ -180,7 +180,8 @@ class StateBackend(ABC):
     Attributes:
         run_id: The run.
         keeps_loops: Whether it keeps continuations.
-        heartbeat_every: Seconds between two heartbeats; ``None``: it needs none.
+        heartbeat_every: Seconds between two heartbeats, by which a store also sees whether its records are still
+            where they were; ``None``: it needs none.
         can_resume: Whether another run may ever see the records, so that they are to be compared by digest.
     """
 
@@ -223,8 +224,24 @@ class StateBackend(ABC):
             await self.put_result(node_id, result)
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        """The recorded results among *node_ids*."""
+        """The recorded results among *node_ids*.
+
+        Raises:
+            StateError: If one cannot be read.
+        """
         return {node_id: await self.get_result(node_id) for node_id in node_ids if await self.has_result(node_id)}
+
+    async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        """The same without those that cannot be read any more."""
+        wanted = list(node_ids)
+        try:
+            return await self.get_results(wanted)
+        except StateError:
+            if len(wanted) < 2:
+                return {}
+        half = len(wanted) // 2
+        found = await self.get_readable_results(wanted[:half])
+        return {**found, **await self.get_readable_results(wanted[half:])}
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
         """Record several skips, in order."""
@@ -277,7 +294,8 @@ class StateBackend(ABC):
         """Say that the run is alive.
 
         Raises:
-            StateError: If somebody else has taken it over.
+            StateError: If that cannot be recorded any more: somebody else has taken the run over, or its records
+                are gone. Ends the run; whatever else is raised is told, and the next heartbeat is tried.
         """
         return
 

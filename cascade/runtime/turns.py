@@ -25,6 +25,8 @@ from cascade.runtime.journal import Journal
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
+# Tasks whose place is remembered.
+MOST_PLACES: Final = 64
 
 
 @attrs.define(eq=False)
@@ -78,8 +80,7 @@ class Turns:
             return False
         place = self._places.get(value.task)
         if place is None:
-            is_plain = value.task.policies is NOTHING_SAID
-            place = self._places[value.task] = place_of_task(value.task) if is_plain else Place.OWN
+            place = self._find_place(value.task)
         if place != self._place:
             return False
         for arg in args:  # a generator would cost more than all the rest
@@ -93,6 +94,13 @@ class Turns:
         if is_plain is None:
             return self.execution.hold.seen.knows(value) or is_flat(value)
         return is_plain
+
+    def _find_place(self, task: Task[Any, Any]) -> int:
+        if len(self._places) == MOST_PLACES:  # a loop may make each of its tasks anew
+            self._places.clear()
+        is_plain = task.policies is NOTHING_SAID
+        place = self._places[task] = place_of_task(task) if is_plain else Place.OWN
+        return place
 
     def _may_be_made(self) -> bool:
         """Whether any lane may: the frame is a single plain call, no rule stands, and nobody is told of nodes."""

@@ -33,6 +33,10 @@ class ConnectorError(ConnectionError):
     """A connector cannot reach what it connects to, or must not use it."""
 
 
+class ConnectorRefused(ConnectorError, ValueError):
+    """What a connector connects to must not be used, or cannot be on this system; trying again does not help."""
+
+
 @attrs.frozen
 class Message:
     """What somebody has published."""

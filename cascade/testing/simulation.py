@@ -30,11 +30,12 @@ from cascade.model.errors import CascadeError, RunCancelled, raise_unchanged
 from cascade.model.events import Event, NodeEvent
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
-from cascade.runtime.attempt import Attempt, is_cancelled
+from cascade.runtime.attempt import Attempt
+from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.current import attempt_var
 from cascade.runtime.drive import call_in
 from cascade.runtime.engine import Engine
-from cascade.runtime.executor import LocalExecutor, refuse_coroutine
+from cascade.runtime.executor import LocalExecutor
 from cascade.runtime.pacing import pacer_var
 from cascade.runtime.settings import AsRun
 from cascade.runtime.state import StateBackend
@@ -207,11 +208,7 @@ class InPlaceExecutor(LocalExecutor):
         context.run(attempt_var.set, attempt)
         attempt.begin()
         await self.faults.strike(attempt.node_id, attempt.number)
-        if task.is_async:
-            return await call_in(context, task.func, args, kwargs)
-        value = context.run(task.func, *args, **kwargs)
-        refuse_coroutine(task, value)
-        return value
+        return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
 
 
 @attrs.frozen

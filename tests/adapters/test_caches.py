@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import pathlib
+import io
 import threading
 from collections.abc import Mapping
 from typing import Any
@@ -11,7 +11,6 @@ import attrs
 import pytest
 from labels import label
 
-import cascade
 from cascade.cache import MISS, CachePolicy, FileExistenceCache, Hit, InputCache, MemoryCacheStore
 
 
@@ -90,6 +89,27 @@ async def test_a_full_store_drops_what_was_used_longest_ago() -> None:
     assert [await store.get("a"), await store.get("c")] == [Hit(1), Hit(3)]
 
 
+async def test_who_changes_a_value_changes_it_for_nobody_else() -> None:
+    store = MemoryCacheStore()
+    value = {"rows": [1]}
+    await store.set("key", value, None)
+    value["rows"].append(2)
+    first = await store.get("key")
+    assert first == Hit({"rows": [1]})
+    assert isinstance(first, Hit)
+    first.value["rows"].append(3)
+    assert await store.get("key") == Hit({"rows": [1]})
+
+
+@pytest.mark.parametrize("value", [threading.Lock(), (n for n in range(3)), [threading.Lock()]], ids=label)
+async def test_a_value_that_cannot_be_copied_is_not_kept(value: Any) -> None:
+    store = MemoryCacheStore()
+    await store.set("key", "before", None)
+    with pytest.raises(TypeError, match="cannot be copied, so it is not kept"):
+        await store.set("key", value, None)
+    assert await store.get("key") == Hit("before")
+
+
 # -- InputCache ------------------------------------------------------------------------------------------------
 
 
@@ -156,48 +176,26 @@ def test_a_ttl_is_a_positive_number(ttl: Any) -> None:
         InputCache(MemoryCacheStore(), ttl=ttl)
 
 
-# -- FileExistenceCache ----------------------------------------------------------------------------------------
+@attrs.define(eq=False)
+class NeverAsked:
+    """A store that must not be given anything."""
+
+    async def get(self, key: str) -> Any:
+        return MISS
+
+    async def set(self, key: str, value: Any, ttl: float | None) -> None:
+        raise AssertionError("it was given something")
 
 
-async def test_a_file_that_is_there_is_a_hit_that_yields_its_path(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "out.txt"
-    path.write_text("")
-    assert await FileExistenceCache(path).check("task", {}) == Hit(path)
+async def _of_numbers() -> Any:
+    yield 1
 
 
-async def test_a_file_that_is_not_there_is_a_miss(tmp_path: pathlib.Path) -> None:
-    assert await FileExistenceCache(tmp_path / "out.txt").check("task", {}) is MISS
-
-
-async def test_saving_writes_no_file(tmp_path: pathlib.Path) -> None:
-    await FileExistenceCache(tmp_path / "out.txt").save("task", {}, "result")
-    assert await FileExistenceCache(tmp_path / "out.txt").check("task", {}) is MISS
-
-
-async def test_the_file_system_is_asked_in_a_worker_thread() -> None:
-    class Asked:
-        threads: set[int] = set()
-
-        def __fspath__(self) -> str:
-            self.threads.add(threading.get_ident())
-            return "/nowhere"
-
-    path = Asked()
-    await FileExistenceCache(path).check("task", {})
-    assert path.threads
-    assert threading.get_ident() not in path.threads
-
-
-async def test_a_task_that_writes_a_file_runs_once(tmp_path: pathlib.Path) -> None:
-    path = tmp_path / "out.txt"
-    ran: list[int] = []
-
-    @cascade.task
-    def write() -> pathlib.Path:
-        ran.append(1)
-        path.write_text("written")
-        return path
-
-    flow = write().with_cache(FileExistenceCache(path))
-    assert [await cascade.run(flow), await cascade.run(flow)] == [path, path]
-    assert ran == [1]
+@pytest.mark.parametrize(
+    "value",
+    [iter([1]), (n for n in range(3)), zip(), map(str, [1]), io.StringIO("a"), enumerate("a"), _of_numbers()],
+    ids=lambda value: type(value).__name__,
+)
+async def test_what_only_one_reader_can_have_is_never_kept(value: Any) -> None:
+    with pytest.raises(TypeError, match="is used up by the first that reads it"):
+        await InputCache(NeverAsked()).save("task", {}, value)

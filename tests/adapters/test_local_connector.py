@@ -14,7 +14,8 @@ import anyio
 import pytest
 
 import cascade
-from cascade.adapters.connectors.local import Peer, Store, _socket_folder
+from cascade.adapters.connectors.control_file import Peer, Store
+from cascade.adapters.connectors.mailbox import SocketFolder
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import AudienceChanged, ConnectorError, LocalConnector, Message, Pause
 from cascade.runtime.remote import Remote
@@ -81,7 +82,7 @@ async def test_a_folder_in_which_others_could_replace_the_file_is_refused(tmp_pa
     folder = tmp_path / "everybodys"
     folder.mkdir()
     folder.chmod(0o777)
-    with pytest.raises(ConnectorError, match="chmod o-w"):
+    with pytest.raises(ConnectorError, match="chmod go-w"):
         await LocalConnector(folder / "control.db").connect()
 
 
@@ -242,17 +243,18 @@ async def test_a_connector_knows_who_listens_to_what(tmp_path: Path) -> None:
 
 async def test_who_was_killed_listens_no_longer_once_there_was_something_to_hear(tmp_path: Path) -> None:
     path = tmp_path / "control.db"
-    here, address = LocalConnector(path), f"{_socket_folder()}/socket"  # addresses are short
+    here, folder = LocalConnector(path), SocketFolder(str(tmp_path))
     with anyio.fail_after(50):
         await here.connect()
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as left_behind:
-            left_behind.bind(address)
+            folder.bind(left_behind, "0" * 16)
         store = Store(path)
         with store.changing():
-            store.put_peer(Peer("killed", address, ("x/#",), ""))
+            store.put_peer(Peer("0" * 16, ("x/#",), ""))
         store.close()
         assert await here.has_audience("x/y")
         await here.publish("x/y", b"anybody?")
         await until_audience(here, "x/y", is_there=False)
         await here.disconnect()
-    assert not await anyio.Path(address).exists()
+    assert not await anyio.Path(folder.address("0" * 16)).exists()
+    folder.close()

@@ -342,8 +342,9 @@ def test_watch_without_its_library_says_how_to_get_it(cli: Command, monkeypatch:
 
 def test_watch_that_reaches_nobody_is_one_clear_line(cli: Command, tmp_path: Path) -> None:
     pytest.importorskip("rich")
-    (tmp_path / "control.db").touch(0o644)
+    (tmp_path / "control.db").write_bytes(b"no database " * 100)
+    (tmp_path / "control.db").chmod(0o600)
     outcome = cli("watch", "--via", f"local:{tmp_path}/control.db")
     assert outcome.status == 1
     [line] = outcome.err.splitlines()
-    assert "chmod 600" in line
+    assert "not a database" in line

@@ -13,7 +13,11 @@ from strategies import HOLES, Blueprint, Crate, Itinerary, Stop, atoms, blueprin
 import cascade
 from cascade.graph.build import build
 from cascade.graph.canonical import NotDigestibleError
+from cascade.graph.code import code_digest
 from cascade.graph.identity import digests, shape
+from cascade.graph.identity.calls import Digester, Parameters
+from cascade.graph.identity.flows import _Digests
+from cascade.graph.nested import finish
 from cascade.graph.nodes import MapNode, Node, sources_of
 
 
@@ -175,6 +179,20 @@ def _literal(node: Node) -> Any:
 )
 def test_a_digest_does_not_change_with(first: Any, second: Any) -> None:
     assert digest(first) == digest(second)
+
+
+@pytest.mark.parametrize("call", [
+    fetch(1), fetch(1, 2), fetch(x=1), fetch(1, z=3), fetch(1, z=4), fetch([1], y={"a": 1}), fetch(fetch(1), 2),
+    fetch(2, fetch(1)), every(), every(1, fetch(2), 3), every(1, a=2, b=3), fetch(fetch), fetch(None),
+])  # fmt: skip
+def test_a_plain_call_has_the_digest_that_any_call_has(call: Any) -> None:
+    graph = build(call)
+    made = _Digests(graph, INPUTS)
+    assert list(made.steps()) == [(index, None) for index in range(len(graph.rows))]
+    node = graph.nodes[-1]
+    assert isinstance(node, Node)
+    digester, parameters = Digester(made.known.__getitem__, lambda _: b""), Parameters(node.task)
+    assert finish(digester.call(node, code_digest(node.task), parameters)) == made.known[-1]
 
 
 def test_the_place_in_the_graph_is_not_part_of_a_digest() -> None:

@@ -154,7 +154,8 @@ def test_the_order_in_which_a_set_gives_its_members_changes_nothing(
 
 SCRIPT = """
 from __future__ import annotations
-import datetime, enum, json, pathlib
+import collections, datetime, enum, functools, json, pathlib, types
+import attrs
 import cascade
 from cascade.graph.build import build
 from cascade.graph.identity import digests, shape
@@ -163,6 +164,25 @@ from cascade.planning.solve import solve
 class Colour(enum.Enum):
     RED = 1
     BLUE = 2
+
+@attrs.frozen
+class Client:
+    words: frozenset
+    def get(self, x): return x in {"a", "b"}
+
+class Tagged(dict): pass
+
+def tagged(tag):
+    made = Tagged(a=1)
+    made.tag, made.other = tag, 2
+    return made
+
+def local(factor):
+    class Model:
+        def scale(self, x): return x in {"a", "b", factor}
+    class Shade(enum.Enum):
+        DARK = factor
+    return attrs.make_class("Record", ["x"])(factor), Model, Shade.DARK
 
 @cascade.task
 def fetch(a=None, b=None, c=None, d=None):
@@ -198,6 +218,11 @@ FLOWS = {
     "function without source": lambda: made(1),
     "function as argument": lambda: fetch(fetch.func, Colour, parse),
     "values": lambda: fetch(Colour.RED, datetime.date(2026, 1, 1), pathlib.PurePosixPath("a"), range(3)),
+    "ordered dict and deque": lambda: fetch(collections.OrderedDict(a=words), collections.deque([1], 2)),
+    "namespace": lambda: fetch(types.SimpleNamespace(a=words, b=1), types.MappingProxyType({"a": words})),
+    "subclasses and errors": lambda: fetch(tagged(words), ValueError("a", words), collections.Counter("abc")),
+    "local classes": lambda: fetch(*local(1)),
+    "bound methods": lambda: cascade.task(Client(frozenset(words)).get)(functools.partial(max, key=len)),
     "enum keys": lambda: cascade.Router(Colour.RED, {Colour.RED: fetch(), Colour.BLUE: fetch()}),
     "frozenset keys": lambda: cascade.Router(1, {frozenset(words): fetch(), 1: fetch()}),
     "pure calls": lambda: fetch(*[parse({word}, c=1, b=2) for word in sorted(words)]),

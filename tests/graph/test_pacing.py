@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import gc
-import itertools
 import os
 import subprocess
 import sys
+import time
 import tracemalloc
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import anyio
-import attrs
 import pytest
 from anyio.lowlevel import checkpoint
+from effort import effort, once
 from strategies import Crate
 
 import cascade
 from cascade.graph.build import build, build_steps
 from cascade.graph.identity import digests, shape, value_digest
-from cascade.graph.nested import Hold
+from cascade.graph.nested import Hold, finish
 from cascade.graph.nodes import Graph
-from cascade.planning.layout import lay_out
+from cascade.planning.layout import certain_nodes, lay_out
 from cascade.planning.solve import solve, solve_steps
 
 ROOT = Path(cascade.__file__).parent.parent
@@ -51,43 +50,7 @@ def chain(length: int, link: Callable[[Any], Any], start: Any) -> Any:
     return start
 
 
-@attrs.frozen
-class Effort:
-    """Function calls that some work took: a measure that does not depend on the machine.
-
-    Attributes:
-        total: All of them.
-        longest: The most between two pauses.
-    """
-
-    total: int
-    longest: int
-
-
-def effort(steps: Generator[Any, None, Any]) -> Effort:
-    """What *steps* took."""
-    calls = 0
-    marks = [0]
-
-    def note(frame: FrameType, event: str, argument: object) -> None:
-        nonlocal calls
-        calls += event in ("call", "c_call")
-
-    before = sys.getprofile()
-    sys.setprofile(note)
-    try:
-        for _ in itertools.chain(steps, [None]):
-            marks.append(calls)  # noqa: PERF401  # it changes from step to step
-    finally:
-        sys.setprofile(before)
-    return Effort(calls, max(later - earlier for earlier, later in itertools.pairwise(marks)))
-
-
-def once(work: Callable[[Any], object], argument: Any) -> Generator[None, None, None]:
-    """One piece of work, as steps."""
-    work(argument)
-    yield
-
+RESOURCE = cascade.inject("resource")
 
 FLOWS: dict[str, Callable[[int], Any]] = {
     "chain": lambda n: chain(n, step, step()),
@@ -106,6 +69,8 @@ FLOWS: dict[str, Callable[[int], Any]] = {
     "wide set": lambda n: step({step(number) for number in range(n)}),
     "chain in a set": lambda n: step({chain(n, step, step())}),
     "pure call of large data": lambda n: pure([[number] for number in range(n)]),
+    "wide call that injects": lambda n: every([step(number) for number in range(n)], RESOURCE),
+    "claims": lambda n: [step(number).with_constraints(gpu=1) for number in range(n)],
     "originals and copies": lambda n: [
         lazy for number in range(n // 2) for call in [step(number)] for lazy in (call, call.with_retry(2))
     ],
@@ -130,6 +95,22 @@ def test_planning_gives_way_to_others(make: Callable[[int], Any]) -> None:
 def test_laying_out_gives_way_to_others(make: Callable[[int], Any]) -> None:
     size = 4_000
     assert effort(lay_out(build(make(size)))).longest <= 5 * size
+
+
+@every_flow
+def test_finding_out_what_is_certain_to_run_gives_way_to_others(make: Callable[[int], Any]) -> None:
+    size = 4_000
+    assert effort(certain_nodes(build(make(size)))).longest <= 5 * size
+
+
+def test_laying_out_a_wide_call_that_injects_takes_as_long_as_one_that_does_not() -> None:
+    def seconds(*resources: Any) -> float:
+        graph = build(every([step(number) for number in range(40_000)], *resources))
+        begin = time.process_time()
+        finish(lay_out(graph))
+        return time.process_time() - begin
+
+    assert min(seconds(RESOURCE) for _ in range(3)) < 5 * min(seconds() for _ in range(3))
 
 
 async def test_other_tasks_go_on_while_a_large_flow_is_built() -> None:
@@ -171,6 +152,7 @@ WORK: dict[str, Callable[[Graph], object]] = {
     "lay out": lambda graph: [*lay_out(graph)],
     "digest": lambda graph: [*digests(graph, {})],
     "shape": shape,
+    "certain": lambda graph: [*certain_nodes(graph)],
 }
 every_linear = pytest.mark.parametrize("make", LINEAR.values(), ids=LINEAR)
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import functools
+import inspect
+import os
+import unittest.mock
 from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
@@ -10,6 +13,10 @@ import pytest
 from labels import label
 
 import cascade
+from cascade.cache import InputCache, MemoryCacheStore
+
+MOST: Any = cascade.Param("most")
+KEY: Any = cascade.Param("key")
 
 
 @cascade.task
@@ -130,6 +137,151 @@ def test_a_positional_only_parameter_is_not_given_by_its_name_to_the_keyword_cat
 )
 def test_arguments_that_fit_are_passed_as_in_a_plain_call(args: tuple[int, ...], kwargs: dict[str, int]) -> None:
     assert cascade.run_sync(add(*args, **kwargs)) == add.func(*args, **kwargs)
+
+
+def test_a_name_that_there_is_not_is_said_before_what_is_missing_for_it() -> None:
+    @cascade.task
+    def load(path: str) -> None: ...
+
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'paht'; did you mean 'path'\?"):
+        load(paht="a")
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'm'$"):
+        load(m="a")
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'paht'"):
+        load.map(paht=["a"])
+    with pytest.raises(TypeError, match=r"unexpected keyword argument 'paht'"):
+        load.partial(paht="a")
+
+
+# To type checkers, as to readers, what follows is a mistake.
+a_pair: Any = pair
+a_method: Any = Methods().shout
+a_builtin: Any = cascade.task(print)
+
+
+@pytest.mark.parametrize(
+    ("call", "words"),
+    [
+        (lambda: a_pair.map([1, 2]), r"pair.map(): columns have names: pair.map(x=[1, 2])"),
+        (lambda: a_pair.map([1], [2]), r"pair.map(x=[1], y=[2])"),
+        (lambda: a_pair.map(range(9), y=[2]), r"pair.map(x=range(0, 9))"),
+        (lambda: a_pair.partial(x=1).map([1]), r"pair.map(x=[1])"),
+        (lambda: a_pair.partial(3), r"pair.partial(): arguments are given by name: pair.partial(x=3)"),
+        (lambda: a_method.map(["a"]), r"shout.map(word=['a'])"),
+        (lambda: a_builtin.map([1]), r"print.map("),
+    ],
+)
+def test_columns_without_names_are_refused_with_their_names(call: Callable[[], Any], words: str) -> None:
+    with pytest.raises(TypeError) as caught:
+        call()
+    assert words in str(caught.value)
+
+
+# -- decorated functions ---------------------------------------------------------------------------------------
+
+
+def supplying(func: Any) -> Any:
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, session="the session", **kwargs)
+
+    return wrapper
+
+
+def prepending(func: Any) -> Any:
+    @functools.wraps(func)
+    def wrapper(*args: Any) -> Any:
+        return func("first", *args)
+
+    return wrapper
+
+
+def taking(func: Any) -> Any:
+    @functools.wraps(func)
+    def wrapper(*args: Any, times: int = 1, **kwargs: Any) -> Any:
+        return [func(*args, **kwargs)] * times
+
+    return wrapper
+
+
+def renaming(func: Any) -> Any:
+    @functools.wraps(func)
+    def wrapper(new: Any, extra: int = 0) -> Any:
+        return func(new + extra)
+
+    return wrapper
+
+
+@supplying
+def with_session(x: int, session: str) -> tuple[int, str]:
+    return x, session
+
+
+@supplying
+def with_keyword(x: int, *, session: str) -> tuple[int, str]:
+    return x, session
+
+
+@unittest.mock.patch("os.getcwd", return_value="patched")
+def patched(x: int, getcwd: Any) -> tuple[int, str]:
+    return x, os.getcwd()
+
+
+@prepending
+def after_first(first: str, x: int) -> tuple[int, str]:
+    return x, first
+
+
+DECORATED = [
+    (with_session, "the session"),
+    (with_keyword, "the session"),
+    (patched, "patched"),
+    (after_first, "first"),
+]
+
+
+@pytest.mark.parametrize(("func", "supplied"), DECORATED, ids=lambda value: getattr(value, "__name__", ""))
+def test_a_decorator_may_supply_arguments(func: Any, supplied: str) -> None:
+    assert cascade.run_sync(cascade.task(func)(1)) == (1, supplied)
+
+
+@pytest.mark.parametrize(("func", "supplied"), DECORATED[:2], ids=lambda value: getattr(value, "__name__", ""))
+def test_a_decorator_may_supply_arguments_of_items_partials_and_cached_calls(func: Any, supplied: str) -> None:
+    decorated = cascade.task(func)
+    assert cascade.run_sync(decorated.map(x=[1, 2])) == [(1, supplied), (2, supplied)]
+    assert cascade.run_sync(decorated.partial(x=1)()) == (1, supplied)
+    cache = InputCache(MemoryCacheStore())
+    flow = [decorated(1).with_cache(cache), decorated(2).with_cache(cache), decorated(1).with_cache(cache)]
+    assert cascade.run_sync(flow) == [(1, supplied), (2, supplied), (1, supplied)]
+
+
+def test_a_decorator_may_take_arguments_of_its_own_and_rename_them() -> None:
+    repeated = cascade.task(taking(with_session))
+    assert cascade.run_sync(repeated(1, times=2)) == [(1, "the session")] * 2
+    renamed = cascade.task(renaming(lambda old: old))
+    assert cascade.run_sync(renamed(new=1, extra=2)) == 3
+    with pytest.raises(TypeError, match="old"):
+        renamed(old=1)
+
+
+def test_a_decorator_may_say_what_it_takes() -> None:
+    func = supplying(with_session.__wrapped__)
+    func.__signature__ = inspect.Signature([inspect.Parameter("x", inspect.Parameter.POSITIONAL_OR_KEYWORD)])
+    with pytest.raises(TypeError):
+        cascade.task(func)(1, 2)
+    assert cascade.run_sync(cascade.task(func)(1)) == (1, "the session")
+
+
+def test_a_decorated_function_keeps_its_defaults_that_are_inputs() -> None:
+    @cascade.task
+    @taking
+    def load(x: int, most: Any = MOST, *, key: Any = KEY) -> Any:
+        return x, most, key
+
+    given = {"most": "10", "key": "k"}
+    assert cascade.run_sync(load(1), given) == [(1, "10", "k")]
+    assert cascade.run_sync(load(1, most="5", times=1), {"key": "k"}) == [(1, "5", "k")]
+    assert cascade.run_sync(load(x=1, key=0), {"most": "10"}) == [(1, "10", 0)]
 
 
 def test_calling_a_task_runs_nothing() -> None:
@@ -263,7 +415,9 @@ def test_a_malformed_setting_is_a_value_error(func: Callable[..., Any], settings
 @pytest.mark.parametrize(
     "settings",
     [
-        pytest.param({"retry": 3}, id="retry as a number"),
+        pytest.param({"retry": "often"}, id="retry as text"),
+        pytest.param({"retry": True}, id="retry as a truth value"),
+        pytest.param({"retry": 0}, id="no attempt at all"),
         pytest.param({"cache": "here"}, id="cache as text"),
         pytest.param({"constraints": 5}, id="constraints as a number"),
         pytest.param({"constraints": {1: 2}}, id="resource name as a number"),

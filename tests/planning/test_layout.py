@@ -96,7 +96,7 @@ def test_calls_are_counted_without_routers(itinerary: Itinerary) -> None:
 @given(itineraries())
 def test_what_is_certain_depends_on_nothing_that_is_not(itinerary: Itinerary) -> None:
     graph = build(itinerary.target())
-    certain = certain_nodes(graph)
+    certain = finish(certain_nodes(graph))
     for node in graph.calls():
         if certain[node.index]:
             assert all(certain[source] for source in node.sources)
@@ -214,12 +214,12 @@ def test_the_tails_are_the_nodes_whose_value_is_the_flows_own(flow: Any, tails: 
     ],
 )
 def test_a_call_is_certain_to_run_if_only_a_failure_can_prevent_it(flow: Any, is_certain: bool) -> None:
-    assert bool(certain_nodes(build(flow))[-1]) is is_certain
+    assert bool(finish(certain_nodes(build(flow)))[-1]) is is_certain
 
 
 def test_a_route_is_not_certain_to_run() -> None:
     graph = build(cascade.Router(A(), {1: B(C())}))
-    certain = certain_nodes(graph)
+    certain = finish(certain_nodes(graph))
     assert names(graph, [index for index, is_certain in enumerate(certain) if is_certain]) == ["a"]
 
 

@@ -16,9 +16,10 @@ from anyio.lowlevel import checkpoint
 import cascade
 import cascade.runtime.admission as admission_module
 from cascade.model.events import StateRecorded
-from cascade.runtime.admission import Admission, Applicant, Claim
+from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventBus
-from cascade.runtime.capacity import Amount, Name, Pool
+from cascade.runtime.capacity import Amount, Name, Pool, Slot
+from cascade.runtime.claims import Applicant, Claim
 
 
 async def settle() -> None:
@@ -36,9 +37,12 @@ class Gate:
     spent: list[str] = attrs.field(factory=list)
     given_back: list[tuple[str, bool]] = attrs.field(factory=list)
 
-    def holds(self, applicant: Applicant) -> str | None:
+    def holds(self, applicant: Applicant) -> bool:
         self.asked += 1
-        return "held" if applicant.task_name in self.held else None
+        return applicant.task_name in self.held
+
+    def why(self, applicant: Applicant) -> str:
+        return "held"
 
     def spend(self, applicant: Applicant) -> None:
         self.spent.append(applicant.node_id)
@@ -57,7 +61,7 @@ class Crowd:
     claims: dict[str, Claim] = attrs.field(factory=dict)
     errors: dict[str, Exception] = attrs.field(factory=dict)
     order: list[str] = attrs.field(factory=list)
-    reasons: list[tuple[str, str]] = attrs.field(factory=list)
+    reasons: list[tuple[str, str | None]] = attrs.field(factory=list)
     scopes: dict[str, anyio.CancelScope] = attrs.field(factory=dict)
 
     async def ask(self, name: str, *, task: str = "task", again: Claim | None = None, **amounts: Amount) -> None:
@@ -420,3 +424,74 @@ async def test_a_release_asks_about_one_of_many_who_are_alike() -> None:
         before = gate.asked
         people.let_go("holder")
         assert gate.asked - before <= 4
+
+
+async def test_letting_go_asks_only_those_that_it_may_free_however_many_resources_there_are() -> None:
+    gate = Gate()
+    async with crowd(gate) as people:
+        people.admission.set_totals({Slot.THREAD: 10, **{f"host{number}": 1 for number in range(50)}})
+        for number in range(100):
+            people.scopes[f"{number}"] = anyio.CancelScope()
+            amounts = {Slot.THREAD: 1, f"host{number % 50}": 1} if number >= 50 else {f"host{number}": 1}
+            people.group.start_soon(people._live, f"{number}", "task", None, amounts)
+            if number in (49, 99):
+                await settle()
+        before = gate.asked
+        people.let_go("25")
+        await settle()
+        assert people.order[50:] == ["75"]
+        assert gate.asked - before <= 4
+
+
+async def test_letting_go_asks_only_those_that_it_may_free_however_many_amounts_are_claimed() -> None:
+    gate = Gate()
+    async with crowd(gate, memory=200) as people:
+        await people.ask("holder", memory=200)
+        for amount in range(101, 151):
+            await people.ask(f"waits for {amount}", memory=amount)
+        before = gate.asked
+        people.let_go("holder")
+        await settle()
+        assert people.order == ["holder", "waits for 101"]
+        assert gate.asked - before <= 4
+
+
+@attrs.define(eq=False)
+class Limit:
+    """A rule that lets so many run."""
+
+    most: int
+    running: int = 0
+
+    def holds(self, applicant: Applicant) -> bool:
+        return self.running >= self.most
+
+    def why(self, applicant: Applicant) -> str:
+        return "held"
+
+    def spend(self, applicant: Applicant) -> None:
+        self.running += 1
+
+    def give_back(self, applicant: Applicant, *, has_run: bool) -> None:
+        self.running -= 1
+
+
+async def test_all_whom_a_rule_lets_go_on_are_admitted_whatever_their_tasks() -> None:
+    async with crowd(Limit(2)) as people:  # type: ignore[arg-type]
+        for name in ("a", "b", "c", "d", "e"):
+            await people.ask(name, task=f"task of {name}")
+        people.let_go("a")
+        people.let_go("b")
+        await settle()
+        assert sorted(people.order) == ["a", "b", "c", "d"]
+
+
+async def test_who_is_held_by_another_rule_now_does_not_keep_those_behind_from_starting() -> None:
+    gate = Gate()
+    async with crowd(gate, Limit(1)) as people:  # type: ignore[arg-type]
+        for name in ("a", "b", "c"):
+            await people.ask(name, task=f"task of {name}")
+        gate.held.add("task of b")
+        people.let_go("a")
+        await settle()
+        assert people.order == ["a", "c"]

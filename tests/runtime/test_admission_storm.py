@@ -13,12 +13,13 @@ from strategies_runtime import Ask, Move, Rush, SetTotal, moves
 
 import cascade
 import cascade.runtime.admission as admission_module
-from cascade.runtime.admission import Admission, Applicant, Claim
+from cascade.runtime.admission import Admission
 from cascade.runtime.bus import EventBus
-from cascade.runtime.capacity import Amount, Name, Pool
+from cascade.runtime.capacity import Amount, Name, Pool, Slot
+from cascade.runtime.claims import Applicant, Claim
 
 EXAMPLES = max(200, settings().max_examples)
-TOTALS: dict[Name, Amount] = {"cpu": 4, "gpu": 2, "mem": 3}
+TOTALS: dict[Name, Amount] = {"cpu": 4, "gpu": 2, "mem": 3, Slot.THREAD: 2, Slot.PROCESS: 1}
 
 
 @attrs.define(eq=False)
@@ -52,8 +53,11 @@ class Closed:
 
     held: frozenset[str] = frozenset()
 
-    def holds(self, applicant: Applicant) -> str | None:
-        return "held" if applicant.task_name in self.held else None
+    def holds(self, applicant: Applicant) -> bool:
+        return applicant.task_name in self.held
+
+    def why(self, applicant: Applicant) -> str:
+        return "held"
 
     def spend(self, applicant: Applicant) -> None: ...
 
@@ -70,7 +74,7 @@ class Model:
     refused: list[Member] = attrs.field(factory=list)
     held: frozenset[str] = frozenset()
 
-    def usage(self, name: str) -> Amount:
+    def usage(self, name: Name) -> Amount:
         return sum(member.amounts.get(name, 0) for member in self.holding)
 
     def refuse(self) -> None:
@@ -80,19 +84,24 @@ class Model:
                 self.refused.append(member)
 
     def admit(self) -> None:
-        taken: set[str] = set()
+        """Admit in the order of coming; who has to wait for more than a slot keeps no slot from others."""
+        taken: set[Name] = set()
         for member in list(self.waiting):
             if member.task in self.held:
                 continue
-            fits = all(
-                name not in self.totals or self.usage(name) + amount <= self.totals[name]
-                for name, amount in member.amounts.items()
-            )
-            if fits and taken.isdisjoint(member.amounts):
+            missing = [
+                name for name, amount in member.amounts.items() if name in taken or self.lacks(name, amount)
+            ]
+            if not missing:
                 self.waiting.remove(member)
                 self.holding.append(member)
-            else:
+            elif all(isinstance(name, Slot) for name in missing):
                 taken.update(member.amounts)
+            else:
+                taken.update(name for name in member.amounts if not isinstance(name, Slot))
+
+    def lacks(self, name: Name, amount: Amount) -> bool:
+        return name in self.totals and self.usage(name) + amount > self.totals[name]
 
 
 @attrs.define(eq=False)
@@ -154,7 +163,7 @@ class Storm:
         if held is not None:
             self.rule.held = self.model.held = held
             self.admission.close_gate()
-            self.admission.wake()
+            self.admission.set_rules([self.rule])
 
     def compare(self) -> None:
         held = {name: amount for name, amount in self.admission.pool.held.items() if amount}
@@ -184,6 +193,13 @@ async def _storm(script: list[Move]) -> None:
 @pytest.mark.parametrize("most_at_once", [1, 100])
 @given(script=moves)
 @example(script=[Ask({"cpu": 1}, "a"), Ask({"cpu": 2}, "a"), Ask({"cpu": 1}, "a"), Rush((), (0,), False, None)])
+@example(
+    script=[
+        *[Ask({"cpu": 3}, "fetch"), Ask({Slot.THREAD: 1}, "fetch"), Ask({Slot.THREAD: 1}, "fetch")],
+        *[Ask({"cpu": 1, Slot.THREAD: 1}, "fetch"), Ask({Slot.THREAD: 1}, "parse"), SetTotal("cpu", 3)],
+        Rush((1,), (), False, None),
+    ]
+)
 @example(script=[Ask({"gpu": 0}, "fetch"), Ask({"gpu": 0}, "fetch"), Rush((0, 0), (), False, None)])
 @example(
     script=[

@@ -312,7 +312,7 @@ def inside() -> Context:
 
 
 async def test_an_awaitable_that_is_no_coroutine_is_awaited_inside_the_context() -> None:
-    assert await call_in(inside(), Ready, (), {}) == "inside"
+    assert await call_in(inside(), Ready, (), {}, is_async=True) == "inside"
     assert stepped.get() == "outside"
 
 

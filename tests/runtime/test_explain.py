@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from effort import effort, once
 from life import give_way_always
 
 import cascade
@@ -155,3 +156,31 @@ async def test_a_node_that_is_queued_says_what_for(
         await run.result()
     assert seen[0]["turn"] == "waits for its turn"
     assert seen[0]["thread"] == "waits for a thread"
+
+
+async def test_of_many_inputs_a_few_are_named_and_the_others_counted() -> None:
+    @cascade.task
+    async def last(values: list[None]) -> None: ...
+
+    async with cascade.start(last([work() for _ in range(8)]), schedule="eager") as run:
+        await sleep(1)
+        named = [f"input 'work{number}' has not settled" for number in ("", "#2", "#3", "#4", "#5")]
+        assert words(run)["last"] == " | ".join([*named, "3 more inputs have not settled"])
+        run.cancel()
+
+
+async def _effort_of_explaining(size: int, **rule: Any) -> int:
+    """Function calls that explaining takes while *size* nodes hold a resource and as many wait for it."""
+    flow = [work().with_constraints(gpu=1) for _ in range(2 * size)]
+    async with cascade.start(flow, system_resources={"gpu": size}, schedule="eager") as run:
+        await sleep(1)
+        if rule:
+            await run.limit("task:work", **rule)
+        spent = effort(once(lambda _: run.explain(), None)).total
+        run.cancel()
+    return spent
+
+
+@pytest.mark.parametrize("rule", [{}, {"concurrency": 1}])
+async def test_twice_as_many_waiters_and_holders_are_twice_the_work_to_explain(rule: Any) -> None:
+    assert await _effort_of_explaining(200, **rule) < 2.6 * await _effort_of_explaining(100, **rule)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
@@ -33,6 +35,14 @@ class Computing:
     def call(self) -> cascade.LazyResult[int]:
         return self.task(1).with_cache(self.cache)
 
+    def claiming(self) -> cascade.LazyResult[int]:
+        return self.call().with_constraints(gpu=1)
+
+
+@cascade.task
+async def hold() -> None:
+    await anyio.sleep(100)
+
 
 @pytest.fixture
 def computing() -> Computing:
@@ -62,6 +72,90 @@ async def test_nobody_waits_for_a_run_that_is_paused(computing: Computing, sched
         assert anyio.current_time() == 11
         await paused.resume()
         assert await paused.result() == 1
+
+
+async def test_nobody_waits_for_a_run_whose_own_subscriber_does_not_read(
+    computing: Computing, schedule: Any
+) -> None:
+    async with cascade.start(computing.call(), schedule=schedule) as held:
+        async with held.subscribe(buffer=1):
+            await anyio.sleep(1)
+            assert await cascade.run(computing.call(), schedule=schedule) == 1
+            assert anyio.current_time() == 11
+        assert await held.result() == 1
+
+
+@asynccontextmanager
+async def one_waits_for_capacity_and_one_for_it(computing: Computing) -> AsyncIterator[list[cascade.Run]]:
+    """Two runs of one engine with the same call: that of the first waits for capacity."""
+    async with (
+        cascade.Engine(system_resources={"gpu": 1}) as engine,
+        engine.start(hold().with_constraints(gpu=1)),
+        engine.start(computing.claiming()) as first,
+        engine.start(computing.call()) as second,
+    ):
+        await anyio.sleep(5)
+        assert second.explain()[0].blockers[0].startswith("an equal call is being computed")
+        yield [first, second]
+        first.cancel()
+
+
+async def test_who_waited_before_the_subscriber_was_full_goes_on_without(computing: Computing) -> None:
+    async with one_waits_for_capacity_and_one_for_it(computing) as (first, second), first.subscribe(buffer=1):
+        await first.limit("task:other", concurrency=1)  # which is an event
+        assert await second.result() == 1
+        assert anyio.current_time() == 15
+
+
+async def test_who_waited_before_the_pause_goes_on_without(computing: Computing) -> None:
+    async with one_waits_for_capacity_and_one_for_it(computing) as (first, second):
+        await first.pause()
+        assert await second.result() == 1
+        assert anyio.current_time() == 15
+
+
+async def test_a_run_of_another_engine_does_not_wait_for_the_capacity_of_this_one(computing: Computing) -> None:
+    async with (
+        cascade.Engine(system_resources={"gpu": 1}) as engine,
+        engine.start(hold().with_constraints(gpu=1)),
+        engine.start(computing.claiming()) as first,
+    ):
+        await anyio.sleep(1)
+        assert await cascade.run(computing.call()) == 1
+        assert anyio.current_time() == 11
+        first.cancel()
+
+
+async def test_who_waited_before_the_capacity_ran_out_goes_on_without(computing: Computing) -> None:
+    """The call that is waited for is attempted again, and has to wait for capacity then."""
+
+    @cascade.task(name="compute")
+    async def flaky(x: int) -> int:
+        computing.count += 1
+        if computing.count == 1:
+            await anyio.sleep(1)
+            raise ValueError("once more")
+        return x
+
+    call = flaky(1).with_cache(computing.cache).with_retry(2, delay=1)
+    async with (
+        cascade.Engine(system_resources={"gpu": 1}) as engine,
+        engine.start(call.with_constraints(gpu=1)) as first,
+        cascade.start(call) as second,
+    ):
+        await anyio.sleep(1.5)
+        async with engine.start(hold().with_constraints(gpu=1)):
+            assert await second.result() == 1
+            assert anyio.current_time() == 2
+        assert await first.result() == 1
+
+
+async def test_equal_calls_wait_for_one_that_waits_for_the_capacity_of_their_own_engine(
+    computing: Computing,
+) -> None:
+    flow = [hold().with_constraints(gpu=1), *[computing.claiming() for _ in range(5)]]
+    assert (await cascade.run(flow, system_resources={"gpu": 1}))[1:] == [1] * 5
+    assert computing.count == 1
 
 
 async def test_who_waited_before_the_pause_was_seen_goes_on_without(computing: Computing, schedule: Any) -> None:

@@ -11,6 +11,7 @@ import pytest
 from observed import Observed, observe
 
 import cascade
+from cascade.model.policies import MISS
 
 
 @cascade.task(mode="inline")
@@ -75,6 +76,71 @@ async def test_thousands_of_turns_take_no_more_memory_than_hundreds(is_heard: bo
     early, late = objects
     # What the interpreter and others keep may move a little; a loop that leaks keeps an object per turn or more.
     assert late - early < 1000
+
+
+class Forgetful:
+    """A cache that finds nothing, and counts what it is to save."""
+
+    def __init__(self) -> None:
+        self.saved: list[int] = []
+
+    async def check(self, task_id: str, inputs: Any) -> Any:
+        return MISS
+
+    async def save(self, task_id: str, inputs: Any, result: Any) -> None:
+        assert result == "end"
+        self.saved.append(inputs["n"])
+
+
+@pytest.mark.parametrize("place", ["target", "inside"])
+async def test_a_long_loop_of_cached_calls_keeps_the_first_and_the_last_of_them(place: str, schedule: Any) -> None:
+    cache, most = Forgetful(), 0
+
+    @cascade.task(cache=cache, mode="inline")
+    def turn(n: int, _: Tracked) -> Any:
+        nonlocal most
+        if not n % 50:
+            gc.collect()
+            most = max(most, len(Tracked.alive))
+        return turn(n - 1, Tracked()) if n else "end"
+
+    flow = turn(300, Tracked())
+    assert await cascade.run(flow if place == "target" else give(flow), schedule=schedule) == "end"
+    # The call with which a loop inside a flow begins is a node of that flow.
+    assert cache.saved == [*range(17), *range(285 if place == "target" else 284, 301)]
+    assert most < 50
+
+
+def defined_anew(mode: Any, n: int) -> Any:
+    """A task that holds something of its own, and goes on as another one."""
+    held = Tracked()
+
+    def go_on(k: int) -> Any:
+        if k < 300:
+            return defined_anew(mode, k + 1)(k + 1)
+        gc.collect()
+        return [held, len(Tracked.alive)][1]
+
+    async def in_task(k: int) -> Any:
+        return go_on(k)
+
+    def in_thread(k: int) -> Any:
+        return go_on(k)
+
+    decorate: Any = cascade.task() if mode == "async" else cascade.task(mode=mode)
+    return decorate(in_task if mode == "async" else in_thread)
+
+
+@pytest.mark.parametrize("mode", ["async", "thread", "inline"])
+@pytest.mark.parametrize("observers", [0, 1], ids=["unheard", "heard"])
+async def test_a_loop_may_define_its_tasks_anew_in_each_turn(mode: Any, observers: int, schedule: Any) -> None:
+    async def read(stream: Any) -> None:
+        async for _ in stream:
+            pass
+
+    gc.collect()
+    alive = await cascade.run(defined_anew(mode, 0)(0), schedule=schedule, observers=[read] * observers)
+    assert alive < 100
 
 
 @pytest.mark.slow

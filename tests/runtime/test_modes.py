@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import collections
+import functools
 import threading
 from typing import Any
 
 import anyio
 import anyio.from_thread
+import anyio.lowlevel
 import pytest
 from anyio import to_thread
 from labels import label
-from life import until
+from life import Log, joined, just, until
 
 import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
@@ -86,16 +88,90 @@ async def test_an_object_with_an_async_call_is_an_async_task() -> None:
     assert await cascade.run(cascade.task(Where())()) == threading.get_ident()
 
 
-async def test_a_sync_function_that_returns_a_coroutine_is_told_so() -> None:
-    async def inner() -> int:
-        return 1
+# -- sync functions that give a coroutine ----------------------------------------------------------------------
 
-    @cascade.task
-    def outer() -> Any:
-        return inner()
 
-    with pytest.raises(TypeError, match="async def"):
-        await cascade.run(outer())
+def logged(func: Any) -> Any:
+    """A decorator that knows nothing of async functions."""
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return wrapper
+
+
+async def look_around(value: Any = None) -> tuple[Any, int, str]:
+    await anyio.lowlevel.checkpoint()
+    return value, threading.get_ident(), cascade.current().node_id
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+@pytest.mark.parametrize("settings", [{}, {"timeout": 10}], ids=["plain", "with a timeout"])
+async def test_what_a_sync_function_gives_is_awaited_on_the_loop_if_it_is_a_coroutine(
+    mode: Any, settings: Any, schedule: Any
+) -> None:
+    look = cascade.task(mode=mode, **settings)(logged(look_around))
+    here = threading.get_ident()
+    expected = (1, here, "look_around")
+    assert await cascade.run(look(1), schedule=schedule) == expected
+    (middle,) = await cascade.run(cascade.task(joined.func)(look(1)), schedule=schedule)
+    assert middle == expected
+    mapped = await cascade.run(look.map(value=[1, 2]), schedule=schedule)
+    assert mapped == [(1, here, "look_around[0]"), (2, here, "look_around[1]")]
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+async def test_a_coroutine_of_a_sync_function_may_give_a_flow(mode: Any, schedule: Any) -> None:
+    async def count(n: int) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return counting(n - 1) if n else "end"
+
+    counting = cascade.task(mode=mode)(logged(count))
+    assert await cascade.run(counting(3), schedule=schedule) == "end"
+    assert await cascade.run(joined(counting(3)), schedule=schedule) == ["end"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_coroutine_of_a_sync_function_fails_and_is_attempted_again(
+    mode: Any, attempts: int, schedule: Any
+) -> None:
+    failed: list[int] = []
+
+    async def flaky() -> str:
+        await anyio.lowlevel.checkpoint()
+        if not failed:
+            failed.append(1)
+            raise ValueError("no luck")
+        return "fine"
+
+    flow = cascade.task(mode=mode)(logged(flaky))().with_retry(attempts)
+    if attempts == 1:
+        with pytest.raises(ValueError, match="no luck"):
+            await cascade.run(flow, schedule=schedule)
+    else:
+        assert await cascade.run(flow, schedule=schedule) == "fine"
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+@pytest.mark.parametrize("timeout", [None, 10], ids=["plain", "with a timeout"])
+async def test_a_coroutine_of_a_sync_function_is_cancelled_with_the_run(
+    mode: Any, timeout: Any, schedule: Any
+) -> None:
+    log = Log()
+    waits = cascade.task(mode=mode, timeout=timeout)(logged(log.waits.func))
+    async with cascade.start([waits("a"), just(1)], schedule=schedule) as run:
+        await until(log.has("a starts"))
+        run.cancel()
+    assert log.lines == ["a starts", "a is cancelled"]
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+async def test_a_coroutine_of_a_sync_function_is_late_like_any_other(mode: Any) -> None:
+    sleeps = cascade.task(mode=mode)(logged(anyio.sleep_forever))
+    with pytest.raises(cascade.TaskTimeoutError):
+        await cascade.run(sleeps().with_timeout(0.01))
 
 
 # -- inline ----------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import threading
 from collections.abc import AsyncIterator
 from typing import Any
@@ -278,9 +279,43 @@ async def test_run_sync_is_refused_in_an_async_task() -> None:
         await cascade.run(blocks())
 
 
-async def test_run_sync_is_refused_in_worker_threads_of_the_users_own() -> None:
-    with pytest.raises(RuntimeError, match="run_sync cannot be used"):
-        await to_thread.run_sync(cascade.run_sync, just(1))
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+async def test_run_sync_works_in_worker_threads_of_anyio_as_in_sync_endpoints_of_fastapi(backend: str) -> None:
+    run_sync = functools.partial(cascade.run_sync, backend=backend)
+    assert await to_thread.run_sync(run_sync, just(1)) == 1
+    with pytest.raises(ValueError, match="no luck"):
+        await to_thread.run_sync(run_sync, raising(ValueError("no luck")))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_run_sync_works_in_threads_to_which_asyncio_copies_the_context(backend: str) -> None:
+    async def main() -> Any:
+        return await asyncio.to_thread(cascade.run_sync, just(1), backend=backend)
+
+    assert anyio.run(main) == 1
+    assert asyncio.run(main()) == 1
+
+
+@pytest.mark.needs("trio")
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_run_sync_works_in_worker_threads_of_trio(backend: str) -> None:
+    import trio
+
+    run_sync = functools.partial(cascade.run_sync, backend=backend)
+
+    async def main() -> Any:
+        return await trio.to_thread.run_sync(run_sync, just(1))
+
+    assert trio.run(main) == 1
+
+
+async def test_run_sync_is_refused_in_a_thread_that_a_task_waits_for() -> None:
+    @cascade.task
+    async def waits() -> Any:
+        return await to_thread.run_sync(cascade.run_sync, just(1))
+
+    with pytest.raises(RuntimeError, match="run_sync cannot be used inside a task"):
+        await cascade.run(waits())
 
 
 async def test_run_sync_is_refused_in_a_task_of_a_nested_run() -> None:

@@ -18,6 +18,9 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
     return request.param
 
 
+OPENED = cascade.inject("opened")
+
+
 @cascade.task
 async def step(value: Any = None) -> Any:
     return value
@@ -110,12 +113,27 @@ async def test_several_observers_see_the_same() -> None:
     assert all(observer.has_ended for observer in observers)
 
 
-@pytest.mark.parametrize("bad", [raises, raises_at_once, raises_a_group, times_out])
+def exits_with(error: BaseException) -> Any:
+    async def exits(events: EventStream) -> None:
+        await events.receive()
+        raise error
+
+    return exits
+
+
+EXITS = [
+    exits_with(SystemExit(3)),
+    exits_with(GeneratorExit()),
+    exits_with(BaseExceptionGroup("both", [SystemExit(3), ValueError()])),
+]
+
+
+@pytest.mark.parametrize("bad", [raises, raises_at_once, raises_a_group, times_out, *EXITS])
 async def test_an_observer_that_raises_never_fails_the_run(bad: Any, schedule: Any) -> None:
     assert await cascade.run(step(step("fine")), observers=[bad], schedule=schedule) == "fine"
 
 
-@pytest.mark.parametrize("bad", [raises, raises_at_once, raises_a_group])
+@pytest.mark.parametrize("bad", [raises, raises_at_once, raises_a_group, *EXITS])
 async def test_an_observer_that_raises_is_reported(bad: Any) -> None:
     async with cascade.Engine(observers=[bad]) as engine:
         with record_events(engine) as recorded:
@@ -259,3 +277,30 @@ async def test_an_observer_that_raises_a_cancellation_of_its_own_never_fails_the
         raise anyio.get_cancelled_exc_class()
 
     assert await cascade.run(step(step("fine")), observers=[raises_a_cancellation]) == "fine"
+
+
+@pytest.mark.parametrize(
+    "error", [KeyboardInterrupt(), BaseExceptionGroup("", [KeyboardInterrupt()])], ids=["", "in a group"]
+)
+async def test_an_interrupt_that_strikes_an_observer_ends_the_run_after_its_clean_up(error: BaseException) -> None:
+    closed: list[str] = []
+
+    @cascade.resource
+    async def opened() -> Any:
+        try:
+            yield
+        finally:
+            closed.append("closed")
+
+    @cascade.task
+    async def waits(_: Any = OPENED) -> None:
+        await anyio.sleep_forever()
+
+    async def is_interrupted(events: EventStream) -> None:
+        async for event in events:
+            if isinstance(event, cascade.TaskExecutionStarted):
+                raise error
+
+    with pytest.raises(KeyboardInterrupt):
+        await cascade.run(waits(), observers=[is_interrupted], providers=[opened])
+    assert closed == ["closed"]

@@ -278,6 +278,57 @@ async def test_continue_runs_all_items_of_a_map(schedule: Any) -> None:
     assert sorted(error.args[0] for error in raised.exceptions) == [1, 3]
 
 
+@cascade.task
+async def inverse(x: float) -> float:
+    return 1 / x
+
+
+@cascade.task
+def inverse_in_thread(x: float) -> float:
+    return 1 / x
+
+
+@pytest.mark.parametrize("task", [inverse, inverse_in_thread])
+@pytest.mark.parametrize("wrap", [lambda flow: flow, just, lambda flow: just(just(flow))])
+async def test_continue_keeps_the_values_of_the_other_items_of_a_map(task: Any, wrap: Any, schedule: Any) -> None:
+    raised = await failure_of(wrap(task.map(x=[1, 0, 4, 2])), on_error="continue", schedule=schedule)
+    assert isinstance(raised, cascade.RunFailed)
+    name = task.name
+    assert raised.results == {f"{name}[0]": 1.0, f"{name}[2]": 0.25, f"{name}[3]": 0.5}
+
+
+@pytest.mark.parametrize("limit", [None, 1])
+async def test_continue_keeps_the_values_of_items_that_are_retried_and_limited(
+    limit: int | None, schedule: Any
+) -> None:
+    flow = inverse.map(x=[0, 1, 2, 0]).with_retry(2).with_concurrency(limit)
+    raised = await failure_of(flow, on_error="continue", schedule=schedule)
+    assert isinstance(raised, cascade.RunFailed)
+    assert raised.results == {"inverse[1]": 1.0, "inverse[2]": 0.5}
+
+
+async def test_continue_keeps_the_values_of_items_of_a_map_inside_an_item(schedule: Any) -> None:
+    @cascade.task
+    async def row(n: int) -> Any:
+        return inverse.map(x=[n, 0]) if n else n
+
+    raised = await failure_of(just(row.map(n=[0, 1, 2])), on_error="continue", schedule=schedule)
+    assert isinstance(raised, cascade.RunFailed)
+    assert raised.results == {"row[0]": 0, "row[1]/inverse[0]": 1.0, "row[2]/inverse[0]": 0.5}
+
+
+@pytest.mark.parametrize("on_error", ["first", "group", "continue"])
+@pytest.mark.parametrize("task", [inverse, inverse_in_thread])
+async def test_a_map_with_a_failed_item_counts_as_failed(task: Any, on_error: Any, schedule: Any) -> None:
+    error, recorded = await recorded_failure(just(task.map(x=[0])), on_error=on_error, schedule=schedule)
+    ended = {event.task_id: event.status for event in recorded.of(cascade.TaskExecutionFinished)}
+    assert ended == {task.name: "Failed", f"{task.name}[0]": "Failed"}
+    assert finished(recorded).counts["failed"] == 2
+    assert finished(recorded).failures == ("ZeroDivisionError: division by zero",)
+    cause = error.exceptions[0] if isinstance(error, cascade.RunFailed) else error
+    assert len(cause.__notes__) == 1
+
+
 async def test_continue_goes_on_beside_a_failure_in_a_flow_run_in_place(schedule: Any) -> None:
     error = ValueError("inner")
     ran: list[str] = []

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 import pytest
-from life import failure_of, finished, just, raising, unfinished
+from life import failure_of, finished, just, raising, stray_cancellation, unfinished
 
 import cascade
 from cascade.testing import record_events
@@ -72,6 +72,21 @@ class Halt(BaseException):
     """No Exception."""
 
 
+class UnderivableError(ExceptionGroup[Exception]):
+    def derive(self, excs: Any, /) -> Any:
+        raise RuntimeError("no parts, please")
+
+
+class TwoArgumentsError(ExceptionGroup[Exception]):
+    """Its ``derive`` is the inherited one, which makes a plain group: ``__new__`` takes other arguments."""
+
+    def __new__(cls, errors: Any, code: int) -> Any:
+        return super().__new__(cls, "two arguments", errors)
+
+    def __init__(self, errors: Any, code: int) -> None:
+        self.code = code
+
+
 ODD_ERRORS: list[Any] = [
     ValueError("plain"),
     FrozenDataclassError(1),
@@ -84,6 +99,8 @@ ODD_ERRORS: list[Any] = [
     MuteError("x"),
     NeverEqualError("x"),
     ExceptionGroup("a group of the user's", [ValueError(1), TypeError(2)]),
+    UnderivableError("the user's", [ValueError(1)]),
+    TwoArgumentsError([ValueError(1)], 2),
     BaseExceptionGroup("with an exit", [SystemExit(1), ValueError(2)]),
     Halt("x"),
     KeyboardInterrupt(),
@@ -223,3 +240,33 @@ async def test_a_group_of_one_that_the_user_raised_is_not_unwrapped() -> None:
     error = await failure_of(groups())
     assert isinstance(error, ExceptionGroup)
     assert error.exceptions == (inner,)
+
+
+@pytest.mark.parametrize("attempts", [1, 2])
+async def test_a_group_with_a_cancellation_that_cannot_be_split_is_raised_whole(attempts: int) -> None:
+    class UnderivableBaseError(BaseExceptionGroup[BaseException]):
+        def derive(self, excs: Any, /) -> Any:
+            raise RuntimeError("no parts, please")
+
+    raised: list[BaseException] = []
+
+    @cascade.task
+    async def explodes() -> None:
+        raised.append(UnderivableBaseError("the user's", [ValueError(1), await stray_cancellation()]))
+        raise raised[-1]
+
+    assert await failure_of(explodes().with_retry(attempts)) is raised[-1]
+
+
+@pytest.mark.parametrize("on", [UnderivableError, ValueError, (KeyError, Exception)])
+async def test_a_group_that_cannot_be_split_is_retried_for_what_is_in_it(on: Any) -> None:
+    attempts: list[int] = []
+
+    @cascade.task
+    async def explodes() -> int:
+        attempts.append(1)
+        if len(attempts) == 1:
+            raise UnderivableError("the user's", [ValueError(1)])
+        return len(attempts)
+
+    assert await cascade.run(explodes().with_retry(2, on=on)) == 2

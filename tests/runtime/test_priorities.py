@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from life import Log, give_way_never
 
 import cascade
-from cascade.runtime.admission import Applicant
 from cascade.runtime.bus import EventBus
+from cascade.runtime.claims import Applicant
 from cascade.runtime.durations import Durations
 from cascade.runtime.lines import Line, Waiter
 from cascade.runtime.queues import RankedQueue

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
+from life import stray_cancellation
 from strategies_runtime import Log, failures, raised_by
 
 import cascade
@@ -211,10 +212,57 @@ async def test_a_tear_down_error_keeps_no_other_resource_from_closing(log: Log, 
     assert sorted(log) == ["close a", "close c", "open a", "open c"]
 
 
+async def test_a_cancellation_that_a_tear_down_raises_fails_a_successful_run(scope: Any, is_async: bool) -> None:
+    cancellation = await stray_cancellation()
+    error, recorded = await raised_by(use(), watcher(scope, is_async, [], fails=cancellation))
+    assert isinstance(error, RuntimeError)
+    assert "provider of the resource 'db' raised a cancellation" in str(error)
+    assert error.__cause__ is cancellation
+    assert recorded.of(cascade.RunFinished)[0].status == "Failed"
+
+
+async def test_a_cancellation_that_a_tear_down_raises_joins_the_failures(scope: Any, is_async: bool) -> None:
+    provider = watcher(scope, is_async, [], fails=await stray_cancellation())
+    error, recorded = await raised_by(use_and_fail(ValueError("no luck")), provider)
+    assert isinstance(error, ValueError)
+    assert failures(recorded)[1].startswith(
+        "RuntimeError: the provider of the resource 'db' raised a cancellation"
+    )
+
+
+async def test_a_cancellation_that_a_tear_down_raises_beside_errors_leaves_these(
+    scope: Any, is_async: bool
+) -> None:
+    trouble = OSError("cannot close")
+    group = BaseExceptionGroup("both", [trouble, await stray_cancellation()])
+    error, _ = await raised_by(use(), watcher(scope, is_async, [], fails=group))
+    assert isinstance(error, ExceptionGroup)
+    assert error.exceptions == (trouble,)
+
+
+async def test_a_cancellation_that_an_opening_raises_fails_the_run(scope: Any, is_async: bool) -> None:
+    error, _ = await raised_by(use(), broken(scope, is_async, await stray_cancellation()))
+    assert "provider of the resource 'db' raised a cancellation" in str(error)
+
+
+async def test_a_provider_may_raise_another_cancellation_than_it_sees(scope: Any, is_async: bool) -> None:
+    other = await stray_cancellation()
+    provider = watcher(scope, is_async, [], fails=other)
+    with anyio.CancelScope() as around:
+
+        @cascade.task
+        async def cancels(db: Any = DB) -> None:
+            around.cancel()
+            await anyio.sleep_forever()
+
+        with pytest.raises(anyio.get_cancelled_exc_class()):
+            await cascade.run(cancels(), providers=[provider])
+
+
 # -- errors of opening -----------------------------------------------------------------------------------------
 
 
-def broken(scope: Any, is_async: bool, error: Exception, opened: list[int] | None = None) -> Any:
+def broken(scope: Any, is_async: bool, error: BaseException, opened: list[int] | None = None) -> Any:
     """A provider of "db" that cannot be opened."""
 
     async def on_loop() -> AsyncIterator[None]:

@@ -7,9 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
-from life import Log, forever, joined, just, raising, turns, until
+from life import Log, forever, joined, just, raising, stray_cancellation, turns, until
 
 import cascade
+
+CLOSING = cascade.inject("closing")
 
 
 class BodyError(Exception):
@@ -208,3 +210,159 @@ async def test_a_run_that_fails_while_the_block_waits_for_something_else_does_no
             await turns(5)
             passed.append("the block went on")
     assert passed == ["the block went on"]
+
+
+# -- cancelled while the run ends ------------------------------------------------------------------------------
+
+
+async def by_run(flow: Any, **settings: Any) -> None:
+    await cascade.run(flow, **settings)
+
+
+async def by_start(flow: Any, **settings: Any) -> None:
+    async with cascade.start(flow, **settings):
+        pass
+
+
+async def by_engine_run(flow: Any, **settings: Any) -> None:
+    await cascade.Engine(**settings).run(flow)
+
+
+async def by_engine_start(flow: Any, **settings: Any) -> None:
+    async with cascade.Engine(**settings).start(flow) as run:
+        await run.result()
+
+
+async def by_serve(flow: Any, **settings: Any) -> None:
+    await cascade.serve(flow, **settings)
+
+
+ENTRANCES = [by_run, by_start, by_engine_run, by_engine_start, by_serve]
+
+
+class Closing:
+    """A resource in whose clean-up *scope* is cancelled, which then takes a while."""
+
+    def __init__(self) -> None:
+        self.scope = anyio.CancelScope()
+
+    @property
+    def provider(self) -> Any:
+        @cascade.resource(name="closing")
+        async def closing() -> Any:
+            try:
+                yield
+            finally:
+                self.scope.cancel()
+                await turns(5)
+
+        return closing
+
+
+@cascade.task
+async def raising_beside(error: BaseException, _: Any = CLOSING) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("enter", ENTRANCES)
+@pytest.mark.parametrize("on_error", ["first", "group", "continue"])
+async def test_a_failure_is_raised_though_the_scope_around_is_cancelled_in_the_clean_up(
+    enter: Any, on_error: Any
+) -> None:
+    error, closing = ValueError("the run's"), Closing()
+    raised: list[BaseException] = []
+    with closing.scope:
+        try:
+            await enter(raising_beside(error), providers=[closing.provider], on_error=on_error)
+        except Exception as caught:
+            raised.append(caught)
+        await turns(1)
+        raise AssertionError("the scope is not cancelled any more")
+    assert closing.scope.cancelled_caught
+    (failure,) = raised
+    assert failure is error if on_error == "first" else failure.exceptions == (error,)  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("enter", ENTRANCES)
+async def test_a_cancellation_in_the_clean_up_of_a_run_that_succeeds_goes_on(enter: Any) -> None:
+    closing = Closing()
+    passed: list[str] = []
+
+    @cascade.task
+    async def fine(_: Any = CLOSING) -> None: ...
+
+    with closing.scope:
+        await enter(fine(), providers=[closing.provider])
+        await turns(1)
+        passed.append("not cancelled")
+    assert closing.scope.cancelled_caught
+    assert passed == []
+
+
+@cascade.task
+async def forever_beside(_: Any = CLOSING) -> None:
+    await anyio.sleep_forever()
+
+
+@pytest.mark.parametrize("start", [cascade.start, lambda flow, **settings: cascade.Engine(**settings).start(flow)])
+async def test_the_error_of_the_block_is_raised_though_the_scope_around_is_cancelled_in_the_clean_up(
+    start: Any,
+) -> None:
+    error, closing = BodyError(), Closing()
+    raised: list[BaseException] = []
+    with closing.scope:
+        try:
+            async with start(forever_beside(), providers=[closing.provider]) as run:
+                await until(lambda: run.status().running != ())
+                raise error
+        except BodyError as caught:
+            raised.append(caught)
+    assert raised == [error]
+
+
+async def test_both_errors_are_raised_though_the_scope_around_is_cancelled_in_the_clean_up() -> None:
+    errors, closing = (BodyError(), ValueError("the run's")), Closing()
+    raised: list[BaseException] = []
+    with closing.scope:
+        try:
+            async with cascade.start(raising_beside(errors[1]), providers=[closing.provider]) as run:
+                await until(lambda: run.status().failures != ())
+                raise errors[0]
+        except BaseException as caught:
+            raised.append(caught)
+    assert isinstance(raised[0], ExceptionGroup)
+    assert raised[0].exceptions == errors
+
+
+async def test_a_failure_is_raised_though_the_block_was_cancelled_before() -> None:
+    error = ValueError("in clean-up")
+
+    @cascade.task
+    async def clumsy(scope: anyio.CancelScope) -> None:
+        scope.cancel()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            raise error
+
+    raised: list[BaseException] = []
+    with anyio.CancelScope() as scope:
+        try:
+            async with cascade.start(clumsy(scope)):
+                await anyio.sleep_forever()
+        except ValueError as caught:
+            raised.append(caught)
+    assert raised == [error]
+    assert error.__context__ is None or isinstance(error.__context__, anyio.get_cancelled_exc_class())
+
+
+async def test_the_cancellations_in_a_group_of_the_block_are_left_out_beside_another_error() -> None:
+    bad, error = KeyError("of the block"), ValueError("the run's")
+    with pytest.raises(ExceptionGroup) as caught:
+        async with cascade.start(raising(error)) as run:
+            await until(lambda: run.status().state != "Running")
+            raise BaseExceptionGroup("mixed", [bad, await stray_cancellation()])
+    of_block, of_run = caught.value.exceptions
+    assert isinstance(of_block, ExceptionGroup)
+    assert of_block.exceptions == (bad,)
+    assert of_run is error

@@ -12,7 +12,7 @@ from anyio import sleep
 from strategies_runtime import Store, failures, raised_by
 
 import cascade
-from cascade.runtime.state import Opening, Past
+from cascade.runtime.state import Closing, NotDurable, Opening, Past
 from cascade.state import StateBackend
 from cascade.testing import record_events, virtual_backends
 
@@ -226,3 +226,29 @@ async def test_a_store_that_cannot_be_read_fails_the_run_that_resumes_before_any
         await cascade.run(note(step(1)), state=store, run_id="night")
     assert ran == []
     assert store.closed == 1
+
+
+async def test_a_store_that_cannot_record_the_end_is_closed_all_the_same() -> None:
+    class NeverEnds(Store):
+        async def finish(self, closing: Closing) -> NotDurable:
+            raise OSError("no disk")
+
+    store = NeverEnds()
+    error, recorded = await raised_by(step(), state=store)
+    assert isinstance(error, cascade.StateError)
+    assert store.closed == 1
+    assert len(failures(recorded)) == 1
+
+
+async def test_a_store_that_hangs_is_closed_and_hears_no_more_of_the_run() -> None:
+    class Hanging(Beating):
+        async def finish(self, closing: Closing) -> NotDurable:
+            await sleep(1000)
+            return ()
+
+    store = Hanging()
+    began = anyio.current_time()
+    error, _ = await raised_by(take(2.5), state=store, cleanup_timeout=3)
+    assert isinstance(error, TimeoutError)
+    assert anyio.current_time() - began == pytest.approx(5.5)
+    assert (store.closed, store.beats) == (1, 2)

@@ -113,7 +113,7 @@ def store_at(name: str, url: str) -> StoreUnderTest:
 
     def close() -> None:
         for backend in opened if name == "sqlite" else ():
-            backend._close()
+            backend._file.close()
 
     return StoreUnderTest(name, url, open_run, close)
 

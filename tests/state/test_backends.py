@@ -278,7 +278,7 @@ async def test_two_owners_at_once_are_one_too_many(durable: StoreUnderTest) -> N
 
 async def test_a_writer_that_has_been_overtaken_is_refused(durable: StoreUnderTest) -> None:
     stale: Any = await begun(durable)
-    stale._owner.release()  # as if its process had died
+    stale._lease.owner.release()  # as if its process had died
     fresh = await begun(durable)
     for operation in (stale.put_result("a", 1), stale.heartbeat(), stale.finish(Closing("succeeded"))):
         with pytest.raises(cascade.StateError, match="taken over by process"):

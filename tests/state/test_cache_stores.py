@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import pickle
+import sqlite3
 import subprocess
 import sys
 from collections import Counter
@@ -76,10 +78,43 @@ async def test_sqlite_values_expire_and_are_deleted(tmp_path: Path) -> None:
     now = 1010.0
     assert await store.get("key") is MISS
     await store.set("other", 2, None)
-    assert store._opened().execute("SELECT key FROM cache").fetchall() == [("other",)]
+    assert store._file.connection().execute("SELECT key FROM cache").fetchall() == [("other",)]
     await store.close()
     assert await store.get("other") == Hit(2)
     await store.close()
+
+
+@pytest.mark.parametrize("ttl", [10, None])
+async def test_a_value_that_expires_does_not_live_on_because_the_clock_was_set_back(
+    tmp_path: Path, ttl: float | None
+) -> None:
+    now = 100_000.0
+    store = SQLiteCacheStore(tmp_path / "cache.db", clock=lambda: now)
+    await store.set("key", 1, ttl)
+    now -= 86_400
+    assert await store.get("key") == (MISS if ttl else Hit(1))
+    await store.set("key", 2, ttl)
+    assert await store.get("key") == Hit(2)
+    now += 11
+    assert await store.get("key") == (MISS if ttl else Hit(2))
+    await store.close()
+
+
+async def test_a_file_of_an_earlier_version_is_used_on(tmp_path: Path) -> None:
+    with sqlite3.connect(tmp_path / "cache.db") as file:
+        file.execute("CREATE TABLE cache (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL) WITHOUT ROWID")
+        rows = [("old", pickle.dumps(1), 2000.0), ("gone", pickle.dumps(1), 1.0), ("ever", pickle.dumps(2), None)]
+        file.executemany("INSERT INTO cache VALUES (?, ?, ?)", rows)
+    file.close()
+    stores = [SQLiteCacheStore(tmp_path / "cache.db", clock=lambda: 1000.0) for _ in range(5)]
+    async with anyio.create_task_group() as group:
+        for store in stores:
+            group.start_soon(store.get, "old")
+    assert [await stores[0].get(key) for key in ("old", "gone", "ever")] == [Hit(1), MISS, Hit(2)]
+    await stores[1].set("new", 3, 5)
+    assert await stores[2].get("new") == Hit(3)
+    for store in stores:
+        await store.close()
 
 
 async def test_redis_values_expire(redis_url: str) -> None:

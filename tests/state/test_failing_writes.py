@@ -12,8 +12,7 @@ import anyio
 import pytest
 
 import cascade
-from cascade.adapters import sqlite_file
-from cascade.adapters.state import redis as redis_state
+from cascade.adapters import redis_client, sqlite_file
 from cascade.runtime.state import Batch, Closing, Continuation, Entry, Opening, StateBackend
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
@@ -126,7 +125,7 @@ async def test_redis_does_it_all_once_the_connection_is_back(
     import redis
 
     empty_redis(redis_url)
-    monkeypatch.setattr(redis_state, "FIRST_PAUSE", 0.001)
+    monkeypatch.setattr(redis_client, "FIRST_PAUSE", 0.001)
     execute = redis.client.Pipeline.execute
     lost: list[int] = []
 
@@ -188,7 +187,7 @@ async def test_a_server_that_comes_back_within_the_budget_loses_nothing(own_redi
 async def test_a_server_that_stays_away_fails_the_run_and_it_says_what_is_recorded(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_state, "PATIENCE", 0.2)
+    monkeypatch.setattr(redis_client, "PATIENCE", 0.2)
 
     @cascade.task
     async def stop(_: Any) -> None:
@@ -202,7 +201,7 @@ async def test_a_server_that_stays_away_fails_the_run_and_it_says_what_is_record
 
 async def test_a_server_that_is_not_there_fails_the_run_before_it_begins(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("redis")
-    monkeypatch.setattr(redis_state, "PATIENCE", 0.1)
+    monkeypatch.setattr(redis_client, "PATIENCE", 0.1)
     with pytest.raises(cascade.StateError, match="Redis cannot be used"):
         await cascade.run(step(1), state="redis://127.0.0.1:1/0")
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import json
+import sqlite3
 import time
 from typing import Any
 
+import attrs
 import pytest
 
 import cascade
@@ -64,6 +67,112 @@ async def test_whether_a_run_is_alive_is_told(durable: StoreUnderTest, monkeypat
     assert "on moon" in str(run.owner)
     monkeypatch.setattr(Owner, "is_dead", lambda _: True)
     assert (await api.recorded_run(durable.state, "night")).status == "interrupted"
+
+
+BAD = "cascade:run:bad:"
+
+
+def put(**fields: Any) -> Any:
+    """Put these into ``meta``."""
+    return lambda client: client.hset(f"{BAD}meta", mapping=fields)
+
+
+def replace(part: str, kind: str) -> Any:
+    """Put another *kind* of value in the place of a key."""
+
+    def change(client: Any) -> None:
+        client.delete(f"{BAD}{part}")
+        if kind == "text":
+            client.set(f"{BAD}{part}", "{}")
+        elif kind == "hash":
+            client.hset(f"{BAD}{part}", "updated", 5.0)
+
+    return change
+
+
+# By what is spoiled: a statement for SQLite, whose columns take anything; and what is done in Redis.
+SPOILED = {
+    "all of it": ("UPDATE runs SET created = 'soon' WHERE run_id = 'bad'", replace("meta", "nothing")),
+    "most of it": (
+        "UPDATE runs SET updated = 'x', created = x'00' WHERE run_id = 'bad'", replace("meta", "hash")
+    ),
+    "flow": ("UPDATE runs SET flow = '{' WHERE run_id = 'bad'", put(flow="{")),
+    "params": ("UPDATE runs SET params = '5' WHERE run_id = 'bad'", put(params="5")),
+    "times": (
+        "UPDATE runs SET finished = 'x', turn = 'y' WHERE run_id = 'bad'",
+        put(finished="x", turn="y", created="nan"),
+    ),
+    "owner": (
+        "UPDATE runs SET owner = '{}', status = 'running' WHERE run_id = 'bad'", replace("lease", "text")
+    ),
+    "lease": ("UPDATE runs SET lease_until = 'x', owner = 5 WHERE run_id = 'bad'", replace("lease", "hash")),
+    "status": ("UPDATE runs SET status = x'ff00' WHERE run_id = 'bad'", replace("meta", "text")),
+    "a node": (
+        "UPDATE nodes SET attempts = 'x', duration = 'y', recorded = 'z' WHERE run = 2",
+        lambda client: client.hset(f"{BAD}nodes", "step", "nonsense"),
+    ),
+    "all nodes": ("UPDATE nodes SET node_id = x'ff' WHERE run = 2", replace("nodes", "text")),
+    "text": ("UPDATE runs SET error = CAST(x'ff' AS TEXT) WHERE run_id = 'bad'", put(error=b"\xff")),
+    "its name": (
+        "INSERT INTO runs (run_id, status, created, updated) VALUES (CAST(x'ff' AS TEXT), 'running', 1, 1)",
+        lambda client: client.hset(b"cascade:run:\xff:meta", "status", "running"),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("spoil", SPOILED.values(), ids=SPOILED)
+async def test_a_damaged_record_hides_no_other_and_says_so(durable: StoreUnderTest, spoil: Any) -> None:
+    for run_id in ("good", "bad"):
+        await cascade.run(step(1), state=durable.state, run_id=run_id)
+    statement, command = spoil
+    if durable.name == "sqlite":
+        with sqlite3.connect(str(durable.state).removeprefix("sqlite:///")) as file:
+            file.execute(statement)
+        file.close()
+    else:
+        import redis
+
+        with redis.Redis.from_url(durable.state) as client:
+            command(client)
+    runs = {run.run_id: run for run in await api.recorded_runs(durable.state)}
+    assert (runs["good"].status, runs["good"].error, runs["good"].counts) == ("succeeded", None, {"succeeded": 1})
+    assert {*runs} <= {"good", "bad", "\\xff"}
+    for run in runs.values():
+        shown = await api.recorded_run(durable.state, run.run_id) if run.run_id != "\\xff" else run
+        json.dumps(attrs.asdict(shown), allow_nan=False)
+    assert (await api.recorded_run(durable.state, "good")).nodes[0].node_id == "step"
+
+
+async def test_what_is_damaged_of_a_record_is_named(durable: StoreUnderTest) -> None:
+    await cascade.run(step(1), state=durable.state, run_id="bad")
+    if durable.name == "sqlite":
+        with sqlite3.connect(str(durable.state).removeprefix("sqlite:///")) as file:
+            file.execute("UPDATE runs SET flow = '{', params = 'x'")
+        file.close()
+    else:
+        import redis
+
+        with redis.Redis.from_url(durable.state) as client:
+            client.hset(f"{BAD}meta", mapping={"flow": "{", "params": "x"})
+    [run] = await api.recorded_runs(durable.state)
+    assert run.error == "its record is damaged (flow, params)"
+    assert run.status == "succeeded"
+
+
+async def test_a_run_whose_clock_was_set_back_took_no_negative_time(
+    durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = time.time
+
+    @cascade.task
+    async def set_back() -> None:
+        monkeypatch.setattr(time, "time", lambda: now() - 86_400)
+
+    await cascade.run(set_back(), state=durable.state, run_id="night")
+    run = await api.recorded_run(durable.state, "night")
+    assert run.finished is not None
+    assert run.finished >= run.created
+    assert run.updated >= run.created
 
 
 async def test_a_run_that_is_not_there_is_an_error(durable: StoreUnderTest) -> None:

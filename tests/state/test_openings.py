@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import cascade
-from cascade.adapters.state import redis as redis_state
+from cascade.adapters import redis_client
 
 RAN: list[Any] = []
 
@@ -25,7 +26,7 @@ async def note(value: Any = None) -> Any:
 def nothing_has_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     RAN.clear()
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(redis_state, "PATIENCE", 0.1)
+    monkeypatch.setattr(redis_client, "PATIENCE", 0.1)
 
 
 @pytest.mark.parametrize(
@@ -90,6 +91,19 @@ def test_what_is_no_database_is_left_as_it_is(backend_name: str) -> None:
     with pytest.raises(cascade.StateError, match=r"'notes\.txt': DatabaseError: file is not a database"):
         cascade.run_sync(note(), state="sqlite:///notes.txt", backend=backend_name)
     assert Path("notes.txt").read_text() == "hello " * 1000
+
+
+@pytest.mark.parametrize("version", [1, 99])
+async def test_a_file_of_another_format_says_what_to_do(version: int) -> None:
+    await cascade.run(note(), state="sqlite:///old.db", run_id="r")
+    with closing(sqlite3.connect("old.db")) as file:
+        file.execute(f"PRAGMA user_version = {version}")
+    message = f"it has format {version}, and this one reads 2; finish its runs with the version that wrote it"
+    with pytest.raises(cascade.StateError, match=message):
+        await cascade.run(note(), state="sqlite:///old.db", run_id="r", on_change="recompute")
+    with pytest.raises(cascade.StateError, match=message):
+        await cascade.api.recorded_runs("sqlite:///old.db")
+    assert len(RAN) == 1
 
 
 @pytest.mark.parametrize("statement", ["PRAGMA user_version = 99", "CREATE TABLE nodes (x)"])

@@ -54,6 +54,26 @@ async def test_every_write_renews_the_expiry_of_every_key(client: Any, ttl: int)
     assert all(ttl - 5 <= left <= ttl for left in lives.values())
 
 
+@pytest.mark.parametrize("version", [None, "1", "99"])
+async def test_a_run_of_another_format_says_what_to_do(client: Any, version: str | None) -> None:
+    def make(run_id: str) -> RedisStateBackend:
+        return RedisStateBackend(run_id, client)
+
+    await cascade.run(step(1), state=make, run_id="night")
+    before = client.hgetall("cascade:run:night:meta")
+    if version is None:
+        client.hdel("cascade:run:night:meta", "format")
+    else:
+        client.hset("cascade:run:night:meta", "format", version)
+    message = (
+        f"'night' was recorded by another version of cascade: it has format {version or 1}, and this one reads 2"
+    )
+    with pytest.raises(cascade.StateError, match=message):
+        await cascade.run(step(1), state=make, run_id="night", on_change="recompute")
+    assert client.hgetall("cascade:run:night:meta")[b"updated"] == before[b"updated"]
+    assert await cascade.run(step(2), state=make, run_id="another") == 2
+
+
 async def test_results_written_by_others_are_found(client: Any) -> None:
     client.hset("cascade:run:night:results", "step", pickle.dumps(41))
     client.hset("cascade:run:night:skipped", "other", "Pruned")

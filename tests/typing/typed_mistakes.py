@@ -22,7 +22,7 @@ async def word(n: int) -> str:
 def settings_of_tasks() -> None:
     cascade.task(mode="fast")  # type: ignore[call-overload]
     cascade.task(retries=3)  # type: ignore[call-overload]
-    cascade.task(retry=3)  # type: ignore[call-overload]
+    cascade.task(retry="often")  # type: ignore[call-overload]
     cascade.task(5)  # type: ignore[call-overload]
     cascade.resource(scope="flow")  # type: ignore[call-overload]
 

@@ -3,18 +3,13 @@
 from __future__ import annotations
 
 import math
-import pickle
-from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import Any
 
 import attrs
-from anyio import CancelScope
 
-from cascade.adapters.redis_client import check_client, redis_library
+from cascade.adapters.pickles import dumps, loads
+from cascade.adapters.redis_client import PATIENCE, RedisLine, Session, check_client, redis_library
 from cascade.model.policies import MISS, Hit, Miss
-from cascade.runtime.threads import LoopLimiter, in_thread
-
-T = TypeVar("T")
 
 
 @attrs.define(eq=False)
@@ -35,24 +30,34 @@ class RedisCacheStore:
 
     client: Any
     prefix: str = "cascade:cache:"
-    _limiter: LoopLimiter = attrs.field(factory=lambda: LoopLimiter(4), init=False, repr=False)
+    _line: RedisLine = attrs.field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         redis_library("RedisCacheStore")
         check_client(self.client, "RedisCacheStore")
+        self._line = RedisLine(self.client, "the cache", threads=4)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired."""
-        found = await self._do(lambda: self.client.get(self.prefix + key))
-        return MISS if found is None else Hit(pickle.loads(found))
+        """The value under *key*, unless there is none or it has expired.
+
+        Raises:
+            StateError: If there is no connection, or no answer within 20 s.
+        """
+        return await self._line.call(lambda session: self._get(session, key), 0, PATIENCE)
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled."""
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        expires = None if ttl is None or math.isinf(ttl) else max(1, round(ttl * 1000))
-        await self._do(lambda: self.client.set(self.prefix + key, data, px=expires))
+        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled.
 
-    async def _do(self, func: Callable[[], T]) -> T:
-        with CancelScope(shield=True):
-            done = await in_thread(func, self._limiter.get())
-        return done  # noqa: RET504  # to mypy, a scope may swallow what is raised inside
+        Raises:
+            StateError: If there is no connection, or no answer within 20 s.
+        """
+        expires = None if ttl is None or math.isinf(ttl) else max(1, round(ttl * 1000))
+        await self._line.call(lambda session: self._set(session, key, value, expires), 0, PATIENCE)
+
+    def _get(self, session: Session, key: str) -> Hit[Any] | Miss:
+        found = session.ask("get", self.prefix + key)
+        return MISS if found is None else Hit(loads(found))
+
+    def _set(self, session: Session, key: str, value: Any, expires: int | None) -> None:
+        data = dumps(value)
+        session.ask("set", self.prefix + key, data, px=expires)

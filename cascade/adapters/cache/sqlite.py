@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-import pickle
+import os
 import sqlite3
 import time
 import weakref
@@ -12,70 +12,111 @@ from typing import Any, Final, TypeVar
 
 import attrs
 
-from cascade.adapters.sqlite_file import connect, transaction
+from cascade.adapters.pickles import dumps, loads
+from cascade.adapters.sqlite_file import transaction
+from cascade.adapters.sqlite_store import FileReplacedError, SQLiteFile
+from cascade.adapters.state.pickling import once
 from cascade.model.policies import MISS, Hit, Miss
-from cascade.runtime.threads import OneAtATime
 
 T = TypeVar("T")
 
-_SCHEMA: Final = """
-CREATE TABLE IF NOT EXISTS cache (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL) WITHOUT ROWID;
-CREATE INDEX IF NOT EXISTS cache_expires ON cache (expires) WHERE expires IS NOT NULL;
-"""
+_TABLE: Final = (
+    "CREATE TABLE IF NOT EXISTS cache (key TEXT PRIMARY KEY, value BLOB NOT NULL, expires REAL, created REAL) "
+    "WITHOUT ROWID"
+)
+_INDEX: Final = "CREATE INDEX IF NOT EXISTS cache_expires ON cache (expires) WHERE expires IS NOT NULL"
+
+
+def _now() -> float:
+    return time.time()  # looked up each time, so that whoever sets the clock in a test sets it here too
 
 
 @attrs.define(eq=False)
 class SQLiteCacheStore:
-    """Values in the table ``cache`` of an SQLite file: ``key``, ``value`` (pickle), ``expires`` (epoch or null).
+    """Values in the table ``cache`` of an SQLite file, for many processes.
 
-    Values are pickled: the file must be trusted as code is. What has expired is deleted when something is set.
+    Its columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; ``expires``
+    is null for what is kept for good). Values are pickled, and a pickle is code: a file that other users can
+    change or replace is refused.
+
+    What has expired is deleted when something is set. A value that expires counts only while the clock is between
+    its two times, so that it does not live on when the clock is set back. A file that others keep locked is waited
+    for, up to 20 s; one that was deleted, moved or replaced is made anew.
 
     Args:
-        path: The file; made if it is not there. Its directory must exist.
+        path: The file; made if it is not there, with mode 0600. Its directory must exist.
         clock: Seconds since the epoch, for expiry.
+        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
+            made with the mode that the umask says.
     """
 
-    path: str = attrs.field(converter=str)
-    clock: Callable[[], float] = time.time
-    _thread: OneAtATime = attrs.field(factory=OneAtATime, init=False, repr=False)
-    _connection: sqlite3.Connection | None = attrs.field(default=None, init=False, repr=False)
+    path: str = attrs.field(converter=os.fsdecode)
+    clock: Callable[[], float] = _now
+    shared: bool = attrs.field(default=False, kw_only=True)
+    _file: SQLiteFile = attrs.field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._file = SQLiteFile(self.path, _prepare, self.shared)
+        weakref.finalize(self, self._file.close)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired."""
-        found = await self._thread.write(lambda: self._get(key))
-        return MISS if found is None else Hit(pickle.loads(found))
+        """The value under *key*, unless there is none or it has expired.
+
+        Raises:
+            StateError: If the file cannot be used.
+        """
+        return await self._file.call(lambda: self._current(lambda: self._get(key)))
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled."""
-        data = pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-        expires = None if ttl is None or math.isinf(ttl) else self.clock() + ttl
-        await self._thread.write(lambda: self._set(key, data, expires))
+        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled.
+
+        Raises:
+            StateError: If the file cannot be used.
+        """
+        data = once(lambda: dumps(value))
+        await self._file.call(lambda: self._current(lambda: self._set(key, data(), ttl)))
 
     async def close(self) -> None:
         """Close the file; the next use opens it again."""
-        await self._thread.write(self._close)
+        await self._file.call(self._file.close)
 
-    def _opened(self) -> sqlite3.Connection:
-        if self._connection is None:
-            connection = connect(self.path)
-            connection.execute("PRAGMA synchronous = NORMAL")  # losing the last values costs time only
-            connection.executescript(_SCHEMA)
-            self._connection = connection
-            weakref.finalize(self, connection.close)
-        return self._connection
+    def _current(self, func: Callable[[], T]) -> T:
+        """What *func* does with the file that is at the path now."""
+        try:
+            self._file.connection()
+            self._file.check()
+        except FileReplacedError:
+            self._file.close()
+        return func()
 
-    def _get(self, key: str) -> bytes | None:
-        row = self._opened().execute("SELECT value, expires FROM cache WHERE key = ?", (key,)).fetchone()
-        if row is None or (row[1] is not None and self.clock() >= row[1]):
-            return None
-        return bytes(row[0])
+    def _get(self, key: str) -> Hit[Any] | Miss:
+        row = self._file.connection().execute(
+            "SELECT value, expires, created FROM cache WHERE key = ?", (key,)
+        ).fetchone()  # fmt: skip
+        if row is None:
+            return MISS
+        value, expires, created = row
+        now = self.clock()
+        is_over = expires is not None and not (created or -math.inf) <= now < expires
+        return MISS if is_over else Hit(loads(value))
 
-    def _set(self, key: str, data: bytes, expires: float | None) -> None:
-        with transaction(self._opened()) as connection:
-            connection.execute("DELETE FROM cache WHERE expires <= ?", (self.clock(),))
-            connection.execute("INSERT OR REPLACE INTO cache VALUES (?, ?, ?)", (key, data, expires))
+    def _set(self, key: str, data: bytes, ttl: float | None) -> None:
+        now = self.clock()
+        expires = None if ttl is None or math.isinf(ttl) else now + ttl
+        with transaction(self._file.connection()) as connection:
+            connection.execute("DELETE FROM cache WHERE expires <= ?", (now,))
+            connection.execute("INSERT OR REPLACE INTO cache VALUES (?, ?, ?, ?)", (key, data, expires, now))
 
-    def _close(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.close()
+
+def _prepare(connection: sqlite3.Connection) -> None:
+    connection.execute("PRAGMA synchronous = NORMAL")  # losing the last values costs time only
+    if "created" not in _columns(connection):
+        with transaction(connection):
+            if _columns(connection) == ["key", "value", "expires"]:  # made by an earlier version
+                connection.execute("ALTER TABLE cache ADD COLUMN created REAL")
+            connection.execute(_TABLE)
+            connection.execute(_INDEX)
+
+
+def _columns(connection: sqlite3.Connection) -> list[str]:
+    return [name for _, name, *_ in connection.execute("PRAGMA table_info(cache)")]

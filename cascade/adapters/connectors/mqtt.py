@@ -8,9 +8,11 @@ through TCP, does the broker.
 from __future__ import annotations
 
 import secrets
+import socket
 import ssl
 import threading
 from collections import Counter, deque
+from contextlib import suppress
 from typing import Any, Final
 from urllib.parse import parse_qs, unquote, urlsplit
 
@@ -36,13 +38,15 @@ except ImportError as _error:
 SESSION: Final = 3600
 # Seconds that an answer of the broker may take.
 PATIENCE: Final = 5.0
+# Seconds that the network thread may take to end, and as long again once the connection is cut.
+FAREWELL: Final = 3.0
+# Bytes of a packet; the broker does not send longer ones, which would be held in memory whole.
+MOST_PACKET: Final = 1_048_576
 # Messages that may wait, in each direction.
 QUEUE: Final = 1000
 PORT, TLS_PORT = 1883, 8883
 QOS_1: Final = SubscribeOptions(1)
 _limiter = LoopLimiter(4)
-
-
 _LOOKS: Final = (
     "it looks like mqtt://USER:PASSWORD@HOST:PORT/PROJECT or mqtts://HOST?cafile=PATH, maybe with telemetry=off"
 )
@@ -226,7 +230,9 @@ class Session:
         client.on_connect, client.on_disconnect = self._on_connect, self._on_disconnect
         client.on_connect_fail, client.on_message = self._on_connect_fail, self._on_message
         client.on_publish = self._on_publish
-        client.connect_async(host, port, keepalive=30, clean_start=False, properties=_expiry("CONNECT", SESSION))
+        wanted = _expiry("CONNECT", SESSION)
+        wanted.MaximumPacketSize = MOST_PACKET
+        client.connect_async(host, port, keepalive=30, clean_start=False, properties=wanted)
         client.loop_start()
         await self._opened.wait()
         if self._refusal is not None:
@@ -243,10 +249,24 @@ class Session:
             subscription.finish()
 
     def _stop(self) -> None:
+        """Take leave of the broker and end the network thread, in a worker thread."""
+        # paho waits for it as long as a broker that reads nothing keeps it, so that is left to another thread, and
+        # the connection is cut. While it connects, or looks up a name, nothing wakes it: it ends by itself, later.
         self.client.disconnect(properties=_expiry("DISCONNECT", 0))
+        ending = threading.Thread(target=self._end, name="cascade-mqtt-end", daemon=True)
+        ending.start()
+        ending.join(FAREWELL)
+        connection: Any = self.client.socket()
+        if ending.is_alive() and connection is not None:
+            with suppress(OSError):  # the other side was faster
+                # Past TLS, which would say goodbye to the broker, while the network thread uses it.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+        ending.join(FAREWELL)
+
+    def _end(self) -> None:
         self.client.loop_stop()
         left = self.client.socket()
-        if left is not None:  # pragma: no cover  # the network thread has ended before it came to that
+        if left is not None:
             left.close()
 
     async def retain(self, topic: str, payload: bytes) -> None:
@@ -338,6 +358,9 @@ class Session:
             wake_soon(self.token, self._take)
 
     def _on_connect(self, client: paho.Client, _: object, flags: object, reason: Any, properties: object) -> None:
+        if self._is_closing:  # it was connecting all the while
+            client.disconnect(properties=_expiry("DISCONNECT", 0))
+            return
         if reason.is_failure:
             wake_soon(self.token, self._open_up, str(reason))
             return

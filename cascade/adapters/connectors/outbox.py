@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import math
 import socket
 import struct
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterable
 from typing import Final
+
+from cascade.adapters.connectors.mailbox import datagram_socket
 
 # Datagrams that may wait; what comes on top is lost.
 MOST: Final = 1000
 # Seconds that one receiver may keep the others waiting, once.
 PATIENCE: Final = 1
+# Seconds for what waits when it is closed, however many there are who do not read.
+LAST_WORDS: Final = 3.0
 
 
 class Outbox:
@@ -33,8 +39,10 @@ class Outbox:
         self._news = threading.Condition()
         self._stuck: set[str] = set()
         self._is_closing = False
+        # When sending has to end, on the monotonic clock.
+        self._deadline = math.inf
         self._thread: threading.Thread | None = None
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket = datagram_socket()
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
 
     def put(self, topic: str, datagram: bytes) -> None:
@@ -49,32 +57,35 @@ class Outbox:
             self._news.notify()
 
     def close(self) -> None:
-        """Send what waits, and end."""
+        """Send what waits, and end. What has not been sent within ``LAST_WORDS`` seconds is lost."""
         with self._news:
             self._is_closing = True
+            self._deadline = time.monotonic() + LAST_WORDS
             self._news.notify()
         if self._thread is not None:
             self._thread.join()
         self._socket.close()
 
     def _send_all(self) -> None:
-        while True:
+        while time.monotonic() < self._deadline:
             with self._news:
                 self._news.wait_for(lambda: self._waiting or self._is_closing)
                 if not self._waiting:
                     return
                 topic, datagram = self._waiting.popleft()
             for address in self._receivers(topic):
+                if time.monotonic() >= self._deadline:
+                    return
                 self._send(address, datagram)
 
     def _send(self, address: str, datagram: bytes) -> None:
         flags = socket.MSG_DONTWAIT if address in self._stuck else 0
         try:
             self._socket.sendto(datagram, flags, address)
-        except BlockingIOError:
-            self._stuck.add(address)
-        except OSError:
+        except (FileNotFoundError, ConnectionRefusedError):
             self._stuck.discard(address)
             self._on_gone(address)
+        except OSError:  # no room
+            self._stuck.add(address)
         else:
             self._stuck.discard(address)

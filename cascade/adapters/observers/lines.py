@@ -9,6 +9,7 @@ import time
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any, TextIO
 
+from cascade.adapters.trusted_paths import open_private
 from cascade.model.events import (
     ConnectorDisconnected,
     ControlChanged,
@@ -37,7 +38,8 @@ def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:
     """An observer that writes each event as a line of JSON.
 
     Args:
-        target: A file to append to, or a text stream, which is left open.
+        target: A file to append to, or a text stream, which is left open. A file that is not there is made, for
+            this user only (mode 0600); one that is there keeps its mode.
     """
 
     async def write_json_lines(events: EventStream) -> None:
@@ -72,7 +74,7 @@ def human_log(stream: TextIO | None = None) -> Observer:
 
 def _opened(target: str | os.PathLike[str] | Any) -> AbstractContextManager[TextIO]:
     if isinstance(target, (str, os.PathLike)):
-        return open(target, "a", encoding="utf-8")
+        return open(target, "a", encoding="utf-8", opener=open_private)
     return nullcontext(target)
 
 

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-import pickle
-from collections.abc import Iterable, Iterator
-from typing import Any
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
 
 import attrs
 
+from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
-from cascade.runtime.state import Closing, Continuation, Entry, Past
+from cascade.runtime.slices import considerate
+from cascade.runtime.state import Batch, Closing, Continuation, Entry, NotDurable, Past
+
+# Characters of an error that are recorded.
+LONGEST_TEXT: Final = 10_000
 
 
 @attrs.frozen
@@ -19,11 +24,29 @@ class Sealed:
     data: bytes
 
 
-def pickled(value: Any) -> bytes:
-    """*value* as bytes; raises whatever keeps it from that."""
-    if type(value) is Sealed:
-        return value.data
-    return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
+def pickled(value: Any, largest: float = math.inf) -> bytes:
+    """*value* as bytes; raises whatever keeps it from that.
+
+    Args:
+        value: The value.
+        largest: How many bytes the store can take.
+
+    Raises:
+        ValueError: If it has more.
+    """
+    data = value.data if type(value) is Sealed else dumps(value)
+    if len(data) > largest:
+        raise ValueError(f"its pickle has {len(data)} bytes, and the store takes {largest:.0f} at most")
+    return data
+
+
+def shortened(text: str | None) -> str | None:
+    """*text* as any store takes it: not too long, and without what is no text in UTF-8."""
+    if text is None:
+        return None
+    if len(text) > LONGEST_TEXT:
+        text = f"{text[:LONGEST_TEXT]}... ({len(text)} characters)"
+    return text.encode("utf-8", "backslashreplace").decode()
 
 
 def loaded(data: bytes, what: str, run_id: str) -> Any:
@@ -33,12 +56,33 @@ def loaded(data: bytes, what: str, run_id: str) -> Any:
         StateError: If there is none.
     """
     try:
-        return pickle.loads(data)
+        return loads(data)
     except Exception as error:
         raise StateError(
             f"cannot read {what} of run {run_id!r}: {describe(error)}; is the code that made it still there? "
             'on_change="recompute" computes it anew'
         ) from error
+
+
+def loaded_all(found: Mapping[str, bytes], run_id: str, *, is_lenient: bool) -> dict[str, Any]:
+    """The values in *found*, by node; in a thread.
+
+    Args:
+        found: Pickles.
+        run_id: The run.
+        is_lenient: Whether to leave out what cannot be read.
+
+    Raises:
+        StateError: If one cannot be read, and may not be left out.
+    """
+    values: dict[str, Any] = {}
+    for node_id, data in considerate(found.items()):
+        try:
+            values[node_id] = loaded(data, f"the result of {node_id!r}", run_id)
+        except StateError:
+            if not is_lenient:
+                raise
+    return values
 
 
 def with_values(
@@ -55,28 +99,103 @@ def with_values(
     return attrs.evolve(past, result=boxed if past.status == "succeeded" else None, continuation=going_on)
 
 
-def values_of(
-    entries: Iterable[Entry], missing: list[tuple[str, Exception]]
-) -> Iterator[tuple[Entry, bytes | None, bool]]:
-    """*entries*, each with its pickled value and whether that is durable; what is not goes to *missing*."""
-    for entry in entries:
+@attrs.frozen
+class Row:
+    """An entry on its way to the store.
+
+    Attributes:
+        entry: The entry.
+        value: Its pickled value, if there is one that can be stored.
+        is_durable: Whether nothing is missing.
+        error: The text of its error, as it can be stored.
+    """
+
+    entry: Entry
+    value: bytes | None
+    is_durable: bool
+    error: str | None
+
+
+@attrs.define(eq=False)
+class Sealing:
+    """A batch that is pickled once, in a thread, however often it has to be written.
+
+    Attributes:
+        batch: The batch.
+        largest: How many bytes of a value the store can take.
+    """
+
+    batch: Batch
+    largest: float
+    _rows: Sequence[Row] | None = None
+    _missing: list[tuple[str, Exception]] = attrs.field(factory=list)
+    _continuation: bytes | None = None
+
+    @property
+    def missing(self) -> NotDurable:
+        """What the store cannot take the value of, and why."""
+        return self._missing
+
+    def rows(self) -> Sequence[Row]:
+        """The entries and notes, in order."""
+        if self._rows is None:
+            entries = [*self.batch.entries, *self.batch.notes]
+            self._rows = [self._row(entry) for entry in considerate(entries)]
+        return self._rows
+
+    def continuation(self) -> bytes | None:
+        """What the loop goes on with, if it does.
+
+        Raises:
+            Exception: Whatever keeps that from being stored.
+        """
+        going_on = self.batch.continuation
+        if going_on is not None and self._continuation is None:
+            self._continuation = pickled(going_on.value, self.largest)
+        return self._continuation
+
+    def _row(self, entry: Entry) -> Row:
         value = None
-        is_durable = True
         if entry.status == "succeeded":
             try:
-                value = pickled(entry.value)
+                value = pickled(entry.value, self.largest)
             except Exception as error:  # pickling runs user code
-                missing.append((entry.node_id, error))
-                is_durable = False
-        yield entry, value, is_durable
+                self._missing.append((entry.node_id, error))
+                return Row(entry, None, False, shortened(entry.error))
+        return Row(entry, value, True, shortened(entry.error))
 
 
-def result_of(closing: Closing, missing: list[tuple[str, Exception]]) -> bytes | None:
-    """The pickled result of a run that has one; if it cannot be pickled it goes to *missing*."""
+def result_of(closing: Closing, largest: float) -> tuple[bytes | None, NotDurable]:
+    """The pickled result of a run that has one, and what is missing if the store cannot take it."""
     if closing.result is None:
-        return None
+        return None, ()
     try:
-        return pickled(closing.result[0])
+        return pickled(closing.result[0], largest), ()
     except Exception as error:  # pickling runs user code
-        missing.append(("the result", error))
-        return None
+        return None, [("the result", error)]
+
+
+def once(make: Callable[[], Any]) -> Callable[[], Any]:
+    """*make*, called the first time only, and what it gave then."""
+    made: list[Any] = []
+
+    def get() -> Any:
+        if not made:
+            made.append(make())
+        return made[0]
+
+    return get
+
+
+def parts(rows: Sequence[Row], most: int) -> Iterator[Sequence[Row]]:
+    """*rows*, in order, in parts whose values have at most *most* bytes together, or that are single."""
+    part: list[Row] = []
+    size = 0
+    for row in rows:
+        weight = len(row.value or b"")
+        if part and size + weight > most:
+            yield part
+            part, size = [], 0
+        part.append(row)
+        size += weight
+    yield part

@@ -1,0 +1,200 @@
+"""A connection of the local connector: a thread that waits for news, and the streams that it delivers them to."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from pathlib import Path
+from typing import Final
+
+from anyio.lowlevel import EventLoopToken
+
+from cascade.adapters.connectors.mailbox import Bell
+from cascade.adapters.connectors.outbox import Outbox
+from cascade.adapters.connectors.post import Post
+from cascade.runtime.threads import wake_soon
+from cascade.runtime.wire import (
+    MOST_BYTES,
+    AudienceChanged,
+    ConnectorError,
+    Found,
+    Lost,
+    Message,
+    Signal,
+    Subscription,
+)
+
+# Seconds between two tries to get back at the file.
+RETRY: Final = 0.5
+# Seconds without news after which the thread looks whether others can still reach it.
+QUIET: Final = 5.0
+
+
+class Line:
+    """One connection.
+
+    Args:
+        path: The control file.
+        will: See ``Connector.connect``.
+        token: The event loop of its streams.
+
+    Raises:
+        ConnectorError: If the control file cannot be used.
+    """
+
+    def __init__(self, path: Path, will: str, token: EventLoopToken) -> None:
+        self._token = token
+        self._path = path
+        self._will = will
+        self._lock = threading.Lock()
+        self._subscriptions: list[Subscription] = []
+        # New subscriptions, with what is to be called on the loop when they have got what is retained.
+        self._new: deque[tuple[Subscription, Callable[[], object]]] = deque()
+        self._closing = threading.Event()
+        with ExitStack() as opened:
+            self._bell = Bell()
+            opened.callback(self._bell.close)
+            self._post = Post(path, (), will)
+            opened.callback(lambda: self._post.leave())  # the last one that there was
+            self._outbox = Outbox(self.receivers, self._gone)
+            opened.callback(self._outbox.close)
+            self._opened = opened.pop_all()
+        self._known = self._post.peers
+        self._thread = threading.Thread(target=self._read, name="cascade-local-control", daemon=True)
+        self._thread.start()
+
+    # -- in worker threads ---------------------------------------------------------------------------------
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Keep a message in the file and tell everybody.
+
+        Raises:
+            ConnectorError: If the file does not take it.
+        """
+        with self._lock:
+            try:
+                self._post.retain(topic, payload)
+            except ConnectorError:
+                self._bell.ring()  # to find out whether the file is of use at all
+                raise
+
+    def add(self, subscription: Subscription, on_ready: Callable[[], object]) -> None:
+        """Subscribe.
+
+        Raises:
+            ConnectorError: If the file cannot be told what is wanted.
+        """
+        with self._lock:
+            self._new.append((subscription, on_ready))
+            self._post.want(self._topics())
+
+    def remove(self, subscription: Subscription) -> None:
+        """Unsubscribe."""
+        with self._lock:
+            if not self._closing.is_set():
+                self._subscriptions = [other for other in self._subscriptions if other is not subscription]
+                self._new = deque(pair for pair in self._new if pair[0] is not subscription)
+                with suppress(ConnectorError):  # what is not wanted any more is not listened to
+                    self._post.want(self._topics())
+
+    def _topics(self) -> tuple[str, ...]:
+        """The filters of all streams, each once."""
+        subscriptions = [*self._subscriptions, *(subscription for subscription, _ in self._new)]
+        return tuple({subscription.topics: None for subscription in subscriptions})
+
+    def close(self) -> None:
+        """End the threads, and leave nothing behind. Needs neither the folder nor anybody who answers."""
+        self._closing.set()
+        self._bell.ring()
+        self._thread.join()
+        self._opened.close()
+
+    # -- in any thread -------------------------------------------------------------------------------------
+
+    def send(self, topic: str, payload: bytes) -> None:
+        """Send a message to all who want it, if they have room for it."""
+        if len(payload) > MOST_BYTES:
+            return
+        self._outbox.put(topic, topic.encode() + b"\0" + payload)
+
+    def receivers(self, topic: str) -> list[str]:
+        """Addresses of all who have subscribed to *topic* by now."""
+        with self._lock:
+            return self._post.receivers(topic)
+
+    def _gone(self, address: str) -> None:
+        """There is nobody at *address* any more."""
+        with self._lock, suppress(ConnectorError):
+            self._post.gone(address)
+
+    # -- the reading thread --------------------------------------------------------------------------------
+
+    def _read(self) -> None:
+        while not self._closing.is_set():
+            post = self._post
+            try:
+                if post.mailbox.wait(self._bell, QUIET):
+                    # After all there is, so also after those that had no room.
+                    self._deliver(list(post.messages()))
+                    if not self._closing.is_set():
+                        self._look()
+                else:
+                    post.check_place()
+            except ConnectorError as error:
+                self._get_back(error)
+
+    def _get_back(self, error: ConnectorError) -> None:
+        """The file or the mailbox has become useless: wait until there are good ones in their place."""
+        self._tell(Lost(str(error)))
+        while not self._closing.wait(RETRY):
+            with suppress(ConnectorError), self._lock:
+                before = self._post
+                self._post = Post(self._path, self._topics(), self._will, before)
+                before.close()
+                self._post.seen = 0
+                self._tell(Found())
+                self._bell.ring()  # there is all of it to look at
+                return
+
+    def _tell(self, signal: Signal) -> None:
+        for subscription in list(self._subscriptions):
+            wake_soon(self._token, subscription.put, signal)
+
+    def _look(self) -> None:
+        """Deliver what has changed in the file, and to new subscribers all that is retained."""
+        with self._lock:
+            changes = self._post.changes()
+            if self._post.peers != self._known:
+                self._known = self._post.peers
+                self._tell(AudienceChanged())
+            self._deliver(changes)
+            while self._new:
+                subscription, on_ready = self._new.popleft()
+                kept = [message for message, _ in self._post.store.changes(0) if message.payload]
+                self._deliver(kept, [subscription])
+                self._subscriptions.append(subscription)  # from the next change on
+                wake_soon(self._token, on_ready)
+
+    def _deliver(self, messages: list[Message], subscriptions: list[Subscription] | None = None) -> None:
+        chosen = list(self._subscriptions) if subscriptions is None else subscriptions
+        if messages and chosen:
+            wake_soon(self._token, _put_all, messages, chosen)
+
+    # -- on the loop ---------------------------------------------------------------------------------------
+
+    def finish(self) -> None:
+        """End all streams."""
+        for subscription in self._subscriptions:
+            subscription.finish()
+        for subscription, on_ready in self._new:  # the reading thread did not come to it
+            subscription.finish()
+            on_ready()
+
+
+def _put_all(messages: list[Message], subscriptions: list[Subscription]) -> None:
+    for message in messages:
+        for subscription in subscriptions:
+            if subscription.covers(message.topic):
+                subscription.put(message)

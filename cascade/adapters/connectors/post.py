@@ -1,0 +1,156 @@
+"""One opening of the control file: the file, this process's mailbox beside it, and the mailboxes of the others."""
+
+from __future__ import annotations
+
+import os
+import secrets
+from collections.abc import Iterable, Iterator
+from contextlib import ExitStack, suppress
+from pathlib import Path
+
+import attrs
+
+from cascade.adapters.connectors.control_file import Peer, Store
+from cascade.adapters.connectors.mailbox import Mailbox, SocketFolder, datagram_socket
+from cascade.runtime.wire import ConnectorError, Message, matches
+
+
+class Post:
+    """A control file in which this process is noted as connected. In one thread at a time.
+
+    Args:
+        path: The control file.
+        topics: The filters of what this process wants to hear.
+        will: See ``Connector.connect``.
+        before: The opening of which this is the successor.
+
+    Raises:
+        ConnectorError: If the file cannot be used.
+    """
+
+    def __init__(self, path: Path, topics: tuple[str, ...], will: str, before: Post | None = None) -> None:
+        self.me = Peer(secrets.token_hex(8), topics, will)
+        with ExitStack() as opened:
+            self.store = Store(path)
+            opened.callback(self.store.close)
+            self.folder = SocketFolder(os.path.dirname(self.store.path))
+            opened.callback(self.folder.close)
+            self._sender = opened.enter_context(datagram_socket())
+            self._sender.setblocking(False)
+            self.mailbox = Mailbox(self.folder, self.me.name)
+            opened.callback(self.mailbox.close)
+            with self.store.changing():
+                if before is not None:
+                    self.store.forget_peer(before.me.name)
+                self.store.put_peer(self.me)
+                self.seen = self.store.last()
+            self.peers = self.store.peers()
+            self._opened = opened.pop_all()
+        self._wake(self.peers)
+
+    def retain(self, topic: str, payload: bytes) -> None:
+        """Keep a message in the file and tell everybody.
+
+        Raises:
+            ConnectorError: If the file does not take it.
+        """
+        with self.store.changing():
+            self.store.retain(topic, payload)
+        self._tell_all()
+
+    def want(self, topics: tuple[str, ...]) -> None:
+        """Note the filters of what this process wants to hear, and tell everybody.
+
+        Raises:
+            ConnectorError: If the file does not take it.
+        """
+        self.me = attrs.evolve(self.me, topics=topics)
+        with self.store.changing():
+            self.store.put_peer(self.me)
+        self._tell_all()
+
+    def receivers(self, topic: str) -> list[str]:
+        """Addresses of all who have subscribed to *topic* by now, whether their wake-up has been heard or not."""
+        with suppress(ConnectorError):
+            if self.store.has_changed():
+                self.peers = self.store.peers()
+        wanting = (peer for peer in self.peers if any(matches(topics, topic) for topics in peer.topics))
+        return [self.folder.address(peer.name) for peer in wanting]
+
+    def gone(self, address: str) -> None:
+        """There is nobody at *address* any more.
+
+        Raises:
+            ConnectorError: If the file cannot be told.
+        """
+        self._bury([peer for peer in self.peers if self.folder.address(peer.name) == address])
+
+    def messages(self) -> Iterator[Message]:
+        """The messages that have come and were not retained."""
+        for datagram in self.mailbox.datagrams():
+            topic, separator, payload = datagram.partition(b"\0")
+            if separator:
+                with suppress(UnicodeDecodeError):
+                    yield Message(topic.decode(), payload)
+
+    def changes(self) -> list[Message]:
+        """What has changed in the file since this was asked last; also looks who is connected.
+
+        Raises:
+            ConnectorError: If the file cannot be read.
+        """
+        changes = self.store.changes(self.seen)
+        if changes:
+            self.seen = changes[-1][1]
+        self.peers = self.store.peers()
+        return [message for message, _ in changes]
+
+    def check_place(self) -> None:
+        """See that others find this file and this mailbox.
+
+        Raises:
+            ConnectorError: If they do not.
+        """
+        if not (self.store.is_in_place() and self.mailbox.is_in_place()):
+            raise ConnectorError(f"the control file {self.store.path!r} or the socket beside it has been removed")
+
+    def leave(self) -> None:
+        """This process is not connected any more. Closes everything."""
+        with suppress(ConnectorError):
+            with self.store.changing():
+                self.store.drop_peer(self.me)
+            self._wake(self.store.peers())
+        self.close()
+
+    def close(self) -> None:
+        """Close everything; in the file, this process stays connected."""
+        self._opened.close()
+
+    def _tell_all(self) -> None:
+        self.peers = self.store.peers()
+        self._bury(self._wake(self.peers))
+
+    def _wake(self, peers: Iterable[Peer]) -> list[Peer]:
+        """Have *peers* look into the file; returns those that are gone."""
+        return [peer for peer in peers if not self._is_there(peer)]
+
+    def _is_there(self, peer: Peer) -> bool:
+        """Wake *peer*; whether there is somebody to wake."""
+        try:
+            self._sender.sendto(b"", self.folder.address(peer.name))
+        except (FileNotFoundError, ConnectionRefusedError):
+            return False
+        except OSError:
+            return True  # no room: others are unread, after which it looks as well
+        return True
+
+    def _bury(self, dead: list[Peer]) -> None:
+        if not dead:
+            return
+        with self.store.changing():
+            for peer in dead:
+                self.store.drop_peer(peer)
+        for peer in dead:
+            self.folder.remove(peer.name)  # a process that was killed leaves its socket behind
+        self.peers = self.store.peers()
+        self._wake(self.peers)

@@ -1,0 +1,218 @@
+"""State in Redis: a few keys for each run, all of which expire. ``lease`` says which."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+from urllib.parse import urlsplit
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, current_time
+
+from cascade.adapters.redis_client import (
+    RedisLine,
+    Session,
+    check_client,
+    client_of,
+    redis_library,
+)
+from cascade.adapters.state.batched import BatchedBackend
+from cascade.adapters.state.ownership import (
+    HEARTBEAT,
+    LEASE,
+    Owner,
+    UncertainHolderError,
+    Vigil,
+    steady_time,
+)
+from cascade.adapters.state.pickling import Row, Sealed, Sealing, once, parts, pickled, result_of
+from cascade.adapters.state.redis.lease import RunLease
+from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
+from cascade.model.errors import StateError, describe, shown_url
+from cascade.runtime.state import Batch, Closing, NotDurable, Opening, PartlyWrittenError, Past, Record
+
+TTL: Final = 86_400
+# Seconds between two looks at a lease of which it is not certain whether its holder lives.
+_LOOK: Final = 1.0
+
+
+class RedisStateBackend(BatchedBackend):
+    """The outcomes of one run in Redis.
+
+    Every write is one MULTI with the renewal of the keys' expiry; a batch with more than 64 MiB of values is
+    written in several. How much of what the server has accepted survives a crash of its machine is its own setting
+    (``appendonly``, ``appendfsync``). A connection that is lost is tried again for 20 seconds, and so is a server
+    that does not answer; after that the run fails. It fails too if the server turns out to have lost what was
+    written. Values are pickled: the server must be trusted as code is.
+
+    Args:
+        run_id: The run.
+        client: A ``redis.Redis``, made without ``decode_responses``. Connections like its own are made and closed
+            here; a client of another class is used itself, with its own timeouts and retries.
+        ttl: Seconds after the last write for which records are kept.
+
+    Raises:
+        ImportError: If the redis library is not installed.
+        TypeError: If *client* is no client of the synchronous kind.
+        ValueError: If it decodes responses, or *ttl* is no whole number from 1.
+    """
+
+    keeps_loops = True
+
+    def __init__(self, run_id: str, client: Any, ttl: int = TTL) -> None:
+        super().__init__(run_id)
+        self._redis = redis_library("RedisStateBackend")
+        check_client(client, "RedisStateBackend")
+        if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
+            raise ValueError(f"ttl is a whole number of seconds from 1, not {ttl!r}")
+        self.client = client
+        self.ttl = ttl
+        # Records must not expire between two signs of life.
+        self.heartbeat_every: float | None = min(HEARTBEAT, ttl / 3)
+        self._line = RedisLine(client, f"run {run_id!r}")
+        self._lease = RunLease(run_id, ttl)
+        self._keys = RunKeys(self._lease)
+
+    @property
+    def limiter(self) -> CapacityLimiter:
+        """What bounds this backend's threads: one at a time, so that operations keep their order."""
+        return self._line.limiter
+
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        wanted = list(node_ids)
+        return await self._line.call(lambda session: self._keys.results(session, wanted, is_lenient=False))
+
+    async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        wanted = list(node_ids)
+        return await self._line.call(lambda session: self._keys.results(session, wanted, is_lenient=True))
+
+    async def has_result(self, node_id: str) -> bool:
+        key = self._lease.names["results"]
+        return bool(await self._line.call(lambda session: session.ask("hexists", key, node_id)))
+
+    async def get_skip_reason(self, node_id: str) -> str | None:
+        key = self._lease.names["skipped"]
+        reason = await self._line.call(lambda session: session.ask("hget", key, node_id))
+        return None if reason is None else str(reason, "utf-8")
+
+    async def clear(self) -> None:
+        await self._line.call(self._keys.clear)
+
+    async def begin(self, opening: Opening) -> Past:
+        mine, vigil = Owner.here(), Vigil(self.run_id)
+        try:
+            while True:
+                vigil.now = current_time()
+                try:
+                    return await self._line.call(lambda visit: self._keys.begin(visit, opening, mine, vigil))
+                except UncertainHolderError:
+                    await anyio.sleep(_LOOK)
+        except self._redis.RedisError as error:
+            raise StateError(f"Redis cannot be used for run {self.run_id!r}: {describe(error)}") from error
+        finally:
+            if self._lease.owner is not mine:
+                mine.release()
+
+    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
+        return await self._line.call(lambda session: self._keys.records(session, node_ids))
+
+    async def write(self, batch: Batch) -> NotDurable:
+        sealing = Sealing(batch, self._keys.largest)
+        portions = once(lambda: list(parts(sealing.rows(), MOST_AT_ONCE)))
+        # Pickled in the thread that writes the first of them.
+        await self._line.call(lambda session: self._keys.write(session, portions()[0], sealing))
+        written = [row.entry.node_id for row in portions()[0]]
+        for portion in portions()[1:]:
+            await self._go_on(portion, written)
+        return sealing.missing
+
+    async def _go_on(self, portion: Sequence[Row], written: list[str]) -> None:
+        try:
+            await self._line.call(lambda session: self._keys.write(session, portion, None))
+        except Exception as error:
+            raise PartlyWrittenError(error, written) from error
+        written += [row.entry.node_id for row in portion]
+
+    async def forget(self, node_ids: Iterable[str]) -> None:
+        gone = list(node_ids)
+        await self._line.call(lambda session: self._keys.forget(session, gone))
+
+    async def adopt(self, flow_digest: bytes) -> None:
+        await self._line.call(lambda session: self._keys.adopt(session, flow_digest))
+
+    async def heartbeat(self) -> None:
+        try:
+            await self._line.call(self._beat)
+        except self._redis.RedisError as error:
+            if steady_time() - self._lease.renewed > LEASE - HEARTBEAT:
+                raise StateError(
+                    f"the lease of run {self.run_id!r} cannot be renewed in Redis and is about to end: "
+                    f"{describe(error)}"
+                ) from error
+            raise
+
+    def _beat(self, session: Session) -> None:
+        self._lease.set_clock(session)
+        self._lease.change(session, lambda _: None)
+
+    def sealed(self, value: Any) -> Sealed:
+        return Sealed(pickled(value, self._keys.largest))
+
+    async def finish(self, closing: Closing) -> NotDurable:
+        result = once(lambda: result_of(closing, self._keys.largest))
+        await self._line.call(lambda session: self._keys.finish(session, closing, result()[0]))
+        self._lease.disown()
+        missing: NotDurable = result()[1]
+        return missing
+
+    async def aclose(self) -> None:
+        try:
+            # Not tried again: where the server cannot be told, the lease runs out by itself.
+            if self._lease.owner is not None and not self._line.is_lost:
+                with suppress(StateError):
+                    await self._line.call(
+                        lambda session: self._lease.change(session, lambda _: None, self._lease.given_up), 0
+                    )
+        finally:
+            self._lease.disown()
+            with CancelScope(shield=True):
+                await self._line.call(lambda _: self._line.close())
+
+    @classmethod
+    def of_url(cls, url: str, run_id: str) -> RedisStateBackend:
+        """The backend of *run_id* at *url*."""
+        return cls(run_id, client_of(url, "RedisStateBackend"))
+
+
+def check_url(url: str) -> None:
+    """See that *url* says where a server is, and what else its library knows. Connects to nothing.
+
+    Raises:
+        ImportError: If the library is not installed.
+        ValueError: If it does not.
+    """
+    reason = ""
+    if _is_place(url):
+        try:
+            client_of(url, "RedisStateBackend").connection_pool.make_connection()
+        except (TypeError, ValueError, redis_library("RedisStateBackend").RedisError) as error:
+            reason = f" ({error})"
+        else:
+            return
+    raise ValueError(f"a state URL of Redis is redis://host:port/number, not {shown_url(url)!r}{reason}")
+
+
+def _is_place(url: str) -> bool:
+    try:
+        parts = urlsplit(url)
+        has_port = parts.port != 0
+    except ValueError:  # its text may quote a piece of a password
+        return False
+    return has_port and url.partition(":")[2].startswith("//") and bool(re.fullmatch(r"/?|/\d+", parts.path))
+
+
+def open_url(url: str, run_id: str) -> RedisStateBackend:
+    """The backend of *run_id* at ``redis://host:port/number``."""
+    return RedisStateBackend.of_url(url, run_id)

@@ -1,0 +1,204 @@
+"""The lease on one run in Redis, and the changes that it guards. In threads.
+
+Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the epoch:
+
+``results``
+    Hash: node id to pickled value.
+``skipped``
+    Hash: node id to the reason, UTF-8.
+``nodes``
+    Hash: node id to JSON: ``status``, ``digest`` (hexadecimal), ``task``, ``reason``, ``attempts``, ``duration``
+    (seconds), ``error``, ``recorded``, ``is_durable``.
+``meta``
+    Hash: ``status``, ``flow`` (JSON), ``params`` (JSON), ``origin`` (JSON), ``flow_digest``, ``created``,
+    ``updated``, ``finished``, ``error``, ``turn`` and ``continuation`` (pickle) of a loop, ``result`` (pickle),
+    ``format`` (2: what digests are made of).
+``lease``
+    JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from cascade.adapters.redis_client import Session
+from cascade.adapters.state.ownership import LEASE, Owner, Vigil, overtaken, steady_time, vanished
+from cascade.model.errors import StateError
+
+PREFIX: Final = "cascade:run:"
+FORMAT: Final = b"2"
+_PARTS: Final = ("results", "skipped", "nodes", "meta", "lease")
+
+
+@attrs.frozen
+class Lease:
+    """Who may write.
+
+    Attributes:
+        epoch: Counts the times that the run was begun.
+        owner: Who executes it, if anybody does.
+        until: When that ends to hold.
+    """
+
+    epoch: int = 0
+    owner: Owner | None = None
+    until: float = 0.0
+
+    @classmethod
+    def read(cls, text: bytes | None) -> Lease:
+        """What :meth:`written` made of one; the first, if there is none.
+
+        Raises:
+            ValueError: If it is nothing of the kind.
+        """
+        if text is None:
+            return cls()
+        fields = json.loads(text)
+        try:
+            epoch, owner, until = int(fields["epoch"]), fields["owner"], float(fields["until"])
+        except (TypeError, KeyError) as error:
+            raise ValueError(f"{text!r:.100} is no lease") from error
+        return cls(epoch, None if owner is None else Owner.of_fields(owner), until)
+
+    def written(self) -> str:
+        """As it stands in the store: JSON."""
+        owner = None if self.owner is None else attrs.asdict(self.owner)
+        return json.dumps({"epoch": self.epoch, "owner": owner, "until": self.until})
+
+
+@attrs.define(eq=False)
+class RunLease:
+    """Changes the keys of one run, as long as nobody else has it.
+
+    Attributes:
+        run_id: The run.
+        ttl: Seconds after the last write for which it is kept.
+        owner: Who has the lease; ``None`` as long as the run is not executed here.
+        renewed: When the lease was renewed, by the steady clock of this machine.
+        names: The keys, by what is in them.
+    """
+
+    run_id: str
+    ttl: int
+    owner: Owner | None = None
+    renewed: float = 0.0
+    names: Mapping[str, str] = attrs.field(init=False)
+    # Ends of the lease, one of which must stand there: that of the last write, and of one without an answer.
+    _ends: set[float] = attrs.field(factory=set)
+    # Keys that the last write has left.
+    _left: tuple[str, ...] = ()
+    # What the server's clock is ahead of the steady one.
+    _ahead: float = 0.0
+
+    def __attrs_post_init__(self) -> None:
+        self.names = {part: f"{PREFIX}{self.run_id}:{part}" for part in _PARTS}
+
+    def change(
+        self, session: Session, change: Callable[[Any], None], renewed: Callable[[Lease], Lease] | None = None
+    ) -> Lease:
+        """Make *change* in one MULTI, unless somebody else has the run; returns the lease as it is then.
+
+        Args:
+            session: The visit to the server.
+            change: Queues commands.
+            renewed: The lease after that; judged before anything is written.
+
+        Raises:
+            StateError: If somebody else has the run, or the server has lost what was written before.
+            redis.WatchError: If somebody has changed the lease in this moment.
+        """
+        key = self.names["lease"]
+        with session.pipeline(transaction=True) as pipe:
+            pipe.watch(key)
+            lease = (renewed or self._renewed)(Lease.read(pipe.get(key)))
+            pipe.multi()
+            must = self._left
+            if must:
+                pipe.exists(*must)
+            change(pipe)
+            if lease.epoch:
+                pipe.set(key, lease.written())
+                self._ends.add(lease.until)
+            for name in self.names.values():
+                pipe.expire(name, self.ttl)
+            self._left = ()  # unknown, until there is an answer
+            answers = pipe.execute()
+        self._ends = {lease.until}
+        self.renewed = steady_time()
+        if must and answers[0] != len(must):
+            raise StateError(self.has_lost())
+        there = zip(self.names.values(), answers[-len(self.names) :], strict=True)
+        self._left = () if self.owner is None else tuple(name for name, is_there in there if is_there)
+        return lease
+
+    def has_lost(self) -> str:
+        """What is said of a server that has lost what was written."""
+        return (
+            f"Redis has lost records of run {self.run_id!r}: keys were deleted, flushed or evicted, or the server "
+            "was replaced by an older state; let it evict nothing (maxmemory-policy noeviction), and run again"
+        )
+
+    def _renewed(self, lease: Lease) -> Lease:
+        if self.owner is None:
+            return lease
+        if not lease.epoch:
+            raise StateError(vanished(self.run_id))
+        if lease.owner is None and lease.until in self._ends:
+            return lease  # it was given up by a try of which no answer came
+        # By the token: the count of beginnings starts anew where keys were lost.
+        if lease.owner is None or lease.owner.token != self.owner.token:
+            raise StateError(overtaken(self.run_id, lease.owner))
+        if lease.until not in self._ends:
+            raise StateError(self.has_lost())
+        return attrs.evolve(lease, until=self._now() + LEASE)
+
+    def _now(self) -> float:
+        """Seconds on the clock of the server, by which all who use it judge leases."""
+        return self._ahead + steady_time()
+
+    def set_clock(self, session: Session) -> None:
+        """Find out what the clock of the server says."""
+        seconds, micros = session.ask("time")
+        self._ahead = seconds + micros / 1e6 - steady_time()
+
+    def take(self, session: Session, change: Callable[[Any], None], mine: Owner, vigil: Vigil) -> int:
+        """Take the run as *mine*, and make *change*; returns how often it has been begun.
+
+        Raises:
+            RunInProgressError: If somebody else executes it.
+            UncertainHolderError: If that cannot be told yet.
+        """
+        self.owner, self._left, self._ends = None, (), set()
+        self.set_clock(session)
+        lease = self.change(session, change, lambda lease: self._taken(lease, mine, vigil))
+        self.owner = mine
+        return lease.epoch
+
+    def _taken(self, lease: Lease, mine: Owner, vigil: Vigil) -> Lease:
+        if lease.owner is not None and lease.owner != mine:
+            left = lease.until - self._now()
+            is_certain = left <= LEASE  # else the server's clock has been set
+            vigil.refuse_if_alive(lease.owner, lease, left, is_certain=is_certain)
+        # The answer to the first try may have been lost: then the lease is ours already.
+        epoch = lease.epoch if lease.owner == mine else lease.epoch + 1
+        return Lease(epoch, mine, self._now() + LEASE)
+
+    def ended(self, lease: Lease) -> Lease:
+        """*lease* as it is once the run has ended; judged as for any other change."""
+        return attrs.evolve(self._renewed(lease), owner=None, until=0.0)
+
+    def given_up(self, lease: Lease) -> Lease:
+        """*lease* as it is once this has let go of the run, if it had it."""
+        if self.owner is None or lease.owner is None or lease.owner.token != self.owner.token:
+            return lease
+        return attrs.evolve(lease, owner=None, until=0.0)
+
+    def disown(self) -> None:
+        """Note that the run is not executed here any more."""
+        if self.owner is not None:
+            self.owner.release()
+        self.owner, self._left = None, ()

@@ -1,0 +1,96 @@
+"""Reading what Redis says about runs; changes nothing there."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Final
+
+from cascade.adapters.redis_client import Session, client_of, redis_library, told
+from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, text
+from cascade.adapters.state.redis.lease import PREFIX, Lease
+from cascade.model.errors import StateError, describe, shown_url
+from cascade.runtime.ledger import NodeRecord, RunRecord
+from cascade.runtime.slices import considerate
+
+# Keys that are asked for at once.
+_AT_ONCE: Final = 1000
+_PURPOSE = "reading runs from Redis"
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[Session]:
+    library = redis_library(_PURPOSE)
+    try:
+        with client_of(url, _PURPOSE) as client:
+            yield Session(client, library)
+    except library.RedisError as error:
+        told(error)
+        raise StateError(f"Redis at {shown_url(url)!r} cannot be read: {describe(error)}") from error
+
+
+def read_runs(url: str) -> list[RunRecord]:
+    """All runs at *url*, without nodes."""
+    with _opened(url) as session:
+        now = _now(session)
+        found = [_run(session, name, now) for name in _names(session)]
+        return [run for run in found if run is not None]
+
+
+def read_run(url: str, run_id: str) -> RunRecord | None:
+    """One run at *url*."""
+    with _opened(url) as session:
+        return _run(session, run_id.encode(), _now(session), with_nodes=True)
+
+
+def _now(session: Session) -> float:
+    """The server's clock, by which leases are judged."""
+    seconds, micros = session.ask("time")
+    return float(seconds + micros / 1e6)
+
+
+def _names(session: Session) -> list[bytes]:
+    prefix, suffix = PREFIX.encode(), b":meta"
+    keys = session.client.scan_iter(f"{PREFIX}*:meta", _AT_ONCE)
+    return [key[len(prefix) : -len(suffix)] for key in dict.fromkeys(considerate(keys))]
+
+
+def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False) -> RunRecord | None:
+    """The run called *name*; ``None`` if nothing is there."""
+    fields: dict[str, Any] = {"run_id": name.decode("utf-8", "backslashreplace")}
+    damaged: list[str] = []
+    meta = _hash(session, name, "meta", damaged)
+    texts = _hash(session, name, "nodes", damaged)
+    if not meta and not damaged:
+        return None
+    fields |= {text(field): value for field, value in meta.items()}
+    try:
+        leased = session.ask("get", PREFIX.encode() + name + b":lease")
+        lease = Lease.read(leased)
+        fields |= {"epoch": lease.epoch, "owner": lease.owner, "until": lease.until}
+    except (ValueError, session.library.ResponseError):
+        damaged.append("lease")
+    nodes = [_node(text(node_id), value) for node_id, value in considerate(texts.items())]
+    nodes.sort(key=lambda node: (node.recorded, node.node_id))
+    counts = Counter(node.status for node in nodes)
+    found = Fields(fields, damaged)
+    return read_run_record(found, counts, nodes if with_nodes else (), lambda _, until: until - now)
+
+
+def _hash(session: Session, name: bytes, part: str, damaged: list[str]) -> dict[bytes, bytes]:
+    try:
+        found: dict[bytes, bytes] = session.ask("hgetall", PREFIX.encode() + name + f":{part}".encode())
+    except session.library.ResponseError:  # it is no hash
+        damaged.append(part)
+        return {}
+    return found
+
+
+def _node(node_id: str, value: bytes) -> NodeRecord:
+    try:
+        fields = json.loads(value)
+    except ValueError:
+        fields = None
+    return read_node_record(node_id, Fields(fields if isinstance(fields, dict) else {}))

@@ -1,0 +1,262 @@
+"""The records of one run in Redis; ``lease`` says which keys there are. In threads."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, cast
+
+import attrs
+
+from cascade.adapters.redis_client import Session
+from cascade.adapters.state.ownership import Owner, Vigil
+from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
+from cascade.adapters.state.redis.lease import FORMAT, RunLease
+from cascade.model.errors import StateError
+from cascade.runtime.slices import considerate
+from cascade.runtime.state import Closing, Opening, Past, Record, RecordedStatus
+
+# Values, and names, that are asked for at once: a reply is held in memory as a whole.
+_AT_ONCE: Final = 200
+# Bytes of values that are written in one MULTI, which the server holds in memory until it is complete.
+MOST_AT_ONCE: Final = 64 * 1024 * 1024
+# What a server takes of one value if it does not say otherwise, and what is left for all that is no value.
+_LARGEST: Final = 512 * 1024 * 1024
+_MARGIN: Final = 1_000_000
+
+
+@attrs.define(eq=False)
+class RunKeys:
+    """The records of one run in Redis.
+
+    Attributes:
+        lease: Guards what is written.
+        largest: How many bytes a value can have.
+    """
+
+    lease: RunLease
+    largest: int = _LARGEST
+
+    @property
+    def _names(self) -> Mapping[str, str]:
+        return self.lease.names
+
+    def begin(self, session: Session, opening: Opening, mine: Owner, vigil: Vigil) -> Past:
+        """Take the run as *mine*, and say what is known of it.
+
+        Raises:
+            RunInProgressError: If somebody else executes it.
+            StateError: If another version of the library recorded it.
+            UncertainHolderError: If that cannot be told yet.
+        """
+        self._learn_limits(session)
+        known = self._meta(session)
+        if "created" in known and known.get("format") != FORMAT:
+            version = known.get("format", b"1").decode()
+            raise StateError(
+                f"run {self.lease.run_id!r} was recorded by another version of cascade: it has format {version}, "
+                f"and this one reads {FORMAT.decode()}; finish it with the version that recorded it, or use "
+                "another run_id"
+            )
+        meta = _opened(opening, known, time.time())
+
+        def change(pipe: Any) -> None:
+            pipe.hset(self._names["meta"], mapping=meta)
+            pipe.hdel(self._names["meta"], "error")
+
+        epoch = self.lease.take(session, change, mine, vigil)
+        # Read again, now that nobody else may write.
+        known = {**known, **self._meta(session)}
+        nodes, retrying, is_whole = self._listed(session)
+        is_known = epoch > 1 or bool(nodes)
+        status = cast("RecordedStatus", known["status"].decode())
+        past = Past(
+            is_known, status, known.get("flow_digest"), nodes, epoch=epoch, retrying=retrying
+        )  # fmt: skip
+        if epoch > 1 and not is_whole:
+            return attrs.evolve(past, unreadable=StateError(f'{self.lease.has_lost()} with on_change="recompute"'))
+        turn = None if known.get("turn") is None else int(known["turn"])
+        return with_values(past, self.lease.run_id, known.get("result"), turn, known.get("continuation"))
+
+    def _learn_limits(self, session: Session) -> None:
+        """Find out how large a value can be, where the server tells."""
+        found = []
+        for name in ("proto-max-bulk-len", "client-query-buffer-limit"):
+            try:
+                found.append(int(session.ask("config_get", name)[name]) - _MARGIN)
+            except (KeyError, ValueError):  # a server that knows no such limit
+                continue
+            except session.library.ResponseError:  # one that tells nobody
+                continue
+        self.largest = max(min(found, default=_LARGEST), _MARGIN)
+
+    def _meta(self, session: Session) -> dict[str, bytes]:
+        fields = session.ask("hgetall", self._names["meta"])
+        return {name.decode(): value for name, value in fields.items()}
+
+    def _listed(self, session: Session) -> tuple[list[str], dict[str, tuple[bytes | None, int]], bool]:
+        """The nodes that have a record, those that were going to be attempted again, and whether no key is lost.
+
+        A server that evicts keys takes whole hashes; single results may have been put there by others.
+        """
+        noted = {name.decode(): json.loads(text) for name, text in considerate(self._scan(session, "nodes"))}
+        named = dict.fromkeys(name for name, node in considerate(noted.items()) if _is_done(node))
+        for part in ("results", "skipped"):
+            # Without the values, which may be large.
+            for name in considerate(session.ask("hkeys", self._names[part])):
+                named[name.decode()] = None
+        retrying = {
+            name: (_digest(node), node["attempts"])
+            for name, node in considerate(noted.items())
+            if node["status"] == "retrying"
+        }
+        return list(named), retrying, bool(noted) or not named
+
+    def _scan(self, session: Session, part: str) -> Iterator[tuple[bytes, bytes]]:
+        """The fields of a hash, asked for in portions."""
+        cursor = -1
+        while cursor:
+            cursor, some = session.ask("hscan", self._names[part], max(cursor, 0), count=_AT_ONCE)
+            yield from some.items()
+
+    def write(self, session: Session, rows: Sequence[Row], sealing: Sealing | None) -> None:
+        """Record *rows*, and where the loop goes on if *sealing* says so."""
+        names, now = self._names, time.time()
+        going_on = None if sealing is None else sealing.batch.continuation
+        meta: dict[str, Any] = {"updated": now}
+        if sealing is not None and going_on is not None:
+            meta |= {"turn": going_on.turn, "continuation": sealing.continuation()}
+        results = {row.entry.node_id: row.value for row in rows if row.value is not None}
+        skips = {row.entry.node_id: str(row.entry.reason) for row in rows if row.entry.reason is not None}
+        nodes = {row.entry.node_id: _noted(row, now) for row in considerate(rows)}
+
+        def change(pipe: Any) -> None:
+            if going_on is not None:
+                pipe.delete(names["results"], names["skipped"], names["nodes"])
+            if self.lease.owner is not None:
+                pipe.hset(names["meta"], mapping=meta)
+            for part, fields in (("results", results), ("skipped", skips), ("nodes", nodes)):
+                if fields:
+                    pipe.hset(names[part], mapping=fields)
+            for part, others in (("results", skips), ("skipped", results)):
+                if others:
+                    pipe.hdel(names[part], *others)
+
+        self.lease.change(session, change)
+
+    def clear(self, session: Session) -> None:
+        """Forget everything but that the run has begun."""
+        names = self._names
+
+        def change(pipe: Any) -> None:
+            pipe.delete(names["results"], names["skipped"], names["nodes"])
+            if self.lease.owner is None:
+                pipe.delete(names["meta"])
+            else:
+                pipe.hdel(names["meta"], "turn", "continuation", "result", "flow_digest")
+
+        self.lease.change(session, change)
+
+    def adopt(self, session: Session, flow_digest: bytes) -> None:
+        """The records are those of the flow with this digest, and there is no result."""
+
+        def change(pipe: Any) -> None:
+            pipe.hset(self._names["meta"], mapping={"status": "running", "flow_digest": flow_digest})
+            pipe.hdel(self._names["meta"], "result", "finished")
+
+        self.lease.change(session, change)
+
+    def forget(self, session: Session, node_ids: Sequence[str]) -> None:
+        """Forget nodes."""
+
+        def change(pipe: Any) -> None:
+            for part in ("results", "skipped", "nodes"):
+                for start in range(0, len(node_ids), _AT_ONCE):
+                    pipe.hdel(self._names[part], *node_ids[start : start + _AT_ONCE])
+
+        self.lease.change(session, change)
+
+    def finish(self, session: Session, closing: Closing, result: bytes | None) -> None:
+        """Record how the run ended, with its pickled result, and give up the lease."""
+        now = time.time()
+        meta: dict[str, Any] = {"status": closing.status, "updated": now, "finished": now}
+        if closing.error is not None:
+            meta["error"] = shortened(closing.error)
+        if result is not None:
+            meta["result"] = result
+        self.lease.change(
+            session,
+            lambda pipe: pipe.hset(self._names["meta"], mapping=meta),
+            lambda lease: self.lease.ended(lease),
+        )
+
+    def records(self, session: Session, node_ids: Sequence[str]) -> dict[str, Record]:
+        """What is recorded of *node_ids*, without values."""
+        found = {}
+        for start in range(0, len(node_ids), _AT_ONCE):
+            some = node_ids[start : start + _AT_ONCE]
+            with session.pipeline() as pipe:
+                pipe.hmget(self._names["nodes"], some)
+                pipe.hmget(self._names["skipped"], some)
+                for node_id in some:
+                    pipe.hexists(self._names["results"], node_id)
+                nodes, skipped, *results = pipe.execute()
+            rows = zip(some, nodes, skipped, results, strict=True)
+            for node_id, node, reason, has_result in considerate(rows):
+                record = _record(node, reason, has_result=bool(has_result))
+                if record is not None:
+                    found[node_id] = record
+        return found
+
+    def results(self, session: Session, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
+        """The results among *node_ids*; without those that cannot be read, if that is wanted."""
+        values: dict[str, Any] = {}
+        for start in range(0, len(node_ids), _AT_ONCE):
+            some = node_ids[start : start + _AT_ONCE]
+            pickles = session.ask("hmget", self._names["results"], some)
+            found = {name: data for name, data in zip(some, pickles, strict=True) if data is not None}
+            values |= loaded_all(found, self.lease.run_id, is_lenient=is_lenient)
+        return values
+
+
+def _opened(opening: Opening, known: Mapping[str, bytes], now: float) -> dict[str, Any]:
+    """What ``meta`` says of a run that begins, of which *known* is known."""
+    flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
+    meta = {
+        "format": FORMAT,
+        "status": known.get("status") if known.get("status") == b"succeeded" else "running",
+        "flow": f"[{flow}]",
+        "params": json.dumps(dict(opening.params)),
+        "flow_digest": known.get("flow_digest", opening.flow_digest),
+        "created": known.get("created", now),
+        "updated": now,
+    }
+    return meta if opening.origin is None else {**meta, "origin": opening.origin}
+
+
+def _is_done(node: Mapping[str, Any]) -> bool:
+    return node["status"] in ("succeeded", "skipped")
+
+
+def _digest(node: Mapping[str, Any]) -> bytes | None:
+    digest = node.get("digest")
+    return None if digest is None else bytes.fromhex(digest)
+
+
+def _noted(row: Row, now: float) -> str:
+    entry = row.entry
+    digest = None if entry.digest is None else entry.digest.hex()
+    return json.dumps({
+        "status": entry.status, "digest": digest, "task": entry.task_name, "reason": entry.reason,
+        "attempts": entry.attempts, "duration": entry.duration, "error": row.error, "recorded": now,
+        "is_durable": row.is_durable,
+    })  # fmt: skip
+
+
+def _record(node: bytes | None, reason: bytes | None, *, has_result: bool) -> Record | None:
+    """What the hashes together say of a node; the results alone may be there, written by somebody else."""
+    fields = {} if node is None else json.loads(node)
+    if not has_result and reason is None and not (fields and _is_done(fields)):
+        return None
+    return Record(_digest(fields), None if reason is None else reason.decode(), fields.get("is_durable", True))

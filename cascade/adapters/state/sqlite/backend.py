@@ -1,0 +1,167 @@
+"""State in an SQLite file: one file for many runs, readable with plain SQL. ``lease`` has the schema."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from typing import Any, Final
+
+import anyio
+from anyio import CancelScope, CapacityLimiter, current_time
+
+from cascade.adapters.sqlite_store import SQLiteFile
+from cascade.adapters.state.batched import BatchedBackend
+from cascade.adapters.state.ownership import UncertainHolderError, Vigil
+from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, result_of
+from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
+from cascade.adapters.state.sqlite.records import RunRows
+from cascade.model.errors import StateError, describe
+from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record
+
+# Seconds for which giving back a lease is tried; it ends by itself.
+_GIVING_UP: Final = 1.0
+
+
+def path_of(url: str) -> str:
+    """The path in ``sqlite:///path``, as it is seen from the working directory.
+
+    Raises:
+        ValueError: If there is none.
+    """
+    path = url.removeprefix("sqlite:///").partition("?")[0]
+    is_path = path[:1] not in ("", ":") and not path.endswith("/") and path.isprintable()
+    if not is_path or not url.startswith("sqlite:///"):
+        raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {url!r}")
+    return path
+
+
+def is_shared(url: str) -> bool:
+    """Whether *url* says that all who can write to its file are trusted.
+
+    Raises:
+        ValueError: If it says something else after a question mark.
+    """
+    _, mark, option = url.partition("?")
+    if mark and option not in ("shared=on", "shared=off"):
+        raise ValueError(
+            f"a state URL of SQLite takes no options but shared=on, not {option!r}; a file with a question mark "
+            "in its name can be given as state=lambda run_id: SQLiteStateBackend(run_id, path)"
+        )
+    return option == "shared=on"
+
+
+def check_url(url: str) -> None:
+    """See that *url* names a file.
+
+    Raises:
+        ValueError: If it does not, or says more.
+    """
+    path_of(url)
+    is_shared(url)
+
+
+class SQLiteStateBackend(BatchedBackend):
+    """The outcomes of one run in an SQLite file that many runs share.
+
+    What a method has returned from is on the disk (WAL, ``synchronous=FULL``). Values are pickled, and a pickle is
+    code: a file that other users can change or replace is refused. A file that others keep locked is waited for,
+    up to 20 s. One that is deleted, moved or replaced while the run executes is noticed at each write, and once a
+    second between: the run fails.
+
+    Args:
+        run_id: The run.
+        path: The file; made if it is not there, with mode 0600. Its directory must exist.
+        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
+            made with the mode that the umask says.
+    """
+
+    keeps_loops = True
+    heartbeat_every: float | None = LOOK
+
+    def __init__(self, run_id: str, path: str, *, shared: bool = False) -> None:
+        super().__init__(run_id)
+        self.path: str = os.fsdecode(path)
+        self.shared = shared
+        self._file = SQLiteFile(self.path, self._prepare, shared)
+        self._lease = RunLease(run_id, self._file)
+        self._rows = RunRows(self._lease)
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        prepare(connection, self.path)
+
+    @property
+    def limiter(self) -> CapacityLimiter:
+        """What bounds this backend's threads: one writer, so that operations keep their order."""
+        return self._file.limiter
+
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        wanted = list(node_ids)
+        return await self._file.call(lambda: self._rows.results(wanted, is_lenient=False))
+
+    async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        wanted = list(node_ids)
+        return await self._file.call(lambda: self._rows.results(wanted, is_lenient=True))
+
+    async def has_result(self, node_id: str) -> bool:
+        record = (await self.recall([node_id])).get(node_id)
+        return record is not None and record.reason is None and record.is_durable
+
+    async def get_skip_reason(self, node_id: str) -> str | None:
+        return await self._file.call(lambda: self._rows.reason(node_id))
+
+    async def clear(self) -> None:
+        await self._file.call(self._rows.clear)
+
+    async def begin(self, opening: Opening) -> Past:
+        vigil = Vigil(self.run_id)
+        while True:
+            vigil.now = current_time()
+            try:
+                return await self._file.call(lambda: self._rows.begin(opening, vigil))
+            except sqlite3.Error as error:
+                raise StateError(f"the SQLite file {self.path!r} cannot be used: {describe(error)}") from error
+            except UncertainHolderError:
+                await anyio.sleep(LOOK)
+
+    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
+        return await self._file.call(lambda: self._rows.records(node_ids))
+
+    async def write(self, batch: Batch) -> NotDurable:
+        sealing = Sealing(batch, self._rows.largest)
+        await self._file.call(lambda: self._rows.write(sealing))
+        return sealing.missing
+
+    async def forget(self, node_ids: Iterable[str]) -> None:
+        gone = list(node_ids)
+        await self._file.call(lambda: self._rows.forget(gone))
+
+    async def adopt(self, flow_digest: bytes) -> None:
+        await self._file.call(lambda: self._rows.adopt(flow_digest))
+
+    async def heartbeat(self) -> None:
+        await self._file.call(self._lease.beat)
+
+    def sealed(self, value: Any) -> Sealed:
+        return Sealed(pickled(value, self._rows.largest))
+
+    async def finish(self, closing: Closing) -> NotDurable:
+        result = once(lambda: result_of(closing, self._rows.largest))
+        missing = await self._file.call(lambda: self._rows.finish(closing, result()[0]))
+        self._lease.disown()
+        return [*result()[1], *missing]
+
+    async def aclose(self) -> None:
+        try:
+            with suppress(StateError):  # somebody keeps it locked: then the lease ends by itself
+                await self._file.call(self._lease.give_up, _GIVING_UP)
+        finally:
+            self._lease.disown()
+            with CancelScope(shield=True):
+                await self._file.call(self._file.close)
+
+
+def open_url(url: str, run_id: str) -> SQLiteStateBackend:
+    """The backend of *run_id* at ``sqlite:///path``, or ``sqlite:///path?shared=on``."""
+    return SQLiteStateBackend(run_id, path_of(url), shared=is_shared(url))

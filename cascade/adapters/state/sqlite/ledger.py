@@ -1,0 +1,78 @@
+"""Reading what an SQLite state file says about runs; changes nothing in it."""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from cascade.adapters.sqlite_file import trusted
+from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
+from cascade.adapters.state.ownership import Owner, seconds_left
+from cascade.adapters.state.sqlite.backend import is_shared, path_of
+from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
+from cascade.model.errors import StateError, describe
+from cascade.runtime.ledger import NodeRecord, RunRecord
+from cascade.runtime.slices import considerate
+
+_COLUMNS: Final = (
+    "run_id", "status", "flow", "params", "origin", "created", "updated", "finished", "error", "epoch", "owner",
+    "until", "turn",
+)  # fmt: skip
+_RUNS: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM runs".replace(" until,", " lease_until,")
+_OF_NODES: Final = ("task", "status", "reason", "attempts", "duration", "error", "recorded", "is_durable")
+_NODES: Final = f"SELECT node_id, {', '.join(_OF_NODES)} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
+
+
+@contextmanager
+def _opened(url: str) -> Iterator[sqlite3.Connection]:
+    path = path_of(url)
+    if not Path(path).is_file():
+        raise StateError(f"there is no state file {path!r}")
+    try:
+        found = trusted(path, makes=False, shared=is_shared(url))
+        connection = sqlite3.connect(f"file:{quote(str(Path(found).absolute()))}?mode=ro", uri=True)
+        # What is no text in UTF-8 was not written here; that must not hide the other runs.
+        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
+        try:
+            version = connection.execute("PRAGMA user_version").fetchone()[0]
+            if version != VERSION:
+                raise StateError(of_another_version(path, version))
+            yield connection
+        finally:
+            connection.close()
+    except sqlite3.Error as error:
+        raise StateError(f"the SQLite file {path!r} cannot be read: {describe(error)}") from error
+
+
+def _run(connection: sqlite3.Connection, row: tuple[Any, ...], nodes: Sequence[NodeRecord] = ()) -> RunRecord:
+    counts = connection.execute("SELECT status, count(*) FROM nodes WHERE run = ? GROUP BY status", (row[0],))
+    fields = dict(zip(_COLUMNS, row[1:], strict=True))
+    return read_run_record(Fields(fields), dict(counts), nodes, _left)
+
+
+def _left(holder: Owner, until: float) -> float:
+    return seconds_left(holder, until, time.time())
+
+
+def read_runs(url: str) -> list[RunRecord]:
+    """All runs in the file at *url*, without nodes."""
+    with _opened(url) as connection:
+        return [_run(connection, row) for row in connection.execute(_RUNS).fetchall()]
+
+
+def read_run(url: str, run_id: str) -> RunRecord | None:
+    """One run in the file at *url*."""
+    with _opened(url) as connection:
+        row = connection.execute(f"{_RUNS} WHERE run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            return None
+        nodes = [
+            read_node_record(str(columns[0]), Fields(dict(zip(_OF_NODES, columns[1:], strict=True))))
+            for columns in considerate(connection.execute(_NODES, (row[0],)))
+        ]
+        return _run(connection, row, nodes)

@@ -1,0 +1,190 @@
+"""The records of one run in an SQLite state file; ``lease`` has the schema. In threads."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
+
+import attrs
+
+from cascade.adapters.state.ownership import Vigil
+from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
+from cascade.adapters.state.sqlite.lease import RunLease
+from cascade.model.errors import describe
+from cascade.runtime.slices import considerate
+from cascade.runtime.state import Closing, Continuation, NotDurable, Opening, Past, Record
+
+# Bytes of a row that are left for all that is no value.
+_MARGIN: Final = 1_000_000
+# Rows that are read with one statement: SQLite bounds the number of its parameters.
+_AT_ONCE: Final = 500
+
+_PUT: Final = """INSERT OR REPLACE INTO nodes
+    (run, node_id, status, task, reason, attempts, duration, error, recorded, is_durable, digest, value)
+    VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
+
+
+@attrs.define(eq=False)
+class RunRows:
+    """The records of one run in a state file.
+
+    Attributes:
+        lease: Guards what is written.
+        largest: How many bytes a value can have.
+    """
+
+    lease: RunLease
+    largest: int = 1_000_000_000 - _MARGIN
+
+    def begin(self, opening: Opening, vigil: Vigil) -> Past:
+        """Take the run, and say what is known of it.
+
+        Raises:
+            RunInProgressError: If somebody else executes it.
+            UncertainHolderError: If that cannot be told yet.
+        """
+        texts = _texts(opening)
+        self.lease.disown()  # of a try before this
+        with self.lease.transaction() as connection:
+            epoch = self.lease.take(connection, vigil)
+            number = self.lease.enrol(connection)
+            row = connection.execute(
+                "SELECT status, flow_digest, turn, continuation, result FROM runs WHERE id = ?", (number,)
+            ).fetchone()
+            connection.execute(
+                "UPDATE runs SET status = CASE status WHEN 'succeeded' THEN status ELSE 'running' END, flow = ?, "
+                "params = ?, origin = coalesce(?, origin), flow_digest = coalesce(flow_digest, ?), error = NULL "
+                "WHERE id = ?",
+                (*texts, opening.flow_digest, number),
+            )
+        status, flow_digest, turn, continuation, result = row
+        limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
+        self.largest = max(limit - _MARGIN, limit // 2)
+        nodes, retrying = _listed(connection, number)
+        past = Past(epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying)
+        return with_values(past, self.lease.run_id, result, turn, continuation)
+
+    def write(self, sealing: Sealing) -> None:
+        """Record a batch."""
+        # Pickled before the transaction: nobody else is kept from writing meanwhile.
+        rows, continuation = sealing.rows(), sealing.continuation()
+        with self.lease.transaction() as connection:
+            number = self.lease.enrol(connection)
+            now = time.time()
+            going_on = sealing.batch.continuation
+            if going_on is not None:
+                _go_on(connection, number, going_on, continuation)
+            connection.executemany(_PUT, (_columns(number, now, row) for row in rows))
+            for node_id, error in sealing.missing:
+                self.lease.note(connection, "not durable", f"the result of {node_id!r}: {describe(error)}")
+            self.lease.renew(connection, now)
+
+    def clear(self) -> None:
+        """Forget everything but that the run has begun."""
+        with self.lease.transaction() as connection:
+            number = self.lease.enrol(connection)
+            connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
+            connection.execute(
+                "UPDATE runs SET turn = NULL, continuation = NULL, result = NULL, flow_digest = NULL WHERE id = ?",
+                (number,),
+            )
+
+    def adopt(self, flow_digest: bytes) -> None:
+        """The records are those of the flow with this digest, and there is no result."""
+        with self.lease.transaction() as connection:
+            number = self.lease.enrol(connection)
+            connection.execute(
+                "UPDATE runs SET status = 'running', flow_digest = ?, result = NULL, finished = NULL WHERE id = ?",
+                (flow_digest, number),
+            )
+
+    def forget(self, node_ids: Sequence[str]) -> None:
+        """Forget nodes."""
+        with self.lease.transaction() as connection:
+            number = self.lease.enrol(connection)
+            connection.executemany(
+                "DELETE FROM nodes WHERE run = ? AND node_id = ?",
+                ((number, node_id) for node_id in considerate(node_ids)),
+            )
+
+    def finish(self, closing: Closing, result: bytes | None) -> NotDurable:
+        """Record how the run ended, with its pickled result, and give up the lease."""
+        missing: NotDurable = ()
+        with self.lease.transaction() as connection:
+            number = self.lease.enrol(connection)
+            row = connection.execute("SELECT length(continuation) FROM runs WHERE id = ?", (number,)).fetchone()
+            if result is not None and len(result) + (row[0] or 0) > self.largest:  # they stand in one row
+                missing = [("the result", ValueError(f"its pickle has {len(result)} bytes"))]
+                result = None
+            now = time.time()
+            connection.execute(
+                "UPDATE runs SET status = ?, error = ?, result = ?, updated = ?, finished = ?, owner = NULL, "
+                "lease_until = 0 WHERE id = ?",
+                (closing.status, shortened(closing.error), result, now, now, number),
+            )
+            self.lease.note(connection, closing.status, closing.error or "")
+        return missing
+
+    def select(self, columns: str, node_ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
+        """Rows of *node_ids*, but for failures."""
+        connection = self.lease.file.connection()
+        number = self.lease.find(connection)
+        for start in range(0, len(node_ids), _AT_ONCE):
+            some = node_ids[start : start + _AT_ONCE]
+            marks = ", ".join("?" * len(some))
+            yield from connection.execute(
+                f"SELECT {columns} FROM nodes WHERE run = ? AND status IN ('succeeded', 'skipped') "
+                f"AND node_id IN ({marks})", (number, *some)
+            ).fetchall()  # fmt: skip
+        self.lease.file.check()
+
+    def records(self, node_ids: Sequence[str]) -> dict[str, Record]:
+        """What is recorded of *node_ids*, without values."""
+        rows = considerate(self.select("node_id, digest, reason, is_durable", node_ids))
+        return {node_id: Record(digest, reason, bool(is_durable)) for node_id, digest, reason, is_durable in rows}
+
+    def results(self, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
+        """The results among *node_ids*; without those that cannot be read, if that is wanted."""
+        rows = self.select("node_id, value, status, is_durable", node_ids)
+        found = {name: value for name, value, status, durable in rows if status == "succeeded" and durable}
+        return loaded_all(found, self.lease.run_id, is_lenient=is_lenient)
+
+    def reason(self, node_id: str) -> str | None:
+        """Why a node was skipped, if it was."""
+        for (reason,) in self.select("reason", [node_id]):
+            return str(reason) if reason is not None else None
+        return None
+
+
+def _texts(opening: Opening) -> tuple[str, str, str | None]:
+    """Flow, parameters and origin, as they stand in a row."""
+    flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
+    return f"[{flow}]", json.dumps(dict(opening.params)), opening.origin
+
+
+def _listed(connection: sqlite3.Connection, number: int) -> tuple[list[str], dict[str, tuple[bytes | None, int]]]:
+    """The nodes that have a record, and those that were going to be attempted again."""
+    rows = connection.execute(
+        "SELECT node_id FROM nodes WHERE run = ? AND status IN ('succeeded', 'skipped')", (number,)
+    )
+    waiting = connection.execute(
+        "SELECT node_id, digest, attempts FROM nodes WHERE run = ? AND status = 'retrying'", (number,)
+    )
+    nodes = [node_id for (node_id,) in considerate(rows)]
+    return nodes, {node_id: (digest, made) for node_id, digest, made in considerate(waiting)}
+
+
+def _go_on(connection: sqlite3.Connection, number: int, going_on: Continuation, value: bytes | None) -> None:
+    connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
+    connection.execute("UPDATE runs SET turn = ?, continuation = ? WHERE id = ?", (going_on.turn, value, number))
+
+
+def _columns(number: int, now: float, row: Row) -> tuple[Any, ...]:
+    entry = row.entry
+    return (
+        number, entry.node_id, entry.status, entry.task_name, entry.reason, entry.attempts, entry.duration,
+        row.error, now, row.is_durable, entry.digest, row.value,
+    )  # fmt: skip

@@ -1,0 +1,95 @@
+"""How values of a class are taken apart: what users have registered first, then what is known here."""
+
+from __future__ import annotations
+
+import builtins
+from collections.abc import Callable
+from typing import Any, Final, TypeVar
+
+from cascade.graph.canonical import arrays, builtin_forms, frames, records
+from cascade.graph.canonical.classes import is_written_in_python
+from cascade.graph.canonical.encoding import PLAIN
+from cascade.graph.canonical.parts import Bare, Form, Parts, attributes_of, record
+from cascade.model.placeholders import Placeholder
+from cascade.model.tasks import Partial, Task
+
+T = TypeVar("T")
+
+_MOST_TYPES: Final = 4096
+_forms: Final[dict[type, Form | None]] = {}
+_registered: Final[dict[type, Callable[[Any], object]]] = {}
+# The digests of these are what all others are made of.
+_FIXED: Final = PLAIN | {list, tuple, dict, set, frozenset, bytearray, type, object}
+
+
+def register_digest(type: type[T], function: Callable[[T], object]) -> None:
+    """Say what stands for the values of a class in digests, for caches and for the records of runs.
+
+    The class itself is always part of a digest too, so values of two classes never share one. A registration holds
+    for subclasses as well, unless they have one of their own, and it goes before everything else that is known
+    about a class. A second one for the same class replaces the first. Register where the class is defined, so that
+    it is done before the first run.
+
+    Args:
+        type: The class.
+        function: Gets a value and returns what its digest is made of: plain data, for example
+            ``lambda client: (client.host, client.port)``. Two values count as the same if this is the same. If
+            the function raises, or returns something without a digest, the value has no digest, and the error
+            says why.
+
+    Raises:
+        TypeError: If *type* is not a class, is a built-in class such as ``dict``, or *function* is not callable.
+    """
+    if not isinstance(type, builtins.type) or not callable(function):
+        raise TypeError(f"register_digest takes a class and a function, not {type!r:.100} and {function!r:.100}")
+    if type in _FIXED or issubclass(type, (Placeholder, Task, Partial)):
+        raise TypeError(f"the digest of {type.__qualname__!r} is fixed; register a class of your own")
+    _registered[type] = function
+    _forms.clear()
+
+
+def form_of(cls: type) -> Form | None:
+    """How values of *cls* are taken apart; ``None`` if nothing is known of it."""
+    try:
+        return _forms[cls]
+    except KeyError:
+        pass
+    if len(_forms) >= _MOST_TYPES:
+        _forms.clear()
+    form = _forms[cls] = _find_form(cls)
+    return form
+
+
+def _find_form(cls: type) -> Form | None:
+    function = next((_registered[base] for base in cls.__mro__ if base in _registered), None)
+    if function is not None:
+        return _as_said_by(function)
+    for base, form in builtin_forms.CLOSED.items():
+        if issubclass(cls, base):
+            return form
+    return (
+        arrays.form_of(cls)
+        or frames.form_of(cls)
+        or _form_of_base(cls, arrays.base_of(cls), arrays.form_of)
+        or _form_of_base(cls, builtin_forms.base_of(cls), builtin_forms.form_of_base)
+        or records.form_of(cls)
+    )
+
+
+def _as_said_by(function: Callable[[Any], object]) -> Form:
+    return lambda value: record("registered", {"": function(value)})
+
+
+def _form_of_base(cls: type, base: type | None, form_of_base: Callable[[type], Form | None]) -> Form | None:
+    """The form of *base*, and the attributes that values of *cls* may have beside."""
+    form = None if base is None else form_of_base(base)
+    if base is None or form is None or not is_written_in_python(cls, base):
+        return None
+    if cls is base and not builtin_forms.holds_attributes(base):
+        return form
+
+    def form_with_attributes(value: Any) -> Parts:
+        attributes = attributes_of(value, base)
+        return record("kind of", {"": Bare(value, form), **attributes}) if attributes else form(value)
+
+    return form_with_attributes

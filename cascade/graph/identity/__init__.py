@@ -1,0 +1,27 @@
+"""The three identities of a node: its id, its digest, its shape. They are never mixed.
+
+*Node id*: the place in one graph (``Node.name``). *Digest*: the content, for caching and resuming. *Shape*: the
+topology without literals, for the reuse of plans.
+
+``calls`` and ``flows`` make digests, ``topology`` shapes. ``pure`` finds equal calls of pure tasks. ``order`` puts
+the members of sets in an order, so that node ids do not depend on hashes.
+"""
+
+from cascade.graph.identity.calls import code_of, value_digest
+from cascade.graph.identity.flows import Contents, contents_of, digests, item_digest
+from cascade.graph.identity.order import SetOrder
+from cascade.graph.identity.pure import PureKey, pure_key
+from cascade.graph.identity.topology import shape
+
+__all__ = [
+    "Contents",
+    "PureKey",
+    "SetOrder",
+    "code_of",
+    "contents_of",
+    "digests",
+    "item_digest",
+    "pure_key",
+    "shape",
+    "value_digest",
+]

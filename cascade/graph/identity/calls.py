@@ -1,0 +1,205 @@
+"""Digests of calls and routers, from those of their arguments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from inspect import Parameter
+from operator import itemgetter
+from typing import Any, Final
+
+import attrs
+
+from cascade.graph.canonical import (
+    PLAIN,
+    Canon,
+    NotDigestibleError,
+    combine,
+    input_digest,
+    plain,
+    qualified_name,
+)
+from cascade.graph.code import TaskNotDigestibleError, code_digest, function_digest
+from cascade.graph.nested import PAUSE_EVERY, Steps
+from cascade.graph.nodes import Constant, Given, Injected, Junction, MapNode, Nested, Node, Operand
+from cascade.model.lazies import LazyResult
+from cascade.model.placeholders import Placeholder
+from cascade.model.signatures import Arity
+from cascade.model.tasks import Task
+
+
+def code_of(func: Any) -> bytes:
+    """Digest of the code of a function or task."""
+    return code_digest(func) if isinstance(func, Task) else function_digest(func)
+
+
+def _known_code_of(func: Any) -> bytes:
+    """:func:`code_of`, without what a task holds if that has no digest."""
+    try:
+        return code_of(func)
+    except TaskNotDigestibleError:
+        return combine("known code", [qualified_name(func), function_digest(func.func)])
+
+
+# How plain values are hashed, and what is given for inputs.
+VALUES: Final = Canon(input_digest, code_of)
+# The same, but that a value without digest counts by its class.
+KNOWN: Final = Canon(input_digest, _known_code_of, lambda value: combine("unknown", [qualified_name(type(value))]))
+
+
+def value_digest(value: object, name: str) -> bytes:
+    """The canonical hash of a value without calls in it; *name* is what an error calls it.
+
+    Raises:
+        NotDigestibleError: If a value of unknown type is in it.
+    """
+    return VALUES.digest(value, name)
+
+
+@attrs.define(eq=False)
+class Parameters:
+    """The parameters of a task, as digests name them; asked for once per call, so known things are kept."""
+
+    task: Task[Any, Any]
+    _layouts: dict[Any, list[tuple[int | str, bytes, bytes | None]]] = attrs.field(factory=dict)
+    # Digests of defaults; ``None`` without one that can be digested.
+    _defaults: dict[str, bytes | None] = attrs.field(factory=dict)
+
+    def name(self, key: int | str) -> tuple[str, str]:
+        """What tells an argument from the others, and what an error calls it."""
+        return _parameter(self.task.arity, key)
+
+    def default(self, tag: str) -> bytes | None:
+        """The digest of what is taken if the argument is left out; ``None`` if nothing is, or it has none."""
+        if tag not in self._defaults:
+            self._defaults[tag] = self._find_default(tag)
+        return self._defaults[tag]
+
+    def _find_default(self, tag: str) -> bytes | None:
+        parameter = self.task.signature.parameters.get(tag) if self.task.signature else None
+        if parameter is None or parameter.default is Parameter.empty:
+            return None
+        try:
+            return VALUES.digest(parameter.default)
+        except NotDigestibleError:
+            return None
+
+    def layout(self, count: int, names: Mapping[str, Any]) -> list[tuple[int | str, bytes, bytes | None]]:
+        """The arguments of a call with *count* positional arguments and these keywords, in the order of digests.
+
+        Returns:
+            For each its place or keyword, its tag, and the digest of its default.
+        """
+        shape = (count, *names)
+        found = self._layouts.get(shape)
+        if found is None:
+            tags = sorted((self.name(key)[0], key) for key in (*range(count), *names))
+            found = [(key, tag.encode(), self.default(tag)) for tag, key in tags]
+            if len(self._layouts) < _MOST_LAYOUTS:
+                self._layouts[shape] = found
+        return found
+
+
+_MOST_LAYOUTS: Final = 64
+
+
+def _parameter(arity: Arity, key: int | str) -> tuple[str, str]:
+    """What tells an argument from the others, and what an error calls it."""
+    if isinstance(key, str):
+        return (key if key in arity.places else f"**{key}"), key
+    if key < len(arity.positional):
+        return arity.positional[key], arity.positional[key]
+    return f"*{key}", f"{arity.rest or 'arguments'}[{key - len(arity.positional)}]"
+
+
+@attrs.frozen(eq=False)
+class Digester:
+    """Digests of nodes.
+
+    Attributes:
+        of_node: The digest of a node upstream.
+        of_input: The digest of an input.
+        values: How values are hashed.
+    """
+
+    of_node: Callable[[int], bytes]
+    of_input: Callable[[Given | Injected], bytes]
+    values: Canon = VALUES
+
+    def operand(self, operand: Operand, name: str) -> Steps[bytes]:
+        """The digest of *operand*, which an error calls *name*."""
+        match operand:
+            case int():
+                return self.of_node(operand)
+            case Constant():
+                return (yield from self.values.steps(operand.value, name))
+            case Given() | Injected():
+                return self.of_input(operand)
+            case Nested():
+                return (yield from self._nested(operand, name))
+
+    def _nested(self, operand: Nested, name: str) -> Steps[bytes]:
+        digests: dict[Placeholder, bytes] = {}
+        for place, (hole, inner) in enumerate(zip(operand.template.holes, operand.operands, strict=True)):
+            if place and not place % PAUSE_EVERY:
+                yield
+            digests[hole] = yield from self.operand(inner, name)
+        values = attrs.evolve(
+            self.values, placeholder=lambda hole: digests[hole] if hole in digests else input_digest(hole)
+        )
+        return (yield from values.steps(operand.template.steps[-1].original, name))
+
+    def content(self, node: Node, parameters: Parameters) -> Steps[list[bytes]]:
+        """Digests of the arguments of *node* by parameter; one that is given its default counts as left out."""
+        operands: dict[Any, Operand] = dict((*node.patches, *node.named))
+        args, kwargs = node.call.args, node.call.kwargs
+        found: list[bytes] = []
+        for key, tag, default in parameters.layout(len(args), kwargs):
+            name = parameters.name(key)[1]
+            if key in operands:
+                found += tag, (yield from self.operand(operands[key], name))
+                continue
+            digest = yield from self.values.steps(kwargs[key] if isinstance(key, str) else args[key], name)
+            if digest != default:
+                found += tag, digest
+        for column, operand in sorted(node.columns, key=itemgetter(0)) if isinstance(node, MapNode) else ():
+            found += b"column " + column.encode(), (yield from self.operand(operand, column))
+        return found
+
+    def call(self, node: Node, code: bytes, parameters: Parameters) -> Steps[bytes]:
+        """The digest of *node*, whose task has the digest *code*."""
+        kind = "map" if isinstance(node, MapNode) else "call"
+        parts = [code, *(yield from self.content(node, parameters))]
+        for condition in node.terms.conditions:
+            # They decide between a value and a skip.
+            parts += b"if", (yield from self.operand(condition, "condition"))
+        return combine(kind, parts)
+
+    def plain_call(
+        self, call: LazyResult[Any], sources: Sequence[int], code: bytes, parameters: Parameters
+    ) -> bytes:
+        """What :meth:`call` gives for the node of a plain call, faster."""
+        args, kwargs, left = call.args, call.kwargs, iter(sources)
+        given = [self.of_node(next(left)) if type(value) is LazyResult else None for value in args]
+        parts = [code]
+        for key, tag, default in parameters.layout(len(args), kwargs):
+            digest = None if isinstance(key, str) else given[key]
+            if digest is None:
+                value = kwargs[key] if isinstance(key, str) else args[key]
+                if type(value) in PLAIN:
+                    digest = plain(value)
+                else:
+                    digest = self.values.digest(value, parameters.name(key)[1])
+                if digest == default:
+                    continue
+            parts += tag, digest
+        return combine("call", parts)
+
+    def junction(self, node: Junction) -> Steps[bytes]:
+        """The digest of a router."""
+        parts = [(yield from self.operand(node.selector, "selector"))]
+        for key, route in node.routes.items():
+            parts.append(self.values.digest(key, "a key of the router"))
+            parts.append((yield from self.operand(route.operand, "route")))
+        if node.default is not None:
+            parts.append((yield from self.operand(node.default.operand, "default")))
+        return combine("router", parts)

@@ -1,0 +1,64 @@
+"""Tracebacks without the frames of this library, which say nothing to who reads them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from types import TracebackType
+from typing import Final
+
+# Set to anything but 0, it has all frames shown.
+FULL: Final = "CASCADE_FULL_TRACEBACK"
+_HOME: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+
+
+class TrimmedTraceback:
+    """A context manager for public functions: what leaves it has no frames of ours in its traceback.
+
+    Where all frames are ours, the innermost one stays: it says what was wrong with what we were given.
+    """
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if error is not None and os.environ.get(FULL, "0") in ("", "0"):
+            _trim(error)
+
+
+def _trim(error: BaseException) -> None:
+    """Take our frames out of the tracebacks of *error*, its parts, its causes and its contexts."""
+    seen: set[int] = set()
+    pending: list[BaseException | None] = [error]
+    while pending:
+        part = pending.pop()
+        if part is None or id(part) in seen:
+            continue
+        seen.add(id(part))
+        _trim_one(part)
+        pending += [part.__cause__, part.__context__]
+        if isinstance(part, BaseExceptionGroup):
+            pending += part.exceptions
+
+
+def _trim_one(error: BaseException) -> None:
+    steps = list(_steps(error.__traceback__))
+    kept = [step for step in steps if not step.tb_frame.f_code.co_filename.startswith(_HOME)]
+    if len(kept) == len(steps):
+        return
+    traceback: TracebackType | None = None
+    for step in reversed(kept or steps[-1:]):
+        traceback = TracebackType(traceback, step.tb_frame, step.tb_lasti, step.tb_lineno)
+    # As the interpreter does it: past __setattr__, in which frozen exceptions refuse.
+    BaseException.__dict__["__traceback__"].__set__(error, traceback)
+
+
+def _steps(traceback: TracebackType | None) -> Iterator[TracebackType]:
+    while traceback is not None:
+        yield traceback
+        traceback = traceback.tb_next
+
+
+trimmed: Final = TrimmedTraceback()

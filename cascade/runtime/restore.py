@@ -1,0 +1,205 @@
+"""Giving a frame what is recorded of its nodes, with the values that somebody is going to need."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from cascade.graph.nested import PAUSE_EVERY
+from cascade.graph.nodes import Junction, Node
+from cascade.model.errors import StateError, describe
+from cascade.model.outcomes import SkipReason
+from cascade.runtime.frame import Frame, Recalled
+from cascade.runtime.recovery import DERIVED, PORTION, Recovery
+from cascade.runtime.slices import SLICE, give_way, paced, paced_dict, paced_list, portions
+from cascade.runtime.state import Record
+
+if TYPE_CHECKING:
+    from cascade.runtime.execution import Execution
+
+Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
+
+
+async def restore(execution: Execution, frame: Frame) -> None:
+    """Give *frame* what is recorded of its nodes, with the values that somebody is going to need.
+
+    Raises:
+        StateError: If the store cannot be read.
+    """
+    recovery = execution.recovery
+    if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(execution, recovery, frame):
+        return
+    try:
+        await _restore(recovery, frame, is_lenient=execution.settings.on_change == "recompute")
+    except StateError:
+        raise
+    except Exception as error:
+        raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
+
+
+def _is_in_recorded_turn(execution: Execution, recovery: Recovery, frame: Frame) -> bool:
+    """Whether the records are of the turn that *frame* belongs to: the turns after it use their ids again."""
+    if not frame.prefix:
+        return True  # it is restored in that turn only
+    continuation = recovery.past.continuation
+    turn, *inner = execution.turns(frame.prefix.removesuffix("/"))
+    return turn == (1 if continuation is None else continuation.turn) and all(number == 1 for number in inner)
+
+
+async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> None:
+    names = await paced_list(frame.name(index) for index in range(len(frame.graph.rows)))
+    records = await recovery.records(names)
+    if not records:
+        return
+    found = await paced_dict(_valid(frame, names, records))
+    if is_lenient:
+        recall = Recall(frame, names, found, recovery.backend.get_readable_results, PORTION)
+    else:  # one that cannot be read is an error, so none is read that nobody may need
+        recall = Recall(frame, names, found, recovery.backend.get_results)
+    await recall.run()
+    frame.recorded = await paced_dict(recall.recalled())
+    recovery.restored += len(frame.recorded)
+
+
+def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:
+    """By node, the records that are of its present content."""
+    for index, name in enumerate(names):
+        record, digest = records.get(name), frame.digest(index)
+        if record is None or record.reason in DERIVED or not (digest is None or record.digest in (None, digest)):
+            yield None
+        else:
+            yield index, record
+
+
+@attrs.define(eq=False)
+class Recall:
+    """Reads the values that somebody is going to need, and no others.
+
+    A recorded node whose value is needed and not there runs again, and then needs what is upstream of it. That is
+    found in one pass from the last node to the first, as every source comes before its consumers.
+
+    Attributes:
+        frame: The frame.
+        names: The ids of its nodes.
+        found: By node, what is recorded; what turns out to run again is taken out.
+        read: Gives the values of nodes that have one.
+        most_ahead: How many values may be read that may turn out not to be needed, at a time.
+        values: Those that have been read.
+    """
+
+    frame: Frame
+    names: Sequence[str]
+    found: dict[int, Record]
+    read: Read
+    most_ahead: int = 1
+    values: dict[int, Any] = attrs.field(factory=dict)
+    # Nodes whose values have been asked for.
+    _asked: set[int] = attrs.field(factory=set)
+    _wanted: bytearray = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._wanted = bytearray(len(self.names))
+
+    async def run(self) -> None:
+        """Read what is needed.
+
+        Raises:
+            StateError: If *read* does.
+        """
+        await paced(self._need_members())
+        needed = await paced(self._needed())
+        await self._ask(needed)
+        if len(self.values) == len(needed):
+            return
+        # Some have no value after all. What is upstream of them is read ahead of knowing whether it is needed,
+        # more each time: in a chain of which nothing can be read, each value is needed for want of the next.
+        since, ahead = time.perf_counter(), 1
+        for missing in self._misses():
+            if missing is not None:
+                await self._ask(list(self._ahead(missing, ahead)))
+                ahead = min(2 * ahead, self.most_ahead)
+            elif time.perf_counter() - since > SLICE:
+                await give_way()
+                since = time.perf_counter()
+
+    def recalled(self) -> Iterator[tuple[int, Recalled]]:
+        """By node, how it ended, as far as it does not run again."""
+        for index, record in self.found.items():
+            reason = None if record.reason is None else SkipReason(record.reason)
+            yield index, Recalled(self.values.get(index), reason)
+
+    async def _ask(self, indices: Collection[int]) -> None:
+        for portion in portions(list(indices), PORTION):
+            given = await self.read([self.names[index] for index in portion])
+            self._asked.update(portion)
+            self.values.update(
+                (index, given[self.names[index]]) for index in portion if self.names[index] in given
+            )
+
+    # -- what is needed ------------------------------------------------------------------------------------
+
+    def _need_members(self) -> Generator[None, None, None]:
+        members = range(len(self.names)) if self.frame.is_map else ()
+        yield from self._want(self.frame.graph.members or members)
+
+    def _want(self, indices: Sequence[int]) -> Generator[None, None, None]:
+        for portion in portions(indices, PAUSE_EVERY):
+            for index in portion:
+                self._wanted[index] = 1
+            yield
+
+    def _sources(self, index: int) -> Sequence[int]:
+        """The nodes whose values the node *index* is going to look at."""
+        record = self.found.get(index)
+        graph = self.frame.graph
+        if record is None or isinstance(graph.rows[index], Junction):
+            return graph.sources[index]
+        if record.reason is None:
+            return ()
+        node = graph.node(index)  # it was skipped, and may hand on a value
+        return node.data if isinstance(node, Node) else ()
+
+    def _needs_value(self, index: int) -> bool:
+        """Whether the value of a recorded node is needed; one that has none that can be is taken out."""
+        record = self.found.get(index)
+        if record is None or record.reason is not None or not self._wanted[index]:
+            return False
+        if not record.is_durable:
+            del self.found[index]
+        return record.is_durable
+
+    def _needed(self) -> Generator[None, None, list[int]]:
+        """The nodes whose values are needed, if all of these can be read."""
+        needed = []
+        for index in range(len(self.names) - 1, -1, -1):
+            if self._needs_value(index):
+                needed.append(index)
+            yield from self._want(self._sources(index))
+            yield
+        return needed
+
+    def _misses(self) -> Iterator[int | None]:
+        """Take out the nodes that have no value; yields those whose value is needed and was not asked for.
+
+        Yields ``None`` wherever others can have their turn.
+        """
+        for index in range(len(self.names) - 1, -1, -1):
+            if self._needs_value(index):
+                if index not in self._asked:
+                    yield index
+                if index not in self.values:
+                    del self.found[index]
+            else:
+                self.values.pop(index, None)
+            yield from self._want(self._sources(index))
+            yield None
+
+    def _ahead(self, last: int, count: int) -> Iterator[int]:
+        """The node *last*, and recorded nodes among the *count* before it whose values may be needed next."""
+        for index in range(last, max(last - count, -1), -1):
+            record = self.found.get(index)
+            if index not in self._asked and record is not None and record.reason is None and record.is_durable:
+                yield index
