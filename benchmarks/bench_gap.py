@@ -32,17 +32,19 @@ def fan_out(work: cascade.Task[Any, Any]) -> Any:
     return count([work(source) for _ in range(SIZE)])
 
 
-async def longest_gap(work: Callable[[], Awaitable[object]]) -> float:
-    """Milliseconds between two beats, at the worst, while *work* goes on."""
+async def longest_gap(
+    work: Callable[[], Awaitable[object]], clock: Callable[[], float] = time.perf_counter
+) -> float:
+    """Milliseconds of *clock* between two beats, at the worst, while *work* goes on."""
     worst = 0.0
     is_over = False
 
     async def beat() -> None:
         nonlocal worst
-        last = time.perf_counter()
+        last = clock()
         while not is_over:
             await checkpoint()
-            now = time.perf_counter()
+            now = clock()
             worst = max(worst, now - last)
             last = now
 

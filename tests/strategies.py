@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
-from collections import OrderedDict
+from collections import ChainMap, Counter, OrderedDict, UserDict, UserList, defaultdict, deque
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from types import MappingProxyType, SimpleNamespace
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
@@ -63,6 +64,10 @@ class Row(list[Any]):
     """A subclass of list."""
 
 
+def _keyed(items: list[Any]) -> dict[str, Any]:
+    return {f"key {place}": item for place, item in enumerate(items)}
+
+
 # -- nested values with holes ----------------------------------------------------------------------------------
 
 Make = Callable[[list[Any]], Any]
@@ -78,8 +83,16 @@ _CONTAINERS: Final[dict[str, Make]] = {
     **_FROZEN,
     "list": list,
     "row": Row,
-    "dict": lambda items: {f"key {place}": item for place, item in enumerate(items)},
+    "dict": _keyed,
     "ordered": lambda items: OrderedDict(enumerate(items)),
+    "counter": lambda items: Counter(_keyed(items)),
+    "default": lambda items: defaultdict(list, _keyed(items)),
+    "deque": lambda items: deque(items, maxlen=9),
+    "view": lambda items: MappingProxyType(_keyed(items)),
+    "chain": lambda items: ChainMap(_keyed(items[:1]), _keyed(items[1:])),
+    "user dict": lambda items: UserDict(_keyed(items)),
+    "user list": UserList,
+    "namespace": lambda items: SimpleNamespace(content=items, first=items[0]),
     "shelf": lambda items: Shelf(items[0], items[1:]),
     "card": lambda items: Card(items[0], items[1:]),
 }

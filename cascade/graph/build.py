@@ -12,7 +12,7 @@ import attrs
 
 from cascade.graph.identity import PureKey, SetOrder, pure_key, value_digest
 from cascade.graph.merge import merged_policies, root_of
-from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, finish
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Steps, Template, finish
 from cascade.graph.nodes import (
     NO_TERMS,
     AnyNode,
@@ -63,15 +63,20 @@ def build(target: Any) -> Graph:
     Raises:
         GraphError: If the flow contradicts itself or has a cycle.
     """
-    return finish(build_steps(target))
+    return finish(build_steps(target, Hold()))
 
 
-def build_steps(target: Any) -> Steps[Graph]:
-    """Build as :func:`build` does, pausing every few hundred values so that the caller can let others run."""
+def build_steps(target: Any, hold: Hold) -> Steps[Graph]:
+    """Build as :func:`build` does, pausing every few hundred values so that the caller can let others run.
+
+    Args:
+        target: What to build.
+        hold: What large literal arguments are remembered by.
+    """
     copies = _Copies()
-    graph = yield from _Builder(copies).build(target)
+    graph = yield from _Builder(copies, hold).build(target)
     while (yield from copies.must_merge()):
-        graph = yield from _Builder(copies).build(target)
+        graph = yield from _Builder(copies, hold).build(target)
     return graph
 
 
@@ -138,6 +143,7 @@ class _Builder:
     """
 
     copies: _Copies
+    hold: Hold
     rows: list[Row] = attrs.field(factory=list)
     sources: list[tuple[int, ...]] = attrs.field(factory=list)
     ordinals: array[int] = attrs.field(factory=lambda: array("I"))
@@ -148,7 +154,11 @@ class _Builder:
     index: dict[Placeholder, int] = attrs.field(factory=dict)
     counts: _Counts = attrs.field(factory=_Counts)
     pure: dict[PureKey, int] = attrs.field(factory=dict)
-    finder: Finder = attrs.field(factory=lambda: Finder(SetOrder()))
+    finder: Finder = attrs.field(init=False)
+
+    @finder.default
+    def _new_finder(self) -> Finder:
+        return Finder(SetOrder(), self.hold)
 
     def build(self, target: Any) -> Steps[Graph]:
         part = yield from self.finder.part(target)

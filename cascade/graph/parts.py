@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY, Order, Steps, Template, compile_steps
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Order, Steps, Template, compile_steps
 from cascade.graph.nodes import Constant
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
@@ -82,15 +82,17 @@ class Finder:
 
     Attributes:
         order: Puts the members of sets into an order.
+        hold: What large plain data is remembered by.
     """
 
     order: Order
+    hold: Hold
 
     def part(self, value: Any) -> Steps[Part]:
         """What stands in *value*."""
-        if isinstance(value, Placeholder):
-            return value
-        found = yield from compile_steps(value, self.order)
+        if type(value) in LEAVES:
+            return Constant(value)
+        found = yield from compile_steps(value, self.order, self.hold)
         return Constant(value) if found is None else found
 
     def call(self, call: LazyResult[Any], own: Policies) -> Steps[CallParts]:

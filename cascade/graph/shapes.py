@@ -12,7 +12,7 @@ from typing import Any, Final, Generic, TypeVar, cast
 import attrs
 
 from cascade.graph.merge import root_of
-from cascade.graph.nested import LEAVES, PAUSE_EVERY, Steps, Template, compile_nested
+from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Steps, Template, glance, has_placeholders
 from cascade.graph.nodes import Graph, MapNode, Nested, Node, Operand, Patches
 from cascade.model.errors import GraphError
 from cascade.model.lazies import ChainedLazyResult, LazyResult
@@ -53,11 +53,15 @@ class Sketch:
             cast("Node", row).call = call
 
 
-def sketch_steps(target: object) -> Steps[Sketch | None]:
+def sketch_steps(target: object, hold: Hold) -> Steps[Sketch | None]:
     """The shape and the calls of *target*, if it is a call and all in it is simple; pauses now and then.
 
     Simple are calls of impure tasks, given lazies, lists and tuples of lazies, and values without any; about which
     nothing is said, or only how often and how long they are attempted. Looking costs a fifth of building.
+
+    Args:
+        target: The flow.
+        hold: What large literal arguments are remembered by.
     """
     if type(target) not in _CALLS:
         return None
@@ -66,6 +70,9 @@ def sketch_steps(target: object) -> Steps[Sketch | None]:
     while stack:
         if not sketcher.visit(stack.pop(), stack):
             return None
+        while sketcher.literals:
+            if not (yield from _is_literal(sketcher.literals.pop(), hold)):
+                return None
         if not len(sketcher.calls) % PAUSE_EVERY:
             yield
     if not sketcher.roots.isdisjoint(sketcher.index):
@@ -80,6 +87,8 @@ class _Sketcher:
     index: dict[LazyResult[Any], int] = attrs.field(factory=dict)
     calls: list[LazyResult[Any]] = attrs.field(factory=list)
     shapes: list[tuple[Any, ...]] = attrs.field(factory=list)
+    # Arguments of which it is not known yet whether there are placeholders in them.
+    literals: list[Any] = attrs.field(factory=list)
     # What the chained copies are copies of: none of them may be there twice, as what they say would be merged.
     roots: set[LazyResult[Any]] = attrs.field(factory=set)
 
@@ -136,16 +145,22 @@ class _Sketcher:
         if kind in (list, tuple) and value and _CALLS.issuperset(map(type, value)):
             patches.append((key, kind, *[self._source(item, missing) for item in value]))
             return True
-        try:
-            return compile_nested(value) is None
-        except GraphError:
-            return False  # which building will say as it should be said
+        if not glance(value):
+            self.literals.append(value)
+        return True
 
     def _source(self, call: LazyResult[Any], missing: list[LazyResult[Any]]) -> int:
         source = self.index.get(call, _UNSEEN)
         if source < 0:
             missing.append(call)
         return source
+
+
+def _is_literal(value: Any, hold: Hold) -> Steps[bool]:
+    try:
+        return not (yield from has_placeholders(value, hold))
+    except GraphError:
+        return False  # which building will say as it should be said
 
 
 def _words(own: Policies) -> tuple[Any, ...]:

@@ -36,7 +36,7 @@ class GraphError(CascadeError, ValueError):
 
 
 class LazyUseError(CascadeError, TypeError, AttributeError):
-    """A lazy result was used as if it were the value that it stands for."""
+    """A lazy result, or another placeholder, was used as if it were the value that it stands for."""
 
 
 class InputError(CascadeError, ValueError):

@@ -60,11 +60,6 @@ class Router(Placeholder, Generic[T]):
             "Router(...)", lambda: f"<Router {short_arguments((self.selector, dict(self.routes)), default)}>"
         )
 
-    def __bool__(self) -> bool:
-        raise TypeError(
-            "a Router stands for a value that is not known yet; pass it to a task, or use .run_if(...)"
-        )
-
 
 @task(name="gather", mode="inline", version="1")
 def _gather(*values: object) -> tuple[object, ...]:

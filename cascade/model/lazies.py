@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import reprlib
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast
 
 import attrs
 
 from cascade.model.errors import LazyUseError
-from cascade.model.placeholders import Placeholder
+from cascade.model.placeholders import PASS_IT_ON, Placeholder
 from cascade.model.policies import (
     NOTHING_SAID,
     CachePolicy,
@@ -57,6 +57,11 @@ class _ShortRepr(reprlib.Repr):
 _SHORT: Final = _ShortRepr()
 _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 40, 60
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 4
+
+
+def short(value: object) -> str:
+    """Bounded text of any value."""
+    return _SHORT.repr(value)
 
 
 def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> str:
@@ -221,55 +226,8 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
                 raise TypeError(f"after takes lazy results, not {predecessor!r:.100}")
         return self._saying(predecessors=(*self.own.predecessors, *predecessors))
 
-    def _refuse(self, what: str, remedy: str = "pass it to a task that does this with the value") -> NoReturn:
+    def _refuse(self, what: str, remedy: str = PASS_IT_ON) -> NoReturn:
         raise LazyUseError(f"{self!r} is a call that has not happened yet: it {what}; {remedy}")
-
-    def __bool__(self) -> bool:
-        self._refuse("has no truth", "use .run_if(...) or a Router to decide by its value")
-
-    def __iter__(self) -> Iterator[Any]:
-        self._refuse("cannot be iterated", "use task.map(...) for its items, or pass it to a task that iterates")
-
-    def __len__(self) -> int:
-        self._refuse("has no length")
-
-    def __contains__(self, _: object) -> bool:
-        self._refuse("contains nothing yet")
-
-    def __lt__(self, _: object) -> bool:
-        self._refuse("cannot be ordered")
-
-    def __le__(self, _: object) -> bool:
-        self._refuse("cannot be ordered")
-
-    def __gt__(self, _: object) -> bool:
-        self._refuse("cannot be ordered")
-
-    def __ge__(self, _: object) -> bool:
-        self._refuse("cannot be ordered")
-
-    if not TYPE_CHECKING:
-        # Hidden from type checkers, which would take the method for leave to use it.
-        def __getitem__(self, _: object) -> NoReturn:
-            self._refuse("cannot be indexed")
-
-        def __getattr__(self, name: str) -> NoReturn:
-            if name.startswith("__") and name.endswith("__"):
-                # Protocol probes (copy, pickle, dataclasses, doctest ...) expect the plain error.
-                raise AttributeError(name)
-            self._refuse(f"has no attribute {name!r}")
-
-        def __await__(self) -> NoReturn:
-            self._refuse("cannot be awaited", "return it from the task, or `await cascade.run(it)`")
-
-        def _calculate(self, *_: object) -> NoReturn:
-            self._refuse("cannot be calculated with")
-
-        __add__ = __sub__ = __mul__ = __truediv__ = __floordiv__ = __mod__ = __pow__ = __matmul__ = _calculate
-        __radd__ = __rsub__ = __rmul__ = __rtruediv__ = __rfloordiv__ = __rmod__ = __rpow__ = __rmatmul__ = (
-            _calculate
-        )
-        __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = __neg__ = __abs__ = _calculate
 
     def __copy__(self) -> Self:
         return self

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import operator
 import pickle
 from collections.abc import Callable
 from typing import Any
@@ -31,94 +30,6 @@ def one(x: Any = 1) -> Any:
 
 KINDS = [pytest.param(lambda: one(1), id="call"), pytest.param(lambda: one.map(x=[1]), id="map")]
 Make = Callable[[], cascade.LazyResult[Any]]
-
-
-# -- no values -------------------------------------------------------------------------------------------------
-
-
-def _await(lazy: Any) -> None:
-    async def body() -> None:
-        await lazy
-
-    coroutine = body()
-    try:
-        coroutine.send(None)
-    finally:
-        coroutine.close()
-
-
-MISUSES: list[Any] = [
-    pytest.param(bool, id="bool"),
-    pytest.param(operator.not_, id="not"),
-    pytest.param(lambda lazy: 1 if lazy else 2, id="if"),
-    pytest.param(lambda lazy: lazy and 1, id="and"),
-    pytest.param(iter, id="iter"),
-    pytest.param(list, id="list"),
-    pytest.param(lambda lazy: [*lazy], id="unpack"),
-    pytest.param(reversed, id="reversed"),
-    pytest.param(len, id="len"),
-    pytest.param(lambda lazy: 1 in lazy, id="in"),
-    pytest.param(lambda lazy: lazy[0], id="index"),
-    pytest.param(lambda lazy: lazy["key"], id="key"),
-    pytest.param(lambda lazy: lazy[1:2], id="slice"),
-    pytest.param(lambda lazy: lazy < 1, id="less"),
-    pytest.param(lambda lazy: lazy <= lazy, id="at most"),
-    pytest.param(lambda lazy: lazy > 1, id="greater, reflected"),
-    pytest.param(lambda lazy: lazy >= 1, id="at least"),
-    pytest.param(lambda lazy: sorted([lazy, lazy]), id="sorted"),
-    pytest.param(lambda lazy: max(lazy, lazy), id="max"),
-    pytest.param(lambda lazy: lazy.attribute, id="attribute"),
-    pytest.param(lambda lazy: lazy.method(), id="method"),
-    pytest.param(lambda lazy: lazy._private, id="private attribute"),
-    pytest.param(_await, id="await"),
-    *[
-        pytest.param(misuse, id=f"{name}, {side}")
-        for name in ("add", "sub", "mul", "truediv", "floordiv", "mod", "pow", "matmul", "and_", "or_", "xor")
-        for side, misuse in (
-            ("left", lambda lazy, name=name: getattr(operator, name)(lazy, 1)),
-            ("right", lambda lazy, name=name: getattr(operator, name)(1, lazy)),
-        )
-    ],
-    pytest.param(operator.neg, id="neg"),
-    pytest.param(abs, id="abs"),
-]
-
-
-@pytest.mark.parametrize("make", KINDS)
-@pytest.mark.parametrize("misuse", MISUSES)
-def test_using_a_lazy_as_its_value_is_a_type_error_with_a_remedy(make: Make, misuse: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError, match=r"not happened yet.*; (use|pass|return) "):
-        misuse(make())
-
-
-def test_awaiting_a_lazy_names_what_to_await() -> None:
-    with pytest.raises(TypeError, match=r"return it.*`await cascade\.run\(it\)`"):
-        _await(one())
-
-
-def test_the_refusal_names_the_task() -> None:
-    with pytest.raises(TypeError, match="one"):
-        bool(one())
-
-
-@pytest.mark.parametrize(
-    "misuse",
-    [lambda lazy: lazy + 1, lambda lazy: -lazy, int, float, operator.index, lambda lazy: lazy(), range],
-    ids=["add", "negate", "int", "float", "index", "call", "range"],
-)
-def test_arithmetic_and_calls_are_type_errors(misuse: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError):
-        misuse(one())
-
-
-def test_a_probe_for_an_attribute_finds_none() -> None:
-    assert not hasattr(one(), "read")
-
-
-@pytest.mark.parametrize("misuse", [bool, iter, len, lambda router: router[0], lambda router: router < router])
-def test_a_router_is_no_value_either(misuse: Callable[[Any], Any]) -> None:
-    with pytest.raises(TypeError):
-        misuse(cascade.Router(one(), {1: one()}))
 
 
 # -- frozen, and equal to themselves ---------------------------------------------------------------------------

@@ -288,8 +288,8 @@ async def test_nothing_starts_in_threads_while_a_subscriber_of_other_events_is_f
     assert len(begun) == 2000
 
 
-class Odd(dict[str, int]):
-    """What a function returns, and cannot be looked into."""
+class Odd(dict[str, Any]):
+    """What a function returns, and cannot be taken apart."""
 
     def values(self) -> Any:
         raise RuntimeError("not to be seen")
@@ -297,18 +297,18 @@ class Odd(dict[str, int]):
 
 @pytest.mark.parametrize("on_error", ["first", "continue"])
 @pytest.mark.parametrize("mode", [None, "inline", "thread"])
-async def test_a_value_that_cannot_be_looked_into_is_a_failure_of_its_node(mode: Mode, on_error: Any) -> None:
-    @cascade.task(name="odd", mode=mode)
-    def odd() -> Any:
-        return Odd(x=1)
-
-    @cascade.task(name="odd")
-    async def odd_on_the_loop() -> Any:
-        return Odd(x=1)
-
+async def test_a_value_that_cannot_be_taken_apart_is_a_failure_of_its_node(mode: Mode, on_error: Any) -> None:
     @cascade.task
     async def other() -> int:
         return 1
+
+    @cascade.task(name="odd", mode=mode)
+    def odd() -> Any:
+        return Odd(x=other())
+
+    @cascade.task(name="odd")
+    async def odd_on_the_loop() -> Any:
+        return Odd(x=other())
 
     @cascade.task
     async def uses(value: Any) -> None: ...
@@ -322,6 +322,19 @@ async def test_a_value_that_cannot_be_looked_into_is_a_failure_of_its_node(mode:
     assert "not to be seen" in failure
     if on_error == "continue":
         assert run.status().counts["succeeded"] == 1
+
+
+@pytest.mark.parametrize("mode", ["inline", "thread"])
+async def test_a_value_without_calls_need_not_be_taken_apart(mode: Mode) -> None:
+    @cascade.task(mode=mode)
+    def odd() -> Any:
+        return Odd(x=1)
+
+    @cascade.task(mode=mode)
+    def uses(value: Any) -> Any:
+        return type(value)
+
+    assert await cascade.run(uses(odd())) is Odd
 
 
 class Big:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import attrs
 
 from cascade.graph.canonical import Canon, combine, input_digest, qualified_name
-from cascade.graph.nested import Steps, Template, compile_nested
+from cascade.graph.nested import Steps, Template, compile_steps
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
@@ -28,7 +27,7 @@ class SetOrder:
 
     def __call__(self, items: list[Any]) -> Steps[list[Any]]:
         """The members of a set in their order."""
-        for call in _calls_in(items):
+        for call in (yield from _calls_in(items)):
             yield from self._sketch(call)
         keys = []
         for item in items:
@@ -52,7 +51,8 @@ class SetOrder:
                 pending.pop()
             elif id(call) not in opened:
                 opened.add(id(call))
-                pending.extend(part for part in _calls_in(_written(call)) if id(part) not in opened)
+                inner = yield from _calls_in(_written(call))
+                pending.extend(part for part in inner if id(part) not in opened)
             else:
                 name = qualified_name(call.task) if isinstance(call, LazyResult) else b"router"
                 written = yield from self._canon.steps(_written(call))
@@ -68,7 +68,8 @@ def _written(call: Placeholder) -> list[Any]:
     return [call.selector, list(call.routes), list(call.routes.values()), call.default]
 
 
-def _calls_in(written: list[Any]) -> Iterator[Placeholder]:
-    found = compile_nested(written)
-    if isinstance(found, Template):
-        yield from (hole for hole in found.holes if isinstance(hole, (LazyResult, Router)))
+def _calls_in(written: list[Any]) -> Steps[list[Placeholder]]:
+    found = yield from compile_steps(written)
+    if not isinstance(found, Template):
+        return []
+    return [hole for hole in found.holes if isinstance(hole, (LazyResult, Router))]

@@ -16,6 +16,7 @@ import attrs
 from anyio import CapacityLimiter, current_time
 from anyio.abc import TaskGroup
 
+from cascade.graph.nested import Hold
 from cascade.graph.shapes import Shapes
 from cascade.model.errors import StateError, annotate, describe, hide_secrets_of
 from cascade.model.events import (
@@ -175,6 +176,7 @@ class Execution:
         watch: Reports threads that take too long.
         journal: The way to the state store, if there is one.
         recovery: What the store knew of the run.
+        hold: What large literal arguments of the flow are remembered by; its ``seen`` is what is known in the run.
         shapes: What was prepared for flows that came up in the run, for others like them.
         is_draining: Nothing may start any more; what runs goes on, and counts.
         is_closing: Whether it is halted, or drains: nothing may start any more.
@@ -210,6 +212,7 @@ class Execution:
     watch: ThreadWatch = attrs.field(init=False)
     journal: Journal | None = None
     recovery: Recovery | None = None
+    hold: Hold = attrs.field(factory=Hold)
     shapes: Shapes[Any] = attrs.field(factory=Shapes)
     is_draining: bool = False
     is_closing: bool = False

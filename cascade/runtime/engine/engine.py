@@ -16,6 +16,7 @@ import attrs
 from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
+from cascade.graph.nested import Hold
 from cascade.model.errors import InputError, RunCancelled, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
@@ -280,15 +281,16 @@ class Engine:
             run_id = shared.pacer.new_run_id()
         run_id = _checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
+        hold = Hold()
         prepared = await prepare(
-            flow, given, settings, shared.admission.pool, providers, shared.durations.means, is_whole=True
+            flow, given, settings, shared.admission.pool, providers, shared.durations.means, hold, is_whole=True
         )
         await self.control.check()
         recovery = await recover(settings, run_id, prepared, is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
         execution = Execution(run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus))
-        execution.recovery = recovery
+        execution.recovery, execution.hold = recovery, hold
         if recovery is None or recovery.past.result is None:
             return Conductor(execution, prepared, None if recovery is None else recovery.backend)
         await recovery.backend.aclose()

@@ -11,16 +11,17 @@ from typing import Any, cast
 
 import attrs
 
+from cascade.graph.nested import UnfitError
 from cascade.graph.nodes import (
     Junction,
     MapNode,
     Node,
-    Patches,
+    Operand,
     Slots,
     resolve,
     sources_of,
 )
-from cascade.model.errors import CascadeError
+from cascade.model.errors import annotate
 from cascade.model.inputs import Inject
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import SkipReason, Status
@@ -45,10 +46,6 @@ class Skip:
 
 # What a function is called with: positional arguments, and those by keyword.
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
-
-
-class UnboundError(CascadeError, TypeError):
-    """The arguments of a node could not be put together."""
 
 
 def judge(frame: Frame, node: Node) -> Skip | None:
@@ -121,14 +118,13 @@ def arguments(slots: Slots, node: Node) -> Arguments:
     """The bound arguments of *node*, which is not skipped.
 
     Raises:
-        UnboundError: If a value cannot stand where it should, such as a list in a set.
+        Exception: If they cannot be put together: see :func:`put_together`.
     """
     call = node.call
-    try:
-        args = _patched(slots, call.args, node) if node.operands else call.args
-        kwargs = {**call.kwargs, **_resolved(slots, node.named)} if node.named else call.kwargs
-    except TypeError as error:
-        raise UnboundError(f"cannot put the arguments of {node.name!r} together: {error}") from error
+    args = _patched(slots, call.args, node) if node.operands else call.args
+    kwargs = call.kwargs
+    if node.named:
+        kwargs = {**kwargs, **{name: put_together(slots, operand, node, name) for name, operand in node.named}}
     return args, kwargs
 
 
@@ -136,12 +132,33 @@ def _patched(slots: Slots, args: tuple[Any, ...], node: Node) -> tuple[Any, ...]
     patched = list(args)
     values = slots.values
     for position, operand in zip(node.positions, node.operands, strict=True):
-        patched[position] = values[operand] if type(operand) is int else resolve(operand, slots)
+        patched[position] = (
+            values[operand] if type(operand) is int else put_together(slots, operand, node, position)
+        )
     return tuple(patched)
 
 
-def _resolved(slots: Slots, patches: Patches) -> dict[str, Any]:
-    return {name: resolve(operand, slots) for name, operand in patches}
+def put_together(slots: Slots, operand: Operand, node: Node | None = None, key: int | str = "") -> Any:
+    """The value of *operand*: of the argument *key* of *node*, or of the flow if there is no node.
+
+    Raises:
+        UnfitError: If a value cannot stand where it should, such as a list in a set.
+        Exception: What the constructor of a record raises, as it is; a note says where the record stands.
+    """
+    try:
+        return resolve(operand, slots)
+    except UnfitError as error:
+        raise UnfitError(f"{_place(node, key)} cannot be put together: {error}") from error
+    except Exception as error:
+        annotate(error, f"raised when {_place(node, key)} was put together")
+        raise
+
+
+def _place(node: Node | None, key: int | str) -> str:
+    if node is None:
+        return "the value of the flow"
+    name = key if isinstance(key, str) else node.task.arity.name_of(key)
+    return f"argument {name!r} of {node.name!r}"
 
 
 @attrs.frozen(eq=False)
@@ -173,7 +190,7 @@ def arguments_of(frame: Frame, index: int, resources: Mapping[str, Any]) -> Argu
     """The bound arguments of the call *index*, which is not skipped, with these resources open.
 
     Raises:
-        UnboundError: If a value cannot stand where it should.
+        Exception: If they cannot be put together: see :func:`put_together`.
     """
     graph = frame.graph
     row = graph.rows[index]
@@ -205,7 +222,7 @@ def columns(frame: Frame, node: MapNode) -> dict[str, Sequence[Any]]:
         ValueError: If the columns differ in length.
         TypeError: If a column is no sequence.
     """
-    resolved = {name: resolve(operand, frame) for name, operand in node.columns}
+    resolved = {name: put_together(frame, operand, node, name) for name, operand in node.columns}
     # What two columns have in common is read once: it may be something that can be read only once.
     read = {id(column): _column(node.task, name, column) for name, column in resolved.items()}
     found = {name: read[id(column)] for name, column in resolved.items()}

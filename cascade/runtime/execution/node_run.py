@@ -13,7 +13,7 @@ from anyio import current_effective_deadline, current_time
 
 from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.code import TaskNotDigestibleError
-from cascade.graph.nested import compile_nested
+from cascade.graph.nested import Hold
 from cascade.graph.nodes import Terms
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe, leaves
 from cascade.model.events import (
@@ -38,6 +38,7 @@ from cascade.runtime.durability.journal import Journal
 from cascade.runtime.execution.attempt import Attempt, DrainedError, NotStartedError, perform
 from cascade.runtime.execution.binding import Arguments, Inputs, inputs
 from cascade.runtime.execution.executor import slot_of
+from cascade.runtime.execution.returned import is_flow
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.execution.single_flight import Flight, Placed, may_wait
 from cascade.runtime.foundation.cancellations import is_cancelled, without_cancellations
@@ -91,6 +92,7 @@ class Job:
         attempts: Those that were made when the run was executed before.
         is_told_of: Whether its waiting has been told already.
         on_admission: Called whenever it has been admitted.
+        keep: Takes what large data in its value is remembered by.
     """
 
     node_id: str
@@ -105,6 +107,7 @@ class Job:
     attempts: int = 0
     is_told_of: bool = False
     on_admission: Callable[[], None] = attrs.field(default=lambda: None, kw_only=True)
+    keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
 
 
 async def live(execution: Execution, job: Job) -> Ending:
@@ -205,7 +208,7 @@ class Life:
         if self.execution.is_draining:
             raise DrainedError
         value = await self._value()
-        if self.job.save_later is not None and compile_nested(value, may_circle=True) is not None:
+        if self.job.save_later is not None and await is_flow(self.execution, value, self.job.keep):
             # Without the node, which would keep its whole turn.
             self.job.save_later(functools.partial(_save, self.execution, self.job.node_id, cache, named))
         else:
@@ -254,9 +257,9 @@ class Life:
             value = await self._attempt_until_done(shared, own)
         if execution.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
-        if job.save_later is not None:
-            return value
-        return await execution.in_place(value, job.node_id)
+        if job.save_later is None and await is_flow(execution, value, job.keep):
+            return await execution.in_place(value, job.node_id)
+        return value
 
     def _claimed(self) -> Mapping[Name, Amount]:
         amounts: dict[Name, Amount] = dict(self.job.amounts().items())

@@ -7,7 +7,6 @@ from typing import Any, Final, Literal
 
 import attrs
 
-from cascade.graph.nested import LEAVES, compile_nested
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
@@ -57,7 +56,7 @@ class Settled:
     Attributes:
         digest: Its content, for the store.
         is_recorded: Whether it goes to the store.
-        is_tail: Whether a lazy that it gives replaces the flow, and is no result.
+        goes_on: Whether what it gives is no result, but a flow that goes on in its place.
     """
 
     node_id: str
@@ -65,7 +64,7 @@ class Settled:
     most_attempts: int = 1
     digest: bytes | None = None
     is_recorded: bool = True
-    is_tail: bool = False
+    goes_on: bool = False
 
 
 def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
@@ -107,7 +106,7 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     status, attempts = _RECORDED[type(ending.outcome)], ending.attempts
     match ending.outcome:
         case Done(value=given):
-            if subject.is_tail and _goes_on(given):
+            if subject.goes_on:  # which is recorded as such
                 return
             value = given
         case Skipped(reason=skip):
@@ -124,11 +123,6 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     )  # fmt: skip
 
 
-def _goes_on(value: Any) -> bool:
-    """Whether a flow goes on in place of *value*, and is recorded as such."""
-    return type(value) not in LEAVES and compile_nested(value, may_circle=True) is not None
-
-
 def record_silently(execution: Execution, frame: Frame, index: int, value: Any, started: float) -> None:
     """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
     execution.counts[Status.SUCCEEDED] += 1
@@ -137,7 +131,7 @@ def record_silently(execution: Execution, frame: Frame, index: int, value: Any, 
     duration = execution.clock() - started
     if execution.settings.schedule == "eager":
         execution.shared.durations.learn(task.name, duration)
-    if journal is not None and frame.is_recorded and not (index in frame.layout.tails and _goes_on(value)):
+    if journal is not None and frame.is_recorded and index != frame.flow:
         journal.add(
             Entry(
                 frame.name(index), value, None, "succeeded", frame.digest(index), task.name, 1,

@@ -14,7 +14,7 @@ from typing import Any
 
 import attrs
 
-from cascade.graph.nested import PAUSE_EVERY
+from cascade.graph.nested import PAUSE_EVERY, Holds
 from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
 from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
@@ -30,7 +30,7 @@ class News:
     Attributes:
         ready: Nodes whose inputs have settled.
         pruned: Nodes that no router wants any more.
-        faults: Routers that could not choose, with their errors.
+        faults: Routers that could not choose, or not put together what they chose, with their errors.
     """
 
     ready: list[int] = attrs.field(factory=list)
@@ -82,6 +82,8 @@ class Frame:
         is_map: Whether all its nodes are wanted, each as an item of a list.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         stage: The nodes of the stage that has begun; ``None`` if any node may begin that is ready.
+        flow: The node whose value is a flow that goes on in its place, if it has come to that.
+        holds: What large data in the values of nodes is remembered by.
     """
 
     graph: Graph
@@ -109,6 +111,8 @@ class Frame:
     is_map: bool = False
     ranks: Sequence[float] | None = None
     stage: Sequence[int] | None = None
+    flow: int | None = None
+    holds: Holds = attrs.field(factory=Holds)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque)
 
@@ -215,11 +219,13 @@ class Frame:
 
     def _let_go(self, sources: Iterable[int]) -> None:
         """A consumer of each of *sources* has settled."""
-        uses, values = self.uses, self.values
+        uses, values, holds = self.uses, self.values, self.holds
         for source in sources:  # maybe many, so nothing is called; they have settled, or it would not have
             uses[source] -= 1
             if not uses[source]:
                 values[source] = None
+                if holds:
+                    holds.forget(source)
 
     def let_go_some(self) -> None:
         """Work off a part of the backlog."""
@@ -246,6 +252,7 @@ class Frame:
         """Nobody needs the node any more: drop its value, or prune it if it has not begun."""
         if self.status[index] > Status.RUNNING:
             self.values[index] = None
+            self.holds.forget(index)
         elif index in self.layout.gated and index not in self.wanted:
             self._prune(index)
 
@@ -329,7 +336,12 @@ class Frame:
         if verdict is not None:
             self._settle_router(router, verdict)
             return
-        value = resolve(route.operand, self)
+        try:
+            value = resolve(route.operand, self)
+        except Exception as error:  # records in it are made anew by their own constructors
+            self.news.faults.append((router, error))
+            self._settle_router(router, None)
+            return
         self.values[router] = value if self.uses[router] < 2 else for_several(value)
         self.status[router] = Status.SUCCEEDED
         self._leave_router(router)
@@ -390,6 +402,7 @@ class Frame:
                     continue
                 if self.has_settled(source):
                     self.values[source] = None
+                    self.holds.forget(source)
                 elif source in self.layout.gated and source not in self.wanted:
                     agenda.append(source)
 

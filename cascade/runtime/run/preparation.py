@@ -10,7 +10,7 @@ from typing import Any
 import attrs
 
 from cascade.graph.build import build_steps
-from cascade.graph.nested import PAUSE_EVERY
+from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
 from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
 from cascade.graph.reach import may_grow
 from cascade.model.errors import CapacityError, GraphError, InputError
@@ -57,6 +57,7 @@ async def prepare(
     pool: Pool,
     providers: Mapping[str, Resource],
     durations: Mapping[str, float],
+    hold: Hold,
     *,
     is_whole: bool,
 ) -> Prepared:
@@ -69,6 +70,7 @@ async def prepare(
         pool: The capacity there is.
         providers: Resource providers by name.
         durations: Mean seconds by task name, as far as known.
+        hold: What large literal arguments are remembered by.
         is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
 
     Raises:
@@ -77,8 +79,10 @@ async def prepare(
         CapacityError: If a node that is certain to run claims more than there is.
         ResourceNotFoundError: If a resource has no provider.
     """
-    graph = await paced(build_steps(target))
+    graph = await paced(build_steps(target, hold))
     inputs = resolve_inputs(graph, params, is_whole=is_whole)
+    if inputs:
+        await paced(_refuse_placeholders(graph, inputs, hold))
     _refuse_resources(graph.target)
     check_providers(providers, graph.injections)
     if settings.solver is not None:
@@ -103,6 +107,15 @@ def _is_scarce(graph: Graph, layout: Layout) -> bool:
         if (isinstance(row, Node) and row.terms.amounts) or not (task.is_async or task.mode == "inline"):
             return True
     return False
+
+
+def _refuse_placeholders(graph: Graph, inputs: Mapping[str, Any], hold: Hold) -> Generator[None, None, None]:
+    """See that what was given is values: nothing would be put in the place of what stands for one."""
+    for key, value in inputs.items():
+        if (yield from has_placeholders(value, hold)):
+            what = f"{graph.inputs[key].name!r} is given a {type(value).__name__}"
+            remedy = "inputs are values; run it first, or pass it as an argument"
+            raise InputError([f"{what} that is, or contains, a placeholder such as a lazy result, but {remedy}"])
 
 
 def _refuse_resources(target: Operand) -> None:

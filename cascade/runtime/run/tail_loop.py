@@ -11,8 +11,8 @@ import anyio
 import attrs
 
 from cascade.graph.identity import contents_of
-from cascade.graph.nested import compile_steps
-from cascade.graph.nodes import Graph, Junction, resolve, sources_of
+from cascade.graph.nested import Hold
+from cascade.graph.nodes import Graph, Junction, sources_of
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.errors import DependencyMissingError
@@ -23,6 +23,7 @@ from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import Execution
 from cascade.runtime.durability.backend import Continuation
 from cascade.runtime.execution.attempt import DrainedError
+from cascade.runtime.execution.binding import put_together
 from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.frame import Frame
@@ -59,6 +60,12 @@ class Loop:
     _saves: Saves = attrs.field(factory=Saves)
     # Weakly: a loop may make each of its tasks anew.
     _warned: WeakSet[Task[Any, Any]] = attrs.field(factory=WeakSet)
+    # What large literal arguments of the present turn are remembered by.
+    _hold: Hold = attrs.field(init=False)
+
+    @_hold.default
+    def _first_hold(self) -> Hold:
+        return self.execution.hold if self.is_top else Hold(self.execution.hold.seen)
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.
@@ -70,6 +77,7 @@ class Loop:
         try:
             return await self._run(prepared)
         finally:
+            self._hold.release()
             self.execution.turning.pop(self.prefix, None)
 
     async def _run(self, prepared: Prepared) -> Any:
@@ -82,11 +90,12 @@ class Loop:
         elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say
         since = elapsed()
         while True:
-            value, turns = await self._turn(prepared, turns)
+            value, frame = await self._turn(prepared, turns)
+            turns = frame.turns
             if prepared.shape is not None:
                 emptied(prepared.graph)
                 self.execution.shapes.put(prepared.shape, prepared)
-            if await paced(compile_steps(value, may_circle=True)) is None:
+            if frame.flow is None:
                 break
             progressed(self.execution, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
@@ -128,8 +137,16 @@ class Loop:
 
     async def prepare(self, target: Any) -> Prepared:
         """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
+        hold, before = Hold(self.execution.hold.seen), self._hold
+        try:
+            return await self._prepare(target, hold)
+        finally:
+            self._hold = hold
+            before.release()  # not earlier: what the next turn is given again need not be looked through again
+
+    async def _prepare(self, target: Any, hold: Hold) -> Prepared:
         execution = self.execution
-        sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target))
+        sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target, hold))
         if sketched is not None:
             known: Prepared | None = execution.shapes.take(sketched.shape)
             if known is not None:
@@ -142,14 +159,15 @@ class Loop:
             execution.admission.pool,
             execution.providers,
             execution.shared.durations.means,
+            hold,
             is_whole=False,
         )
         if sketched is not None and sketched.fits(prepared.graph):
             prepared = attrs.evolve(prepared, shape=sketched.shape)
         return prepared
 
-    async def _turn(self, prepared: Prepared, turns: int) -> tuple[Any, int]:
-        """The value of a turn, or of a number of them that a lane made at once; and their number so far."""
+    async def _turn(self, prepared: Prepared, turns: int) -> tuple[Any, Frame]:
+        """The value of a turn, or of a number of them that a lane made at once; and the frame it comes from."""
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
         frame.turns = turns
@@ -159,10 +177,15 @@ class Loop:
         if self.execution.recovery is not None:
             await self._recall(frame, prepared, turns)
         schedule = _SCHEDULES[self.execution.settings.schedule]
-        await schedule(self.execution, frame, prepared.plan, self._saves)
+        try:
+            await schedule(self.execution, frame, prepared.plan, self._saves)
+        finally:
+            if frame.flow is not None:  # the next turn is prepared from it, and need not look again
+                frame.holds.hand_over(frame.flow, self._hold)
+            frame.holds.release()
         if self.execution.is_halted or (self.execution.is_draining and frame.unsettled):
             raise Halted
-        return collect(frame), frame.turns
+        return collect(frame), frame
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""
@@ -199,6 +222,7 @@ def collect(frame: Frame) -> Any:
 
     Raises:
         DependencyMissingError: If a member of the target was skipped, other than for its place in a sequence.
+        Exception: If the value cannot be put together; see ``put_together``.
         BaseException: The failure that keeps a member from having a value, if the run goes on after failures.
     """
     for member in frame.graph.members:
@@ -211,7 +235,7 @@ def collect(frame: Frame) -> Any:
         if frame.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
             raise DependencyMissingError(frame.name(judged), list(_skips_behind(frame, judged)))
         frame.values[member] = None
-    return resolve(frame.graph.target, frame)
+    return put_together(frame, frame.graph.target)
 
 
 def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
@@ -264,7 +288,7 @@ def _blamed(frame: Frame, index: int) -> Iterator[int]:
 
 
 async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
-    """*value*, with the lazies in it run, under the same engine, limits and scope.
+    """*value*, with the lazies that are in it run, under the same engine, limits and scope.
 
     Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
     however deep flows nest.
@@ -272,8 +296,6 @@ async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
     Raises:
         BaseException: The failure that kept it from having a value.
     """
-    if await paced(compile_steps(value, may_circle=True)) is None:
-        return value
     errand = _Errand(execution, value, f"{node_id}/")
     assert execution.work is not None  # nodes run inside it
     execution.spawn(execution.work, errand.run)

@@ -12,8 +12,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.nested import LEAVES, compile_nested
-from cascade.model.errors import GraphError
+from cascade.graph.nested import LEAVES, glance, is_flat
 from cascade.model.events import LoopProgress, StageFinished, StageStarted
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
@@ -85,9 +84,16 @@ class Turns:
         if place != self._place:
             return False
         for arg in args:  # a generator would cost more than all the rest
-            if type(arg) not in LEAVES and not _is_literal(arg):
+            if type(arg) not in LEAVES and not self._is_literal(arg):
                 return False
-        return not value.kwargs or _is_literal(value.kwargs)
+        return not value.kwargs or all(map(self._is_literal, value.kwargs.values()))
+
+    def _is_literal(self, value: Any) -> bool:
+        """Whether there is certainly no placeholder in *value*, as far as that can be told at once."""
+        is_plain = glance(value)
+        if is_plain is None:
+            return self.execution.hold.seen.knows(value) or is_flat(value)
+        return is_plain
 
     def _find_place(self, task: Task[Any, Any]) -> int:
         if len(self._places) == MOST_PLACES:  # a loop may make each of its tasks anew
@@ -152,10 +158,3 @@ def progressed(execution: Execution, task_name: str, before: int, turns: int) ->
     """Tell now and then how many turns a loop has made, if nobody is told of each node."""
     if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not execution.wants_attempts():
         execution.emit(LoopProgress, task_name=task_name, turns=turns)
-
-
-def _is_literal(value: Any) -> bool:
-    try:
-        return compile_nested(value) is None
-    except GraphError:
-        return False  # which building will say as it should be said

@@ -23,7 +23,7 @@ import attrs
 from anyio import current_effective_deadline, current_time, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, current_token
 
-from cascade.graph.nested import LEAVES
+from cascade.graph.nested import LEAVES, glance
 from cascade.model.errors import AttemptCancelled, CascadeError
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
@@ -201,7 +201,7 @@ class LoopLane:
                 name = turns.follow(value)
                 task, kwargs = value.task, value.kwargs
             turns.count()
-            is_flow = type(value) not in LEAVES and await crew.needs_a_run(index, value)
+            is_flow = type(value) not in LEAVES and await crew.is_flow(index, value)
         except BaseException as error:
             self._failed(index, attempt, error, started)
             return None, has_waited
@@ -252,13 +252,23 @@ class LoopLane:
 
 @attrs.frozen
 class Report:
-    """How a node ended in a thread, which one goes on from it there, and how long it took if that matters."""
+    """How a node ended in a thread.
+
+    Attributes:
+        index: The node.
+        value: What it returned.
+        error: What it raised.
+        following: The node that goes on from it in the thread.
+        seconds: How long it took, if that matters.
+        is_flow: Whether there are calls in the value that are to be run in its place.
+    """
 
     index: int
     value: Any
     error: BaseException | None = None
     following: int | None = None
     seconds: float | None = None
+    is_flow: bool = False
 
 
 # Not about a node: turns have been made, and may be counted.
@@ -371,6 +381,8 @@ class ThreadLane:
                     break
                 name = turns.follow(value)
                 task, kwargs = value.task, value.kwargs
+            taken = began and self.clock() - began
+            is_flow = type(value) not in LEAVES and not glance(value) and self._is_flow(index, value)
         except BaseException as error:
             if attempt is not None:
                 attempt.is_over = True
@@ -378,9 +390,21 @@ class ThreadLane:
                 lanes.has_failed = True
             lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
             return None
-        following = crew.follower(index, value)
-        lanes.report(Report(index, value, None, following, began and self.clock() - began))
+        is_over = not is_flow and type(value) is not CoroutineType  # the crew goes on with what a coroutine gives
+        following = crew.follower(index, value) if is_over else None
+        lanes.report(Report(index, value, None, following, taken, is_flow))
         return following
+
+    def _is_flow(self, index: int, value: Any) -> bool:
+        """Whether there are calls in *value*; other threads, the loop's first, have their turn meanwhile."""
+        steps = self.lanes.crew.find_flow(index, value)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return bool(stop.value)
+            if time.perf_counter() - self._since > TURN:
+                self._step_back()
 
     def _step_back(self) -> None:
         # A thread that has only waited has kept the interpreter from nobody.

@@ -69,6 +69,8 @@ async def _run(execution: Execution, items: Items) -> Outcome:
     except get_cancelled_exc_class():
         if not frame.errors:
             raise
+    finally:
+        items.frame.holds.gather(items.node.index, frame.holds)
     if frame.errors:
         return _failed(execution, frame)
     is_left = execution.is_draining and frame.unsettled > 0

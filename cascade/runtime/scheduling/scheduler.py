@@ -16,7 +16,7 @@ from anyio import current_effective_deadline, current_time
 from anyio.abc import TaskGroup
 from anyio.lowlevel import checkpoint
 
-from cascade.graph.nested import LEAVES, PAUSE_EVERY, compile_nested, compile_steps
+from cascade.graph.nested import PAUSE_EVERY, Hold, Steps
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskBlocked, TaskExecutionStarted
@@ -31,9 +31,10 @@ from cascade.runtime.context.run_context import Execution
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of, judge, passed_by
 from cascade.runtime.execution.executor import LocalExecutor
 from cascade.runtime.execution.node_run import Job, Saves, classify, live
+from cascade.runtime.execution.returned import find_flow, is_flow
 from cascade.runtime.execution.settle import Ending, Settled, leave, record, record_silently
 from cascade.runtime.foundation.cancellations import is_cancelled
-from cascade.runtime.foundation.fairness import SLICE, give_way, paced
+from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.foundation.task_context import attempt_var
@@ -159,7 +160,7 @@ class Crew:
         while frame.news:
             news = frame.take_news()
             for index, error in news.faults:
-                note = f"raised by {frame.name(index)!r} while choosing a route in run {self.execution.run_id!r}"
+                note = f"raised by {frame.name(index)!r} while it chose a route in run {self.execution.run_id!r}"
                 self.execution.fail_node(error, frame.name(index), note)
             if self.execution.is_halted:
                 frame.unsettled += len(news.pruned)  # left, as all that had not begun
@@ -214,7 +215,7 @@ class Crew:
                 self.failed(report.index, report.error, started)
             elif type(report.value) is CoroutineType:
                 self.execution.spawn(self.group, self._await, report.index, report.value, started)
-            elif not _is_plain(report.value):
+            elif report.is_flow:
                 self.run_in_place(report.index, report.value, started)
             else:
                 self._succeeded(report.index, report.value, started)
@@ -333,7 +334,10 @@ class Crew:
         if isinstance(node, MapNode):
             ending: Ending = await self.execution.live_map(self.frame, node, job)
             return ending
-        return await live(self.execution, job)
+        ending = await live(self.execution, job)
+        if index in self.frame.layout.tails and isinstance(ending.outcome, Done):
+            await self.is_flow(index, ending.outcome.value)
+        return ending
 
     def _job(self, index: int, node: Node) -> Job:
         layout = self.frame.layout
@@ -353,6 +357,7 @@ class Crew:
             digest=digest,
             is_told_of=index in self._antechamber.told,
             on_admission=functools.partial(self._has_asked, index),
+            keep=self._keeper(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )
 
@@ -428,21 +433,26 @@ class Crew:
             self.execution.emit_node(TaskExecutionStarted, self._settled(index))
         return self.task(index)
 
-    async def needs_a_run(self, index: int, value: Any) -> bool:
-        """Whether *value* has lazies in it that are to be run in its place."""
-        if index in self.frame.layout.tails:
+    async def is_flow(self, index: int, value: Any) -> bool:
+        """Whether there are lazies in *value*, returned by the node *index*, that are to be run in its place."""
+        return self._is_in_place(index, await is_flow(self.execution, value, self._keeper(index)))
+
+    def find_flow(self, index: int, value: Any) -> Steps[bool]:
+        """What :meth:`is_flow` says, found in steps; for threads."""
+        return self._is_in_place(index, (yield from find_flow(self.execution, value, self._keeper(index))))
+
+    def _is_in_place(self, index: int, has_lazies: bool) -> bool:
+        if has_lazies and index in self.frame.layout.tails:
+            self.frame.flow = index  # which goes on in place of the flow
             return False
-        try:
-            return await paced(compile_steps(value, may_circle=True)) is not None
-        except Exception:  # a container's own code may raise anything
-            return True  # which will fail, as it should, with this error
+        return has_lazies
+
+    def _keeper(self, index: int) -> Callable[[Hold], None]:
+        return functools.partial(self.frame.holds.keep, index)
 
     def run_in_place(self, index: int, value: Any, started: float) -> None:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
-        if index in self.frame.layout.tails:
-            self._succeeded(index, value, started)
-        else:
-            self.execution.spawn(self.group, self._run_in_place, index, value, started)
+        self.execution.spawn(self.group, self._run_in_place, index, value, started)
 
     async def _await(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
         """Go on with a node whose function, called in a thread, gave a coroutine."""
@@ -462,7 +472,7 @@ class Crew:
         finally:
             attempt.is_over = True
             execution.watch.remove(attempt)
-        if await self.needs_a_run(index, value):
+        if await self.is_flow(index, value):
             await self._run_in_place(index, value, started)
         else:
             self._succeeded(index, value, started)
@@ -478,11 +488,13 @@ class Crew:
     def follower(self, index: int, value: Any) -> int | None:
         """The node that alone goes on from *index*, whose value this is, in the same lane; asked in any thread.
 
+        The value is no flow, or nobody waits for it.
+
         Nobody else starts it from then on.
         """
         frame = self.frame
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing or not _is_plain(value):
+        if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
@@ -608,17 +620,5 @@ class Crew:
         retry = row.terms.retry if isinstance(row, Node) else None
         return Settled(
             frame.name(index), self.task(index), 1 if retry is None else retry.max_attempts,
-            frame.digest(index), frame.is_recorded, index in frame.layout.tails,
+            frame.digest(index), frame.is_recorded, index == frame.flow,
         )  # fmt: skip
-
-
-def _is_plain(value: Any) -> bool:
-    """Whether there are certainly no lazies in *value*."""
-    if type(value) in LEAVES:
-        return True
-    if type(value) is CoroutineType:
-        return False
-    try:
-        return compile_nested(value, may_circle=True) is None
-    except Exception:  # a container's own code may raise anything
-        return False  # running what is in it will fail, as it should, with this error

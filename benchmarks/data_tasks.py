@@ -1,0 +1,18 @@
+"""The task of bench_data.py that runs in a process, which has to import it."""
+
+from __future__ import annotations
+
+import cascade
+
+LISTS = 1_000_000
+
+
+def small_lists() -> list[list[int]]:
+    """A million lists of one number."""
+    return [[number] for number in range(LISTS)]
+
+
+@cascade.task(mode="process")
+def from_process() -> list[list[int]]:
+    """Them, pickled."""
+    return small_lists()
