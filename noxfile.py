@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -32,10 +33,14 @@ def works(command: str | Path) -> bool:
 
 
 def interpreters() -> list[str]:
-    """One working interpreter for each supported version that is found, on the path or under pyenv."""
+    """One working interpreter for each supported version that is found, on the path or under pyenv.
+
+    That of the version that runs this comes first.
+    """
     pyenv = Path(os.environ.get("PYENV_ROOT", Path.home() / ".pyenv"))
     found = []
-    for version in SUPPORTED:
+    here = "{}.{}".format(*sys.version_info)
+    for version in sorted(SUPPORTED, key=lambda version: version != here):
         on_path = shutil.which(f"python{version}")
         candidates = [on_path] if on_path else []
         candidates += [str(path) for path in sorted(pyenv.glob(f"versions/{version}.*/bin/python"))]
@@ -60,13 +65,32 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
     session.install(f"{wheel}{extras}")
 
 
+# What `tests` runs, and the rest of it.
+USUAL = "not slow and (loop or not uvloop)"
+REST = "slow or (uvloop and not loop)"
+
+
+def run_tests(session: nox.Session, marks: str, *, profile: str = "brief") -> None:
+    """Run those tests that have *marks*, with so many examples a property as *profile* says."""
+    env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile)}
+    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-q", "-m", marks, *session.posargs, env=env)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """The test suite, once: this Python, all extras, asyncio and Trio; uvloop where the loop matters."""
+    install_wheel(session, "[all]")
+    install_group(session, "test")
+    run_tests(session, USUAL)
+
+
 @nox.session(python=PYTHONS)
 @nox.parametrize("extras", ["all", "minimal"])
-def tests(session: nox.Session, extras: str) -> None:
-    """The test suite against the built wheel, with all extras on each Python, and with none on the first.
+def matrix(session: nox.Session, extras: str) -> None:
+    """What `tests` leaves out: other Pythons, no extras, all of uvloop, slow and repeated cases.
 
-    What would find nothing else on another Python is run on the first only: uvloop instead of asyncio's own loop,
-    what is marked as slow, and the most part of the examples of the properties.
+    On the first Python the slow cases, uvloop, properties with more examples, and all without extras; on each
+    other Python what `tests` runs, but for uvloop.
     """
     is_first = session.python == PYTHONS[0]
     if extras == "minimal":
@@ -74,14 +98,15 @@ def tests(session: nox.Session, extras: str) -> None:
             session.skip("the minimal installation is tested on one Python")
         install_wheel(session)
         session.install("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
+        run_tests(session, "not slow")
+        return
+    install_wheel(session, "[all]")
+    install_group(session, "test")
+    if is_first:
+        run_tests(session, REST)
+        run_tests(session, "hypothesis and not uvloop", profile="default")
     else:
-        install_wheel(session, "[all]")
-        install_group(session, "test")
-    is_whole = is_first and extras == "all"
-    chosen = [] if is_whole else ["-k", "not uvloop", "-m", "not slow"]
-    profile = "default" if is_whole else "brief"
-    env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile)}
-    session.run("pytest", "-n", "auto", "-q", *chosen, *session.posargs, env=env)
+        run_tests(session, "not slow and not uvloop")
 
 
 @nox.session
@@ -136,7 +161,7 @@ def mutants(session: nox.Session) -> None:
     install_group(session, "test", "coverage")
     reached = str(Path(session.create_tmp()) / "reached")
     measured = ["--cov=cascade", "--cov-context=test", "--cov-report="]
-    session.run("pytest", "-n", "auto", "-q", "-k", "not uvloop", *measured, env={"COVERAGE_FILE": reached})
+    session.run("pytest", "-n", "auto", "-q", "-m", "not uvloop", *measured, env={"COVERAGE_FILE": reached})
     jobs = str(os.cpu_count() or 1)
     session.run("python", "proof/mutants.py", "--reached", reached, "--jobs", jobs, *session.posargs)
 

@@ -22,6 +22,7 @@ from cascade.model.errors import (
     TaskTimeoutError,
 )
 from cascade.model.events import (
+    AttemptStarted,
     ConnectorConnected,
     ConnectorDisconnected,
     ControlChanged,
@@ -67,6 +68,7 @@ if TYPE_CHECKING:
     from cascade import testing as testing
 
 __all__ = [
+    "AttemptStarted",
     "CapacityError",
     "CascadeError",
     "ConnectorConnected",

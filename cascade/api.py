@@ -172,7 +172,8 @@ def _refuse_loop() -> None:
             "run_sync cannot be used inside an event loop; use `await cascade.run(flow)` there, or in a worker "
             "thread `await anyio.to_thread.run_sync(cascade.run_sync, flow)`"
         )
-    if ambient() is not None:
+    attempt = ambient()
+    if attempt is not None and attempt.surroundings is not None:  # in a worker process, the run is far away
         raise RuntimeError(
             "run_sync cannot be used inside a task of a flow; return the lazy from the task, or use "
             "`anyio.from_thread.run(cascade.run, flow)`"

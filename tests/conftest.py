@@ -6,14 +6,20 @@ import gc
 import importlib.util
 import os
 import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any
 
 import pytest
+from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, Phase, settings
+
+import cascade
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
-    BACKENDS.append(pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop"))
+    BACKENDS.append(pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop", marks=pytest.mark.uvloop))
 if importlib.util.find_spec("trio"):
     BACKENDS.append(pytest.param(("trio", {}), id="trio"))
 
@@ -22,8 +28,8 @@ if importlib.util.find_spec("trio"):
 PATIENT: dict[str, Any] = {"deadline": None, "suppress_health_check": [HealthCheck.too_slow]}
 settings.register_profile("default", **PATIENT, max_examples=60, derandomize=True)
 settings.register_profile("nightly", **PATIENT, max_examples=10_000)
-# For further Pythons.
-settings.register_profile("brief", **PATIENT, max_examples=15, derandomize=True)
+# What nox runs everywhere, before it runs the properties with the usual number.
+settings.register_profile("brief", **PATIENT, max_examples=20, derandomize=True)
 # For finding out whether a test fails, not why.
 settings.register_profile(
     "mutants", **PATIENT, max_examples=25, phases=[Phase.explicit, Phase.generate], database=None
@@ -82,3 +88,23 @@ def backend_name(request: pytest.FixtureRequest) -> str:
 def schedule(request: pytest.FixtureRequest) -> str:
     """Both schedules, for what holds in each."""
     return str(request.param)
+
+
+@pytest.fixture
+def without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Cloudpickle is not installed, as far as this process can see."""
+    monkeypatch.setitem(sys.modules, "cascade.adapters.serialization.by_value", None)
+
+
+@pytest.fixture(scope="module", params=BACKENDS)
+def run(request: pytest.FixtureRequest) -> Iterator[Callable[..., Any]]:
+    """``Engine.run`` for sync tests: the tests of a module share an engine, and so its worker processes.
+
+    The engine is kept open, on an event loop in a thread of its own.
+    """
+    name, options = request.param
+    with (
+        start_blocking_portal(name, options) as portal,
+        portal.wrap_async_context_manager(cascade.Engine()) as engine,
+    ):
+        yield lambda flow, **more: portal.call(partial(engine.run, flow, **more))

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import atexit
 import contextvars
+import importlib
+import itertools
 import os
+import signal
+import subprocess
+import sys
 import threading
+import weakref
+from collections.abc import Callable
 from typing import Any
+
+import anyio
 
 import cascade
 
 seen_by_caller: contextvars.ContextVar[str] = contextvars.ContextVar("seen_by_caller", default="unset")
+of_any_kind: contextvars.ContextVar[object] = contextvars.ContextVar("of_any_kind")
 
 
 class Unpicklable:
@@ -17,6 +28,35 @@ class Unpicklable:
 
     def __reduce__(self) -> Any:
         raise TypeError("stays at home")
+
+
+class Unreadable:
+    """Can be pickled, and not be unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, ("does not\ncome back",)
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(text)
+
+
+class Single:
+    """Of which no two can be unpickled at once."""
+
+    def __reduce__(self) -> Any:
+        return _count_one, ()
+
+
+_singles: weakref.WeakSet[Single] = weakref.WeakSet()
+
+
+def _count_one() -> Single:
+    if _singles:
+        raise ValueError("there is one already")
+    one = Single()
+    _singles.add(one)
+    return one
 
 
 class Picklable:
@@ -108,9 +148,14 @@ def raises_local() -> None:
 
 
 @cascade.task(mode="process")
-def babbles() -> None:
-    """Writes where AnyIO's answers go."""
-    os.write(1, b"no answer\n")
+def kills_itself(number: int) -> None:
+    os.kill(os.getpid(), number)
+    threading.Event().wait()
+
+
+@cascade.task(mode="process")
+def closes_everything() -> None:
+    os.closerange(3, 100)
     threading.Event().wait()
 
 
@@ -127,6 +172,35 @@ def add(a: int, b: int) -> int:
 @cascade.task(mode="process")
 def takes(value: object) -> str:
     return type(value).__name__
+
+
+@cascade.task(mode="process")
+def takes_several(*others: object, key: int = 0) -> None: ...
+
+
+@cascade.task(mode="process")
+def calls(function: Callable[[Any], Any], value: object) -> Any:
+    return function(value)
+
+
+@cascade.task(mode="process")
+def gives_local_function(x: int) -> Callable[[int], int]:
+    return lambda y: x + y
+
+
+@cascade.task(mode="process")
+def gives_unreadable() -> Unreadable:
+    return Unreadable()
+
+
+# A module that no other process can import.
+ONLY_HERE = """
+import cascade
+__name__ = "only_here"
+
+@cascade.task(mode="process")
+def lonely() -> None: ...
+"""
 
 
 @cascade.task(mode="process")
@@ -182,5 +256,122 @@ def asks_where_it_is() -> tuple[str, int]:
 
 
 @cascade.task(mode="process")
-def asks_how_long_it_has() -> float:
+def asks_how_long_it_has(_: bytes = b"") -> float:
     return cascade.current().remaining()
+
+
+@cascade.task(mode="process")
+def asks_for_its_key() -> str:
+    return cascade.current().idempotency_key
+
+
+_kept: list[contextvars.Context] = []
+
+
+@cascade.task(mode="process")
+def keeps_its_context() -> None:
+    _kept.append(contextvars.copy_context())
+
+
+@cascade.task(mode="process")
+def asks_in_what_was_kept() -> str:
+    return _kept[0].run(cascade.current).node_id
+
+
+@cascade.task
+def doubled(x: int) -> int:
+    return 2 * x
+
+
+@cascade.task(mode="process")
+def doubled_far_away(x: int) -> int:
+    return 2 * x
+
+
+async def _doubled(x: int) -> int:
+    return await cascade.run(doubled(x))
+
+
+@cascade.task(mode="process")
+def runs_a_flow(x: int, backend: str) -> tuple[int, int, int]:
+    """In all the ways that a plain program has, also with a worker process of its own."""
+    return (
+        cascade.run_sync(doubled(x), backend=backend),
+        anyio.run(_doubled, x, backend=backend),
+        cascade.run_sync(doubled_far_away(x), backend=backend),
+    )
+
+
+@cascade.task(mode="process")
+def counts_down(n: int) -> Any:
+    return counts_down(n - 1) if n else "done"
+
+
+@cascade.task(mode="process")
+def sets_variable(value: str) -> str:
+    seen_by_caller.set(value)
+    return seen_by_caller.get()
+
+
+@cascade.task(mode="process")
+def any_kind() -> object:
+    return of_any_kind.get()
+
+
+@cascade.task(mode="process")
+def surroundings() -> tuple[str, list[str], str | None, int]:
+    """What a program may look at, and a module that may be hard to find."""
+    late: Any = importlib.import_module("late_module")
+    return os.getcwd(), sys.argv, os.environ.get("SET_LATE"), late.value
+
+
+@cascade.task(mode="process")
+def waits() -> None:
+    threading.Event().wait()
+
+
+@cascade.task(mode="process")
+def computes_forever(marker: str) -> None:
+    """In one call of native code, which never gives the GIL away."""
+    with open(f"{marker}.part", "w") as file:
+        file.write(str(os.getpid()))
+    os.replace(f"{marker}.part", marker)
+    sum(itertools.repeat(1))
+
+
+def _at_the_end(marker: str) -> None:
+    print("at the end")
+    with open(marker, "x"):
+        pass
+
+
+@cascade.task(mode="process")
+def registers(marker: str) -> None:
+    atexit.register(_at_the_end, marker)
+
+
+@cascade.task(mode="process")
+def leaves_a_thread() -> int:
+    threading.Thread(target=threading.Event().wait).start()
+    return os.getpid()
+
+
+@cascade.task(mode="process")
+def interrupts_itself() -> str:
+    os.kill(os.getpid(), signal.SIGINT)
+    return "went on"
+
+
+@cascade.task(mode="process")
+def asks_how_children_are_interrupted() -> str:
+    """Whether they have the usual handler, and what is blocked for them."""
+    program = (
+        "import signal; print(signal.getsignal(signal.SIGINT) is signal.default_int_handler,"
+        " [*signal.pthread_sigmask(signal.SIG_BLOCK, [])], end='')"
+    )
+    return subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout
+
+
+@cascade.task(mode="process")
+def echo(value: Any) -> Any:
+    return value

@@ -180,6 +180,7 @@ def found(tree: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any
     return packages(survey(tree, tmp_path_factory.mktemp("report"), "json"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("schedule_name", ["stages", "eager"])
 def test_the_survey_counts_what_another_count_finds(
     tree: Path, tmp_path: Path, backend_name: str, schedule_name: str
@@ -275,6 +276,7 @@ def test_the_agent_takes_job_and_patience(tmp_path: Path, words: list[str], prin
     assert command("polling_agent.py", *words, "--log", "none", folder=tmp_path) == printed + "\n"
 
 
+@pytest.mark.slow
 def test_the_agent_survives_a_hiccup_of_the_network(tmp_path: Path, backend_name: str) -> None:
     printed = command("polling_agent.py", "--backend", backend_name, "--log", "json", folder=tmp_path)
 

@@ -69,6 +69,7 @@ def test_the_same_200_seeds_give_the_same_traces_byte_for_byte_on_both_backends(
     assert different == []
 
 
+@pytest.mark.slow
 def test_a_seed_gives_the_same_trace_again(backend_name: Any) -> None:
     for seed in range(10):
         assert len({str(Scene(seed).play(backend_name).trace) for _ in range(3)}) == 1
@@ -276,6 +277,7 @@ def test_two_tasks_that_wait_for_each_other_are_found() -> None:
     assert kinds == {StalledError, type(None)}
 
 
+@pytest.mark.slow
 def test_a_run_that_moves_without_an_end_is_ended(backend_name: Any) -> None:
     @cascade.task
     async def polls() -> None:

@@ -59,6 +59,7 @@ def find(module: str, qualname: str) -> Any:
     if module == module_name("__main__"):
         try:
             return get(sys.modules["__main__"])
-        except AttributeError:  # something else has the name of the script
-            pass
+        except AttributeError:
+            if module not in sys.modules:  # to import it would run the script a second time, inside itself
+                raise
     return get(importlib.import_module(module))

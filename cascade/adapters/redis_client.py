@@ -59,7 +59,9 @@ def check_client(client: Any, purpose: str) -> None:
     """
     pool = getattr(client, "connection_pool", None)
     if pool is None or not callable(getattr(client, "pipeline", None)) or "asyncio" in type(client).__module__:
-        raise TypeError(f"{purpose} takes a redis.Redis client (the synchronous one), not {client!r:.100}")
+        # A URL, or the repr of a client, may hold a password.
+        kind = f"{type(client).__module__}.{type(client).__name__}"
+        raise TypeError(f"{purpose} takes a redis.Redis client (the synchronous one), not one of type {kind}")
     if getattr(pool, "connection_kwargs", {}).get("decode_responses"):
         raise ValueError(f"{purpose} stores bytes: make the client with decode_responses=False")
 

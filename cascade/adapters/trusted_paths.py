@@ -255,7 +255,10 @@ def _entry(path: str, *, makes_folder: bool) -> Entry | None:
 
 
 def _judge(path: str, viewer: Viewer, *, may_be_sticky: bool = False) -> None:
-    entry = Entry.at(path)
+    _judge_entry(path, Entry.at(path), viewer, may_be_sticky=may_be_sticky)
+
+
+def _judge_entry(path: str, entry: Entry, viewer: Viewer, *, may_be_sticky: bool = False) -> None:
     why = why_untrusted(entry, viewer, may_be_sticky=may_be_sticky)
     if why is None:
         return
@@ -298,7 +301,7 @@ def _judge_file(path: str) -> None:
             raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), name)
         if not stat.S_ISREG(entry.mode):
             raise UntrustedPath(f"{_shown(name, entry)} is no plain file", "take another path")
-        _judge(name, viewer)
+        _judge_entry(name, entry, viewer)  # as it was found: SQLite may delete its journal at any moment
 
 
 def _shown(path: str, entry: Entry) -> str:

@@ -7,15 +7,21 @@ import getpass
 import math
 import sys
 from collections.abc import Sequence
+from contextlib import suppress
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any, NoReturn, get_args
 
 import attrs
 
+from cascade.cli.output import out, out_text, say
+from cascade.cli.params import FlowOptions, Kept, kept
 from cascade.cli.targets import UsageError, load_flow
+from cascade.cli.words import options_of, place_of_target
 from cascade.graph.build import build
 from cascade.graph.render import Format
-from cascade.model.errors import GraphError
-from cascade.model.inputs import Param, Required
+from cascade.model.errors import GraphError, secrets_of_url
+from cascade.model.inputs import Param
+from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.settings import OnChange, OnError, Schedule
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
@@ -32,21 +38,47 @@ class Invocation:
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
-        words: The command line as it was given.
+        kept: What a record keeps of a run.
     """
 
     command: str
     flow: Any
     params: dict[str, str]
     options: argparse.Namespace
-    words: Sequence[str] = ()
+    kept: Kept | None = None
 
 
 class _Parser(argparse.ArgumentParser):
     """Raises instead of ending the process, so that :func:`cascade.cli.main` has one way out."""
 
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, allow_abbrev=False)
+        self.color = False  # from Python 3.14 on; what is written for a terminal is escaped
+
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message} (see {self.prog} --help)")
+
+    def _print_message(self, message: str, file: Any = None) -> None:
+        if file is sys.stderr:
+            for line in message.splitlines():
+                say(line)
+        else:
+            out_text(message)
+
+
+class _Version(argparse.Action):
+    """Shows the version, which takes some looking for, only if it is asked for."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs, nargs=0, default=argparse.SUPPRESS)
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        try:
+            found = version("cascade")
+        except PackageNotFoundError:
+            found = "(not installed)"
+        out(f"cascade {found}")
+        parser.exit()
 
 
 def parse(arguments: Sequence[str]) -> Invocation:
@@ -63,59 +95,55 @@ def parse(arguments: Sequence[str]) -> Invocation:
         raise UsageError("say what to do: run, resume, runs, show, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
-        return Invocation(options.command, None, {}, options, arguments)
-    wants_help = any(word in ("-h", "--help") for word in arguments)
-    target = _target(arguments)
-    if target is None:
+        return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
+    command = commands.get(arguments[0])
+    place = None if command is None else place_of_target(arguments, options_of(command))
+    if command is None or place is None:
         options = parser.parse_args(arguments)  # shows the help, or says what is missing
         raise UsageError(f"{options.command}: the target is missing")
-    if wants_help and arguments[0] not in commands:
-        parser.parse_args(arguments)
-    flow = load_flow(target)
-    command = commands.get(arguments[0], parser)
+    flow = load_flow(arguments[place])
     params = _params_of(flow)
-    if arguments[0] == "run":
-        _add_params(command, params)
-    options = _parsed(parser, arguments)
-    return Invocation(options.command, flow, _given(options, params), options, arguments)
+    # The target goes first, where it cannot be taken for the value of an option.
+    words = [arguments[place], *arguments[1:place], *arguments[place + 1 :]]
+    if arguments[0] != "run":
+        return Invocation(arguments[0], flow, {}, _parsed(parser, [arguments[0], *words]))
+    flow_options = FlowOptions.of(params, options_of(command))
+    flow_options.add_help(command)
+    has_secrets = any(param.secret for param in params)
+    options = _parsed(parser, ["run", *flow_options.as_pairs(words)], shows_words=not has_secrets)
+    given = pairs(options.param, "-p", shows_words=not has_secrets)
+    keep_secret(*(given.get(param.name) for param in params if param.secret))
+    return Invocation("run", flow, given, options, kept(command, options, given, params))
 
 
-def _parsed(parser: argparse.ArgumentParser, arguments: Sequence[str]) -> argparse.Namespace:
+def _parsed(
+    parser: argparse.ArgumentParser, arguments: Sequence[str], *, shows_words: bool = True
+) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(arguments)
+    for url in (getattr(options, name, None) for name in ("state", "control", "via")):
+        keep_secret(secrets_of_url(url or ""))
     if unknown:
         # By itself, argparse points to the help of all commands, which does not have the options of this one.
         command = f"cascade {options.command}"
-        raise UsageError(f"{command}: unrecognized arguments: {' '.join(unknown)} (see {command} --help)")
+        shown = [word if shows_words else _without_value(word) for word in unknown]
+        raise UsageError(f"{command}: unrecognized arguments: {' '.join(shown)} (see {command} --help)")
     return options
 
 
-def _target(arguments: Sequence[str]) -> str | None:
-    """The first word after the command that is neither an option nor the value of one.
-
-    Which options the flow has is not known yet, so a word that looks like a target comes before others.
-    """
-    takes_value = {"-p", "--param", "--backend", "--schedule", "--log", "--on-error", "--run-id", "--state"}
-    takes_value |= {"--resources", "--max-threads", "--format", "--grace", "--on-change", "--control"}
-    words = iter(arguments[1:])
-    found = []
-    for word in words:
-        if word in takes_value:
-            next(words, None)
-        elif not word.startswith("-"):
-            found.append(word)
-    return next((word for word in found if ":" in word), found[0] if found else None)
+def _without_value(word: str) -> str:
+    """*word*, which may be, or hold, a secret: its option alone, if it is one."""
+    return word.partition("=")[0] if word.startswith("-") else MARK
 
 
 def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
-    parser = _Parser(prog="cascade", description="Run and draw flows of lazy tasks.", allow_abbrev=False)
+    parser = _Parser(prog="cascade", description="Run and draw flows of lazy tasks.")
+    parser.add_argument("--version", action=_Version, help="show the version and exit")
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    run = commands.add_parser("run", help="run a flow", allow_abbrev=False)
-    graph = commands.add_parser("graph", help="draw a flow", allow_abbrev=False)
+    run = commands.add_parser("run", help="run a flow")
+    graph = commands.add_parser("graph", help="draw a flow")
     for command in (run, graph):
         command.add_argument("target", metavar="TARGET", help="module:name or path/to/file.py:name")
-    run.add_argument(
-        "-p", "--param", action="append", default=[], metavar="NAME=VALUE", help="a parameter of the flow"
-    )
+    _add_param(run, "a parameter of the flow")
     run.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="event loop (%(default)s)")
     run.add_argument(
         "--schedule", choices=get_args(Schedule), default="stages", help="when tasks start (%(default)s)"
@@ -126,7 +154,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"
     )
-    run.add_argument("--max-threads", type=int, default=40, metavar="N", help="worker threads (%(default)s)")
+    run.add_argument("--max-threads", type=whole, default=40, metavar="N", help="worker threads (%(default)s)")
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)
@@ -147,15 +175,19 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     return parser, {"run": run, "graph": graph}
 
 
+def _add_param(command: argparse.ArgumentParser, text: str) -> None:
+    command.add_argument("-p", "--param", action="append", default=[], metavar="NAME=VALUE", help=text)
+
+
 def _add_on_change(command: argparse.ArgumentParser) -> None:
     text = "what to do if the run was recorded with another flow (%(default)s)"
     command.add_argument("--on-change", choices=get_args(OnChange), default="error", help=text)
 
 
 def _add_records(commands: Any) -> None:
-    runs = commands.add_parser("runs", help="list recorded runs", allow_abbrev=False)
-    show = commands.add_parser("show", help="show a recorded run and its nodes", allow_abbrev=False)
-    resume = commands.add_parser("resume", help="go on with a run that was cut short", allow_abbrev=False)
+    runs = commands.add_parser("runs", help="list recorded runs")
+    show = commands.add_parser("show", help="show a recorded run and its nodes")
+    resume = commands.add_parser("resume", help="go on with a run that was cut short")
     for command in (show, resume):
         command.add_argument("run_id", metavar="RUN", help="id of the run")
     for command in (runs, show, resume):
@@ -164,13 +196,15 @@ def _add_records(commands: Any) -> None:
         command.add_argument(
             "--format", choices=("text", "json"), default="text", help="kind of text (%(default)s)"
         )
+    _add_param(resume, "a parameter: one that is secret, and so not recorded, or another value")
+    resume.add_argument("--control", metavar="URL", help="where rules come from, if that holds a password")
     _add_on_change(resume)
     resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
 
 
 def add_control(commands: Any) -> None:
     """What can be said to runs of other processes."""
-    control = commands.add_parser("control", help="pause and limit runs of other processes", allow_abbrev=False)
+    control = commands.add_parser("control", help="pause and limit runs of other processes")
     actions = control.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, words in (
         ("pause", "let nothing start"),
@@ -178,25 +212,25 @@ def add_control(commands: Any) -> None:
         ("limit", "limit how many run at a time, or how fast they start"),
         ("status", "show the rules in force, and the runs"),
     ):
-        action = actions.add_parser(name, help=words, allow_abbrev=False)
+        action = actions.add_parser(name, help=words)
         _add_via(action)
         if name == "status":
             continue
         action.add_argument(
             "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"
         )
-        action.add_argument("--author", default=getpass.getuser(), help="who says so (%(default)s)")
+        action.add_argument("--author", default=_user(), help="who says so (%(default)s)")
         if name != "resume":
             action.add_argument("--ttl", type=seconds, metavar="SECONDS", help="when it ends by itself")
         if name == "limit":
             action.add_argument("--concurrency", metavar="N", help='attempts at a time; "none" lifts the limit')
             action.add_argument("--rate", metavar="RATE", help='such as 10/s or 30/m; "none" lifts the limit')
-            action.add_argument("--burst", type=int, metavar="N", help="starts at once after a time without any")
+            action.add_argument("--burst", type=whole, metavar="N", help="starts at once after a time without any")
 
 
 def add_watch(commands: Any) -> None:
     """Looking at runs of other processes."""
-    watch = commands.add_parser("watch", help="show a run of another process, live", allow_abbrev=False)
+    watch = commands.add_parser("watch", help="show a run of another process, live")
     watch.add_argument("run", nargs="?", metavar="RUN", help="id of the run; by default the first to be heard of")
     _add_via(watch)
 
@@ -214,10 +248,27 @@ def _add_via(command: argparse.ArgumentParser) -> None:
 
 def seconds(text: str) -> float:
     """A finite number of seconds, not negative."""
-    seconds = float(text)
-    if not 0 <= seconds < math.inf:
-        raise ValueError
-    return seconds
+    with suppress(ValueError):
+        seconds = float(text)
+        if 0 <= seconds < math.inf:
+            return seconds
+    raise argparse.ArgumentTypeError(f"it takes a number of seconds from 0, not {text!r:.100}")
+
+
+def whole(text: str) -> int:
+    """A whole number."""
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"it takes a whole number, not {text!r:.100}") from None
+
+
+def _user() -> str:
+    """Name of the user, as far as the system knows."""
+    try:
+        return getpass.getuser()
+    except Exception:  # which exception it is where there is none, depends on the Python
+        return "unknown"
 
 
 def _params_of(flow: Any) -> list[Param[Any]]:
@@ -227,30 +278,13 @@ def _params_of(flow: Any) -> list[Param[Any]]:
         raise UsageError(str(error)) from error
 
 
-def _add_params(command: argparse.ArgumentParser, params: Sequence[Param[Any]]) -> None:
-    taken = {option for action in command._actions for option in action.option_strings}  # noqa: SLF001
-    group = command.add_argument_group("parameters of the flow")
-    for param in params:
-        option = f"--{param.name.replace('_', '-')}"
-        if option in taken or not param.name.isidentifier():
-            continue  # reachable by -p
-        kind = getattr(param.type, "__name__", "VALUE")
-        default = "required" if isinstance(param.default, Required) else f"default: {param.default!r}"
-        text = f"{param.description} ({default})".strip().replace("%", "%%")
-        group.add_argument(option, dest=f"param:{param.name}", metavar=kind.upper(), help=text)
-
-
-def _given(options: argparse.Namespace, params: Sequence[Param[Any]]) -> dict[str, str]:
-    given = pairs(getattr(options, "param", []), "-p")
-    for param in params:
-        value = getattr(options, f"param:{param.name}", None)
-        if value is not None:
-            given[param.name] = value
-    return given
-
-
-def pairs(words: Sequence[str], option: str) -> dict[str, str]:
+def pairs(words: Sequence[str], option: str, *, shows_words: bool = True) -> dict[str, str]:
     """``NAME=VALUE`` words as a mapping.
+
+    Args:
+        words: The words.
+        option: Where they stand.
+        shows_words: Whether an error may quote one.
 
     Raises:
         UsageError: If a word is none.
@@ -259,6 +293,6 @@ def pairs(words: Sequence[str], option: str) -> dict[str, str]:
     for word in words:
         name, separator, value = word.partition("=")
         if not separator or not name:
-            raise UsageError(f"{option} takes NAME=VALUE, not {word!r}")
+            raise UsageError(f"{option} takes NAME=VALUE, not {repr(word) if shows_words else MARK}")
         found[name] = value
     return found

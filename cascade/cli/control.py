@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import time
 from typing import Any
 
 import anyio
 
+from cascade.cli.output import out, out_table, say
 from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, describe
 from cascade.model.rules import ControlRule, Kind, Pause, checked_ttl
+from cascade.model.text import duration, natural
 from cascade.runtime.control import UNSET, limits
 from cascade.runtime.engine import open_connector
 from cascade.runtime.remote import Remote
@@ -31,7 +32,7 @@ def run_control(options: argparse.Namespace) -> int:
     except ValueError as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        print(f"cascade: {describe(error)}", file=sys.stderr)
+        say(f"cascade: {describe(error)}")
         return EXIT_UNREACHED
 
 
@@ -62,8 +63,8 @@ def _said(options: argparse.Namespace) -> tuple[list[ControlRule], list[tuple[st
                 )
             rules, kinds = limits(
                 options.scope,
-                _limit(options.concurrency, int),
-                _limit(options.rate, str),
+                _concurrency(options.concurrency),
+                _limit(options.rate),
                 options.burst,
                 options.ttl,
                 options.author,
@@ -71,11 +72,21 @@ def _said(options: argparse.Namespace) -> tuple[list[ControlRule], list[tuple[st
             return rules, [(options.scope, kind) for kind in kinds]
 
 
-def _limit(text: str | None, kind: type) -> Any:
+def _limit(text: str | None) -> Any:
     """What *text* says: nothing, no limit, or a limit."""
     if text is None:
         return UNSET
-    return None if text == "none" else kind(text)
+    return None if text == "none" else text
+
+
+def _concurrency(text: str | None) -> Any:
+    limit = _limit(text)
+    if not isinstance(limit, str):
+        return limit
+    try:
+        return int(limit)
+    except ValueError:
+        raise UsageError(f'--concurrency takes a whole number from 1, or "none", not {text!r:.100}') from None
 
 
 async def _say(
@@ -91,16 +102,15 @@ async def _say(
     finally:
         await connector.disconnect()
     if answer.silent:
-        print(
+        say(
             f"cascade: not acknowledged within {patience:g} s by {', '.join(answer.silent)}; "
-            "it will hold there as soon as it is heard",
-            file=sys.stderr,
+            "it will hold there as soon as it is heard"
         )
         return EXIT_UNREACHED
-    print(f"acknowledged by {', '.join(answer.obeying)}" if answer.obeying else "said; no run is connected")
+    out(f"acknowledged by {', '.join(answer.obeying)}" if answer.obeying else "said; no run is connected")
     kind, _, run_id = scope.partition(":")
     if kind == "run" and answer.obeying and run_id not in answer.obeying:
-        print(f"cascade: none of them is {run_id!r}; that one hears of it when it starts", file=sys.stderr)
+        say(f"cascade: none of them is {run_id!r}; that one hears of it when it starts")
     return 0
 
 
@@ -111,11 +121,19 @@ async def _status(connector: Connector) -> int:
         rules, engines = await remote.rules(), await remote.engines()
     finally:
         await connector.disconnect()
-    for rule in rules:
-        ends = "" if rule.expires_at is None else f", ends in {rule.expires_at - time.time():.0f} s"
-        print(f"{rule}: set by {rule.author} {rule.age:.0f} s ago{ends}")
-    if not rules:
-        print("no rules")
-    for run in sorted(run for engine in engines for run in engine.runs):
-        print(f"run {run}")
+    if rules:
+        out_table(("RULE", "SET BY", "AGE", "ENDS IN"), [_row(rule) for rule in rules])
+    else:
+        out("no rules")
+    out()
+    runs = sorted((run for engine in engines for run in engine.runs), key=natural)
+    if runs:
+        out_table(("RUN",), [(run,) for run in runs])
+    else:
+        out("no run is connected")
     return 0
+
+
+def _row(rule: ControlRule) -> tuple[str, ...]:
+    ends = "" if rule.expires_at is None else duration(max(rule.expires_at - time.time(), 0))
+    return str(rule), rule.author, duration(rule.age), ends

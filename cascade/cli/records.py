@@ -4,67 +4,107 @@ from __future__ import annotations
 
 import json
 import os
-import sys
-import time
-from collections.abc import Awaitable, Callable, Sequence
+import re
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, TypeVar
 
 import anyio
 import attrs
 
 from cascade import api
-from cascade.cli.targets import UsageError
-from cascade.model.errors import InputError, StateError
+from cascade.adapters.observers.terminal import Span, Style
+from cascade.cli.output import out, out_json, out_table, say
+from cascade.cli.params import Kept
+from cascade.cli.targets import UsageError, working_folder
+from cascade.model.errors import InputError, StateError, shown_url
+from cascade.model.secrets import keep_secret
+from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.runtime.ledger import NodeRecord, RunRecord
 
 T = TypeVar("T")
 
-# Characters of an error in a table; the JSON form has all of it.
-WIDTH: Final = 80
+# Targets of a run that are named in a table; the JSON form has all of them.
+SHOWN_TARGETS: Final = 5
+_STYLES: Final[dict[str, Style]] = {
+    "succeeded": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow",
+    "retrying": "yellow", "skipped": "dim",
+}  # fmt: skip
+# Characters of an error in a table, where no terminal is narrower; the JSON form has all of it.
+MOST_CHARACTERS: Final = 200
+# What begins the id of a node that belongs to another or is numbered.
+_WITHIN: Final = re.compile(r"[#\[/]")
 
 
 def show_runs(state: str, format: str) -> None:
     """Print the runs in a store, the latest first."""
     runs = _read(api.recorded_runs, state)
     if format == "json":
-        _print_json([attrs.asdict(run, filter=lambda field, _: field.name != "nodes") for run in runs])
+        out_json([attrs.asdict(run, filter=lambda field, _: field.name != "nodes") for run in runs])
+        return
+    if not runs:
+        say(f"no run is recorded in {shown_url(state)}")
         return
     rows = [
-        (run.run_id, run.status, _moment(run.created), _seconds(_taken(run)), _counts(run), ", ".join(run.flow))
+        (
+            run.run_id, _status(run.status), minute(run.created), duration(_taken(run)), _size(run.counts),
+            _flow(run.flow),
+        )
         for run in runs
-    ]
-    _print_table(("RUN", "STATUS", "BEGUN", "TOOK", "NODES", "FLOW"), rows)
+    ]  # fmt: skip
+    out_table(("RUN", "STATUS", "BEGUN", "TOOK", "NODES", "FLOW"), rows)
 
 
 def show_run(state: str, run_id: str, format: str) -> None:
-    """Print a run and its nodes."""
+    """Print a run and its nodes, those of one task together, in the order in which they came."""
     run = _read(api.recorded_run, state, run_id)
+    nodes = in_order(run.nodes)
     if format == "json":
-        _print_json(attrs.asdict(run))
+        out_json(attrs.asdict(attrs.evolve(run, nodes=nodes)))
         return
-    facts = {
+    facts: dict[str, str | Span] = {
         "run": run.run_id,
-        "status": run.status,
-        "flow": ", ".join(run.flow),
+        "status": _status(run.status),
+        "flow": _flow(run.flow),
         "params": ", ".join(f"{name}={value}" for name, value in run.params.items()),
-        "begun": f"{_moment(run.created)}, {run.epoch} time{'s' * (run.epoch != 1)}",
-        "took": _seconds(_taken(run)),
+        "begun": f"{moment(run.created)}, {counted(run.epoch, 'time')}",
+        "took": duration(_taken(run)),
         "turn": "" if run.turn is None else str(run.turn),
         "by": run.owner or "",
+        "nodes": _counts(run.counts),
         "error": run.error or "",
     }
     for name, fact in facts.items():
         if fact:
-            sys.stdout.write(f"{name:<7} {fact}\n")
-    sys.stdout.write("\n")
-    _print_table(("NODE", "STATE", "ATTEMPTS", "TOOK", ""), [_row(node) for node in run.nodes])
+            out(Span(f"{name:<7}", "dim"), " ", fact)
+    if nodes:
+        out()
+        out_table(("NODE", "STATE", "ATTEMPTS", "TOOK", ""), [_row(node) for node in nodes])
 
 
-def arguments_to_resume(state: str, run_id: str) -> list[str]:
+def in_order(nodes: Iterable[NodeRecord]) -> list[NodeRecord]:
+    """*nodes*, which come in the order in which they were recorded, with those of one task together."""
+    places: dict[str, int] = {}
+    for node in nodes:
+        places.setdefault(_root(node.node_id), len(places))
+    return sorted(nodes, key=lambda node: (places[_root(node.node_id)], natural(node.node_id)))
+
+
+def _root(node_id: str) -> str:
+    return _WITHIN.split(node_id, maxsplit=1)[0]
+
+
+def arguments_to_resume(state: str, run_id: str, given: Mapping[str, str], control: str | None) -> list[str]:
     """The command line that goes on with a run, whose folder is the working directory after this.
 
+    Args:
+        state: Where it is recorded.
+        run_id: The run.
+        given: Parameters that are given anew.
+        control: The URL of its rules, given anew.
+
     Raises:
-        UsageError: If there is no such run, or the command line did not start it.
+        UsageError: If there is no such run, the command line did not start it, or something is missing that is
+            not in the record because it is secret.
     """
     run = _read(api.recorded_run, state, run_id)
     if run.origin is None:
@@ -72,19 +112,46 @@ def arguments_to_resume(state: str, run_id: str) -> list[str]:
             f"run {run_id!r} was not started by the command line; make the same call of cascade.run again, "
             f"with run_id={run_id!r}"
         )
-    origin = json.loads(run.origin)
+    origin, folder = _origin(run_id, run.origin)
+    _see_that_all_is_given(run_id, origin.asks, given, control)
     if state.startswith("sqlite:///"):
-        state = f"sqlite:///{os.path.abspath(state.removeprefix('sqlite:///'))}"
+        path = os.path.join(working_folder(), state.removeprefix("sqlite:///"))
+        state = f"sqlite:///{os.path.normpath(path)}"
     try:
-        os.chdir(origin["folder"])
+        os.chdir(folder)
     except OSError as error:
-        raise UsageError(f"run {run_id!r} was started in {origin['folder']!r}: {error.strerror}") from error
-    return [*origin["arguments"], "--state", state, "--run-id", run_id]
+        raise UsageError(f"run {run_id!r} was started in {folder!r}: {error.strerror}") from error
+    more = [word for name, value in given.items() for word in ("-p", f"{name}={value}")]
+    more += [] if control is None else ["--control", control]
+    return [*origin.words, "--state", state, "--run-id", run_id, *more]
 
 
-def origin_of(arguments: Sequence[str]) -> str:
+def _see_that_all_is_given(
+    run_id: str, asks: Sequence[tuple[str, str]], given: Mapping[str, str], control: str | None
+) -> None:
+    """See that what the record asks for has been given; that counts as secret, though no flow may say so yet."""
+    missing = []
+    for option, shown in asks:
+        value = given.get(shown.partition("=")[0]) if option == "-p" else control
+        keep_secret(value)
+        missing += [f"{option} {shown}"] if value is None else []
+    if missing:
+        raise UsageError(f"the record of run {run_id!r} keeps no secrets; give again: {', '.join(missing)}")
+
+
+def origin_of(kept: Kept) -> str:
     """What :func:`arguments_to_resume` reads."""
-    return json.dumps({"arguments": list(arguments), "folder": os.getcwd()})
+    return json.dumps({"arguments": kept.words, "asks": kept.asks, "folder": working_folder()})
+
+
+def _origin(run_id: str, text: str) -> tuple[Kept, str]:
+    """What is kept of the command line, and the folder in which it was given."""
+    try:
+        origin = json.loads(text)
+        asks = [(str(option), str(shown)) for option, shown in origin.get("asks", ())]
+        return Kept([str(word) for word in origin["arguments"]], asks), str(origin["folder"])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"the store does not say how run {run_id!r} was started; start it as it was") from error
 
 
 def _read(read: Callable[..., Awaitable[T]], *args: Any) -> T:
@@ -94,34 +161,34 @@ def _read(read: Callable[..., Awaitable[T]], *args: Any) -> T:
         raise UsageError(str(error)) from error
 
 
-def _row(node: NodeRecord) -> tuple[str, ...]:
-    said = node.reason or node.error or ("" if node.is_durable else "not durable")
-    attempts = str(node.attempts) if node.attempts else ""
-    return node.node_id, node.status, attempts, _seconds(node.duration) if node.attempts else "", said[:WIDTH]
+def _status(status: str) -> Span:
+    return Span(status, _STYLES.get(status, "plain"))
+
+
+def _flow(targets: Sequence[str]) -> str:
+    more = len(targets) - SHOWN_TARGETS
+    return ", ".join(targets[:SHOWN_TARGETS]) + (f" and {more} more" if more > 0 else "")
+
+
+def _row(node: NodeRecord) -> tuple[str | Span, ...]:
+    # Fetched from a cache, a node has a task and no attempt; one that was copied from another run has neither.
+    is_hit = node.status == "succeeded" and node.task and not node.attempts
+    said = (
+        node.reason or node.error or ("" if node.is_durable else "not durable") or ("cache hit" if is_hit else "")
+    )
+    attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
+    return node.node_id, _status(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
 
 
 def _taken(run: RunRecord) -> float:
     return (run.updated if run.finished is None else run.finished) - run.created
 
 
-def _counts(run: RunRecord) -> str:
-    return ", ".join(f"{count} {status}" for status, count in sorted(run.counts.items()))
+def _size(counts: Mapping[str, int]) -> str:
+    """How many nodes there are, and how many of these did not succeed."""
+    others = {status: count for status, count in counts.items() if status != "succeeded"}
+    return ", ".join(filter(None, (str(sum(counts.values())), _counts(others))))
 
 
-def _moment(seconds: float) -> str:
-    return time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(seconds))
-
-
-def _seconds(seconds: float) -> str:
-    return f"{seconds:.3g} s" if seconds < 100 else f"{seconds:.0f} s"
-
-
-def _print_table(head: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> None:
-    lines = [head, *rows]
-    widths = [max(len(line[column]) for line in lines) for column in range(len(head))]
-    for line in lines:
-        sys.stdout.write("  ".join(map(str.ljust, line, widths)).rstrip() + "\n")
-
-
-def _print_json(value: object) -> None:
-    sys.stdout.write(json.dumps(value, indent=2) + "\n")
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))

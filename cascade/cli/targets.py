@@ -44,9 +44,22 @@ def load_flow(target: str) -> Any:
     return _flow_of(found, target)
 
 
+def working_folder() -> str:
+    """The working directory.
+
+    Raises:
+        UsageError: If it has been removed.
+    """
+    try:
+        return os.getcwd()
+    except OSError as error:
+        raise UsageError("the working directory is gone; go to one that is there") from error
+
+
 def _load_module(name: str) -> ModuleType:
-    if os.getcwd() not in sys.path:
-        sys.path.insert(0, os.getcwd())
+    folder = working_folder()
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
     try:
         return importlib.import_module(name)
     except (Exception, SystemExit) as error:

@@ -1,22 +1,27 @@
-"""``cascade watch``: a live table of a run of another process, from its events."""
+"""``cascade watch``: how far a run of another process is, live, from its events."""
 
 from __future__ import annotations
 
 import argparse
-import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
 import anyio
 import attrs
 
+from cascade.adapters.observers.picture import Line, cut, picture, plain_line, stopwatch
+from cascade.adapters.observers.tally import Tally
+from cascade.adapters.observers.terminal import Span
 from cascade.cli.control import EXIT_UNREACHED, connector_of
+from cascade.cli.output import flush, out, say
 from cascade.cli.targets import UsageError
 from cascade.model.errors import describe
+from cascade.model.events import Event
+from cascade.model.records import from_record
 from cascade.model.rules import ControlRule
+from cascade.model.text import clock, columns, counted, fitted, natural, one_line
 from cascade.runtime.remote import presence, present
 from cascade.runtime.wire import (
     CONSTRAINTS,
@@ -24,19 +29,22 @@ from cascade.runtime.wire import (
     TELEMETRY,
     Connector,
     ConnectorRefused,
+    Found,
     Lost,
     Message,
+    Missed,
+    Signal,
     Subscription,
     decode,
     level,
     read_constraint,
 )
 
-# Redrawn at most, and at least, so often: seconds.
-PERIOD: Final = 0.1
+# Seconds between two drawings; between two lines where nothing can be drawn; until it is seen that a run is gone.
+PERIOD: Final = 0.25
+LINE_PERIOD: Final = 10.0
 LONGEST: Final = 1.0
-# Seconds over which rates are counted.
-WINDOW: Final = 10.0
+# Nodes that are shown.
 SHOWN_ROWS: Final = 20
 
 
@@ -46,81 +54,55 @@ class Board:
 
     Attributes:
         run_id: The run; empty until one is heard of.
-        state: How it stands.
-        stage: Its present stage.
-        running: Nodes that run, with the moment of their start.
-        blocked: Nodes that wait, with the reason.
-        ended: How many nodes ended, by status.
+        tally: How far it is.
         missed: Events that were not heard.
+        trouble: Why nothing is heard at present.
+        is_gone: Whether no process has the run any more, though its last event has not been heard.
         rules: The rules that stand, whatever they are about.
         engines: The runs of each engine that is connected, by topic.
         was_there: Whether one of them has had the run.
     """
 
     run_id: str = ""
-    state: str = "no event yet"
-    stage: str = ""
-    running: dict[str, float] = attrs.field(factory=dict)
-    blocked: dict[str, str] = attrs.field(factory=dict)
-    ended: dict[str, int] = attrs.field(factory=dict)
+    tally: Tally = attrs.field(factory=Tally)
     missed: int = 0
+    trouble: str = ""
+    is_gone: bool = False
     rules: dict[tuple[str, str], ControlRule] = attrs.field(factory=dict)
     engines: dict[str, tuple[str, ...]] = attrs.field(factory=dict)
     was_there: bool = False
     _seq: int = 0
-    _ends: deque[float] = attrs.field(factory=deque)
 
     @property
     def is_over(self) -> bool:
-        """Whether the last event has been heard."""
-        return self.state not in ("no event yet", "Running")
+        """Whether nothing more will be heard."""
+        return self.tally.is_over or self.is_gone
 
-    def hear(self, event: Mapping[str, Any]) -> None:
-        """Take in an event, as ``as_record`` says it; from a stranger, so what means nothing is passed over."""
-        seq, kind, moment = event.get("seq"), event.get("type"), event.get("timestamp")
-        if not isinstance(seq, int) or not isinstance(moment, (int, float)):
-            return
-        self.missed += max(seq - self._seq - 1, 0) if self._seq else 0
-        self._seq = max(seq, self._seq)
-        if not self.is_over:
-            self.state = "Running"
-        node = str(event.get("task_id"))[:100]
-        match kind:
-            case "StageStarted":
-                self.stage = f"{event.get('index')} ({event.get('size')} tasks)"[:40]
-            case "TaskExecutionStarted":
-                self.blocked.pop(node, None)
-                self.running[node] = moment
-            case "TaskBlocked":
-                self.blocked[node] = str(event.get("reason"))[:40]
-            case "TaskRetrying":
-                self.blocked[node] = f"failed, goes on in {event.get('delay')} s"[:60]
-            case "TaskExecutionFinished" | "TaskSkipped":
-                self._end(node, str(event.get("status", "Skipped"))[:20], moment)
-            case "RunFinished":
-                self.state = str(event.get("status"))[:20]
-                self.running.clear()
-                self.blocked.clear()
+    def hear(self, event: Event, now: float) -> None:
+        """Take in an event of the run, heard at the moment *now*; clocks of others are not believed."""
+        self.missed += max(event.seq - self._seq - 1, 0) if self._seq else 0
+        self._seq = max(event.seq, self._seq)
+        self.tally.hear(event, now)
 
-    def _end(self, node: str, status: str, moment: float) -> None:
-        self.running.pop(node, None)
-        self.blocked.pop(node, None)
-        self.ended[status] = self.ended.get(status, 0) + 1
-        self._ends.append(moment)
+    def take(self, signal: Signal) -> None:
+        """Take in what has come over the connection; what is no event of the run is passed over."""
+        match signal:
+            case Message():
+                with suppress(ValueError):  # from a stranger, it may be anything
+                    self._read(signal)
+            case Lost(reason=reason):
+                self.trouble = f"connection lost: {reason}"
+            case Found():
+                self.trouble = ""
+            case Missed(count=count):
+                self.missed += count
 
-    def rate(self, now: float) -> float:
-        """Nodes that ended per second, lately."""
-        while self._ends and self._ends[0] < now - WINDOW:
-            self._ends.popleft()
-        return len(self._ends) / WINDOW
-
-    def headline(self, now: float) -> str:
-        """The run in one line."""
-        counts = ", ".join(f"{count} {status.lower()}" for status, count in self.ended.items())
-        parts = [f"run {self.run_id or '?'}: {self.state}", counts, f"{self.rate(now):.1f}/s"]
-        parts += [f"stage {self.stage}"] if self.stage else []
-        parts += [f"{self.missed} events missed"] if self.missed else []
-        return "; ".join(part for part in parts if part)
+    def _read(self, message: Message) -> None:
+        event = from_record(decode(message.payload))
+        if message.topic.split("/")[3:4] == [level(event.run_id)]:
+            self.run_id = self.run_id or event.run_id
+            if event.run_id == self.run_id:
+                self.hear(event, time.time())
 
     def hear_rule(self, message: Message) -> None:
         """Take in a rule, or that there is none any more; what means nothing is passed over."""
@@ -140,27 +122,49 @@ class Board:
 
     def runs(self) -> list[str]:
         """The runs that there are."""
-        return sorted(run for runs in self.engines.values() for run in runs)
+        return sorted({run for runs in self.engines.values() for run in runs}, key=natural)
 
     def leave(self) -> None:
         """Nothing has been heard for a while: if no engine has the run any more, nothing will be."""
-        if self.was_there and self.run_id not in self.runs() and not self.is_over:
-            self.state = "gone"
+        if self.was_there and self.run_id not in self.runs():
+            self.is_gone = True
 
-    def standing(self) -> Iterator[str]:
-        """The rules that may hold nodes of this run."""
+    # -- views ---------------------------------------------------------------------------------------------
+
+    def drawn(self, now: float, *, width: int, height: int, is_ascii: bool = False) -> list[Line]:
+        """All of it, in lines that are not longer than *width*, and not more than *height*."""
+        lines = picture(self.tally, now, width=width, height=max(height // 2, 4), is_ascii=is_ascii)
+        lines += self._remarks()
+        rows = list(self._rows(now, max(height - len(lines) - 2, 0), width))
+        return [cut(line, width) for line in ([*lines, [], *rows] if rows else lines)]
+
+    def _remarks(self) -> Iterator[Line]:
+        if self.is_gone:
+            yield [Span("  no process has this run any more", "yellow")]
+        if self.trouble:
+            yield [Span(f"  {self.trouble}", "yellow")]
+        if self.missed:
+            yield [Span(f"  {counted(self.missed, 'event')} missed", "yellow")]
         for rule in self.rules.values():
             kind, _, name = rule.scope.partition(":")
             if not rule.has_expired and (kind != "run" or name == self.run_id):
-                yield f"{rule}, set by {rule.author} {rule.age:.0f} s ago"
+                yield [Span(f"  rule: {rule}, set by {rule.author} {stopwatch(rule.age)} ago", "yellow")]
 
-    def rows(self, now: float) -> Iterator[tuple[str, str, str]]:
-        """Node, state, and for how long or why."""
-        for node, since in sorted(self.running.items(), key=lambda item: item[1])[:SHOWN_ROWS]:
-            if node not in self.blocked:
-                yield node, "running", f"{max(now - since, 0):.1f} s"
-        for node, reason in list(self.blocked.items())[:SHOWN_ROWS]:
-            yield node, "blocked", reason
+    def _rows(self, now: float, most: int, width: int) -> Iterator[Line]:
+        """The nodes that run, the longest first, and those that wait: id, and for how long or why."""
+        nodes = sorted(self.tally.active.items(), key=lambda item: (bool(item[1].waits), item[1].since))
+        most = min(most, SHOWN_ROWS)
+        shown = nodes[:most] if len(nodes) <= most else nodes[: max(most - 1, 0)]
+        names = [fitted(one_line(name), max(width // 2, 1)) for name, _ in shown]
+        widest = max(map(columns, names), default=0)
+        for name, (_, node) in zip(names, shown, strict=True):
+            gap = " " * (widest - columns(name))
+            if node.waits:
+                yield [Span(f"  {name}{gap}  "), Span("waits: ", "yellow"), Span(node.waits)]
+            else:
+                yield [Span(f"  {name}{gap}  runs for {stopwatch(now - node.since)}")]
+        if len(nodes) > len(shown):
+            yield [Span(f"  and {counted(len(nodes) - len(shown), 'more node')}", "dim")]
 
 
 def run_watch(options: argparse.Namespace) -> int:
@@ -169,13 +173,15 @@ def run_watch(options: argparse.Namespace) -> int:
         from rich.console import Console  # belongs to an extra
     except ImportError as error:
         raise UsageError("cascade watch needs rich; install the extra: pip install 'cascade[cli]'") from error
+    if options.run is not None and not options.run.isprintable():
+        raise UsageError(f"an id of a run is printable text, not {options.run!r:.100}")
     connector = connector_of(options.via)
     try:
         anyio.run(watch_run, connector, options.run, Console())
     except ConnectorRefused as error:
         raise UsageError(str(error)) from error
     except OSError as error:
-        print(f"cascade: {describe(error)}", file=sys.stderr)
+        say(f"cascade: {describe(error)}")
         return EXIT_UNREACHED
     return 0
 
@@ -186,18 +192,36 @@ async def watch_run(connector: Connector, run_id: str | None, console: Any) -> N
     Raises:
         OSError: If the connector cannot connect.
     """
-    from rich.live import Live  # see run_watch
-
     await connector.connect()
     board = Board(run_id or "")
     try:
+        if not console.is_interactive:
+            await _follow(connector, board, lambda: _write(board), LINE_PERIOD)
+            return
+        from rich.live import Live  # see run_watch
+
         with Live(console=console, auto_refresh=False) as live:
-            await _follow(connector, board, lambda: live.update(_drawn(board), refresh=True))
+            await _follow(connector, board, lambda: live.update(_text(board, console), refresh=True), PERIOD)
     finally:
         await connector.disconnect()
 
 
-async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) -> None:
+def _text(board: Board, console: Any) -> Any:
+    from cascade.adapters.observers.progress import text_of  # see run_watch
+
+    width, height = console.size
+    is_ascii = not console.encoding.startswith("utf")
+    return text_of(board.drawn(time.time(), width=width, height=height - 1, is_ascii=is_ascii))
+
+
+def _write(board: Board) -> None:
+    now = time.time()
+    text = "no process has it any more" if board.is_gone else plain_line(board.tally, now)
+    out(Span(clock(now), "dim"), " ", f"run {board.run_id}: {text}" if board.is_gone else text)
+    flush()
+
+
+async def _follow(connector: Connector, board: Board, show: Callable[[], None], period: float) -> None:
     topics = f"{TELEMETRY}/+/{level(board.run_id) if board.run_id else '+'}/events"
     async with (
         connector.subscribe(topics) as stream,
@@ -207,28 +231,34 @@ async def _follow(connector: Connector, board: Board, draw: Callable[[], None]) 
         _hear_retained(board, rules, engines)
         runs = board.runs()
         board.run_id = board.run_id or (runs[0] if runs else "")
+        board.tally.run_id = board.run_id
         board.was_there = board.run_id in runs
         what = f"run {board.run_id or 'that comes next'}"
         if board.run_id not in ("", *runs):
             what += f", which is not there yet; {_listed(runs)}"
-        print(f"cascade: watching {what}", file=sys.stderr, flush=True)
-        drawn = 0.0
-        draw()
+        say(f"cascade: watching {what}")
+        heard = due = time.monotonic()
         while not board.is_over:
-            signal = None
-            with anyio.move_on_after(LONGEST):
-                signal = await stream.receive()
-            if isinstance(signal, Message):
-                _hear(board, signal)
-            elif isinstance(signal, Lost):
-                board.stage = f"connection lost: {signal.reason}"
+            signal = await _next(stream, min(LONGEST, period))
+            if signal is not None:
+                board.take(signal)
+                heard = time.monotonic()
             _hear_retained(board, rules, engines)
-            if signal is None:
+            if time.monotonic() - heard >= LONGEST:
                 board.leave()
-            now = time.monotonic()
-            if signal is None or board.is_over or now - drawn >= PERIOD:
-                draw()
-                drawn = now
+            if time.monotonic() >= due:
+                show()
+                due = time.monotonic() + period
+        show()
+
+
+async def _next(stream: Subscription, seconds: float) -> Signal | None:
+    """The next signal; ``None`` if there is none within so many seconds."""
+    with suppress(anyio.WouldBlock):
+        return stream.receive_nowait()
+    with anyio.move_on_after(seconds):
+        return await stream.receive()
+    return None
 
 
 def _hear_retained(board: Board, rules: Subscription, engines: Subscription) -> None:
@@ -240,29 +270,3 @@ def _hear_retained(board: Board, rules: Subscription, engines: Subscription) -> 
 
 def _listed(runs: Sequence[str]) -> str:
     return f"there are {', '.join(runs)}" if runs else "no run is connected"
-
-
-def _hear(board: Board, message: Message) -> None:
-    try:
-        event = decode(message.payload)
-    except ValueError:
-        return
-    run_id = str(event.get("run_id"))[:200]
-    if message.topic.split("/")[3:4] != [level(run_id)]:
-        return
-    board.run_id = board.run_id or run_id
-    if run_id == board.run_id:
-        board.hear(event)
-
-
-def _drawn(board: Board) -> Any:
-    from rich.console import Group
-    from rich.markup import escape
-    from rich.table import Table
-    from rich.text import Text
-
-    now = time.time()
-    table = Table("task", "state", "")
-    for row in board.rows(now):
-        table.add_row(*map(escape, row))
-    return Group(Text(board.headline(now)), *map(Text, board.standing()), table)

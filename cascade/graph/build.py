@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 
 import attrs
 
-from cascade.graph.identity import PureKey, SetOrder, pure_key
+from cascade.graph.identity import PureKey, SetOrder, pure_key, value_digest
 from cascade.graph.merge import merged_policies, root_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Steps, Template, finish
 from cascade.graph.nodes import (
@@ -47,6 +47,8 @@ from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, PerCall, Policies
+from cascade.model.typed.declared import Input
+from cascade.model.typed.kinds import is_same
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
@@ -146,7 +148,7 @@ class _Builder:
     sources: list[tuple[int, ...]] = attrs.field(factory=list)
     ordinals: array[int] = attrs.field(factory=lambda: array("I"))
     consumers: list[Sequence[int]] = attrs.field(factory=list)
-    inputs: dict[str, Param[Any] | Env] = attrs.field(factory=dict)
+    inputs: dict[str, Input[Any]] = attrs.field(factory=dict)
     injections: dict[str, str] = attrs.field(factory=dict)
     # By call (its root) or router.
     index: dict[Placeholder, int] = attrs.field(factory=dict)
@@ -176,7 +178,8 @@ class _Builder:
         operand = yield from self._operand(part, "the target")
         members = distinct(sources_of(operand))
         return Graph(
-            self.rows, self.sources, self.ordinals, self.consumers, operand, members, self.inputs, self.injections
+            self.rows, self.sources, self.ordinals, self.consumers, operand, members, self.inputs, self.injections,
+            self.counts,
         )  # fmt: skip
 
     def _visit_plain(self, call: LazyResult[Any], stack: list[Any]) -> bool:
@@ -339,7 +342,7 @@ class _Builder:
                 return Injected(hole.name)
         raise TypeError(f"{hole!r} is a placeholder that graphs do not know")
 
-    def _given(self, key: str, given: Param[Any] | Env) -> Given:
+    def _given(self, key: str, given: Input[Any]) -> Given:
         known = self.inputs.setdefault(key, given)
         if known is not given and not _agree(known, given):
             raise GraphError(f"two inputs are called {given.name!r} and differ: {known!r} and {given!r}")
@@ -471,10 +474,18 @@ def _first_said(own: Any, default: Any) -> Any:
     return default if own is UNSET else own
 
 
-def _agree(known: Param[Any] | Env, given: Param[Any] | Env) -> bool:
-    if isinstance(known, Param) and isinstance(given, Param):
-        return known.type is given.type and bool(known.default == given.default)
-    return known == given
+def _agree(known: Input[Any], given: Input[Any]) -> bool:
+    return known.agrees_with(given) and _is_one(known.default, given.default)
+
+
+def _is_one(known: object, given: object) -> bool:
+    """Whether two defaults are one: the same object, or of equal content. Never raises."""
+    if known is given or type(known) is not type(given):
+        return known is given
+    try:
+        return value_digest(known, "a default") == value_digest(given, "a default")
+    except Exception:  # of a type without a digest
+        return is_same(known, given)
 
 
 def _cycle(closing: Placeholder, stack: list[Any], index: Mapping[Placeholder, int]) -> GraphError:

@@ -9,10 +9,10 @@ from typing import Any, Final, Protocol, cast
 import attrs
 
 from cascade.graph.nested import Template
-from cascade.model.inputs import Env, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, OnSkip, Retry
 from cascade.model.tasks import Task
+from cascade.model.typed.declared import Input
 
 
 class EdgeKind(Enum):
@@ -277,6 +277,7 @@ class Graph:
         members: The distinct nodes in the target, each judged as a target of its own.
         inputs: The Params and Envs, by key.
         injections: Names of injected resources, each with the name of a node that injects it.
+        counts: How many nodes there are by task name; routers count as ``router``.
     """
 
     rows: list[Row]
@@ -285,8 +286,9 @@ class Graph:
     consumers: list[Sequence[int]]
     target: Operand
     members: tuple[int, ...]
-    inputs: dict[str, Param[Any] | Env]
+    inputs: dict[str, Input[Any]]
     injections: dict[str, str]
+    counts: Mapping[str, int] = attrs.field(factory=dict)
     _nodes: list[AnyNode] | None = attrs.field(default=None, init=False, repr=False)
 
     @property

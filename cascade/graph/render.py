@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode
+from cascade.model.text import one_line
 
 Format = Literal["mermaid", "dot", "text", "json"]
 
@@ -68,17 +69,14 @@ def _label(edge: Edge) -> str:
             return f"route {edge.label}"
 
 
-def _one_line(text: str) -> str:
-    return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)
-
-
 def _title(node: AnyNode) -> str:
     return f"{node.name}[...]" if isinstance(node, MapNode) else node.name
 
 
 def _mermaid_text(text: str) -> str:
     """*text* inside quotes: mermaid takes entities for what would end them or mean something."""
-    escaped = "".join(char if char.isalnum() or char in " _.,-()" else f"#{ord(char)};" for char in text)
+    plain = one_line(text)
+    escaped = "".join(char if char.isalnum() or char in " _.,-()" else f"#{ord(char)};" for char in plain)
     return f'"{escaped}"'
 
 
@@ -101,7 +99,7 @@ def _mermaid(graph: Graph) -> str:
 
 
 def _dot_text(text: str) -> str:
-    escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    escaped = one_line(text).replace("\\", "\\\\").replace('"', '\\"')
     return f'"{escaped}"'
 
 
@@ -123,7 +121,7 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
     for edge in graph.edges():
         label = _label(edge)
         name = _title(graph.nodes[edge.source])
-        needs.setdefault(edge.target, []).append(_one_line(f"{name} ({label})" if label else name))
+        needs.setdefault(edge.target, []).append(one_line(f"{name} ({label})" if label else name))
     lines = []
     for number, level in enumerate(levels):
         lines.append(f"stage {number}")
@@ -137,7 +135,7 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
 
 def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
     sources = ", ".join(needs.get(node.index, ()))
-    return f"  {_one_line(_title(node))}" + (f" <- {sources}" if sources else "")
+    return f"  {one_line(_title(node))}" + (f" <- {sources}" if sources else "")
 
 
 def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:

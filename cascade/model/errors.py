@@ -9,7 +9,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
-from typing import Any, NoReturn, Self
+from typing import Any, Final, NoReturn, Self
+from urllib.parse import unquote, unquote_plus
+
+from cascade.model.secrets import MARK, Secrets, redacted
+from cascade.model.text import encodable
 
 
 def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str, object]) -> CascadeError:
@@ -137,13 +141,17 @@ class TaskTimeoutError(CascadeError, TimeoutError):
 
 
 class TaskCancelledError(CascadeError, RuntimeError):
-    """A task raised a cancellation although nothing around it was cancelled."""
+    """A task, or the provider of a resource, raised a cancellation although nothing around it was cancelled.
 
-    def __init__(self, node_id: str) -> None:
+    Attributes:
+        node_id: The task's node, or the name of the resource.
+    """
+
+    def __init__(self, node_id: str, kind: str = "task") -> None:
         self.node_id = node_id
         super().__init__(
-            f"{node_id!r} raised a cancellation while no enclosing scope was cancelled; something it awaited "
-            "was cancelled on its own account, and that must be handled inside the task"
+            f"the {kind} {node_id!r} raised a cancellation while no enclosing scope was cancelled; something it "
+            f"awaited was cancelled on its own account, and that must be handled inside the {kind}"
         )
 
 
@@ -246,20 +254,47 @@ class AttemptCancelled(BaseException):
     """Raised by ``cascade.checkpoint()`` in sync code whose attempt is cancelled; never leaves the engine."""
 
 
+# Options of a URL whose values are secret, by a part of their names.
+_SECRET_OPTION: Final = (
+    r"[^=&#;]*(?:pass|pwd|token|secret|credential|signature|api_?key|access_?key)[^=&#;]*|auth|key|sig"
+)
+_OPTION: Final = re.compile(rf"(?i)(?<=[?&;])((?:{_SECRET_OPTION})=)([^&#;]*)")
+# Up to the last @ that no option stands before: a password may hold any letter. The scheme may be misspelt.
+_LOGIN: Final = re.compile(r"(?s)^((?:[\w+.-]*(?::/*|//))?)((?:(?!\?\w+=).)*)@")
+
+
 def shown_url(url: str) -> str:
-    """*url* as it may be shown to anybody: without who logs in, and without a password among its options."""
-    url = re.sub(r"(?s)^([\w+.-]+:(?://)?)(?:(?!\?\w+=).)*@", r"\1***@", url)
-    return re.sub(r"([?&]password=)[^&#]*", r"\1***", url)
+    """*url* as it may be shown to anybody: without who logs in, and without passwords or tokens in its query."""
+    return _OPTION.sub(rf"\1{MARK}", _LOGIN.sub(rf"\1{MARK}@", url))
+
+
+def secrets_of_url(url: str) -> list[str]:
+    """What :func:`shown_url` leaves out, but for the user's name, as it stands there and as it is meant."""
+    login = _LOGIN.match(url)
+    user, colon, password = login[2].partition(":") if login else ("", "", "")
+    found = [password if colon else user]
+    found += [option[2] for option in _OPTION.finditer(url)]
+    return [text for part in found for text in dict.fromkeys((part, unquote_plus(part), unquote(part)))]
 
 
 def describe(error: BaseException) -> str:
-    """``"Type: message"``, also for exceptions whose ``__str__`` raises."""
+    """``"Type: message"``, also for exceptions whose ``__str__`` raises.
+
+    Secrets are hidden, and any store can take the text.
+    """
     try:
         text = str(error)
     except Exception:  # a broken __str__ must not turn one failure into another
         text = "<no message: its __str__ raised>"
     name = type(error).__name__
-    return f"{name}: {text}" if text else name
+    return encodable(redacted(f"{name}: {text}") if text else name)
+
+
+def hide_secrets_of(error: BaseException, secrets: Secrets) -> None:
+    """Leave *secrets* out of the message of *error*, if it is one of ours; a user's error stays as it is."""
+    if secrets and isinstance(error, CascadeError) and not isinstance(error, BaseExceptionGroup):
+        shown = tuple(secrets.redact(part) if type(part) is str else part for part in error.args)
+        BaseException.__dict__["args"].__set__(error, shown)  # a frozen class refuses to have it assigned
 
 
 def leaves(error: BaseException) -> Iterator[BaseException]:
@@ -274,7 +309,8 @@ def leaves(error: BaseException) -> Iterator[BaseException]:
 
 
 def annotate(error: BaseException, note: str) -> None:
-    """Add *note* to *error*, unless the exception refuses or has that note already."""
+    """Add *note*, without secrets, to *error*, unless the exception refuses or has that note already."""
+    note = redacted(note)
     try:
         notes: Any = getattr(error, "__notes__", None)
         if not notes or note not in notes:

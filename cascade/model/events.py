@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from typing import Any, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
+from cascade.model.secrets import Secrets, secrets_in_force
+
 __all__ = [
     "SCHEMA_VERSION",
+    "AttemptStarted",
     "ConnectorConnected",
     "ConnectorDisconnected",
     "ControlChanged",
@@ -42,6 +45,7 @@ __all__ = [
 SCHEMA_VERSION: Final = 1
 RunStatus = Literal["Succeeded", "Failed", "Cancelled", "Drained"]
 TaskStatus = Literal["Succeeded", "Failed", "Cancelled"]
+BlockReason = Literal["ResourceContention", "ConstraintViolation"]
 
 
 @attrs.frozen(kw_only=True)
@@ -54,6 +58,9 @@ class Event:
         run_id: The run.
     """
 
+    # Whether subscribers to a base class are told of events of this class, or only those who name it.
+    is_for_all: ClassVar[bool] = True
+
     seq: int
     timestamp: float
     run_id: str
@@ -61,10 +68,22 @@ class Event:
 
 @attrs.frozen(kw_only=True)
 class RunStarted(Event):
-    """A run begins. ``target_tasks`` are node ids, ``params`` the resolved inputs."""
+    """A run begins.
+
+    What its flow makes up while it runs is in neither ``calls`` nor ``maps``.
+
+    Attributes:
+        target_tasks: Ids of the nodes whose values it returns.
+        params: The resolved inputs.
+        calls: Number of calls by task name, in the order of the flow; maps are not included, so it may be zero.
+        maps: By task name, the maps by node id, each with the number of its items; ``None`` where that depends on
+            a value that is not there yet.
+    """
 
     target_tasks: tuple[str, ...]
     params: Mapping[str, object]
+    calls: Mapping[str, int] = attrs.field(factory=dict)
+    maps: Mapping[str, Mapping[str, int | None]] = attrs.field(factory=dict)
 
 
 @attrs.frozen(kw_only=True)
@@ -74,10 +93,17 @@ class RunResumed(Event):
     Attributes:
         recorded: Nodes in the store.
         epoch: How often it has been begun, this time included.
+        by_task: The same nodes by task name, maps not included, but their items.
+        finished: When it had succeeded, in seconds since the epoch: then nothing runs, and the recorded result is
+            what it gives. ``None`` if it goes on, or if the store does not know the time.
+        is_finished: Whether it had succeeded.
     """
 
     recorded: int
     epoch: int
+    by_task: Mapping[str, int] = attrs.field(factory=dict)
+    finished: float | None = None
+    is_finished: bool = False
 
 
 @attrs.frozen(kw_only=True)
@@ -130,7 +156,25 @@ class NodeEvent(Event):
 
 @attrs.frozen(kw_only=True)
 class TaskExecutionStarted(NodeEvent):
-    """The first attempt of a node begins."""
+    """The first attempt of a node begins.
+
+    Attributes:
+        items: Of a map: how many items it has. ``None`` for a call.
+    """
+
+    items: int | None = None
+
+
+@attrs.frozen(kw_only=True)
+class AttemptStarted(NodeEvent):
+    """An attempt begins that is not the first; ``attempt`` is its number, from 2.
+
+    Only for subscribers that name this very class: ``subscribe(Event, AttemptStarted)``.
+    """
+
+    is_for_all = False
+
+    attempt: int
 
 
 @attrs.frozen(kw_only=True)
@@ -171,9 +215,15 @@ class TaskRetrying(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class TaskBlocked(NodeEvent):
-    """A node is ready but may not start yet. Once per wait."""
+    """A node is ready but may not start yet. Once per wait.
 
-    reason: Literal["ResourceContention", "ConstraintViolation"]
+    Attributes:
+        reason: ``"ResourceContention"``: what it claims is not free; ``"ConstraintViolation"``: a rule holds it.
+        detail: The same in words: which rule of whom, or of what there is too little.
+    """
+
+    reason: BlockReason
+    detail: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -227,12 +277,21 @@ class StateRecorded(Event):
 
 @attrs.frozen(kw_only=True)
 class ControlChanged(Event):
-    """A control rule was set, lifted or expired."""
+    """A control rule was set, lifted or expired.
+
+    Attributes:
+        kind: ``"pause"``, ``"concurrency"`` or ``"rate"``.
+        scope: What the rule is about.
+        action: ``"set"``, ``"lifted"`` or ``"expired"``.
+        author: Who says so.
+        rule: The rule in words, such as ``"pause global"``.
+    """
 
     kind: str
     scope: str
     action: str
     author: str
+    rule: str = ""
 
 
 @attrs.frozen(kw_only=True)
@@ -258,21 +317,45 @@ class EventsDropped(Event):
 
 
 _SHOWN = 100
+# Python writes no whole number of more than 4300 digits.
+_MOST_WHOLE: Final = 10**4000
 
 
 def preview(value: Any) -> str:
-    """``repr`` of *value*, cut to 100 characters; never raises."""
+    """``repr`` of *value*, cut to 100 characters, without the secrets of the run around; never raises."""
+    secrets = secrets_in_force()
+    # A secret that is cut in two would not be found: so much more is looked at, and left out.
+    slack = 0 if secrets is None else secrets.longest
+    head: object = value
     # Subclasses may have a repr, or a length, of their own.
-    if type(value) in (list, tuple, str, bytes) and len(value) > _SHOWN:
+    if type(value) in (list, tuple, str, bytes) and len(value) > _SHOWN + slack:
         # Each item shows as at least one character, so the rest could not show anyway.
-        head: object = value[:_SHOWN]
-    else:
-        head = value
+        head = value[: _SHOWN + slack]
     try:
         text = repr(head)
     except Exception as error:  # a value that cannot show itself must not fail the node that made it
         text = f"<{type(value).__name__}: its __repr__ raised {type(error).__name__}>"
+    if secrets is not None:
+        text = secrets.redact(text)
+        text = text if head is value else text[: max(len(text) - slack, 0)]
     return text if len(text) <= _SHOWN and head is value else text[: _SHOWN - 3] + "..."
+
+
+def without_secrets(value: Any, secrets: Secrets) -> Any:
+    """*value*, a parameter of a run, as it may be shown: texts in it without *secrets*."""
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value) is str:
+        return secrets.redact(value)
+    if type(value) in (list, tuple):
+        return type(value)(without_secrets(item, secrets) for item in value)
+    if type(value) is dict:
+        return {name: without_secrets(item, secrets) for name, item in value.items()}
+    try:
+        text = repr(value)
+    except Exception:  # it shows nothing
+        return value
+    return value if secrets.redact(text) == text else preview(value)
 
 
 def as_record(event: Event) -> dict[str, Any]:
@@ -287,7 +370,9 @@ def as_record(event: Event) -> dict[str, Any]:
 def _plain(value: Any) -> Any:
     if isinstance(value, float):
         return value if math.isfinite(value) else repr(value)
-    if value is None or isinstance(value, (str, int)):
+    if isinstance(value, int):
+        return value if abs(value) < _MOST_WHOLE else preview(value)
+    if value is None or isinstance(value, str):
         return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from enum import Enum
-from typing import Any, Final, Generic, Literal, TypeVar, cast, overload
+from typing import Any, ClassVar, Literal, TypeVar, overload
 
 import attrs
 
-from cascade.model.lazies import short
 from cascade.model.placeholders import Placeholder
+from cascade.model.typed.declared import REQUIRED, Input, check_name
 
 T = TypeVar("T")
 Scope = Literal["run", "task"]
@@ -18,113 +17,159 @@ Scope = Literal["run", "task"]
 Provider = Callable[..., Any]
 
 
-class Required(Enum):
-    """Stands for the default of an input that has none."""
-
-    REQUIRED = "required"
-
-    def __repr__(self) -> str:
-        return "<required>"
-
-
-REQUIRED: Final = Required.REQUIRED
-
-_TRUE = frozenset({"true", "yes", "on", "1"})
-_FALSE = frozenset({"false", "no", "off", "0"})
-
-
-def _check_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
-    if not isinstance(value, str) or not value:
-        raise ValueError(f"{attribute.name} must be a non-empty string, not {value!r}")
-
-
-@attrs.frozen(init=False, eq=False)
-class Param(Placeholder, Generic[T]):
+class Param(Input[T]):
     """A named input of the flow, given to ``run`` as ``params``.
 
-    A string is converted to *type* (``bool`` understands true/false, yes/no, on/off, 1/0); any other value must
-    be of that type already, except that a whole number may stand for a ``float``. Two Params of one name in one
-    flow must be equal.
+    Text is converted to the type; a value of another kind is checked against it, and refused if it is none. Two
+    Params of one name in one flow must be equal, apart from their descriptions.
 
     Args:
         name: Key in ``params``.
-        default: Value when none is given; without a default the parameter is required.
-        type: A class, or any callable from text to value, or ``Any`` for what is taken as it is; by default that
-            of a number or truth value given as the default, otherwise ``str``.
+        default: Value when none is given; without a default the parameter is required. It is converted and checked
+            as a value is, but for ``None``, which stands for itself.
+        type: An annotation: a builtin, ``int | None``, ``Literal``, ``list[int]``, ``dict``, an Enum (by name or
+            value), ``Path``, ``Decimal``, dates and times (ISO), an attrs or dataclass type, a pydantic model; or
+            a function from text. Collections and records are read from JSON, lists also from ``1,2,3``. ``Any``
+            takes everything as it is. By default the class of the default, otherwise ``str``.
         description: One line for ``--help``.
+        validate: Called with each value that is not ``None``, once it is converted. It refuses by raising
+            (``ValueError`` with the reason as its text) or by returning something false other than ``None``.
+        secret: Whether the value, and whatever text contains it, is shown as ``***``.
     """
 
-    name: str = attrs.field(validator=_check_name)
-    default: T | Required = attrs.field(repr=short)
-    type: Callable[..., Any]
-    description: str
+    __slots__ = ()
 
-    @overload
-    def __init__(self: Param[str], name: str, *, description: str = ...) -> None: ...
-    @overload
-    def __init__(self: Param[T], name: str, default: T, *, description: str = ...) -> None: ...
+    _noun: ClassVar[str] = "parameter"
+
     @overload
     def __init__(
-        self: Param[T], name: str, default: T = ..., type: Callable[..., T] = ..., description: str = ...
+        self: Param[str],
+        name: str,
+        *,
+        description: str = ...,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
     ) -> None: ...
-    def __init__(self, name: str, default: Any = REQUIRED, type: Any = None, description: str = "") -> None:
-        kind = type
-        if kind is None:
-            kind = default.__class__ if isinstance(default, (bool, int, float)) else str
-        if not callable(kind):
-            raise TypeError(f"type of Param {name!r} must be a class or a callable from text, not {kind!r}")
-        self.__attrs_init__(name, default, kind, description)
+    @overload
+    def __init__(
+        self: Param[T],
+        name: str,
+        default: T,
+        *,
+        description: str = ...,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Param[T],
+        name: str,
+        default: T = ...,
+        type: type[T] | Callable[[str], T] = ...,
+        description: str = ...,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Param[Any],
+        name: str,
+        default: object = ...,
+        type: object = ...,
+        description: str = ...,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        default: Any = REQUIRED,
+        type: Any = None,
+        description: str = "",
+        *,
+        validate: Callable[[Any], object] | None = None,
+        secret: bool = False,
+    ) -> None:
+        self.declare(name, default, type, description, validate, secret)
 
-    def convert(self, raw: object) -> T:
-        """The value that *raw* stands for.
-
-        Raises:
-            ValueError: If it has no meaning as this parameter's type.
-        """
-        kind: Any = self.type
-        if kind is Any:
-            return cast("T", raw)
-        wanted = getattr(kind, "__name__", repr(kind))
-        if isinstance(kind, type) and isinstance(raw, kind) and not (kind is int and isinstance(raw, bool)):
-            return cast("T", raw)
-        if kind is float and isinstance(raw, int) and not isinstance(raw, bool):
-            return cast("T", float(raw))
-        if not isinstance(raw, str):
-            if isinstance(kind, type):
-                raise ValueError(f"parameter {self.name!r} must be {wanted}, not {raw!r:.100}")
-            return cast("T", raw)
-        if kind is bool:
-            return cast("T", self._as_bool(raw))
-        try:
-            return cast("T", kind(raw))
-        except Exception as error:
-            raise ValueError(f"parameter {self.name!r} must be {wanted}, not {raw!r:.100}: {error}") from error
-
-    def _as_bool(self, text: str) -> bool:
-        word = text.strip().lower()
-        if word in _TRUE or word in _FALSE:
-            return word in _TRUE
-        raise ValueError(f"parameter {self.name!r} must be true or false, not {text!r:.100}")
+    def _missing(self) -> str:
+        return f"missing parameter {self.name!r} ({self.kind_name}); pass params={{{self.name!r}: ...}}"
 
 
-@attrs.frozen
-class Env(Placeholder):
-    """An environment variable, read when the run starts; a string.
+class Env(Input[T]):
+    """An environment variable, read when the run starts.
 
     Args:
         name: Name of the variable.
-        default: Value when it is not set; without a default it is required.
+        default: Value when it is not set; without a default it is required. Treated as that of a :class:`Param`.
+        type: What the text is converted to, as for a :class:`Param`; ``str`` by default.
+        validate: As of a :class:`Param`.
+        secret: As of a :class:`Param`.
     """
 
-    name: str = attrs.field(validator=_check_name)
-    default: str | Required | None = attrs.field(default=REQUIRED, repr=short)
+    __slots__ = ()
+
+    _noun: ClassVar[str] = "environment variable"
+
+    @overload
+    def __init__(
+        self: Env[str],
+        name: str,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Env[T],
+        name: str,
+        default: T,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Env[T],
+        name: str,
+        default: T = ...,
+        type: type[T] | Callable[[str], T] = ...,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    @overload
+    def __init__(
+        self: Env[Any],
+        name: str,
+        default: object = ...,
+        type: object = ...,
+        *,
+        validate: Callable[[Any], object] | None = ...,
+        secret: bool = ...,
+    ) -> None: ...
+    def __init__(
+        self,
+        name: str,
+        default: Any = REQUIRED,
+        type: Any = None,
+        *,
+        validate: Callable[[Any], object] | None = None,
+        secret: bool = False,
+    ) -> None:
+        self.declare(name, default, type, "", validate, secret)
+
+    def _missing(self) -> str:
+        return f"missing environment variable {self.name!r} ({self.kind_name}); set it, or give the Env a default"
 
 
 @attrs.frozen
 class Inject(Placeholder):
     """Stands for a resource; made by :func:`inject`."""
 
-    name: str = attrs.field(validator=_check_name)
+    name: str = attrs.field(validator=check_name)
 
 
 def inject(name: str) -> Any:

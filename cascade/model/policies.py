@@ -7,12 +7,13 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from numbers import Integral
-from typing import Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from cascade.model.placeholders import Placeholder
+from cascade.model.secrets import redacted
+from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -75,11 +76,11 @@ class Retry:
         on: Exception classes worth another attempt. A group counts if every exception in it does.
     """
 
-    max_attempts: int = attrs.field(default=3, validator=_check_attempts)
-    delay: float = attrs.field(default=0.0, validator=_check_seconds)
-    backoff: float = attrs.field(default=1.0, validator=_check_backoff)
-    max_delay: float = attrs.field(default=math.inf, validator=_check_seconds)
-    jitter: float = attrs.field(default=0.0, validator=_check_jitter)
+    max_attempts: int = attrs.field(default=3, converter=plain_number, validator=_check_attempts)
+    delay: float = attrs.field(default=0.0, converter=plain_number, validator=_check_seconds)
+    backoff: float = attrs.field(default=1.0, converter=plain_number, validator=_check_backoff)
+    max_delay: float = attrs.field(default=math.inf, converter=plain_number, validator=_check_seconds)
+    jitter: float = attrs.field(default=0.0, converter=plain_number, validator=_check_jitter)
     on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), converter=_as_exception_types)
 
     def covers(self, error: BaseException) -> bool:
@@ -153,24 +154,35 @@ class PerCall(Protocol):
         ...
 
 
+def _exact(amount: Any) -> int | Fraction | None:
+    if isinstance(amount, int):
+        return None if isinstance(amount, bool) else amount
+    if isinstance(amount, (Fraction, Decimal)):
+        return _whole_if_it_is(Fraction(amount)) if math.isfinite(amount) else None
+    if isinstance(amount, float):
+        return _whole_if_it_is(Fraction(float.__repr__(amount))) if math.isfinite(amount) else None
+    if is_whole(amount):
+        return int(amount)
+    if is_foreign_real(amount) and math.isfinite(amount):
+        return _whole_if_it_is(Fraction(str(amount)))  # the shortest decimal of its own precision
+    return None
+
+
+def _whole_if_it_is(number: Fraction) -> int | Fraction:
+    return int(number) if number.denominator == 1 else number
+
+
 def exact(amount: object, resource: str) -> int | Fraction:
     """The amount as an exact number; a float means its shortest decimal, so three times 0.1 is 0.3.
 
     Raises:
         ValueError: If it is negative, not finite, or no number.
     """
-    if isinstance(amount, int) and not isinstance(amount, bool):
-        number: int | Fraction = amount
-    elif isinstance(amount, (float, Decimal)) and math.isfinite(amount):
-        number = Fraction(float.__repr__(amount) if isinstance(amount, float) else amount)
-        if number.denominator == 1:
-            number = int(number)
-    elif isinstance(amount, Fraction):
-        number = amount
-    else:
-        raise ValueError(f"the amount of {resource!r} must be a finite number, not {amount!r}")
+    number = _exact(amount)
+    if number is None:
+        raise ValueError(f"the amount of {resource!r} must be a finite number, not {redacted(repr(amount))}")
     if number < 0:
-        raise ValueError(f"the amount of {resource!r} must not be negative, but is {amount!r}")
+        raise ValueError(f"the amount of {resource!r} must not be negative, but is {redacted(repr(amount))}")
     return number
 
 
@@ -213,6 +225,7 @@ def checked_timeout(seconds: float | None) -> float | None:
     Raises:
         ValueError: If it is not a positive number.
     """
+    seconds = plain_number(seconds)
     if seconds is None:
         return None
     if isinstance(seconds, bool) or not isinstance(seconds, (int, float)) or not seconds > 0:
@@ -226,6 +239,7 @@ def checked_concurrency(limit: int | None) -> int | None:
     Raises:
         ValueError: If it is not a whole number from 1.
     """
+    limit = plain_number(limit)
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"with_concurrency takes a whole number from 1, or None for no limit, not {limit!r}")
     return limit
@@ -240,8 +254,8 @@ def checked_retry(retry: object) -> Retry | None:
     """
     if retry is None or isinstance(retry, Retry):
         return retry
-    if isinstance(retry, Integral) and not isinstance(retry, bool):
-        return Retry(max_attempts=int(retry))
+    if is_whole(retry):
+        return Retry(max_attempts=retry)
     raise TypeError(f"retry= takes a cascade.Retry, a number of attempts, or None, not {retry!r:.100}")
 
 

@@ -15,6 +15,8 @@ from typing import Any, ClassVar, Final, Literal
 
 import attrs
 
+from cascade.model.typed.numbers import plain_number
+
 Kind = Literal["pause", "concurrency", "rate"]
 
 # Of the JSON form; raised when a field changes its meaning or goes.
@@ -69,6 +71,7 @@ def checked_ttl(ttl: object) -> float | None:
     Raises:
         ValueError: If it is no finite number above zero.
     """
+    ttl = plain_number(ttl)
     if ttl is None:
         return None
     if not _is_number(ttl) or not ttl > 0:  # type: ignore[operator]  # a number, as seen
@@ -113,8 +116,10 @@ class ControlRule:
     kind: ClassVar[Kind]
     scope: str = attrs.field(validator=_check_scope)
     author: str = attrs.field(default="local", validator=_check_author)
-    set_at: float = attrs.field(factory=time.time, validator=_check_moment)
-    expires_at: float | None = attrs.field(default=None, validator=attrs.validators.optional(_check_moment))
+    set_at: float = attrs.field(factory=time.time, converter=plain_number, validator=_check_moment)
+    expires_at: float | None = attrs.field(
+        default=None, converter=plain_number, validator=attrs.validators.optional(_check_moment)
+    )
 
     @property
     def age(self) -> float:
@@ -146,7 +151,7 @@ class Concurrency(ControlRule):
     """At most ``limit`` attempts in its scope run at a time."""
 
     kind: ClassVar[Kind] = "concurrency"
-    limit: int = attrs.field(validator=_check_whole)
+    limit: int = attrs.field(converter=plain_number, validator=_check_whole)
 
     def __str__(self) -> str:
         return f"limit {self.scope} to {self.limit} at a time"
@@ -161,7 +166,7 @@ class Rate(ControlRule):
 
     kind: ClassVar[Kind] = "rate"
     rate: str = attrs.field(validator=_check_rate)
-    burst: int = attrs.field(default=1, validator=_check_whole)
+    burst: int = attrs.field(default=1, converter=plain_number, validator=_check_whole)
 
     @property
     def per_second(self) -> Fraction:

@@ -43,7 +43,9 @@ from cascade.model.policies import (
     checked_retry,
     checked_timeout,
 )
+from cascade.model.secrets import redacted
 from cascade.model.signatures import Arity, arity_of, signature_of
+from cascade.model.text import encodable
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -75,7 +77,9 @@ def _by_name(rule: str) -> Callable[[F], F]:
 def _unnamed(partial: Partial[Any], method: str, rule: str, values: tuple[object, ...]) -> TypeError:
     name, arity, given = partial.task.name, partial.task.arity, len(partial.args)
     names = [arity.name_of(given + place) or f"parameter{place}" for place in range(len(values))]
-    shown = ", ".join(f"{name}={value!r:.40}" for name, value in zip(names[:3], values, strict=False))
+    shown = ", ".join(
+        f"{name}={redacted(repr(value)):.40}" for name, value in zip(names[:3], values, strict=False)
+    )
     more = ", ..." if len(values) > 3 else ""
     return TypeError(f"{name}.{method}(): {rule}: {name}.{method}({shown}{more})")
 
@@ -381,7 +385,7 @@ def _make_task(
     abandon_on_cancel: bool = False,
 ) -> Task[Any, Any]:
     _check_texts(name=name, version=version)
-    name = name or getattr(func, "__name__", None) or type(func).__name__
+    name = encodable(name or getattr(func, "__name__", None) or type(func).__name__)  # stores take no other
     is_async = _is_async(func, name)
     _check_mode(name, mode, is_async, abandon_on_cancel)
     policies = Policies(

@@ -18,9 +18,10 @@ import attrs
 from anyio.lowlevel import EventLoopToken
 
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
+from cascade.model.events import BlockReason
 from cascade.runtime.bus import EventBus, EventStream
 from cascade.runtime.capacity import Amount, Amounts, Name, Pool, Slot, shown
-from cascade.runtime.claims import Applicant, Claim, Crosser, Reason, Rule
+from cascade.runtime.claims import Applicant, Claim, Crosser, Rule
 from cascade.runtime.deadlock import deadlock
 from cascade.runtime.lines import Waiter
 from cascade.runtime.queue import Holder, WaitingQueue
@@ -91,7 +92,7 @@ class Admission:
         self,
         applicant: Applicant,
         amounts: Amounts,
-        on_wait: Callable[[Reason | None], None],
+        on_wait: Callable[[BlockReason | None], None],
         again: Claim | None = None,
     ) -> Claim:
         """Wait until *applicant* may start, holding *amounts*.
@@ -141,7 +142,7 @@ class Admission:
         self,
         applicant: Applicant,
         amounts: Amounts,
-        on_wait: Callable[[Reason | None], None],
+        on_wait: Callable[[BlockReason | None], None],
         again: Claim | None,
     ) -> Claim:
         has_reported = False
@@ -236,7 +237,7 @@ class Admission:
             if rule.holds(applicant):
                 yield rule
 
-    def reason(self, applicant: Applicant, amounts: Amounts) -> Reason | None:
+    def reason(self, applicant: Applicant, amounts: Amounts) -> BlockReason | None:
         """Why *applicant* waits, as far as it is worth an event: a wait for a mere slot is not."""
         holder = self.holder(applicant)
         if holder is not None:

@@ -16,6 +16,7 @@ from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cascade.model.events import Event, EventsDropped, RunFinished
+from cascade.model.typed.numbers import plain_number
 
 
 class Publisher(Protocol):
@@ -78,9 +79,13 @@ class EventStream:
         """A snapshot of the buffer."""
         return StreamStatistics(self._unread, self.buffer, self._dropped, self.policy)
 
+    def wants(self, kind: type[Event]) -> bool:
+        """Whether it is about events of class *kind*."""
+        return issubclass(kind, self.kinds) and (kind.is_for_all or kind in self.kinds)
+
     def deliver(self, event: Event) -> None:
         """Put *event* into the buffer, or count it as dropped."""
-        if not isinstance(event, self.kinds):
+        if not isinstance(event, self.kinds) or not (event.is_for_all or type(event) in self.kinds):
             return
         is_last = isinstance(event, RunFinished)
         if self.policy == "drop" and self._unread >= self.buffer and not is_last:
@@ -184,7 +189,8 @@ class EventBus:
         """Listen from this moment on.
 
         Args:
-            kinds: Classes of events, subclasses included; all events by default.
+            kinds: Classes of events, subclasses included; by default all events but those that have to be named,
+                such as :class:`AttemptStarted`.
             buffer: Unread events, at least 1, at which *policy* takes effect.
             policy: ``"block"``: no attempt starts until some are read; nothing is lost. ``"drop"``: what does not
                 fit is counted and reported as :class:`EventsDropped`.
@@ -198,6 +204,7 @@ class EventBus:
                 raise TypeError(f"subscribe takes classes of events, such as cascade.TaskSkipped, not {kind!r}")
         if policy not in ("block", "drop"):
             raise ValueError(f'policy is "block" or "drop", not {policy!r}')
+        buffer = plain_number(buffer)
         if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
             raise ValueError(f"buffer is a whole number of events from 1, not {buffer!r}")
         stream = EventStream(self, kinds or (Event,), buffer, policy)
@@ -214,7 +221,7 @@ class EventBus:
         wanted = self._wanted  # before the streams are looked at: whoever changes these begins another one
         known = wanted.get(kind)
         if known is None:
-            known = wanted[kind] = any(issubclass(kind, stream.kinds) for stream in self._streams)
+            known = wanted[kind] = any(stream.wants(kind) for stream in self._streams)
         return known or (self.parent is not None and self.parent.wants(kind))
 
     def is_silent(self) -> bool:

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import Protocol, Self
 
 import attrs
 
 from cascade.runtime.bus import EventBus
 from cascade.runtime.capacity import Amounts
-
-Reason = Literal["ResourceContention", "ConstraintViolation"]
 
 
 class Crosser(Protocol):

@@ -7,7 +7,7 @@ they happen; here they are raised, once every group has closed.
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from typing import Any, Final
 
@@ -18,17 +18,20 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class
 from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.nodes import Junction
 from cascade.model.errors import RunCancelled, RunFailed, StateError, annotate, describe, leaves, raise_unchanged
-from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
+from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus, without_secrets
 from cascade.model.outcomes import Status
+from cascade.model.text import counted
+from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.bus import EventStream
 from cascade.runtime.cancellations import is_cancellation
-from cascade.runtime.execution import Execution
+from cascade.runtime.execution import Execution, Failure
 from cascade.runtime.frame import Frame
 from cascade.runtime.loop import Halted, Loop, run_in_place
 from cascade.runtime.maps import live_map
 from cascade.runtime.overdue import Watch
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Observer
+from cascade.runtime.slices import paced
 from cascade.runtime.state import Closing, StateBackend
 
 # Seconds in which a store that did not take all in time is to let go of the run.
@@ -137,7 +140,7 @@ class Conductor:
     def _open(self) -> None:
         execution = self.execution
         for number, observer in enumerate(execution.settings.observers):
-            stream = execution.bus.subscribe(buffer=1024)
+            stream = execution.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
             self._observers[number] = CancelScope(shield=True)
             execution.start_service(self._observe, number, observer, stream)
         if self.backend is not None:
@@ -145,22 +148,37 @@ class Conductor:
             if self.backend.heartbeat_every is not None:
                 execution.start_service(self._beat, self.backend, self.backend.heartbeat_every)
         execution.shared.control.join(execution)
-        graph = self.prepared.graph
-        execution.emit(
-            RunStarted,
-            target_tasks=tuple(graph.name(member) for member in graph.members),
-            params={key.removeprefix("param:"): value for key, value in self._given().items()},
-        )
-        self._tell_of_the_past()
+        if execution.wants(RunStarted):
+            graph = self.prepared.graph
+            sizes = self._sizes()
+            execution.emit(
+                RunStarted,
+                target_tasks=tuple(graph.name(member) for member in graph.members),
+                params=self._params(),
+                calls=sizes.calls,
+                maps=sizes.maps,
+            )
 
-    def _tell_of_the_past(self) -> None:
+    def _sizes(self) -> Sizes:
+        return sizes_of(self.prepared.graph, self.prepared.layout, self.prepared.inputs)
+
+    async def _tell_of_the_past(self) -> None:
         """Tell what was recorded, and what could not be compared with it."""
         recovery = self.execution.recovery
         if recovery is None:
             return
-        if recovery.past.is_known:
-            recorded = len(recovery.past.nodes or ())
-            self.execution.emit(RunResumed, recorded=recorded, epoch=recovery.past.epoch)
+        past = recovery.past
+        if past.is_known and self.execution.wants(RunResumed):
+            maps = {map_id for maps in self._sizes().maps.values() for map_id in maps}
+            is_finished = self.finished is not None
+            self.execution.emit(
+                RunResumed,
+                recorded=len(past.nodes or ()),
+                epoch=past.epoch,
+                by_task=await paced(by_task(past.nodes or (), maps)),
+                finished=past.finished if is_finished else None,
+                is_finished=is_finished,
+            )
         of_tasks: list[str] = []
         of_values: list[str] = []
         for name, error in recovery.contents.strangers.items():
@@ -187,9 +205,13 @@ class Conductor:
                     message = f"the state store could not be told that the run is alive: {describe(error)}"
                     self.execution.emit(EngineWarning, code="heartbeat-failed", message=message)
 
-    def _given(self) -> dict[str, Any]:
-        resolved = {key: value for key, value in self.prepared.inputs.items() if key.startswith("param:")}
-        return {**self.execution.params, **resolved}
+    def _params(self) -> dict[str, Any]:
+        """The parameters as they may be shown.
+
+        Those that only a later flow may know are left out: whether one of them is secret is not known yet.
+        """
+        params, secrets = self.prepared.params(), self.execution.secrets
+        return {name: without_secrets(value, secrets) for name, value in params.items()} if secrets else params
 
     async def _observe(self, number: int, observer: Observer, stream: EventStream) -> None:
         try:
@@ -213,13 +235,14 @@ class Conductor:
     async def _work(self) -> BaseException | None:
         """Run the flow; returns the cancellation from outside, if that ended it."""
         execution = self.execution
-        if self.finished is not None:
-            self.value, self.has_value = self.finished[0], True
-            return None
         try:
             async with anyio.create_task_group() as work:
                 execution.work = work
                 try:
+                    await self._tell_of_the_past()
+                    if self.finished is not None:
+                        self.value, self.has_value = self.finished[0], True
+                        return None
                     await execution.shared.control.until_known()
                     self.value = await Loop(execution, is_top=True).run(self.prepared)
                     self.has_value = True
@@ -334,10 +357,9 @@ class Conductor:
         execution = self.execution
         self.status = self._status()
         error = self.error()
-        if error is not None and len(execution.failures) > 1:
-            annotate(
-                error, f"{len(execution.failures) - 1} other failures of this run are in RunFinished.failures"
-            )
+        others = [failure for failure in execution.failures if failure.error is not error]
+        if error is not None and others and error is not self._together:
+            annotate(error, _others(others))
         execution.emit(
             RunFinished,
             status=self.status,
@@ -367,7 +389,10 @@ class Conductor:
         counts = {status.name.lower(): self.execution.counts[status] for status in Status}
         del counts["running"], counts["queued"]
         frame = self.execution.frame
-        counts["pending"] = self.prepared.layout.calls if frame is None else frame.unsettled
+        if self.finished is not None:
+            counts["pending"] = 0  # all of them had ended before
+        else:
+            counts["pending"] = self.prepared.layout.calls if frame is None else frame.unsettled
         return counts
 
     def _results(self) -> dict[str, Any]:
@@ -375,6 +400,13 @@ class Conductor:
         top = self.execution.frame
         frames = ([] if top is None else [top]) + self.execution.failed_maps
         return {name: value for frame in frames for name, value in _values_left(frame)}
+
+
+def _others(failures: Sequence[Failure]) -> str:
+    """The note that counts *failures*, and names the first of them."""
+    shown = "; ".join(f"{failure.origin}: {describe(failure.error):.200}" for failure in failures[:3])
+    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f"{counted(len(failures), 'other failure')} of this run: {shown}{more} (all in RunFinished.failures)"
 
 
 def _name(observer: Observer) -> str:

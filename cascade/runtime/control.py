@@ -205,7 +205,10 @@ class ControlPlane:
         kind, _, name = rule.scope.partition(":")
         for host in self._hosts:
             if kind != "run" or name == host.run_id:
-                host.emit(ControlChanged, kind=rule.kind, scope=rule.scope, action=action, author=author)
+                host.emit(
+                    ControlChanged,
+                    kind=rule.kind, scope=rule.scope, action=action, author=author, rule=str(rule),
+                )  # fmt: skip
 
     @staticmethod
     def _deadline(rule: ControlRule) -> float:

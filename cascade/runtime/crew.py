@@ -26,6 +26,7 @@ from cascade.planning.layout import Place
 from cascade.runtime.admission import Admission
 from cascade.runtime.antechamber import Antechamber
 from cascade.runtime.binding import Arguments, amounts, arguments_of, judge, passed_by
+from cascade.runtime.blockers import Blockers
 from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.capacity import Amount
 from cascade.runtime.claims import Applicant
@@ -281,10 +282,12 @@ class Crew:
         self.frame.status[index] = Status.QUEUED
         self._antechamber.wait(task, index)
         if index not in self._antechamber.told and self.execution.wants(TaskBlocked):
-            reason = self.execution.admission.reason(self.applicant(index), {})
+            admission, applicant = self.execution.admission, self.applicant(index)
+            reason = admission.reason(applicant, {})
             if reason is not None:
                 self._antechamber.told.add(index)
-                self.execution.emit_node(TaskBlocked, self._settled(index), reason=reason)
+                detail = Blockers(admission).first(applicant, {})
+                self.execution.emit_node(TaskBlocked, self._settled(index), reason=reason, detail=detail)
 
     def _has_asked(self, index: int) -> None:
         """A node has been admitted, or asks no longer: let others ask."""

@@ -58,6 +58,9 @@ class Here(Protocol):
 
 attempt_var: ContextVar[Here] = ContextVar("cascade_attempt")
 
+# Set in a worker process while it loads the script that was started, which must not start its flow once more.
+loading_main: ContextVar[bool] = ContextVar("cascade_loading_main", default=False)
+
 
 def ambient() -> Here | None:
     """The attempt that this code runs in, if any."""

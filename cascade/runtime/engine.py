@@ -17,20 +17,19 @@ from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.graph.nested import Hold
-from cascade.model.errors import InputError, raise_unchanged, shown_url
+from cascade.model.errors import InputError, RunCancelled, raise_unchanged, shown_url
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission import Admission
-from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream, Policy
 from cascade.runtime.cancellations import without_cancellations
 from cascade.runtime.capacity import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.claims import Claim
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import ControlPlane
-from cascade.runtime.current import ambient
+from cascade.runtime.current import ambient, loading_main
 from cascade.runtime.durations import Durations
 from cascade.runtime.execution import Execution, Shared
 from cascade.runtime.executor import LocalExecutor
@@ -39,6 +38,7 @@ from cascade.runtime.plugins import adapter
 from cascade.runtime.prepare import prepare
 from cascade.runtime.recovery import recover
 from cascade.runtime.run import Run
+from cascade.runtime.secrecy import SecretsOfRun
 from cascade.runtime.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.stores import check_state
 from cascade.runtime.wire import Connector
@@ -51,13 +51,18 @@ IO_THREADS: Final = 4
 class Processes:
     """A process executor that is made, and imported, when the first task comes for it."""
 
-    _executor: Executor | None = None
+    _executor: Any = None
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call *task* in a worker process."""
         if self._executor is None:
             self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(os.cpu_count() or 2))
         return await self._executor.execute(task, args, kwargs)
+
+    async def aclose(self) -> None:
+        """End the worker processes; see ``ProcessExecutor.aclose``."""
+        if self._executor is not None:
+            await self._executor.aclose()
 
 
 def new_run_id() -> str:
@@ -72,11 +77,13 @@ class Session:
     Attributes:
         token: The loop.
         shared: What runs use.
+        processes: Worker processes of its own.
         users: How many runs and ``async with`` blocks keep it open.
     """
 
     token: EventLoopToken
     shared: Shared
+    processes: Processes
     users: int = 0
 
 
@@ -155,10 +162,13 @@ class Engine:
     # -- open and closed -----------------------------------------------------------------------------------
 
     def _enter(self) -> Session:
+        if loading_main.get():
+            raise RuntimeError("a flow is run while a worker process imports the script")
         token = current_token()
         if self._session is None:
             self.control.attach(self._admission)
-            self._session = Session(token, self._shared())
+            processes = Processes()
+            self._session = Session(token, self._shared(processes), processes)
             self.bus.attach(self._admission)
             self._admission.token = token
             self._admission.collect()
@@ -169,19 +179,20 @@ class Engine:
         self._session.users += 1
         return self._session
 
-    def _leave(self, session: Session) -> None:
+    async def _leave(self, session: Session) -> None:
         session.users -= 1
         if not session.users:
             self._session = None
             self.bus.detach(self._admission)
             self.control.detach(self._admission)
+            await session.processes.aclose()
 
-    def _shared(self) -> Shared:
+    def _shared(self, processes: Processes) -> Shared:
         executor, pacer = self.settings.executor, pacer_var.get()
         if executor is None and pacer is not None:
             executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
         elif executor is None:
-            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), Processes())
+            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
         return Shared(
             self._admission,
             executor,
@@ -202,7 +213,7 @@ class Engine:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        self._leave(self._opened)
+        await self._leave(self._opened)
 
     # -- runs ----------------------------------------------------------------------------------------------
 
@@ -214,11 +225,12 @@ class Engine:
             await checkpoint()
             session = self._enter()
             try:
-                conductor = await self._conductor(session.shared, flow, params, run_id)
-                await conductor.run()
-                return conductor.result()
+                with SecretsOfRun(self.settings):
+                    conductor = await self._conductor(session.shared, flow, params, run_id)
+                    await conductor.run()
+                    return conductor.result()
             finally:
-                self._leave(session)
+                await self._leave(session)
 
     @asynccontextmanager
     async def start(
@@ -237,7 +249,8 @@ class Engine:
         errors: list[BaseException] = []
         session = self._enter()
         try:
-            conductor = await self._conductor(session.shared, flow, params, run_id)
+            with SecretsOfRun(self.settings):
+                conductor = await self._conductor(session.shared, flow, params, run_id)
             run = Run(conductor)
             try:
                 async with anyio.create_task_group() as group:
@@ -251,10 +264,10 @@ class Engine:
             except get_cancelled_exc_class() as cancellation:
                 errors.append(cancellation)
         finally:
-            self._leave(session)
+            await self._leave(session)
         unreported = run.unreported()
-        if unreported is not None:
-            errors.append(unreported)
+        if unreported is not None and not (errors and isinstance(unreported, RunCancelled)):
+            errors.append(unreported)  # what has cancelled the run is among the errors already
         _raise(errors)
 
     async def _conductor(
@@ -314,7 +327,7 @@ def _checked_params(params: object) -> dict[str, Any]:
     if params is None:
         return {}
     if not isinstance(params, Mapping):
-        raise InputError([f"params is a mapping from name to value, not {params!r:.100}"])
+        raise InputError([f"params is a mapping from name to value, not of type {type(params).__name__}"])
     for name in params:
         if not isinstance(name, str):
             raise InputError([f"names in params are strings, not {name!r:.100}"])
@@ -343,7 +356,9 @@ def open_control(control: object) -> ControlPlane:
         return ControlPlane(open_connector(control))
     if all(callable(getattr(control, name, None)) for name in ("connect", "publish", "subscribe", "disconnect")):
         return ControlPlane(cast("Connector", control))
-    raise TypeError(f"control is a cascade.control.ControlPlane, a Connector or a URL, not {control!r:.100}")
+    raise TypeError(
+        f"control is a cascade.control.ControlPlane, a Connector or a URL, not of type {type(control).__name__}"
+    )
 
 
 _CONNECTORS: Final = {

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from cascade.graph.nested import Hold
 from cascade.graph.shapes import Shapes
-from cascade.model.errors import StateError, annotate, describe
+from cascade.model.errors import StateError, annotate, describe, hide_secrets_of
 from cascade.model.events import (
     EngineWarning,
     Event,
@@ -30,6 +30,7 @@ from cascade.model.events import (
 )
 from cascade.model.inputs import Resource
 from cascade.model.outcomes import Status
+from cascade.model.secrets import Secrets, kept_secrets
 from cascade.model.tasks import Task
 from cascade.runtime.admission import Admission
 from cascade.runtime.attempt import DrainedError, Executor
@@ -105,10 +106,17 @@ class Subject(Protocol):
 
 @attrs.frozen
 class Failure:
-    """One thing that went wrong, and whose it is: a node id, or words for something else."""
+    """One thing that went wrong.
+
+    Attributes:
+        error: What was raised.
+        origin: Whose it is: a node id, or words for something else.
+        is_of_node: Whether it is a node's.
+    """
 
     error: BaseException
     origin: str
+    is_of_node: bool = False
 
 
 @attrs.frozen
@@ -174,11 +182,12 @@ class Execution:
         drained: Set when that begins.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
         joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
+        secrets: Texts that no event, note or record shows.
     """
 
     run_id: str
     settings: Settings
-    params: Mapping[str, Any]
+    params: Mapping[str, Any] = attrs.field(repr=False)
     shared: Shared
     providers: Mapping[str, Resource]
     ancestors: tuple[Claim, ...]
@@ -209,6 +218,7 @@ class Execution:
     drained: anyio.Event = attrs.field(factory=anyio.Event)
     resting: dict[str, float] = attrs.field(factory=dict)
     joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
+    secrets: Secrets = attrs.field(factory=kept_secrets)
     _seq: int = 0
     _failed: set[int] = attrs.field(factory=set)
     _passing: set[int] = attrs.field(factory=set)
@@ -260,8 +270,10 @@ class Execution:
         return self.journal is None and self.bus.is_silent()
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Publish an event of class *kind*, if anybody listens."""
+        """Publish an event of class *kind*, without secrets, if anybody listens."""
         if self.bus.wants(kind):
+            if self.secrets.longest:
+                fields = {name: _without(value, self.secrets) for name, value in fields.items()}
             self._seq += 1
             self.bus.publish(kind(seq=self._seq, timestamp=time.time(), run_id=self.run_id, **fields))
 
@@ -296,7 +308,7 @@ class Execution:
             self._passing.remove(id(error))  # the node in the sub-flow is the one to be named
         else:
             annotate(error, note)
-        self._record(error, node_id)
+        self._record(error, node_id, is_of_node=True)
         if self.settings.on_error != "continue" or not isinstance(error, Exception):
             self.halt()
 
@@ -309,11 +321,12 @@ class Execution:
         """Whether *error*, this very object, is among the failures."""
         return id(error) in self._failed
 
-    def _record(self, error: BaseException, origin: str) -> None:
+    def _record(self, error: BaseException, origin: str, *, is_of_node: bool = False) -> None:
         # One exception may pass through several nodes: through a sub-flow to the node that asked for it.
         if id(error) not in self._failed:
+            hide_secrets_of(error, self.secrets)
             self._failed.add(id(error))
-            self.failures.append(Failure(error, origin))
+            self.failures.append(Failure(error, origin, is_of_node))
 
     def drain(self) -> None:
         """Let nothing start any more, and what runs go on."""
@@ -379,3 +392,12 @@ class Execution:
 
     def _state_failed(self, error: BaseException) -> None:
         self.fail(error, "state store")
+
+
+def _without(value: Any, secrets: Secrets) -> Any:
+    """*value*, a field of an event, without *secrets*."""
+    if isinstance(value, str):
+        return secrets.redact(value)
+    if type(value) is tuple:
+        return tuple(_without(item, secrets) for item in value)
+    return value

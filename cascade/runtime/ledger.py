@@ -9,7 +9,7 @@ import attrs
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from cascade.model.errors import InputError, StateError
+from cascade.model.errors import InputError, StateError, shown_url
 from cascade.runtime.plugins import adapter
 from cascade.runtime.stores import check_state
 from cascade.runtime.threads import counted
@@ -95,7 +95,7 @@ def _reader(state: str, name: str) -> Any:
     scheme = str(state).partition(":")[0]
     if scheme not in _READERS:
         raise InputError(
-            [f"{state!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
+            [f"{shown_url(state)!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
         )
     return adapter(f"{_READERS[scheme]}:{name}")
 
@@ -126,7 +126,10 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
         StateError: If the store cannot be read, or has no such run.
     """
     read = _reader(state, "read_run")
-    found: RunRecord | None = await _reading(lambda: read(state, run_id))
+    found: RunRecord | None = None
+    if run_id.isprintable():  # as all ids are; stores can encode no others
+        found = await _reading(lambda: read(state, run_id))
     if found is None:
-        raise StateError(f"there is no run {run_id!r} in {state!r}; `cascade runs --state {state}` lists what is")
+        place = shown_url(state)
+        raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")
     return found

@@ -14,6 +14,7 @@ from anyio import CancelScope
 
 from cascade.model.errors import describe
 from cascade.model.events import (
+    AttemptStarted,
     ConnectorConnected,
     ConnectorDisconnected,
     EngineWarning,
@@ -115,7 +116,7 @@ class Guest:
     def listen(self) -> EventStream:
         """Its events, from now on if there was no stream of them."""
         if self.stream is None:
-            self.stream = self.host.bus.subscribe(buffer=UNSENT, policy="drop")
+            self.stream = self.host.bus.subscribe(Event, AttemptStarted, buffer=UNSENT, policy="drop")
         return self.stream
 
     def end(self) -> None:

@@ -42,9 +42,13 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
     if execution.is_halted or is_cancelled():
         return Ending(Cancelled())  # spawned in the very step in which the run ended
     started = anyio.current_time()
-    execution.emit_node(TaskExecutionStarted, job)
     try:
         items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
+    except BaseException as error:
+        execution.emit_node(TaskExecutionStarted, job)
+        return Ending(classify(error, job.node_id), attempts=1, started=started)
+    execution.emit_node(TaskExecutionStarted, job, items=items.size)
+    try:
         return Ending(await _run(execution, items), attempts=1, started=started)
     except BaseException as error:
         return Ending(classify(error, job.node_id), attempts=1, started=started)

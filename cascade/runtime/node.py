@@ -16,15 +16,23 @@ from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.nested import Hold
 from cascade.graph.nodes import Terms
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, TaskTimeoutError, describe, leaves
-from cascade.model.events import EngineWarning, TaskBlocked, TaskExecutionStarted, TaskRetrying
+from cascade.model.events import (
+    AttemptStarted,
+    BlockReason,
+    EngineWarning,
+    TaskBlocked,
+    TaskExecutionStarted,
+    TaskRetrying,
+)
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.model.tasks import Task
 from cascade.runtime.attempt import Attempt, DrainedError, NotStartedError, perform
 from cascade.runtime.binding import Arguments, Inputs, inputs
+from cascade.runtime.blockers import Blockers
 from cascade.runtime.cancellations import is_cancelled, without_cancellations
 from cascade.runtime.capacity import Amount, Name
-from cascade.runtime.claims import Applicant, Claim, Reason
+from cascade.runtime.claims import Applicant, Claim
 from cascade.runtime.current import attempt_var
 from cascade.runtime.execution import Execution
 from cascade.runtime.executor import slot_of
@@ -354,7 +362,7 @@ class Life:
         return claim
 
     def _new_attempt(self, claim: Claim) -> Attempt:
-        reports = self.started is None and self.execution.wants(TaskExecutionStarted)
+        reports = self.execution.wants(TaskExecutionStarted if self.started is None else AttemptStarted)
         return Attempt(
             self.execution,
             self.job.node_id,
@@ -385,10 +393,14 @@ class Life:
             claim.release()
 
     def _report_start(self) -> None:
-        self.execution.emit_node(TaskExecutionStarted, self.job)
+        if self.started is None:
+            self.execution.emit_node(TaskExecutionStarted, self.job)
+        else:
+            self.execution.emit_node(AttemptStarted, self.job, attempt=self.attempts + 1)
 
-    def _waits(self, applicant: Applicant, reason: Reason | None) -> None:
+    def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
         if self._own_flight is not None:
             self._own_flight.wait_as(applicant)
-        if reason is not None and not self.job.is_told_of:
-            self.execution.emit_node(TaskBlocked, self.job, reason=reason)
+        if reason is not None and not self.job.is_told_of and self.execution.wants(TaskBlocked):
+            detail = Blockers(self.execution.admission).first(applicant, self._amounts)
+            self.execution.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

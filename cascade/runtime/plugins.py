@@ -14,10 +14,10 @@ def adapter(place: str) -> Any:
     return getattr(importlib.import_module(f"cascade.adapters.{module}"), name)
 
 
-def process_name(task: Task[..., Any]) -> tuple[str, str]:
-    """Module and name under which a worker process finds *task*.
+def check_function(task: Task[..., Any]) -> None:
+    """See that a worker process can get the function of *task*.
 
     Raises:
-        GraphError: If it would not find it there.
+        GraphError: If it cannot.
     """
-    return adapter("executors.processes:importable_name")(task)  # type: ignore[no-any-return]  # see its annotation
+    adapter("serialization.functions:check_function")(task)

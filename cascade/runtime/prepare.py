@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import os
-from collections.abc import Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -13,13 +14,15 @@ from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
 from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
 from cascade.graph.reach import may_grow
 from cascade.model.errors import CapacityError, GraphError, InputError
-from cascade.model.inputs import REQUIRED, Env, Param, Required, Resource
+from cascade.model.inputs import Param, Resource
 from cascade.model.policies import exact
+from cascade.model.secrets import MARK, keep_secret, redacted
+from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
 from cascade.planning.ranks import rank_steps
 from cascade.planning.solve import Plan, check_plan, solve_steps
 from cascade.runtime.capacity import Pool, shown
-from cascade.runtime.plugins import process_name
+from cascade.runtime.plugins import check_function
 from cascade.runtime.resources import check_providers
 from cascade.runtime.settings import Settings
 from cascade.runtime.slices import paced
@@ -37,9 +40,14 @@ class Prepared:
     graph: Graph
     plan: Plan
     layout: Layout
-    inputs: Mapping[str, Any]
+    inputs: Mapping[str, Any] = attrs.field(repr=False)
     ranks: Sequence[float] | None = None
     shape: Hashable = None
+
+    def params(self) -> dict[str, Any]:
+        """The parameters of the flow by name, as they may be shown: ``***`` for a secret one."""
+        given = {key: value for key, value in self.graph.inputs.items() if isinstance(value, Param)}
+        return {param.name: MARK if param.secret else self.inputs[key] for key, param in given.items()}
 
 
 async def prepare(
@@ -133,34 +141,39 @@ def resolve_inputs(graph: Graph, params: Mapping[str, Any], *, is_whole: bool) -
     found: dict[str, Any] = {}
     problems: list[str] = []
     for key, given in graph.inputs.items():
+        if given.secret:
+            keep_secret(*_texts_of(given, params))
         try:
-            found[key] = _param(given, params) if isinstance(given, Param) else _env(given)
+            found[key] = _value(given, params)
         except ValueError as error:
             problems.append(str(error))
+        else:
+            if given.secret:
+                keep_secret(found[key])
     known = {given.name for given in graph.inputs.values() if isinstance(given, Param)}
     unknown = [name for name in params if name not in known]
     if unknown and is_whole and not _can_grow(graph):
-        names = ", ".join(map(repr, sorted(known))) or "none"
-        problems += [f"unknown parameter {name!r} (the flow has: {names})" for name in unknown]
+        problems += [_unknown(name, known) for name in unknown]
     if problems:
-        raise InputError(problems)
+        raise InputError([redacted(problem) for problem in problems])
     return found
 
 
-def _param(param: Param[Any], params: Mapping[str, Any]) -> Any:
-    if param.name in params:
-        return param.convert(params[param.name])
-    if param.default is REQUIRED:
-        raise ValueError(f"missing parameter {param.name!r}; pass params={{{param.name!r}: ...}}")
-    return param.default
+def _value(given: Input[Any], params: Mapping[str, Any]) -> Any:
+    source = params if isinstance(given, Param) else os.environ
+    return given.convert(source[given.name]) if given.name in source else given.resolved_default()
 
 
-def _env(env: Env) -> str | None:
-    if env.name in os.environ:
-        return os.environ[env.name]
-    if isinstance(env.default, Required):
-        raise ValueError(f"missing environment variable {env.name!r}; set it, or give the Env a default")
-    return env.default
+def _texts_of(given: Input[Any], params: Mapping[str, Any]) -> list[Any]:
+    """What a secret input may be written as, before it is converted: an error may quote that."""
+    source = params if isinstance(given, Param) else os.environ
+    return [value for value in (source.get(given.name), given.default) if value is not REQUIRED]
+
+
+def _unknown(name: str, known: Collection[str]) -> str:
+    alike = difflib.get_close_matches(name, known, n=1)
+    hint = f"did you mean {alike[0]!r}? " if alike else ""
+    return f"unknown parameter {name!r} ({hint}the flow has: {', '.join(map(repr, sorted(known))) or 'none'})"
 
 
 def _can_grow(graph: Graph) -> bool:
@@ -171,11 +184,11 @@ def _can_grow(graph: Graph) -> bool:
 def _check_calls(
     graph: Graph, layout: Layout, pool: Pool, inputs: Mapping[str, Any], *, has_executor: bool
 ) -> Generator[None, None, None]:
-    """See that processes can import what they are to run, and that static claims fit."""
+    """See that worker processes can get the functions that they are to call, and that static claims fit."""
     if not has_executor:
         for task in dict.fromkeys(map(graph.task, layout.own)):
             if task.mode == "process":
-                process_name(task)
+                check_function(task)
     claiming: list[Node] = []
     for number, index in enumerate(layout.own):
         row = graph.rows[index]

@@ -14,6 +14,7 @@ from cascade.model.errors import CascadeError, FlowChangedError, StateError, des
 from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
 from cascade.model.policies import Retry
+from cascade.model.secrets import MARK
 from cascade.runtime.prepare import Prepared
 from cascade.runtime.settings import Settings
 from cascade.runtime.slices import paced, paced_dict, paced_list, portions
@@ -115,12 +116,11 @@ async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new
 
 async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, *, is_new: bool) -> Recovery:
     graph = prepared.graph
-    params = {key.removeprefix("param:"): preview(value) for key, value in prepared.inputs.items()}
     opening = Opening(
         is_new,
         await paced_list(graph.name(member) for member in graph.members),
         contents.flow,
-        {name: text for name, text in params.items() if not name.startswith("env:")},
+        {name: value if value is MARK else preview(value) for name, value in prepared.params().items()},
         origin_var.get(),
     )
     return Recovery(backend.run_id, backend, await backend.begin(opening), contents)

@@ -19,7 +19,7 @@ from anyio import CancelScope, CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from anyio.to_thread import run_sync
 
-from cascade.model.errors import GraphError, ResourceNotFoundError, annotate, set_past_refusal
+from cascade.model.errors import GraphError, ResourceNotFoundError, TaskCancelledError, annotate, set_past_refusal
 from cascade.model.events import Event, ResourceAcquired, ResourceReleased
 from cascade.model.inputs import Resource
 from cascade.runtime.attempt import DrainedError
@@ -238,10 +238,7 @@ class Opened:
         """*raised*, but what is left of it, or an error about it, if it is a cancellation: none was due here."""
         failure = without_cancellations(raised)
         if failure is None:
-            failure = RuntimeError(
-                f"the provider of the {self.origin} raised a cancellation while no enclosing scope was cancelled; "
-                "something that it awaited was cancelled on its own account, which it must handle"
-            )
+            failure = TaskCancelledError(self.resource.name, "provider of the resource")
             failure.__cause__ = raised
         return failure
 

@@ -10,6 +10,7 @@ import attrs
 from anyio import current_time
 
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, matcher
+from cascade.model.text import duration
 from cascade.runtime.admission import Admission
 from cascade.runtime.claims import Applicant
 
@@ -48,7 +49,7 @@ class Standing:
 
     def why(self, applicant: Applicant) -> str:
         """Why it holds *applicant*, for people."""
-        return f"held by {self.rule}, set by {self.rule.author!r}"
+        raise NotImplementedError  # pragma: no cover  # each kind of rule says that
 
     def spend(self, applicant: Applicant) -> None:
         """*applicant* has been admitted."""
@@ -67,6 +68,11 @@ class Standing:
         """The clock is another one, ahead of the old one by *seconds*."""
         self.deadline += seconds
 
+    @property
+    def said_by(self) -> str:
+        """Who says so, about what."""
+        return f"by {self.rule.author!r} ({self.rule.scope})"
+
 
 @attrs.define(eq=False)
 class StandingPause(Standing):
@@ -74,6 +80,9 @@ class StandingPause(Standing):
 
     def holds(self, applicant: Applicant) -> bool:
         return self.covers(applicant)
+
+    def why(self, applicant: Applicant) -> str:
+        return f"paused {self.said_by}"
 
 
 @attrs.define(eq=False)
@@ -103,7 +112,7 @@ class StandingLimit(Standing):
             for claim in admission.first_active(5, self.covers)
         ]
         rest = ", ..." if self.running > len(holders) else ""
-        return f"{super().why(applicant)}; running: {', '.join(holders)}{rest}"
+        return f"limited to {self.limit} at a time {self.said_by}; running: {', '.join(holders)}{rest}"
 
     def spend(self, applicant: Applicant) -> None:
         self.running += self.covers(applicant)
@@ -156,7 +165,8 @@ class StandingRate(Standing):
         return True
 
     def why(self, applicant: Applicant) -> str:
-        return f"{super().why(applicant)}: next token in {max(self.ready_at() - current_time(), 0):.3g} s"
+        missing = max(self.ready_at() - current_time(), 0)
+        return f"limited to {self.said.rate} {self.said_by}; the next may start in {duration(missing)}"
 
     def spend(self, applicant: Applicant) -> None:
         if self.covers(applicant):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 from typing import Any, Final, Literal
 
 import attrs
@@ -14,19 +13,16 @@ from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.tasks import Task
+from cascade.model.text import one_line
 from cascade.model.tracebacks import trimmed
 from cascade.planning.layout import Place
-from cascade.runtime.admission import Admission
+from cascade.runtime.blockers import Blockers, unread
 from cascade.runtime.bus import EventStream, Policy
-from cascade.runtime.capacity import Name, shown
-from cascade.runtime.claims import Applicant
 from cascade.runtime.conduct import Conductor
 from cascade.runtime.control import UNSET, ControlPlane
+from cascade.runtime.execution import Failure
 from cascade.runtime.lines import Waiter
-from cascade.runtime.queue import Holder
 
-# Of those that hold what a node waits for, how many are named.
-SHOWN_HOLDERS: Final = 5
 # Of the inputs that a node waits for, how many are named.
 SHOWN_INPUTS: Final = 5
 
@@ -62,6 +58,9 @@ class Explanation:
     node_id: str
     blockers: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return one_line(f"{self.node_id}: {'; '.join(self.blockers)}")
+
 
 class Run:
     """A run that is under way, or has ended: for looking at it and for steering it."""
@@ -76,15 +75,24 @@ class Run:
         """The run's id."""
         return self._conductor.execution.run_id
 
+    @property
+    def failures(self) -> tuple[Failure, ...]:
+        """What has gone wrong so far, in order of time."""
+        return tuple(self._conductor.execution.failures)
+
     def status(self) -> RunSnapshot:
         """A snapshot of where it stands."""
         execution = self._conductor.execution
         waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.resting.keys()
         waiting |= execution.joined.keys()
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
-        failures = (*(describe(f.error) for f in execution.failures), *self._conductor.overran)
+        failures = [*(describe(f.error) for f in execution.failures), *self._conductor.overran]
         return RunSnapshot(
-            self.id, self._conductor.status or "Running", self._conductor.counts(), running, failures
+            self.id,
+            self._conductor.status or "Running",
+            self._conductor.counts(),
+            running,
+            tuple(map(execution.secrets.redact, failures)),
         )
 
     def _nodes(self) -> Iterator[tuple[str, int]]:
@@ -100,7 +108,8 @@ class Run:
         found = [Explanation(name, words) for name, words in waiting.items()]
         blocked = self._blocked_by_inputs(blockers)
         found += [Explanation(name, words) for name, words in blocked if name not in waiting]
-        return tuple(found)
+        hide = self._conductor.execution.secrets.redact
+        return tuple(Explanation(why.node_id, tuple(map(hide, why.blockers))) for why in found)
 
     def _waiters(self) -> Iterator[Waiter]:
         """Attempts of the run that wait for admission."""
@@ -115,7 +124,7 @@ class Run:
         for node_id, (run_id, other, _) in execution.joined.items():
             yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
         for waiter in self._waiters():
-            yield waiter.applicant.node_id, tuple(blockers.of_waiter(waiter))
+            yield waiter.applicant.node_id, tuple(blockers.all_of(waiter.applicant, waiter.amounts))
 
     def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
         frame = self._conductor.execution.frame
@@ -154,7 +163,7 @@ class Run:
         execution = self._conductor.execution
         stream = execution.bus.full()
         if stream is not None:
-            return _unread(stream)
+            return unread(stream)
         frame = execution.frame
         is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
         return "waits for a thread" if is_sync else "waits for its turn"
@@ -246,48 +255,3 @@ class Run:
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
-
-
-@attrs.define(eq=False)
-class Blockers:
-    """What keeps attempts from being admitted, in words: made once for each thing, however many it keeps."""
-
-    admission: Admission
-    _held_by: dict[Holder, str] = attrs.field(factory=dict)
-    _holders_of: dict[Name, str] = attrs.field(factory=dict)
-
-    def of_waiter(self, waiter: Waiter) -> Iterator[str]:
-        """All that keeps *waiter*."""
-        holders = [self.words(holder, waiter.applicant) for holder in self.admission.holders(waiter.applicant)]
-        yield from holders
-        lacking = self.admission.pool.lacking(waiter.amounts)
-        for name in lacking:
-            yield f"needs {shown(waiter.amounts[name])} {name}, of which {self._holders(name)}"
-        if not holders and not lacking:
-            yield "waits behind an earlier claim on the same resources"
-
-    def words(self, holder: Holder, applicant: Applicant) -> str:
-        """What *holder* is, for people."""
-        words = self._held_by.get(holder)
-        if words is None:
-            words = _unread(holder) if isinstance(holder, EventStream) else holder.why(applicant)
-            self._held_by[holder] = words
-        return words
-
-    def _holders(self, name: Name) -> str:
-        words = self._holders_of.get(name)
-        if words is None:
-            pool, active = self.admission.pool, self.admission.active
-            held = (claim.applicant.node_id for claim in active if claim.amounts.get(name))
-            first = list(islice(held, SHOWN_HOLDERS + 1))
-            more = ", ..." if len(first) > SHOWN_HOLDERS else ""
-            words = (
-                f"{shown(pool.held.get(name, 0))} of {shown(pool.totals[name])} are held"
-                f" by {', '.join(first[:SHOWN_HOLDERS])}{more}"
-            )
-            self._holders_of[name] = words
-        return words
-
-
-def _unread(stream: EventStream) -> str:
-    return f"a subscriber has {stream.statistics().unread} unread events: {stream!r}"

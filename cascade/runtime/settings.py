@@ -10,7 +10,9 @@ from typing import Any, Literal, TypedDict, TypeVar, get_args
 import attrs
 
 from cascade.graph.nodes import Graph
+from cascade.model.errors import shown_url
 from cascade.model.inputs import Provider, Resource
+from cascade.model.typed.numbers import plain_number
 from cascade.planning.solve import Plan
 from cascade.runtime.attempt import Executor
 from cascade.runtime.bus import EventBus, EventStream
@@ -46,6 +48,10 @@ def _observers(value: Any) -> tuple[Any, ...]:
     return _listed("observers", value)
 
 
+def _shown(value: object) -> str:
+    return repr(shown_url(value) if isinstance(value, str) else value)
+
+
 def _check_threads(_: object, __: object, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int) or value < 1:
         raise ValueError(f"max_threads is a whole number from 1, not {value!r}")
@@ -62,6 +68,10 @@ def _check_loop_record(_: object, __: object, value: Any) -> None:
         raise ValueError(
             f"loop_record is a pair of a number of turns from 1 and a number of seconds from 0, not {value!r}"
         )
+
+
+def _plain_pair(value: Any) -> Any:
+    return tuple(map(plain_number, value)) if isinstance(value, tuple) else value
 
 
 def _is_number(value: object, kinds: type | tuple[type, ...]) -> bool:
@@ -127,22 +137,24 @@ class Settings:
     """
 
     system_resources: Mapping[str, Any] | None = attrs.field(default=None, validator=_check_mapping)
-    state: Any = None
+    state: Any = attrs.field(default=None, repr=_shown)
     schedule: Schedule = attrs.field(default="stages", validator=_one_of(*get_args(Schedule)))
     on_error: OnError = attrs.field(default="first", validator=_one_of(*get_args(OnError)))
     providers: Sequence[Resource | Provider] = attrs.field(default=(), converter=_providers)
     observers: Sequence[Observer] = attrs.field(default=(), converter=_observers, validator=_check_observers)
-    control: Any = None
+    control: Any = attrs.field(default=None, repr=_shown)
     executor: Executor | None = attrs.field(default=None, validator=_check_executor)
     solver: Callable[[Graph], Plan] | None = attrs.field(default=None, validator=_check_solver)
     bus: EventBus | None = attrs.field(default=None, validator=_check_bus)
-    max_threads: int = attrs.field(default=40, validator=_check_threads)
+    max_threads: int = attrs.field(default=40, converter=plain_number, validator=_check_threads)
     durability: Durability = attrs.field(default="stage", validator=_one_of(*get_args(Durability)))
     on_change: OnChange = attrs.field(default="error", validator=_one_of(*get_args(OnChange)))
     on_finished: OnFinished = attrs.field(default="return", validator=_one_of(*get_args(OnFinished)))
     strict_state: bool = False
-    loop_record: tuple[int, float] = attrs.field(default=(1000, 0.1), validator=_check_loop_record)
-    cleanup_timeout: float = attrs.field(default=10.0, validator=_check_budget)
+    loop_record: tuple[int, float] = attrs.field(
+        default=(1000, 0.1), converter=_plain_pair, validator=_check_loop_record
+    )
+    cleanup_timeout: float = attrs.field(default=10.0, converter=plain_number, validator=_check_budget)
 
 
 class AsRun(TypedDict, total=False):

@@ -122,6 +122,7 @@ class Past:
         epoch: Counts the times that it was begun, from 1.
         retrying: Nodes that were going to be attempted again: their digests, and the attempts made.
         unreadable: What keeps the result, or the loop, from being read, if anything does.
+        finished: When it ended, in seconds since the epoch, if it has and the store knows.
     """
 
     is_known: bool = False
@@ -133,6 +134,7 @@ class Past:
     epoch: int = 1
     retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
     unreadable: StateError | None = None
+    finished: float | None = None
 
 
 @attrs.frozen

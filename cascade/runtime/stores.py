@@ -28,7 +28,9 @@ def check_state(state: object) -> None:
     if state is None or (callable(state) and not isinstance(state, str)):
         return
     if not isinstance(state, str):
-        raise TypeError(f"state is a URL, a function from run id to backend, or None, not {state!r:.100}")
+        raise TypeError(
+            f"state is a URL, a function from run id to backend, or None, not of type {type(state).__name__}"
+        )
     scheme, separator, _ = state.partition(":")
     if not separator or scheme not in _ADAPTERS:
         raise InputError([f"unknown state URL {shown_url(state)!r}; known are: {_KNOWN}"])

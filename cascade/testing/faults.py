@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import anyio
 import attrs
 
+from cascade.model.typed.numbers import plain_number
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
 
 
@@ -93,7 +94,7 @@ def _check_at(_: object, __: object, value: object) -> None:
 
 
 def _share() -> Any:
-    return attrs.field(default=0.0, validator=_check_share)
+    return attrs.field(default=0.0, converter=plain_number, validator=_check_share)
 
 
 @attrs.frozen(kw_only=True)

@@ -30,6 +30,7 @@ from cascade.model.errors import CascadeError, RunCancelled, raise_unchanged
 from cascade.model.events import Event, NodeEvent
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
+from cascade.model.typed.numbers import plain_number
 from cascade.runtime.attempt import Attempt
 from cascade.runtime.cancellations import is_cancelled
 from cascade.runtime.current import attempt_var
@@ -286,6 +287,7 @@ def simulate(
         raise TypeError(f"faults is a FaultPlan, such as FaultPlan(fail=0.1), not {plan!r:.100}")
     if plan.store is not None and as_run.get("state") is None:
         raise ValueError(f"{plan.store} befalls a state store, and there is none: give state='memory:' or another")
+    seed = plain_number(seed)
     play = _Play(seed, plan, backend)
     error = play.run(flow, params, run_id or f"simulation-{seed}", as_run)
     if error is None and as_run.get("state") is None:

@@ -20,6 +20,8 @@ from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import AudienceChanged, ConnectorError, LocalConnector, Message, Pause
 from cascade.runtime.remote import Remote
 
+pytestmark = pytest.mark.loop
+
 
 class Gate:
     """A flow that ends when it is let through."""

@@ -22,7 +22,7 @@ from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import Concurrency, ConnectorError, LocalConnector, Message, Missed, Pause
 from cascade.runtime.remote import Remote
 
-pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
+pytestmark = [pytest.mark.loop, pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")]
 
 
 def remove_folder(folder: Path) -> None:

@@ -93,6 +93,18 @@ def test_what_is_gone_from_the_script_is_told(program: Program) -> None:
         loads(data)
 
 
+def test_what_is_gone_from_the_script_that_runs_is_not_looked_for_by_running_it_again(
+    program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = program.starts(as_script=True)
+    data = dumps(job.Point(1))
+    del job.Point
+    monkeypatch.syspath_prepend(program.path.parent)
+    with pytest.raises(AttributeError):
+        loads(data)
+    assert "job" not in sys.modules
+
+
 def test_a_module_that_is_called_like_the_program_that_runs_is_not_mistaken_for_it(
     program: Program, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,6 +7,8 @@ import os
 import re
 import subprocess
 import sys
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +30,7 @@ def anyio_backend(request: pytest.FixtureRequest) -> Any:
 
 
 @cascade.task
-async def one() -> int:
+async def one(*_: object) -> int:
     return 1
 
 
@@ -38,7 +40,7 @@ async def double(x: int) -> int:
 
 
 @cascade.task
-async def slow() -> None:
+async def slow(_: object = None) -> None:
     await sleep(10)
 
 
@@ -63,82 +65,72 @@ def countdown(n: int) -> object:
 
 
 def paper() -> Any:
-    """Where a bar is drawn once, at the end."""
-    return rich_console.Console(file=io.StringIO(), width=150)
+    """Where nothing can be drawn: a file, or a log."""
+    return rich_console.Console(file=io.StringIO(), width=100)
 
 
-def terminal() -> Any:
+def terminal(**settings: Any) -> Any:
     """Where every drawing is seen."""
-    return rich_console.Console(file=io.StringIO(), width=150, force_terminal=True, color_system=None)
+    settings = {"width": 100, "height": 24, "color_system": None, **settings}
+    return rich_console.Console(file=io.StringIO(), force_terminal=True, **settings)
 
 
 def drawn(console: Any) -> list[str]:
-    """The drawings, without what moves the cursor."""
+    """The lines, without what moves the cursor, and without the time at which they were written."""
     text = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console.file.getvalue())
-    return [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    lines = [line.strip() for line in re.split(r"[\r\n]+", text) if line.strip()]
+    return [re.sub(r"^\d\d:\d\d:\d\d ", "", line) for line in lines]
 
 
-async def test_the_last_drawing_says_how_many_are_done_and_how_it_ended() -> None:
-    console = paper()
-    await cascade.run([double(one()), one()], observers=[progress(console)])
-
-    assert "3 done, 0 running" in drawn(console)[-1]
-    assert "succeeded" in drawn(console)[-1]
+# -- on a terminal -----------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("schedule_name", ["stages", "eager"])
-async def test_items_of_a_map_count(schedule_name: Any) -> None:
-    console = paper()
-    await cascade.run(double.map(x=range(5)), observers=[progress(console)], schedule=schedule_name)
+async def test_the_last_drawing_says_how_many_are_done_and_how_it_ended(schedule_name: Any) -> None:
+    console = terminal()
+    flow = one(double.map(x=range(5)), one())
+    await cascade.run(flow, observers=[progress(console)], schedule=schedule_name, run_id="r1")
 
-    assert re.search(r"\b[56] done, 0 running", drawn(console)[-1])
-
-
-async def test_a_failing_run_is_said_to_have_failed() -> None:
-    console = paper()
-    with pytest.raises(ValueError, match="trouble"):
-        await cascade.run([fails(), one()], observers=[progress(console)])
-
-    assert "failed" in drawn(console)[-1]
-    assert " 0 running" in drawn(console)[-1]
+    headline, *rows = drawn(console)[-3:]
+    assert re.fullmatch(r"run r1  ━+  100 %  7/7  0:00  succeeded", headline)
+    assert sorted(rows) == ["double  5/5", "one     2/2"]
 
 
-async def test_a_cancelled_run_is_said_to_be_cancelled() -> None:
-    console = paper()
-    async with cascade.start(for_ever(), observers=[progress(console)]) as run:
-        await anyio.wait_all_tasks_blocked()
-        run.cancel()
+async def test_what_runs_and_what_waits_is_drawn_meanwhile() -> None:
+    console = terminal()
+    flow = slow.map(_=range(5)).with_constraints(gpu=1)
+    await cascade.run(flow, observers=[progress(console)], system_resources={"gpu": 2})
 
-    assert "cancelled" in drawn(console)[-1]
-    assert " 0 running" in drawn(console)[-1]
-
-
-async def test_skipped_tasks_count_as_done() -> None:
-    console = paper()
-    with pytest.raises(cascade.DependencyMissingError):
-        await cascade.run([one(), one().run_if(False)], observers=[progress(console)])
-
-    assert "2 done, 0 running" in drawn(console)[-1]
+    lines = drawn(console)
+    assert "slow  0/5  2 running  3 waiting" in lines
+    assert "slow  2/5  2 running  1 waiting" in lines
+    assert "slow  4/5  1 running" in lines
+    assert any("  40 %  2/5  0:1" in line for line in lines)
+    assert any(re.search(r"4/5  0:2\d  a few seconds left$", line) for line in lines)
 
 
-async def test_a_task_that_fails_before_it_starts_is_not_subtracted_from_what_runs() -> None:
-    console = paper()
+@pytest.mark.parametrize(
+    ("how", "words"),
+    [("fails", ["failed", "fails  1/1  1 failed"]), ("cancelled", ["cancelled", "for_ever  0/1  1 cancelled"])],
+)
+async def test_a_run_that_does_not_succeed_says_so(how: str, words: list[str]) -> None:
+    console = terminal()
+    with suppress(ValueError):
+        async with cascade.start(fails() if how == "fails" else for_ever(), observers=[progress(console)]) as run:
+            await sleep(1)
+            run.cancel()
+
+    assert drawn(console)[-2].endswith(words[0])
+    assert drawn(console)[-1] == words[1]
+
+
+async def test_a_task_that_fails_before_it_starts_is_counted_once() -> None:
+    console = terminal()
     too_much = claims(1).with_constraints(gpu=double(4))
     with pytest.raises(cascade.CapacityError):
         await cascade.run(too_much, system_resources={"gpu": 2}, observers=[progress(console)])
 
-    assert "done, 0 running" in drawn(console)[-1]
-
-
-async def test_what_runs_and_what_was_skipped_or_failed_is_drawn_meanwhile() -> None:
-    console = terminal()
-    flow = [slow(), slow(), one(), one().run_if(False), fails()]
-    with pytest.raises(cascade.RunFailed):
-        await cascade.run([flow, slow().after(slow())], on_error="continue", observers=[progress(console)])
-
-    meanwhile = [line for line in drawn(console) if " 0 running" not in line]
-    assert any("1 skipped" in line and "1 failed" in line for line in meanwhile)
-    assert any(re.search(r"\b[1-3] running", line) for line in meanwhile)
+    assert "claims  1/1  1 failed" in drawn(console)
 
 
 async def test_turns_of_a_loop_are_drawn() -> None:
@@ -161,21 +153,108 @@ async def test_turns_of_a_loop_are_drawn() -> None:
 
 async def test_a_long_loop_does_not_fill_the_screen() -> None:
     console = terminal()
-    await cascade.run(countdown(2_000), observers=[progress(console)])
+    await cascade.run(countdown(500), observers=[progress(console)])
 
     assert len(drawn(console)) < 50
 
 
-async def test_it_draws_on_stderr_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+async def test_a_picture_is_drawn_at_most_four_times_a_second() -> None:
+    console = terminal()
+    await cascade.run(slow(0), observers=[progress(console)])
+
+    headlines = [line for line in drawn(console) if line.startswith("run ")]
+    assert 30 <= len(headlines) <= 42  # in ten seconds
+
+
+async def test_runs_at_the_same_time_share_the_screen() -> None:
+    console = terminal()
+    engine = cascade.Engine(observers=[progress(console)])
+    with record_events(engine) as recorded:
+        async with engine, anyio.create_task_group() as group:
+            group.start_soon(partial(engine.run, slow(0), run_id="a"))
+            group.start_soon(partial(engine.run, [slow(0), slow(1).after(slow(2))], run_id="b"))
+
+    assert recorded.of(cascade.EngineWarning) == []
+    lines = drawn(console)
+    assert any(
+        one.startswith("run a ") and two.startswith("run b ") for one, two in zip(lines, lines[2:], strict=False)
+    )
+    ends = [line for line in lines if line.endswith("succeeded")]
+    assert ends[0].startswith("run a ")
+    assert ends[-1].startswith("run b ")
+
+
+async def test_what_a_task_prints_stays_where_it_goes(capsys: pytest.CaptureFixture[str]) -> None:
+    @cascade.task
+    async def prints() -> None:
+        print("printed")
+        await sleep(1)
+
+    console = terminal()
+    await cascade.run(prints(), observers=[progress(console)])
+
+    assert "printed" in capsys.readouterr().out  # which is no terminal
+    assert "printed" not in console.file.getvalue()
+
+
+async def test_no_text_from_anywhere_steers_the_terminal() -> None:
+    console = terminal()
+    name = "[bold]evil\x1b]0;owned\x07\x1b[2J\n\u202e\udce9"
+    task = cascade.task(name=name)(slow.func)
+    await cascade.run(task(), observers=[progress(console)])
+
+    shown = re.sub(r"\x1b\[(\?25[lh]|\d*[AK]|0?m)|[\r\n]", "", console.file.getvalue())
+    assert shown.isprintable()
+    assert r"[bold]evil\x1b]0;owned\x07\x1b[2J\n\u202e\udce9" in shown
+
+
+# -- elsewhere ---------------------------------------------------------------------------------------------------
+
+
+async def test_a_log_has_a_line_every_ten_seconds_and_one_at_the_end() -> None:
+    @cascade.task
+    async def nap(_: int) -> None:
+        await sleep(8)
+
+    console = paper()
+    flow = one(nap.map(_=range(5)).with_concurrency(2))
+    await cascade.run(flow, observers=[progress(console)], run_id="r1")
+
+    assert drawn(console) == [
+        "run r1: 2 of 6 done (33 %), 2 running; nap 2/5",
+        "run r1: 4 of 6 done (66 %), 1 running; nap 4/5; a few seconds left",
+        "run r1 succeeded after 24.0 s: 6 done",
+    ]
+
+
+async def test_a_log_of_a_short_run_is_one_line() -> None:
+    console = paper()
+    await cascade.run([one(), one().run_if(True)], observers=[progress(console)], run_id="r1")
+
+    (line,) = drawn(console)
+    assert re.fullmatch(r"run r1 succeeded after .* ms: 2 done", line)
+
+
+async def test_it_writes_to_stderr_by_default(capsys: pytest.CaptureFixture[str]) -> None:
     await cascade.run(one(), observers=[progress()])
 
     out, err = capsys.readouterr()
     assert out == ""
-    assert "1 done, 0 running" in err
+    assert re.fullmatch(r"\d\d:\d\d:\d\d run .* succeeded after .*: 1 done\n", err)
 
 
-async def test_a_screen_that_breaks_does_not_fail_the_run() -> None:
-    console = paper()
+async def test_nobody_is_told_where_standard_error_is_closed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    engine = cascade.Engine(observers=[progress()])
+    with record_events(engine) as recorded:
+        await engine.run(one())
+
+    assert recorded.of(cascade.EngineWarning) == []
+
+
+@pytest.mark.parametrize("make", [paper, terminal])
+async def test_a_screen_that_breaks_does_not_fail_the_run(make: Any) -> None:
+    console = make()
     console.file.close()
     engine = cascade.Engine(observers=[progress(console)])
     with record_events(engine) as recorded:

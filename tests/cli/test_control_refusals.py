@@ -70,7 +70,7 @@ def test_clients_talk_to_no_impostor_in_the_default_place(
 def test_a_state_file_that_others_can_write_is_refused_in_one_line(cli: Command, bad: Path) -> None:
     write("flows.py", "import cascade\nflow = cascade.task(name='x')(lambda: print('ran'))()\n")
     outcome = cli("run", "flows.py:flow", "--state", f"sqlite:///{bad}", "--log", "none")
-    assert (outcome.status, outcome.out, len(outcome.err.splitlines())) == (1, "", 1)
+    assert (outcome.status, outcome.out, len(outcome.err.splitlines())) == (2, "", 1)
     for words in (("runs",), ("show", "it"), ("resume", "it")):
         bad.touch(0o600)
         assert_is_a_mistake(cli(*words, "--state", f"sqlite:///{bad}"), "mode 0777", "?shared=on")

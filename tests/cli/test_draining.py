@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Outcome, ended, started, wait_for, write
+from command_line import Outcome, cascade_process, ended, started, wait_for, write
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -59,6 +59,21 @@ def test_an_interrupt_lets_what_runs_end_and_says_that_there_is_more_to_do(backe
         75,
         "ended\ncleaned\n",
         "cascade: drained; what had begun has ended, the rest has not begun\n",
+    )
+
+
+def test_a_run_whose_outcomes_are_kept_says_how_it_goes_on(tmp_path: Path) -> None:
+    words = ["--log", "none", "--state", "sqlite:///my runs.db", "--run-id", "nightly"]
+    with started("run", "flows.py:flow", *words, grace=60) as process:
+        wait_for(process.stdout, "ready")
+        process.send_signal(signal.SIGINT)
+        wait_for(process.stderr, "once more to cancel")
+        outcome = ended(process, "go on\n")
+
+    assert outcome.status == 75
+    assert outcome.err.endswith("; it goes on with: cascade resume nightly --state 'sqlite:///my runs.db'\n")
+    assert (
+        cascade_process("resume", "nightly", "--state", "sqlite:///my runs.db", "--log", "none").out == "result\n"
     )
 
 

@@ -57,6 +57,43 @@ routed = cascade.Router(cascade.Param("route", default="a"), {"a": show("a"), "b
 plain = show()
 """
 
+KINDS = """
+import dataclasses, datetime, enum, typing
+import cascade
+
+class Colour(enum.Enum):
+    RED = "r"
+    BLUE = "b"
+
+    def __repr__(self):
+        return str(self)
+
+@dataclasses.dataclass
+class Server:
+    host: str
+    port: int = 80
+
+@cascade.task
+def show(*values: object) -> str:
+    return " ".join(map(repr, values))
+
+P = cascade.Param
+flow = show(
+    P("colour", Colour.RED),
+    P("mode", type=typing.Literal["fast", "slow"]),
+    P("sizes", [1, 2]),
+    P("pair", type=tuple[int, str]),
+    P("server", Server("h")),
+    P("table", type=dict[str, list[int]]),
+    P("when", datetime.date(2026, 11, 21)),
+    P("least", None, int),
+    P("either", type=int | datetime.date),
+    P("flag", None, bool | None),
+    P("lam", type=lambda text: text.upper()),
+    P("token", "hunter2", secret=True, description="the key"),
+)
+"""
+
 
 @pytest.fixture
 def command(
@@ -90,6 +127,19 @@ def command(
         (["--who", ""], "'' 3 0.5 False"),
         (["-p", "who=a", "-p", "who=b"], "'b' 3 0.5 False"),
         (["--who", "me", "--loud", "no"], "'me' 3 0.5 False"),
+        (["--who", "me", "--loud"], "'me' 3 0.5 True"),
+        (["--loud", "--who", "me"], "'me' 3 0.5 True"),
+        (["--who", "me", "--loud", "-p", "count=4"], "'me' 4 0.5 True"),
+        (["--who", "me", "--loud", "--no-loud"], "'me' 3 0.5 False"),
+        (["--who", "me", "--max_ratio", "1"], "'me' 3 1.0 False"),
+        (["--who", "me", "--max-ratio", "-1e-3"], "'me' 3 -0.001 False"),
+        (["--who", "me", "--max-ratio", "-inf"], "'me' 3 -inf False"),
+        (["--who", "-x y"], "'-x y' 3 0.5 False"),
+        (["--who=--log"], "'--log' 3 0.5 False"),
+        (["-p", "count=4", "--who", "me", "--count", "5", "-p", "count=6"], "'me' 6 0.5 False"),
+        (["--who", "12:30"], "'12:30' 3 0.5 False"),
+        (["--who=--count"], "'--count' 3 0.5 False"),
+        (["--who", "\udce9"], "'\\udce9' 3 0.5 False"),
     ],
 )
 def test_parameters_are_given_as_options_or_with_p(command: Command, words: list[str], printed: str) -> None:
@@ -103,6 +153,8 @@ def test_parameters_are_given_as_options_or_with_p(command: Command, words: list
         ["--who", "me", "flows.py:flow"],
         ["-p", "who=me", "flows.py:flow"],
         ["--log", "none", "--who", "me", "flows.py:flow", "--count", "3"],
+        ["--who", "me", "--no-loud", "flows.py:flow"],
+        ["--count", "3", "--who", "me", "flows.py:flow", "--loud", "no"],
     ],
 )
 def test_options_may_stand_before_the_target_as_the_usage_shows(command: Command, words: list[str]) -> None:
@@ -158,9 +210,11 @@ def test_parameters_of_a_flow_that_grows_are_given_with_p(command: Command) -> N
         (["--who", "me", "--max-ratio", "half"], ["'max_ratio'", "float", "'half'"]),
         (["--who", "me", "--loud", "perhaps"], ["'loud'", "'perhaps'"]),
         (["--who", "me", "--count", ""], ["'count'"]),
-        (["--who", "me", "--count"], ["--count"]),
+        (["--who", "me", "--count"], ["--count", "int"]),
+        (["--who", "--log", "none"], ["--who", "str"]),
+        (["--who", "me", "--no-loud=yes"], ["--no-loud", "no value"]),
+        (["--who", "me", "--no-count"], ["--no-count"]),
         (["--who", "me", "--number", "3"], ["--number"]),
-        (["--who", "me", "--max_ratio", "1"], ["--max_ratio"]),
         (["--who", "me", "-p", "number=3"], ["'number'", "unknown"]),
         (["--who", "me", "-p", "count"], ["count", "NAME=VALUE"]),
         (["--who", "me", "-p", "=3"], ["=3", "NAME=VALUE"]),
@@ -204,7 +258,7 @@ def test_the_help_shows_the_parameters_with_type_description_and_default(command
     assert "--who STR whom to greet, 100% of the time (required)" in text
     assert "--count INT how often (default: 3)" in text
     assert "--max-ratio FLOAT (default: 0.5)" in text
-    assert "--loud BOOL (default: False)" in text
+    assert "--loud, --no-loud (default: false)" in text
 
 
 @pytest.mark.parametrize("target", ["typed", "taken", "environment", "growing", "routed", "plain"])
@@ -216,10 +270,71 @@ def test_the_help_of_any_flow_can_be_shown(command: Command, target: str, word: 
     assert "usage: cascade run" in outcome.out
 
 
+def test_a_description_cannot_steer_the_terminal(command: Command) -> None:
+    text = r"""
+    import cascade
+
+    class Odd:
+        def __repr__(self):
+            raise RuntimeError
+
+    @cascade.task
+    def show(*values): return values
+
+    flow = show(
+        cascade.Param("a", description="100% {of} %(default)s \x1b[2J\n  -h, --help  forged", default="\x9b"),
+        cascade.Param("b", type=lambda text: text, default=Odd(), description="\udce9 grün"),
+    )
+    """
+    write("odd.py", text)
+    text = command("run", "odd.py:flow", "--help").out
+
+    assert r"100% {of} %(default)s \x1b[2J\n -h, --help forged (default: \x9b)" in re.sub(r"\s+", " ", text)
+    assert "\\udce9 grün (default: <Odd: its __repr__ raised RuntimeError>)" in re.sub(r"\s+", " ", text)
+    assert text.replace("\n", "").isprintable()
+
+
 def test_the_help_runs_nothing(command: Command) -> None:
     command("run", "flows.py:plain", "--help")
 
     assert not Path("ran").exists()
+
+
+def test_the_help_shows_what_may_be_said_for_each_type(command: Command) -> None:
+    write("kinds.py", KINDS)
+    text = re.sub(r"\s+", " ", command("run", "kinds.py:flow", "--help").out)
+
+    for shown in (
+        "--colour {RED,BLUE} (default: RED)",
+        "--mode {fast,slow} (required)",
+        "--sizes INT,... (default: [1, 2])",
+        "--pair INT,STR (required)",
+        '--server JSON (default: {"host": "h", "port": 80})',
+        "--table JSON (required)",
+        "--when DATE (default: 2026-11-21)",
+        "--least INT (default: none)",
+        "--either INT|DATE (required)",
+        "--flag, --no-flag (default: none)",
+        "--lam VALUE (required)",
+        "--token STR the key (default: ***)",
+    ):
+        assert shown in text
+    assert "hunter2" not in text
+
+
+def test_values_of_many_types_are_converted(command: Command) -> None:
+    write("kinds.py", KINDS)
+    outcome = command(
+        "run", "kinds.py:flow", "--log", "none", "--colour", "b", "--mode", "slow", "--sizes", "3,-4", "--pair",
+        "1,x", "--server", '{"host": "a"}', "--table", '{"a": [1]}', "--when", "2020-02-03", "--least", "-5",
+        "--either", "-6", "--no-flag", "--lam", "x",
+    )  # fmt: skip
+
+    assert outcome.err == ""
+    assert outcome.out.strip() == (
+        "Colour.BLUE 'slow' [3, -4] (1, 'x') Server(host='a', port=80) {'a': [1]} datetime.date(2020, 2, 3) -5 -6 "
+        "False 'X' '***'"
+    )
 
 
 def test_the_help_shows_each_option_once(command: Command) -> None:

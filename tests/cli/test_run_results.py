@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -48,6 +49,17 @@ none = nothing()
 words = text()
 bad = fails()
 raising_value, raising_type, raising_graph, raising_key = map(raises, ["value", "type", "graph", "key"])
+many_bad = [fails() for _ in range(30)]
+
+@cascade.task
+def speaks() -> None:
+    raise RuntimeError("first line\\nsecond line \\x1b[2J\\n")
+
+@cascade.task
+def raises_group() -> None:
+    raise ExceptionGroup("words", [ValueError("one"), KeyError("two")])
+
+wordy, grouped = speaks(), raises_group()
 partly_bad = [fails(), text().after(one())]
 both_bad = [fails(), fails_too(), one()]
 leaving_0, leaving_3, leaving_words, leaving_none = leaves(0), leaves(3), leaves("words"), leaves(None)
@@ -183,7 +195,7 @@ def test_log_progress_draws_on_stderr(command: Command) -> None:
     outcome = command("run", "flows.py:words", "--log", "progress")
 
     assert outcome.out == "a b\n"
-    assert "1 done, 0 running" in outcome.err
+    assert re.fullmatch(r"\d\d:\d\d:\d\d run .* succeeded after .*: 1 done\n", outcome.err)
 
 
 def test_log_none_says_nothing(command: Command) -> None:
@@ -197,10 +209,10 @@ def test_a_failing_flow_is_reported_with_task_and_node(command: Command, backend
     outcome = command("run", "flows.py:bad", "--log", "none", "--run-id", "r1", "--backend", backend_name)
 
     assert (outcome.status, outcome.out) == (1, "")
-    assert outcome.err.startswith("cascade: ZeroDivisionError: first trouble\n")
-    assert "'fails'" in outcome.err
-    assert "'r1'" in outcome.err
-    assert "Traceback" not in outcome.err
+    assert outcome.err.splitlines() == [
+        "cascade: fails failed: ZeroDivisionError: first trouble",
+        "  raised by task 'fails' (node 'fails', attempt 1 of 1) in run 'r1'",
+    ]
 
 
 def test_the_traceback_of_a_task_is_shown_on_request(command: Command) -> None:
@@ -240,14 +252,93 @@ def test_failures_are_raised_together_on_request(command: Command, on_error: str
     outcome = command("run", "flows.py:both_bad", "--log", "none", "--on-error", on_error)
 
     assert outcome.status == 1
-    assert outcome.err.startswith("cascade: RunFailed: ")
+    first, *others = outcome.err.splitlines()
+    assert re.fullmatch(r"cascade: [12] of the tasks of run '.*' failed", first)
+    assert re.search(r"^  fails(_too)? failed: \w+: (first|second) trouble$", "\n".join(others), re.MULTILINE)
 
 
 def test_all_failures_are_named(command: Command) -> None:
-    outcome = command("run", "flows.py:both_bad", "--log", "none", "--on-error", "continue")
+    outcome = command("run", "flows.py:both_bad", "--log", "none", "--on-error", "continue", "--run-id", "r1")
 
-    assert "first trouble" in outcome.err
-    assert "second trouble" in outcome.err
+    first, *others = outcome.err.splitlines()
+    assert first == "cascade: 2 of the tasks of run 'r1' failed"
+    assert sorted(others) == sorted(
+        [
+            "  fails failed: ZeroDivisionError: first trouble",
+            "    raised by task 'fails' (node 'fails', attempt 1 of 1) in run 'r1'",
+            "  fails_too failed: RuntimeError: second trouble",
+            "    raised by task 'fails_too' (node 'fails_too', attempt 1 of 1) in run 'r1'",
+        ]
+    )
+
+
+def test_of_very_many_failures_the_first_are_named(command: Command) -> None:
+    outcome = command("run", "flows.py:many_bad", "--log", "none", "--on-error", "continue")
+
+    lines = outcome.err.splitlines()
+    assert "30 of the tasks of run" in lines[0]
+    assert len(lines) == 1 + 20 * 2 + 1
+    assert lines[-1] == "  and 10 more"
+
+
+def test_a_failure_at_the_same_time_is_named_too(command: Command) -> None:
+    text = """
+    import anyio
+    import cascade
+
+    waits = anyio.Event()
+
+    @cascade.task
+    async def cleans_up() -> None:
+        try:
+            waits.set()
+            await anyio.sleep_forever()
+        finally:
+            raise OSError("cannot clean up")
+
+    @cascade.task
+    async def fails() -> None:
+        await waits.wait()
+        raise ValueError("trouble")
+
+    flow = [cleans_up(), fails()]
+    """
+    write("together.py", text)
+    outcome = command("run", "together.py:flow", "--log", "none", "--run-id", "r1")
+
+    assert outcome.err.splitlines() == [
+        "cascade: fails failed: ValueError: trouble",
+        "  raised by task 'fails' (node 'fails', attempt 1 of 1) in run 'r1'",
+        "  1 other failure of this run: cleans_up: OSError: cannot clean up (all in RunFinished.failures)",
+    ]
+
+
+def test_the_first_line_of_a_message_is_the_line_of_the_failure(command: Command) -> None:
+    outcome = command("run", "flows.py:wordy", "--log", "none", "--run-id", "r1")
+
+    assert outcome.err.splitlines() == [
+        "cascade: speaks failed: RuntimeError: first line",
+        r"  second line \x1b[2J",
+        "  raised by task 'speaks' (node 'speaks', attempt 1 of 1) in run 'r1'",
+    ]
+
+
+def test_the_parts_of_a_group_that_a_task_raises_are_named(command: Command) -> None:
+    outcome = command("run", "flows.py:grouped", "--log", "none")
+
+    assert outcome.err.splitlines()[0] == "cascade: raises_group failed: ExceptionGroup: words (2 sub-exceptions)"
+    assert "  ValueError: one" in outcome.err.splitlines()
+    assert "  KeyError: 'two'" in outcome.err.splitlines()
+
+
+def test_a_traceback_is_shown_without_what_could_steer_the_terminal(command: Command) -> None:
+    outcome = command("run", "flows.py:wordy", "--log", "none", "--traceback")
+
+    lines = outcome.err.splitlines()
+    assert lines[0] == "cascade: speaks failed: RuntimeError: first line"
+    assert lines[1] == "Traceback (most recent call last):"
+    assert r"second line \x1b[2J" in lines
+    assert "\x1b" not in outcome.err
 
 
 @pytest.mark.parametrize("target", ["leaving_0", "leaving_3", "leaving_words", "leaving_none"])
@@ -255,4 +346,4 @@ def test_a_task_that_raises_system_exit_has_failed(command: Command, target: str
     outcome = command("run", f"flows.py:{target}", "--log", "none")
 
     assert outcome.status == 1
-    assert outcome.err.startswith("cascade: SystemExit")
+    assert outcome.err.startswith("cascade: leaves failed: SystemExit")

@@ -17,6 +17,8 @@ from cascade.control import Connector, ConnectorError, LocalConnector, Message, 
 from cascade.runtime.engine import open_connector
 from cascade.testing import MemoryBroker, MemoryConnector
 
+pytestmark = pytest.mark.loop
+
 Make = Callable[[], Connector]
 
 

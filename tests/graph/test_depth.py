@@ -111,6 +111,7 @@ def test_a_long_chain_has_a_shape(long_graph: Graph) -> None:
     assert len(shape(long_graph)) == 16
 
 
+@pytest.mark.slow
 @every_format
 def test_a_long_chain_can_be_rendered(long_graph: Graph, format: Format) -> None:
     levels = [[index] for index in range(len(long_graph.nodes))]
@@ -125,6 +126,7 @@ def test_a_long_chain_can_be_run() -> None:
     assert cascade.run_sync(chain(LONG - 1, count, count())) == LONG
 
 
+@pytest.mark.slow
 def test_a_long_sequence_can_be_run() -> None:
     assert cascade.run_sync(cascade.sequence(count(number) for number in range(10_000))) == 10_000
 
@@ -133,6 +135,7 @@ def test_a_long_pipeline_can_be_run() -> None:
     assert cascade.run_sync(cascade.pipeline(0, [count] * 10_000)) == 10_000
 
 
+@pytest.mark.slow
 @every_chain
 def test_a_long_chain_can_be_dropped(link: Callable[[Any], Any]) -> None:
     value = chain(LONG, link)
@@ -151,6 +154,7 @@ def test_a_long_line_of_copies_can_be_built() -> None:
     assert len(build([original, chain(LONG, lambda lazy: lazy.with_timeout(2), original)]).nodes) == 1
 
 
+@pytest.mark.slow
 def test_a_graph_of_a_long_chain_can_be_dropped() -> None:
     graph = build(chain(LONG, lambda value: step([value])))
     del graph
@@ -235,6 +239,7 @@ def _depth(value: Any) -> int:
     return depth
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "place",
     [

@@ -140,10 +140,22 @@ def test_no_name_of_a_resource_breaks_the_picture(
 
 
 @every_reader
-@given(name=st.text(st.characters(exclude_characters="\x00"), min_size=1))
+@given(name=st.text(st.characters(exclude_categories=()), min_size=1))
 def test_any_text_may_be_a_name(format: Any, read: Callable[[str], Picture], name: str) -> None:
     nodes, _ = read(cascade.visualize(named(name)(), format))
     assert nodes == ["n0"]
+
+
+@every_format
+@given(name=st.text(st.characters(exclude_categories=()), min_size=1))
+def test_a_picture_has_no_characters_that_cannot_be_printed_but_the_ends_of_its_lines(
+    format: Any, name: str
+) -> None:
+    routes = {name: named(name)(), f"{name}2": named(name).map(x=[1])}
+    flow = cascade.Router(named(name)(), routes)
+    picture = cascade.visualize(named("last")(flow).with_constraints(**{name: fetch()}), format)
+    assert picture.replace("\n", "").isprintable()
+    assert len(picture.splitlines()) == picture.count("\n")
 
 
 @pytest.mark.parametrize("name", HOSTILE)

@@ -342,3 +342,11 @@ async def test_the_sequence_numbers_of_a_run_are_strictly_increasing_from_1() ->
     assert numbers[0] == 1
     assert numbers == sorted(set(numbers))
     assert {event.run_id for event in found} == {run.id}
+
+
+@pytest.mark.parametrize("number", [10**5000, -(10**5000)], ids=["large", "small"])
+def test_a_whole_number_that_cannot_be_written_is_shown_as_its_preview(number: int) -> None:
+    event = cascade.RunStarted(seq=1, timestamp=0.0, run_id="r", target_tasks=(), params={"n": number, "m": 5})
+    record = json.loads(json.dumps(as_record(event)))
+    assert isinstance(record["params"]["n"], str)
+    assert record["params"]["m"] == 5

@@ -12,6 +12,8 @@ from life import Flaky, Log, errors, forever, just, raising, turns, until
 
 import cascade
 
+pytestmark = pytest.mark.loop
+
 
 @cascade.task
 def add(a: int, b: int) -> int:

@@ -65,6 +65,8 @@ async def test_every_subscriber_gets_every_event_in_order() -> None:
         ((cascade.Event,), ["StateRecorded", "TaskSkipped"]),
         ((cascade.TaskBlocked, cascade.StateRecorded), ["StateRecorded"]),
         ((cascade.TaskBlocked,), []),
+        ((cascade.AttemptStarted,), ["AttemptStarted"]),
+        ((cascade.Event, cascade.AttemptStarted), ["StateRecorded", "TaskSkipped", "AttemptStarted"]),
     ],
 )
 async def test_a_subscriber_gets_the_kinds_it_asked_for(kinds: Any, expected: list[str]) -> None:
@@ -72,8 +74,21 @@ async def test_a_subscriber_gets_the_kinds_it_asked_for(kinds: Any, expected: li
     async with bus.subscribe(*kinds) as stream:
         bus.publish(event())
         bus.publish(skipped())
+        when: dict[str, Any] = {"seq": 2, "timestamp": 0.0, "run_id": "run"}
+        bus.publish(cascade.AttemptStarted(**when, task_id="a", task_name="a", attempt=2))
         bus.close()
         assert [type(e).__name__ for e in await rest(stream)] == expected
+        assert bus.wants(cascade.AttemptStarted) is False  # nobody is left
+
+
+@pytest.mark.parametrize("kinds", [(), (cascade.Event,), (cascade.NodeEvent,)])
+async def test_an_event_that_has_to_be_named_is_not_wanted_by_who_does_not(kinds: Any) -> None:
+    bus = cascade.EventBus()
+    async with bus.subscribe(*kinds):
+        assert bus.wants(cascade.TaskSkipped)
+        assert not bus.wants(cascade.AttemptStarted)
+        async with bus.subscribe(cascade.AttemptStarted):
+            assert bus.wants(cascade.AttemptStarted)
 
 
 async def test_what_is_published_on_a_child_is_published_on_its_parent() -> None:

@@ -17,6 +17,8 @@ import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
 from cascade.testing import Recorded, record_events
 
+pytestmark = pytest.mark.loop
+
 PATIENCE = 30  # seconds after which a thread that waits gives up, so that a failing test ends
 
 

@@ -15,6 +15,8 @@ from anyio.lowlevel import checkpoint
 import cascade
 from cascade.runtime.current import current
 
+pytestmark = pytest.mark.loop
+
 
 class Gauge:
     """How many calls are under way, and how many began."""

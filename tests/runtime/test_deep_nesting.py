@@ -84,6 +84,7 @@ async def test_a_failure_in_the_deepest_level_where_the_run_goes_on_fails_every_
     assert len(seen.skipped) == DEPTH
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["scope", "run", "failure beside"])
 async def test_a_cancellation_reaches_the_deepest_level_and_all_of_them_end(how: str, schedule: Any) -> None:
     deepest = anyio.Event()

@@ -21,6 +21,8 @@ from life import Log, joined, just, raising, until
 
 import cascade
 
+pytestmark = pytest.mark.loop
+
 
 @cascade.task
 def add(a: int, b: int) -> int:

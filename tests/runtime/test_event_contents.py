@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -66,6 +68,115 @@ async def test_the_first_event_names_targets_and_resolved_params() -> None:
     (started,) = recorded.of(cascade.RunStarted)
     assert started.target_tasks == ("in_thread", "source")
     assert started.params == {"n": 3, "m": 4}
+
+
+async def test_the_first_event_tells_how_many_nodes_each_task_has() -> None:
+    flow = in_thread(
+        [source(), source(), source.map(value=range(5)), source.map(value=in_thread.map(value=source())), 3]
+    )
+    recorded = await events_of(cascade.Router(source("a"), {"a": flow, "b": fail()}))
+    (started,) = recorded.of(cascade.RunStarted)
+    assert started.calls == {"source": 4, "in_thread": 1, "fail": 1}
+    assert started.maps == {"source": {"source#4": 5, "source#6": None}, "in_thread": {"in_thread": None}}
+
+
+async def test_a_map_says_how_many_items_it_has(schedule: Any) -> None:
+    recorded = await events_of(in_thread.map(value=source([1, 2, 3])), schedule=schedule)
+    items = {event.task_id: event.items for event in recorded.of(cascade.TaskExecutionStarted)}
+    assert items == {
+        "source": None,
+        "in_thread": 3,
+        "in_thread[0]": None,
+        "in_thread[1]": None,
+        "in_thread[2]": None,
+    }
+
+
+async def test_a_map_whose_columns_are_none_begins_and_fails() -> None:
+    recorded = await events_of(in_thread.map(value=source(3)))
+    assert [event.items for event in recorded.of(cascade.TaskExecutionStarted)] == [None, None]
+    assert recorded.of(cascade.TaskExecutionFinished)[-1].status == "Failed"
+
+
+async def test_a_later_attempt_is_told_to_those_who_ask_for_it_by_name() -> None:
+    @cascade.task
+    async def fails_twice() -> None:
+        if cascade.current().attempt < 3:
+            raise ValueError("no luck")
+
+    kinds: list[tuple[type[cascade.Event], ...]] = [(cascade.AttemptStarted,), (cascade.NodeEvent,), ()]
+    found: list[list[tuple[str, int]]] = [[], [], []]
+    async with cascade.start(fails_twice().with_retry(3)) as run:
+        streams = [run.subscribe(*wanted) for wanted in kinds]
+    for stream, told in zip(streams, found, strict=True):
+        async with stream:
+            async for event in stream:
+                if isinstance(event, cascade.AttemptStarted):
+                    told.append((event.task_id, event.attempt))
+    assert found == [[("fails_twice", 2), ("fails_twice", 3)], [], []]
+
+
+async def test_a_later_attempt_is_told_where_nothing_else_is_listened_to() -> None:
+    async with cascade.start(fail().with_retry(2)) as run, run.subscribe(cascade.AttemptStarted) as events:
+        event = await events.receive()
+        assert isinstance(event, cascade.AttemptStarted)
+        assert (event.task_id, event.attempt) == ("fail", 2)
+        with pytest.raises(ValueError, match="no luck"):
+            await run.result()
+
+
+async def test_a_node_that_waits_says_for_what(schedule: Any) -> None:
+    plane = cascade.control.ControlPlane()
+    await plane.pause("task:source", author="ada")
+    await plane.limit("task:fail", concurrency=3, author="bob")
+    flow = [source(), in_thread(1).with_constraints(gpu=2), in_thread(2).with_constraints(gpu=1)]
+    details = {}
+    async with (
+        cascade.start(flow, control=plane, system_resources={"gpu": 2}, schedule=schedule) as run,
+        run.subscribe(cascade.TaskBlocked) as events,
+    ):
+        for _ in range(2):
+            event = await events.receive()
+            assert isinstance(event, cascade.TaskBlocked)
+            details[event.reason] = event.detail
+        await plane.resume("task:source")
+    assert details["ConstraintViolation"] == "paused by 'ada' (task:source)"
+    assert re.fullmatch(r"needs [12] gpu, [12] of 2 in use by in_thread(#2)?", details["ResourceContention"])
+
+
+async def test_a_run_that_goes_on_says_what_is_recorded(tmp_path: Path) -> None:
+    flow = fail([in_thread.map(value=range(3)), source(), source()])
+    settings = {"state": f"sqlite:///{tmp_path}/runs.db"}
+    assert not (await events_of(flow, **settings)).of(cascade.RunResumed)
+    (resumed,) = (await events_of(flow, **settings)).of(cascade.RunResumed)
+    assert (resumed.epoch, resumed.is_finished, resumed.finished) == (2, False, None)
+    assert resumed.by_task == {"in_thread": 3, "source": 2}
+    assert resumed.recorded == 6  # the map too
+
+
+@pytest.mark.parametrize("knows_the_time", [True, False])
+async def test_a_run_that_had_finished_says_when(tmp_path: Path, knows_the_time: bool) -> None:
+    began, known = time.time(), cascade.state.InMemoryStateBackend("this run")
+    settings = {"state": f"sqlite:///{tmp_path}/runs.db" if knows_the_time else lambda _: known}
+    await events_of([source(), source()], **settings)
+    again = await events_of([source(), source()], **settings)
+    (resumed,) = again.of(cascade.RunResumed)
+    assert resumed.is_finished
+    if knows_the_time:
+        assert resumed.finished is not None
+        assert began - 1 <= resumed.finished <= time.time()
+    else:
+        assert resumed.finished is None
+    assert [type(event).__name__ for event in again.events] == ["RunStarted", "RunResumed", "RunFinished"]
+    assert set(finished(again).counts.values()) == {0}
+
+
+async def test_a_rule_that_changes_is_told_in_words() -> None:
+    async with cascade.start(source()) as run, run.subscribe(cascade.ControlChanged) as events:
+        await run.limit("task:x", rate="10/s", author="ada")
+        event = await events.receive()
+        assert isinstance(event, cascade.ControlChanged)
+        assert event.rule == "limit task:x to 10/s"
 
 
 async def test_stages_say_their_number_and_size() -> None:

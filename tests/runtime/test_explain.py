@@ -35,7 +35,7 @@ async def test_a_claim_that_waits_names_the_present_holders() -> None:
     async with cascade.start(flow, system_resources={"gpu": 2}, schedule="eager") as run:
         await sleep(3)
         assert sorted(words(run).values()) == [
-            "needs 2 gpu, of which 1 of 2 are held by work",
+            "needs 2 gpu, 1 of 2 in use by work",
             "waits behind an earlier claim on the same resources",
         ]
         assert run.status().running == ("work",)
@@ -48,12 +48,12 @@ async def test_all_rules_that_hold_a_node_are_named(schedule: Any) -> None:
     last = cascade.task(name="last")(work.func)
     async with cascade.start([work(), last(), work(1)], schedule=schedule, control=plane) as run:
         await sleep(0.5)
-        assert words(run)["last"] == "held by pause task:last, set by 'ada'"
+        assert words(run)["last"] == "paused by 'ada' (task:last)"
         await plane.limit("global", concurrency=1, author="bob")
         await sleep(1)
         first, second = words(run)["last"].split(" | ")
-        assert first == "held by pause task:last, set by 'ada'"
-        assert second.startswith("held by limit global to 1 at a time, set by 'bob'; running: work")
+        assert first == "paused by 'ada' (task:last)"
+        assert second.startswith("limited to 1 at a time by 'bob' (global); running: work")
         run.cancel()
 
 

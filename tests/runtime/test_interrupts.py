@@ -11,6 +11,8 @@ from typing import Self
 
 import pytest
 
+pytestmark = pytest.mark.loop
+
 PATIENCE = 15  # seconds after which a script that should have ended is killed, and the test fails
 
 PRELUDE = """

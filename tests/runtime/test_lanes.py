@@ -24,6 +24,8 @@ from cascade.runtime.attempt import Attempt
 from cascade.runtime.crew import Crew
 from cascade.runtime.lanes import Report, ThreadLanes
 
+pytestmark = pytest.mark.loop
+
 Mode = Literal["thread", "inline"] | None
 
 
@@ -464,7 +466,7 @@ async def test_what_follows_a_node_that_sets_a_rule_is_held_by_it(place: str, sc
         async with cascade.start(flow, control=plane, schedule=schedule) as run:
             while run.status().counts["succeeded"] < 1:
                 await checkpoint()
-            while not any(why.startswith("held by pause") for node in run.explain() for why in node.blockers):
+            while not any(why.startswith("paused by") for node in run.explain() for why in node.blockers):
                 await checkpoint()
             assert started == []
             await plane.resume("task:follows")

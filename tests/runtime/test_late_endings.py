@@ -17,6 +17,8 @@ import cascade
 from cascade.planning.solve import Plan
 from cascade.testing import record_events
 
+pytestmark = pytest.mark.loop
+
 
 @pytest.mark.parametrize("count", [1, 3])
 async def test_what_a_thread_gives_after_the_run_has_failed_does_not_count(count: int, schedule: Any) -> None:

@@ -19,6 +19,8 @@ import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
 from cascade.testing import record_events
 
+pytestmark = pytest.mark.loop
+
 PATIENCE = 30  # seconds after which a thread that waits gives up, so that a failing test ends
 
 
@@ -119,6 +121,13 @@ async def test_what_a_sync_function_gives_is_awaited_on_the_loop_if_it_is_a_coro
     assert middle == expected
     mapped = await cascade.run(look.map(value=[1, 2]), schedule=schedule)
     assert mapped == [(1, here, "look_around[0]"), (2, here, "look_around[1]")]
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+async def test_what_goes_on_from_a_coroutine_of_a_sync_function_gets_its_value(mode: Any, schedule: Any) -> None:
+    look = cascade.task(mode=mode)(logged(look_around))
+    after = cascade.task(mode=mode)(lambda found: found[0])
+    assert await cascade.run(after(look(after(look(1)))), schedule=schedule) == 1
 
 
 @pytest.mark.parametrize("mode", ["thread", "inline"])

@@ -15,6 +15,8 @@ import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
 from cascade.testing import record_events
 
+pytestmark = pytest.mark.loop
+
 
 @pytest.fixture(params=[False, True], ids=["asyncio", "asyncio+uvloop"])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:

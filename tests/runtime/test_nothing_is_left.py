@@ -18,6 +18,8 @@ from life import Log, cancelled_when, just, turns, until
 import cascade
 from cascade.testing import record_events
 
+pytestmark = pytest.mark.loop
+
 PATIENCE = 30  # seconds after which a thread that waits gives up, so that a failing test ends
 
 

@@ -254,6 +254,15 @@ async def test_every_run_of_an_engine_has_its_observers() -> None:
     assert observer.names.count("RunFinished") == 2
 
 
+async def test_an_observer_may_say_which_events_it_wants() -> None:
+    class Choosy(Collecting):
+        kinds = (cascade.TaskExecutionFinished, cascade.RunFinished)
+
+    observer = Choosy()
+    await cascade.run(step(step()), observers=[observer])
+    assert observer.names == ["TaskExecutionFinished", "TaskExecutionFinished", "RunFinished"]
+
+
 async def test_an_observer_may_run_a_flow_of_its_own() -> None:
     found: list[Any] = []
 

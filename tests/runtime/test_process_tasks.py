@@ -5,9 +5,12 @@ from __future__ import annotations
 import asyncio
 import math
 import os
-import pickle
-import subprocess
+import signal
 import sys
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
@@ -17,11 +20,14 @@ import pytest
 from life import joined, until
 
 import cascade
-from cascade.adapters.executors.far_errors import FarError
+
+pytestmark = pytest.mark.loop
+
+Run = Callable[..., Any]
 
 
-async def test_process_tasks_run_in_another_process() -> None:
-    assert await cascade.run(process_tasks.pid()) != os.getpid()
+def test_process_tasks_run_in_another_process(run: Run) -> None:
+    assert run(process_tasks.pid()) != os.getpid()
 
 
 async def test_arguments_and_results_go_to_the_process_and_back(schedule: Any) -> None:
@@ -29,14 +35,9 @@ async def test_arguments_and_results_go_to_the_process_and_back(schedule: Any) -
     assert await cascade.run(flow, schedule=schedule) == 6
 
 
-async def test_a_process_does_not_see_the_callers_context_variables() -> None:
-    process_tasks.seen_by_caller.set("here")
-    assert await cascade.run(process_tasks.variable()) == "unset"
-
-
-async def test_what_a_process_task_raises_comes_with_its_message_and_its_place() -> None:
+def test_what_a_process_task_raises_comes_with_its_message_and_its_place(run: Run) -> None:
     with pytest.raises(ValueError, match=r"^far away") as caught:
-        await cascade.run(process_tasks.fails("far away"))
+        run(process_tasks.fails("far away"))
     notes = "\n".join(caught.value.__notes__)
     assert "process_tasks.py" in notes
     assert "node 'fails'" in notes
@@ -48,217 +49,168 @@ async def test_a_process_task_that_exits_ends_the_run_and_not_this_process() -> 
     assert caught.value.code == 3
 
 
-async def test_a_process_that_dies_is_an_error_worth_another_attempt(tmp_path: Path) -> None:
+def test_a_process_that_dies_is_an_error_worth_another_attempt(run: Run, tmp_path: Path) -> None:
     flow = process_tasks.dies_unless(str(tmp_path / "marker")).with_retry(2)
-    assert await cascade.run(flow) == "survived"
+    assert run(flow) == "survived"
 
 
-async def test_a_process_that_dies_is_named_with_its_task(tmp_path: Path) -> None:
-    with pytest.raises(anyio.BrokenWorkerProcess, match="worker process of 'dies_unless' died") as caught:
-        await cascade.run(process_tasks.dies_unless(str(tmp_path / "marker")))
-    assert "memory" in str(caught.value)
+def test_a_process_that_dies_is_named_with_its_task(run: Run, tmp_path: Path) -> None:
+    told = "^the worker process of 'dies_unless' exited with status 1, as by os._exit, in the middle of the task; "
+    with pytest.raises(anyio.BrokenWorkerProcess, match=told):
+        run(process_tasks.dies_unless(str(tmp_path / "marker")))
 
 
-async def test_a_process_that_answers_nonsense_is_said_to() -> None:
-    with pytest.raises(anyio.BrokenWorkerProcess, match=r"'babbles'.*file descriptor 1"):
-        await cascade.run(process_tasks.babbles())
+@pytest.mark.parametrize(
+    ("number", "told"),
+    [
+        (signal.SIGKILL, "killed by SIGKILL, as by the system when memory runs out"),
+        (signal.SIGSEGV, "by SIGSEGV,"),
+    ],
+)
+def test_a_process_that_is_killed_is_said_to(run: Run, number: int, told: str) -> None:
+    with pytest.raises(anyio.BrokenWorkerProcess, match=told):
+        run(process_tasks.kills_itself(number))
+
+
+@pytest.mark.slow
+def test_a_process_that_closes_what_it_does_not_know_is_killed(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("cascade.adapters.executors.worker.GRACE", 0.01)
+    with pytest.raises(anyio.BrokenWorkerProcess, match="closed the channel"):
+        run(process_tasks.closes_everything())
+    assert run(process_tasks.add(1, 2)) == 3
+
+
+def test_a_process_that_dies_between_two_tasks_is_replaced(run: Run) -> None:
+    first = run(process_tasks.pid())
+    os.kill(first, signal.SIGKILL)
+    while Path(f"/proc/{first}/stat").read_text().split()[2] != "Z":
+        os.sched_yield()
+    assert run(process_tasks.pid()) != first
 
 
 # -- exceptions -------------------------------------------------------------------------------------------------
 
 
-async def test_an_exception_that_does_not_unpickle_arrives_as_what_it_is() -> None:
+def test_an_exception_that_does_not_unpickle_arrives_as_what_it_is(run: Run) -> None:
     with pytest.raises(process_tasks.ApiError) as caught:
-        await cascade.run(process_tasks.refused(418))
+        run(process_tasks.refused(418))
     assert str(caught.value) == "418: refused"
     assert (caught.value.code, caught.value.body) == (418, "refused")
     assert "in the worker process:\n" in caught.value.__notes__[0]
     assert "process_tasks.py" in caught.value.__notes__[0]
 
 
-async def test_retries_match_an_exception_that_does_not_unpickle(tmp_path: Path) -> None:
+def test_retries_match_an_exception_that_does_not_unpickle(run: Run, tmp_path: Path) -> None:
     flow = process_tasks.refused_unless(str(tmp_path / "marker"))
-    assert await cascade.run(flow.with_retry(2, on=(process_tasks.ApiError,))) == "accepted"
+    assert run(flow.with_retry(2, on=(process_tasks.ApiError,))) == "accepted"
 
 
-async def test_an_exception_that_cannot_be_rebuilt_is_named_with_the_remedy() -> None:
-    with pytest.raises(RuntimeError, match=r"'raises_local' raised LocalError: local text.*__reduce__") as caught:
-        await cascade.run(process_tasks.raises_local())
+def test_an_exception_of_a_local_class_arrives_or_is_described(run: Run) -> None:
+    """The first with cloudpickle, the second without."""
+    with pytest.raises(Exception, match="local text") as caught:
+        run(process_tasks.raises_local())
+    assert type(caught.value).__name__ == "LocalError" or "__reduce__" in str(caught.value)
     assert "process_tasks.py" in caught.value.__notes__[0]
 
 
-def arrived(error: Exception) -> BaseException:
-    """*error* as it is after its way from one process to another."""
-    far = pickle.loads(pickle.dumps(FarError.of(error)))
-    assert isinstance(far, FarError)
-    return far.near("work")
+# -- what cannot travel ---------------------------------------------------------------------------------------
 
 
+def told(run: Run, flow: cascade.LazyResult[Any], kind: type[Exception] = TypeError) -> str:
+    """The only line of the error that running *flow* fails with; the worker goes on to make other calls."""
+    before = run(process_tasks.pid())
+    with pytest.raises(kind) as caught:
+        run(flow)
+    assert run(process_tasks.pid()) == before
+    assert len(str(caught.value).splitlines()) == 1
+    return str(caught.value)
+
+
+def test_an_argument_that_cannot_be_pickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.takes(process_tasks.Unpicklable()))
+    assert message.startswith("argument 'value' of 'takes' cannot be sent to another process: TypeError: stays at")
+    assert "thread" in message
+
+
+def test_a_result_that_cannot_be_pickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.gives_unpicklable())
+    assert message.startswith(
+        "the result of 'gives_unpicklable' cannot leave its process: TypeError: stays at home"
+    )
+
+
+def test_an_argument_that_cannot_be_unpickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.takes_several(0, 1, process_tasks.Unreadable(), key=3))
+    assert message.startswith(
+        "argument 'others[2]' of 'takes_several' cannot be read in the other process: ValueErr"
+    )
+
+
+def test_arguments_that_can_be_unpickled_alone_and_not_together_are_named_together(run: Run) -> None:
+    flow = process_tasks.takes_several(process_tasks.Single(), process_tasks.Single())
+    assert (told(run, flow)).startswith("the arguments of 'takes_several' cannot be read in the other process: ")
+
+
+def test_a_result_that_cannot_be_unpickled_is_named(run: Run) -> None:
+    message = told(run, process_tasks.gives_unreadable())
+    assert message.startswith(
+        "the result of 'gives_unreadable' cannot be read in this process: ValueError: does not"
+    )
+
+
+def test_a_function_that_the_process_does_not_find_is_named(run: Run, tmp_path: Path) -> None:
+    module = types.ModuleType("only_here")
+    exec(process_tasks.ONLY_HERE, vars(module))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "only_here", module)
+        message = told(run, module.lonely(), cascade.GraphError)
+    assert message.startswith(
+        "'lonely' cannot run in another process, which cannot get only_here.lonely: ModuleNot"
+    )
+
+
+def locally() -> Any:
+    factor = 3
+
+    @cascade.task(mode="process")
+    def hidden(x: int = 1) -> int:
+        return factor * x
+
+    return hidden
+
+
+@pytest.mark.needs("cloudpickle")
+def test_a_local_function_runs_in_a_process(run: Run) -> None:
+    assert run(locally()(2)) == 6
+    assert run(cascade.task(mode="process", name="anonymous")(lambda x: x + 1)(2)) == 3
+
+
+@pytest.mark.needs("cloudpickle")
+def test_local_functions_and_classes_go_to_the_process_and_back(run: Run) -> None:
+    class Point: ...
+
+    assert run(process_tasks.calls(lambda x: x + 1, 1)) == 2
+    assert type(run(process_tasks.calls(lambda point: point, Point()))) is Point
+    assert (run(process_tasks.gives_local_function(2)))(3) == 5
+
+
+@pytest.mark.usefixtures("without_cloudpickle")
 @pytest.mark.parametrize(
-    "error",
-    [
-        KeyError("plain"),
-        ImportError("none", name="module"),
-        FileNotFoundError(2, "no such file", "f"),
-        cascade.TaskTimeoutError("n", 1),
-        process_tasks.ApiError(1, "b"),
-        process_tasks.CodeError(2),
-        process_tasks.RefusedFileError(13, path="p"),
-        process_tasks.LockedError(3),
-        process_tasks.UnpicklableArgumentError(),
-        process_tasks.SlotError(field="f"),
-        ExceptionGroup("group", [process_tasks.ApiError(4, "b")]),
-    ],
-    ids=lambda error: type(error).__name__,
+    "hidden", [locally(), cascade.task(mode="process")(lambda: None)], ids=["local function", "lambda"]
 )
-def test_exceptions_keep_type_and_text_on_their_way(error: Exception) -> None:
-    near = arrived(error)
-    assert type(near) is type(error)
-    assert str(near) == str(error)
+async def test_without_cloudpickle_a_local_function_is_refused_before_anything_runs(hidden: Any) -> None:
+    started: list[None] = []
+
+    @cascade.task
+    async def starts() -> None:
+        started.append(None)
+
+    with pytest.raises(cascade.GraphError, match=r"cannot run in a worker process.*cascade\[process\]"):
+        await cascade.run(joined(starts(), hidden()))
+    assert started == []
 
 
-def test_an_exception_whose_text_is_another_each_time_keeps_its_type() -> None:
-    assert type(arrived(ValueError(process_tasks.Picklable()))) is ValueError
-
-
-def test_exceptions_keep_their_fields_on_their_way() -> None:
-    refused = arrived(process_tasks.RefusedFileError(13, path="p"))
-    assert isinstance(refused, process_tasks.RefusedFileError)
-    assert (refused.errno, refused.filename) == (13, "p")
-    slotted = arrived(process_tasks.SlotError(field="f"))
-    assert isinstance(slotted, process_tasks.SlotError)
-    assert slotted.field == "f"
-    locked = arrived(process_tasks.LockedError(3))
-    assert isinstance(locked, process_tasks.LockedError)
-    assert locked.code == 3
-    assert not hasattr(locked, "lock")  # cannot be pickled
-
-
-def test_an_exception_of_a_group_keeps_its_fields() -> None:
-    group = arrived(ExceptionGroup("group", [process_tasks.ApiError(4, "b")]))
-    assert isinstance(group, ExceptionGroup)
-    (inner,) = group.exceptions
-    assert isinstance(inner, process_tasks.ApiError)
-    assert inner.body == "b"
-
-
-def test_an_exception_may_say_what_stands_in_for_it() -> None:
-    error = process_tasks.local_error(__reduce__=lambda self: (process_tasks.StandIn, self.args))
-    near = arrived(error)
-    assert type(near) is process_tasks.StandIn
-    assert str(near) == "local text"
-
-
-@pytest.mark.parametrize(
-    "error",
-    [process_tasks.local_error(), process_tasks.local_error(__reduce__=lambda _: (str, ("no exception",)))],
-    ids=["local", "no exception"],
-)
-def test_what_does_not_arrive_as_an_exception_is_described(error: Exception) -> None:
-    near = arrived(error)
-    assert type(near) is RuntimeError
-    assert "'work' raised LocalError: local text" in str(near)
-
-
-def test_an_exception_that_only_the_worker_can_unpickle_is_described(monkeypatch: pytest.MonkeyPatch) -> None:
-    far = FarError.of(process_tasks.ApiError(1, "b"))
-    monkeypatch.delattr(process_tasks, "ApiError")
-    near = far.near("work")
-    assert type(near) is RuntimeError
-    assert "'work' raised ApiError: 1: b" in str(near)
-
-
-# -- scripts ----------------------------------------------------------------------------------------------------
-
-SCRIPT = """
-import dataclasses
-import sys
-
-import cascade
-
-
-@dataclasses.dataclass
-class Point:
-    x: int
-
-
-class OddError(Exception):
-    def __init__(self, point: Point, *, why: str) -> None:
-        super().__init__(why)
-        self.point = point
-
-
-@cascade.task(mode="process")
-def moved(point: Point) -> Point:
-    return Point(point.x + 1)
-
-
-@cascade.task(mode="process")
-def fails(point: Point) -> None:
-    raise OddError(point, why="odd")
-
-
-if __name__ == "__main__":
-    sys.modules.pop("__mp_main__", None)  # there if anything, say a coverage tool, has imported multiprocessing
-    backend = sys.argv[1]
-    assert cascade.run_sync(moved(moved(Point(1))), backend=backend) == Point(3)
-    try:
-        cascade.run_sync(fails(Point(1)), backend=backend)
-    except OddError as error:
-        assert error.point == Point(1)
-        print("done")
-"""
-
-
-# It fails where it is loaded by a worker process.
-BROKEN_SCRIPT = """
-import sys
-
-import anyio
-import cascade
-
-if __name__ != "__main__":
-    raise LookupError("only as a script")
-
-
-@cascade.task(mode="process")
-def works() -> None: ...
-
-
-try:
-    cascade.run_sync(works(), backend=sys.argv[1])
-except anyio.BrokenWorkerProcess as error:
-    print(error)
-"""
-
-
-def output_of_script(text: str, folder: Path, backend: str) -> str:
-    script = folder / "script.py"
-    script.write_text(text)
-    done = subprocess.run([sys.executable, script, backend], capture_output=True, text=True, check=False)
-    return done.stdout if done.returncode == 0 else done.stderr
-
-
-def test_classes_of_a_script_go_to_the_process_and_back(backend_name: str, tmp_path: Path) -> None:
-    assert output_of_script(SCRIPT, tmp_path, backend_name) == "done\n"
-
-
-def test_a_process_that_cannot_start_says_why(backend_name: str, tmp_path: Path) -> None:
-    told = output_of_script(BROKEN_SCRIPT, tmp_path, backend_name)
-    assert told.startswith("the worker process of 'works': ")
-    assert "LookupError: only as a script" in told
-
-
-@pytest.mark.parametrize(
-    "flow",
-    [
-        pytest.param(process_tasks.takes(process_tasks.Unpicklable()), id="argument"),
-        pytest.param(process_tasks.gives_unpicklable(), id="result"),
-    ],
-)
-async def test_what_cannot_be_pickled_fails_the_task(flow: cascade.LazyResult[Any]) -> None:
-    with pytest.raises(Exception, match="stays at home"):
-        await cascade.run(flow)
+# -- its time --------------------------------------------------------------------------------------------------
 
 
 async def test_a_process_task_that_takes_too_long_is_killed(tmp_path: Path) -> None:
@@ -282,39 +234,20 @@ async def test_cancelling_kills_the_process(tmp_path: Path) -> None:
         os.kill(int(marker.read_text()), 0)
 
 
-def locally() -> Any:
-    @cascade.task(mode="process")
-    def hidden() -> None: ...
-
-    return hidden
+# -- where it is ------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize(
-    "hidden", [locally(), cascade.task(mode="process")(lambda: None)], ids=["local function", "lambda"]
-)
-async def test_a_function_that_processes_cannot_import_is_refused_before_anything_runs(hidden: Any) -> None:
-    started: list[None] = []
-
-    @cascade.task
-    async def starts() -> None:
-        started.append(None)
-
-    with pytest.raises(cascade.GraphError, match="process"):
-        await cascade.run(joined(starts(), hidden()))
-    assert started == []
+def test_a_checkpoint_in_a_process_lets_the_task_go_on(run: Run) -> None:
+    assert run(process_tasks.asks_at_a_checkpoint()) == "went on"
 
 
-async def test_a_checkpoint_in_a_process_lets_the_task_go_on() -> None:
-    assert await cascade.run(process_tasks.asks_at_a_checkpoint()) == "went on"
+def test_a_process_task_can_ask_where_it_is(run: Run) -> None:
+    assert run(process_tasks.asks_where_it_is()) == ("asks_where_it_is", 1)
 
 
-async def test_a_process_task_can_ask_where_it_is() -> None:
-    assert await cascade.run(process_tasks.asks_where_it_is()) == ("asks_where_it_is", 1)
-
-
-async def test_a_process_task_can_ask_how_long_it_has() -> None:
+def test_a_process_task_can_ask_how_long_it_has(run: Run) -> None:
     asks = process_tasks.asks_how_long_it_has
-    unlimited, limited = await cascade.run([asks(), asks().with_timeout(500)])
+    unlimited, limited = run([asks(), asks().with_timeout(500)])
     assert unlimited == math.inf
     assert 0 < limited < 500
 
@@ -324,3 +257,67 @@ def test_the_same_engine_uses_processes_on_one_loop_after_another() -> None:
     engine = cascade.Engine()
     assert asyncio.run(engine.run(process_tasks.add(1, 2))) == 3
     assert anyio.run(engine.run, process_tasks.add(3, 4), backend="trio") == 7
+
+
+def test_an_idempotency_key_is_that_of_the_node_in_its_run(run: Run) -> None:
+    key = process_tasks.asks_for_its_key
+    first, second = run([key(), key()], run_id="nightly")
+    assert (first, second) == ("nightly/asks_for_its_key", "nightly/asks_for_its_key#2")
+
+
+def test_the_time_that_is_left_is_counted_from_the_start_of_the_attempt(run: Run) -> None:
+    left = run(process_tasks.asks_how_long_it_has(bytes(50_000_000)).with_timeout(500))
+    assert left < 500
+
+
+def test_what_is_left_of_a_task_is_in_no_task(run: Run) -> None:
+    run(process_tasks.keeps_its_context())
+    with pytest.raises(RuntimeError, match="code that runs in a task"):
+        run(process_tasks.asks_in_what_was_kept())
+
+
+@pytest.mark.parametrize("backend", ["asyncio", pytest.param("trio", marks=pytest.mark.needs("trio"))])
+def test_a_flow_can_be_run_inside_a_process_task(run: Run, backend: str) -> None:
+    assert run(process_tasks.runs_a_flow(3, backend)) == (6, 6, 6)
+
+
+def test_a_process_task_may_return_a_call(run: Run) -> None:
+    assert run(process_tasks.counts_down(3)) == "done"
+
+
+# -- context variables ------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def setting(variable: ContextVar[Any], value: object) -> Iterator[None]:
+    """In the block, *variable* is *value*."""
+    token = variable.set(value)
+    try:
+        yield
+    finally:
+        variable.reset(token)
+
+
+def test_context_variables_of_the_caller_are_set_in_the_process(run: Run) -> None:
+    with setting(process_tasks.seen_by_caller, "here"):
+        assert run(process_tasks.variable()) == "here"
+
+
+def test_each_run_has_the_context_variables_of_its_caller(run: Run) -> None:
+    for value in ("first", "second"):
+        with setting(process_tasks.seen_by_caller, value):
+            assert run(process_tasks.variable()) == value
+    assert run(process_tasks.variable()) == "unset"
+
+
+def test_what_a_process_task_sets_is_gone_afterwards(run: Run) -> None:
+    with setting(process_tasks.seen_by_caller, "here"):
+        assert run(process_tasks.sets_variable("elsewhere")) == "elsewhere"
+        assert run(process_tasks.variable()) == "here"
+        assert process_tasks.seen_by_caller.get() == "here"
+
+
+def test_an_unset_variable_says_why_it_could_not_be_sent(run: Run) -> None:
+    with setting(process_tasks.of_any_kind, process_tasks.Unpicklable()), pytest.raises(LookupError) as caught:
+        run(process_tasks.any_kind())
+    assert any("'of_any_kind'" in note and "stays at home" in note for note in caught.value.__notes__)

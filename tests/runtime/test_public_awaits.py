@@ -13,6 +13,8 @@ from life import just
 import cascade
 from cascade.cache import Hit
 
+pytestmark = pytest.mark.loop
+
 
 class Remembering:
     """A cache that has everything."""

@@ -226,7 +226,7 @@ async def test_a_cancellation_that_a_tear_down_raises_joins_the_failures(scope: 
     error, recorded = await raised_by(use_and_fail(ValueError("no luck")), provider)
     assert isinstance(error, ValueError)
     assert failures(recorded)[1].startswith(
-        "RuntimeError: the provider of the resource 'db' raised a cancellation"
+        "TaskCancelledError: the provider of the resource 'db' raised a cancellation"
     )
 
 

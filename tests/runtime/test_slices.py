@@ -16,6 +16,8 @@ import cascade
 from cascade.runtime import lanes, slices
 from cascade.runtime.lanes import STUCK, STUCK_AT_LAST, ThreadLanes
 
+pytestmark = pytest.mark.loop
+
 
 class Clock:
     """Time that passes only when somebody sleeps, and then for as long as *overslept* says in addition."""

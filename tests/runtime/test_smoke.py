@@ -4,7 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 import cascade
+
+pytestmark = pytest.mark.loop
 
 
 @cascade.task

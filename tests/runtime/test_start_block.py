@@ -11,6 +11,8 @@ from life import Log, forever, joined, just, raising, stray_cancellation, turns,
 
 import cascade
 
+pytestmark = pytest.mark.loop
+
 CLOSING = cascade.inject("closing")
 
 

@@ -17,6 +17,8 @@ from anyio import to_thread
 import cascade
 from cascade.testing import record_events
 
+pytestmark = pytest.mark.loop
+
 PATIENCE = 30  # seconds after which a thread that waits gives up, so that a failing test ends
 
 

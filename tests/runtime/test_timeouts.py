@@ -15,6 +15,8 @@ from life import finished, just, unfinished
 import cascade
 from cascade.testing import record_events, virtual_backends
 
+pytestmark = pytest.mark.loop
+
 
 @pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
 def anyio_backend(request: pytest.FixtureRequest) -> Any:

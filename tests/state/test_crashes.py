@@ -117,6 +117,7 @@ def test_a_run_that_is_killed_again_and_again_ends_right_and_repeats_nothing_rec
     assert is_sound(durable)
 
 
+@pytest.mark.slow
 def test_a_loop_that_is_killed_goes_on_from_its_last_record(
     durable: StoreUnderTest, backend_name: str, tmp_path: Path
 ) -> None:

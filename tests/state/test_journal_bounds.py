@@ -61,6 +61,7 @@ def nothing_has_run() -> None:
     RAN.clear()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("task", [part, part_in_a_thread, part_with_a_timeout], ids=["loop", "thread", "task"])
 async def test_nothing_starts_while_too_much_waits_to_be_recorded(task: Any) -> None:
     backend = Watched("night")

@@ -172,6 +172,7 @@ async def test_turns_are_recorded_after_so_much_time(tmp_path: Any) -> None:
     assert 1 < len(turns) <= taken / 0.05 + 1
 
 
+@pytest.mark.slow
 async def test_the_records_of_turns_before_are_gone(store: StoreUnderTest) -> None:
     flow = grow(1, double(1), 3000)
     STOP["at"] = 2500
@@ -198,6 +199,7 @@ async def test_what_a_turn_begins_with_is_recorded_as_it_was_then(durable: Store
     assert result == list(range(10))
 
 
+@pytest.mark.slow
 async def test_a_loop_that_cannot_be_pickled_says_so_once_and_runs(durable: StoreUnderTest) -> None:
     @cascade.task(version="1")
     async def carry(n: int, thing: Any) -> Any:

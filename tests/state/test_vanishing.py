@@ -20,6 +20,8 @@ from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import RedisServer, empty_redis
 
+pytestmark = pytest.mark.loop
+
 OPENING = Opening(False, ("target",), b"flow", {})
 
 

@@ -24,6 +24,8 @@ from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events, virtual_backends
 from state.stores import RedisServer
 
+pytestmark = pytest.mark.loop
+
 OPENING = Opening(False, ("target",), b"flow", {})
 
 
@@ -316,6 +318,7 @@ async def test_runs_at_a_silent_server_are_not_waited_for_by_whoever_is_cancelle
 # -- errors ------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 async def test_an_error_of_the_server_quotes_no_value(own_redis: RedisServer) -> None:
     import redis
 

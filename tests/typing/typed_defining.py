@@ -144,6 +144,16 @@ def inputs() -> None:
     assert_type(cascade.Param("x", default=Decimal(3), type=Decimal), cascade.Param[Decimal])
     assert_type(cascade.Param("x", type=as_even), cascade.Param[int])
     assert_type(cascade.Param("x", type=Path, description="where"), cascade.Param[Path])
+    assert_type(cascade.Param("x", type=list[int]), cascade.Param[list[int]])
+    assert_type(cascade.Param("x", default=None, type=int), cascade.Param[int | None])
+    # Annotations that are no classes say nothing to type checkers.
+    assert_type(cascade.Param("x", type=int | None), cascade.Param[Any])
+    assert_type(cascade.Param("x", type=int, secret=True, validate=lambda n: n > 0), cascade.Param[int])
+    assert_type(cascade.Param("x", 3, validate=lambda n: n > 0), cascade.Param[int])
+    assert_type(cascade.Param("x", validate=bool), cascade.Param[str])
+    assert_type(cascade.Env("X"), cascade.Env[str])
+    assert_type(cascade.Env("X", default=3), cascade.Env[int])
+    assert_type(cascade.Env("X", type=Decimal, secret=True), cascade.Env[Decimal])
 
 
 def routers() -> None:

@@ -16,6 +16,7 @@ from cascade.graph.canonical import PLAIN, combine
 from cascade.graph.code import code_digest_here, code_home
 from cascade.graph.identity import value_digest
 from cascade.model.policies import MISS, Hit, Miss
+from cascade.model.typed.numbers import plain_number
 from cascade.runtime.binding import Inputs
 
 
@@ -57,7 +58,7 @@ class InputCache:
     """
 
     store: CacheStore
-    ttl: float | None = attrs.field(default=None, validator=_check_ttl)
+    ttl: float | None = attrs.field(default=None, converter=plain_number, validator=_check_ttl)
     key: Callable[[Mapping[str, Any]], str] | None = None
 
     async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Hit[Any] | Miss:

@@ -76,10 +76,17 @@ def from_url(url: str) -> MqttConnector:
         port,
         username=None if parts.username is None else unquote(parts.username),
         password=None if parts.password is None else unquote(parts.password),
-        tls=ssl.create_default_context(cafile=options.get("cafile")) if is_secure else None,
+        tls=_context(options.get("cafile")) if is_secure else None,
         project=unquote(parts.path.strip("/")) or "default",
         telemetry=telemetry,
     )
+
+
+def _context(cafile: str | None) -> ssl.SSLContext:
+    try:
+        return ssl.create_default_context(cafile=cafile)
+    except OSError as error:  # it is not there, or holds no certificates
+        raise ValueError(f"the cafile {cafile!r} cannot be used: {error.strerror or error}") from error
 
 
 class MqttConnector:

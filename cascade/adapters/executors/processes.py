@@ -1,127 +1,57 @@
-"""Worker processes: ``anyio.to_process``, which runs on either backend and can stop what it runs."""
+"""Tasks in worker processes, on whatever event loop."""
 
 from __future__ import annotations
 
-import functools
-import importlib
-import sys
+import pickle
 import time
-from collections.abc import Callable, Sequence
-from typing import Any, ClassVar
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from contextvars import Context, copy_context
+from types import TracebackType
+from typing import Any, ClassVar, Final, Self
+from weakref import WeakKeyDictionary
 
 import attrs
-from anyio import (
-    BrokenResourceError,
-    BrokenWorkerProcess,
-    CapacityLimiter,
-    ClosedResourceError,
-    EndOfStream,
-    IncompleteRead,
-    to_process,
-)
+from anyio import BrokenWorkerProcess, CancelScope, CapacityLimiter, WouldBlock, move_on_after
+from anyio.lowlevel import checkpoint_if_cancelled
 
-from cascade.adapters.executors.far_errors import FarError
-from cascade.model.errors import GraphError, describe
+from cascade.adapters.executors.frames import Buffer, Caller, Kind, frame
+from cascade.adapters.executors.worker import GRACE, Worker, WorkerLostError
+from cascade.adapters.serialization.calls import Refusal, do_nothing, refused_function
+from cascade.adapters.serialization.context import variables_of
+from cascade.adapters.serialization.errors import FarError
+from cascade.adapters.serialization.functions import Reference, refer
+from cascade.adapters.serialization.logs import present_levels
+from cascade.adapters.serialization.main_module import MainModule
+from cascade.adapters.serialization.values import (
+    dump_arguments,
+    dumps,
+    named_arguments,
+    shortened,
+    unreadable_argument,
+    unreadable_result,
+    unsendable_result,
+)
 from cascade.model.tasks import Task
 from cascade.runtime.attempt import Attempt
 from cascade.runtime.current import attempt_var
 
+# A reference to the function and what a FarAttempt is made of, if the call belongs to a run.
+Call = tuple[Reference, tuple[Any, ...] | None]
 
-def importable_name(task: Task[..., Any]) -> tuple[str, str]:
-    """Module and qualified name under which a process finds *task*.
-
-    Raises:
-        GraphError: If it would not find it there.
-    """
-    module, qualname = task.__module__, task.__qualname__
-    found: Any = sys.modules.get(module)
-    for part in qualname.split("."):
-        found = getattr(found, part, None)
-    if found is not task:
-        raise GraphError(
-            f"{task.name!r} cannot run in a process: {module}.{qualname} is not that task; define it at the top "
-            "level of a module that can be imported"
-        )
-    return module, qualname
-
-
-@attrs.define(eq=False)
-class FarAttempt:
-    """In the worker process: an attempt whose run is in another. Cancelling or delaying it ends the process.
-
-    Attributes:
-        seconds: From its start to the effective deadline.
-    """
-
-    run_id: str
-    node_id: str
-    number: int
-    turns: Sequence[int]
-    seconds: float
-    surroundings: object = None
-    claim: object = None
-    is_over: bool = False
-    _started: float = attrs.field(factory=time.monotonic)
-
-    def remaining(self) -> float:  # pragma: no cover  # in the worker process
-        """Seconds to the effective deadline."""
-        return self.seconds - (time.monotonic() - self._started)
-
-    def check(self) -> None:
-        """Nothing: a process that is to stop is killed."""
-
-
-def _call(
-    module: str,
-    qualname: str,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-    where: tuple[str, str, int, Sequence[int], float] | None,
-) -> Any:  # pragma: no cover  # in the worker process
-    """In the worker process: call the function of the task under this name."""
-    found: Any = importlib.import_module(module)
-    for part in qualname.split("."):
-        found = getattr(found, part)
-    if where is not None:
-        attempt_var.set(FarAttempt(*where))
-    try:
-        return found.func(*args, **kwargs)
-    except Exception as error:
-        return FarError.of(error)
-
-
-def _ready() -> None:
-    """In the worker process: nothing; that it answers is the point."""
-
-
-def _told(name: str, error: BrokenWorkerProcess) -> BrokenWorkerProcess:
-    """What AnyIO says of a broken process, which may be nothing, with the task's name and a reason."""
-    cause = error.__cause__
-    if str(error):
-        reason = f": {error}" + (f": {describe(cause)}" if cause else "")
-    elif isinstance(cause, (BrokenResourceError, ClosedResourceError, EndOfStream, IncompleteRead)):
-        reason = (
-            " died before the task had ended, as one does that is killed for want of memory or calls os._exit; "
-            "the system's log may say why"
-        )
-    else:
-        reason = (
-            f" gave an answer that cannot be read ({describe(cause) if cause else 'no reason given'}); nothing in "
-            "the task may write to file descriptor 1, which carries the answers"
-        )
-    return BrokenWorkerProcess(f"the worker process of {name!r}{reason}")
+_NOTHING: Final = pickle.dumps(do_nothing)
 
 
 @attrs.define(eq=False)
 class ProcessExecutor:
-    """Calls functions in worker processes; arguments and results are pickled.
+    """Calls functions in worker processes, each of which makes one call after another.
 
-    Cancelling kills the process. A process that dies is an ``anyio.BrokenWorkerProcess``.
+    An engine has one of its own, and ends its workers when its last run ends. One that you make belongs into an
+    ``async with`` block, which ends its workers when it is left.
 
-    What a function raises is raised here with its type, its text and its attributes, also where its class does not
-    unpickle by itself: then it is rebuilt without a call of its ``__init__``, and lacks attributes that cannot be
-    pickled. If even that is impossible, as for a class that is local to a function, a ``RuntimeError`` gives type
-    and text. A note has the traceback of the worker process.
+    What goes there: the function, by its name or, with cloudpickle, together with its code; the arguments and the
+    context variables, pickled. What comes back: the result or the exception, text for the standard streams, and
+    log records.
 
     Args:
         limiter: Bounds the number of processes at work.
@@ -130,33 +60,194 @@ class ProcessExecutor:
     limiter: CapacityLimiter
     # See LocalExecutor: an attempt begins once its process is there.
     marks_start: ClassVar[bool] = True
+    _main: MainModule | None = attrs.field(factory=MainModule.here, init=False)
+    _idle: list[Worker] = attrs.field(factory=list, init=False)
+    # By run.
+    _callers: WeakKeyDictionary[object, Caller] = attrs.field(factory=WeakKeyDictionary, init=False)
+    # Of the last call that was made outside a run, with its context.
+    _outside: tuple[Context, Caller] | None = attrs.field(default=None, init=False)
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function in a worker process.
+        """Call the function in a worker process; starts one if none is idle.
+
+        If cancelled, the worker has been killed when this ends, and what it had written has been shown. Programs
+        that the function started are left alone.
 
         Raises:
-            GraphError: If a process cannot import the task.
-            BrokenWorkerProcess: If the process dies.
+            GraphError: If a worker cannot get the function.
+            TypeError: If an argument or the result cannot be pickled, or not be unpickled where it arrives.
+            BrokenWorkerProcess: If the worker dies, or cannot start.
+            BaseException: What the function raises, with its type, text and attributes, and the worker's traceback
+                in a note. What cannot be pickled in any way is described by a ``RuntimeError``.
         """
-        place = importable_name(task)
-        attempt = attempt_var.get(None)
-        where = None
-        if isinstance(attempt, Attempt):
-            if attempt.timeout is not None:
-                # Starting an interpreter must not count as the task's own time.
-                await self._in_worker(task.name, _ready)
-            attempt.begin()
-            where = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, attempt.remaining())
-        value = await self._in_worker(task.name, functools.partial(_call, *place, args, kwargs, where))
-        if isinstance(value, FarError):
-            raise value.near(task.name)
-        return value
+        function = refer(task, shares_main=self._shares_main)
+        arguments = dump_arguments(task, args, kwargs, shares_main=self._shares_main)
+        async with _held(self.limiter), self._worker(task) as worker:
+            attempt = attempt_var.get(None)
+            place: tuple[Any, ...] | None = None
+            if isinstance(attempt, Attempt):
+                attempt.begin()  # not before: to start an interpreter is not the task's own time
+                ends_by = time.monotonic() + attempt.remaining()
+                place = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by)
+            caller = self._caller(attempt)
+            kind, data = await _ask(worker, caller, (function, place), arguments)
+            if kind is Kind.REFUSAL:
+                raise await self._refusal(worker, caller, task, pickle.loads(data), args, kwargs)
+        return _value(task, kind, data)
 
-    async def _in_worker(self, name: str, call: Callable[[], Any]) -> Any:
-        """Make a call for the task of this name in a worker process."""
-        # Workers know the script that was started under this name, and so call its classes when they pickle them.
-        sys.modules.setdefault("__mp_main__", sys.modules["__main__"])
+    async def aclose(self) -> None:
+        """End the workers that are idle. Those at work go on, and the next call starts a new one.
+
+        They have one second together to do what they have registered with :mod:`atexit`; then they are killed. Not
+        cancelled before that.
+        """
+        workers, self._idle = self._idle, []
+        for worker in workers:
+            worker.hang_up()
+        with CancelScope(shield=True):
+            with move_on_after(GRACE if workers else 0):
+                for worker in workers:
+                    await worker.until_ended()
+            for worker in workers:
+                await worker.kill()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    @property
+    def _shares_main(self) -> bool:
+        return self._main is not None
+
+    @asynccontextmanager
+    async def _worker(self, task: Task[..., Any]) -> AsyncIterator[Worker]:
+        """A worker for a call of *task*; killed if it cannot make another one afterwards."""
+        worker = await self._idle_worker() or _started(task)
         try:
-            return await to_process.run_sync(call, cancellable=True, limiter=self.limiter)
-        except BrokenWorkerProcess as error:
-            raise _told(name, error) from error.__cause__
+            if not worker.is_ready:
+                await self._load_main(worker, task)
+            yield worker
+        except WorkerLostError as lost:
+            raise BrokenWorkerProcess(
+                f"the worker process of {task.name!r} {await worker.fate()}, {lost}"
+            ) from None
+        finally:
+            if worker.is_ready:
+                self._idle.append(worker)
+            else:
+                await worker.kill()
+
+    async def _idle_worker(self) -> Worker | None:
+        while self._idle:
+            worker = self._idle.pop()
+            if worker.process.poll() is None:
+                return worker
+            await worker.kill()  # it has ended meanwhile, and has to be cleared away
+        return None
+
+    async def _load_main(self, worker: Worker, task: Task[..., Any]) -> None:
+        problem = await worker.load(self._main)
+        if problem is not None:
+            assert self._main is not None
+            raise BrokenWorkerProcess(
+                f"the worker process of {task.name!r} cannot load {self._main.path}: {problem}; put what starts "
+                'the program under: if __name__ == "__main__":'
+            )
+
+    def _caller(self, attempt: object) -> Caller:
+        """What goes along with the calls of a run, as it is when the first of them is made."""
+        if not isinstance(attempt, Attempt):
+            return self._caller_outside_runs()
+        run = attempt.surroundings
+        if run not in self._callers:
+            self._callers[run] = self._new_caller(run.base)
+        return self._callers[run]
+
+    def _caller_outside_runs(self) -> Caller:
+        context = copy_context()
+        if self._outside is None or not _are_same(context, self._outside[0]):
+            self._outside = context, self._new_caller(context)
+        return self._outside[1]
+
+    def _new_caller(self, context: Context) -> Caller:
+        return Caller(variables_of(context, shares_main=self._shares_main), present_levels())
+
+    async def _refusal(
+        self,
+        worker: Worker,
+        caller: Caller,
+        task: Task[..., Any],
+        refusal: Refusal,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+    ) -> Exception:
+        """What *refusal* is raised as. Finds out which argument cannot be read: sends each of them alone."""
+        if refusal.what == "function":
+            return refused_function(task, refusal.reason)
+        for name, value in named_arguments(task, args, kwargs):
+            alone = dumps(((value,), {}), shares_main=self._shares_main)
+            kind, data = await _ask(worker, caller, (_NOTHING, None), alone)
+            if kind is Kind.REFUSAL:
+                return unreadable_argument(task, name, pickle.loads(data).reason)
+        return unreadable_argument(task, None, refusal.reason)
+
+
+@asynccontextmanager
+async def _held(limiter: CapacityLimiter) -> AsyncIterator[None]:
+    """Hold a token of *limiter*; a checkpoint only where it has to be waited for, as a turn of the loop costs."""
+    await checkpoint_if_cancelled()
+    try:
+        limiter.acquire_nowait()
+    except WouldBlock:
+        await limiter.acquire()
+    try:
+        yield
+    finally:
+        limiter.release()
+
+
+def _are_same(one: Context, other: Context) -> bool:
+    """Whether the same variables have the same values. Does not compare them: they may be anything."""
+    return len(one) == len(other) and all(
+        variable in other and other[variable] is value for variable, value in one.items()
+    )
+
+
+def _started(task: Task[..., Any]) -> Worker:
+    try:
+        return Worker.start()
+    except OSError as error:
+        raise BrokenWorkerProcess(
+            f"no worker process for {task.name!r} can be started: {shortened(error)}; let fewer run at a time"
+        ) from error
+
+
+async def _ask(worker: Worker, caller: Caller, call: Call, arguments: bytes) -> tuple[Kind, Buffer]:
+    frames = [frame(Kind.CALL, pickle.dumps(call)), frame(Kind.ARGUMENTS, arguments)]
+    if worker.caller is not caller:
+        frames.insert(0, frame(Kind.CALLER, pickle.dumps(caller)))
+        worker.caller = caller
+    return await worker.ask(*frames)
+
+
+def _value(task: Task[..., Any], kind: Kind, data: Buffer) -> Any:
+    """The result that a worker sent.
+
+    Raises:
+        BaseException: What the function raised.
+        TypeError: If the result could not be sent, or cannot be read.
+    """
+    if kind is Kind.UNSENDABLE:
+        raise unsendable_result(task, bytes(data).decode())
+    try:
+        value = pickle.loads(data)
+    except Exception as error:  # whatever the result's own code raises
+        raise unreadable_result(task, error) from error
+    if kind is Kind.ERROR:
+        assert isinstance(value, FarError)
+        raise value.near(task.name)
+    return value

@@ -1,94 +1,173 @@
-"""An observer that shows a run's progress in the terminal, with rich."""
+"""An observer that shows a run's progress: in the terminal with rich, elsewhere as a line now and then."""
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, Any, Final
 
 import anyio
+import attrs
 from anyio import current_time
 
-from cascade.model.events import (
-    LoopProgress,
-    RunFinished,
-    StageStarted,
-    TaskExecutionFinished,
-    TaskExecutionStarted,
-    TaskSkipped,
-)
+from cascade.adapters.observers.picture import picture, plain_line
+from cascade.adapters.observers.tally import Tally
+from cascade.adapters.observers.terminal import Span, is_terminal, write_line
+from cascade.model.events import AttemptStarted, Event
+from cascade.model.text import clock
 from cascade.runtime.bus import EventStream
 from cascade.runtime.settings import Observer
 
 try:
     from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+    from rich.live import Live
+    from rich.text import Text
 except ImportError:  # the extra is not installed
     _IS_INSTALLED = False
 else:
     _IS_INSTALLED = True
 
-# Redrawn at most this often, in seconds; rich's own refreshing would need a thread.
-PERIOD = 0.1
+# Seconds between two drawings, and between two lines where nothing can be drawn.
+PERIOD: Final = 0.25
+LINE_PERIOD: Final = 10.0
 
 
 def progress(console: Console | None = None) -> Observer:
-    """An observer that draws a bar: tasks done, running, skipped and failed, and the time.
+    """An observer that shows how far a run is: a bar, a line for each task, and how long it will take.
+
+    Where that is no terminal, it writes a line every ten seconds, and one at the end.
 
     Args:
-        console: Where to draw; standard error by default.
+        console: Where to; standard error by default.
 
     Raises:
         ImportError: If rich is not installed.
     """
     if not _IS_INSTALLED:
         raise ImportError("progress() needs rich; install the extra: pip install 'cascade[cli]'")
-
-    async def draw_progress(events: EventStream) -> None:
-        bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            TextColumn("{task.completed:.0f} done, {task.fields[running]} running"),
-            TextColumn("{task.fields[remarks]}"),
-            TimeElapsedColumn(),
-            console=console or Console(stderr=True),
-            auto_refresh=False,
-        )
-        with bar:
-            await _follow(events, bar)
-
-    return draw_progress
+    return _Progress(console)
 
 
-async def _follow(events: EventStream, bar: Progress) -> None:
-    line = bar.add_task("run", total=None, running=0, remarks="")
-    known: dict[str, Any] = {"total": 0, "completed": 0, "running": 0, "remarks": ""}
-    running: set[str] = set()  # a task may finish without having started: its claim was refused
-    remarks = {"skipped": 0, "failed": 0}
-    drawn = current_time()
-    async for event in events:
-        match event:
-            case StageStarted(size=size):
-                known["total"] += size
-            case TaskExecutionStarted(task_id=name):
-                running.add(name)
-            case TaskExecutionFinished(task_id=name, status=status):
-                running.discard(name)
-                known["completed"] += 1
-                remarks["failed"] += status == "Failed"
-            case TaskSkipped():
-                known["completed"] += 1
-                remarks["skipped"] += 1
-            case LoopProgress(task_name=name, turns=turns):
-                known["remarks"] = f"{name}: {turns} turns"
-            case RunFinished(status=status):
-                known["remarks"] = status.lower()
-        if any(remarks.values()) and not isinstance(event, RunFinished):
-            known["remarks"] = ", ".join(f"{count} {what}" for what, count in remarks.items() if count)
-        is_last = isinstance(event, RunFinished)
-        if is_last or current_time() - drawn >= PERIOD:
-            # More items than a stage announced come from maps and sub-flows, so the end is not known before.
-            known["running"] = len(running)
-            total = max(known["total"], known["completed"] + len(running))
-            bar.update(line, **{**known, "total": known["completed"] if is_last else total})
-            bar.refresh()
-            drawn = current_time()
+@attrs.define(eq=False)
+class _Progress:
+    """The observer. Runs at the same time share the screen."""
+
+    console: Console | None
+    __name__ = "progress"
+    # The start of later attempts too: otherwise those that wait for it would be shown as running.
+    kinds = (Event, AttemptStarted)
+    _screen: Screen | None = None
+
+    async def __call__(self, events: EventStream) -> None:
+        tally = Tally()
+        if self._draws():
+            self._screen = screen = self._screen or Screen(self.console or Console(stderr=True))
+            screen.add(tally)
+            try:
+                await follow(events, tally, PERIOD, screen.draw)
+            finally:
+                screen.remove(tally)
+                self._screen = screen if screen.tallies else None
+            return
+        file = sys.stderr if self.console is None else self.console.file
+        await follow(events, tally, LINE_PERIOD, lambda: _write(file, tally))
+        _write(file, tally)
+
+    def _draws(self) -> bool:
+        if self.console is not None:
+            return self.console.is_interactive
+        return sys.stderr is not None and is_terminal(sys.stderr)
+
+
+def _write(file: IO[str] | None, tally: Tally) -> None:
+    if file is not None:  # standard error may be closed
+        write_line(file, Span(clock(time.time()), "dim"), " ", plain_line(tally, current_time()))
+        file.flush()
+
+
+async def follow(events: EventStream, tally: Tally, period: float, show: Callable[[], None]) -> None:
+    """Count *events* until the last one; meanwhile, call *show* every *period* seconds."""
+    due = current_time() + period
+    while True:
+        try:
+            event = await _next(events, max(due - current_time(), 0))
+        except anyio.EndOfStream:
+            return
+        if event is not None:
+            tally.hear(event, current_time())
+        if current_time() >= due:
+            show()
+            due = current_time() + period
             await anyio.lowlevel.checkpoint()
+
+
+async def _next(events: EventStream, seconds: float) -> Event | None:
+    """The next event; ``None`` if there is none within so many seconds."""
+    with suppress(anyio.WouldBlock):
+        return events.receive_nowait()
+    with anyio.move_on_after(seconds):
+        return await events.receive()
+    return None
+
+
+@attrs.define(eq=False)
+class Screen:
+    """Draws runs on a terminal, one below the other; what tasks print appears above.
+
+    Attributes:
+        console: The terminal.
+        tallies: The runs.
+    """
+
+    console: Console
+    tallies: list[Tally] = attrs.field(factory=list)
+    _live: Any = None
+
+    def add(self, tally: Tally) -> None:
+        """Draw a run from now on."""
+        self.tallies.append(tally)
+        if self._live is None:
+            # What tasks print to a file or a pipe stays there.
+            has_terminal = sys.stdout is not None and is_terminal(sys.stdout)
+            self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=has_terminal)
+            self._live.start()
+
+    def draw(self) -> None:
+        """Draw all of them as they stand."""
+        self._live.update(self._drawn(self.tallies), refresh=True)
+
+    def remove(self, tally: Tally) -> None:
+        """Leave a run on the terminal as it stands, and draw it no longer."""
+        try:
+            if len(self.tallies) > 1:
+                self.console.print(self._drawn([tally]))
+            else:
+                self.draw()
+        finally:
+            self.tallies.remove(tally)
+            if not self.tallies:
+                live, self._live = self._live, None
+                live.stop()
+
+    def _drawn(self, tallies: list[Tally]) -> Text:
+        width, height = self.console.size
+        is_ascii = not self.console.encoding.startswith("utf")
+        now = current_time()
+        lines = [
+            line
+            for tally in tallies
+            for line in picture(tally, now, width=width, height=height // len(tallies), is_ascii=is_ascii)
+        ]
+        return text_of(lines)
+
+
+def text_of(lines: list[list[Span]]) -> Text:
+    """*lines* for rich: nothing in them is markup, and none is longer than the screen."""
+    text = Text(no_wrap=True, overflow="crop", end="")
+    for number, line in enumerate(lines):
+        text.append("\n" if number else "")
+        for span in line:
+            text.append(span.text, None if span.style == "plain" else span.style)
+    return text

@@ -8,6 +8,7 @@ from typing import Any, TypeVar
 import attrs
 from anyio import CapacityLimiter
 
+from cascade.model.errors import shown_url
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus, StateBackend
 from cascade.runtime.threads import OneAtATime
 
@@ -126,7 +127,7 @@ def check_url(url: str) -> None:
         ValueError: If it says more.
     """
     if url != "memory:":
-        raise ValueError(f"the state URL 'memory:' takes nothing after the colon, not {url!r}")
+        raise ValueError(f"the state URL 'memory:' takes nothing after the colon, not {shown_url(url)!r}")
 
 
 def open_url(url: str, run_id: str) -> InMemoryStateBackend:

@@ -31,6 +31,7 @@ from cascade.adapters.state.pickling import Row, Sealed, Sealing, once, parts, p
 from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
+from cascade.model.typed.numbers import plain_number
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, PartlyWrittenError, Past, Record
 
 TTL: Final = 86_400
@@ -65,6 +66,7 @@ class RedisStateBackend(BatchedBackend):
         super().__init__(run_id)
         self._redis = redis_library("RedisStateBackend")
         check_client(client, "RedisStateBackend")
+        ttl = plain_number(ttl)
         if isinstance(ttl, bool) or not isinstance(ttl, int) or ttl < 1:
             raise ValueError(f"ttl is a whole number of seconds from 1, not {ttl!r}")
         self.client = client

@@ -71,9 +71,9 @@ class RunKeys:
         nodes, retrying, is_whole = self._listed(session)
         is_known = epoch > 1 or bool(nodes)
         status = cast("RecordedStatus", known["status"].decode())
-        past = Past(
-            is_known, status, known.get("flow_digest"), nodes, epoch=epoch, retrying=retrying
-        )  # fmt: skip
+        finished = float(known["finished"]) if "finished" in known else None
+        digest = known.get("flow_digest")
+        past = Past(is_known, status, digest, nodes, epoch=epoch, retrying=retrying, finished=finished)
         if epoch > 1 and not is_whole:
             return attrs.evolve(past, unreadable=StateError(f'{self.lease.has_lost()} with on_change="recompute"'))
         turn = None if known.get("turn") is None else int(known["turn"])

@@ -17,7 +17,7 @@ from cascade.adapters.state.ownership import UncertainHolderError, Vigil
 from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, result_of
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.state import Batch, Closing, NotDurable, Opening, Past, Record
 
 # Seconds for which giving back a lease is tried; it ends by itself.
@@ -33,7 +33,7 @@ def path_of(url: str) -> str:
     path = url.removeprefix("sqlite:///").partition("?")[0]
     is_path = path[:1] not in ("", ":") and not path.endswith("/") and path.isprintable()
     if not is_path or not url.startswith("sqlite:///"):
-        raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {url!r}")
+        raise ValueError(f"a state URL of SQLite is sqlite:///path/to/file.db, not {shown_url(url)!r}")
     return path
 
 
@@ -46,8 +46,8 @@ def is_shared(url: str) -> bool:
     _, mark, option = url.partition("?")
     if mark and option not in ("shared=on", "shared=off"):
         raise ValueError(
-            f"a state URL of SQLite takes no options but shared=on, not {option!r}; a file with a question mark "
-            "in its name can be given as state=lambda run_id: SQLiteStateBackend(run_id, path)"
+            f"a state URL of SQLite takes no options but shared=on: {shown_url(url)!r}; a file with a question "
+            "mark in its name can be given as state=lambda run_id: SQLiteStateBackend(run_id, path)"
         )
     return option == "shared=on"
 

@@ -52,7 +52,8 @@ class RunRows:
             epoch = self.lease.take(connection, vigil)
             number = self.lease.enrol(connection)
             row = connection.execute(
-                "SELECT status, flow_digest, turn, continuation, result FROM runs WHERE id = ?", (number,)
+                "SELECT status, flow_digest, turn, continuation, result, finished FROM runs WHERE id = ?",
+                (number,),
             ).fetchone()
             connection.execute(
                 "UPDATE runs SET status = CASE status WHEN 'succeeded' THEN status ELSE 'running' END, flow = ?, "
@@ -60,11 +61,11 @@ class RunRows:
                 "WHERE id = ?",
                 (*texts, opening.flow_digest, number),
             )
-        status, flow_digest, turn, continuation, result = row
+        status, flow_digest, turn, continuation, result, finished = row
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self.largest = max(limit - _MARGIN, limit // 2)
         nodes, retrying = _listed(connection, number)
-        past = Past(epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying)
+        past = Past(epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying, finished=finished)
         return with_values(past, self.lease.run_id, result, turn, continuation)
 
     def write(self, sealing: Sealing) -> None:

@@ -1,19 +1,22 @@
-"""What a function raised in a worker process, on its way to the process that waits for it.
+"""Exceptions on their way from the process where a function raised them to the one that waits for it.
 
 Many exceptions do not survive pickling, as their ``args`` are not what their classes are called with: they raise
-when they are unpickled, or come out with another message. Such ones are rebuilt past their ``__init__``.
+when they are unpickled, or come out with another message. Such exceptions are rebuilt without a call of their
+``__init__``. With cloudpickle, exceptions whose class is not importable are sent together with the class.
 """
 
 from __future__ import annotations
 
+import functools
 import io
 import pickle
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Self
 
 import attrs
 
+from cascade.adapters.serialization.values import code_dumps
 from cascade.model.errors import annotate, describe
 
 
@@ -49,38 +52,51 @@ def _parts(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
     return args, {name: value for part in parts if part for name, value in part.items()}
 
 
-def _can_be_pickled(value: object) -> bool:
+def _can_be_pickled(value: object, dumps: Callable[[object], bytes]) -> bool:
     try:
-        pickle.dumps(value)
+        dumps(value)
     except Exception:  # whatever the value's own __reduce__ raises
         return False
     return True
 
 
+def take_apart(error: BaseException, dumps: Callable[[object], bytes]) -> tuple[Any, ...]:
+    """How to pickle *error* so that its ``__init__`` is not called, leaving out what *dumps* cannot pickle."""
+    args, fields = _parts(error)
+    args = args if _can_be_pickled(args, dumps) else (str(error),)
+    fields = {name: value for name, value in fields.items() if _can_be_pickled(value, dumps)}
+    # Fields come after the exception is there: they may lead back to it.
+    return _blank, (type(error), args), fields, None, None, _restore
+
+
 class _RebuildingPickler(pickle.Pickler):
-    """Takes exceptions apart itself, leaving out fields that cannot be pickled."""
+    """Takes exceptions apart."""
 
     def reducer_override(self, obj: Any, /) -> Any:
-        if not isinstance(obj, BaseException):
-            return NotImplemented
-        args, fields = _parts(obj)
-        args = args if _can_be_pickled(args) else (str(obj),)
-        fields = {name: value for name, value in fields.items() if _can_be_pickled(value)}
-        # Fields come after the exception is there: they may lead back to it.
-        return _blank, (type(obj), args), fields, None, None, _restore
+        return take_apart(obj, pickle.dumps) if isinstance(obj, BaseException) else NotImplemented
 
 
-def _rebuilding(error: Exception) -> bytes:
+def _rebuilding(error: BaseException) -> bytes:
     file = io.BytesIO()
     _RebuildingPickler(file, pickle.HIGHEST_PROTOCOL).dump(error)
     return file.getvalue()
 
 
-def _plain(error: Exception) -> bytes:
+def _plain(error: BaseException) -> bytes:
     return pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
 
 
-def _likeness(error: Exception, pickled: bytes) -> tuple[bool, bool]:
+def _ways() -> Iterator[tuple[Callable[[BaseException], bytes], bool]]:
+    """Ways to pickle an exception, and whether each is only for what cannot be pickled in another."""
+    yield _plain, False
+    yield _rebuilding, False
+    by_value = code_dumps()
+    if by_value is not None:
+        yield by_value, True
+        yield functools.partial(by_value, takes_errors_apart=True), True
+
+
+def _likeness(error: BaseException, pickled: bytes) -> tuple[bool, bool]:
     """How much of *error* arrives: its type, its text.
 
     Raises:
@@ -92,11 +108,12 @@ def _likeness(error: Exception, pickled: bytes) -> tuple[bool, bool]:
     return type(copy) is type(error), describe(copy) == describe(error)
 
 
-def _pickled(error: Exception) -> tuple[bytes, str]:
+def _pickled(error: BaseException) -> tuple[bytes, str]:
     """*error* in the way in which most of it arrives, or nothing and the reason."""
-    ways: tuple[Callable[[Exception], bytes], ...] = (_plain, _rebuilding)
     best, most, problem = b"", (False, False), ""
-    for way in ways:
+    for way, is_last_resort in _ways():
+        if all(most) or (best and is_last_resort):
+            break
         try:
             pickled = way(error)
             likeness = _likeness(error, pickled)
@@ -105,14 +122,12 @@ def _pickled(error: Exception) -> tuple[bytes, str]:
             continue
         if not best or likeness > most:
             best, most = pickled, likeness
-        if all(most):
-            break
     return best, problem
 
 
 @attrs.frozen
 class FarError:
-    """An exception of a worker process, in a form that arrives whatever the exception is.
+    """An exception of another process, in a form that arrives whatever the exception is.
 
     Attributes:
         pickled: The exception; empty if it cannot be pickled.
@@ -127,28 +142,30 @@ class FarError:
     place: str
 
     @classmethod
-    def of(cls, error: Exception) -> Self:
-        """In the worker process: *error*, ready to leave."""
+    def of(cls, error: BaseException) -> Self:
+        """Where it was raised: *error*, ready to leave."""
         place = "in the worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
         pickled, problem = _pickled(error)
         return cls(pickled, describe(error), problem, place)
 
     def near(self, name: str) -> BaseException:
         """The exception that the task of this name raised, or one that describes it."""
-        error = self._unpickled(name)
+        error, problem = self.rebuilt()
+        if error is None:
+            error = RuntimeError(
+                f"{name!r} raised {self.text}; that exception cannot leave its process ({problem}): define its "
+                "class at the top level of a module that can be imported, or give it a __reduce__"
+            )
         annotate(error, self.place)
         return error
 
-    def _unpickled(self, name: str) -> BaseException:
-        problem = self.problem
-        if self.pickled:
-            try:
-                error = pickle.loads(self.pickled)
-                assert isinstance(error, BaseException)
-                return error
-            except Exception as reason:  # this process may have other modules than the worker
-                problem = describe(reason)
-        return RuntimeError(
-            f"{name!r} raised {self.text}; that exception cannot leave its worker process ({problem}): define its "
-            "class at the top level of a module that can be imported, or give it a __reduce__"
-        )
+    def rebuilt(self) -> tuple[BaseException | None, str]:
+        """The exception, or ``None`` and the reason."""
+        if not self.pickled:
+            return None, self.problem
+        try:
+            error = pickle.loads(self.pickled)
+            assert isinstance(error, BaseException)
+        except Exception as reason:  # this process may have other modules than the other one
+            return None, describe(reason)
+        return error, ""

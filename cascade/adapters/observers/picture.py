@@ -1,0 +1,204 @@
+"""A run's progress as lines: a bar and a line for each task on a terminal, or one line now and then elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+from cascade.adapters.observers.tally import Tally, TaskTally, parts_of
+from cascade.adapters.observers.terminal import Span, Style
+from cascade.model.text import columns, counted, duration, fitted, one_line
+
+Line = list[Span]
+
+# Columns that are kept for the time that is left, so that the bar does not jump when that changes.
+LEFT_COLUMNS: Final = 18
+# Columns of the bar: at least, if there is room, and at most.
+SHORTEST_BAR, USUAL_BAR, LONGEST_BAR = 8, 20, 40
+# Columns of the name of the run: at least, if there is room for anything else; and at least, if there is not.
+LEAST_NAME, SHORTEST_NAME = 12, 4
+# Tasks that have a line of their own, at most.
+MOST_TASKS: Final = 12
+# Tasks that are named in the one line that stands for all.
+NAMED_TASKS: Final = 3
+_STYLES: Final[dict[str, Style]] = {"running": "cyan", "succeeded": "green", "failed": "red"}
+_PARTS: Final[dict[str, Style]] = {"failed": "red", "waiting": "yellow", "retries": "yellow", "retry": "yellow"}
+
+
+def picture(tally: Tally, now: float, *, width: int, height: int, is_ascii: bool = False) -> list[Line]:
+    """How far the run is, in lines that are not longer than *width*, and not more than *height*.
+
+    Args:
+        tally: What is known of it.
+        now: The moment, on the clock of the tally.
+        width: Columns of the terminal.
+        height: Lines of the terminal.
+        is_ascii: Whether it can show nothing else.
+    """
+    shown, hidden = _chosen(list(tally.tasks.values()), min(height - 3, MOST_TASKS))
+    lines = [_headline(tally, now, width, is_ascii=is_ascii)]
+    names = [fitted(one_line(task.name), max(width // 2, 1)) for task in shown]
+    counts = [f"{task.ended}/{task.total}" if tally.is_sized else f"{task.ended} done" for task in shown]
+    widest_name, widest_count = max(map(columns, names), default=0), max(map(len, counts), default=0)
+    for task, name, count in zip(shown, names, counts, strict=True):
+        gap = " " * (widest_name - columns(name))
+        start = f"  {name}{gap}  {count:>{widest_count}}"
+        lines.append(cut([Span(start), *_parts(task, width - columns(start))], width))
+    if hidden:
+        ended = sum(task.ended == task.total for task in hidden)
+        done = "" if tally.is_over and ended == len(hidden) else f", {ended} of these done"
+        lines.append(cut([Span(f"  and {counted(len(hidden), 'more task')}{done}", "dim")], width))
+    return lines
+
+
+def _parts(task: TaskTally, room: int) -> Iterator[Span]:
+    """What else is to be said of *task*, as far as there is room for it: half a number would be another one."""
+    for words, number in parts_of(task):
+        part = f"  {number} {words}"
+        room -= len(part)
+        if room < 0:
+            return
+        yield Span(part, _PARTS.get(words, "dim"))
+
+
+def _chosen(tasks: Sequence[TaskTally], most: int) -> tuple[list[TaskTally], list[TaskTally]]:
+    """The tasks that are shown, in their order, and the others: what is under way comes before what is done."""
+    if len(tasks) <= most:
+        return list(tasks), []
+    by_interest = sorted(tasks, key=_interest)
+    chosen = {task.name for task in by_interest[: max(most - 1, 0)]}
+    return [task for task in tasks if task.name in chosen], [task for task in tasks if task.name not in chosen]
+
+
+def _interest(task: TaskTally) -> int:
+    if task.running or task.waiting:
+        return 0
+    if task.failed:
+        return 1
+    return 2 if task.ended < task.total else 3
+
+
+def _headline(tally: Tally, now: float, width: int, *, is_ascii: bool) -> Line:
+    """Name, bar, and numbers; what does not fit is left out, the least interesting first."""
+    title = one_line(f"run {tally.run_id}" if tally.run_id else "no run yet")
+    style = _STYLES.get(tally.status, "yellow")
+    least = min(columns(title), LEAST_NAME)
+    choices = _choices(tally, now, style)
+    for numbers in choices[:-1] if tally.is_sized else ():
+        room = _room(width, numbers) - 2
+        if room >= least + SHORTEST_BAR:
+            # The name is cut for the sake of a bar.
+            name = fitted(title, max(room - USUAL_BAR, least))
+            length = min(room - columns(name), LONGEST_BAR)
+            return _spaced([Span(name, "bold"), *_bar(tally, length, style, is_ascii=is_ascii)], numbers, width)
+    numbers = next((some for some in choices if _room(width, some) >= least), choices[-1])
+    return _spaced([Span(fitted(title, max(_room(width, numbers), SHORTEST_NAME)), "bold")], numbers, width)
+
+
+def _choices(tally: Tally, now: float, style: Style) -> list[Line]:
+    """The numbers of the headline: all of them, and what is left as the least interesting go one by one."""
+    elapsed = Span(stopwatch(tally.elapsed(now)), "dim")
+    total = _total(tally)
+    count = Span(f"{tally.ended:>{len(total)}}/{total}" if tally.is_sized else f"{tally.ended} done")
+    share = Span(f"{percent(tally):>3} %")
+    turns = Span("" if tally.turns is None else f"{tally.turns[0]}: {tally.turns[1]} turns", "dim")
+    left = Span(f"{_left(tally, now):<{LEFT_COLUMNS}}" if tally.is_sized else "", "dim")
+    state = Span(tally.status, style) if tally.is_over else left
+    numbers = [span for span in (share, count, elapsed, state, turns) if span.text]
+    if not tally.is_sized:
+        numbers.remove(share)
+    # In the end, how it ended comes before how far it came.
+    choices = [numbers]
+    for expendable in (elapsed, turns, *((share, count) if tally.is_over else (state, count))):
+        if expendable in numbers and len(numbers) > 1:
+            numbers = [span for span in numbers if span != expendable]
+            choices.append(numbers)
+    return choices
+
+
+def _room(width: int, numbers: Sequence[Span]) -> int:
+    """Columns that *numbers*, each after a gap, leave."""
+    return width - sum(columns(one_line(span.text)) + 2 for span in numbers)
+
+
+def _spaced(line: Line, numbers: Sequence[Span], width: int) -> Line:
+    for span in numbers:
+        line += [Span("  "), span]
+    return cut(line, width)
+
+
+def _bar(tally: Tally, length: int, style: Style, *, is_ascii: bool) -> list[Span]:
+    done, rest = ("#", "-") if is_ascii else ("━", "─")
+    filled = length * tally.ended // tally.total if tally.total else length * tally.is_over
+    return [Span("  "), Span(done * filled, style), Span(rest * (length - filled), "dim")]
+
+
+def cut(line: Sequence[Span], width: int) -> Line:
+    """*line*, without what does not fit."""
+    found, left = [], width
+    for span in line:
+        text = fitted(one_line(span.text), left)
+        found.append(Span(text, span.style))
+        left -= columns(text)
+    return found
+
+
+def percent(tally: Tally) -> int:
+    """How much of the run is done; 100 only if all is."""
+    return 100 * tally.ended // tally.total if tally.total else 100 * tally.is_over
+
+
+def _total(tally: Tally) -> str:
+    return f"{tally.total}{'+' if tally.is_open else ''}"
+
+
+def stopwatch(seconds: float) -> str:
+    """*seconds* in a form that does not change its width every moment: ``0:07``, ``1:02:03``."""
+    minutes, rest = divmod(max(int(seconds), 0), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _left(tally: Tally, now: float) -> str:
+    left = tally.left(now)
+    return "" if left is None else f"{about(left)} left"
+
+
+def about(seconds: float) -> str:
+    """*seconds* as roughly as they are known."""
+    if seconds < 10:
+        return "a few seconds"
+    for limit, step in ((60, 5), (3600, 60), (36_000, 600)):
+        if seconds < limit:
+            return f"about {duration(max(round(seconds / step) * step, step))}".replace(".0 s", " s")
+    return f"about {duration(round(seconds / 3600) * 3600)}"
+
+
+def plain_line(tally: Tally, now: float) -> str:
+    """How far the run is, in one line, for logs."""
+    words = [f"{number} {words}" for words, number in tally.parts()]
+    if tally.is_replayed:
+        return f"run {tally.run_id} had finished before: nothing ran, {_done(tally)}"
+    if tally.is_over:
+        took = duration(tally.elapsed(now))
+        return f"run {tally.run_id} {tally.status} after {took}: {', '.join([_done(tally), *words])}"
+    share = f" ({percent(tally)} %)" if tally.is_sized else ""
+    parts = [", ".join([f"{_done(tally)}{share}", *words])]
+    under_way = list(_under_way(tally))
+    parts += [", ".join(under_way)] if under_way else []
+    left = _left(tally, now)
+    parts += [left] if left else []
+    return f"run {tally.run_id}: {'; '.join(parts)}"
+
+
+def _done(tally: Tally) -> str:
+    if not tally.is_sized or (tally.is_over and tally.ended == tally.total):
+        return f"{tally.ended} done"
+    return f"{tally.ended} of {_total(tally)} done"
+
+
+def _under_way(tally: Tally) -> Iterator[str]:
+    """Tasks that are begun and not done, if there are others."""
+    tasks = [task for task in tally.tasks.values() if task.ended < task.total and (task.ended or task.running)]
+    if len(tally.tasks) > 1:
+        yield from (f"{task.name} {task.ended}/{task.total}" for task in tasks[:NAMED_TASKS])

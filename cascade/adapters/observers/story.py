@@ -1,0 +1,159 @@
+"""What a person is told of a run, event by event."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+import attrs
+
+from cascade.model.events import (
+    ConnectorConnected,
+    ConnectorDisconnected,
+    ControlChanged,
+    EngineWarning,
+    Event,
+    EventsDropped,
+    LoopProgress,
+    ResourceAcquired,
+    ResourceReleased,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StageStarted,
+    StaticAnalysisWarning,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+from cascade.model.outcomes import SkipReason
+from cascade.model.text import counted, duration, moment
+
+# How many targets of a run are named.
+SHOWN_TARGETS: Final = 5
+# How many errors are kept, so that the end of the run does not say again what a node has said.
+MOST_ERRORS: Final = 1000
+
+
+@attrs.define(eq=False)
+class Story:
+    """Tells one run, and remembers of it what later sentences need.
+
+    Attributes:
+        expected: How many nodes the run has; ``None`` if that is not known yet.
+        hits: How many of them the cache had.
+        errors: Errors that have been told.
+        is_cut_off: Whether the connector has lost its connection.
+    """
+
+    expected: int | None = None
+    hits: int = 0
+    errors: set[str] = attrs.field(factory=set)
+    is_cut_off: bool = False
+
+    def sentence(self, event: Event) -> str:
+        """What is to be said of *event*; empty for the less interesting ones."""
+        match event:
+            case RunStarted():
+                return self._begun(event)
+            case RunResumed():
+                return self._resumed(event)
+            case RunFinished():
+                return self._ended(event)
+            case StageStarted(index=index, size=size):
+                return f"stage {index}: {counted(size, 'node')}"
+            case TaskExecutionStarted(task_id=task_id, items=None):
+                return f"  {task_id} started"
+            case TaskExecutionStarted(task_id=task_id, items=items):
+                return f"  {task_id} started: {counted(items or 0, 'item')}"
+            case TaskExecutionFinished():
+                return self._finished(event)
+            case TaskSkipped(task_id=task_id, reason=SkipReason.CACHE_HIT.value):
+                self.hits += 1
+                return f"  {task_id} taken from the cache"
+            case TaskSkipped(task_id=task_id, reason=reason):
+                return f"  {task_id} skipped: {reason}"
+            case TaskRetrying(task_id=task_id, attempt=attempt, max_attempts=most, delay=delay, error=error):
+                return f"  {task_id} failed in attempt {attempt} of {most}, next in {duration(delay)}: {error}"
+            case TaskBlocked(task_id=task_id, reason=reason, detail=detail):
+                return f"  {task_id} waits: {detail or reason}"
+            case _:
+                return self._aside(event)
+
+    def _begun(self, event: RunStarted) -> str:
+        sizes = [size for maps in event.maps.values() for size in maps.values()]
+        nodes = sum(event.calls.values()) + sum(size or 0 for size in sizes)
+        is_known = None not in sizes
+        self.expected = nodes if is_known else None
+        shown = ", ".join(event.target_tasks[:SHOWN_TARGETS])
+        more = len(event.target_tasks) - SHOWN_TARGETS
+        shown += f" and {more} more" if more > 0 else ""
+        size = "" if nodes < 2 else f" ({counted(nodes, 'node')}{'' if is_known else ' or more'})"
+        return f"run {event.run_id} started: {shown or 'nothing to do'}{size}"
+
+    def _resumed(self, event: RunResumed) -> str:
+        if event.is_finished:
+            when = "" if event.finished is None else f" at {moment(event.finished)}"
+            return f"run {event.run_id} had finished{when}: nothing runs, its recorded result is returned"
+        done = sum(event.by_task.values()) if event.by_task else event.recorded
+        of = f" of {self.expected}" if self.expected is not None and done <= self.expected else ""
+        nodes = "node" if done == 1 and not of else "nodes"
+        return f"run {event.run_id} resumed: {done}{of} {nodes} recorded earlier"
+
+    def _ended(self, event: RunFinished) -> str:
+        reason = f": {event.error}" if event.error and event.error not in self.errors else ""
+        shown = self._counts(event.counts) or "nothing ran"
+        return f"run {event.run_id} {event.status.lower()} after {duration(event.duration)} ({shown}){reason}"
+
+    def _counts(self, counts: Mapping[str, int]) -> str:
+        words = {state: f"{count} {state}" for state, count in counts.items() if count and state != "pending"}
+        if counts.get("pending"):
+            words["pending"] = f"{counts['pending']} not begun"
+        if self.hits and "succeeded" in words:
+            words["succeeded"] += f", {self.hits} of these from the cache"
+        return ", ".join(words.values())
+
+    def _finished(self, event: TaskExecutionFinished) -> str:
+        took = duration(event.duration)
+        if event.status == "Succeeded":
+            return f"  {event.task_id} succeeded in {took}: {event.result_preview}"
+        if event.error is None:
+            return f"  {event.task_id} {event.status.lower()} after {took}"
+        if len(self.errors) < MOST_ERRORS:
+            self.errors.add(event.error)
+        attempt = f" in attempt {event.attempt}" if event.attempt > 1 else ""
+        return f"  {event.task_id} {event.status.lower()}{attempt} after {took}: {event.error}"
+
+    def _aside(self, event: Event) -> str:
+        match event:
+            case ControlChanged():
+                return _rule(event)
+            case ConnectorConnected(connector=name) if self.is_cut_off:
+                self.is_cut_off = False
+                return f"{name} is connected again"
+            case ConnectorDisconnected(connector=name, reason=reason):
+                self.is_cut_off = True
+                return f"warning: {name} has no connection: {reason}; the last known rules stay in force"
+            case ResourceAcquired(resource_name=name, scope=scope):
+                return f"  resource {name} opened ({scope})"
+            case ResourceReleased(resource_name=name, scope=scope):
+                return f"  resource {name} closed ({scope})"
+            case LoopProgress(task_name=name, turns=turns):
+                return f"  {name}: {turns} turns"
+            case StaticAnalysisWarning(warning_code=code, message=message):
+                return f"warning {code}: {message}"
+            case EngineWarning(code=code, message=message):
+                return f"warning {code}: {message}"
+            case EventsDropped(count=count):
+                return f"warning: {counted(count, 'event')} dropped"
+            case _:
+                return ""
+
+
+def _rule(event: ControlChanged) -> str:
+    rule = event.rule or f"{event.kind} {event.scope}"
+    if event.action == "expired":
+        return f"rule expired: {rule}"
+    return f"rule {event.action} by {event.author}: {rule}"

@@ -1,0 +1,286 @@
+"""How far a run is, counted from its events: by task, and which nodes run or wait."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import attrs
+
+from cascade.model.events import (
+    AttemptStarted,
+    Event,
+    LoopProgress,
+    NodeEvent,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    StageStarted,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+from cascade.model.outcomes import SkipReason
+from cascade.model.text import duration
+
+
+@attrs.define(eq=False)
+class TaskTally:
+    """The nodes of one task, items of maps among them, maps themselves not.
+
+    Attributes:
+        name: The task's name.
+        expected: How many there are, as far as that is known ahead.
+        recorded: How many are in the store from before the run was resumed.
+        succeeded: How many ran and succeeded.
+        cached: How many the cache had.
+        skipped: How many were skipped.
+        failed: How many failed.
+        cancelled: How many were cancelled.
+        running: How many run.
+        waiting: How many wait for capacity, for a rule or for another attempt.
+        retries: Attempts that failed and were, or are, followed by another.
+        seconds: How long those that ended took together.
+    """
+
+    name: str
+    expected: int = 0
+    recorded: int = 0
+    succeeded: int = 0
+    cached: int = 0
+    skipped: int = 0
+    failed: int = 0
+    cancelled: int = 0
+    running: int = 0
+    waiting: int = 0
+    retries: int = 0
+    seconds: float = 0.0
+
+    @property
+    def ran(self) -> int:
+        """How many ended that had begun."""
+        return self.succeeded + self.failed + self.cancelled
+
+    @property
+    def ended(self) -> int:
+        """How many have ended, but for those that were cancelled."""
+        return self.succeeded + self.failed + self.recorded + self.cached + self.skipped
+
+    @property
+    def total(self) -> int:
+        """How many there are, as far as is known."""
+        return max(self.expected, self.ended + self.cancelled + self.running + self.waiting)
+
+
+@attrs.frozen
+class Active:
+    """A node that has been heard of and has not ended.
+
+    Attributes:
+        task: Its task.
+        since: When it began to run, or to wait.
+        waits: Why it waits; empty if it runs.
+    """
+
+    task: TaskTally
+    since: float
+    waits: str = ""
+
+
+# Nodes that have ended, and seconds since the beginning, before the time that is left can be told.
+_FEWEST, _SHORTEST = 3, 2.0
+
+
+@attrs.define(eq=False)
+class Tally:
+    """One run.
+
+    Attributes:
+        run_id: The run; empty before its first event.
+        status: ``"running"``, or how it ended, in small letters.
+        began: When it began, on the clock of whoever counts.
+        ended_at: When it ended.
+        tasks: By name, in the order in which the flow has them.
+        active: The nodes that run or wait, by id.
+        stage: The present stage, if there are stages.
+        turns: Of a loop: its task and the number of turns.
+        is_replayed: Whether it had finished before, so that nothing runs.
+        is_sized: Whether its first event has been heard, which tells how many nodes there are.
+    """
+
+    run_id: str = ""
+    status: str = "running"
+    began: float | None = None
+    ended_at: float | None = None
+    tasks: dict[str, TaskTally] = attrs.field(factory=dict)
+    active: dict[str, Active] = attrs.field(factory=dict)
+    stage: int | None = None
+    turns: tuple[str, int] | None = None
+    is_replayed: bool = False
+    is_sized: bool = False
+    # Maps that have not begun, with the number of their items as far as it is known; and those that have.
+    _ahead: dict[str, int | None] = attrs.field(factory=dict)
+    _maps: set[str] = attrs.field(factory=set)
+
+    @property
+    def is_over(self) -> bool:
+        """Whether the last event has been heard."""
+        return self.ended_at is not None
+
+    @property
+    def is_open(self) -> bool:
+        """Whether there are more nodes than :attr:`total` says: a map does not know its length yet."""
+        return not self.is_over and None in self._ahead.values()
+
+    @property
+    def ended(self) -> int:
+        """How many nodes have ended, but for those that were cancelled."""
+        return sum(task.ended for task in self.tasks.values())
+
+    @property
+    def total(self) -> int:
+        """How many nodes there are, as far as is known."""
+        return sum(task.total for task in self.tasks.values())
+
+    def elapsed(self, now: float) -> float:
+        """Seconds since it began, or until it ended."""
+        if self.began is None:
+            return 0.0
+        return max((now if self.ended_at is None else self.ended_at) - self.began, 0.0)
+
+    def left(self, now: float) -> float | None:
+        """Seconds until its end, if it goes on as it has; ``None`` if that cannot be told.
+
+        Each task's nodes are taken to need as long as those that have ended, and as many to run at a time as have
+        run so far.
+        """
+        tasks = self.tasks.values()
+        ran, elapsed = sum(task.ran for task in tasks), self.elapsed(now)
+        if self.is_over or self.is_open or not self.is_sized or ran < _FEWEST or elapsed < _SHORTEST:
+            return None
+        seconds = sum(task.seconds for task in tasks)
+        usual = seconds / ran
+        work = sum((task.seconds / task.ran if task.ran else usual) * (task.total - task.ended) for task in tasks)
+        busy = seconds + sum(max(now - node.since, 0.0) for node in self.active.values() if not node.waits)
+        return work * elapsed / busy if busy > 0 else None
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def hear(self, event: Event, now: float) -> None:
+        """Take in *event*, heard at the moment *now*."""
+        self.run_id = self.run_id or event.run_id
+        if self.began is None:
+            self.began = now
+        match event:
+            case RunStarted():
+                self._expect(event)
+            case RunResumed(by_task=recorded, is_finished=is_finished):
+                self.is_replayed = is_finished
+                for name, count in recorded.items():
+                    self._task(name).recorded += count
+            case RunFinished(status=status):
+                self._end(status.lower(), now)
+            case StageStarted(index=index):
+                self.stage = index
+            case LoopProgress(task_name=name, turns=turns):
+                self.turns = name, turns
+            case NodeEvent():
+                self._hear_node(event, now)
+
+    def _expect(self, event: RunStarted) -> None:
+        self.is_sized = True
+        for name, count in event.calls.items():
+            self._task(name).expected += count
+        for name, maps in event.maps.items():
+            self._ahead.update(maps)
+            self._task(name).expected += sum(size or 0 for size in maps.values())
+
+    def _hear_node(self, event: NodeEvent, now: float) -> None:
+        task = self._task(event.task_name)
+        match event:
+            case TaskExecutionStarted(task_id=map_id, items=items) if items is not None:
+                task.expected += items - (self._ahead.pop(map_id, None) or 0)
+                self._maps.add(map_id)
+            case TaskExecutionStarted() | AttemptStarted():
+                self._activate(event, task, now)
+            case TaskRetrying(delay=delay, attempt=attempt):
+                task.retries += 1
+                self._activate(event, task, now, f"failed in attempt {attempt}, next in {duration(delay)}")
+            case TaskBlocked(reason=reason, detail=detail):
+                self._activate(event, task, now, detail or reason)
+            case TaskExecutionFinished():
+                self._finish(event, task)
+            case TaskSkipped(reason=reason):
+                self._leave(event.task_id, task)
+                if reason == SkipReason.CACHE_HIT.value:
+                    task.cached += 1
+                else:
+                    task.skipped += 1
+
+    def _activate(self, event: NodeEvent, task: TaskTally, now: float, waits: str = "") -> None:
+        self._leave(event.task_id, task)
+        self.active[event.task_id] = Active(task, now, waits)
+        if waits:
+            task.waiting += 1
+        else:
+            task.running += 1
+
+    def _finish(self, event: TaskExecutionFinished, task: TaskTally) -> None:
+        if event.task_id in self._maps:  # its items count
+            self._maps.remove(event.task_id)
+            return
+        self._leave(event.task_id, task)
+        task.seconds += event.duration
+        match event.status:
+            case "Succeeded":
+                task.succeeded += 1
+            case "Failed":
+                task.failed += 1
+            case _:
+                task.cancelled += 1
+
+    def _leave(self, node_id: str, task: TaskTally) -> None:
+        """The node is not what it was; a map that has not begun is one node, and has no items."""
+        before = self.active.pop(node_id, None)
+        if before is not None and before.waits:
+            before.task.waiting -= 1
+        elif before is not None:
+            before.task.running -= 1
+        if node_id in self._ahead:
+            task.expected += 1 - (self._ahead.pop(node_id) or 0)
+
+    def _end(self, status: str, now: float) -> None:
+        self.status, self.ended_at = status, now
+        self.active.clear()
+        for task in self.tasks.values():
+            task.running = task.waiting = 0
+
+    def _task(self, name: str) -> TaskTally:
+        task = self.tasks.get(name)
+        if task is None:
+            task = self.tasks[name] = TaskTally(name)
+        return task
+
+    # -- views ---------------------------------------------------------------------------------------------
+
+    def parts(self) -> Iterator[tuple[str, int]]:
+        """What is to be said of all nodes together: words and numbers, those that are zero left out."""
+        return parts_of(*self.tasks.values())
+
+
+def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:
+    """What is to be said of these: words and numbers, those that are zero left out."""
+    for words, field in (
+        ("running", "running"),
+        ("waiting", "waiting"),
+        ("failed", "failed"),
+        ("retries", "retries"),
+        ("cancelled", "cancelled"),
+        ("skipped", "skipped"),
+        ("from the cache", "cached"),
+        ("recorded earlier", "recorded"),
+    ):
+        count = sum(getattr(task, field) for task in tasks)
+        if count:
+            yield ("retry" if words == "retries" and count == 1 else words), count

@@ -1,0 +1,165 @@
+"""What parameters and environment variables of a flow have in common: a declared type, a default, a check."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from enum import Enum
+from typing import Any, ClassVar, Final, Generic, TypeVar, cast
+
+import attrs
+
+from cascade.model.errors import describe
+from cascade.model.events import preview
+from cascade.model.placeholders import Placeholder
+from cascade.model.secrets import MARK, without
+from cascade.model.typed.kinds import Mismatch, is_kind, is_same, kind_of, names_in
+
+T = TypeVar("T")
+
+
+class Required(Enum):
+    """Stands for the default of an input that has none."""
+
+    REQUIRED = "required"
+
+    def __repr__(self) -> str:
+        return "<required>"
+
+
+REQUIRED: Final = Required.REQUIRED
+
+
+def check_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
+    """See that what something is called is a name."""
+    if not isinstance(value, str) or not value:
+        raise ValueError(f"{attribute.name} must be a non-empty string, not {value!r}")
+
+
+@attrs.frozen(init=False, eq=False, repr=False)
+class Input(Placeholder, Generic[T]):
+    """What :class:`Param` and :class:`Env` have in common: a name, a default, and how a value is converted.
+
+    Attributes:
+        name: What it is called.
+        default: The value when none is given; :data:`REQUIRED` if there must be one.
+        type: What values are converted to and checked against.
+        validate: What each value has to pass, if anything.
+        secret: Whether values are shown as ``***``.
+        description: One line for people.
+    """
+
+    name: str = attrs.field(validator=check_name)
+    default: T | Required
+    type: Any
+    description: str = ""
+    validate: Callable[[Any], object] | None = None
+    secret: bool = False
+
+    # In messages, what such an input is.
+    _noun: ClassVar[str] = "input"
+
+    def declare(
+        self,
+        name: str,
+        default: Any,
+        type: Any,
+        description: str,
+        validate: Callable[[Any], object] | None,
+        secret: bool,
+    ) -> None:
+        """Set the fields, once they are checked; a type of ``None`` is that of the default.
+
+        Raises:
+            TypeError: If the type is no annotation and no function, or has names in quotes in it, or *validate* is
+                no function.
+            ValueError: If the name is empty.
+        """
+        kind = (str if default is REQUIRED else kind_of(default)) if type is None else type
+        who = f"{self.__class__.__name__} {name!r}"
+        if not is_kind(kind):
+            raise TypeError(f"type of {who} must be an annotation, or a callable from text, not {kind!r}")
+        for unknown in names_in(kind):
+            raise TypeError(f"type of {who} names {unknown!r} in quotes: give the class itself")
+        if validate is not None and not callable(validate):
+            raise TypeError(f"validate of {who} must be a function of the value, not {validate!r}")
+        self.__attrs_init__(name, default, kind, description, validate, secret)
+
+    def convert(self, raw: object) -> T:
+        """The value that *raw* stands for: text is converted, any other value is checked.
+
+        Raises:
+            ValueError: If it stands for none, or ``validate`` refuses it.
+        """
+        # Flows without inputs start sooner without these.
+        from cascade.model.typed.convert import converted
+        from cascade.model.typed.words import described
+
+        try:
+            value = converted(raw, self.type)
+        except Mismatch as error:
+            must = f"{self._noun} {self.name!r} must be {described(self.type)}"
+            if self.secret:
+                raise ValueError(
+                    f"{must}; what was given is something else (it is secret, so it is not shown)"
+                ) from None
+            raise ValueError(f"{must}, not {preview(raw)}{f': {error}' if str(error) else ''}") from error
+        if value is not None and self.validate is not None:
+            self._check(value, raw)
+        return cast("T", value)
+
+    def _check(self, value: object, raw: object) -> None:
+        """See that ``validate`` accepts *value*: that it raises nothing and returns ``None`` or something true."""
+        assert self.validate is not None
+        try:
+            verdict = self.validate(value)
+            if verdict is None or verdict:
+                return
+            why = f"{getattr(self.validate, '__name__', repr(self.validate))} refuses it"
+        except Exception as error:  # whatever the function finds wrong with the value
+            why = str(error) if isinstance(error, ValueError) else describe(error)
+            if self.secret:
+                why = without(why, raw, value)
+            raise ValueError(f"{self._refused(raw)}: {why}") from (None if self.secret else error)
+        raise ValueError(f"{self._refused(raw)}: {why}")
+
+    def _refused(self, raw: object) -> str:
+        return f"{self._noun} {self.name!r} must not be {MARK if self.secret else preview(raw)}"
+
+    @property
+    def kind_name(self) -> str:
+        """What users call the type, such as ``list[int]``."""
+        from cascade.model.typed.words import name_of
+
+        return name_of(self.type)
+
+    def resolved_default(self) -> T:
+        """The default, converted and checked as a value is, but for ``None``, which stands for itself.
+
+        Raises:
+            ValueError: If there is none, or it means nothing.
+        """
+        if isinstance(self.default, Required):
+            raise ValueError(self._missing())
+        if self.default is None:
+            return cast("T", None)
+        try:
+            return self.convert(self.default)
+        except ValueError as error:
+            raise ValueError(f"the default of {error}") from error
+
+    def _missing(self) -> str:
+        raise NotImplementedError
+
+    def agrees_with(self, other: Input[Any]) -> bool:
+        """Whether both may stand in one flow; apart from their defaults, which are compared elsewhere."""
+        return (
+            type(self) is type(other)
+            and is_same(self.type, other.type)
+            and is_same(self.validate, other.validate)
+            and self.secret == other.secret
+        )
+
+    def __repr__(self) -> str:
+        default = "" if self.default is REQUIRED else f", default={MARK if self.secret else preview(self.default)}"
+        secret = ", secret=True" if self.secret else ""
+        return f"{type(self).__name__}({self.name!r}{default}, type={self.kind_name}{secret})"
