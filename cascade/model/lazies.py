@@ -59,11 +59,6 @@ _SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 40, 60
 _SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 4
 
 
-def short(value: object) -> str:
-    """Bounded text of any value."""
-    return _SHORT.repr(value)
-
-
 def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> str:
     """Bounded text of a call's arguments."""
     parts = [_SHORT.repr(value) for value in args[:_SHOWN_ARGUMENTS]]

@@ -124,6 +124,13 @@ async def test_what_a_sync_function_gives_is_awaited_on_the_loop_if_it_is_a_coro
 
 
 @pytest.mark.parametrize("mode", ["thread", "inline"])
+async def test_what_goes_on_from_a_coroutine_of_a_sync_function_gets_its_value(mode: Any, schedule: Any) -> None:
+    look = cascade.task(mode=mode)(logged(look_around))
+    after = cascade.task(mode=mode)(lambda found: found[0])
+    assert await cascade.run(after(look(after(look(1)))), schedule=schedule) == 1
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
 async def test_a_coroutine_of_a_sync_function_may_give_a_flow(mode: Any, schedule: Any) -> None:
     async def count(n: int) -> Any:
         await anyio.lowlevel.checkpoint()
