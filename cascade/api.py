@@ -20,7 +20,7 @@ from cascade.model.lazies import LazyResult
 from cascade.model.tasks import refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import AsRun, shows_settings
 from cascade.runtime.durability.history import NodeRecord, RunRecord, recorded_run, recorded_runs
 from cascade.runtime.engine.engine import Engine
@@ -48,7 +48,7 @@ T = TypeVar("T")
 def _engine(settings: AsRun) -> Engine:
     """An engine of these settings; without any, that of the task which asks, if it is one."""
     attempt = ambient()
-    if attempt is not None and not settings and isinstance(attempt.surroundings, Execution):
+    if attempt is not None and not settings and isinstance(attempt.surroundings, RunContext):
         engine = attempt.surroundings.shared.engine
         assert isinstance(engine, Engine)
         return engine

@@ -10,7 +10,7 @@ from typing import Final
 from cascade.adapters.observers.terminal import Span
 from cascade.cli.output import say
 from cascade.model.errors import RunFailed, describe
-from cascade.runtime.context.run_context import Failure
+from cascade.runtime.context.failures import Failure
 
 # How many errors are told: of a run that goes on after failures, or of a group.
 MOST_ERRORS: Final = 20

@@ -23,7 +23,7 @@ from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
-from cascade.runtime.context.run_context import Failure
+from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.durability.backend import origin_var
 from cascade.runtime.engine.handle import Run

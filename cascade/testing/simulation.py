@@ -205,7 +205,7 @@ class InPlaceExecutor(LocalExecutor):
         """Call the task's function; the attempt is the ambient one."""
         attempt = attempt_var.get()
         assert isinstance(attempt, Attempt)  # there are no lanes in a simulation
-        context = attempt.surroundings.base.copy()
+        context = attempt.surroundings.tasks.base.copy()
         context.run(attempt_var.set, attempt)
         attempt.begin()
         await self.faults.strike(attempt.node_id, attempt.number)

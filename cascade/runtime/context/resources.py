@@ -22,7 +22,7 @@ from anyio.to_thread import run_sync
 from cascade.model.errors import GraphError, ResourceNotFoundError, TaskCancelledError, annotate, set_past_refusal
 from cascade.model.events import Event, ResourceAcquired, ResourceReleased
 from cascade.model.inputs import Resource
-from cascade.runtime.execution.attempt import DrainedError
+from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.foundation.cancellations import is_cancellation, without_cancellations
 from cascade.runtime.foundation.threads import counted, wake_soon
 

@@ -14,7 +14,7 @@ from cascade.model.errors import shown_url
 from cascade.model.inputs import Provider, Resource
 from cascade.model.typed.numbers import plain_number
 from cascade.planning.solve import Plan
-from cascade.runtime.execution.attempt import Executor
+from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.observation.bus import EventBus, EventStream
 
 Schedule = Literal["stages", "eager"]

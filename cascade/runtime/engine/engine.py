@@ -26,7 +26,8 @@ from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Amount, Name, Pool, Slot, checked_totals
 from cascade.runtime.context.durations import Durations
-from cascade.runtime.context.run_context import Execution, Shared
+from cascade.runtime.context.run_context import Beginning, RunContext, Shared
+from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.secrecy import SecretsOfRun
 from cascade.runtime.context.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.control.plane import ControlPlane
@@ -254,7 +255,7 @@ class Engine:
             run = Run(conductor)
             try:
                 async with anyio.create_task_group() as group:
-                    conductor.execution.spawn(group, conductor.run)
+                    conductor.execution.tasks.spawn(group, conductor.run)
                     try:
                         yield run
                     except BaseException as error:
@@ -289,8 +290,9 @@ class Engine:
         recovery = await recover(settings, run_id, prepared, is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
-        execution = Execution(run_id, settings, given, shared, providers, _ancestors(), EventBus(parent=self.bus))
-        execution.recovery, execution.hold = recovery, hold
+        beginning = Beginning(run_id, settings, given, providers, _ancestors())
+        execution = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
+        execution.store.recovery, execution.memory.hold = recovery, hold
         if recovery is None or recovery.past.result is None:
             return Conductor(execution, prepared, None if recovery is None else recovery.backend)
         await recovery.backend.aclose()
@@ -317,9 +319,9 @@ def _raise(errors: Sequence[BaseException]) -> None:
 def _ancestors() -> tuple[Claim, ...]:
     """Claims of the tasks around the present one, of whatever engine, outermost first."""
     attempt = ambient()
-    if attempt is None or not isinstance(attempt.surroundings, Execution):
+    if attempt is None or not isinstance(attempt.surroundings, RunContext):
         return ()
-    ancestors = attempt.surroundings.ancestors
+    ancestors = attempt.surroundings.beginning.ancestors
     return ancestors if attempt.claim is None else (*ancestors, attempt.claim)
 
 

@@ -18,7 +18,7 @@ from cascade.model.tracebacks import trimmed
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers, unread
 from cascade.runtime.admission.waiting_line import Waiter
-from cascade.runtime.context.run_context import Failure
+from cascade.runtime.context.failures import Failure
 from cascade.runtime.control.plane import UNSET, ControlPlane
 from cascade.runtime.observation.bus import EventStream, Policy
 from cascade.runtime.run.lifetime import Conductor
@@ -78,25 +78,25 @@ class Run:
     @property
     def failures(self) -> tuple[Failure, ...]:
         """What has gone wrong so far, in order of time."""
-        return tuple(self._conductor.execution.failures)
+        return tuple(self._conductor.execution.failures.recorded)
 
     def status(self) -> RunSnapshot:
         """A snapshot of where it stands."""
         execution = self._conductor.execution
-        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.resting.keys()
-        waiting |= execution.joined.keys()
+        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.progress.resting.keys()
+        waiting |= execution.progress.joined.keys()
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
-        failures = [*(describe(f.error) for f in execution.failures), *self._conductor.overran]
+        failures = [*(describe(f.error) for f in execution.failures.recorded), *self._conductor.overran]
         return RunSnapshot(
             self.id,
             self._conductor.status or "Running",
             self._conductor.counts(),
             running,
-            tuple(map(execution.secrets.redact, failures)),
+            tuple(map(execution.events.secrets.redact, failures)),
         )
 
     def _nodes(self) -> Iterator[tuple[str, int]]:
-        frame = self._conductor.execution.frame
+        frame = self._conductor.execution.progress.frame
         if frame is not None and self._conductor.status is None:
             calls = (index for index, row in enumerate(frame.graph.rows) if type(row) is not Junction)
             yield from ((frame.name(index), frame.status[index]) for index in calls)
@@ -108,7 +108,7 @@ class Run:
         found = [Explanation(name, words) for name, words in waiting.items()]
         blocked = self._blocked_by_inputs(blockers)
         found += [Explanation(name, words) for name, words in blocked if name not in waiting]
-        hide = self._conductor.execution.secrets.redact
+        hide = self._conductor.execution.events.secrets.redact
         return tuple(Explanation(why.node_id, tuple(map(hide, why.blockers))) for why in found)
 
     def _waiters(self) -> Iterator[Waiter]:
@@ -119,15 +119,15 @@ class Run:
 
     def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
         execution = self._conductor.execution
-        for node_id, until in execution.resting.items():
+        for node_id, until in execution.progress.resting.items():
             yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
-        for node_id, (run_id, other, _) in execution.joined.items():
+        for node_id, (run_id, other, _) in execution.progress.joined.items():
             yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
         for waiter in self._waiters():
             yield waiter.applicant.node_id, tuple(blockers.all_of(waiter.applicant, waiter.amounts))
 
     def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
-        frame = self._conductor.execution.frame
+        frame = self._conductor.execution.progress.frame
         if frame is None or self._conductor.status is not None:
             return
         stage = None if frame.stage is None else set(frame.stage)
@@ -164,7 +164,7 @@ class Run:
         stream = execution.bus.full()
         if stream is not None:
             return unread(stream)
-        frame = execution.frame
+        frame = execution.progress.frame
         is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
         return "waits for a thread" if is_sync else "waits for its turn"
 
@@ -217,7 +217,7 @@ class Run:
         """Cancel the run: its tasks see cancellation, its resources are closed. Returns at once."""
         if self._conductor.status is None:
             self._was_cancelled = True
-            self._conductor.execution.halt()
+            self._conductor.execution.lifecycle.halt()
 
     def drain(self) -> None:
         """Let what runs end, and start nothing more; the run ends as ``"Drained"``. Returns at once.
@@ -227,7 +227,7 @@ class Run:
         """
         if self._conductor.status is None:
             self._was_cancelled = True
-            self._conductor.execution.drain()
+            self._conductor.execution.lifecycle.drain()
 
     async def result(self) -> Any:
         """Wait for the end, and return the value.

@@ -5,8 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from contextvars import Context
-from typing import Any, Protocol
+from typing import Any
 
 import attrs
 from anyio import CancelScope, current_effective_deadline, current_time
@@ -15,57 +14,14 @@ from anyio.lowlevel import EventLoopToken, current_token
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim
-from cascade.runtime.admission.gate import Gate
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments
+from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.threads import wake_soon
-
-
-class Executor(Protocol):
-    """Runs the functions of tasks, somewhere.
-
-    ``execute`` returns what the function returns and raises what it raises. Cancelling it must not return before
-    the function has stopped, unless that cannot be stopped.
-    """
-
-    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call ``task.func(*args, **kwargs)``."""
-        ...
-
-
-class Surroundings(Protocol):
-    """What an attempt sees of its run."""
-
-    @property
-    def run_id(self) -> str:
-        """The run."""
-        ...
-
-    @property
-    def is_halted(self) -> bool:
-        """Whether nothing may start any more."""
-        ...
-
-    @property
-    def gate(self) -> Gate:
-        """What it passes before it starts."""
-        ...
-
-    @property
-    def base(self) -> Context:
-        """The context variables of whoever called ``run``."""
-        ...
-
-    def turns(self, node_id: str) -> Sequence[int]:
-        """Numbers of the turns that the loops around *node_id* are in, the run's own first."""
-        ...
 
 
 class NotStartedError(Exception):
     """A rule closed between admission and start: the attempt goes back and asks again. Stays in the engine."""
-
-
-class DrainedError(Exception):
-    """The run drains: what has not begun, or would begin again, is left. Stays in the engine."""
 
 
 @attrs.define(eq=False)
@@ -88,7 +44,7 @@ class Attempt:
         is_crossing: Whether it is between the gate and its start mark.
     """
 
-    surroundings: Surroundings
+    surroundings: RunContext
     node_id: str
     task: Task[..., Any]
     number: int
@@ -112,7 +68,7 @@ class Attempt:
     @property
     def turns(self) -> Sequence[int]:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
-        return self.surroundings.turns(self.node_id)
+        return self.surroundings.progress.turns(self.node_id)
 
     def begin(self) -> None:
         """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.
@@ -155,7 +111,8 @@ class Attempt:
         # Crossing is announced before the epoch is read, and whoever closes a gate changes the epoch before
         # looking for who is crossing: so no mark is set after a pause has returned (Dekker's argument).
         self.is_crossing = True
-        if self.is_over or self.surroundings.is_halted or self.surroundings.gate.epoch != self.claim.epoch:
+        run = self.surroundings
+        if self.is_over or run.lifecycle.is_halted or run.gate.epoch != self.claim.epoch:
             self.is_crossing = False
             raise NotStartedError
         self.started = self.clock()
@@ -211,7 +168,7 @@ class Attempt:
         """Raise if it is cancelled or late."""
         if self.is_late():
             raise self.late()
-        if self.surroundings.is_halted:
+        if self.surroundings.lifecycle.is_halted:
             raise AttemptCancelled
 
     def late(self) -> TaskTimeoutError:

@@ -12,7 +12,8 @@ from anyio.lowlevel import EventLoopToken
 
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
-from cascade.runtime.execution.attempt import Attempt, Executor
+from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.step_in_context import call_in, drive
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.foundation.threads import in_thread, run_in_daemon_thread
@@ -73,14 +74,14 @@ class LocalExecutor:
         if task.mode == "process":
             return await self.processes.execute(task, args, kwargs)
         if task.is_async or task.mode == "inline":
-            context = attempt.surroundings.base.copy()
+            context = attempt.surroundings.tasks.base.copy()
             context.run(attempt_var.set, attempt)
             attempt.begin()
             return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
         value = await self._call_in_thread(attempt, args, kwargs)
         if type(value) is CoroutineType:
             attempt.ended = None  # the function has, but what it gave goes on
-            context = attempt.surroundings.base.copy()
+            context = attempt.surroundings.tasks.base.copy()
             context.run(attempt_var.set, attempt)
             value = await drive(context, value)
         return value

@@ -31,11 +31,12 @@ from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.pool import Amount, Name
+from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Entry
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.execution.attempt import Attempt, DrainedError, NotStartedError, perform
+from cascade.runtime.execution.attempt import Attempt, NotStartedError, perform
 from cascade.runtime.execution.binding import Arguments, Inputs, inputs
 from cascade.runtime.execution.executor import slot_of
 from cascade.runtime.execution.returned import is_flow
@@ -110,7 +111,7 @@ class Job:
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
 
 
-async def live(execution: Execution, job: Job) -> Ending:
+async def live(execution: RunContext, job: Job) -> Ending:
     """Do *job*; never raises, except for what must not be caught."""
     life = Life(execution, job, job.attempts, failed=job.attempts)
     try:
@@ -120,7 +121,7 @@ async def live(execution: Execution, job: Job) -> Ending:
     return Ending(outcome, life.attempts, life.started, life.troubles, life.failed)
 
 
-async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
+async def _save(execution: RunContext, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
     try:
         await cache.save(node_id, named, value)
     except TaskNotDigestibleError:
@@ -129,9 +130,9 @@ async def _save(execution: Execution, node_id: str, cache: CachePolicy, named: I
         _warn_of_cache(execution, node_id, "did not take the result", error)
 
 
-def _warn_of_cache(execution: Execution, node_id: str, what: str, error: Exception) -> None:
+def _warn_of_cache(execution: RunContext, node_id: str, what: str, error: Exception) -> None:
     message = f"the cache of {node_id!r} {what}: {describe(error)}"
-    execution.emit(EngineWarning, code="cache-failed", message=message)
+    execution.events.emit(EngineWarning, code="cache-failed", message=message)
 
 
 def classify(error: BaseException, node_id: str) -> Outcome:
@@ -164,7 +165,7 @@ def _cancelled(cancellation: BaseException, node_id: str) -> Outcome:
 class Life:
     """One life. Order of the steps: recall, resources of the run, admission, resources of the node, attempt."""
 
-    execution: Execution
+    execution: RunContext
     job: Job
     attempts: int = 0
     started: float | None = None
@@ -194,7 +195,7 @@ class Life:
                 self._own_flight.land()
 
     async def _until_landed(self, flight: Flight) -> None:
-        joined, news = self.execution.joined, anyio.Event()
+        joined, news = self.execution.progress.joined, anyio.Event()
         joined[self.job.node_id] = (*flight.node, news)
         try:
             await flight.until_landed(news, self.execution.admission)
@@ -205,7 +206,7 @@ class Life:
         hit = await self._recall(cache, named)
         if hit is not None:
             return Done(hit.value, from_cache=True)
-        if self.execution.is_draining:
+        if self.execution.lifecycle.is_draining:
             raise DrainedError
         value = await self._value()
         if self.job.save_later is not None and await is_flow(self.execution, value, self.job.keep):
@@ -235,7 +236,7 @@ class Life:
             found = await cache.check(self.job.node_id, named)
         except TaskNotDigestibleError as error:
             message = f"{self.job.node_id!r} is not cached: {error}"
-            self.execution.emit(EngineWarning, code="not-digestible", message=message)
+            self.execution.events.emit(EngineWarning, code="not-digestible", message=message)
             return None
         except NotDigestibleError:
             raise  # the task was given what this cache cannot work with, and would never be found
@@ -255,16 +256,16 @@ class Life:
         self.troubles = own.troubles
         async with own:
             value = await self._attempt_until_done(shared, own)
-        if execution.is_halted or is_cancelled():
+        if execution.lifecycle.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
         if job.save_later is None and await is_flow(execution, value, job.keep):
-            return await execution.in_place(value, job.node_id)
+            return await execution.run_flow(value, job.node_id)
         return value
 
     def _claimed(self) -> Mapping[Name, Amount]:
         amounts: dict[Name, Amount] = dict(self.job.amounts().items())
         self.execution.note_unknown(self.job.task.name, amounts)
-        slot = slot_of(self.job.task, self.execution.executor)
+        slot = slot_of(self.job.task, self.execution.shared.executor)
         if slot is not None:
             amounts[slot] = 1
         return amounts
@@ -282,11 +283,11 @@ class Life:
             await self._rest(pause)
 
     async def _rest(self, seconds: float) -> None:
-        resting = self.execution.resting
+        resting = self.execution.progress.resting
         resting[self.job.node_id] = current_time() + seconds
         try:
             with anyio.move_on_after(seconds):
-                await self.execution.drained.wait()
+                await self.execution.lifecycle.drained.wait()
         finally:
             del resting[self.job.node_id]
 
@@ -297,12 +298,12 @@ class Life:
             return None
         if isinstance(error, TaskTimeoutError) and self.job.task.abandon_on_cancel:
             return None  # its thread may still be at work, and two attempts never are
-        if self.started is None or self.execution.is_halted or is_cancelled():
+        if self.started is None or self.execution.lifecycle.is_halted or is_cancelled():
             return None
-        pause = retry.pause_after(self.attempts, self.execution.random())
+        pause = retry.pause_after(self.attempts, self.execution.beginning.rng.random())
         if current_time() + pause > current_effective_deadline():
             return None
-        self.execution.emit_node(
+        self.execution.events.emit_node(
             TaskRetrying,
             self.job,
             attempt=self.attempts,
@@ -311,8 +312,8 @@ class Life:
             error=describe(error),
         )
         self.failed = self.attempts
-        if self.execution.journal is not None:
-            self._record_attempts(self.execution.journal, error)
+        if self.execution.store.journal is not None:
+            self._record_attempts(self.execution.store.journal, error)
         return pause
 
     def _record_attempts(self, journal: Journal, error: Exception) -> None:
@@ -335,10 +336,10 @@ class Life:
                 attempt = self._new_attempt(claim)
                 bound = self.job.bind({**shared, **opened})
                 attempt_var.set(attempt)
-                self.execution.watch.add(attempt)
-                return await perform(attempt, self.execution.executor, bound)
+                self.execution.tasks.watch.add(attempt)
+                return await perform(attempt, self.execution.shared.executor, bound)
             except NotStartedError:
-                if self.execution.is_halted:
+                if self.execution.lifecycle.is_halted:
                     raise AttemptCancelled from None
                 self._again = claim
             finally:
@@ -346,7 +347,7 @@ class Life:
 
     async def _admit(self) -> Claim:
         again, self._again = self._again, None
-        if self.execution.is_draining:
+        if self.execution.lifecycle.is_draining:
             if again is not None:
                 again.release(has_run=False)
             raise DrainedError
@@ -357,13 +358,15 @@ class Life:
         finally:
             if self._own_flight is not None:
                 self._own_flight.go_on()
-        if self.execution.is_draining:  # which began after this was granted, and before it was known here
+        if (
+            self.execution.lifecycle.is_draining
+        ):  # which began after this was granted, and before it was known here
             claim.release(has_run=False)
             raise DrainedError
         return claim
 
     def _new_attempt(self, claim: Claim) -> Attempt:
-        reports = self.execution.wants(TaskExecutionStarted if self.started is None else AttemptStarted)
+        reports = self.execution.events.wants(TaskExecutionStarted if self.started is None else AttemptStarted)
         return Attempt(
             self.execution,
             self.job.node_id,
@@ -377,7 +380,7 @@ class Life:
     def _leave(self, claim: Claim, attempt: Attempt | None) -> None:
         """The attempt has ended, one way or another: count it, and give back what it held."""
         if attempt is not None:
-            self.execution.watch.remove(attempt)
+            self.execution.tasks.watch.remove(attempt)
             attempt.until_decided()
         if attempt is None or attempt.started is None:
             if claim is not self._again:
@@ -388,20 +391,20 @@ class Life:
             self.started = attempt.started
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
             message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
-            self.execution.emit(EngineWarning, code="thread-abandoned", message=message)
+            self.execution.events.emit(EngineWarning, code="thread-abandoned", message=message)
             attempt.leave_behind(functools.partial(claim.holdings.hand_in, claim))
         else:
             claim.release()
 
     def _report_start(self) -> None:
         if self.started is None:
-            self.execution.emit_node(TaskExecutionStarted, self.job)
+            self.execution.events.emit_node(TaskExecutionStarted, self.job)
         else:
-            self.execution.emit_node(AttemptStarted, self.job, attempt=self.attempts + 1)
+            self.execution.events.emit_node(AttemptStarted, self.job, attempt=self.attempts + 1)
 
     def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
         if self._own_flight is not None:
             self._own_flight.wait_as(applicant)
-        if reason is not None and not self.job.is_told_of and self.execution.wants(TaskBlocked):
+        if reason is not None and not self.job.is_told_of and self.execution.events.wants(TaskBlocked):
             detail = Blockers(self.execution.admission).first(applicant, self._amounts)
-            self.execution.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)
+            self.execution.events.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

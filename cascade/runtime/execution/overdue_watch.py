@@ -7,7 +7,8 @@ import attrs
 from anyio import CancelScope
 
 from cascade.model.events import EngineWarning
-from cascade.runtime.context.run_context import Execution, Watched
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.context.run_tasks import Watched
 from cascade.runtime.execution.attempt import Attempt
 
 
@@ -22,7 +23,7 @@ class Watch:
         patience: Seconds before the first report.
     """
 
-    execution: Execution
+    execution: RunContext
     patience: float
     # In the order in which they began, so that reports have an order.
     _attempts: dict[Watched, None] = attrs.field(factory=dict)
@@ -42,7 +43,7 @@ class Watch:
         """Begin to look at the clock, if there is anything to see."""
         if self._scope is None and self._attempts:
             self._scope = CancelScope(shield=True)
-            self.execution.start_service(self._run, self._scope)
+            self.execution.tasks.start_service(self._run, self._scope)
 
     def stop(self) -> None:
         """Everything has ended."""
@@ -62,21 +63,21 @@ class Watch:
         self._scope = None
 
     def _has_something_to_see(self) -> bool:
-        if self.execution.is_halted:
+        if self.execution.lifecycle.is_halted:
             return bool(self._attempts)
         return any(map(_cannot_be_stopped, self._attempts))
 
     def _is_overdue(self, attempt: Watched) -> bool:
-        return attempt.is_running and (self.execution.is_halted or attempt.why_late() is not None)
+        return attempt.is_running and (self.execution.lifecycle.is_halted or attempt.why_late() is not None)
 
     def _report(self, attempt: Watched) -> None:
-        why = "the run has ended" if self.execution.is_halted else attempt.why_late()
+        why = "the run has ended" if self.execution.lifecycle.is_halted else attempt.why_late()
         message = (
             f"{attempt.node_id!r} still runs although {why}, and the run waits for it; a sync task can call "
             "cascade.checkpoint() or be declared with abandon_on_cancel=True, an async one must not catch "
             "cancellation"
         )
-        self.execution.emit(EngineWarning, code="task-overdue", message=message)
+        self.execution.events.emit(EngineWarning, code="task-overdue", message=message)
 
 
 def _cannot_be_stopped(attempt: Watched) -> bool:

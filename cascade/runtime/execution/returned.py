@@ -7,23 +7,23 @@ from typing import Any
 
 from cascade.graph.nested import Hold, Steps, glance, has_placeholders
 from cascade.model.placeholders import Placeholder
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import paced
 
 # Takes what large data is remembered by, to release it when the value is let go of.
 Keep = Callable[[Hold], None]
 
 
-async def is_flow(execution: Execution, value: Any, keep: Keep) -> bool:
+async def is_flow(execution: RunContext, value: Any, keep: Keep) -> bool:
     """Whether there are placeholders in *value*, which a function of the run has returned; gives way meanwhile."""
     if isinstance(value, Placeholder):
         return True
     return not glance(value) and await paced(find_flow(execution, value, keep))
 
 
-def find_flow(execution: Execution, value: Any, keep: Keep) -> Steps[bool]:
+def find_flow(execution: RunContext, value: Any, keep: Keep) -> Steps[bool]:
     """What :func:`is_flow` says, found in steps; for threads, too."""
-    hold = Hold(execution.hold.seen)
+    hold = Hold(execution.memory.hold.seen)
     try:
         return (yield from has_placeholders(value, hold))
     except Exception:  # as a record's own attributes may raise, or a placeholder is a dict key

@@ -11,7 +11,7 @@ from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Entry, NodeStatus
 from cascade.runtime.foundation.frame import Frame
 
@@ -67,38 +67,38 @@ class Settled:
     goes_on: bool = False
 
 
-def record(execution: Execution, subject: Settled, ending: Ending) -> Status:
+def record(execution: RunContext, subject: Settled, ending: Ending) -> Status:
     """Record how a node ended, everywhere but in its frame; returns the status that it ended with."""
     outcome = ending.outcome
     status = _STATUS[type(outcome)]
-    execution.counts[status] += 1
+    execution.progress.counts[status] += 1
     match outcome:
         case Done(value=value, from_cache=True):
-            execution.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
+            execution.events.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
             _journal(execution, subject, ending)
         case Done(value=value):
             if ending.started is not None and execution.settings.schedule == "eager":
-                execution.shared.durations.learn(subject.task.name, execution.clock() - ending.started)
+                execution.shared.durations.learn(subject.task.name, execution.beginning.clock() - ending.started)
             _finished(execution, subject, ending, "Succeeded", value=value)
             _journal(execution, subject, ending)
         case Skipped(reason=reason):
-            execution.emit_node(TaskSkipped, subject, reason=reason.value)
+            execution.events.emit_node(TaskSkipped, subject, reason=reason.value)
             _journal(execution, subject, ending)
         case Failed(error=error):
             _finished(execution, subject, ending, "Failed", error=error)
             _journal(execution, subject, ending)
-            execution.fail_node(error, subject.node_id, _note(execution, subject, ending))
+            execution.failures.fail_node(error, subject.node_id, _note(execution, subject, ending))
         case Cancelled():
             if ending.started is not None:
                 _finished(execution, subject, ending, "Cancelled")
                 _journal(execution, subject, ending)
     for trouble, origin in ending.troubles:
-        execution.fail(trouble, origin)
+        execution.failures.fail(trouble, origin)
     return status
 
 
-def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
-    if execution.journal is None or not subject.is_recorded:
+def _journal(execution: RunContext, subject: Settled, ending: Ending) -> None:
+    if execution.store.journal is None or not subject.is_recorded:
         return
     value: Any = None
     reason: str | None = None
@@ -115,7 +115,7 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
             error = describe(raised)
         case Cancelled() if ending.failed:
             status, attempts = "retrying", ending.failed  # which counts when the run goes on
-    execution.journal.add(
+    execution.store.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
             _duration(execution, ending), error,
@@ -123,12 +123,12 @@ def _journal(execution: Execution, subject: Settled, ending: Ending) -> None:
     )  # fmt: skip
 
 
-def record_silently(execution: Execution, frame: Frame, index: int, value: Any, started: float) -> None:
+def record_silently(execution: RunContext, frame: Frame, index: int, value: Any, started: float) -> None:
     """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
-    execution.counts[Status.SUCCEEDED] += 1
-    journal = execution.journal
+    execution.progress.counts[Status.SUCCEEDED] += 1
+    journal = execution.store.journal
     task = frame.graph.task(index)
-    duration = execution.clock() - started
+    duration = execution.beginning.clock() - started
     if execution.settings.schedule == "eager":
         execution.shared.durations.learn(task.name, duration)
     if journal is not None and frame.is_recorded and index != frame.flow:
@@ -140,20 +140,20 @@ def record_silently(execution: Execution, frame: Frame, index: int, value: Any, 
         )  # fmt: skip
 
 
-def _duration(execution: Execution, ending: Ending) -> float:
-    return 0.0 if ending.started is None else max(execution.clock() - ending.started, 0.0)
+def _duration(execution: RunContext, ending: Ending) -> float:
+    return 0.0 if ending.started is None else max(execution.beginning.clock() - ending.started, 0.0)
 
 
-def leave(execution: Execution, subject: Settled, ending: Ending) -> None:
+def leave(execution: RunContext, subject: Settled, ending: Ending) -> None:
     """Report a node that a draining run leaves: it is not settled, and begins anew when the run is resumed."""
     if ending.started is not None:
         _finished(execution, subject, ending, "Cancelled")
     for trouble, origin in ending.troubles:
-        execution.fail(trouble, origin)
+        execution.failures.fail(trouble, origin)
 
 
 def _finished(
-    execution: Execution,
+    execution: RunContext,
     subject: Settled,
     ending: Ending,
     status: Literal["Succeeded", "Failed", "Cancelled"],
@@ -161,9 +161,9 @@ def _finished(
     value: Any = None,
     error: BaseException | None = None,
 ) -> None:
-    if not execution.wants(TaskExecutionFinished):
+    if not execution.events.wants(TaskExecutionFinished):
         return
-    execution.emit_node(
+    execution.events.emit_node(
         TaskExecutionFinished,
         subject,
         status=status,
@@ -174,7 +174,7 @@ def _finished(
     )
 
 
-def _note(execution: Execution, subject: Settled, ending: Ending) -> str:
+def _note(execution: RunContext, subject: Settled, ending: Ending) -> str:
     where = f"task {subject.task.name!r} (node {subject.node_id!r}"
     if subject.node_id.endswith("]"):
         map_id, _, item = subject.node_id[:-1].rpartition("[")

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 from anyio import CapacityLimiter
 
 from cascade.model.inputs import Resource
-from cascade.runtime.execution.attempt import Executor
+from cascade.runtime.foundation.executor import Executor
 
 
 class Pacer(Protocol):

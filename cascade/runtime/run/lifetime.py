@@ -22,7 +22,8 @@ from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStar
 from cascade.model.outcomes import Status
 from cascade.model.text import counted
 from cascade.planning.sizes import Sizes, by_task, sizes_of
-from cascade.runtime.context.run_context import Execution, Failure
+from cascade.runtime.context.failures import Failure
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.durability.backend import Closing, StateBackend
 from cascade.runtime.execution.overdue_watch import Watch
@@ -32,7 +33,6 @@ from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.observation.bus import EventStream
 from cascade.runtime.run.preparation import Prepared
 from cascade.runtime.run.tail_loop import Halted, Loop, run_in_place
-from cascade.runtime.scheduling.map_items import live_map
 
 # Seconds in which a store that did not take all in time is to let go of the run.
 _LETTING_GO: Final = 2.0
@@ -55,7 +55,7 @@ class Conductor:
         ended: Set when nothing of the run is alive any more.
     """
 
-    execution: Execution
+    execution: RunContext
     prepared: Prepared
     backend: StateBackend | None = None
     finished: tuple[Any] | None = None
@@ -72,9 +72,9 @@ class Conductor:
 
     def __attrs_post_init__(self) -> None:
         execution = self.execution
-        execution.in_place = functools.partial(run_in_place, execution)
-        execution.live_map = functools.partial(live_map, execution)
-        execution.watch = Watch(execution, execution.settings.cleanup_timeout)
+        execution.run_flow = functools.partial(run_in_place, execution)
+        execution.tasks.watch = watch = Watch(execution, execution.settings.cleanup_timeout)
+        execution.lifecycle.on_halt = watch.start
 
     async def run(self) -> None:
         """Run to the end; how it went is left in the attributes.
@@ -84,7 +84,7 @@ class Conductor:
         from_outside: BaseException | None = None
         try:
             async with anyio.create_task_group() as services:
-                self.execution.services = services
+                self.execution.tasks.services = services
                 try:
                     self._open()
                     from_outside = await self._work()
@@ -92,7 +92,7 @@ class Conductor:
                     self.execution.shared.control.forget(self.execution)
                     raise
                 # In a task of its own: an interrupt hits this one, whatever shields there are.
-                self.execution.start_service(self._wind_down)
+                self.execution.tasks.start_service(self._wind_down)
         except get_cancelled_exc_class() as cancellation:
             from_outside = cancellation
         except BaseExceptionGroup as group:
@@ -101,7 +101,7 @@ class Conductor:
             self.execution.shared.control.forget(self.execution)
             self._finish()
             self.ended.set()
-        if from_outside is not None and not self.execution.failures:
+        if from_outside is not None and not self.execution.failures.recorded:
             raise from_outside
 
     def result(self) -> Any:
@@ -119,7 +119,7 @@ class Conductor:
 
     def error(self) -> BaseException | None:
         """What :meth:`result` raises."""
-        failures = [failure.error for failure in self.execution.failures]
+        failures = [failure.error for failure in self.execution.failures.recorded]
         if not failures:
             has_stopped = self.status in ("Cancelled", "Drained")
             return RunCancelled(self.execution.run_id, str(self.status).lower()) if has_stopped else None
@@ -142,16 +142,16 @@ class Conductor:
         for number, observer in enumerate(execution.settings.observers):
             stream = execution.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
             self._observers[number] = CancelScope(shield=True)
-            execution.start_service(self._observe, number, observer, stream)
+            execution.tasks.start_service(self._observe, number, observer, stream)
         if self.backend is not None:
-            execution.open_journal(self.backend)
+            execution.start_service(execution.store.open_journal(self.backend).run)
             if self.backend.heartbeat_every is not None:
-                execution.start_service(self._beat, self.backend, self.backend.heartbeat_every)
+                execution.tasks.start_service(self._beat, self.backend, self.backend.heartbeat_every)
         execution.shared.control.join(execution)
-        if execution.wants(RunStarted):
+        if execution.events.wants(RunStarted):
             graph = self.prepared.graph
             sizes = self._sizes()
-            execution.emit(
+            execution.events.emit(
                 RunStarted,
                 target_tasks=tuple(graph.name(member) for member in graph.members),
                 params=self._params(),
@@ -164,14 +164,14 @@ class Conductor:
 
     async def _tell_of_the_past(self) -> None:
         """Tell what was recorded, and what could not be compared with it."""
-        recovery = self.execution.recovery
+        recovery = self.execution.store.recovery
         if recovery is None:
             return
         past = recovery.past
-        if past.is_known and self.execution.wants(RunResumed):
+        if past.is_known and self.execution.events.wants(RunResumed):
             maps = {map_id for maps in self._sizes().maps.values() for map_id in maps}
             is_finished = self.finished is not None
-            self.execution.emit(
+            self.execution.events.emit(
                 RunResumed,
                 recorded=len(past.nodes or ()),
                 epoch=past.epoch,
@@ -189,7 +189,7 @@ class Conductor:
         ):
             if named:
                 message = f"{what}: {', '.join(named[:5])}"
-                self.execution.emit(EngineWarning, code="not-digestible", message=message)
+                self.execution.events.emit(EngineWarning, code="not-digestible", message=message)
 
     async def _beat(self, backend: StateBackend, pause: float) -> None:
         """Say again and again that the run is alive."""
@@ -199,18 +199,18 @@ class Conductor:
                 try:
                     await backend.heartbeat()
                 except StateError as error:
-                    self.execution.fail(error, "state store")
+                    self.execution.failures.fail(error, "state store")
                     return
                 except Exception as error:  # the next one, or the next write, may do better
                     message = f"the state store could not be told that the run is alive: {describe(error)}"
-                    self.execution.emit(EngineWarning, code="heartbeat-failed", message=message)
+                    self.execution.events.emit(EngineWarning, code="heartbeat-failed", message=message)
 
     def _params(self) -> dict[str, Any]:
         """The parameters as they may be shown.
 
         Those that only a later flow may know are left out: whether one of them is secret is not known yet.
         """
-        params, secrets = self.prepared.params(), self.execution.secrets
+        params, secrets = self.prepared.params(), self.execution.events.secrets
         return {name: without_secrets(value, secrets) for name, value in params.items()} if secrets else params
 
     async def _observe(self, number: int, observer: Observer, stream: EventStream) -> None:
@@ -224,7 +224,7 @@ class Conductor:
                 return
             # An observer never fails the run: it is detached, and that is reported.
             message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
-            self.execution.emit(EngineWarning, code="observer-failed", message=message)
+            self.execution.events.emit(EngineWarning, code="observer-failed", message=message)
         finally:
             del self._observers[number]
             if not self._observers:
@@ -237,7 +237,7 @@ class Conductor:
         execution = self.execution
         try:
             async with anyio.create_task_group() as work:
-                execution.work = work
+                execution.tasks.work = work
                 try:
                     await self._tell_of_the_past()
                     if self.finished is not None:
@@ -250,18 +250,18 @@ class Conductor:
                     pass
                 except get_cancelled_exc_class() as cancellation:
                     self.cancellation = cancellation
-                    execution.halt()
+                    execution.lifecycle.halt()
                     raise
                 except BaseException as error:
                     self._fail(error)
         except get_cancelled_exc_class() as cancellation:
             self.cancellation = cancellation
-            execution.halt()
+            execution.lifecycle.halt()
             return cancellation
         except BaseExceptionGroup as group:  # pragma: no cover  # an interrupt between two steps
             self._fail(group)
         finally:
-            execution.work = None
+            execution.tasks.work = None
         return None
 
     def _fail(self, error: BaseException) -> None:
@@ -271,12 +271,12 @@ class Conductor:
         nothing into groups. So it is taken apart; but not what a node has raised, which comes here as the reason
         why the target has no value.
         """
-        if self.execution.has_recorded(error):
-            self.execution.halt()
+        if self.execution.failures.has(error):
+            self.execution.lifecycle.halt()
             return
         failures = [leaf for leaf in leaves(error) if not is_cancellation(leaf)]
         for failure in failures or [error]:
-            self.execution.fail(failure, "the run")
+            self.execution.failures.fail(failure, "the run")
 
     # -- after ---------------------------------------------------------------------------------------------
 
@@ -286,11 +286,11 @@ class Conductor:
 
     async def _close_all(self) -> None:
         execution = self.execution
-        execution.watch.stop()
+        execution.tasks.watch.stop()
         execution.shared.control.leave(execution)
-        failures = execution.failures
+        failures = execution.failures.recorded
         await execution.resources.close(failures[0].error if failures else self.cancellation)
-        if execution.journal is not None:
+        if execution.store.journal is not None:
             await self._close_journal(self._status())
         await execution.shared.control.foresee_end(execution, execution.settings.cleanup_timeout)
         self._finish()
@@ -308,46 +308,46 @@ class Conductor:
     async def _close_journal(self, status: RunStatus) -> None:
         """Write what is left, and let go of the run, also if the store did not take what is left."""
         execution = self.execution
-        assert execution.journal is not None
-        budget, backend = execution.settings.cleanup_timeout, execution.journal.backend
+        assert execution.store.journal is not None
+        budget, backend = execution.settings.cleanup_timeout, execution.store.journal.backend
         try:
             is_in_time = await self._ask_store(lambda: self._write_rest(status), budget)
         finally:
             self._beating.cancel()
         if is_in_time and await self._ask_store(backend.aclose, budget):
             return
-        execution.journal.abandon()
+        execution.store.journal.abandon()
         message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
-        execution.fail(TimeoutError(message), "state store")
+        execution.failures.fail(TimeoutError(message), "state store")
         if not is_in_time:
             with anyio.move_on_after(_LETTING_GO), suppress(Exception):
                 await backend.aclose()
 
     async def _write_rest(self, status: RunStatus) -> None:
         execution = self.execution
-        assert execution.journal is not None
-        await execution.journal.close()
+        assert execution.store.journal is not None
+        await execution.store.journal.close()
         self._beating.cancel()
-        if not execution.journal.has_failed:
+        if not execution.store.journal.has_failed:
             # Failures of the store itself are recorded by then: they change the status.
-            execution.not_durable(await execution.journal.backend.finish(self._closing(status)))
+            execution.store.not_durable(await execution.store.journal.backend.finish(self._closing(status)))
 
     async def _ask_store(self, step: Callable[[], Awaitable[None]], budget: float) -> bool:
         """Do a last *step* with the store, whose failure is one of the run; whether it ended in time."""
         execution = self.execution
-        assert execution.journal is not None
+        assert execution.store.journal is not None
         try:
             with anyio.move_on_after(budget) as patience:
                 await step()
         except Exception as error:
             lost = StateError(
                 f"the state store could not be closed ({describe(error)}); "
-                f"{execution.journal.recorded} settled nodes are recorded",
-                recorded=execution.journal.recorded,
+                f"{execution.store.journal.recorded} settled nodes are recorded",
+                recorded=execution.store.journal.recorded,
                 lost=[],
             )
             lost.__cause__ = error
-            execution.fail(lost, "state store")
+            execution.failures.fail(lost, "state store")
         return not patience.cancelled_caught
 
     def _finish(self) -> None:
@@ -357,23 +357,23 @@ class Conductor:
         execution = self.execution
         self.status = self._status()
         error = self.error()
-        others = [failure for failure in execution.failures if failure.error is not error]
+        others = [failure for failure in execution.failures.recorded if failure.error is not error]
         if error is not None and others and error is not self._together:
             annotate(error, _others(others))
-        execution.emit(
+        execution.events.emit(
             RunFinished,
             status=self.status,
-            duration=current_time() - execution.began,
+            duration=current_time() - execution.beginning.at,
             error=None if error is None else describe(error),
-            failures=tuple(describe(failure.error) for failure in execution.failures),
+            failures=tuple(describe(failure.error) for failure in execution.failures.recorded),
             counts=self.counts(),
         )
         execution.bus.close()
 
     def _status(self) -> RunStatus:
-        if self.execution.failures:
+        if self.execution.failures.recorded:
             return "Failed"
-        if self.execution.is_halted:
+        if self.execution.lifecycle.is_halted:
             return "Cancelled"
         return "Succeeded" if self.has_value else "Drained"
 
@@ -386,9 +386,9 @@ class Conductor:
 
     def counts(self) -> dict[str, int]:
         """Nodes by state: how many ended in each, and how many of the present turn have not."""
-        counts = {status.name.lower(): self.execution.counts[status] for status in Status}
+        counts = {status.name.lower(): self.execution.progress.counts[status] for status in Status}
         del counts["running"], counts["queued"]
-        frame = self.execution.frame
+        frame = self.execution.progress.frame
         if self.finished is not None:
             counts["pending"] = 0  # all of them had ended before
         else:
@@ -397,8 +397,8 @@ class Conductor:
 
     def _results(self) -> dict[str, Any]:
         """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
-        top = self.execution.frame
-        frames = ([] if top is None else [top]) + self.execution.failed_maps
+        top = self.execution.progress.frame
+        frames = ([] if top is None else [top]) + self.execution.progress.failed_maps
         return {name: value for frame in frames for name, value in _values_left(frame)}
 
 

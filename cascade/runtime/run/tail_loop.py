@@ -20,21 +20,21 @@ from cascade.model.events import StaticAnalysisWarning
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Continuation
-from cascade.runtime.execution.attempt import DrainedError
 from cascade.runtime.execution.binding import put_together
 from cascade.runtime.execution.node_run import Saves
+from cascade.runtime.execution.restore import restore
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.run.preparation import Prepared, prepare
-from cascade.runtime.run.restore import restore
 from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.hot_loop import progressed
 from cascade.runtime.scheduling.stages import run_stages
 
-_SCHEDULES: Final[dict[str, Callable[[Execution, Frame, Plan, Saves], Awaitable[None]]]] = {
+_SCHEDULES: Final[dict[str, Callable[[RunContext, Frame, Plan, Saves], Awaitable[None]]]] = {
     "stages": run_stages,
     "eager": run_eager,
 }
@@ -54,7 +54,7 @@ class Loop:
         is_top: Whether it is the run's own.
     """
 
-    execution: Execution
+    execution: RunContext
     prefix: str = ""
     is_top: bool = False
     _saves: Saves = attrs.field(factory=Saves)
@@ -65,7 +65,7 @@ class Loop:
 
     @_hold.default
     def _first_hold(self) -> Hold:
-        return self.execution.hold if self.is_top else Hold(self.execution.hold.seen)
+        return self.execution.memory.hold if self.is_top else Hold(self.execution.memory.hold.seen)
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.
@@ -78,7 +78,7 @@ class Loop:
             return await self._run(prepared)
         finally:
             self._hold.release()
-            self.execution.turning.pop(self.prefix, None)
+            self.execution.progress.turning.pop(self.prefix, None)
 
     async def _run(self, prepared: Prepared) -> Any:
         turns = 1
@@ -94,17 +94,17 @@ class Loop:
             turns = frame.turns
             if prepared.shape is not None:
                 emptied(prepared.graph)
-                self.execution.shapes.put(prepared.shape, prepared)
+                self.execution.memory.shapes.put(prepared.shape, prepared)
             if frame.flow is None:
                 break
             progressed(self.execution, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
-            if self.is_top and self.execution.journal is not None:
-                self.execution.journal.begin_turn(turns, value)
+            if self.is_top and self.execution.store.journal is not None:
+                self.execution.store.journal.begin_turn(turns, value)
             if elapsed() - since > SLICE:  # turns may be too short for anything in them to give way
                 await give_way()
                 since = elapsed()
-            if self.execution.is_draining:
+            if self.execution.lifecycle.is_draining:
                 raise Halted
             prepared = await self.prepare(value)
         await self._saves.finish(value)
@@ -112,12 +112,12 @@ class Loop:
 
     def _continuation(self) -> Continuation | None:
         """Where the run's own loop goes on, if it was recorded before."""
-        recovery = self.execution.recovery
+        recovery = self.execution.store.recovery
         return recovery.past.continuation if recovery is not None and self.is_top else None
 
     async def _recall(self, frame: Frame, prepared: Prepared, turn: int) -> None:
         """See what of *frame* is recorded, and by what its records are to be compared."""
-        recovery = self.execution.recovery
+        recovery = self.execution.store.recovery
         assert recovery is not None
         if not recovery.backend.can_resume:
             frame.is_recorded = self.is_top or turn == 1
@@ -137,7 +137,7 @@ class Loop:
 
     async def prepare(self, target: Any) -> Prepared:
         """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
-        hold, before = Hold(self.execution.hold.seen), self._hold
+        hold, before = Hold(self.execution.memory.hold.seen), self._hold
         try:
             return await self._prepare(target, hold)
         finally:
@@ -148,16 +148,16 @@ class Loop:
         execution = self.execution
         sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target, hold))
         if sketched is not None:
-            known: Prepared | None = execution.shapes.take(sketched.shape)
+            known: Prepared | None = execution.memory.shapes.take(sketched.shape)
             if known is not None:
                 sketched.fill(known.graph)
                 return known
         prepared = await prepare(
             target,
-            execution.params,
+            execution.beginning.params,
             execution.settings,
             execution.admission.pool,
-            execution.providers,
+            execution.beginning.providers,
             execution.shared.durations.means,
             hold,
             is_whole=False,
@@ -173,8 +173,8 @@ class Loop:
         frame.turns = turns
         frame.ranks = prepared.ranks
         if self.is_top:
-            self.execution.frame = frame
-        if self.execution.recovery is not None:
+            self.execution.progress.frame = frame
+        if self.execution.store.recovery is not None:
             await self._recall(frame, prepared, turns)
         schedule = _SCHEDULES[self.execution.settings.schedule]
         try:
@@ -183,13 +183,13 @@ class Loop:
             if frame.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.holds.hand_over(frame.flow, self._hold)
             frame.holds.release()
-        if self.execution.is_halted or (self.execution.is_draining and frame.unsettled):
+        if self.execution.lifecycle.is_halted or (self.execution.lifecycle.is_draining and frame.unsettled):
             raise Halted
         return collect(frame), frame
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""
-        if not self.execution.wants(StaticAnalysisWarning):
+        if not self.execution.events.wants(StaticAnalysisWarning):
             return
         calls = (row for row in prepared.graph.rows if not isinstance(row, Junction))
         tasks = {call.task: None for call in calls if call.task not in self._warned}
@@ -199,14 +199,14 @@ class Loop:
         # Reading sources takes milliseconds each, which the loop must not be kept waiting for.
         recursion = await in_thread(lambda: analyse(tasks), self.execution.shared.io_limiter)
         for task in recursion.dynamic:
-            if task in self.execution.advised:
+            if task in self.execution.memory.advised:
                 continue
-            self.execution.advised.add(task)
+            self.execution.memory.advised.add(task)
             message = (
                 f"Task {task.name!r} uses a dynamic recursion pattern (a call among the arguments of its tail "
                 "call may be there in one turn and not in the next), so each turn is built anew"
             )
-            self.execution.emit(
+            self.execution.events.emit(
                 StaticAnalysisWarning, warning_code=DYNAMIC_RECURSION, message=message, task_name=task.name
             )
 
@@ -287,7 +287,7 @@ def _blamed(frame: Frame, index: int) -> Iterator[int]:
             yield from node.sources
 
 
-async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
+async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
     """*value*, with the lazies that are in it run, under the same engine, limits and scope.
 
     Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
@@ -297,8 +297,8 @@ async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
         BaseException: The failure that kept it from having a value.
     """
     errand = _Errand(execution, value, f"{node_id}/")
-    assert execution.work is not None  # nodes run inside it
-    execution.spawn(execution.work, errand.run)
+    assert execution.tasks.work is not None  # nodes run inside it
+    execution.tasks.spawn(execution.tasks.work, errand.run)
     await errand.done.wait()
     if errand.error is not None:
         raise errand.error
@@ -309,7 +309,7 @@ async def run_in_place(execution: Execution, value: Any, node_id: str) -> Any:
 class _Errand:
     """A flow that a node asked for, on its way."""
 
-    execution: Execution
+    execution: RunContext
     value: Any
     prefix: str
     done: anyio.Event = attrs.field(factory=anyio.Event)
@@ -320,15 +320,15 @@ class _Errand:
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
-            if self.execution.is_halted:
+            if self.execution.lifecycle.is_halted:
                 return  # whoever waits is being cancelled
             self.error = DrainedError()
             self.done.set()
         except anyio.get_cancelled_exc_class():
-            self.execution.halt()
+            self.execution.lifecycle.halt()
             raise
         except BaseException as error:
-            self.execution.pass_on(error)
+            self.execution.failures.pass_on(error)
             self.error = error
             self.done.set()
         else:

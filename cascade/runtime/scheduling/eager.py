@@ -5,13 +5,13 @@ from __future__ import annotations
 import anyio
 
 from cascade.planning.solve import Plan
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.scheduling.scheduler import Crew
 
 
-async def run_eager(execution: Execution, frame: Frame, plan: Plan, saves: Saves) -> None:
+async def run_eager(execution: RunContext, frame: Frame, plan: Plan, saves: Saves) -> None:
     """Run *frame* with no order but that of its edges; the plan's stages do not matter."""
     del plan
     crew = Crew(execution, frame, is_eager=True, saves=saves)

@@ -19,7 +19,7 @@ from cascade.model.outcomes import Status
 from cascade.model.policies import NOTHING_SAID
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place, place_of_task
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.journal import Journal
 from cascade.runtime.foundation.frame import Frame
 
@@ -38,7 +38,7 @@ class Turns:
         frame: Its frame.
     """
 
-    execution: Execution
+    execution: RunContext
     frame: Frame
     _epoch: int = -1
     _is_hot: bool = False
@@ -58,9 +58,9 @@ class Turns:
     def __attrs_post_init__(self) -> None:
         self._before = self.frame.turns
         if not self.frame.is_map:
-            self.execution.turning[self.frame.prefix] = self._now
-        if self.execution.journal is not None:
-            self._note_when_due(self.execution.journal)
+            self.execution.progress.turning[self.frame.prefix] = self._now
+        if self.execution.store.journal is not None:
+            self._note_when_due(self.execution.store.journal)
 
     def _now(self) -> int:
         return self._before + self._made
@@ -76,7 +76,7 @@ class Turns:
         if self._epoch != gate.epoch:
             self._epoch = gate.epoch
             self._is_hot = self._may_be_made()
-        if not self._is_hot or self.execution.is_halted:
+        if not self._is_hot or self.execution.lifecycle.is_halted:
             return False
         place = self._places.get(value.task)
         if place is None:
@@ -92,7 +92,7 @@ class Turns:
         """Whether there is certainly no placeholder in *value*, as far as that can be told at once."""
         is_plain = glance(value)
         if is_plain is None:
-            return self.execution.hold.seen.knows(value) or is_flat(value)
+            return self.execution.memory.hold.seen.knows(value) or is_flat(value)
         return is_plain
 
     def _find_place(self, task: Task[Any, Any]) -> int:
@@ -111,14 +111,14 @@ class Turns:
             and frame.layout.calls == len(frame.graph.rows) == 1
             and 0 in frame.layout.tails
             and self._place != Place.OWN
-            and (execution.journal is None or execution.settings.durability != "task")
+            and (execution.store.journal is None or execution.settings.durability != "task")
             and execution.settings.solver is None
             and not execution.admission.holding.rules
             and execution.bus.full() is None
-            and not execution.is_draining
-            and not execution.wants_attempts()
-            and not execution.wants(StageStarted)
-            and not execution.wants(StageFinished)
+            and not execution.lifecycle.is_draining
+            and not execution.events.wants_attempts()
+            and not execution.events.wants(StageStarted)
+            and not execution.events.wants(StageFinished)
         )
 
     def _note_when_due(self, journal: Journal) -> None:
@@ -129,7 +129,7 @@ class Turns:
             self._until, self._until_time = turns - 1, time.perf_counter() + seconds
 
     def _is_top(self) -> bool:
-        return self.execution.frame is self.frame
+        return self.execution.progress.frame is self.frame
 
     def follow(self, value: LazyResult[Any]) -> str:
         """The lane makes this call now; returns the id of its node."""
@@ -143,18 +143,18 @@ class Turns:
         if made == self._counted or last is None:
             return
         fresh, self._counted = made - self._counted, made
-        self.execution.counts[Status.SUCCEEDED] += fresh
+        self.execution.progress.counts[Status.SUCCEEDED] += fresh
         # A single call without sources, as the first was.
         self.frame.graph = attrs.evolve(self.frame.graph, rows=[last], ordinals=[1])
         turns = self.frame.turns
         self.frame.turns += fresh
-        journal = self.execution.journal
+        journal = self.execution.store.journal
         if journal is not None and journal.backend.keeps_loops and self._is_top():
             journal.go_on_in(self.frame.turns, last)
         progressed(self.execution, last.task.name, turns, self.frame.turns)
 
 
-def progressed(execution: Execution, task_name: str, before: int, turns: int) -> None:
+def progressed(execution: RunContext, task_name: str, before: int, turns: int) -> None:
     """Tell now and then how many turns a loop has made, if nobody is told of each node."""
-    if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not execution.wants_attempts():
-        execution.emit(LoopProgress, task_name=task_name, turns=turns)
+    if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not execution.events.wants_attempts():
+        execution.events.emit(LoopProgress, task_name=task_name, turns=turns)

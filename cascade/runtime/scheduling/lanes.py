@@ -31,7 +31,7 @@ from cascade.model.tasks import Task
 from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.admission.pool import Slot
-from cascade.runtime.execution.attempt import DrainedError
+from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way, step_back
 from cascade.runtime.foundation.step_in_context import as_coroutine, resume
@@ -77,7 +77,7 @@ class LaneAttempt:
     @property
     def turns(self) -> Sequence[int]:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
-        turns: Sequence[int] = self.surroundings.turns(self.node_id)
+        turns: Sequence[int] = self.surroundings.progress.turns(self.node_id)
         return turns
 
     def why_late(self) -> str | None:
@@ -90,7 +90,7 @@ class LaneAttempt:
 
     def check(self) -> None:
         """Raise if it is cancelled."""
-        if self.surroundings.is_halted:
+        if self.surroundings.lifecycle.is_halted:
             raise AttemptCancelled
 
 
@@ -119,7 +119,7 @@ class LoopLane:
 
     def _tend(self) -> None:
         self._is_tended = True
-        self.crew.execution.spawn(self.crew.group, self._drain)
+        self.crew.execution.tasks.spawn(self.crew.group, self._drain)
 
     async def _drain(self) -> None:
         """Run what is queued, until it is all begun; or until one waits, and then that one to its end."""
@@ -167,14 +167,14 @@ class LoopLane:
         execution, turns = crew.execution, crew.turns
         task = crew.begin(index)
         has_waited = False
-        started = execution.clock() if crew.is_heard else 0.0
+        started = execution.beginning.clock() if crew.is_heard else 0.0
         attempt: LaneAttempt | None = None
         name = crew.frame.name(index)
         try:
             args, kwargs = crew.bind(index, NO_RESOURCES)
             while True:
                 attempt = LaneAttempt(execution, name, task, deadline, current_time)
-                context = execution.base.copy()
+                context = execution.tasks.base.copy()
                 context.run(attempt_var.set, attempt)
                 value = context.run(task.func, *args, **kwargs)
                 if task.is_async or type(value) is CoroutineType:
@@ -219,14 +219,14 @@ class LoopLane:
     async def _wait(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> Any:
         """The value of a coroutine that waits; it can be counted meanwhile."""
         execution = self.crew.execution
-        execution.watch.add(attempt)
+        execution.tasks.watch.add(attempt)
         if not self._waiting:
             execution.admission.gate.lanes.add(self)
         self._waiting[attempt] = None
         try:
             value = await rest
         finally:
-            execution.watch.remove(attempt)
+            execution.tasks.watch.remove(attempt)
             claim = self._waiting.pop(attempt)
             if not self._waiting:
                 execution.admission.gate.lanes.discard(self)
@@ -370,7 +370,7 @@ class ThreadLane:
             args, kwargs = crew.bind(index, NO_RESOURCES)
             while True:
                 self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
-                context = execution.base.copy()
+                context = execution.tasks.base.copy()
                 context.run(attempt_var.set, attempt)
                 value = context.run(task.func, *args, **kwargs)
                 attempt.is_over = True
@@ -465,12 +465,12 @@ class ThreadLanes:
             self._add(1)
         elif not self._is_watched:
             self._is_watched = True
-            self.crew.execution.spawn(self.crew.group, self._watch)
+            self.crew.execution.tasks.spawn(self.crew.group, self._watch)
 
     def _add(self, count: int) -> None:
         for _ in range(count):
             self._wanted += 1
-            self.crew.execution.spawn(self.crew.group, self._tend)
+            self.crew.execution.tasks.spawn(self.crew.group, self._tend)
 
     async def _tend(self) -> None:
         """Be a lane, slot by slot, while there is anything to do."""
@@ -488,19 +488,19 @@ class ThreadLanes:
                 lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
                 self._lanes.add(lane)
                 gate.crossers.add(lane)
-                execution.watch.add(lane)
+                execution.tasks.watch.add(lane)
                 gate.lanes.add(lane)
                 try:
                     await in_thread(lane.run, execution.shared.lane_limiter)
                 finally:
                     self._lanes.remove(lane)
-                    execution.watch.remove(lane)
+                    execution.tasks.watch.remove(lane)
                     gate.crossers.remove(lane)
                     gate.lanes.remove(lane)
                     claim.release()
                     if lane.adopted is not None:
                         lane.adopted.release()
-                    if execution.is_halted:
+                    if execution.lifecycle.is_halted:
                         self.crew.settle_late()
                 if self.has_failed:
                     return
@@ -535,7 +535,9 @@ class ThreadLanes:
     def may_go_on(self, epoch: int) -> bool:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
         execution = self.crew.execution
-        may_start = execution.admission.gate.epoch == epoch and not execution.is_halted and not self.has_failed
+        may_start = (
+            execution.admission.gate.epoch == epoch and not execution.lifecycle.is_halted and not self.has_failed
+        )
         return may_start and not self.crew.is_behind()
 
     def wants_thread(self) -> bool:

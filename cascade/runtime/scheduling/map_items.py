@@ -6,7 +6,7 @@ same rules.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -18,17 +18,19 @@ from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.planning.layout import Layout, Place, place_of
-from cascade.runtime.context.run_context import Execution
-from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
-from cascade.runtime.execution.node_run import Job, Saves, classify
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.binding import Arguments, NodeSlots, arguments, columns
+from cascade.runtime.execution.node_run import Job, classify
+from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.frame import Frame
-from cascade.runtime.run.restore import restore
-from cascade.runtime.scheduling.scheduler import Crew
+
+# Runs all nodes of a frame, which are the items of a map.
+RunItems = Callable[[RunContext, "Items", Frame], Awaitable[None]]
 
 
-async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) -> Ending:
+async def live_map(execution: RunContext, frame: Frame, node: MapNode, job: Job, run_items: RunItems) -> Ending:
     """Run all items of a map; its value is the list of theirs, in input order.
 
     The map itself claims nothing and holds no thread. If cancelled, its items are.
@@ -38,34 +40,29 @@ async def live_map(execution: Execution, frame: Frame, node: MapNode, job: Job) 
         frame: Where the columns come from.
         node: The map.
         job: What the map would be as a single call; its items are like it but for arguments and id.
+        run_items: Runs all nodes of a frame.
     """
-    if execution.is_halted or is_cancelled():
+    if execution.lifecycle.is_halted or is_cancelled():
         return Ending(Cancelled())  # spawned in the very step in which the run ended
     started = anyio.current_time()
     try:
         items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
     except BaseException as error:
-        execution.emit_node(TaskExecutionStarted, job)
+        execution.events.emit_node(TaskExecutionStarted, job)
         return Ending(classify(error, job.node_id), attempts=1, started=started)
-    execution.emit_node(TaskExecutionStarted, job, items=items.size)
+    execution.events.emit_node(TaskExecutionStarted, job, items=items.size)
     try:
-        return Ending(await _run(execution, items), attempts=1, started=started)
+        return Ending(await _run(execution, items, run_items), attempts=1, started=started)
     except BaseException as error:
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
-async def _run(execution: Execution, items: Items) -> Outcome:
-    claimed = dict(amounts(items.frame, items.node))
+async def _run(execution: RunContext, items: Items, run_items: RunItems) -> Outcome:
     frame = items.begin()
-    if execution.recovery is not None:
+    if execution.store.recovery is not None:
         await restore(execution, frame)
-    crew = Crew(
-        execution, frame, is_eager=False, saves=Saves(), window=items.node.terms.concurrency,
-        bind=items.bind, claimed=lambda _: claimed,
-    )  # fmt: skip
     try:
-        async with anyio.create_task_group() as crew.group:
-            await crew.run(range(items.size))
+        await run_items(execution, items, frame)
     except get_cancelled_exc_class():
         if not frame.errors:
             raise
@@ -73,15 +70,15 @@ async def _run(execution: Execution, items: Items) -> Outcome:
         items.frame.holds.gather(items.node.index, frame.holds)
     if frame.errors:
         return _failed(execution, frame)
-    is_left = execution.is_draining and frame.unsettled > 0
-    return Cancelled() if frame.gone or execution.is_halted or is_left else Done(frame.values)
+    is_left = execution.lifecycle.is_draining and frame.unsettled > 0
+    return Cancelled() if frame.gone or execution.lifecycle.is_halted or is_left else Done(frame.values)
 
 
-def _failed(execution: Execution, frame: Frame) -> Failed:
+def _failed(execution: RunContext, frame: Frame) -> Failed:
     """A map fails with the error of the item that failed first; the values of the others are kept."""
     error = next(iter(frame.errors.values()))
-    execution.pass_on(error)  # the note names the item
-    execution.failed_maps.append(frame)
+    execution.failures.pass_on(error)  # the note names the item
+    execution.progress.failed_maps.append(frame)
     return Failed(error)
 
 

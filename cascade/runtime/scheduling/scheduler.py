@@ -27,7 +27,7 @@ from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.admission.claims import Applicant
 from cascade.runtime.admission.pool import Amount
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of, judge, passed_by
 from cascade.runtime.execution.executor import LocalExecutor
 from cascade.runtime.execution.node_run import Job, Saves, classify, live
@@ -41,6 +41,7 @@ from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.antechamber import Antechamber
 from cascade.runtime.scheduling.hot_loop import Turns
 from cascade.runtime.scheduling.lanes import TURNED, LaneAttempt, LoopLane, ThreadLanes
+from cascade.runtime.scheduling.map_items import Items, live_map
 from cascade.runtime.scheduling.ready_queue import Queue
 
 Bind = Callable[[int, Mapping[str, Any]], Arguments]
@@ -62,7 +63,7 @@ class Crew:
         group: Where nodes are started at present: entered by whoever has the crew run, for each time that it does.
     """
 
-    execution: Execution
+    execution: RunContext
     frame: Frame
     is_eager: bool
     saves: Saves
@@ -103,8 +104,8 @@ class Crew:
         self._threads = ThreadLanes(self)
         self._antechamber = Antechamber(self.frame.ranks)
         # Each node waits for its own record, or is counted: then it needs a task that can wait.
-        is_recorded = execution.journal is not None and execution.settings.durability == "task"
-        is_local = isinstance(execution.executor, LocalExecutor)
+        is_recorded = execution.store.journal is not None and execution.settings.durability == "task"
+        is_local = isinstance(execution.shared.executor, LocalExecutor)
         pacer = execution.shared.pacer
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         self._drains = is_local and not is_recorded and pacer is None and self.window is None
@@ -129,7 +130,7 @@ class Crew:
         try:
             while True:
                 self.absorb()
-                journal = self.execution.journal
+                journal = self.execution.store.journal
                 is_slice = False
                 if self.frame.backlog:  # before anything starts: it may be large, what nobody needs any more
                     is_slice = self._let_go_some()
@@ -147,7 +148,7 @@ class Crew:
                     break
                 await (give_way() if is_slice else checkpoint())
         except BaseException:
-            self.execution.halt()
+            self.execution.lifecycle.halt()
             raise
 
     def tell(self) -> None:
@@ -161,8 +162,8 @@ class Crew:
             news = frame.take_news()
             for index, error in news.faults:
                 note = f"raised by {frame.name(index)!r} while it chose a route in run {self.execution.run_id!r}"
-                self.execution.fail_node(error, frame.name(index), note)
-            if self.execution.is_halted:
+                self.execution.failures.fail_node(error, frame.name(index), note)
+            if self.execution.lifecycle.is_halted:
                 frame.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
             for index in news.pruned:
@@ -188,7 +189,7 @@ class Crew:
         self._look_around()
         until = self._elapsed() + SLICE
         while queue and self._has_room():
-            if self.execution.is_closing:
+            if self.execution.lifecycle.is_closing:
                 queue.clear()
                 return False
             index = queue.popleft()
@@ -214,7 +215,7 @@ class Crew:
             if report.error is not None:
                 self.failed(report.index, report.error, started)
             elif type(report.value) is CoroutineType:
-                self.execution.spawn(self.group, self._await, report.index, report.value, started)
+                self.execution.tasks.spawn(self.group, self._await, report.index, report.value, started)
             elif report.is_flow:
                 self.run_in_place(report.index, report.value, started)
             else:
@@ -244,7 +245,7 @@ class Crew:
             self._antechamber.ask(task, index)
         self._in_flight += 1
         frame.status[index] = Status.RUNNING
-        self.execution.spawn(self.group, self._live, index)
+        self.execution.tasks.spawn(self.group, self._live, index)
 
     def _settles_by_itself(self, index: int) -> bool:
         """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""
@@ -281,18 +282,18 @@ class Crew:
         """Leave a node without a task as long as enough others of its kind ask for admission."""
         self.frame.status[index] = Status.QUEUED
         self._antechamber.wait(task, index)
-        if index not in self._antechamber.told and self.execution.wants(TaskBlocked):
+        if index not in self._antechamber.told and self.execution.events.wants(TaskBlocked):
             admission, applicant = self.execution.admission, self.applicant(index)
             reason = admission.holding.reason(applicant, {})
             if reason is not None:
                 self._antechamber.told.add(index)
                 detail = Blockers(admission).first(applicant, {})
-                self.execution.emit_node(TaskBlocked, self._settled(index), reason=reason, detail=detail)
+                self.execution.events.emit_node(TaskBlocked, self._settled(index), reason=reason, detail=detail)
 
     def _has_asked(self, index: int) -> None:
         """A node has been admitted, or asks no longer: let others ask."""
         task, place = self.task(index), self.frame.layout.places[index]
-        all_at_once = self.execution.is_closing or self._may_use_lane(place)
+        all_at_once = self.execution.lifecycle.is_closing or self._may_use_lane(place)
         following = self._antechamber.leave(task, index, all_at_once=all_at_once)
         if following:
             for other in following:
@@ -305,10 +306,10 @@ class Crew:
         frame = self.frame
         recalled = frame.recorded.pop(index)
         if recalled.reason is None:
-            self.execution.counts[Status.SUCCEEDED] += 1
+            self.execution.progress.counts[Status.SUCCEEDED] += 1
             frame.succeed(index, recalled.value)
         else:
-            self.execution.counts[Status.SKIPPED] += 1
+            self.execution.progress.counts[Status.SKIPPED] += 1
             frame.skip(index, recalled.reason, passed_by(frame, node, recalled.reason))
 
     async def _live(self, index: int) -> None:
@@ -322,7 +323,7 @@ class Crew:
             return
         ending = self._counted(ending)
         record(self.execution, self._settled(index), ending)
-        journal = self.execution.journal
+        journal = self.execution.store.journal
         if journal is not None and self.execution.settings.durability == "task":
             await journal.flush()
         self._enter(index, ending)
@@ -332,8 +333,7 @@ class Crew:
         node = self.node(index)
         job = self._job(index, node)
         if isinstance(node, MapNode):
-            ending: Ending = await self.execution.live_map(self.frame, node, job)
-            return ending
+            return await live_map(self.execution, self.frame, node, job, _run_items)
         ending = await live(self.execution, job)
         if index in self.frame.layout.tails and isinstance(ending.outcome, Done):
             await self.is_flow(index, ending.outcome.value)
@@ -342,7 +342,7 @@ class Crew:
     def _job(self, index: int, node: Node) -> Job:
         layout = self.frame.layout
         name, digest = self.frame.name(index), self.frame.digest(index)
-        recovery, retry = self.execution.recovery, node.terms.retry
+        recovery, retry = self.execution.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
             self.frame.read_again(node.data)
         return Job(
@@ -369,7 +369,9 @@ class Crew:
         if self._epoch != self._admission.gate.epoch:
             self._epoch = self._admission.gate.epoch
             self.is_heard = not execution.is_silent()
-            self._may_drain = self._drains and not execution.is_closing and not self._admission.holding.rules
+            self._may_drain = (
+                self._drains and not execution.lifecycle.is_closing and not self._admission.holding.rules
+            )
 
     def may_drain(self) -> bool:
         """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
@@ -379,17 +381,17 @@ class Crew:
 
     def may_use_threads(self) -> bool:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
-        return self.may_drain() and not self.execution.wants_attempts()
+        return self.may_drain() and not self.execution.events.wants_attempts()
 
     def is_behind(self) -> bool:
         """Whether so much waits to be recorded that nothing should start; asked in any thread."""
-        journal = self.execution.journal
+        journal = self.execution.store.journal
         # What threads have reported and nobody has settled yet is on its way there.
         return journal is not None and journal.is_full_with(len(self._threads.reports))
 
     async def until_heard(self) -> bool:
         """Wait until no subscriber is full, and the journal is not; whether that took any waiting."""
-        journal = self.execution.journal
+        journal = self.execution.store.journal
         has_waited = journal is not None and journal.is_full
         if journal is not None:
             await journal.until_room()
@@ -419,7 +421,13 @@ class Crew:
         """Who asks for a thread slot, on behalf of *index* and many other nodes."""
         execution = self.execution
         return Applicant(
-            self.frame.name(index), "", "", execution.run_id, execution.bus, execution.ancestors, is_lane=True
+            self.frame.name(index),
+            "",
+            "",
+            execution.run_id,
+            execution.bus,
+            execution.beginning.ancestors,
+            is_lane=True,
         )
 
     def applicant(self, index: int) -> Applicant:
@@ -429,8 +437,8 @@ class Crew:
     def begin(self, index: int) -> Task[..., Any]:
         """A lane begins with a node, on the loop."""
         self.frame.status[index] = Status.RUNNING
-        if self.is_heard and self.execution.wants(TaskExecutionStarted):
-            self.execution.emit_node(TaskExecutionStarted, self._settled(index))
+        if self.is_heard and self.execution.events.wants(TaskExecutionStarted):
+            self.execution.events.emit_node(TaskExecutionStarted, self._settled(index))
         return self.task(index)
 
     async def is_flow(self, index: int, value: Any) -> bool:
@@ -452,7 +460,7 @@ class Crew:
 
     def run_in_place(self, index: int, value: Any, started: float) -> None:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
-        self.execution.spawn(self.group, self._run_in_place, index, value, started)
+        self.execution.tasks.spawn(self.group, self._run_in_place, index, value, started)
 
     async def _await(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
         """Go on with a node whose function, called in a thread, gave a coroutine."""
@@ -461,7 +469,7 @@ class Crew:
             execution, self.frame.name(index), self.task(index), current_effective_deadline(), current_time
         )
         attempt_var.set(attempt)
-        execution.watch.add(attempt)
+        execution.tasks.watch.add(attempt)
         try:
             value = await coroutine
             if is_cancelled():
@@ -471,7 +479,7 @@ class Crew:
             return
         finally:
             attempt.is_over = True
-            execution.watch.remove(attempt)
+            execution.tasks.watch.remove(attempt)
         if await self.is_flow(index, value):
             await self._run_in_place(index, value, started)
         else:
@@ -479,7 +487,7 @@ class Crew:
 
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
         try:
-            ending = Ending(Done(await self.execution.in_place(value, self.frame.name(index))), 1, started)
+            ending = Ending(Done(await self.execution.run_flow(value, self.frame.name(index))), 1, started)
         except BaseException as error:
             ending = Ending(classify(error, self.frame.name(index)), 1, started)
         self._settle(index, ending)
@@ -494,7 +502,7 @@ class Crew:
         """
         frame = self.frame
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or frame.has_gaps or self.is_heard or self.execution.is_closing:
+        if found is None or frame.has_gaps or self.is_heard or self.execution.lifecycle.is_closing:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
@@ -544,7 +552,7 @@ class Crew:
         if not isinstance(outcome, Failed):
             return False
         note = f"of {name!r} in run {self.execution.run_id!r}, which had ended"
-        self.execution.fail_node(outcome.error, name, note)
+        self.execution.failures.fail_node(outcome.error, name, note)
         return True
 
     # -- settling ------------------------------------------------------------------------------------------
@@ -552,13 +560,13 @@ class Crew:
     def _succeeded(self, index: int, value: Any, started: float) -> None:
         execution = self.execution
         is_told = self.is_heard and (execution.settings.strict_state or not execution.bus.is_silent())
-        if is_told or execution.is_halted:
+        if is_told or execution.lifecycle.is_halted:
             self._settle(index, Ending(Done(value), 1, started))
         elif self.is_heard:
             record_silently(execution, self.frame, index, value, started)
             self.frame.succeed(index, value)
         else:
-            execution.counts[Status.SUCCEEDED] += 1
+            execution.progress.counts[Status.SUCCEEDED] += 1
             self.frame.succeed(index, value)
         self._left()
 
@@ -580,17 +588,21 @@ class Crew:
         """*ending* as it counts: what succeeds after the run has ended is cancelled."""
         if not isinstance(ending.outcome, Done):
             return ending
-        if self.execution.is_halted:
+        if self.execution.lifecycle.is_halted:
             return attrs.evolve(ending, outcome=Cancelled())
-        if self.execution.settings.strict_state and self.execution.journal is not None:
-            error = self.execution.journal.refusal(ending.outcome.value)
+        if self.execution.settings.strict_state and self.execution.store.journal is not None:
+            error = self.execution.store.journal.refusal(ending.outcome.value)
             return ending if error is None else attrs.evolve(ending, outcome=Failed(error))
         return ending
 
     def _is_left(self, index: int, ending: Ending) -> bool:
         """Whether the node is left unsettled, because the run drains."""
         execution = self.execution
-        if not execution.is_draining or execution.is_halted or not isinstance(ending.outcome, Cancelled):
+        if (
+            not execution.lifecycle.is_draining
+            or execution.lifecycle.is_halted
+            or not isinstance(ending.outcome, Cancelled)
+        ):
             return False
         self.frame.status[index] = Status.PENDING
         leave(execution, self._settled(index), ending)
@@ -611,7 +623,7 @@ class Crew:
             case Failed(error=error):
                 self.frame.fail(index, error)
             case _:
-                self.execution.halt()  # only the end of the run cancels a node
+                self.execution.lifecycle.halt()  # only the end of the run cancels a node
                 self.frame.fail(index, None)
 
     def _settled(self, index: int) -> Settled:
@@ -622,3 +634,13 @@ class Crew:
             frame.name(index), self.task(index), 1 if retry is None else retry.max_attempts,
             frame.digest(index), frame.is_recorded, index == frame.flow,
         )  # fmt: skip
+
+
+async def _run_items(execution: RunContext, items: Items, frame: Frame) -> None:
+    claimed = dict(amounts(items.frame, items.node))
+    crew = Crew(
+        execution, frame, is_eager=False, saves=Saves(), window=items.node.terms.concurrency,
+        bind=items.bind, claimed=lambda _: claimed,
+    )  # fmt: skip
+    async with anyio.create_task_group() as crew.group:
+        await crew.run(range(items.size))

@@ -8,13 +8,13 @@ from anyio.lowlevel import checkpoint
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.events import StageFinished, StageStarted
 from cascade.planning.solve import Plan
-from cascade.runtime.context.run_context import Execution
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.scheduling.scheduler import Crew
 
 
-async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: Saves) -> None:
+async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Saves) -> None:
     """Run *frame* stage by stage.
 
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
@@ -34,13 +34,13 @@ async def run_stages(execution: Execution, frame: Frame, plan: Plan, saves: Save
         await run_stage(crew, [*late, *level], number)
         if may_be_late:
             late = [index for index in (*late, *level) if not frame.has_settled(index)]
-        if execution.is_closing:
+        if execution.lifecycle.is_closing:
             return
     number = len(plan.levels)
     while late:
         await run_stage(crew, late, number)
         left = [index for index in late if not frame.has_settled(index)]
-        if execution.is_closing or len(left) == len(late):
+        if execution.lifecycle.is_closing or len(left) == len(late):
             return
         late, number = left, number + 1
 
@@ -49,10 +49,10 @@ async def run_stage(crew: Crew, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
     execution = crew.execution
     crew.frame.stage = level
-    execution.emit(StageStarted, index=number, size=len(level))
+    execution.events.emit(StageStarted, index=number, size=len(level))
     async with anyio.create_task_group() as crew.group:
         await crew.run(level)
-    if execution.journal is not None and execution.settings.durability == "stage":
-        await execution.journal.flush()
-    if not execution.is_closing:
-        execution.emit(StageFinished, index=number, size=len(level))
+    if execution.store.journal is not None and execution.settings.durability == "stage":
+        await execution.store.journal.flush()
+    if not execution.lifecycle.is_closing:
+        execution.events.emit(StageFinished, index=number, size=len(level))

@@ -18,18 +18,18 @@ from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_di
 from cascade.runtime.foundation.frame import Frame, Recalled
 
 if TYPE_CHECKING:
-    from cascade.runtime.context.run_context import Execution
+    from cascade.runtime.context.run_context import RunContext
 
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 
 
-async def restore(execution: Execution, frame: Frame) -> None:
+async def restore(execution: RunContext, frame: Frame) -> None:
     """Give *frame* what is recorded of its nodes, with the values that somebody is going to need.
 
     Raises:
         StateError: If the store cannot be read.
     """
-    recovery = execution.recovery
+    recovery = execution.store.recovery
     if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(execution, recovery, frame):
         return
     try:
@@ -40,12 +40,12 @@ async def restore(execution: Execution, frame: Frame) -> None:
         raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
 
 
-def _is_in_recorded_turn(execution: Execution, recovery: Recovery, frame: Frame) -> bool:
+def _is_in_recorded_turn(execution: RunContext, recovery: Recovery, frame: Frame) -> bool:
     """Whether the records are of the turn that *frame* belongs to: the turns after it use their ids again."""
     if not frame.prefix:
         return True  # it is restored in that turn only
     continuation = recovery.past.continuation
-    turn, *inner = execution.turns(frame.prefix.removesuffix("/"))
+    turn, *inner = execution.progress.turns(frame.prefix.removesuffix("/"))
     return turn == (1 if continuation is None else continuation.turn) and all(number == 1 for number in inner)
 
 

@@ -1,0 +1,76 @@
+"""What has gone wrong in a run, and whether the run goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import attrs
+
+from cascade.model.errors import annotate, hide_secrets_of
+from cascade.model.secrets import Secrets
+
+
+@attrs.frozen
+class Failure:
+    """One thing that went wrong.
+
+    Attributes:
+        error: What was raised.
+        origin: Whose it is: a node id, or words for something else.
+        is_of_node: Whether it is a node's.
+    """
+
+    error: BaseException
+    origin: str
+    is_of_node: bool = False
+
+
+@attrs.define(eq=False)
+class Failures:
+    """The failures of a run, each error once.
+
+    Attributes:
+        secrets: What no error may show.
+        goes_on: Whether the run goes on after the failure of a node.
+        halt: Ends the run.
+        recorded: The failures, in order of time.
+    """
+
+    secrets: Secrets
+    goes_on: bool
+    halt: Callable[[], None]
+    recorded: list[Failure] = attrs.field(factory=list)
+    # By identity; the list above keeps the errors alive.
+    _known: set[int] = attrs.field(factory=set)
+    _passing: set[int] = attrs.field(factory=set)
+
+    def fail(self, error: BaseException, origin: str) -> None:
+        """Record a failure after which the run cannot go on, and halt."""
+        self._record(Failure(error, origin))
+        self.halt()
+
+    def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
+        """Record the failure of a node, and halt unless the run goes on after failures."""
+        if id(error) in self._passing:
+            self._passing.remove(id(error))  # the node in the sub-flow is the one to be named
+        else:
+            annotate(error, note)
+        self._record(Failure(error, node_id, is_of_node=True))
+        if not self.goes_on or not isinstance(error, Exception):
+            self.halt()
+
+    def pass_on(self, error: BaseException) -> None:
+        """*error* ended a sub-flow, and goes on to the node that asked for it."""
+        if self.has(error):
+            self._passing.add(id(error))
+
+    def has(self, error: BaseException) -> bool:
+        """Whether *error*, this very object, is among the failures."""
+        return id(error) in self._known
+
+    def _record(self, failure: Failure) -> None:
+        # One exception may pass through several nodes: through a sub-flow to the node that asked for it.
+        if not self.has(failure.error):
+            hide_secrets_of(failure.error, self.secrets)
+            self._known.add(id(failure.error))
+            self.recorded.append(failure)

@@ -1,0 +1,43 @@
+"""Where a run stands: what has ended, what waits, and in which turn its loops are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import attrs
+
+from cascade.model.outcomes import Status
+from cascade.runtime.foundation.frame import Frame
+
+
+@attrs.define(eq=False)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        counts: Ended nodes by status.
+        frame: The top-level frame of the present turn.
+        failed_maps: The items of each map that failed, whose values the error hands over.
+        turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
+            turns that have not been counted.
+        resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
+        joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
+    """
+
+    counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
+    frame: Frame | None = None
+    failed_maps: list[Frame] = attrs.field(factory=list)
+    turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
+    resting: dict[str, float] = attrs.field(factory=dict)
+    joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
+
+    def turns(self, node_id: str) -> list[int]:
+        """In which turns the loops around *node_id* are, the run's own first. Asked in any thread."""
+        prefixes = ["", *(node_id[: place + 1] for place, letter in enumerate(node_id) if letter == "/")]
+        return [self.turning[prefix]() if prefix in self.turning else 1 for prefix in prefixes]
+
+    def wake_joined(self) -> None:
+        """Let nodes that wait for what another is computing look up."""
+        for _, _, news in self.joined.values():
+            news.set()

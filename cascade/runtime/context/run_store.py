@@ -1,0 +1,61 @@
+"""What a run records of itself, and what was recorded of it before."""
+
+from __future__ import annotations
+
+import math
+
+import attrs
+
+from cascade.model.errors import StateError, describe
+from cascade.model.events import EngineWarning, StateRecorded
+from cascade.runtime.context.failures import Failures
+from cascade.runtime.context.run_events import RunEvents
+from cascade.runtime.context.settings import Settings
+from cascade.runtime.durability.backend import NotDurable, StateBackend
+from cascade.runtime.durability.journal import Journal
+from cascade.runtime.durability.resume import Recovery
+
+
+@attrs.define(eq=False)
+class RunStore:
+    """The way of a run to the state store.
+
+    Attributes:
+        settings: What is recorded when.
+        events: Told of what was recorded, and of what could not be.
+        failures: Where a store that fails ends the run.
+        journal: Writes, if there is a store.
+        recovery: What the store knew of the run.
+    """
+
+    settings: Settings
+    events: RunEvents
+    failures: Failures
+    journal: Journal | None = None
+    recovery: Recovery | None = None
+
+    def open_journal(self, backend: StateBackend) -> Journal:
+        """Record what settles from now on in *backend*; returns the journal, which is to be run."""
+        durability, is_eager = self.settings.durability, self.settings.schedule == "eager"
+        self.journal = Journal(
+            backend,
+            on_recorded=lambda count, total: self.events.emit(StateRecorded, count=count, total=total),
+            on_failure=self._failed,
+            on_not_durable=self.not_durable,
+            period=0.1 if is_eager and durability == "stage" else math.inf,
+            largest=math.inf if durability == "exit" else 1000,
+            turns_between=self.settings.loop_record[0],
+            seconds_between=self.settings.loop_record[1],
+        )
+        return self.journal
+
+    def not_durable(self, missing: NotDurable) -> None:
+        """Tell what the store has not taken the value of."""
+        for what, error in missing:
+            message = f"the result of {what!r} is not durable, and is computed again on resume: {describe(error)}"
+            self.events.emit(EngineWarning, code="not-durable", message=message)
+        if missing and self.settings.strict_state:
+            self._failed(StateError(f"{missing[0][0]!r} cannot be recorded: {describe(missing[0][1])}"))
+
+    def _failed(self, error: BaseException) -> None:
+        self.failures.fail(error, "state store")
