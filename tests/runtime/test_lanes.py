@@ -20,9 +20,10 @@ import cascade
 from cascade.control import ControlPlane
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.runtime.execution.attempt import Attempt
-from cascade.runtime.scheduling import lanes as lanes_module
-from cascade.runtime.scheduling.lanes import Report, ThreadLanes
-from cascade.runtime.scheduling.scheduler import Crew
+from cascade.runtime.scheduling import loop_lane, thread_lane
+from cascade.runtime.scheduling.conditions import Conditions
+from cascade.runtime.scheduling.thread_lane import Report
+from cascade.runtime.scheduling.thread_lanes import ThreadLanes
 
 pytestmark = pytest.mark.loop
 
@@ -35,13 +36,13 @@ async def test_a_lane_that_finds_nothing_left_when_it_comes_takes_no_slot(
     others_may_go_on = threading.Event()
     lanes: list[ThreadLanes] = []
     found: list[int] = []
-    feed, until_heard = ThreadLanes.feed, Crew.until_heard
+    feed, until_heard = ThreadLanes.feed, Conditions.until_heard
 
     def notice(self: ThreadLanes, index: int) -> None:
         lanes.append(self)
         feed(self, index)
 
-    async def until_nothing_is_left(self: Crew) -> bool:
+    async def until_nothing_is_left(self: Conditions) -> bool:
         found.append(len(lanes[0].queue))
         if len(found) == 2:  # the second lane, which came as the first was stuck
             others_may_go_on.set()
@@ -50,7 +51,7 @@ async def test_a_lane_that_finds_nothing_left_when_it_comes_takes_no_slot(
         return await until_heard(self)
 
     monkeypatch.setattr(ThreadLanes, "feed", notice)
-    monkeypatch.setattr(Crew, "until_heard", until_nothing_is_left)
+    monkeypatch.setattr(Conditions, "until_heard", until_nothing_is_left)
 
     @cascade.task
     def work(n: int) -> int:
@@ -192,8 +193,8 @@ async def test_no_turn_begins_once_a_hot_loop_has_been_told_to_stop(
     mode: Mode, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # Lanes give way after each turn: in between is when they are told.
-    monkeypatch.setattr(lanes_module, "SLICE", 0.0)
-    monkeypatch.setattr(lanes_module, "TURN", 0.0)
+    monkeypatch.setattr(loop_lane, "SLICE", 0.0)
+    monkeypatch.setattr(thread_lane, "TURN", 0.0)
     begun: list[int] = []
     async with cascade.start(spinning(mode, begun)) as run:
         for moment in (10, 200, 500):

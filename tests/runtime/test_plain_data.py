@@ -15,7 +15,7 @@ from looks import Visits, note_visits
 import cascade
 from cascade.model.tasks import Mode
 from cascade.runtime.foundation import fairness
-from cascade.runtime.scheduling import lanes
+from cascade.runtime.scheduling import thread_lane
 
 SIZE = 3000
 
@@ -250,8 +250,8 @@ async def test_a_thread_lets_others_run_while_it_looks(monkeypatch: pytest.Monke
         nonlocal steps_back
         steps_back += 1
 
-    monkeypatch.setattr(lanes, "step_back", step_back)
-    monkeypatch.setattr(lanes, "TURN", 1e-9)
+    monkeypatch.setattr(thread_lane, "step_back", step_back)
+    monkeypatch.setattr(thread_lane, "TURN", 1e-9)
     await cascade.run(_returned(in_thread, [rows(100) for _ in range(1000)]))
     assert steps_back > 20
 

@@ -14,8 +14,8 @@ import pytest
 
 import cascade
 from cascade.runtime.foundation import fairness
-from cascade.runtime.scheduling import lanes
-from cascade.runtime.scheduling.lanes import STUCK, STUCK_AT_LAST, ThreadLanes
+from cascade.runtime.scheduling import thread_lane, thread_lanes
+from cascade.runtime.scheduling.thread_lanes import STUCK, STUCK_AT_LAST, ThreadLanes
 
 pytestmark = pytest.mark.loop
 
@@ -39,7 +39,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (fairness, lanes):
+    for module in (fairness, thread_lane, thread_lanes):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -65,16 +65,16 @@ async def test_a_thread_steps_back_for_having_worked_and_not_for_having_waited(
         nonlocal times
         times += 1
 
-    monkeypatch.setattr(lanes, "step_back", step_back)
+    monkeypatch.setattr(thread_lane, "step_back", step_back)
 
     @cascade.task
     def work(number: int) -> None:
         if works:
-            until = time.thread_time() + 2 * lanes.TURN
+            until = time.thread_time() + 2 * thread_lane.TURN
             while time.thread_time() < until:
                 pass
         else:
-            time.sleep(2 * lanes.TURN)
+            time.sleep(2 * thread_lane.TURN)
 
     await cascade.run([work(number) for number in range(20)], max_threads=1)
     assert times > 10 if works else times < 10
@@ -139,7 +139,7 @@ async def test_a_loop_without_threads_gives_way_without_sleeping(
 # -- lanes that are stuck --------------------------------------------------------------------------------------
 
 
-def thread_lanes(*lanes_there: Any) -> Any:
+def stuck_or_not(*lanes_there: Any) -> Any:
     """Lanes as they see each other: with something to do, and as many threads as these."""
     wait: Any = ThreadLanes._wait_until_stuck  # what it waits for cannot be brought about in time
     there = SimpleNamespace(queue=[1], _wanted=len(lanes_there), has_failed=False, _lanes=set(lanes_there))
@@ -164,25 +164,25 @@ def stands_still() -> Iterator[int]:
 
 
 def test_threads_that_begin_nothing_are_stuck(clock: Clock) -> None:
-    assert thread_lanes(Lane(stands_still()), Lane(stands_still())).is_stuck()
+    assert stuck_or_not(Lane(stands_still()), Lane(stands_still())).is_stuck()
     assert clock.now <= 3 * STUCK
 
 
 def test_one_thread_that_goes_on_is_enough(clock: Clock) -> None:
-    there = thread_lanes(Lane(stands_still()), Lane(iter([1, 2, 3, 4, 4, 4, 4, 4])))
+    there = stuck_or_not(Lane(stands_still()), Lane(iter([1, 2, 3, 4, 4, 4, 4, 4])))
     assert there.is_stuck()
     assert clock.now >= 5 * STUCK
 
 
 def test_threads_that_may_not_have_had_the_interpreter_are_not_stuck_yet(clock: Clock) -> None:
     clock.overslept = 2 * STUCK
-    assert thread_lanes(Lane(stands_still())).is_stuck()
+    assert stuck_or_not(Lane(stands_still())).is_stuck()
     assert STUCK_AT_LAST <= clock.now <= 2 * STUCK_AT_LAST
 
 
 def test_a_thread_that_lets_others_run_is_not_stuck(clock: Clock) -> None:
     lane = Lane(stands_still(), is_aside=True)
-    there = thread_lanes(lane)
+    there = stuck_or_not(lane)
 
     def sleep(seconds: float) -> None:
         clock.now += seconds

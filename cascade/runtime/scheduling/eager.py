@@ -8,12 +8,12 @@ from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.foundation.frame import Frame
-from cascade.runtime.scheduling.scheduler import Crew
+from cascade.runtime.scheduling.scheduler import Scheduler
 
 
 async def run_eager(execution: RunContext, frame: Frame, plan: Plan, saves: Saves) -> None:
     """Run *frame* with no order but that of its edges; the plan's stages do not matter."""
     del plan
-    crew = Crew(execution, frame, is_eager=True, saves=saves)
-    async with anyio.create_task_group() as crew.group:
-        await crew.run(())
+    scheduler = Scheduler.of(execution, frame, saves, is_eager=True)
+    async with anyio.create_task_group() as scheduler.context.group:
+        await scheduler.run(())

@@ -18,8 +18,9 @@ from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.planning.layout import Layout, Place, place_of
+from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.binding import Arguments, NodeSlots, arguments, columns
+from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
 from cascade.runtime.execution.node_run import Job, classify
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
@@ -114,6 +115,12 @@ class Items:
     # Without resources, which every item may have of its own, these are the same for all.
     _shared: Arguments = attrs.field(init=False)
 
+    _claimed: Mapping[str, Amount] = attrs.field(init=False)
+
+    @_claimed.default
+    def _claim(self) -> Mapping[str, Amount]:
+        return dict(amounts(self.frame, self.node))
+
     @_shared.default
     def _share(self) -> Arguments:
         return arguments(self.frame, self.node)
@@ -130,6 +137,10 @@ class Items:
             args, kwargs = arguments(NodeSlots(self.frame, resources), self.node)
         own = {name: column[item] for name, column in self.columns.items()}
         return args, {**kwargs, **own} if kwargs else own
+
+    def claimed(self, _: Node) -> Mapping[str, Amount]:
+        """What each item claims: the same as the others."""
+        return self._claimed
 
     def begin(self) -> Frame:
         """A frame in which all items are ready."""

@@ -11,7 +11,7 @@ from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.foundation.frame import Frame
-from cascade.runtime.scheduling.scheduler import Crew
+from cascade.runtime.scheduling.scheduler import Scheduler
 
 
 async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Saves) -> None:
@@ -23,7 +23,7 @@ async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Sav
     frame.tells_ready = False
     frame.stage = ()
     late: list[int] = []
-    crew = Crew(execution, frame, is_eager=False, saves=saves)
+    scheduler = Scheduler.of(execution, frame, saves)
     may_be_late = bool(frame.layout.selectors)
     for number, level in enumerate(plan.levels):
         if len(level) == 1 and frame.has_settled(level[0]):
@@ -31,27 +31,27 @@ async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Sav
             if not number % PAUSE_EVERY:
                 await checkpoint()
             continue
-        await run_stage(crew, [*late, *level], number)
+        await run_stage(scheduler, [*late, *level], number)
         if may_be_late:
             late = [index for index in (*late, *level) if not frame.has_settled(index)]
         if execution.lifecycle.is_closing:
             return
     number = len(plan.levels)
     while late:
-        await run_stage(crew, late, number)
+        await run_stage(scheduler, late, number)
         left = [index for index in late if not frame.has_settled(index)]
         if execution.lifecycle.is_closing or len(left) == len(late):
             return
         late, number = left, number + 1
 
 
-async def run_stage(crew: Crew, level: list[int], number: int) -> None:
+async def run_stage(scheduler: Scheduler, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
-    execution = crew.execution
-    crew.frame.stage = level
+    execution = scheduler.context.execution
+    scheduler.context.frame.stage = level
     execution.events.emit(StageStarted, index=number, size=len(level))
-    async with anyio.create_task_group() as crew.group:
-        await crew.run(level)
+    async with anyio.create_task_group() as scheduler.context.group:
+        await scheduler.run(level)
     if execution.store.journal is not None and execution.settings.durability == "stage":
         await execution.store.journal.flush()
     if not execution.lifecycle.is_closing:

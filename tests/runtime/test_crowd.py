@@ -11,7 +11,7 @@ from anyio.lowlevel import checkpoint
 
 import cascade
 from cascade.control import ControlPlane
-from cascade.runtime.scheduling.antechamber import MOST_ASKING
+from cascade.runtime.scheduling.crowd import MOST_ASKING
 from cascade.testing import record_events, virtual_backends
 
 NODES = 5 * MOST_ASKING

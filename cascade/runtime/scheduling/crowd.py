@@ -1,4 +1,4 @@
-"""Where plain nodes wait behind others of their task that ask for admission, and need no tasks of their own."""
+"""Plain nodes that wait behind others of their task that ask for admission, and need no tasks of their own."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MOST_ASKING: Final = 100
 
 
 @attrs.define(eq=False)
-class Antechamber:
+class Crowd:
     """The plain nodes of a frame that lanes do not take, as a rule stands or somebody is told of each.
 
     While anybody waits behind the nodes of a task, at least one of these asks.

@@ -1,0 +1,72 @@
+"""Whether lanes may be used at present: what is in force changes with rules, listeners and the end of the run."""
+
+from __future__ import annotations
+
+import attrs
+
+from cascade.planning.layout import Place
+from cascade.runtime.context.run_context import RunContext
+
+
+@attrs.define(eq=False)
+class Conditions:
+    """What was in force when the gate changed last.
+
+    Whoever begins to listen, changes a rule, or ends the run, changes the epoch of the gate.
+
+    Attributes:
+        execution: The run.
+        can_use_lanes: Whether the nodes of this frame can run in lanes at all.
+        is_heard: Whether somebody is told of the nodes, so that events or records have to be made.
+    """
+
+    execution: RunContext
+    can_use_lanes: bool
+    is_heard: bool = False
+    _may_use_lanes: bool = False
+    _epoch: int = -1
+
+    def look(self) -> None:
+        """Note what is in force, if that has changed."""
+        execution = self.execution
+        epoch = execution.admission.gate.epoch
+        if self._epoch != epoch:
+            self._epoch = epoch
+            self.is_heard = not execution.is_silent()
+            is_free = not execution.lifecycle.is_closing and not execution.admission.holding.rules
+            self._may_use_lanes = self.can_use_lanes and is_free
+
+    def may_use_lanes(self) -> bool:
+        """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
+        self.look()
+        return self._may_use_lanes
+
+    def may_use_threads(self) -> bool:
+        """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
+        return self.may_use_lanes() and not self.execution.events.wants_attempts()
+
+    def may_use_place(self, place: int) -> bool:
+        """Whether nodes that belong at *place* may run in a lane."""
+        if place == Place.LOOP:
+            return self.may_use_lanes()
+        return place == Place.THREAD and self.may_use_threads()
+
+    def is_behind(self, reported: int) -> bool:
+        """Whether so much waits to be recorded that nothing should start. Asked in any thread.
+
+        Args:
+            reported: How many outcomes are on their way to the journal, but not there.
+        """
+        journal = self.execution.store.journal
+        return journal is not None and journal.is_full_with(reported)
+
+    async def until_heard(self) -> bool:
+        """Wait until no subscriber is full, and the journal is not; whether that took any waiting."""
+        journal, bus = self.execution.store.journal, self.execution.bus
+        has_waited = journal is not None and journal.is_full
+        if journal is not None:
+            await journal.until_room()
+        if bus.full() is None:
+            return has_waited
+        await self.execution.admission.until_heard(bus)
+        return True

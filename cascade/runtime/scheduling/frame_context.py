@@ -1,0 +1,100 @@
+"""What all who run the nodes of one frame share."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import attrs
+from anyio.abc import TaskGroup
+
+from cascade.graph.nodes import Node
+from cascade.runtime.admission.pool import Amount
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
+from cascade.runtime.execution.settle import Ending
+from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.scheduling.conditions import Conditions
+from cascade.runtime.scheduling.following import Following
+from cascade.runtime.scheduling.hot_loop import Turns
+from cascade.runtime.scheduling.ready_queue import Queue
+from cascade.runtime.scheduling.returned_values import ReturnedValues
+from cascade.runtime.scheduling.settler import Settler
+
+
+class Calls(Protocol):
+    """What the nodes of a frame are called with."""
+
+    def bind(self, index: int, resources: Mapping[str, Any], /) -> Arguments:
+        """The arguments of a node, with these resources open. Called in any thread."""
+        ...
+
+    def claimed(self, node: Node, /) -> Mapping[str, Amount]:
+        """What a node claims."""
+        ...
+
+
+@attrs.frozen(eq=False)
+class NodeCalls:
+    """Calls whose arguments come from the slots of a frame."""
+
+    frame: Frame
+
+    def bind(self, index: int, resources: Mapping[str, Any]) -> Arguments:
+        """The arguments of a node, with these resources open."""
+        return arguments_of(self.frame, index, resources)
+
+    def claimed(self, node: Node) -> Mapping[str, Amount]:
+        """What a node claims."""
+        return amounts(self.frame, node)
+
+
+@attrs.define(eq=False)
+class FrameContext:
+    """One frame, on its way through the schedule.
+
+    Attributes:
+        execution: The run.
+        frame: What is run.
+        calls: What its nodes are called with.
+        conditions: Whether lanes may be used.
+        settler: Settles nodes.
+        turns: The turns that a lane makes of a loop.
+        returned: What becomes of returned values.
+        following: Which node goes on from another in a lane.
+        group: Where tasks are started at present.
+    """
+
+    execution: RunContext
+    frame: Frame
+    calls: Calls
+    conditions: Conditions
+    settler: Settler
+    turns: Turns
+    returned: ReturnedValues
+    following: Following
+    group: TaskGroup = attrs.field(init=False)
+
+
+class Owner(Protocol):
+    """The scheduler of a frame, as its lanes see it."""
+
+    def done(self, index: int, value: Any, started: float) -> int | None:
+        """A node has run in the loop lane; returns the node that goes on from it there."""
+        ...
+
+    def settle(self, index: int, ending: Ending) -> None:
+        """A node has ended."""
+        ...
+
+    def take_back(self, queue: Queue) -> None:
+        """A lane has stopped: decide anew about what it has not begun."""
+        ...
+
+    def settle_late(self) -> None:
+        """Settle what threads have reported after the run was halted, when nobody else does."""
+        ...
+
+    def tell(self) -> None:
+        """There is something to do for the scheduler."""
+        ...

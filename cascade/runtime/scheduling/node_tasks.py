@@ -1,0 +1,131 @@
+"""Nodes that have a task of their own: they wait for admission, retry, cache, time out or open resources."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import attrs
+
+from cascade.graph.nodes import MapNode, Node
+from cascade.model.events import TaskBlocked
+from cascade.model.outcomes import Done, Status
+from cascade.model.tasks import Task
+from cascade.planning.layout import Place
+from cascade.runtime.admission.blockers import Blockers
+from cascade.runtime.execution.node_run import Job, Saves, classify, live
+from cascade.runtime.execution.settle import Ending
+from cascade.runtime.scheduling.crowd import Crowd
+from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.map_items import RunItems, live_map
+
+
+@attrs.define(eq=False)
+class NodeTasks:
+    """Starts nodes of a frame in tasks of their own.
+
+    Attributes:
+        context: The frame.
+        saves: What is to be done with the final value of the flow.
+        run_items: Runs the items of a map.
+        start_again: Takes nodes that waited behind others, and may be started now.
+        left: Called when a node has settled, or was left.
+    """
+
+    context: FrameContext
+    saves: Saves
+    run_items: RunItems
+    start_again: Callable[[Sequence[int]], None]
+    left: Callable[[], None]
+    _crowd: Crowd = attrs.field(init=False)
+
+    @_crowd.default
+    def _new_crowd(self) -> Crowd:
+        return Crowd(self.context.frame.ranks)
+
+    def start(self, index: int) -> bool:
+        """Start a node, unless it has to wait behind others of its task; returns whether it was started."""
+        context = self.context
+        frame = context.frame
+        if frame.layout.places[index] != Place.OWN:
+            task = frame.graph.task(index)
+            if self._is_crowded(task):
+                self._wait_behind(index, task)
+                return False
+            self._crowd.ask(task, index)
+        frame.status[index] = Status.RUNNING
+        context.execution.tasks.spawn(context.group, self._live, index)
+        return True
+
+    def _is_crowded(self, task: Task[..., Any]) -> bool:
+        # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
+        context = self.context
+        is_one_line = context.frame.ranks is not None and not context.execution.admission.holding.rules
+        return not is_one_line and self._crowd.is_full(task)
+
+    def _wait_behind(self, index: int, task: Task[..., Any]) -> None:
+        """Leave a node without a task as long as enough others of its kind ask for admission."""
+        execution, frame = self.context.execution, self.context.frame
+        frame.status[index] = Status.QUEUED
+        self._crowd.wait(task, index)
+        if index not in self._crowd.told and execution.events.wants(TaskBlocked):
+            admission, applicant = execution.admission, execution.applicant(frame.name(index), task)
+            reason = admission.holding.reason(applicant, {})
+            if reason is not None:
+                self._crowd.told.add(index)
+                detail = Blockers(admission).first(applicant, {})
+                subject = self.context.settler.subject(index)
+                execution.events.emit_node(TaskBlocked, subject, reason=reason, detail=detail)
+
+    def _has_asked(self, index: int) -> None:
+        """A node has been admitted, or asks no longer: let others ask."""
+        frame, place = self.context.frame, self.context.frame.layout.places[index]
+        all_at_once = self.context.execution.lifecycle.is_closing or self.context.conditions.may_use_place(place)
+        following = self._crowd.leave(frame.graph.task(index), index, all_at_once=all_at_once)
+        if following:
+            for other in following:
+                frame.status[other] = Status.PENDING
+            self.start_again(following)
+
+    async def _live(self, index: int) -> None:
+        try:
+            ending = await self._ending(index)
+        except BaseException as error:  # pragma: no cover  # an interrupt between two steps
+            ending = Ending(classify(error, self.context.frame.name(index)))
+        self._has_asked(index)
+        await self.context.settler.settle_durably(index, ending)
+        self.left()
+
+    async def _ending(self, index: int) -> Ending:
+        context, frame = self.context, self.context.frame
+        node: Node = frame.graph.node(index)  # type: ignore[assignment]  # routers are settled by the frame
+        job = self._job(index, node)
+        if isinstance(node, MapNode):
+            return await live_map(context.execution, frame, node, job, self.run_items)
+        ending = await live(context.execution, job)
+        if index in frame.layout.tails and isinstance(ending.outcome, Done):
+            await context.returned.is_flow(index, ending.outcome.value)
+        return ending
+
+    def _job(self, index: int, node: Node) -> Job:
+        context, frame = self.context, self.context.frame
+        name, digest = frame.name(index), frame.digest(index)
+        recovery, retry = context.execution.store.recovery, node.terms.retry
+        if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
+            frame.read_again(node.data)
+        return Job(
+            name,
+            node.task,
+            node.terms,
+            bind=functools.partial(context.calls.bind, index),
+            amounts=functools.partial(context.calls.claimed, node),
+            resources=frame.layout.injecting.get(index, ()),
+            rank=0.0 if frame.ranks is None else frame.ranks[index],
+            save_later=self.saves.add if index in frame.layout.tails else None,
+            digest=digest,
+            is_told_of=index in self._crowd.told,
+            on_admission=functools.partial(self._has_asked, index),
+            keep=context.returned.keeper(index),
+            attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
+        )

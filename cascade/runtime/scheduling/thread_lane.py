@@ -1,0 +1,242 @@
+"""One thread lane: a worker thread that calls sync nodes one after another."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from types import CoroutineType
+from typing import Any, Final, Protocol
+
+import attrs
+
+from cascade.graph.nested import LEAVES, glance
+from cascade.model.errors import AttemptCancelled
+from cascade.model.lazies import LazyResult
+from cascade.model.outcomes import Status
+from cascade.model.tasks import Task
+from cascade.runtime.admission.claims import Claim, Holdings
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.foundation.fairness import step_back
+from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
+
+# Seconds for which a thread keeps the interpreter from others.
+TURN: Final = 0.001
+
+
+@attrs.frozen
+class Report:
+    """How a node ended in a thread.
+
+    Attributes:
+        index: The node.
+        value: What it returned.
+        error: What it raised.
+        following: The node that goes on from it in the thread.
+        seconds: How long it took, if that matters.
+        is_flow: Whether there are calls in the value that are to be run in its place.
+    """
+
+    index: int
+    value: Any
+    error: BaseException | None = None
+    following: int | None = None
+    seconds: float | None = None
+    is_flow: bool = False
+
+
+# Not about a node: turns have been made, and may be counted.
+TURNED: Final = Report(-1, None)
+
+
+class Threads(Protocol):
+    """All thread lanes of a scheduler, as one of them sees them. Methods are called in its thread.
+
+    Attributes:
+        context: The frame whose nodes they are.
+        queue: The nodes that have not begun.
+        ranked: The same, if some of them are more urgent than others.
+        has_failed: Whether a node has failed in a way that ends the run.
+    """
+
+    context: FrameContext
+    queue: Queue
+    ranked: RankedQueue | None
+    has_failed: bool
+
+    def may_go_on(self, epoch: int) -> bool:
+        """Whether a lane that was admitted under *epoch* may begin another node."""
+        ...
+
+    def wants_thread(self) -> bool:
+        """Whether somebody else could start with the slot of one of these threads."""
+        ...
+
+    def report(self, report: Report) -> None:
+        """Tell the scheduler; it is woken once for many reports."""
+        ...
+
+    def is_awaited(self) -> bool:
+        """Whether the loop has been woken, and has not gone on yet."""
+        ...
+
+
+@attrs.define(eq=False)
+class ThreadLane:
+    """One thread at work on a queue that it shares with others.
+
+    Attributes:
+        advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
+        is_crossing: Whether it is between the gate and a function.
+        is_aside: Whether it lets others run.
+        index: The node it has begun last.
+        turn: What it has gone on to call in place of that node, turn by turn.
+        adopted: A claim for that node, if somebody has asked for one.
+    """
+
+    lanes: Threads
+    claim: Claim
+    ends_by: float
+    clock: Callable[[], float]
+    advance: int = 0
+    is_crossing: bool = False
+    is_aside: bool = False
+    attempt: LaneAttempt | None = None
+    index: int | None = None
+    turn: Task[..., Any] | None = None
+    adopted: Claim | None = None
+    # When others had their turn, and the processor time of the thread when it let them.
+    _since: float = 0.0
+    _worked: float = 0.0
+
+    @property
+    def node_id(self) -> str:
+        """The node that it runs."""
+        return "" if self.attempt is None else self.attempt.node_id
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it runs a node."""
+        return self.attempt is not None and self.attempt.is_running
+
+    def why_late(self) -> str | None:
+        """Nothing: plain nodes have no timeout."""
+        return None
+
+    def adopt(self, holdings: Holdings, epoch: int) -> None:
+        """Give the node that runs a claim; called with the gate closed, so none follows it."""
+        if self.adopted is None and self.index is not None:
+            frame, task = self.lanes.context.frame, self.turn
+            if task is None:
+                node_id, task = frame.name(self.index), frame.graph.task(self.index)
+            else:
+                node_id = frame.prefix + task.name
+            applicant = self.lanes.context.execution.applicant(node_id, task)
+            self.adopted = holdings.adopted(applicant, epoch)
+
+    def run(self) -> None:
+        """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
+        lanes = self.lanes
+        queue = lanes.queue
+        self._since, self._worked = time.perf_counter(), time.thread_time()
+        following: int | None = None
+        while True:
+            # Crossing is announced before the gate is read, as in Attempt: no function begins after a pause.
+            self.is_crossing = True
+            if not lanes.may_go_on(self.claim.epoch):
+                break
+            try:
+                index = queue.popleft() if following is None else following
+            except IndexError:
+                break
+            self.advance += 1
+            self.index, self.turn = index, None
+            lanes.context.frame.status[index] = Status.RUNNING
+            self.is_crossing = False
+            following = self._run(index)
+            if following is not None and lanes.ranked is not None and lanes.ranked.outranks(following):
+                queue.append(following)
+                following = None
+            if time.perf_counter() - self._since > TURN:
+                self._step_back()
+                if self.lanes.wants_thread():
+                    break
+        self.is_crossing = False
+        if following is not None:
+            queue.appendleft(following)
+
+    def _run(self, index: int) -> int | None:
+        """Run one node; returns the node that goes on from it."""
+        lanes = self.lanes
+        context, execution, turns = lanes.context, lanes.context.execution, lanes.context.turns
+        task = context.frame.graph.task(index)
+        name = context.frame.name(index)
+        attempt: LaneAttempt | None = None
+        began = None if lanes.ranked is None and not context.conditions.is_heard else self.clock()
+        try:
+            args, kwargs = context.calls.bind(index, NO_RESOURCES)
+            while True:
+                self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
+                value = attempt.call(args, kwargs)
+                attempt.is_over = True
+                if type(value) is not LazyResult:
+                    break
+                args = value.args
+                if not turns.may_follow(value, args) or not self._may_turn(value.task):
+                    break
+                name = turns.follow(value)
+                task, kwargs = value.task, value.kwargs
+            taken = began and self.clock() - began
+            is_flow = type(value) not in LEAVES and not glance(value) and self._is_flow(index, value)
+        except BaseException as error:
+            if attempt is not None:
+                attempt.is_over = True
+            if _ends_run(execution, error):
+                lanes.has_failed = True
+            lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
+            return None
+        is_over = not is_flow and type(value) is not CoroutineType  # a coroutine goes on on the loop
+        following = context.following.node_after(index, value) if is_over else None
+        lanes.report(Report(index, value, None, following, taken, is_flow))
+        return following
+
+    def _is_flow(self, index: int, value: Any) -> bool:
+        """Whether there are calls in *value*; other threads, the loop's first, have their turn meanwhile."""
+        steps = self.lanes.context.returned.find_flow(index, value)
+        while True:
+            try:
+                next(steps)
+            except StopIteration as stop:
+                return bool(stop.value)
+            if time.perf_counter() - self._since > TURN:
+                self._step_back()
+
+    def _step_back(self) -> None:
+        # A thread that has only waited has kept the interpreter from nobody.
+        if time.thread_time() - self._worked > TURN / 2:
+            self.is_aside = True
+            step_back(self.lanes.is_awaited)
+            self.is_aside = False
+            self._worked = time.thread_time()
+        self._since = time.perf_counter()
+
+    def _may_turn(self, task: Task[..., Any]) -> bool:
+        """Whether to make another turn right here, a call of *task*: what :meth:`run` asks before another node."""
+        if time.perf_counter() - self._since > TURN:
+            self._step_back()
+            self.lanes.report(TURNED)
+            if self.lanes.wants_thread():
+                return False
+        self.is_crossing = True
+        is_open = self.lanes.may_go_on(self.claim.epoch)
+        if is_open:
+            self.turn = task
+        self.is_crossing = False
+        return is_open
+
+
+def _ends_run(execution: RunContext, error: BaseException) -> bool:
+    """Whether nothing may start after *error*. Asked in any thread."""
+    goes_on = execution.settings.on_error == "continue" and isinstance(error, Exception)
+    return not goes_on or isinstance(error, AttemptCancelled)

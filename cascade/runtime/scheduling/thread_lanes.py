@@ -1,0 +1,206 @@
+"""Thread lanes: sync nodes, called by as many worker threads as are needed to keep them from waiting.
+
+While all threads are stuck in functions that block, more are added.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from typing import Final
+
+import attrs
+from anyio import current_effective_deadline, current_time
+from anyio.lowlevel import EventLoopToken, current_token
+
+from cascade.model.errors import CascadeError
+from cascade.runtime.admission.asking import admit
+from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.pool import Slot
+from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.foundation.threads import in_thread, wake_soon
+from cascade.runtime.scheduling.frame_context import FrameContext, Owner
+from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
+from cascade.runtime.scheduling.thread_lane import Report, ThreadLane
+
+# Seconds without a node being begun, after which the threads there are count as stuck; and the same if somebody
+# else may have kept the interpreter from them.
+STUCK: Final = 0.0005
+STUCK_AT_LAST: Final = 0.005
+
+
+@attrs.define(eq=False)
+class ThreadLanes:
+    """Drains sync nodes in worker threads, each of which holds a thread slot.
+
+    Attributes:
+        context: The frame whose nodes they are.
+        owner: Its scheduler.
+        queue: The nodes that have not begun.
+        ranked: The same, if some of them are more urgent than others.
+        reports: What threads have to say, for the owner.
+        has_failed: Whether a node has failed in a way that ends the run.
+    """
+
+    context: FrameContext
+    owner: Owner
+    queue: Queue = attrs.field(init=False)
+    ranked: RankedQueue | None = attrs.field(init=False)
+    reports: deque[Report] = attrs.field(factory=deque)
+    has_failed: bool = False
+    _token: EventLoopToken = attrs.field(factory=current_token)
+    _lanes: set[ThreadLane] = attrs.field(factory=set)
+    _wanted: int = 0
+    _is_watched: bool = False
+    _is_told: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        ranks = self.context.frame.ranks
+        self.ranked = None if ranks is None else RankedQueue(ranks)
+        self.queue = deque() if self.ranked is None else self.ranked
+
+    def feed(self, index: int) -> None:
+        """Take a node that is ready."""
+        self.queue.append(index)
+        if not self._wanted:
+            self._add(1)
+        elif not self._is_watched:
+            self._is_watched = True
+            self.context.execution.tasks.spawn(self.context.group, self._watch)
+
+    def _add(self, count: int) -> None:
+        for _ in range(count):
+            self._wanted += 1
+            self.context.execution.tasks.spawn(self.context.group, self._tend)
+
+    async def _tend(self) -> None:
+        """Be a lane, slot by slot, while there is anything to do."""
+        conditions = self.context.conditions
+        try:
+            while self.queue and conditions.may_use_threads() and not self.has_failed:
+                await conditions.until_heard()
+                claim = await self._slot()
+                if claim is None:
+                    return
+                if not conditions.may_use_threads():
+                    claim.release()  # a rule has come while it waited for the slot
+                    return
+                await self._be_lane(claim)
+        finally:
+            self._wanted -= 1
+            if not self._wanted or not conditions.may_use_threads():
+                self.owner.take_back(self.queue)
+
+    async def _be_lane(self, claim: Claim) -> None:
+        """Run nodes in a thread, as long as it may have the slot."""
+        execution = self.context.execution
+        gate, watch = execution.gate, execution.tasks.watch
+        lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
+        self._lanes.add(lane)
+        gate.crossers.add(lane)
+        watch.add(lane)
+        gate.lanes.add(lane)
+        try:
+            await in_thread(lane.run, execution.shared.lane_limiter)
+        finally:
+            self._lanes.remove(lane)
+            watch.remove(lane)
+            gate.crossers.remove(lane)
+            gate.lanes.remove(lane)
+            claim.release()
+            if lane.adopted is not None:
+                lane.adopted.release()
+            if execution.lifecycle.is_halted:
+                self.owner.settle_late()
+
+    async def _slot(self) -> Claim | None:
+        """A thread slot; none if nothing is left, or if there can be none: then all that is queued fails."""
+        context = self.context
+        try:
+            first = self.queue[0]
+        except IndexError:  # another lane's thread has taken it in this very moment
+            return None
+        try:
+            return await admit(context.execution.admission, self._applicant(first), {Slot.THREAD: 1}, _say_nothing)
+        except DrainedError:
+            return None
+        except CascadeError as error:
+            for index in self._taken():
+                self.owner.settle(index, context.settler.failure(index, error, None))
+            return None
+
+    def _applicant(self, index: int) -> Applicant:
+        """Who asks for a slot, on behalf of *index* and many other nodes."""
+        execution, node_id = self.context.execution, self.context.frame.name(index)
+        ancestors = execution.beginning.ancestors
+        return Applicant(node_id, "", "", execution.run_id, execution.bus, ancestors, is_lane=True)
+
+    def _taken(self) -> Iterator[int]:
+        """What is queued, taken node by node; threads may take some of it at the same time."""
+        with suppress(IndexError):
+            while True:
+                yield self.queue.popleft()
+
+    def may_go_on(self, epoch: int) -> bool:
+        """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
+        execution = self.context.execution
+        is_open = execution.gate.epoch == epoch and not execution.lifecycle.is_halted and not self.has_failed
+        # What has been reported, and nobody has settled yet, is on its way to the journal.
+        return is_open and not self.context.conditions.is_behind(len(self.reports))
+
+    def wants_thread(self) -> bool:
+        """Whether somebody else could start with the slot of one of these threads. Asked in any thread."""
+        return self.context.execution.admission.queue.lacks_only(Slot.THREAD)
+
+    def report(self, report: Report) -> None:
+        """Tell the owner, from a thread: it is woken once for many reports."""
+        self.reports.append(report)
+        if not self._is_told:
+            self._is_told = True
+            wake_soon(self._token, self._tell)
+
+    def is_awaited(self) -> bool:
+        """Whether the loop has been woken, and has not gone on yet."""
+        return self._is_told
+
+    def _tell(self) -> None:
+        # Here and nowhere else, so that as long as it is set, this is still to come.
+        self._is_told = False
+        self.owner.tell()
+
+    async def _watch(self) -> None:
+        """Add threads while all there are stuck, up to what the engine has."""
+        try:
+            most = self.context.execution.settings.max_threads
+            while self.queue and self._wanted and self._wanted < most:
+                if await in_thread(self._wait_until_stuck, self.context.execution.shared.lane_limiter):
+                    self._add(min(self._wanted, most - self._wanted, len(self.queue)))
+        finally:
+            self._is_watched = False
+
+    def _wait_until_stuck(self) -> bool:
+        """In a thread, as time is virtual in some loops: whether all lanes are stuck while others could work."""
+        seen: dict[ThreadLane, int] = {}
+        since = 0.0
+        while self.queue and self._wanted and not self.has_failed:
+            before = time.perf_counter()
+            time.sleep(STUCK)
+            after = time.perf_counter()
+            now = {lane: lane.advance for lane in tuple(self._lanes)}
+            if now != seen or len(now) != self._wanted or any(lane.is_aside for lane in now):
+                seen, since = now, after
+            elif after - before < 2 * STUCK or after - since > STUCK_AT_LAST:
+                return True
+        return False
+
+
+def thread_clock() -> Callable[[], float]:
+    """The event loop's clock, as it can be read in threads."""
+    offset = current_time() - time.perf_counter()
+    return lambda: time.perf_counter() + offset
+
+
+def _say_nothing(_: object) -> None:
+    """A lane that waits for a slot is no node that waits."""
