@@ -1,4 +1,4 @@
-"""What a flow takes from outside: parameters, environment variables, injected resources."""
+"""Inputs of a flow: parameters, environment variables and injected resources."""
 
 from __future__ import annotations
 
@@ -39,18 +39,22 @@ def _check_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
 
 @attrs.frozen(init=False, eq=False)
 class Param(Placeholder, Generic[T]):
-    """A named input of the flow, given to ``run`` as ``params``.
+    """A named input of a flow. Its value is given to ``run`` in ``params``.
 
-    A string is converted to *type* (``bool`` understands true/false, yes/no, on/off, 1/0); any other value must
-    be of that type already, except that a whole number may stand for a ``float``. Two Params of one name in one
-    flow must be equal.
+    Text is converted to *type*; ``bool`` accepts true/false, yes/no, on/off and 1/0. A value that is not text must
+    already be of that type; a whole number is accepted as a ``float``. If a flow has several Params of one name,
+    they must be equal.
 
     Args:
         name: Key in ``params``.
-        default: Value when none is given; without a default the parameter is required.
-        type: A class, or any callable from text to value, or ``Any`` for what is taken as it is; by default that
-            of a number or truth value given as the default, otherwise ``str``.
-        description: One line for ``--help``.
+        default: Value if ``params`` does not have the name. Without a default the parameter is required.
+        type: A class, or a function from text to value, or ``Any`` for values of every type, which are not
+            converted. ``None`` (default): the type of *default* if that is a number or a bool, otherwise ``str``.
+        description: One line for the help of the command line. Empty by default.
+
+    Raises:
+        TypeError: If *type* is not callable.
+        ValueError: If *name* is empty or no string.
     """
 
     name: str = attrs.field(validator=_check_name)
@@ -75,10 +79,13 @@ class Param(Placeholder, Generic[T]):
         self.__attrs_init__(name, default, kind, description)
 
     def convert(self, raw: object) -> T:
-        """The value that *raw* stands for.
+        """Convert and check a value for this parameter.
+
+        Args:
+            raw: The value, or text for one.
 
         Raises:
-            ValueError: If it has no meaning as this parameter's type.
+            ValueError: If *raw* is not of the parameter's type and cannot be converted.
         """
         kind: Any = self.type
         if kind is Any:
@@ -108,11 +115,14 @@ class Param(Placeholder, Generic[T]):
 
 @attrs.frozen
 class Env(Placeholder):
-    """An environment variable, read when the run starts; a string.
+    """An environment variable. It is read when the run starts, and its value is a string.
 
     Args:
         name: Name of the variable.
-        default: Value when it is not set; without a default it is required.
+        default: Value if the variable is not set; may be ``None``. Without a default the variable is required.
+
+    Raises:
+        ValueError: If *name* is empty or no string.
     """
 
     name: str = attrs.field(validator=_check_name)
@@ -127,7 +137,14 @@ class Inject(Placeholder):
 
 
 def inject(name: str) -> Any:
-    """The resource called *name*, as the default of a task's parameter or anywhere inside an argument."""
+    """The resource of that name. Use it as the default of a task's parameter, or anywhere inside an argument.
+
+    Args:
+        name: The name under which a provider is registered.
+
+    Raises:
+        ValueError: If *name* is empty or no string.
+    """
     return Inject(name)
 
 
@@ -139,13 +156,14 @@ def injections(func: Callable[..., object]) -> dict[str, Inject]:
 
 @attrs.frozen(eq=False)
 class Resource:
-    """A provider of a resource: a generator function that yields it once and cleans up after.
+    """A provider of a resource: a generator function that yields the resource once. Made by :func:`resource`.
 
     Attributes:
-        name: The name by which tasks inject it.
-        scope: ``"run"``: one instance per run; ``"task"``: one per node that injects it.
+        name: The name by which tasks inject the resource.
+        scope: ``"run"``: one instance for the run; ``"task"``: one for each node that injects it.
         func: The generator function.
-        injects: Resources it needs itself, by parameter.
+        is_async: Whether it is an async generator function.
+        injects: The resources that it needs itself, by parameter name.
     """
 
     name: str
@@ -155,7 +173,12 @@ class Resource:
     injects: dict[str, Inject]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the generator function itself, as without the decorator."""
+        """Call the generator function, as without the decorator.
+
+        Args:
+            args: Its positional arguments.
+            kwargs: Its arguments by name.
+        """
         return self.func(*args, **kwargs)
 
 
@@ -188,19 +211,22 @@ def resource(
 def resource(
     func: Provider | None = None, *, name: str | None = None, scope: Scope = "run"
 ) -> Resource | Callable[[Provider], Resource]:
-    """Declare a provider: a sync or async generator function that yields the resource once.
+    """Declare the provider of a resource: a sync or async generator function that yields the resource once.
 
-    What stands before the ``yield`` sets up, what stands after it tears down; the exception that ends the scope
-    is raised at the ``yield``. Parameters may inject other resources. A sync generator runs on one thread of its
-    own, from set-up to tear-down, so a value tied to its thread must not be used elsewhere.
+    The code before the ``yield`` sets up, the code after it tears down. If the scope ends with an exception or a
+    cancellation, that is raised at the ``yield``; the provider cannot swallow it. Parameters may inject other
+    resources. A sync generator runs on one thread of its own from set-up to tear-down, so a value that is tied to
+    its thread (such as an ``sqlite3`` connection) cannot be used by tasks.
 
     Args:
-        func: The generator function, when used without parentheses.
-        name: Name to inject by; the function's own by default.
-        scope: ``"run"`` (one instance for the run) or ``"task"`` (one per node that injects it).
+        func: The generator function. ``None`` (default) if only settings are given: then a decorator is returned.
+        name: Name to inject by. ``None`` (default): the function's own name.
+        scope: ``"run"`` (default): one instance for the run, opened before the first node that may need it.
+            ``"task"``: one instance for each node that injects it.
 
     Raises:
-        TypeError: If the function is no generator function.
+        TypeError: If *func* is no generator function.
+        ValueError: If *scope* is neither ``"run"`` nor ``"task"``.
     """
     if func is not None:
         return as_resource(func, name, scope)
