@@ -1,4 +1,9 @@
-"""Structured-concurrency workflows on AnyIO: lazy task graphs for asyncio and Trio."""
+"""Workflows with structured concurrency: lazy task graphs on AnyIO, for asyncio and Trio.
+
+Functions become tasks (``task``), calls of tasks become a graph (``LazyResult``), and ``run`` executes the graph.
+The modules ``cache``, ``control``, ``events``, ``executors``, ``observers``, ``state`` and ``testing`` are
+imported when they are first used.
+"""
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final

@@ -1,4 +1,4 @@
-"""The public functions: keyword settings in, an engine behind."""
+"""The functions that run flows and look at them. Each makes an engine from keyword settings."""
 
 from __future__ import annotations
 
@@ -72,27 +72,39 @@ async def run(
 async def run(
     flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
 ) -> Any:
-    """Run *flow* and return its value.
+    """Run a flow and return its value.
 
-    A container of lazies gives the same container of values; a plain value is returned as it is. Inside an async
-    task, and without settings, the run shares the limits, threads and rules of the run around it.
+    A container of lazies gives the same container of values. A plain value is returned as it is. Inside an async
+    task, and without settings, the run uses the engine of the run around it: its capacity, threads and control
+    rules.
 
-    If cancelled, tasks see cancellation, resources are closed, accepted state is written and the last event is
-    delivered before the cancellation goes on. When this returns or raises, nothing of the run is alive.
+    If cancelled, the run ends in order: its tasks are cancelled, their threads are waited for, resources are
+    closed, what was accepted for the store is written, and the last event is delivered. Then the cancellation goes
+    on; a failure that was recorded before is raised instead. When this returns or raises, no task, thread or
+    resource of the run is left, except threads of tasks with ``abandon_on_cancel``.
 
     Args:
-        flow: What to run.
-        params: Values of its Params, by name.
-        run_id: Id of the run; a new one by default.
-        settings: See :class:`~cascade.runtime.context.settings.Settings`.
+        flow: A lazy result, a container of lazy results, or a plain value.
+        params: Values of the flow's Params, by name. ``None`` (default): none.
+        run_id: Id of the run, 1 to 200 printable characters. With a state, the same id resumes the run. ``None``
+            (default): a new id.
+        settings: The fields of :class:`~cascade.runtime.context.settings.Settings`, as keywords.
 
     Raises:
-        GraphError: If the flow contradicts itself.
-        InputError: If inputs are missing, malformed or unknown.
-        CapacityError: If a claim exceeds what there is.
+        GraphError: If the flow makes no sense.
+        InputError: If parameters, environment variables or URLs are missing, malformed or unknown.
+        CapacityError: If a claim exceeds the total of its resource.
         ResourceNotFoundError: If an injected resource has no provider.
-        DependencyMissingError: If the target was skipped.
-        BaseException: The first failure itself; with other settings of ``on_error``, ``RunFailed``.
+        DependencyMissingError: If a target was skipped.
+        FlowChangedError: If the run was recorded with another flow.
+        RunInProgressError: If another process executes the run.
+        StateError: If the state store fails.
+        RunFailed: With ``on_error="group"`` or ``"continue"``, if something failed.
+        TypeError: If *flow* is a task that was not called, or a setting is unknown or has a wrong type.
+        ValueError: If a setting is out of range.
+        RuntimeError: If a worker process that imports the script gets here (start flows under
+            ``if __name__ == "__main__":``), or the engine of the run around it serves another event loop.
+        BaseException: With ``on_error="first"``, the first failure itself.
     """
     with trimmed:
         return await _engine(settings).run(flow, params, run_id=run_id)
@@ -131,23 +143,23 @@ def run_sync(
     run_id: str | None = None,
     **settings: Unpack[AsRun],
 ) -> Any:
-    """Run *flow* on an event loop of its own and return its value: for plain scripts.
+    """Run a flow on a new event loop and return its value. For scripts.
 
-    Control-C ends it, after the clean-up, in a plain ``KeyboardInterrupt``.
-
-    Works in any thread that runs no event loop, such as the worker threads of a web framework. If the scope
-    around such a thread is cancelled, the run goes on, and the thread is waited for.
+    Works in every thread that runs no event loop, such as the worker threads of a web framework. A cancelled scope
+    around such a thread does not cancel the run: the thread is waited for. Control-C cancels the run and, after
+    the clean-up, raises ``KeyboardInterrupt``.
 
     Args:
-        flow: As of :func:`run`.
-        params: As of :func:`run`.
-        backend: ``"asyncio"`` or ``"trio"``.
-        backend_options: Options of AnyIO for that backend.
-        run_id: As of :func:`run`.
-        settings: As of :func:`run`.
+        flow: As in :func:`run`.
+        params: As in :func:`run`. ``None`` (default): none.
+        backend: ``"asyncio"`` (default) or ``"trio"``.
+        backend_options: AnyIO's options for that backend. ``None`` (default): none.
+        run_id: As in :func:`run`. ``None`` (default): a new id.
+        settings: As in :func:`run`.
 
     Raises:
-        RuntimeError: Inside an event loop, which it would block, or inside a task of a flow.
+        RuntimeError: If it is called inside an event loop, which it would block, or inside a task of a flow.
+        BaseException: What :func:`run` raises.
     """
     _refuse_loop()
     options = dict(backend_options or {})
@@ -192,11 +204,31 @@ def _forget_loop() -> None:
 async def start(
     flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
 ) -> AsyncIterator[Run]:
-    """Start *flow*, and get a :class:`Run` to follow and steer it; leaving the block waits for its end.
+    """Start a flow beside a block of code. The block gets a :class:`Run`, to follow the flow and to steer it.
 
-    Subscriptions made before the first await of the block see everything. An exception in the block cancels the
-    run. One error leaves the block as itself; if block and run fail differently, both leave in a group. What
-    ``Run.result()`` has raised is not raised again.
+    Leaving the block waits for the end of the run. Subscriptions made before the first ``await`` in the block get
+    all events. An exception in the block cancels the run.
+
+    If the scope around the block is cancelled, so is the run, which then ends in order as in :func:`run`.
+    ``Run.cancel()`` cancels the run only: the block goes on, and leaving it raises nothing on that account. A
+    failure of the run does not interrupt the block.
+
+    Args:
+        flow: As in :func:`run`.
+        params: As in :func:`run`. ``None`` (default): none.
+        run_id: As in :func:`run`. ``None`` (default): a new id.
+        settings: As in :func:`run`.
+
+    Raises:
+        GraphError: On entry, if the flow makes no sense. So are all errors that :func:`run` raises before anything
+            runs.
+        InputError: On entry, if parameters, environment variables or URLs are wrong.
+        StateError: On entry, if the store cannot be used; on exit, if it fails later.
+        TypeError: On entry, if *flow* is a task that was not called, or a setting is unknown or has a wrong type.
+        ValueError: On entry, if a setting is out of range.
+        BaseExceptionGroup: On exit, if the block and the run failed with different errors.
+        BaseException: On exit, the error of the block or of the run, as it is. An error that ``Run.result()`` has
+            raised already is not raised again.
     """
     with trimmed:
         async with _engine(settings).start(flow, params, run_id=run_id) as handle:
@@ -213,18 +245,36 @@ async def serve(
     task_status: TaskStatus[Run] = TASK_STATUS_IGNORED,
     **settings: Unpack[AsRun],
 ) -> None:
-    """Run *flow* as a task of a nursery: ``run = await nursery.start(cascade.serve, flow)``."""
+    """Run a flow as a task of a nursery: ``run = await nursery.start(cascade.serve, flow)``.
+
+    ``nursery.start`` returns the :class:`Run` once it has started. If the nursery is cancelled, the run is
+    cancelled and ends in order, as in :func:`run`. After ``Run.cancel()`` the task just ends.
+
+    Args:
+        flow: As in :func:`run`.
+        params: As in :func:`run`. ``None`` (default): none.
+        run_id: As in :func:`run`. ``None`` (default): a new id.
+        task_status: Given by ``nursery.start``. By default the Run is reported to nobody.
+        settings: As in :func:`run`.
+
+    Raises:
+        BaseException: What :func:`run` raises. Errors before anything runs are raised by ``nursery.start``, later
+            ones by the nursery, unless ``Run.result()`` has raised them already.
+    """
     with trimmed:
         async with start(flow, params, run_id=run_id, **settings) as handle:
             task_status.started(handle)
 
 
 def plan(flow: Any) -> Plan:
-    """The stages in which *flow* would run.
+    """The stages in which a flow would run. Nothing runs.
+
+    Args:
+        flow: A lazy result, a container of lazy results, or a plain value.
 
     Raises:
-        GraphError: If the flow contradicts itself.
-        TypeError: If it is a task that has not been called.
+        GraphError: If the flow makes no sense.
+        TypeError: If *flow* is a task that has not been called.
     """
     with trimmed:
         refuse_uncalled(flow)
@@ -232,10 +282,15 @@ def plan(flow: Any) -> Plan:
 
 
 def visualize(flow: Any, format: Format = "mermaid") -> str:  # the natural name
-    """A picture of *flow* as text: ``"mermaid"``, ``"dot"``, ``"text"`` or ``"json"``.
+    """A picture of a flow as text. Nothing runs.
+
+    Args:
+        flow: As in :func:`plan`.
+        format: ``"mermaid"`` (default), ``"dot"`` (Graphviz), ``"text"`` (a list of stages) or ``"json"``.
 
     Raises:
-        GraphError: If the flow contradicts itself.
+        GraphError: If the flow makes no sense.
+        TypeError: If *flow* is a task that has not been called.
         ValueError: If there is no such format.
     """
     solved = plan(flow)
@@ -243,16 +298,27 @@ def visualize(flow: Any, format: Format = "mermaid") -> str:  # the natural name
 
 
 def dry_run(flow: Any) -> str:
-    """What running *flow* would do, stage by stage, as text; nothing runs."""
+    """What running a flow would do, stage by stage, as text. Nothing runs.
+
+    Args:
+        flow: As in :func:`plan`.
+
+    Raises:
+        GraphError: If the flow makes no sense.
+        TypeError: If *flow* is a task that has not been called.
+    """
     return visualize(flow, "text")
 
 
 def override_resource(engine: Engine, name: str, provider: Resource | Provider) -> AbstractContextManager[None]:
-    """Provide the resource *name* by *provider* to the runs of *engine* that start inside the block.
+    """Replace a resource for the runs of an engine that start inside the block: ``with override_resource(...)``.
 
     Args:
         engine: The engine.
-        name: The resource to replace.
-        provider: A resource, or a bare generator function.
+        name: The name of the resource.
+        provider: A resource, or a bare generator function. The latter gets the scope of what it replaces.
+
+    Raises:
+        TypeError: When the block is entered, if *provider* is neither.
     """
     return engine.overriding(name, provider)

@@ -1,4 +1,4 @@
-"""Cache policies and stores."""
+"""Cache policies, which decide whether a call has to run, and the stores in which they keep results."""
 
 from cascade.adapters.cache.files import FileExistenceCache
 from cascade.adapters.cache.inputs import CacheStore, InputCache, MemoryCacheStore

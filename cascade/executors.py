@@ -1,4 +1,4 @@
-"""Executors: where the functions of tasks run."""
+"""Executors: objects that call the functions of tasks, in this process or in worker processes."""
 
 from cascade.adapters.executors.processes import ProcessExecutor
 from cascade.runtime.execution.executor import LocalExecutor

@@ -1,4 +1,4 @@
-"""Observers: async functions over the events of a run, ready-made."""
+"""Ready-made observers: async functions that read the events of a run and show or write them."""
 
 from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress

@@ -1,4 +1,4 @@
-"""State backends."""
+"""State backends: where the outcomes of a run are recorded, so that the run can be resumed."""
 
 from cascade.adapters.state.memory import InMemoryStateBackend
 from cascade.adapters.state.redis import RedisStateBackend

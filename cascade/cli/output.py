@@ -35,7 +35,7 @@ class OutputLost(Exception):
 
     def __init__(self, reason: Exception | None = None) -> None:
         self.status = 0
-        self.has_no_reader = isinstance(reason, BrokenPipeError)
+        self.has_no_reader: bool = isinstance(reason, BrokenPipeError)
         why = "it is closed" if reason is None else _reason(reason)
         super().__init__(f"cannot write to standard output: {why}")
 

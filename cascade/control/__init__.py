@@ -1,4 +1,4 @@
-"""Run-time control: rules, the plane on which they stand, and connectors that bring them from other processes."""
+"""Control of live runs: pauses and limits, the plane that holds them, and connectors to other processes."""
 
 from typing import TYPE_CHECKING, Any
 

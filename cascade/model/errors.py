@@ -1,7 +1,7 @@
-"""Every exception the library raises on its own account.
+"""All exceptions that the library raises.
 
-One class per situation a caller may want to handle; each is a :class:`CascadeError` and, where one fits, a
-builtin too. Fields come first, the message is built once from them.
+There is one class for each situation that a caller may want to handle. Each is a :class:`CascadeError` and, where
+one fits, a built-in exception too. An error builds its message from its fields.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str,
 
 
 class CascadeError(Exception):
-    """Base of all errors of this library."""
+    """Base class of all errors that the library raises."""
 
     def __reduce__(self) -> tuple[object, ...]:
         # Exceptions whose __init__ takes fields do not unpickle by themselves: process pools need them to.
@@ -32,7 +32,7 @@ class CascadeError(Exception):
 
 
 class GraphError(CascadeError, ValueError):
-    """The flow, as written, has no meaning: a contradiction, a cycle, or a value where none can stand."""
+    """The flow as written makes no sense: a contradiction, a cycle, or a value where none can stand."""
 
 
 class LazyUseError(CascadeError, TypeError, AttributeError):
@@ -40,10 +40,10 @@ class LazyUseError(CascadeError, TypeError, AttributeError):
 
 
 class InputError(CascadeError, ValueError):
-    """Parameters or environment variables are missing, malformed or unknown.
+    """Parameters, environment variables, URLs or ids are missing, malformed or unknown.
 
     Attributes:
-        problems: One sentence for each input that is wrong; all of them, not only the first.
+        problems: One sentence for each input that is wrong. All of them are listed, not only the first.
     """
 
     def __init__(self, problems: Sequence[str]) -> None:
@@ -52,13 +52,13 @@ class InputError(CascadeError, ValueError):
 
 
 class CapacityError(CascadeError, ValueError):
-    """A claim asks for more than its resource has in total, so waiting could not help.
+    """A claim asks for more of a resource than there is in total, so waiting could not help.
 
     Attributes:
-        node_id: The node that claims.
+        node_id: The node that makes the claim.
         resource: Name of the resource.
-        amount: What it asks for, in the unit of the resource.
-        total: What there is.
+        amount: The amount that it asks for.
+        total: The total of the resource.
     """
 
     def __init__(self, node_id: str, resource: str, amount: object, total: object) -> None:
@@ -73,11 +73,12 @@ class CapacityError(CascadeError, ValueError):
 
 
 class RouteNotFoundError(CascadeError, LookupError, ValueError):
-    """A router's selector gave a key for which there is no route and no default.
+    """The selector of a router gave a key for which there is no route and no default.
 
     Attributes:
-        key: What the selector gave.
+        key: The key.
         known: The keys that have a route.
+        selector: The selector, as text.
     """
 
     def __init__(self, key: object, known: Iterable[object], selector: str) -> None:
@@ -96,8 +97,8 @@ class DependencyMissingError(CascadeError):
 
     Attributes:
         node_id: The skipped target.
-        reason: Why it was skipped.
-        chain: The skips that led to it, as (node id, reason), the target's own first.
+        reason: Why it was skipped: a value of ``SkipReason``.
+        chain: The skips that led to it, as pairs of node id and reason. The target's own comes first.
     """
 
     def __init__(self, node_id: str, chain: Sequence[tuple[str, str]]) -> None:
@@ -109,11 +110,11 @@ class DependencyMissingError(CascadeError):
 
 
 class ResourceNotFoundError(CascadeError, LookupError):
-    """A task injects a resource that nobody provides.
+    """A task injects a resource that has no provider.
 
     Attributes:
         name: Name of the resource.
-        needed_by: Who injects it.
+        needed_by: The task, or the resource, that injects it.
     """
 
     def __init__(self, name: str, needed_by: str, known: Iterable[str]) -> None:
@@ -130,8 +131,8 @@ class TaskTimeoutError(CascadeError, TimeoutError):
     """An attempt took longer than its timeout.
 
     Attributes:
-        node_id: The node whose attempt it was.
-        timeout: The limit, in seconds.
+        node_id: The node.
+        timeout: The timeout, in seconds.
     """
 
     def __init__(self, node_id: str, timeout: float) -> None:
@@ -141,7 +142,7 @@ class TaskTimeoutError(CascadeError, TimeoutError):
 
 
 class TaskCancelledError(CascadeError, RuntimeError):
-    """A task, or the provider of a resource, raised a cancellation although nothing around it was cancelled.
+    """A task or a resource provider raised a cancellation although no scope around it was cancelled.
 
     Attributes:
         node_id: The task's node, or the name of the resource.
@@ -156,10 +157,11 @@ class TaskCancelledError(CascadeError, RuntimeError):
 
 
 class DeadlockError(CascadeError, RuntimeError):
-    """A claim can never be granted, because those who hold what it needs wait for it.
+    """A claim can never be granted, because the tasks that hold what it needs wait for it.
 
     Attributes:
         node_id: The node whose claim cannot be granted.
+        resource: Name of the resource.
         cycle: The nodes that wait for each other, outermost first, the claimant last.
     """
 
@@ -175,7 +177,7 @@ class DeadlockError(CascadeError, RuntimeError):
 
 
 class RunCancelled(CascadeError):
-    """The run was cancelled before it had a result.
+    """The run was cancelled, or drained, before it had a result.
 
     Attributes:
         run_id: The run.
@@ -191,7 +193,7 @@ class StateError(CascadeError):
 
     Attributes:
         recorded: Number of nodes whose outcome is in the store.
-        lost: Ids of nodes that settled but could not be recorded.
+        lost: Ids of nodes that have ended but could not be recorded.
     """
 
     def __init__(self, message: str, *, recorded: int = 0, lost: Sequence[str] = ()) -> None:
@@ -205,7 +207,7 @@ class RunInProgressError(StateError):
 
 
 class FlowChangedError(StateError):
-    """A run was resumed with a flow that is not the one it was recorded with.
+    """A run was resumed with another flow than the one that it was recorded with.
 
     Attributes:
         nodes: Ids of the nodes that differ.
@@ -222,11 +224,11 @@ class FlowChangedError(StateError):
 
 
 class RunFailed(CascadeError, ExceptionGroup[Exception]):
-    """More than one failure of a run, or any number of them where that was asked for.
+    """The failures of a run, as an exception group. Raised with ``on_error="group"`` and ``"continue"``.
 
     Attributes:
-        results: Values that are nevertheless there, by node id: of the targets' members, and of nodes that were
-            still wanted when the run ended.
+        results: Node id to value, for the values that the run has nevertheless: those of the targets' members, and
+            of nodes that were still needed when the run ended.
     """
 
     results: Mapping[str, object]
@@ -244,6 +246,11 @@ class RunFailed(CascadeError, ExceptionGroup[Exception]):
         super().__init__(message, failures)
 
     def derive(self, excs: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]  # narrower on purpose
+        """The same error with other exceptions in it, for ``except*`` and ``split``.
+
+        Args:
+            excs: The exceptions.
+        """
         return RunFailed(self.message, excs, self.results)
 
     def __reduce__(self) -> tuple[object, ...]:

@@ -1,6 +1,7 @@
-"""What a run reports while it goes on.
+"""The events of a run.
 
-Events are frozen; ``seq`` orders those of one run totally. Nothing is made for which nobody listens.
+Events are frozen. ``seq`` gives the events of one run a total order. An event is made only if somebody subscribes
+to its class.
 """
 
 from __future__ import annotations
@@ -50,11 +51,13 @@ BlockReason = Literal["ResourceContention", "ConstraintViolation"]
 
 @attrs.frozen(kw_only=True)
 class Event:
-    """Base of all events.
+    """Base class of all events. The engine makes them; programs read them.
 
     Attributes:
-        seq: Position in the run's order, from 1, strictly increasing.
-        timestamp: Wall clock, seconds since the epoch.
+        is_for_all: Whether subscribers of a base class get events of this class. If false, only those who name the
+            class itself get them.
+        seq: Position in the run's order: from 1, strictly increasing.
+        timestamp: Wall clock, in seconds since the epoch.
         run_id: The run.
     """
 
@@ -70,14 +73,14 @@ class Event:
 class RunStarted(Event):
     """A run begins.
 
-    What its flow makes up while it runs is in neither ``calls`` nor ``maps``.
+    ``calls`` and ``maps`` are what is known before anything has run. Flows that tasks return are not in them.
 
     Attributes:
-        target_tasks: Ids of the nodes whose values it returns.
-        params: The resolved inputs.
-        calls: Number of calls by task name, in the order of the flow; maps are not included, so it may be zero.
-        maps: By task name, the maps by node id, each with the number of its items; ``None`` where that depends on
-            a value that is not there yet.
+        target_tasks: Ids of the nodes whose values the run returns.
+        params: The resolved parameters and environment variables.
+        calls: Number of calls by task name, in the order of the flow. Maps do not count, so a number may be 0.
+        maps: By task name, the maps by node id, each with its number of items. ``None`` where that depends on a
+            value that is not known yet.
     """
 
     target_tasks: tuple[str, ...]
@@ -88,15 +91,15 @@ class RunStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class RunResumed(Event):
-    """A run goes on that was begun before.
+    """A run that was recorded before goes on.
 
     Attributes:
-        recorded: Nodes in the store.
-        epoch: How often it has been begun, this time included.
-        by_task: The same nodes by task name, maps not included, but their items.
-        finished: When it had succeeded, in seconds since the epoch: then nothing runs, and the recorded result is
-            what it gives. ``None`` if it goes on, or if the store does not know the time.
-        is_finished: Whether it had succeeded.
+        recorded: Number of nodes in the store.
+        epoch: How often the run has been begun, this time included.
+        by_task: Number of these nodes by task name. Items of maps count, maps do not.
+        finished: When the run had succeeded, in seconds since the epoch. ``None`` if it goes on, or if the store
+            does not know the time.
+        is_finished: Whether the run had succeeded. Then nothing runs, and the recorded result is returned.
     """
 
     recorded: int
@@ -111,11 +114,11 @@ class RunFinished(Event):
     """The last event of a run.
 
     Attributes:
-        status: How it ended.
-        duration: Seconds since it began.
-        error: ``"Type: message"`` of what is raised, if anything.
-        failures: All failures, in order of time, in that form.
-        counts: How many nodes ended (or were left) in each state.
+        status: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"`` or ``"Drained"``.
+        duration: Seconds since the run began.
+        error: ``"Type: message"`` of what the run raises; ``None`` if it succeeded.
+        failures: All failures in that form, in order of time.
+        counts: Number of nodes by the state in which they ended or were left.
     """
 
     status: RunStatus
@@ -127,7 +130,12 @@ class RunFinished(Event):
 
 @attrs.frozen(kw_only=True)
 class StageStarted(Event):
-    """A stage begins (schedule ``"stages"`` only). ``index`` from 0, ``size`` in nodes."""
+    """A stage begins. Only with ``schedule="stages"``.
+
+    Attributes:
+        index: Number of the stage, from 0.
+        size: Number of nodes in it.
+    """
 
     index: int
     size: int
@@ -135,7 +143,12 @@ class StageStarted(Event):
 
 @attrs.frozen(kw_only=True)
 class StageFinished(Event):
-    """All nodes of a stage have settled."""
+    """All nodes of a stage have ended or were skipped.
+
+    Attributes:
+        index: Number of the stage, from 0.
+        size: Number of nodes in it.
+    """
 
     index: int
     size: int
@@ -143,7 +156,7 @@ class StageFinished(Event):
 
 @attrs.frozen(kw_only=True)
 class NodeEvent(Event):
-    """Base of events about one node.
+    """Base class of events about one node.
 
     Attributes:
         task_id: The node's id.
@@ -159,7 +172,7 @@ class TaskExecutionStarted(NodeEvent):
     """The first attempt of a node begins.
 
     Attributes:
-        items: Of a map: how many items it has. ``None`` for a call.
+        items: Number of items if the node is a map; ``None`` if it is a call.
     """
 
     items: int | None = None
@@ -167,9 +180,12 @@ class TaskExecutionStarted(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class AttemptStarted(NodeEvent):
-    """An attempt begins that is not the first; ``attempt`` is its number, from 2.
+    """A further attempt of a node begins.
 
-    Only for subscribers that name this very class: ``subscribe(Event, AttemptStarted)``.
+    Only subscribers that name this class get it: ``subscribe(Event, AttemptStarted)``.
+
+    Attributes:
+        attempt: Number of the attempt, from 2.
     """
 
     is_for_all = False
@@ -179,14 +195,14 @@ class AttemptStarted(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class TaskExecutionFinished(NodeEvent):
-    """A node that began has ended.
+    """A node that had begun has ended.
 
     Attributes:
-        status: How.
-        duration: Seconds from the start of the first attempt; 0 if none began.
-        attempt: Number of the last attempt; 0 if none began.
+        status: ``"Succeeded"``, ``"Failed"`` or ``"Cancelled"``.
+        duration: Seconds since the start of the first attempt; 0 if there was no attempt.
+        attempt: Number of the last attempt; 0 if there was none.
         result_preview: ``repr`` of the result, at most 100 characters; ``None`` without a result.
-        error: ``"Type: message"``, if it failed.
+        error: ``"Type: message"`` if it failed, otherwise ``None``.
     """
 
     status: TaskStatus
@@ -198,14 +214,25 @@ class TaskExecutionFinished(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class TaskSkipped(NodeEvent):
-    """A node did not run; ``reason`` is one of the stable strings of ``SkipReason``."""
+    """A node did not run.
+
+    Attributes:
+        reason: Why: a value of ``SkipReason``.
+    """
 
     reason: str
 
 
 @attrs.frozen(kw_only=True)
 class TaskRetrying(NodeEvent):
-    """Attempt ``attempt`` failed with ``error``; the next one begins after ``delay`` seconds."""
+    """An attempt failed, and there will be another one.
+
+    Attributes:
+        attempt: Number of the attempt that failed, from 1.
+        max_attempts: Attempts in total.
+        delay: Seconds until the next attempt.
+        error: ``"Type: message"`` of the failure.
+    """
 
     attempt: int
     max_attempts: int
@@ -215,11 +242,12 @@ class TaskRetrying(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class TaskBlocked(NodeEvent):
-    """A node is ready but may not start yet. Once per wait.
+    """A node is ready but may not start yet. Published once for each wait.
 
     Attributes:
-        reason: ``"ResourceContention"``: what it claims is not free; ``"ConstraintViolation"``: a rule holds it.
-        detail: The same in words: which rule of whom, or of what there is too little.
+        reason: ``"ResourceContention"``: what it claims is not free; ``"ConstraintViolation"``: a control rule
+            holds it.
+        detail: The same in words: which rule, or which resource there is too little of.
     """
 
     reason: BlockReason
@@ -228,7 +256,12 @@ class TaskBlocked(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class ResourceAcquired(Event):
-    """A resource has been opened."""
+    """A resource was opened.
+
+    Attributes:
+        resource_name: Its name.
+        scope: ``"run"`` or ``"task"``.
+    """
 
     resource_name: str
     scope: str
@@ -236,7 +269,12 @@ class ResourceAcquired(Event):
 
 @attrs.frozen(kw_only=True)
 class ResourceReleased(Event):
-    """A resource has been closed."""
+    """A resource was closed.
+
+    Attributes:
+        resource_name: Its name.
+        scope: ``"run"`` or ``"task"``.
+    """
 
     resource_name: str
     scope: str
@@ -244,7 +282,14 @@ class ResourceReleased(Event):
 
 @attrs.frozen(kw_only=True)
 class StaticAnalysisWarning(Event):
-    """Something about the flow, not about this run, deserves a look (``CS-W...``)."""
+    """The flow has a property that deserves a look.
+
+    Attributes:
+        warning_code: ``"CS-W001"``: a recursion whose next turn may have another shape; ``"CS-W002"``: a claim on
+            a resource that the engine does not manage.
+        message: The warning in words.
+        task_name: The task; ``None`` if it is not about one.
+    """
 
     warning_code: str
     message: str
@@ -253,7 +298,13 @@ class StaticAnalysisWarning(Event):
 
 @attrs.frozen(kw_only=True)
 class EngineWarning(Event):
-    """Something went wrong beside the flow; the run goes on."""
+    """Something beside the flow went wrong. The run goes on.
+
+    Attributes:
+        code: ``"cache-failed"``, ``"heartbeat-failed"``, ``"message-rejected"``, ``"not-digestible"``,
+            ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or ``"thread-abandoned"``.
+        message: The warning in words.
+    """
 
     code: str
     message: str
@@ -261,7 +312,12 @@ class EngineWarning(Event):
 
 @attrs.frozen(kw_only=True)
 class LoopProgress(Event):
-    """A tail-call loop goes on: ``turns`` so far, the last of them of task ``task_name``."""
+    """A loop of tail calls goes on. Published now and then.
+
+    Attributes:
+        task_name: The task of the latest turn.
+        turns: Number of turns so far.
+    """
 
     task_name: str
     turns: int
@@ -269,7 +325,12 @@ class LoopProgress(Event):
 
 @attrs.frozen(kw_only=True)
 class StateRecorded(Event):
-    """``count`` settled nodes are in the state store; ``total`` since the run began."""
+    """Nodes were recorded in the state store. From now on they survive the end of the process.
+
+    Attributes:
+        count: Number of nodes in this batch.
+        total: Number of nodes since the run began.
+    """
 
     count: int
     total: int
@@ -281,9 +342,9 @@ class ControlChanged(Event):
 
     Attributes:
         kind: ``"pause"``, ``"concurrency"`` or ``"rate"``.
-        scope: What the rule is about.
+        scope: The scope of the rule.
         action: ``"set"``, ``"lifted"`` or ``"expired"``.
-        author: Who says so.
+        author: Who changed it.
         rule: The rule in words, such as ``"pause global"``.
     """
 
@@ -296,14 +357,23 @@ class ControlChanged(Event):
 
 @attrs.frozen(kw_only=True)
 class ConnectorConnected(Event):
-    """The run's connector reaches its broker."""
+    """The connector has reached its broker.
+
+    Attributes:
+        connector: The connector, in words.
+    """
 
     connector: str
 
 
 @attrs.frozen(kw_only=True)
 class ConnectorDisconnected(Event):
-    """The run's connector has lost its broker; the last known rules stay in force."""
+    """The connector has lost its broker, or cannot reach it. The last known rules stay in force.
+
+    Attributes:
+        connector: The connector, in words.
+        reason: Why.
+    """
 
     connector: str
     reason: str
@@ -311,7 +381,11 @@ class ConnectorDisconnected(Event):
 
 @attrs.frozen(kw_only=True)
 class EventsDropped(Event):
-    """``count`` events did not fit into this subscriber's buffer since the last such notice."""
+    """Events were dropped because this subscriber's buffer was full (policy ``"drop"``).
+
+    Attributes:
+        count: Number of events dropped since the last notice.
+    """
 
     count: int
 
@@ -359,9 +433,13 @@ def without_secrets(value: Any, secrets: Secrets) -> Any:
 
 
 def as_record(event: Event) -> dict[str, Any]:
-    """*event* as plain data that JSON can say, with ``type`` and ``schema`` first.
+    """An event as plain data for JSON. The keys ``schema`` and ``type`` come first.
 
-    Values that JSON does not know (among the params of a run) appear as their preview.
+    A value that JSON does not have (in the parameters of a run) is replaced by its ``repr``, cut to 100
+    characters.
+
+    Args:
+        event: The event.
     """
     fields = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
     return {"schema": SCHEMA_VERSION, "type": type(event).__name__, **fields}

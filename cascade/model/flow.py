@@ -1,4 +1,4 @@
-"""Shapes of flow beyond plain calls: routers, sequences, pipelines, gathered values."""
+"""Routers, sequences, pipelines and gathered values: flows that are more than nested calls."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ T = TypeVar("T")
 
 @attrs.frozen(eq=False, init=False, repr=False)
 class Router(Placeholder, Generic[T]):
-    """One of several values, chosen by another: only the chosen route runs, after the selector is known.
+    """One of several values, chosen by a key. Only the chosen route runs, after its key is known.
 
     Args:
         selector: A lazy, Param, Env, Router or plain value that gives the key.
-        routes: Key to a lazy, a value, or containers of them. Not empty, unless there is a default.
-        default: The route for a key that is not among them; without it such a key is a
-            :class:`RouteNotFoundError`.
+        routes: Key to route: a lazy, a value, or a container of them. May be empty only with a default.
+        default: The route for every other key. Without a default, such a key is a :class:`RouteNotFoundError` of
+            the run.
+
+    Raises:
+        TypeError: If *routes* is no mapping, or a key is itself a lazy, Param, Env or Router.
+        ValueError: If there are neither routes nor a default.
     """
 
     selector: Any
@@ -51,7 +55,7 @@ class Router(Placeholder, Generic[T]):
 
     @property
     def has_default(self) -> bool:
-        """Whether unknown keys have a route."""
+        """Whether there is a default route."""
         return not isinstance(self.default, Unset)
 
     def __repr__(self) -> str:
@@ -67,19 +71,26 @@ def _gather(*values: object) -> tuple[object, ...]:
 
 
 def gather(*lazies: Any) -> LazyResult[tuple[Any, ...]]:
-    """The values of *lazies* as a tuple, in order."""
+    """Combine several values into one tuple, in order.
+
+    Args:
+        lazies: Lazies, or plain values.
+    """
     return _gather(*lazies)
 
 
 def sequence(members: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
-    """*members* one after another; the value is the last one's.
+    """Run calls one after another. The value is that of the last one.
 
-    Only the members' own nodes are ordered: what a member takes as arguments runs as early as it can. A skipped
-    member skips all that follow it.
+    Only the members themselves are ordered: their arguments run as early as they can. A skipped member skips all
+    members after it.
+
+    Args:
+        members: The calls, in order; at least 1.
 
     Raises:
         TypeError: If a member is no lazy result.
-        ValueError: If there are none.
+        ValueError: If there are no members.
     """
     last: LazyResult[Any] | None = None
     for member in members:
@@ -92,11 +103,11 @@ def sequence(members: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
 
 
 def pipeline(initial: Any, steps: Iterable[Callable[[Any], Any]]) -> Any:
-    """*initial* passed through *steps*, each of which takes the lazy result of the one before.
+    """Pass a value through a series of steps. Each step gets the lazy result of the one before.
 
     Args:
-        initial: A value, lazy, Param or Router.
-        steps: Tasks, partials, or plain functions from lazy to lazy.
+        initial: The first value: a plain value, lazy, Param or Router. Returned as it is if there are no steps.
+        steps: Tasks, partials, or plain functions that take a lazy and return one.
 
     Raises:
         TypeError: If a step is not callable.

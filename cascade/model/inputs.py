@@ -1,4 +1,4 @@
-"""What a flow takes from outside: parameters, environment variables, injected resources."""
+"""Inputs of a flow: parameters, environment variables and injected resources."""
 
 from __future__ import annotations
 
@@ -18,23 +18,29 @@ Provider = Callable[..., Any]
 
 
 class Param(Input[T]):
-    """A named input of the flow, given to ``run`` as ``params``.
+    """A named input of a flow. Its value is given to ``run`` in ``params``.
 
-    Text is converted to the type; a value of another kind is checked against it, and refused if it is none. Two
-    Params of one name in one flow must be equal, apart from their descriptions.
+    Text is converted to the type. A value that is not text is checked, and refused if it is not of the type. If a
+    flow has several Params of one name, they must be equal, apart from their descriptions.
 
     Args:
         name: Key in ``params``.
-        default: Value when none is given; without a default the parameter is required. It is converted and checked
-            as a value is, but for ``None``, which stands for itself.
+        default: Value if ``params`` does not have the name. Without a default the parameter is required. It is
+            converted and checked like a value, except ``None``, which stays as it is.
         type: An annotation: a builtin, ``int | None``, ``Literal``, ``list[int]``, ``dict``, an Enum (by name or
             value), ``Path``, ``Decimal``, dates and times (ISO), an attrs or dataclass type, a pydantic model; or
-            a function from text. Collections and records are read from JSON, lists also from ``1,2,3``. ``Any``
-            takes everything as it is. By default the class of the default, otherwise ``str``.
-        description: One line for ``--help``.
-        validate: Called with each value that is not ``None``, once it is converted. It refuses by raising
-            (``ValueError`` with the reason as its text) or by returning something false other than ``None``.
-        secret: Whether the value, and whatever text contains it, is shown as ``***``.
+            a function from text to value. Collections and records are read from JSON, lists also from ``1,2,3``.
+            ``Any`` takes every value as it is. ``None`` (default): the class of *default*, or ``str`` without one.
+        description: One line for the help of the command line. Empty by default.
+        validate: A function that is called with each value except ``None``, after the conversion. It refuses a
+            value by raising (``ValueError`` with the reason as its text) or by returning something false other
+            than ``None``. ``None`` (default): every value passes.
+        secret: Whether the value, and every text that contains it, is shown as ``***``.
+
+    Raises:
+        TypeError: If *type* is neither an annotation nor a function, or has a name in quotes in it, or *validate*
+            is no function.
+        ValueError: If *name* is empty or no string.
     """
 
     __slots__ = ()
@@ -99,14 +105,20 @@ class Param(Input[T]):
 
 
 class Env(Input[T]):
-    """An environment variable, read when the run starts.
+    """An environment variable. It is read when the run starts.
 
     Args:
         name: Name of the variable.
-        default: Value when it is not set; without a default it is required. Treated as that of a :class:`Param`.
-        type: What the text is converted to, as for a :class:`Param`; ``str`` by default.
-        validate: As of a :class:`Param`.
-        secret: As of a :class:`Param`.
+        default: Value if the variable is not set; ``None`` is possible. Without a default the variable is
+            required. It is converted and checked like the default of a :class:`Param`.
+        type: What the text is converted to, as for a :class:`Param`. ``None`` (default): the class of *default*,
+            or ``str`` without one.
+        validate: As for a :class:`Param`. ``None`` (default): every value passes.
+        secret: As for a :class:`Param`.
+
+    Raises:
+        TypeError: As for a :class:`Param`.
+        ValueError: If *name* is empty or no string.
     """
 
     __slots__ = ()
@@ -173,7 +185,14 @@ class Inject(Placeholder):
 
 
 def inject(name: str) -> Any:
-    """The resource called *name*, as the default of a task's parameter or anywhere inside an argument."""
+    """The resource of that name. Use it as the default of a task's parameter, or anywhere inside an argument.
+
+    Args:
+        name: The name under which a provider is registered.
+
+    Raises:
+        ValueError: If *name* is empty or no string.
+    """
     return Inject(name)
 
 
@@ -185,13 +204,14 @@ def injections(func: Callable[..., object]) -> dict[str, Inject]:
 
 @attrs.frozen(eq=False)
 class Resource:
-    """A provider of a resource: a generator function that yields it once and cleans up after.
+    """A provider of a resource: a generator function that yields the resource once. Made by :func:`resource`.
 
     Attributes:
-        name: The name by which tasks inject it.
-        scope: ``"run"``: one instance per run; ``"task"``: one per node that injects it.
+        name: The name by which tasks inject the resource.
+        scope: ``"run"``: one instance for the run; ``"task"``: one for each node that injects it.
         func: The generator function.
-        injects: Resources it needs itself, by parameter.
+        is_async: Whether it is an async generator function.
+        injects: The resources that it needs itself, by parameter name.
     """
 
     name: str
@@ -201,7 +221,12 @@ class Resource:
     injects: dict[str, Inject]
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """Call the generator function itself, as without the decorator."""
+        """Call the generator function, as without the decorator.
+
+        Args:
+            args: Its positional arguments.
+            kwargs: Its arguments by name.
+        """
         return self.func(*args, **kwargs)
 
 
@@ -234,19 +259,22 @@ def resource(
 def resource(
     func: Provider | None = None, *, name: str | None = None, scope: Scope = "run"
 ) -> Resource | Callable[[Provider], Resource]:
-    """Declare a provider: a sync or async generator function that yields the resource once.
+    """Declare the provider of a resource: a sync or async generator function that yields the resource once.
 
-    What stands before the ``yield`` sets up, what stands after it tears down; the exception that ends the scope
-    is raised at the ``yield``. Parameters may inject other resources. A sync generator runs on one thread of its
-    own, from set-up to tear-down, so a value tied to its thread must not be used elsewhere.
+    The code before the ``yield`` sets up, the code after it tears down. If the scope ends with an exception or a
+    cancellation, that is raised at the ``yield``; the provider cannot swallow it. Parameters may inject other
+    resources. A sync generator runs on one thread of its own from set-up to tear-down, so a value that is tied to
+    its thread (such as an ``sqlite3`` connection) cannot be used by tasks.
 
     Args:
-        func: The generator function, when used without parentheses.
-        name: Name to inject by; the function's own by default.
-        scope: ``"run"`` (one instance for the run) or ``"task"`` (one per node that injects it).
+        func: The generator function. ``None`` (default) if only settings are given: then a decorator is returned.
+        name: Name to inject by. ``None`` (default): the function's own name.
+        scope: ``"run"`` (default): one instance for the run, opened before the first node that may need it.
+            ``"task"``: one instance for each node that injects it.
 
     Raises:
-        TypeError: If the function is no generator function.
+        TypeError: If *func* is no generator function.
+        ValueError: If *scope* is neither ``"run"`` nor ``"task"``.
     """
     if func is not None:
         return as_resource(func, name, scope)

@@ -1,4 +1,4 @@
-"""Lazy results: calls that have not happened yet."""
+"""Lazy results: descriptions of calls that have not happened yet."""
 
 from __future__ import annotations
 
@@ -104,7 +104,7 @@ class Draft:
 
     @property
     def args(self) -> tuple[Any, ...]:
-        """The positional arguments."""
+        """The positional arguments, as a tuple."""
         count = self.args_count
         if count == 1:
             return (self.args_first,)
@@ -134,8 +134,9 @@ def filled(draft: Draft, task: Task[Any, Any], args: tuple[Any, ...], kwargs: di
 class LazyResult(Draft, Placeholder, Generic[R_co]):
     """A call that has not happened yet. Pass it to other tasks, or run it.
 
-    Lazies are frozen; equality and hash are identity. The ``with_...`` methods return a copy of the same call:
-    a flow that reaches both runs the call once. Of one whose class is this very one nothing has been said.
+    A lazy result is frozen. Two of them are equal only if they are the same object. Each ``with_...`` method
+    returns a copy that stands for the same call: a flow that contains both runs the call once. An instance of
+    exactly this class has no policies of its own; copies have a class of their own.
     """
 
     __slots__ = ()
@@ -161,11 +162,16 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         """The same call, attempted again when it fails.
 
         Args:
-            max_attempts: Attempts in total, the first included; or a whole :class:`Retry`; ``None`` lifts a
-                default of the task.
-            delay: Seconds before the second attempt.
-            backoff: Factor on the delay for each further attempt.
-            more: ``max_delay``, ``jitter`` and ``on``, as of :class:`Retry`.
+            max_attempts: Attempts in total, the first included, at least 1; 3 by default. Or a whole
+                :class:`Retry`. ``None`` removes the task's default.
+            delay: Seconds before the second attempt. 0 (default): no pause.
+            backoff: Factor on the delay for each further attempt, at least 1. 1 (default): the delay stays the
+                same.
+            more: ``max_delay``, ``jitter`` and ``on``, as in :class:`Retry`.
+
+        Raises:
+            TypeError: If both a Retry and fields of one are given.
+            ValueError: If a number is out of range.
         """
         if max_attempts is None or isinstance(max_attempts, Retry):
             if delay or backoff != 1.0 or more:
@@ -174,36 +180,57 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         return self._saying(retry=Retry(max_attempts, delay, backoff, **more))
 
     def with_timeout(self, seconds: float | None) -> Self:
-        """The same call, each attempt of which may take *seconds* from the moment user code starts.
+        """The same call with a timeout for each attempt. Time spent waiting for capacity or for a control rule
+        does not count.
 
-        ``None`` lifts a default of the task.
+        Args:
+            seconds: A positive number of seconds, counted from the moment at which the function starts. ``None``
+                removes the task's default.
+
+        Raises:
+            ValueError: If *seconds* is not positive.
         """
         return self._saying(timeout=checked_timeout(seconds))
 
     def with_cache(self, policy: CachePolicy | None) -> Self:
-        """The same call, looked up with *policy* before it runs; ``None`` lifts a default of the task."""
+        """The same call, looked up in a cache before it runs.
+
+        Args:
+            policy: The cache policy. ``None`` removes the task's default.
+
+        Raises:
+            TypeError: If *policy* has no ``check`` and ``save``.
+        """
         return self._saying(cache=checked_cache(policy))
 
     def with_constraints(self, **amounts: Any) -> Self:
-        """The same call, which claims *amounts* of the run's resources while it runs.
+        """The same call, which claims some of the run's resources while it runs.
 
-        All amounts are taken at once or none. They replace those said before, and the task's default.
+        All amounts are taken together or not at all. They replace earlier ones of the call and the task's default.
 
         Args:
-            amounts: Resource name to a number, or to a lazy, Param or Router that gives one.
+            amounts: Resource name to a number from 0, or to a lazy, Param or Router that gives one. Without any,
+                the call claims nothing.
 
         Raises:
+            TypeError: If a name is no string.
             ValueError: If a number is negative or not finite.
         """
         return self._saying(constraints=checked_amounts(amounts))
 
     def run_if(self, condition: Any, on_skip: OnSkip = "pass") -> Self:
-        """The same call, made only if *condition* holds; several conditions must all hold.
+        """The same call, skipped unless *condition* is true. Several conditions must all be true.
+
+        The inputs of a call whose condition is false still run.
 
         Args:
-            condition: A lazy, Param, Env, Router or plain value; its truth decides.
-            on_skip: ``"pass"``: when skipped, hand the value of the sole upstream call on to the consumers;
-                ``"skip"``: skip them too.
+            condition: A lazy, Param, Env, Router or plain value, tested for truth.
+            on_skip: What consumers get if the call is skipped. ``"pass"`` (default): the value of its only
+                upstream call, if it has exactly one. ``"skip"``: the consumers are skipped too.
+
+        Raises:
+            TypeError: If *condition* is a function.
+            ValueError: If *on_skip* is neither ``"pass"`` nor ``"skip"``.
         """
         if callable(condition):
             raise TypeError(f"run_if takes a value or a lazy, not the callable {condition!r}; call it")
@@ -212,9 +239,13 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         return self._saying(conditions=(*self.own.conditions, condition), on_skip=on_skip)
 
     def after(self, *predecessors: LazyResult[Any]) -> Self:
-        """The same call, made only after *predecessors* have succeeded; no data passes.
+        """The same call, started only after other calls have succeeded. No data passes.
 
-        A skipped predecessor skips this call.
+        Args:
+            predecessors: The other calls. If one of them is skipped, this call is skipped too.
+
+        Raises:
+            TypeError: If a predecessor is no lazy result.
         """
         for predecessor in predecessors:
             if not isinstance(predecessor, LazyResult):
@@ -261,12 +292,19 @@ class ChainedLazyResult(SpeakingDraft, LazyResult[R_co]):
 
 
 class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
-    """A task called once for each row of some columns; its value is the list of results in input order."""
+    """A task called once for each row of some columns. Its value is the list of results, in input order."""
 
     __slots__ = ()
 
     def with_concurrency(self, limit: int | None) -> Self:
-        """The same map, with at most *limit* items in flight; ``None``: as many as the run allows."""
+        """The same map with a limit on the items that run at a time.
+
+        Args:
+            limit: Items at a time, at least 1. ``None``: as many as the run allows.
+
+        Raises:
+            ValueError: If *limit* is no whole number from 1.
+        """
         return self._saying(concurrency=checked_concurrency(limit))
 
 

@@ -8,7 +8,17 @@ import attrs
 
 
 class SkipReason(StrEnum):
-    """Why a node did not run. The values are public and stable."""
+    """Why a node did not run. The values are public and do not change.
+
+    - ``ConditionFalse``: its ``run_if`` condition was false.
+    - ``UpstreamSkipped_Condition``: its condition was itself skipped.
+    - ``UpstreamSkipped_Data``: an argument was skipped and has no value to pass through.
+    - ``UpstreamSkipped_Sequence``: a predecessor (``after``, ``sequence``) was skipped.
+    - ``UpstreamSkipped_Route``: the route that a router chose was skipped.
+    - ``Pruned``: nothing needs the node, because routers chose other routes.
+    - ``UpstreamFailed``: something that it needs failed, with ``on_error="continue"``.
+    - ``CacheHit``: a cache had its value. Only in events.
+    """
 
     CONDITION_FALSE = "ConditionFalse"
     UPSTREAM_CONDITION = "UpstreamSkipped_Condition"

@@ -1,4 +1,4 @@
-"""What may be said about how a call is run: retry, timeout, cache, claims, conditions, order."""
+"""Policies of a call: retry, timeout, cache, claims, conditions and order."""
 
 from __future__ import annotations
 
@@ -62,18 +62,25 @@ def _as_exception_types(value: object) -> tuple[type[Exception], ...]:
 
 @attrs.frozen
 class Retry:
-    """How often, and how patiently, a failing task is attempted again.
+    """How often and after which pauses a failed task is attempted again.
 
-    The pause before attempt ``n + 1`` is ``min(delay * backoff ** (n - 1), max_delay)``, of which the share
-    ``jitter`` is drawn at random ("full jitter" of Brooker, *Exponential Backoff And Jitter*, 2015, at 1.0).
+    The pause before attempt ``n + 1`` is ``min(delay * backoff ** (n - 1), max_delay)``. A random part of it, at
+    most the share ``jitter``, is left out (with 1.0 the "full jitter" of Brooker, *Exponential Backoff And
+    Jitter*, 2015).
 
     Args:
-        max_attempts: Attempts in total, the first included; at least 1.
-        delay: Seconds before the second attempt.
-        backoff: Factor on the delay for each further attempt; at least 1.
-        max_delay: Upper bound on a pause, in seconds.
-        jitter: Random share of each pause, from 0 (none) to 1 (anything between nothing and the whole).
-        on: Exception classes worth another attempt. A group counts if every exception in it does.
+        max_attempts: Attempts in total, the first included; at least 1, which means no second attempt. 3 by
+            default.
+        delay: Seconds before the second attempt; finite. 0 (default): no pause.
+        backoff: Factor on the delay for each further attempt, at least 1. 1 (default): all pauses are equal.
+        max_delay: Upper bound on a pause, in seconds from 0. ``inf`` (default): no bound.
+        jitter: Random share of each pause, from 0 (default: none) to 1 (a pause may be anything up to its full
+            length).
+        on: An exception class, or a tuple of them, below ``Exception``: the errors after which there is another
+            attempt. By default ``Exception``, so all of them. An exception group counts if all its members do.
+
+    Raises:
+        ValueError: If a number is out of range, or *on* has something else than classes below ``Exception``.
     """
 
     max_attempts: int = attrs.field(default=3, converter=plain_number, validator=_check_attempts)
@@ -84,7 +91,11 @@ class Retry:
     on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), converter=_as_exception_types)
 
     def covers(self, error: BaseException) -> bool:
-        """Whether *error* is worth another attempt; looks inside exception groups."""
+        """Whether an error is one after which there is another attempt. Looks inside exception groups.
+
+        Args:
+            error: The error.
+        """
         pending = [error]
         while pending:
             part = pending.pop()
@@ -96,11 +107,11 @@ class Retry:
         return True
 
     def pause_after(self, attempt: int, random_share: float) -> float:
-        """Seconds to wait after attempt number *attempt* (from 1) failed.
+        """Seconds to wait after a failed attempt.
 
         Args:
-            attempt: The attempt that failed.
-            random_share: A uniform random number from [0, 1).
+            attempt: Number of the attempt that failed, from 1.
+            random_share: A uniform random number, at least 0 and below 1.
         """
         if not self.delay:
             return 0.0
@@ -113,13 +124,17 @@ class Retry:
 
 @attrs.frozen
 class Hit(Generic[T_co]):
-    """A cached value, ``None`` included."""
+    """A value that was found in a cache.
+
+    Args:
+        value: The value, which may be ``None``.
+    """
 
     value: T_co
 
 
 class Miss(Enum):
-    """Nothing cached."""
+    """The answer of a cache that does not have the value. Its only member is ``MISS`` (``"miss"``)."""
 
     MISS = "miss"
 
@@ -129,19 +144,35 @@ MISS: Final = Miss.MISS
 
 @runtime_checkable
 class CachePolicy(Protocol):
-    """Decides whether a call has to run at all, and keeps what it gave.
+    """Decides whether a call has to run, and keeps its result.
 
-    Both methods run on the event loop and may be cancelled; blocking work belongs into
-    ``anyio.to_thread.run_sync``. A policy that raises fails neither task nor run: the engine reports it in an
-    ``EngineWarning`` and goes on as if there were no cache.
+    Both methods run on the event loop and may be cancelled. Blocking work belongs into
+    ``anyio.to_thread.run_sync``. A policy that raises fails neither the task nor the run: the engine reports the
+    error in an ``EngineWarning`` and goes on as if there were no cache.
     """
 
     async def check(self, task_id: str, inputs: Mapping[str, object]) -> Hit[object] | Miss:
-        """Look up the call of *task_id* with *inputs* (argument name to bound value)."""
+        """Look up a call. Returns ``Hit(value)``, or ``MISS`` if the call has to run.
+
+        If the node is cancelled, so is this, and the call does not run.
+
+        Args:
+            task_id: The node's id, such as ``fetch`` or ``fetch#2``. Equal calls may have different ids.
+            inputs: The bound arguments, parameter name to value. Lazies and Params are replaced by their values;
+                injected resources are left out.
+        """
         ...
 
     async def save(self, task_id: str, inputs: Mapping[str, object], result: object) -> None:
-        """Keep *result* for the next call with these *inputs*."""
+        """Keep the result of a call that has run.
+
+        If the node is cancelled, so is this. It should then have kept the whole result or nothing.
+
+        Args:
+            task_id: As in :meth:`check`.
+            inputs: As in :meth:`check`.
+            result: What the function returned.
+        """
         ...
 
 

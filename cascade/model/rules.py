@@ -1,7 +1,7 @@
-"""Control rules as data: what may not start, or not so many, or not so fast.
+"""Control rules as data: what may not start, how many attempts may run, how fast they may start.
 
 A rule has a *scope*: ``"global"``, ``"task:<glob>"`` (the glob is matched with the task's name and with
-``module.name``) or ``"run:<id>"``. There is at most one rule of a kind for each scope; the last one said counts.
+``module.name``) or ``"run:<id>"``. For each scope there is at most one rule of a kind: the last one set.
 """
 
 from __future__ import annotations
@@ -104,13 +104,20 @@ def _check_rate(_: object, __: object, value: Any) -> None:
 
 @attrs.frozen(kw_only=True)
 class ControlRule:
-    """Base of all rules.
+    """Base class of all control rules.
+
+    Args:
+        scope: ``"global"``, ``"task:<glob>"`` or ``"run:<id>"``.
+        author: Who set it, for people to read; printable text of 1 to 256 characters. ``"local"`` by default.
+        set_at: When it was set: wall clock, seconds since the epoch (0 is 1970). By default now.
+        expires_at: When it ends by itself: wall clock, seconds since the epoch (0 is 1970). ``None`` (default):
+            never.
 
     Attributes:
-        scope: What it is about.
-        author: Who says so; for people.
-        set_at: When it was said: wall clock, seconds since the epoch.
-        expires_at: When it ends by itself, likewise; ``None`` for never.
+        kind: ``"pause"``, ``"concurrency"`` or ``"rate"``.
+
+    Raises:
+        ValueError: If a field is malformed.
     """
 
     kind: ClassVar[Kind]
@@ -123,7 +130,7 @@ class ControlRule:
 
     @property
     def age(self) -> float:
-        """Seconds since it was said."""
+        """Seconds since it was set."""
         return max(time.time() - self.set_at, 0.0)
 
     @property
@@ -132,7 +139,11 @@ class ControlRule:
         return self.expires_at is not None and self.expires_at <= time.time()
 
     def says_the_same(self, other: ControlRule) -> bool:
-        """Whether *other* holds the same attempts for the same time, whoever said it when."""
+        """Whether another rule is the same apart from author and time of setting.
+
+        Args:
+            other: The other rule.
+        """
         return attrs.evolve(other, author=self.author, set_at=self.set_at) == self
 
     def __str__(self) -> str:
@@ -141,14 +152,18 @@ class ControlRule:
 
 @attrs.frozen(kw_only=True)
 class Pause(ControlRule):
-    """Nothing in its scope starts."""
+    """Nothing in its scope starts. Attempts that run go on."""
 
     kind: ClassVar[Kind] = "pause"
 
 
 @attrs.frozen(kw_only=True)
 class Concurrency(ControlRule):
-    """At most ``limit`` attempts in its scope run at a time."""
+    """A limit on the attempts in its scope that run at a time.
+
+    Args:
+        limit: Attempts at a time, at least 1.
+    """
 
     kind: ClassVar[Kind] = "concurrency"
     limit: int = attrs.field(converter=plain_number, validator=_check_whole)
@@ -159,9 +174,14 @@ class Concurrency(ControlRule):
 
 @attrs.frozen(kw_only=True)
 class Rate(ControlRule):
-    """Attempts in its scope start no faster than ``rate``, after at most ``burst`` at once.
+    """A limit on how fast attempts in its scope start.
 
-    In any window of ``t`` seconds at most ``burst + rate * t`` attempts are admitted.
+    In any ``t`` seconds at most ``burst + rate * t`` attempts are admitted.
+
+    Args:
+        rate: Text such as ``"10/s"``, ``"30/m"``, ``"0.5/s"`` or ``"1/10s"``; more than zero. Units are s, m, h,
+            d.
+        burst: Attempts that may start at once after a quiet time, at least 1; 1 by default.
     """
 
     kind: ClassVar[Kind] = "rate"
@@ -170,7 +190,7 @@ class Rate(ControlRule):
 
     @property
     def per_second(self) -> Fraction:
-        """Starts per second, exact."""
+        """Starts per second, as an exact fraction."""
         return checked_rate(self.rate)
 
     def __str__(self) -> str:

@@ -15,7 +15,9 @@ from typing import (
     Literal,
     ParamSpec,
     Protocol,
+    TypedDict,
     TypeVar,
+    Unpack,
     cast,
     overload,
 )
@@ -89,16 +91,18 @@ class Task(Generic[P, R]):
     """A function whose calls are lazy. Made by :func:`task`.
 
     Attributes:
-        func: The function as written.
-        name: How the task is called in ids, events and rules.
-        version: Stands for the source in digests, if given.
-        mode: ``"thread"``, ``"inline"`` or ``"process"`` for a sync function, ``"task"`` for an async function
-            that wants an AnyIO task of its own; an async function otherwise has ``None``.
-        is_async: Whether the function is a coroutine function.
-        is_pure: Whether equal calls may be made once.
-        abandon_on_cancel: Whether the thread that runs it may be left behind when the attempt is cancelled.
-        policies: What holds for each call that does not say otherwise.
-        known_codes: Digests of its code by the way of hashing, with the objects that the function held then.
+        func: The undecorated function.
+        name: The task's name in node ids, events and control rules.
+        version: Replaces the function's source in digests; ``None``: the source counts.
+        mode: Where the function runs: ``"thread"``, ``"inline"`` or ``"process"`` for a sync function; ``"task"``
+            for an async function that gets an AnyIO task of its own; ``None`` for any other async function.
+        is_async: Whether calling the function gives a coroutine.
+        is_pure: Whether equal calls in a flow run only once.
+        abandon_on_cancel: Whether a cancelled attempt leaves its thread behind instead of waiting for it.
+        policies: Retry, timeout, cache and claims of every call that does not set its own.
+        signature: The function's signature; ``None`` if it has none that can be read.
+        arity: The same in the form in which calls are checked.
+        known_codes: Cached digests of the function's code, with the objects that the function held then.
     """
 
     func: Callable[..., Any]
@@ -120,7 +124,7 @@ class Task(Generic[P, R]):
 
     @property
     def full_name(self) -> str:
-        """``module.qualname``: stable between processes."""
+        """``module.qualname``: the same in every process."""
         return f"{self.__module__}.{self.__qualname__}"
 
     @overload
@@ -128,12 +132,15 @@ class Task(Generic[P, R]):
     @overload
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
-        """Describe a call; nothing runs.
+        """Describe a call. Nothing runs.
 
-        An argument may be a value, or a lazy, Param, Env or Router of one, at any depth of containers.
+        Args:
+            args: Positional arguments of the function. An argument may be a value, or a lazy, Param, Env or Router
+                that stands for one, at any depth inside of lists, tuples, dicts and other containers.
+            kwargs: Arguments by name, likewise.
 
         Raises:
-            TypeError: If the arguments do not fit the signature.
+            TypeError: If the arguments do not fit the function's signature.
         """
         arity = self.arity
         if kwargs or not arity.least <= len(args) <= arity.most or arity.standing:
@@ -143,17 +150,27 @@ class Task(Generic[P, R]):
         return cast("LazyResult[R]", draft)
 
     def checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """*kwargs*, completed with standing defaults.
+        """Check the arguments of a call; returns *kwargs* with the defaults that stand for resources filled in.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Arguments by name.
 
         Raises:
-            TypeError: If the arguments do not fit the signature.
+            TypeError: If the arguments do not fit the function's signature.
         """
         if not self.arity.accepts(len(args), kwargs):
             raise self.misfit(args, kwargs)
         return self.arity.complete(len(args), kwargs)
 
     def misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_whole: bool = True) -> TypeError:
-        """What is wrong with arguments that do not fit: a wrong name before what is missing for it."""
+        """The error for arguments that do not fit. A wrong name is reported before what is missing.
+
+        Args:
+            args: Positional arguments.
+            kwargs: Arguments by name.
+            is_whole: Whether these are all arguments of a call. True by default; false for those of a partial.
+        """
         assert self.signature is not None  # what has none takes any arguments
         where = f"{self.name}{self.signature}"
         for name in kwargs:
@@ -170,21 +187,21 @@ class Task(Generic[P, R]):
 
     @_by_name("columns have names")
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:
-        """Describe one call per row of *columns*; nothing runs.
+        """Describe one call for each row of *columns*. Nothing runs.
 
         Args:
-            columns: Parameter name to a sequence, or to a lazy of one. All must have one length. Iterators are
-                read now.
+            columns: Parameter name to a sequence, or to a lazy that gives one. All columns must have the same
+                length. An iterator is read at once. Strings, bytes and mappings are refused.
 
         Raises:
-            TypeError: If a column is no sequence, or the names do not fit the signature.
-            ValueError: If lengths that are known already differ.
+            TypeError: If there is no column, a column is no sequence, or the names do not fit the signature.
+            ValueError: If lengths that are already known differ.
         """
         return Partial(self).map(**columns)
 
     @_by_name("arguments are given by name")
     def partial(self, /, **fixed: Any) -> Partial[R]:
-        """This task with some arguments given; call or map the result with the others.
+        """Fix some arguments; call or map the result with the others.
 
         Args:
             fixed: Arguments by parameter name.
@@ -211,7 +228,14 @@ class Task(Generic[P, R]):
 
 @attrs.frozen(eq=False, repr=False)
 class Partial(Generic[R]):
-    """A task with some of its arguments given: by ``Task.partial``, or as a method of an instance."""
+    """A task with some of its arguments fixed: by ``Task.partial``, or by access through an instance, like a
+    method.
+
+    Attributes:
+        task: The task.
+        args: Fixed positional arguments, such as the instance of a method.
+        fixed: Fixed arguments by name.
+    """
 
     task: Task[..., R]
     args: tuple[Any, ...] = ()
@@ -219,19 +243,43 @@ class Partial(Generic[R]):
 
     @_by_name("arguments are given by name")
     def partial(self, /, **fixed: Any) -> Partial[R]:
-        """This call with further arguments given; a name given again takes the new value."""
+        """Fix further arguments.
+
+        Args:
+            fixed: Arguments by parameter name. A name that was fixed before takes the new value.
+
+        Raises:
+            TypeError: If a name does not fit the signature.
+        """
         together = {**self.fixed, **fixed}
         if not self.task.arity.begins_with(len(self.args), together):
             raise self.task.misfit(self.args, together, is_whole=False)
         return Partial(self.task, self.args, together)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
-        """Describe the call with these further arguments; nothing runs."""
+        """Describe a call with the fixed arguments and these. Nothing runs.
+
+        Args:
+            args: Further positional arguments, as in ``Task.__call__``.
+            kwargs: Further arguments by name. A name that was fixed before takes the new value.
+
+        Raises:
+            TypeError: If the arguments do not fit the signature.
+        """
         return self.task(*self.args, *args, **{**self.fixed, **kwargs})
 
     @_by_name("columns have names")
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:
-        """Describe one call per row of *columns*, all other arguments being the given ones."""
+        """Describe one call for each row of *columns*; all calls share the fixed arguments. Nothing runs.
+
+        Args:
+            columns: Parameter name to a sequence, or to a lazy that gives one, as in ``Task.map``.
+
+        Raises:
+            TypeError: If there is no column, a column is no sequence, a column is fixed already, or the names do
+                not fit the signature.
+            ValueError: If lengths that are already known differ.
+        """
         name = self.task.name
         if not columns:
             raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
@@ -301,25 +349,26 @@ class TaskDecorator(Protocol):
     def __call__(self, func: Callable[P, T], /) -> Task[P, T]: ...
 
 
+class AsTask(TypedDict, total=False):
+    """The settings of :func:`task`, for type checkers."""
+
+    name: str | None
+    version: str | None
+    mode: Mode | None
+    pure: bool
+    retry: Retry | int | None
+    timeout: float | None
+    cache: CachePolicy | None
+    constraints: Mapping[str, Any] | None
+    abandon_on_cancel: bool
+
+
 @overload
-def task(func: Callable[P, Coroutine[Any, Any, T]], /) -> Task[P, T]: ...
+def task(func: Callable[P, Coroutine[Any, Any, T]], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
 @overload
-def task(func: Callable[P, T], /) -> Task[P, T]: ...
+def task(func: Callable[P, T], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
 @overload
-def task(
-    func: None = None,
-    /,
-    *,
-    name: str | None = None,
-    version: str | None = None,
-    mode: Mode | None = None,
-    pure: bool = False,
-    retry: Retry | int | None = None,
-    timeout: float | None = None,
-    cache: CachePolicy | None = None,
-    constraints: Mapping[str, Any] | None = None,
-    abandon_on_cancel: bool = False,
-) -> TaskDecorator: ...
+def task(func: None = None, /, **settings: Unpack[AsTask]) -> TaskDecorator: ...
 def task(
     func: Callable[..., Any] | None = None,
     *,
@@ -335,25 +384,32 @@ def task(
 ) -> Any:
     """Make the calls of a function lazy.
 
-    Calling the task runs nothing: it checks the arguments against the signature and returns a
-    :class:`LazyResult`, to be passed to other tasks and, in the end, to ``run``.
+    Calling the task runs nothing. It checks the arguments against the signature and returns a :class:`LazyResult`,
+    to be passed to other tasks and in the end to ``run``. Use ``task`` as a decorator, with settings in
+    parentheses or without, or as a function: ``task(func, name="fetch")``.
 
     Args:
-        func: The function, when used without parentheses.
-        name: Name in ids, events and rules; the function's own by default.
-        version: Stands for the function's source in digests; change it when results change.
-        mode: For a sync function ``"thread"`` (default), ``"inline"`` (on the event loop: for trivial functions)
-            or ``"process"``; for an async one ``"task"`` gives each call an AnyIO task of its own.
-        pure: Equal calls may be made once.
-        retry: Default :class:`Retry` of its calls; ``3`` means ``Retry(max_attempts=3)``.
-        timeout: Default timeout of an attempt, in seconds.
-        cache: Default cache policy.
-        constraints: Default claims: resource name to amount.
-        abandon_on_cancel: The thread that runs it may be left behind when the attempt is cancelled or late.
+        func: The function. ``None`` (default) if only settings are given: then a decorator is returned.
+        name: Name in node ids, events and control rules. ``None`` (default): the function's own name.
+        version: Replaces the function's source in digests, for caches and resumed runs; change it when results
+            change. ``None`` (default): the source counts.
+        mode: Where the function runs. For a sync function: ``"thread"`` (default), a worker thread; ``"inline"``,
+            on the event loop, for functions that take microseconds; ``"process"``, a worker process. For an async
+            function: ``"task"``, an AnyIO task of its own for each call. ``None`` (default): the default of the
+            kind.
+        pure: Whether equal calls in a flow run only once.
+        retry: Default :class:`Retry` of its calls; ``3`` means ``Retry(max_attempts=3)``. ``None`` (default): no
+            second attempt.
+        timeout: Default timeout of each attempt, in seconds; a positive number. ``None`` (default): no limit.
+        cache: Default cache policy. ``None`` (default): no cache.
+        constraints: Default claims: resource name to amount. ``None`` (default): no claims.
+        abandon_on_cancel: Only for threads: whether a cancelled or late attempt leaves its thread behind instead
+            of waiting for it. The thread keeps its capacity until it ends.
 
     Raises:
-        TypeError: If it cannot be a task: a generator function, a class, something not callable.
-        ValueError: If a setting is malformed.
+        TypeError: If *func* cannot be a task (a generator function, a class, something that is not callable), or a
+            setting has a wrong type.
+        ValueError: If a setting is out of range, or *mode* does not fit the function.
     """
     make = functools.partial(
         _make_task,

@@ -13,11 +13,11 @@ from cascade.model.errors import GraphError
 
 @attrs.frozen(eq=False)
 class Plan:
-    """The order in which a graph is run.
+    """The order in which a graph runs.
 
     Attributes:
-        graph: What is run.
-        levels: For each stage, the indices of its nodes; routers are in none, nothing is executed for them.
+        graph: The graph.
+        levels: For each stage, the indices of its nodes. Routers are in no stage, as nothing is executed for them.
     """
 
     graph: Graph

@@ -1,4 +1,4 @@
-"""For tests of flows."""
+"""Tools for testing flows: recorded events, simulated runs, virtual time, injected faults, random flows."""
 
 from __future__ import annotations
 

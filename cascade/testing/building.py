@@ -1,4 +1,4 @@
-"""Real flows from descriptions: functions that do what a description says, and nothing else."""
+"""Real flows built from descriptions: the functions do what the description says."""
 
 from __future__ import annotations
 
@@ -66,21 +66,21 @@ PROVIDERS: tuple[Resource, ...] = (held_by_run, held_by_task)
 
 @attrs.frozen(eq=False)
 class RandomFlow:
-    """A flow that Hypothesis made up.
+    """A random flow that Hypothesis has generated. Its ``repr`` describes it.
 
     Attributes:
-        description: What it does, as a value.
+        description: The flow as a value, from which it is built.
     """
 
     description: Any
 
     def build(self) -> Any:
-        """The flow, made anew: with caches that are empty."""
+        """The flow, built anew, with empty caches."""
         return Builder().build(self.description)
 
     @property
     def settings(self) -> dict[str, Any]:
-        """What a run of it needs: providers, and capacity to claim from."""
+        """Keyword settings that a run of it needs: ``providers`` and ``system_resources``."""
         return {"providers": PROVIDERS, "system_resources": dict(CAPACITY)}
 
     def __repr__(self) -> str:

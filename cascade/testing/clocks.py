@@ -1,7 +1,8 @@
-"""Virtual time on both backends: a sleep takes no time, and the clock lands exactly on every deadline.
+"""Virtual time for both backends: a sleep takes no real time, and the clock moves exactly from deadline to
+deadline.
 
-Time moves only when every task waits and no worker thread of the engine is at work. Tests that wait for real
-input or output, or for threads of their own, do not belong on a virtual clock.
+Time moves only when every task waits and no worker thread of the engine is at work. It is not meant for tests that
+wait for real input or output, or for threads of their own.
 """
 
 from __future__ import annotations
@@ -63,10 +64,16 @@ class _Selector(selectors.DefaultSelector):
 
 
 class VirtualLoop(asyncio.SelectorEventLoop):
-    """An asyncio loop in virtual time; give it to AnyIO as ``loop_factory``.
+    """An asyncio event loop with virtual time. Give it to AnyIO as ``loop_factory``.
 
-    Uses what CPython's loops have had in all versions and do not promise: ``_scheduled``, a heap of timers of
-    which the first is due next and not cancelled, and ``_clock_resolution``. ``tests/test_clocks.py`` checks that.
+    It relies on two private attributes that asyncio's loops have in all versions of CPython: ``_scheduled``, a
+    heap of timers of which the first is due next and not cancelled, and ``_clock_resolution``.
+    ``tests/test_clocks.py`` checks them.
+
+    Attributes:
+        virtual: The virtual time.
+        sleeps: Futures that wait for nothing but time. A simulation uses them to make asyncio cancel a sleep that
+            ends in the same instant, as Trio does.
     """
 
     _scheduled: list[asyncio.TimerHandle]
@@ -82,13 +89,20 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         self._set(0.0)
 
     def time(self) -> float:
-        """Virtual seconds."""
+        """The time in virtual seconds, from 0."""
         return self.virtual.now
 
     def call_at(  # type: ignore[override]  # typeshed ties args to callback; what is passed on is the same
         self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
     ) -> asyncio.TimerHandle:
-        """Call *callback* when the clock shows *when*; what is never due is not even kept in mind."""
+        """Call a function at a time. A call at infinity is not even scheduled.
+
+        Args:
+            when: Virtual seconds from 0.
+            callback: The function.
+            args: Its arguments.
+            context: The context in which it is called. ``None`` (default): the present one.
+        """
         if when == math.inf:
             return asyncio.TimerHandle(when, callback, args, self, context)
         if args and isinstance(args[0], asyncio.Future):
@@ -96,7 +110,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         return super().call_at(when, callback, *args, context=context)
 
     def move(self) -> None:
-        """Go to the first timer, exactly: what asyncio asks to sleep for is cut, and rounded."""
+        """Move the time to the first timer."""
         self._set(max(self.virtual.now, self._scheduled[0].when()))
 
     def _set(self, now: float) -> None:
@@ -107,7 +121,11 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 def virtual_trio_clock() -> trio.abc.Clock:
-    """A Trio clock in virtual time; give it to AnyIO (or ``trio.run``) as ``clock``."""
+    """A Trio clock with virtual time. Give it to AnyIO, or to ``trio.run``, as ``clock``.
+
+    Raises:
+        ImportError: If Trio is not installed.
+    """
     import trio
 
     class VirtualClock(trio.abc.Clock):
@@ -148,7 +166,7 @@ def virtual_trio_clock() -> trio.abc.Clock:
 
 
 def virtual_backends() -> list[tuple[str, Mapping[str, Any]]]:
-    """Values for the ``anyio_backend`` fixture: each backend that is installed, in virtual time."""
+    """Values for the ``anyio_backend`` fixture: each backend that is installed, with virtual time."""
     found: list[tuple[str, Mapping[str, Any]]] = [("asyncio", {"loop_factory": VirtualLoop})]
     if importlib.util.find_spec("trio"):
         found.append(("trio", {"clock": virtual_trio_clock()}))

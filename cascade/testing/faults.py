@@ -1,4 +1,4 @@
-"""What can go wrong in a simulated run: by plan, by seed, or both."""
+"""Faults for simulated runs: planned, drawn from the seed, or both."""
 
 from __future__ import annotations
 
@@ -16,32 +16,40 @@ from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Openi
 
 
 class InjectedError(Exception):
-    """A failure that a fault plan made."""
+    """A failure that a fault plan caused."""
 
 
 class StoreLostError(InjectedError):
-    """The state store does not answer, because a fault plan says so."""
+    """The state store has failed, because a fault plan says so."""
 
 
 class SimulatedCrashError(InjectedError):
-    """The process is gone, because a fault plan says so."""
+    """The process has crashed, because a fault plan says so."""
 
 
 @attrs.frozen
 class Fail:
-    """The attempt raises *error*, in the place of what it would do; by default an :class:`InjectedError`."""
+    """Fault: the attempt raises an error instead of calling the function.
+
+    Args:
+        error: The error. ``None`` (default): an :class:`InjectedError`.
+    """
 
     error: Exception | None = None
 
 
 @attrs.frozen
 class Hang:
-    """The attempt waits until it is cancelled or times out."""
+    """Fault: the attempt waits until it is cancelled or times out."""
 
 
 @attrs.frozen
 class Slow:
-    """The attempt waits for *seconds*, virtual ones, before it begins."""
+    """Fault: the attempt waits before it calls the function.
+
+    Args:
+        seconds: Virtual seconds, from 0; 1 by default.
+    """
 
     seconds: float = 1.0
 
@@ -55,19 +63,23 @@ _MOMENTS: Final[tuple[Moment, ...]] = ("before", "during", "after")
 
 @attrs.frozen
 class LoseStore:
-    """From its write number *at* on, counted from 1, the state store raises."""
+    """Fault: the state store raises from one of its writes on.
+
+    Args:
+        at: Number of the first write that fails, from 1; 1 by default.
+    """
 
     at: int = 1
 
 
 @attrs.frozen
 class Crash:
-    """The process ends at write number *at* to the state store, counted from 1.
+    """Fault: the process crashes at one of the writes to the state store.
 
-    Attributes:
-        at: The write.
-        when: ``"before"`` anything of it is in the store, ``"during"``: with half of the batch there, ``"after"``:
-            with all of it there but before anybody knows.
+    Args:
+        at: Number of the write, from 1; 1 by default.
+        when: ``"before"`` (default): nothing of the write is in the store. ``"during"``: half of the batch is.
+            ``"after"``: all of it is, but the engine has not been told.
     """
 
     at: int = 1
@@ -99,24 +111,32 @@ def _share() -> Any:
 
 @attrs.frozen(kw_only=True)
 class FaultPlan:
-    """What is to go wrong in a simulated run.
+    """What goes wrong in a simulated run.
 
-    What is planned happens in each simulation; what has a probability is decided by the seed.
+    Faults that are planned strike in each simulation. Faults with a probability are decided by the seed.
 
-    Attributes:
-        at: Node ids, or patterns of them, to what befalls their attempts: one fault for all, or a sequence of
-            faults (``None``: nothing) for the first, the second and so on. The first pattern that matches counts;
-            one that matches no node is an error, if the run succeeds and is not recorded.
-        fail: Probability that an attempt raises an :class:`InjectedError`.
-        hang: Probability that it waits until it is cancelled or times out.
-        slow: Probability that it begins late.
-        most_seconds: How late at most, in virtual seconds.
-        cancel: Probability that the run is cancelled from outside, somewhere among its first 50 events.
-        cancel_at: Virtual seconds after which the run is cancelled from outside.
-        cancel_at_event: Number of events after which it is.
-        store: What befalls the state store, which there must be.
-        lose_store: Probability that the store is lost at one of its first 10 writes.
-        crash: Probability that the process ends at one of them.
+    Args:
+        at: Node id, or a pattern such as ``"fetch*"``, to faults: one fault for every attempt, or a sequence for
+            the first, second and further attempts, with ``None`` for an attempt without a fault. The first pattern
+            that matches counts. A pattern that matches no node is an error, if the run succeeds and has no state.
+            Empty by default.
+        fail: Probability, from 0 to 1, that an attempt raises an :class:`InjectedError`; 0 by default.
+        hang: Probability, from 0 to 1, that an attempt waits until it is cancelled or times out; 0 by default.
+        slow: Probability, from 0 to 1, that an attempt is slow; 0 by default.
+        most_seconds: Longest wait of a slow attempt, in virtual seconds from 0; 10 by default.
+        cancel: Probability, from 0 to 1, that the run is cancelled from outside after one of its first 50 events;
+            0 by default.
+        cancel_at: Virtual seconds, from 0, after which the run is cancelled from outside. ``None`` (default): it
+            is not.
+        cancel_at_event: Number of events, from 0, after which the run is cancelled from outside. ``None``
+            (default): it is not.
+        store: A fault of the state store. ``None`` (default): none is planned.
+        lose_store: Probability, from 0 to 1, that the store fails at one of its first 10 writes; 0 by default.
+        crash: Probability, from 0 to 1, that the process crashes at one of these writes; 0 by default.
+
+    Raises:
+        TypeError: If *at* or *store* has something that is no fault.
+        ValueError: If a probability is not from 0 to 1.
     """
 
     at: Mapping[str, Fault | Sequence[Fault | None]] = attrs.field(factory=dict, validator=_check_at)

@@ -53,7 +53,7 @@ _WORD: Final = (1 << 64) - 1
 
 
 class StalledError(CascadeError):
-    """A simulated run could not go on, or did not come to an end.
+    """A simulated run could not go on, or did not end.
 
     Attributes:
         running: Ids of the nodes that had begun and not ended.
@@ -214,15 +214,15 @@ class InPlaceExecutor(LocalExecutor):
 
 @attrs.frozen
 class Simulation:
-    """How a simulated run went.
+    """The outcome of a simulated run. Made by :func:`simulate`.
 
     Attributes:
-        seed: Its seed; with the same flow, settings and faults it gives the same run again.
-        backend: The backend it ran on.
-        value: What the flow gave; ``None`` if it failed.
-        error: What ``run`` raised, or why the simulation was ended; ``None`` if it succeeded.
-        trace: All that happened.
-        has_crashed: Whether the fault plan ended the process.
+        seed: The seed. With the same flow, settings and faults it gives the same run again.
+        backend: ``"asyncio"`` or ``"trio"``.
+        value: The flow's value; ``None`` if it failed.
+        error: What ``run`` raised, or why the simulation was ended; ``None`` if the run succeeded.
+        trace: Everything that happened.
+        has_crashed: Whether the fault plan crashed the process.
     """
 
     seed: int
@@ -236,7 +236,7 @@ class Simulation:
         """The value.
 
         Raises:
-            BaseException: The error, with a note that names the seed.
+            BaseException: The error, if there is one. A note on it names the seed.
         """
         if self.error is not None:
             raise_unchanged(self.error)
@@ -257,28 +257,29 @@ def simulate(
     run_id: str | None = None,
     **as_run: Unpack[AsRun],
 ) -> Simulation:
-    """Run *flow* in virtual time, with a seeded choice at every scheduling decision of the engine.
+    """Run a flow in virtual time, with every scheduling decision of the engine made by a seed.
 
-    Nothing sleeps; sync tasks, processes and resources run in place, on the event loop. The same seed gives the
-    same trace, byte for byte and on both backends, for flows whose tasks wait on virtual time or on the engine.
-    What tasks that a user's function starts itself do within one instant is not chosen, nor whether a wait or a
-    timeout of the user's own wins if both end in the same instant.
+    A plain function with an event loop of its own. Nothing sleeps; sync tasks, process tasks and resources run in
+    place, on the event loop. The same seed gives the same trace, byte for byte and on both backends, if the tasks
+    wait only on virtual time or on the engine. Not decided by the seed: what tasks that a user's function starts
+    itself do within one instant, and whether a wait or a timeout of the user's own wins if both end in the same
+    instant.
 
     Args:
-        flow: As of :func:`cascade.run`.
-        params: As of :func:`cascade.run`.
-        seed: Decides; any whole number.
-        faults: What is to go wrong.
-        backend: ``"asyncio"`` or ``"trio"``.
-        run_id: As of :func:`cascade.run`; named after the seed by default.
-        as_run: As of :func:`cascade.run`.
+        flow: As in :func:`cascade.run`.
+        params: As in :func:`cascade.run`. ``None`` (default): none.
+        seed: Any whole number; 0 by default.
+        faults: What goes wrong. ``None`` (default): nothing.
+        backend: ``"asyncio"`` (default) or ``"trio"``.
+        run_id: Id of the run. ``None`` (default): a name made from the seed.
+        as_run: The fields of :class:`~cascade.runtime.context.settings.Settings`, as keywords.
 
     Returns:
-        How it went. A run that fails is no error here; ``result()`` raises what it raised.
+        The outcome. A run that fails raises nothing here; ``result()`` raises its error.
 
     Raises:
-        TypeError: If *faults* is no plan.
-        ValueError: If the plan is about nodes that the flow does not have, or about a store that there is not.
+        TypeError: If *faults* is no FaultPlan.
+        ValueError: If the plan names nodes that the flow does not have, or a fault of a store without a store.
         RuntimeError: If an event loop runs in this thread already; call it from a sync test.
         KeyboardInterrupt: If it was interrupted.
     """

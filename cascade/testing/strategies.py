@@ -1,4 +1,4 @@
-"""Random flows for Hypothesis."""
+"""A Hypothesis strategy for random flows."""
 
 from __future__ import annotations
 
@@ -24,21 +24,23 @@ T = TypeVar("T")
 
 
 def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy[RandomFlow]:
-    """Flows of all that a flow can say; ``build()`` makes one.
+    """A strategy for random flows, which use everything that a flow can have. ``build()`` makes the flow.
 
-    In them are sync, async and inline tasks, maps (also empty), conditions, routers, sequences, pipelines,
-    partials, flows that tasks return, loops, and tasks that fail. With *policies* also retries, timeouts, claims
-    that are given and claims that are computed, caches, resources of both scopes, tasks that wait, and tasks that
-    swallow their cancellation. All set a context variable, and complain if they see that of another.
+    They have sync, async and inline tasks, maps (also empty), conditions, routers, sequences, pipelines, partials,
+    flows that tasks return, loops, and tasks that fail. With *policies* they also have retries, timeouts, given
+    and computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow their
+    cancellation. Each task sets a context variable, and fails if it sees that of another one.
 
-    Waits are meant for virtual time (:func:`cascade.testing.virtual_backends`, :func:`cascade.testing.simulate`).
+    The waits are meant for virtual time (:func:`cascade.testing.virtual_backends`,
+    :func:`cascade.testing.simulate`).
 
     Args:
-        most: Nodes in a flow, at most, not counting those in flows that tasks return.
-        policies: Whether anything is said about how calls are run.
+        most: Largest number of nodes in a flow, at least 1; 12 by default. Nodes of flows that tasks return do not
+            count.
+        policies: Whether calls have policies; ``True`` by default.
 
     Raises:
-        ValueError: If *most* is less than one.
+        ValueError: If *most* is less than 1.
     """
     if most < 1:
         raise ValueError(f"a flow has at least one node: most={most!r} should be 1 or more")

@@ -22,12 +22,12 @@ _ROW, _LEFT, _WIDTH = 18, 220, 760
 
 @attrs.frozen
 class Happening:
-    """Something that happened at a virtual moment.
+    """Something that happened at a moment of virtual time.
 
     Attributes:
         time: Virtual seconds since the simulation began.
-        run: Number of the run, in the order in which runs began; the simulated one is 1.
-        event: The event, or words for what no event tells of.
+        run: Number of the run, in the order in which runs began. The simulated run is 1.
+        event: The event; or text for what is no event, such as a fault.
     """
 
     time: float
@@ -62,7 +62,12 @@ class Bar:
 
 @attrs.frozen
 class Trace:
-    """All that happened, in order. ``str(trace)`` is the same for the same seed, on each backend."""
+    """Everything that happened in a simulation, in order. ``str(trace)`` is the same for the same seed, on each
+    backend.
+
+    Attributes:
+        happenings: What happened.
+    """
 
     happenings: tuple[Happening, ...] = ()
 
@@ -80,7 +85,7 @@ class Trace:
         return tuple(each.event for each in self.happenings if isinstance(each.event, Event))
 
     def unfinished(self) -> list[str]:
-        """Ids of the nodes that have begun and not ended, as far as the trace goes."""
+        """Ids of the nodes that have begun and not ended."""
         return [bar.node_id for bar in self._bars() if not bar.status]
 
     def _bars(self) -> Iterator[Bar]:
@@ -99,7 +104,7 @@ class Trace:
             yield Bar(node_id, begin, last, "")
 
     def to_svg(self) -> str:
-        """A timeline: a row for each node, a bar from its first attempt to its end, in virtual time."""
+        """A timeline as SVG: each node has a bar from its first attempt to its end, in virtual time."""
         bars = sorted(self._bars(), key=lambda bar: bar.begin)
         rows = {node_id: number for number, node_id in enumerate(dict.fromkeys(bar.node_id for bar in bars))}
         span = max((bar.end for bar in bars), default=0.0) or 1.0

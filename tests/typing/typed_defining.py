@@ -57,6 +57,14 @@ def tasks() -> None:
     assert_type(cascade.task(name="x")(coroutine)(1), cascade.LazyResult[str])
 
 
+def tasks_of_functions_with_settings() -> None:
+    assert_type(cascade.task(plain, name="x")(1), cascade.LazyResult[str])
+    assert_type(cascade.task(coroutine, name="x", timeout=3.0)(1), cascade.LazyResult[str])
+    assert_type(cascade.task(plain, mode="inline", pure=True).map(x=[1]), cascade.MappedLazyResult[str])
+    as_written: cascade.Task[[int], str] = cascade.task(coroutine, version="2", retry=3)
+    del as_written
+
+
 # -- calls -------------------------------------------------------------------------------------------------------
 
 

@@ -24,6 +24,8 @@ def settings_of_tasks() -> None:
     cascade.task(retries=3)  # type: ignore[call-overload]
     cascade.task(retry="often")  # type: ignore[call-overload]
     cascade.task(5)  # type: ignore[call-overload]
+    cascade.task(print, retires=3)  # type: ignore[call-overload]
+    cascade.task(print, timeout="long")  # type: ignore[call-overload]
     cascade.resource(scope="flow")  # type: ignore[call-overload]
 
 

@@ -1,4 +1,4 @@
-"""A cache that is the output file itself."""
+"""A cache that consists of the output files themselves."""
 
 from __future__ import annotations
 
@@ -21,30 +21,33 @@ FilePath = str | os.PathLike[str]
 
 @attrs.frozen
 class FileExistenceCache:
-    """Skips a task whose output file exists; the hit yields the path.
+    """Skips a task whose output file exists. The value of a hit is the path.
 
-    For tasks that write a file (or a folder) and return its path. Says nothing about how old the file is, or what
-    made it. A file that is there before the first run is a hit.
+    For tasks that write a file (or a folder) and return its path. How old the file is, and what made it, does not
+    count: a file that exists before the first run is a hit.
 
-    While a task is making its file, an empty file ``.NAME.unfinished`` stands beside it. It is removed when the
-    task has succeeded, and stays if the task fails or its process is killed. A file with such a mark is not a hit:
-    the task runs again. A missing folder is made for the mark.
+    While a task makes its file, an empty file ``.NAME.unfinished`` stands beside it. It is removed when the task
+    has succeeded, and stays if the task fails or its process is killed. A file with such a mark is no hit, so the
+    task runs again. A missing folder is made for the mark.
 
     Args:
-        path: The file. A text or a ``Path`` may name arguments of the task, as in ``"out/{name}.txt"``, which are
-            put in as by ``str.format``; write ``{{`` for a brace. A function gets the bound arguments by name and
-            returns the path. The items of a map need a path each: one that names no mapped argument is a
+        path: The file. A string or a ``Path`` may name arguments of the task, as in ``"out/{name}.txt"``; they are
+            filled in as by ``str.format``, and ``{{`` stands for a brace. A function gets the bound arguments by
+            name and returns the path. Items of a map need a path each: a path that names no mapped argument is a
             ``GraphError``.
     """
 
     path: FilePath | Callable[[Mapping[str, Any]], FilePath]
 
     def path_of(self, inputs: Mapping[str, Any]) -> FilePath:
-        """The file of the call with *inputs*.
+        """The file of a call.
+
+        Args:
+            inputs: The bound arguments by name.
 
         Raises:
             TypeError: If the function that makes the path does not return one.
-            ValueError: If the path names an argument that there is not.
+            ValueError: If the path names an argument that the task does not have.
         """
         if not isinstance(self.path, (str, os.PathLike)):
             made = self.path(inputs)
@@ -64,7 +67,11 @@ class FileExistenceCache:
         return text if isinstance(self.path, str) else type(self.path)(text)
 
     def why_no_items(self, columns: Collection[str]) -> str | None:
-        """Why it cannot serve the items of a map over *columns*; ``None`` if it can."""
+        """Why it cannot serve the items of a map; ``None`` if it can.
+
+        Args:
+            columns: Names of the mapped parameters.
+        """
         if not isinstance(self.path, (str, os.PathLike)):
             return None
         named = string.Formatter().parse(os.fspath(self.path))
@@ -78,16 +85,48 @@ class FileExistenceCache:
         )
 
     async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Hit[Any] | Miss:
-        """A hit if the file exists and is finished; else it is marked as unfinished from now on."""
+        """A hit if the file exists and is finished. Otherwise ``MISS``, and the file is marked as unfinished.
+
+        Runs in a worker thread, which is waited for if this is cancelled.
+
+        Args:
+            task_id: Not used.
+            inputs: The bound arguments by name.
+
+        Raises:
+            TypeError: As in :meth:`path_of`.
+            ValueError: As in :meth:`path_of`.
+        """
         path = self.path_of(inputs)
         return Hit(path) if await in_thread(lambda: _is_finished(path), _LIMITER.get()) else MISS
 
     def place_of(self, task_id: str, inputs: Mapping[str, Any]) -> Hashable:
-        """The file: one call at a time makes it."""
+        """What calls that make the same file have in common. Only one of them runs at a time.
+
+        Args:
+            task_id: Not used.
+            inputs: The bound arguments by name.
+
+        Raises:
+            TypeError: As in :meth:`path_of`.
+            ValueError: As in :meth:`path_of`.
+        """
         return "file", os.path.abspath(self.path_of(inputs))
 
     async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
-        """The task has written the file: it is finished."""
+        """Mark the file as finished: the task has written it.
+
+        Runs in a worker thread, which is waited for if this is cancelled.
+
+        Args:
+            task_id: Not used.
+            inputs: The bound arguments by name.
+            result: Not used.
+
+        Raises:
+            TypeError: As in :meth:`path_of`.
+            ValueError: As in :meth:`path_of`.
+        """
         path = self.path_of(inputs)
         await in_thread(lambda: _finish(path), _LIMITER.get())
 

@@ -1,4 +1,4 @@
-"""A cache keyed by what is called and with what."""
+"""A cache by task and arguments."""
 
 from __future__ import annotations
 
@@ -21,14 +21,28 @@ from cascade.runtime.execution.binding import Inputs
 
 
 class CacheStore(Protocol):
-    """Keeps values by key. What it raises is reported and otherwise a miss."""
+    """Keeps values by key. If a method raises, the engine reports it and goes on as after a miss."""
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, ``None`` included, unless there is none or it has expired."""
+        """Look up a value. Returns ``Hit(value)``, or ``MISS`` if there is none or it has expired.
+
+        May be cancelled; it should change nothing.
+
+        Args:
+            key: The key.
+        """
         ...
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good."""
+        """Keep a value.
+
+        If cancelled, it should have kept the whole value or nothing.
+
+        Args:
+            key: The key.
+            value: The value, which may be ``None``.
+            ttl: Seconds for which it counts, more than 0. ``None``: for good.
+        """
         ...
 
 
@@ -39,22 +53,26 @@ def _check_ttl(_: object, __: object, ttl: Any) -> None:
 
 @attrs.frozen
 class InputCache:
-    """Remembers results by the code of the task and the values of all its arguments.
+    """Keeps results by the code of the task and the values of all its arguments.
 
-    Keys are canonical: equal arguments give equal keys in every process. An argument of a class without canonical
-    hash fails the node, naming the argument: register what stands for it (:func:`cascade.cache.register_digest`),
-    or give a *key* of your own. If what a task holds has none, such as the object that a method is bound to, its
-    results count for that very object, and so for this process only.
+    Equal arguments give equal keys in every process. An argument of a class that has no digest fails the node, and
+    the error names it: register a digest for the class (:func:`cascade.cache.register_digest`), or give a *key* of
+    your own. If an object that the task itself holds has none, such as the object that a method is bound to,
+    results count for that object only, and so only in this process.
 
-    A task in a lone file, and not in a package, counts with the folder of that file; one in an interactive session
-    counts for that session only, and one in a notebook with the path of that. ``@task(version=)`` lifts this.
+    For a task in a single file, outside of a package, the folder of the file counts too. For a task in a notebook
+    its path counts, and for one in an interactive session the session. ``@task(version=...)`` lifts this.
 
     While a call is being computed for the cache, equal calls on the same event loop wait for its value.
 
     Args:
         store: Where results are kept.
-        ttl: Seconds for which a result counts; ``None``: for good.
-        key: Makes the key from the bound arguments (name to value) instead.
+        ttl: Seconds for which a result counts, more than 0. ``None`` (default): for good.
+        key: A function from the bound arguments (by name) to the key, a string. ``None`` (default): the key is
+            made as described above.
+
+    Raises:
+        ValueError: If *ttl* is no positive number.
     """
 
     store: CacheStore
@@ -62,26 +80,43 @@ class InputCache:
     key: Callable[[Mapping[str, Any]], str] | None = None
 
     async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Hit[Any] | Miss:
-        """Look the call up.
+        """Look up a call. If cancelled, it ends as the store's ``get`` does, and nothing has changed.
+
+        Args:
+            task_id: The node's id. It is part of the key only if the engine is not the caller.
+            inputs: The bound arguments by name.
 
         Raises:
-            NotDigestibleError: If an argument has no canonical hash.
+            NotDigestibleError: If an argument has no digest.
+            TypeError: If *key* does not return a string.
         """
         return await self.store.get(self.key_of(task_id, inputs))
 
     def place_of(self, task_id: str, inputs: Mapping[str, Any]) -> Hashable:
-        """What calls that share an entry have in common; of them, one at a time is computed.
+        """What calls with the same entry have in common. Only one of them is computed at a time.
+
+        Args:
+            task_id: As in :meth:`check`.
+            inputs: The bound arguments by name.
 
         Raises:
-            NotDigestibleError: If an argument has no canonical hash.
+            NotDigestibleError: If an argument has no digest.
+            TypeError: If *key* does not return a string.
         """
         return id(self.store), self.key_of(task_id, inputs)
 
     async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
-        """Keep the result.
+        """Keep a result. If cancelled, it ends as the store's ``set`` does.
+
+        Args:
+            task_id: As in :meth:`check`.
+            inputs: The bound arguments by name.
+            result: The result.
 
         Raises:
-            TypeError: If it is an iterator, which only one reader can have.
+            NotDigestibleError: If an argument has no digest.
+            TypeError: If the result is an iterator, which only one reader can use, or *key* does not return a
+                string.
         """
         if isinstance(result, (Iterator, AsyncIterator)):
             raise TypeError(
@@ -91,10 +126,16 @@ class InputCache:
         await self.store.set(self.key_of(task_id, inputs), result, self.ttl)
 
     def key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
-        """The key of a call: what it was when a run asked for it first, whatever the call does to its arguments.
+        """The key of a call. It is made when a run first asks for it; what the call does to its arguments does not
+        change it.
+
+        Args:
+            task_id: As in :meth:`check`.
+            inputs: The bound arguments by name.
 
         Raises:
-            NotDigestibleError: If an argument has no canonical hash.
+            NotDigestibleError: If an argument has no digest.
+            TypeError: If *key* does not return a string.
         """
         if not isinstance(inputs, Inputs):
             return self._key_of(task_id, inputs)
@@ -122,14 +163,14 @@ class InputCache:
 
 @attrs.define(eq=False)
 class MemoryCacheStore:
-    """Values in this process, the least recently used dropped first.
+    """Keeps values in this process. If there are too many, the least recently used is dropped.
 
-    What is kept is a copy (``copy.deepcopy``), and each hit gets a copy of that: whoever changes a value changes
-    it for nobody else. A value that cannot be copied is not kept, which an ``EngineWarning`` tells.
+    It keeps a copy (``copy.deepcopy``), and each hit gets a copy of that, so nobody can change a value for others.
+    A value that cannot be copied is not kept, and an ``EngineWarning`` says so.
 
     Args:
-        most: Entries kept at the most; ``None``: any number.
-        clock: Seconds, for expiry.
+        most: Number of entries kept at most. ``None`` (default): any number. With 0, nothing is kept.
+        clock: Function that gives the seconds by which entries expire. ``time.monotonic`` by default.
     """
 
     most: int | None = None
@@ -137,7 +178,14 @@ class MemoryCacheStore:
     _entries: OrderedDict[str, tuple[Any, float]] = attrs.field(factory=OrderedDict, init=False)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired."""
+        """Look up a value. Returns ``Hit`` with a copy, or ``MISS``. If cancelled, nothing has changed.
+
+        Args:
+            key: The key.
+
+        Raises:
+            TypeError: If the value cannot be copied.
+        """
         await checkpoint()
         value, expiry = self._entries.get(key, (None, -math.inf))
         if self.clock() >= expiry:
@@ -147,10 +195,15 @@ class MemoryCacheStore:
         return Hit(_copied(value))
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep a copy of *value* under *key*, for *ttl* seconds or for good.
+        """Keep a copy of a value. If cancelled, nothing is kept.
+
+        Args:
+            key: The key.
+            value: The value.
+            ttl: Seconds for which it counts. ``None``: for good. With 0 or less it has expired at once.
 
         Raises:
-            TypeError: If it cannot be copied.
+            TypeError: If the value cannot be copied.
         """
         await checkpoint()
         self._entries[key] = (_copied(value), math.inf if ttl is None else self.clock() + ttl)

@@ -14,18 +14,18 @@ from cascade.model.policies import MISS, Hit, Miss
 
 @attrs.define(eq=False)
 class RedisCacheStore:
-    """Values in Redis, each under a key of its own that expires by itself.
+    """Keeps values in Redis, each under a key that expires by itself.
 
-    Values are pickled: the server must be trusted as code is.
+    Values are pickled, and a pickle is code: the server must be trusted.
 
     Args:
         client: A ``redis.Redis``, made without ``decode_responses``.
-        prefix: What stands before every key.
+        prefix: What stands before every key; ``"cascade:cache:"`` by default.
 
     Raises:
         ImportError: If the redis library is not installed.
         TypeError: If *client* is no client of the synchronous kind.
-        ValueError: If it decodes responses.
+        ValueError: If the client decodes responses.
     """
 
     client: Any
@@ -38,7 +38,12 @@ class RedisCacheStore:
         self._line = RedisLine(self.client, "the cache", threads=4)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired.
+        """Look up a value. Returns ``Hit(value)``, or ``MISS`` if there is none or it has expired.
+
+        If cancelled, a request that was sent is waited for, one second at most. Nothing changes.
+
+        Args:
+            key: The key.
 
         Raises:
             StateError: If there is no connection, or no answer within 20 s.
@@ -46,7 +51,13 @@ class RedisCacheStore:
         return await self._line.call(lambda session: self._get(session, key), 0, PATIENCE)
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled.
+        """Keep a value. If cancelled, a request that was sent is waited for, one second at most; the value is kept
+        whole or not at all.
+
+        Args:
+            key: The key.
+            value: The value; it is pickled.
+            ttl: Seconds for which it counts, at least 0.001 (less is taken as that). ``None``: for good.
 
         Raises:
             StateError: If there is no connection, or no answer within 20 s.

@@ -33,21 +33,20 @@ def _now() -> float:
 
 @attrs.define(eq=False)
 class SQLiteCacheStore:
-    """Values in the table ``cache`` of an SQLite file, for many processes.
+    """Keeps values in the table ``cache`` of an SQLite file, for many processes.
 
-    Its columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; ``expires``
-    is null for what is kept for good). Values are pickled, and a pickle is code: a file that other users can
-    change or replace is refused.
+    The columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; ``expires``
+    is null for what is kept for good). A pickle is code: a file that other users can change or replace is refused.
 
-    What has expired is deleted when something is set. A value that expires counts only while the clock is between
-    its two times, so that it does not live on when the clock is set back. A file that others keep locked is waited
-    for, up to 20 s; one that was deleted, moved or replaced is made anew.
+    Expired entries are deleted when something is set. A value that expires counts only while the clock is between
+    its two times, so it does not live longer if the clock is set back. A file that another process keeps locked is
+    waited for, up to 20 s. A file that was deleted, moved or replaced is made anew.
 
     Args:
-        path: The file; made if it is not there, with mode 0600. Its directory must exist.
-        clock: Seconds since the epoch, for expiry.
-        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
-            made with the mode that the umask says.
+        path: The file. It is made with mode 0600 if it does not exist; its folder must exist.
+        clock: Function that gives the seconds since the epoch by which entries expire. ``time.time`` by default.
+        shared: Whether everybody who can write to the file or its folders is trusted. Then the file is not
+            refused, and a new one gets the mode that the umask says.
     """
 
     path: str = attrs.field(converter=os.fsdecode)
@@ -60,7 +59,13 @@ class SQLiteCacheStore:
         weakref.finalize(self, self._file.close)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired.
+        """Look up a value. Returns ``Hit(value)``, or ``MISS`` if there is none or it has expired.
+
+        Reads in a worker thread. If cancelled while it waits for its turn, it does nothing; reading that has begun
+        is waited for.
+
+        Args:
+            key: The key.
 
         Raises:
             StateError: If the file cannot be used.
@@ -68,7 +73,13 @@ class SQLiteCacheStore:
         return await self._file.call(lambda: self._current(lambda: self._get(key)))
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled.
+        """Keep a value. If cancelled while it waits for its turn, nothing is kept; a write that has begun is not
+        cancelled.
+
+        Args:
+            key: The key.
+            value: The value; it is pickled.
+            ttl: Seconds for which it counts. ``None``: for good. With 0 or less it has expired at once.
 
         Raises:
             StateError: If the file cannot be used.
@@ -77,7 +88,9 @@ class SQLiteCacheStore:
         await self._file.call(lambda: self._current(lambda: self._set(key, data(), ttl)))
 
     async def close(self) -> None:
-        """Close the file; the next use opens it again."""
+        """Close the file; the next use opens it again. If cancelled while it waits for its turn, the file stays
+        open.
+        """
         await self._file.call(self._file.close)
 
     def _current(self, func: Callable[[], T]) -> T:

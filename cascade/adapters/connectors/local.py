@@ -1,13 +1,14 @@
 """A connector for the processes of one user on one machine: a file and sockets, no server.
 
-What is retained is in a control file (SQLite), so it outlives every process. Each process that is connected has a
-Unix datagram socket beside that file, named in it. Who changes the file sends an empty datagram to all; the others
-look into the file then. Messages that are not retained are datagrams themselves.
+Retained messages are in a control file (SQLite), so they outlive every process. Each connected process has a Unix
+datagram socket beside that file, and its name is in the file. A process that changes the file sends an empty
+datagram to all others, which then read the file. Messages that are not retained are datagrams themselves.
 
-So no wake-up is lost: a datagram that does not fit finds others unread, after which the receiver looks as well.
+No wake-up is lost: a datagram does not fit only if others are unread, and after these the receiver reads the file
+too.
 
-Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also says
-who has sent a datagram, and those of others are passed over.
+Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also tells
+who has sent a datagram; those of other users are ignored.
 """
 
 from __future__ import annotations
@@ -56,11 +57,13 @@ def _check_place(path: Path) -> None:
 
 
 class LocalConnector:
-    """Reaches the other processes of this user on this machine that use the same control file.
+    """Reaches the other processes of this user on this machine that use the same control file. Needs no server.
 
     Args:
-        path: The control file; made, with its folders, if it is not there. By default one for each user.
-        project: A name for what this process is about, part of the topics of telemetry.
+        path: The control file. It is made, with its folders, if it does not exist. ``None`` (default): one for
+            each user, in ``$XDG_RUNTIME_DIR`` or the folder for temporary files.
+        project: A name for what this process does, part of the topics on which events are published; ``"default"``
+            by default.
 
     Raises:
         ConnectorRefused: If this system has no Unix sockets (Windows).
@@ -74,16 +77,26 @@ class LocalConnector:
         self._is_connecting = False
 
     async def check(self) -> None:
-        """See that the control file can be trusted; it is made if it is not there.
+        """See that the control file can be trusted. It is made if it does not exist.
+
+        Runs in a worker thread, which is waited for if this is cancelled.
 
         Raises:
-            ConnectorRefused: If other users can read, change or replace it, or have made it or a folder on the
-                way to it; or if it cannot be made, or its path is too long for sockets.
+            ConnectorRefused: If other users can read, change or replace the file, or own it or a folder on the way
+                to it; if it cannot be made; or if its path is too long for sockets.
         """
         await in_thread(lambda: _check_place(self.path), _limiter.get())
 
     async def connect(self, will: str = "") -> None:
-        """Connect; see ``Connector.connect``."""
+        """Open the control file. Not cancelled once it has begun.
+
+        Args:
+            will: Topic whose retained message is removed if this process ends without :meth:`disconnect`. Empty by
+                default: none.
+
+        Raises:
+            ConnectorError: If it is connected already, or the file cannot be used.
+        """
         if self._line is not None or self._is_connecting:
             raise ConnectorError("this LocalConnector is connected already; make one for each engine")
         token = current_token()
@@ -95,7 +108,19 @@ class LocalConnector:
             self._is_connecting = False
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish; see ``Connector.publish``."""
+        """Publish a message.
+
+        A retained message is in the control file when this returns; writing it is not cancelled. Others are sent
+        if possible and not waited for.
+
+        Args:
+            topic: The topic.
+            payload: The content. An empty retained message removes the one that is kept.
+            retain: Whether the message is kept for later subscribers.
+
+        Raises:
+            ConnectorError: If it is not connected, or the file cannot be used.
+        """
         line = self._open_line()
         if retain:
             with anyio.CancelScope(shield=True):
@@ -105,11 +130,26 @@ class LocalConnector:
         await checkpoint()
 
     def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
-        """Subscribe; see ``Connector.subscribe``."""
+        """A stream of what is published. When its block has been entered, all retained messages can be received.
+
+        Args:
+            topics: A filter for topics.
+            latest_only: Whether only the last message of each topic matters.
+        """
         return Subscription(self, topics, latest_only=latest_only)
 
     async def begin(self, subscription: Subscription) -> None:
-        """Deliver what is retained, and from now on what is published."""
+        """Deliver what is retained, and from now on what is published. Called when the block of the stream is
+        entered.
+
+        If cancelled, nothing is subscribed.
+
+        Args:
+            subscription: The stream.
+
+        Raises:
+            ConnectorError: If it is not connected, or the file cannot be used.
+        """
         line, ready = self._open_line(), anyio.Event()
         try:
             await in_thread(lambda: line.add(subscription, ready.set), _limiter.get())
@@ -120,18 +160,30 @@ class LocalConnector:
             raise
 
     async def end(self, subscription: Subscription) -> None:
-        """Deliver nothing more."""
+        """Deliver nothing more. Called in a shielded scope, so it is not cancelled.
+
+        Args:
+            subscription: The stream.
+        """
         line = self._line
         if line is not None:
             await in_thread(lambda: line.remove(subscription), _limiter.get())
 
     async def has_audience(self, topic: str) -> bool:
-        """Whether anybody listens; see ``Attentive.has_audience``."""
+        """Whether any process has subscribed to a topic. If cancelled, the thread that looks is waited for;
+        nothing changes.
+
+        Args:
+            topic: The topic.
+
+        Raises:
+            ConnectorError: If it is not connected, or the file cannot be used.
+        """
         line = self._open_line()
         return bool(await in_thread(lambda: line.receivers(topic), _limiter.get()))
 
     async def disconnect(self) -> None:
-        """Disconnect; see ``Connector.disconnect``."""
+        """End the connection and all streams. Not cancelled. Does nothing if there is no connection."""
         line, self._line = self._line, None
         if line is not None:
             with anyio.CancelScope(shield=True):

@@ -1,8 +1,8 @@
-"""A connector to an MQTT 5 broker, by paho-mqtt and its network thread.
+"""A connector to an MQTT 5 broker, made of paho-mqtt and its network thread.
 
-The session outlives a lost connection (``clean_start=False`` and an expiry), so what is published meanwhile is
-delivered afterwards. What arrives goes through a bounded queue: when it is full the network thread waits, and so,
-through TCP, does the broker.
+The session outlives a lost connection (``clean_start=False`` and an expiry), so messages that are published
+meanwhile are delivered afterwards. Arriving messages go through a bounded queue. When it is full the network
+thread waits, and so, through TCP, does the broker.
 """
 
 from __future__ import annotations
@@ -90,17 +90,24 @@ def _context(cafile: str | None) -> ssl.SSLContext:
 
 
 class MqttConnector:
-    """Reaches whoever uses the same MQTT 5 broker.
+    """Reaches the processes that use the same MQTT 5 broker.
 
     Args:
-        host: Its host.
-        port: Its port; 1883, or 8883 with TLS, by default.
-        username: Who we are, if the broker asks.
-        password: The proof.
-        tls: How to encrypt; ``None`` for not at all.
-        project: A name for what this process is about, part of the topics of telemetry.
-        telemetry: Whether the events of runs are published. A broker does not say whether anybody listens, and
-            to make and send them for every node is most of the work of a node that does little.
+        host: The broker's host; ``"localhost"`` by default.
+        port: The broker's port. ``None`` or 0: 1883, or 8883 with TLS. ``None`` by default.
+        username: User name, if the broker asks for one. ``None`` (default): none.
+        password: Password of that user. ``None`` (default): none.
+        tls: The TLS context. ``None`` (default): the connection is not encrypted.
+        project: A name for what this process does, part of the topics on which events are published; ``"default"``
+            by default.
+        telemetry: Whether the events of runs are published; ``True`` by default. A broker does not tell whether
+            anybody listens, and for small tasks most of the time goes into making and sending these events.
+
+    Attributes:
+        host: The broker's host.
+        port: The broker's port.
+        project: As given.
+        telemetry: As given.
     """
 
     def __init__(
@@ -125,7 +132,15 @@ class MqttConnector:
         self._is_connecting = False
 
     async def connect(self, will: str = "") -> None:
-        """Connect; see ``Connector.connect``."""
+        """Connect to the broker. An answer is waited for, 5 s at most. If cancelled, there is no connection.
+
+        Args:
+            will: Topic whose retained message the broker removes if the connection is lost. Empty by default:
+                none.
+
+        Raises:
+            ConnectorError: If it is connected already, or the broker refuses or does not answer.
+        """
         if self._session is not None or self._is_connecting:
             raise ConnectorError("this MqttConnector is connected already; make one for each engine")
         self._is_connecting = True
@@ -160,7 +175,20 @@ class MqttConnector:
         return client
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish; see ``Connector.publish``."""
+        """Publish a message.
+
+        A retained message is confirmed by the broker when this returns; that is waited for, 5 s at most. Others
+        are sent if there is a connection, and not waited for. If cancelled, a retained message may have arrived or
+        not.
+
+        Args:
+            topic: The topic.
+            payload: The content. An empty retained message removes the one that is kept.
+            retain: Whether the message is kept for later subscribers.
+
+        Raises:
+            ConnectorError: If it is not connected, or a retained message is not confirmed.
+        """
         session = self._open_session()
         await checkpoint()
         if retain:
@@ -169,26 +197,52 @@ class MqttConnector:
             session.send(topic, payload)
 
     async def has_audience(self, topic: str) -> bool:
-        """Whether anybody may listen; see ``Attentive.has_audience``."""
+        """Whether anybody may listen: always what ``telemetry`` says, as a broker does not tell. A checkpoint that
+        may be cancelled.
+
+        Args:
+            topic: The topic.
+        """
         await checkpoint()
         return self.telemetry
 
     def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
-        """Subscribe; see ``Connector.subscribe``."""
+        """A stream of what is published. When its block has been entered, all retained messages can be received.
+
+        Args:
+            topics: A filter for topics.
+            latest_only: Whether only the last message of each topic matters.
+        """
         return Subscription(self, topics, latest_only=latest_only)
 
     async def begin(self, subscription: Subscription) -> None:
-        """Deliver what is retained, and from now on what is published."""
+        """Deliver what is retained, and from now on what is published. Called when the block of the stream is
+        entered.
+
+        If cancelled, nothing is subscribed.
+
+        Args:
+            subscription: The stream.
+
+        Raises:
+            ConnectorError: If it is not connected.
+        """
         await self._open_session().add(subscription)
 
     async def end(self, subscription: Subscription) -> None:
-        """Deliver nothing more."""
+        """Deliver nothing more. Called in a shielded scope, so it is not cancelled.
+
+        Args:
+            subscription: The stream.
+        """
         await checkpoint()
         if self._session is not None:
             self._session.remove(subscription)
 
     async def disconnect(self) -> None:
-        """Disconnect; see ``Connector.disconnect``."""
+        """End the connection and all streams. Not cancelled; takes 6 s at most. Does nothing if there is no
+        connection.
+        """
         session, self._session = self._session, None
         if session is not None:
             await session.close()

@@ -29,22 +29,22 @@ class Post:
     """
 
     def __init__(self, path: Path, topics: tuple[str, ...], will: str, before: Post | None = None) -> None:
-        self.me = Peer(secrets.token_hex(8), topics, will)
+        self.me: Peer = Peer(secrets.token_hex(8), topics, will)
         with ExitStack() as opened:
-            self.store = Store(path)
+            self.store: Store = Store(path)
             opened.callback(self.store.close)
-            self.folder = SocketFolder(os.path.dirname(self.store.path))
+            self.folder: SocketFolder = SocketFolder(os.path.dirname(self.store.path))
             opened.callback(self.folder.close)
             self._sender = opened.enter_context(datagram_socket())
             self._sender.setblocking(False)
-            self.mailbox = Mailbox(self.folder, self.me.name)
+            self.mailbox: Mailbox = Mailbox(self.folder, self.me.name)
             opened.callback(self.mailbox.close)
             with self.store.changing():
                 if before is not None:
                     self.store.forget_peer(before.me.name)
                 self.store.put_peer(self.me)
-                self.seen = self.store.last()
-            self.peers = self.store.peers()
+                self.seen: int = self.store.last()
+            self.peers: list[Peer] = self.store.peers()
             self._opened = opened.pop_all()
         self._wake(self.peers)
 

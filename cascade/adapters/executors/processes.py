@@ -1,4 +1,4 @@
-"""Tasks in worker processes, on whatever event loop."""
+"""Tasks in worker processes, on any event loop."""
 
 from __future__ import annotations
 
@@ -44,17 +44,20 @@ _NOTHING: Final = pickle.dumps(do_nothing)
 
 @attrs.define(eq=False)
 class ProcessExecutor:
-    """Calls functions in worker processes, each of which makes one call after another.
+    """Calls functions in worker processes. Each worker makes one call after another.
 
-    An engine has one of its own, and ends its workers when its last run ends. One that you make belongs into an
-    ``async with`` block, which ends its workers when it is left.
+    An engine has one of its own and ends its workers when its last run ends. If you make one yourself, use it in
+    an ``async with`` block: leaving the block ends its workers, and is not cancelled.
 
-    What goes there: the function, by its name or, with cloudpickle, together with its code; the arguments and the
-    context variables, pickled. What comes back: the result or the exception, text for the standard streams, and
-    log records.
+    To the worker go the function (by its name or, with cloudpickle, with its code), the arguments and the context
+    variables, pickled. Back come the result or the exception, text for the standard streams, and log records.
 
     Args:
-        limiter: Bounds the number of processes at work.
+        limiter: Limits the number of calls, and so of processes, at a time.
+
+    Attributes:
+        marks_start: Whether ``execute`` itself marks the start of an attempt. Always true: the time until the
+            worker is ready does not count.
     """
 
     limiter: CapacityLimiter
@@ -68,17 +71,22 @@ class ProcessExecutor:
     _outside: tuple[Context, Caller] | None = attrs.field(default=None, init=False)
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function in a worker process; starts one if none is idle.
+        """Call the function in a worker process. A new worker is started if none is idle.
 
-        If cancelled, the worker has been killed when this ends, and what it had written has been shown. Programs
+        If cancelled, this ends after the worker has been killed and what it had written has been shown. Programs
         that the function started are left alone.
 
+        Args:
+            task: The task.
+            args: Positional arguments; they are pickled.
+            kwargs: Arguments by name; they are pickled.
+
         Raises:
-            GraphError: If a worker cannot get the function.
+            GraphError: If the worker cannot get the function.
             TypeError: If an argument or the result cannot be pickled, or not be unpickled where it arrives.
-            BrokenWorkerProcess: If the worker dies, or cannot start.
-            BaseException: What the function raises, with its type, text and attributes, and the worker's traceback
-                in a note. What cannot be pickled in any way is described by a ``RuntimeError``.
+            anyio.BrokenWorkerProcess: If the worker dies or cannot start.
+            BaseException: What the function raises, with its type, text and attributes; a note has the worker's
+                traceback. An exception that cannot be pickled at all is described by a ``RuntimeError``.
         """
         function = refer(task, shares_main=self._shares_main)
         arguments = dump_arguments(task, args, kwargs, shares_main=self._shares_main)
@@ -96,10 +104,10 @@ class ProcessExecutor:
         return _value(task, kind, data)
 
     async def aclose(self) -> None:
-        """End the workers that are idle. Those at work go on, and the next call starts a new one.
+        """End the idle workers. Calls that are under way go on, and the next call starts a new worker.
 
-        They have one second together to do what they have registered with :mod:`atexit`; then they are killed. Not
-        cancelled before that.
+        The workers have one second together for what is registered with :mod:`atexit`; then they are killed. This
+        wait is not cancelled.
         """
         workers, self._idle = self._idle, []
         for worker in workers:

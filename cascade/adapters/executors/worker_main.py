@@ -38,7 +38,7 @@ class Channel:
     """
 
     def __init__(self, connection: socket.socket) -> None:
-        self.is_forked = False
+        self.is_forked: bool = False
         self._connection = connection
         self._file = connection.makefile("rb")
         self._lock = threading.RLock()

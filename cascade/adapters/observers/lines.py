@@ -1,4 +1,4 @@
-"""Observers that write a line per event: for people, and for programs."""
+"""Observers that write one line for each event: for people, and for programs."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ from cascade.runtime.observation.bus import EventStream
 
 
 def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:
-    """An observer that writes each event as a line of JSON, in ASCII.
+    """An observer that writes each event as one line of JSON, in ASCII.
+
+    If the observer is cancelled (it has not ended within ``cleanup_timeout``), a file that it opened is closed,
+    and the events that are left are not written. An error of writing detaches the observer and does not fail the
+    run.
 
     Args:
-        target: A file to append to, or a text stream, which is left open. A file that is not there is made, for
-            this user only (mode 0600); one that is there keeps its mode.
+        target: A file to append to, or a text stream, which stays open. A new file is made for this user only
+            (mode 0600); an existing one keeps its mode.
     """
 
     async def write_json_lines(events: EventStream) -> None:
@@ -51,10 +55,11 @@ def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:
 def human_log(stream: TextIO | None = None) -> Observer:
     """An observer that writes what happens as lines for people, in colour on terminals.
 
-    Text in a line, such as the message of an error, stays on that line and cannot steer the terminal.
+    Text in a line, such as the message of an error, stays on that line and cannot control the terminal. If the
+    observer is cancelled (it has not ended within ``cleanup_timeout``), the events that are left are not shown.
 
     Args:
-        stream: Where to; by default standard error, as it is when a line is written.
+        stream: Where to write. ``None`` (default): standard error, as it is when a line is written.
     """
 
     async def write_human_log(events: EventStream) -> None:

@@ -1,4 +1,4 @@
-"""An observer that shows a run's progress: in the terminal with rich, elsewhere as a line now and then."""
+"""An observer that shows progress: drawn in the terminal with rich, elsewhere as a line now and then."""
 
 from __future__ import annotations
 
@@ -35,12 +35,13 @@ LINE_PERIOD: Final = 10.0
 
 
 def progress(console: Console | None = None) -> Observer:
-    """An observer that shows how far a run is: a bar, a line for each task, and how long it will take.
+    """An observer that shows how far a run is: a bar, a line for each task, and the time that is left.
 
-    Where that is no terminal, it writes a line every ten seconds, and one at the end.
+    Where there is no terminal, it writes a line every ten seconds and one at the end. If the observer is cancelled
+    (it has not ended within ``cleanup_timeout``), the picture stays as it was drawn last.
 
     Args:
-        console: Where to; standard error by default.
+        console: A console of rich. ``None`` (default): standard error.
 
     Raises:
         ImportError: If rich is not installed.

@@ -8,7 +8,7 @@ import pickle
 import sys
 from contextvars import Context, ContextVar
 from types import FunctionType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cloudpickle
 
@@ -17,8 +17,13 @@ from cascade.adapters.serialization.errors import take_apart
 from cascade.adapters.serialization.functions import name_of
 from cascade.model.tasks import Task
 
+if TYPE_CHECKING:  # cloudpickle has no annotations; its pickler is one of these
+    _Pickler = pickle.Pickler
+else:
+    _Pickler = cloudpickle.Pickler
 
-class CodePickler(cloudpickle.Pickler):  # type: ignore[misc]  # cloudpickle has no annotations
+
+class CodePickler(_Pickler):
     """Sends what has no importable name by value; what the script defines by name, if that is shared.
 
     Args:

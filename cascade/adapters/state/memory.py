@@ -1,4 +1,4 @@
-"""State in this process: for tests, and for seeing what would be recorded."""
+"""State in this process: for tests, and for a look at what would be recorded."""
 
 from __future__ import annotations
 
@@ -25,9 +25,10 @@ T = TypeVar("T")
 
 
 class InMemoryStateBackend(StateBackend):
-    """The outcomes of one run in dictionaries, reached as a real store is: in worker threads, in batches.
+    """The outcomes of one run in dictionaries. Like a real store, it is used through worker threads and in
+    batches.
 
-    Whoever keeps it, and gives it to a second run with the same id, resumes the first.
+    To resume a run, give the same object to a second run with the same id.
 
     Args:
         run_id: The run.
@@ -46,7 +47,7 @@ class InMemoryStateBackend(StateBackend):
 
     @property
     def limiter(self) -> CapacityLimiter:
-        """What bounds this backend's threads: one at a time, so that operations keep their order."""
+        """The limiter of this backend's threads: one at a time, so that operations keep their order."""
         return self._thread.limiter
 
     async def put_result(self, node_id: str, result: Any) -> None:

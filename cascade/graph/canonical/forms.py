@@ -23,22 +23,21 @@ _FIXED: Final = PLAIN | {list, tuple, dict, set, frozenset, bytearray, type, obj
 
 
 def register_digest(type: type[T], function: Callable[[T], object]) -> None:
-    """Say what stands for the values of a class in digests, for caches and for the records of runs.
+    """Say what stands for the values of a class in digests, for caches and for recorded runs.
 
-    The class itself is always part of a digest too, so values of two classes never share one. A registration holds
-    for subclasses as well, unless they have one of their own, and it goes before everything else that is known
+    The class itself is always part of a digest too, so values of two classes never have the same. A registration
+    holds for subclasses as well, unless they have one of their own, and goes before everything else that is known
     about a class. A second one for the same class replaces the first. Register where the class is defined, so that
     it is done before the first run.
 
     Args:
         type: The class.
-        function: Gets a value and returns what its digest is made of: plain data, for example
-            ``lambda client: (client.host, client.port)``. Two values count as the same if this is the same. If
-            the function raises, or returns something without a digest, the value has no digest, and the error
-            says why.
+        function: Gets a value and returns what its digest is made of: plain data, for example ``lambda client:
+            (client.host, client.port)``. Values with equal results count as equal. If the function raises, or
+            returns something without a digest, the value has no digest, and the error says why.
 
     Raises:
-        TypeError: If *type* is not a class, is a built-in class such as ``dict``, or *function* is not callable.
+        TypeError: If *type* is no class or is a built-in class such as ``dict``, or *function* is not callable.
     """
     if not isinstance(type, builtins.type) or not callable(function):
         raise TypeError(f"register_digest takes a class and a function, not {type!r:.100} and {function!r:.100}")

@@ -13,12 +13,12 @@ from cascade.model.errors import CascadeError
 
 
 class NotDigestibleError(CascadeError, TypeError):
-    """A value has no canonical hash.
+    """A value has no digest, so it cannot be compared or used in a key.
 
     Attributes:
-        path: Where it stands, such as ``config['model'].layers[0]``.
+        path: Where the value stands, such as ``config['model'].layers[0]``.
         kind: Its type.
-        reason: Why, where it could have one.
+        reason: Why, if the type could have a digest; otherwise empty.
     """
 
     def __init__(self, path: str, kind: type, reason: str = "") -> None:

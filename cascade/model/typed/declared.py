@@ -37,13 +37,13 @@ def check_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
 
 @attrs.frozen(init=False, eq=False, repr=False)
 class Input(Placeholder, Generic[T]):
-    """What :class:`Param` and :class:`Env` have in common: a name, a default, and how a value is converted.
+    """Base class of :class:`Param` and :class:`Env`: a name, a default, and how a value is converted.
 
     Attributes:
-        name: What it is called.
-        default: The value when none is given; :data:`REQUIRED` if there must be one.
-        type: What values are converted to and checked against.
-        validate: What each value has to pass, if anything.
+        name: Its name.
+        default: The value if none is given; :data:`REQUIRED` if there must be one.
+        type: The type to which values are converted and against which they are checked.
+        validate: The function that each value has to pass; ``None``: there is none.
         secret: Whether values are shown as ``***``.
         description: One line for people.
     """
@@ -67,12 +67,20 @@ class Input(Placeholder, Generic[T]):
         validate: Callable[[Any], object] | None,
         secret: bool,
     ) -> None:
-        """Set the fields, once they are checked; a type of ``None`` is that of the default.
+        """Set the fields, after checks. Called by ``__init__``.
+
+        Args:
+            name: Its name; not empty.
+            default: The value if none is given, or ``REQUIRED``.
+            type: The type. ``None``: the class of *default*, or ``str`` without one.
+            description: One line for people.
+            validate: The function that each value has to pass. ``None``: there is none.
+            secret: Whether values are shown as ``***``.
 
         Raises:
-            TypeError: If the type is no annotation and no function, or has names in quotes in it, or *validate* is
-                no function.
-            ValueError: If the name is empty.
+            TypeError: If *type* is neither an annotation nor a function, or has a name in quotes in it, or
+                *validate* is no function.
+            ValueError: If *name* is empty or no string.
         """
         kind = (str if default is REQUIRED else kind_of(default)) if type is None else type
         who = f"{self.__class__.__name__} {name!r}"
@@ -85,10 +93,13 @@ class Input(Placeholder, Generic[T]):
         self.__attrs_init__(name, default, kind, description, validate, secret)
 
     def convert(self, raw: object) -> T:
-        """The value that *raw* stands for: text is converted, any other value is checked.
+        """Convert and check a value: text is converted, any other value is checked.
+
+        Args:
+            raw: The value, or text for one.
 
         Raises:
-            ValueError: If it stands for none, or ``validate`` refuses it.
+            ValueError: If *raw* is not of the type and cannot be converted, or ``validate`` refuses it.
         """
         # Flows without inputs start sooner without these.
         from cascade.model.typed.convert import converted
@@ -127,16 +138,16 @@ class Input(Placeholder, Generic[T]):
 
     @property
     def kind_name(self) -> str:
-        """What users call the type, such as ``list[int]``."""
+        """The type as users write it, such as ``list[int]``."""
         from cascade.model.typed.words import name_of
 
         return name_of(self.type)
 
     def resolved_default(self) -> T:
-        """The default, converted and checked as a value is, but for ``None``, which stands for itself.
+        """The default, converted and checked like a value. ``None`` stays as it is.
 
         Raises:
-            ValueError: If there is none, or it means nothing.
+            ValueError: If there is no default, or it is not valid.
         """
         if isinstance(self.default, Required):
             raise ValueError(self._missing())
@@ -151,7 +162,11 @@ class Input(Placeholder, Generic[T]):
         raise NotImplementedError
 
     def agrees_with(self, other: Input[Any]) -> bool:
-        """Whether both may stand in one flow; apart from their defaults, which are compared elsewhere."""
+        """Whether both may stand in one flow. Their defaults are compared elsewhere.
+
+        Args:
+            other: The other input.
+        """
         return (
             type(self) is type(other)
             and is_same(self.type, other.type)

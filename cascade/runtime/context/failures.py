@@ -12,12 +12,12 @@ from cascade.model.secrets import Secrets
 
 @attrs.frozen
 class Failure:
-    """One thing that went wrong.
+    """One failure of a run.
 
     Attributes:
-        error: What was raised.
-        origin: Whose it is: a node id, or words for something else.
-        is_of_node: Whether it is a node's.
+        error: The exception.
+        origin: Where it comes from: a node id, or words such as ``"state store"``.
+        is_of_node: Whether *origin* is a node id.
     """
 
     error: BaseException

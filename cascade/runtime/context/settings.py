@@ -1,4 +1,4 @@
-"""What can be set for a run, checked."""
+"""The settings of a run, with checks."""
 
 from __future__ import annotations
 
@@ -111,29 +111,55 @@ def _check_observers(_: object, __: object, value: tuple[object, ...]) -> None:
 
 @attrs.frozen(kw_only=True)
 class Settings:
-    """Everything that ``run`` takes besides flow, params and run id.
+    """All settings that ``run``, ``start``, ``run_sync``, ``serve`` and ``Engine`` take.
 
-    Attributes:
-        system_resources: Totals that tasks claim from: name to amount.
-        state: Where outcomes are recorded: a URL, a factory from run id to backend, or ``None`` for nowhere.
-        schedule: ``"stages"``: a stage starts when the one before has ended; ``"eager"``: a node starts when its
-            inputs have settled.
-        on_error: ``"first"``: abort and raise the first failure itself; ``"group"``: abort and raise
-            ``RunFailed``; ``"continue"``: run what does not depend on a failure, then raise ``RunFailed``.
-        providers: Resources, or bare generator functions that provide one.
-        observers: Async functions over the run's events.
-        control: Where rules come from: a ``ControlPlane``, a ``Connector``, or a URL.
-        executor: What runs the tasks' functions instead of this process.
-        solver: What makes the plan instead of the built-in one.
-        bus: Where events are published, to share it between engines.
-        max_threads: Worker threads for sync tasks, at least 1.
-        durability: When outcomes must be in the store.
-        on_change: What to do if a resumed run was recorded with another flow.
-        on_finished: What to do if a run with this id has finished already.
-        strict_state: Whether a result that cannot be stored fails its task.
-        loop_record: After how many turns of a loop of tail calls, or how many seconds, the beginning of a turn is
-            recorded, for a loop that is cut short to go on from.
-        cleanup_timeout: Seconds for each of the awaits that the engine makes when a run ends.
+    Args:
+        system_resources: Totals that tasks claim from: resource name to amount, a number from 0. A resource that
+            is not named here is unlimited. ``None`` (default): no totals.
+        state: Where outcomes are recorded. ``None`` (default): nowhere. Or a URL: ``memory:``,
+            ``sqlite:///runs.db`` or ``redis://host:6379/0``. Or a function from run id to
+            :class:`~cascade.state.StateBackend`.
+        schedule: ``"stages"`` (default): a stage starts when the one before has ended. ``"eager"``: a node starts
+            when its own inputs have ended.
+        on_error: ``"first"`` (default): cancel the run at the first failure, and raise that failure itself.
+            ``"group"``: the same, but raise :class:`~cascade.RunFailed`. ``"continue"``: run everything that does
+            not depend on a failure, then raise :class:`~cascade.RunFailed`.
+        providers: Resources, or bare generator functions that provide one. By default none.
+        observers: Async functions that read the run's events. By default none. Each runs beside the run, is waited
+            for at its end for ``cleanup_timeout`` seconds, and is cancelled after that. One that raises is
+            detached and reported.
+        control: Where control rules come from: a ``ControlPlane``, a ``Connector``, or a URL: ``local:``,
+            ``local:PATH``, ``mqtt://HOST`` or ``mqtts://HOST``. ``None`` (default): a new plane without a
+            connector.
+        executor: What calls the functions of tasks. ``None`` (default): the event loop, worker threads and worker
+            processes of this program, as each task's mode says.
+        solver: A function from graph to :class:`~cascade.Plan` that decides the stages. ``None`` (default): the
+            plan with the fewest stages.
+        bus: The bus on which events are published, to share it between engines. ``None`` (default): a new one.
+        max_threads: Worker threads for sync tasks, at least 1; 40 by default.
+        durability: When the outcome of a node must be in the store. ``"task"``: before anything that uses it
+            starts. ``"stage"`` (default): before the next stage starts; with ``schedule="eager"``, after at most
+            100 ms or 1 000 nodes. ``"exit"``: when the run ends. Without a state this has no effect.
+        on_change: What to do if the run was recorded with another flow. ``"error"`` (default): raise
+            :class:`~cascade.FlowChangedError`. ``"recompute"``: run what has changed and what depends on it.
+            ``"fork"``: the same, as a new run whose id is the old one, ``~`` and a digest.
+        on_finished: What to do if a run with this id has already succeeded. ``"return"`` (default): return the
+            recorded result. ``"rerun"``: run it again from the start. ``"error"``: raise
+            :class:`~cascade.StateError`.
+        strict_state: What happens to a result that the store cannot take, for example because it cannot be
+            pickled. False (default): a warning is published, and the node runs again on resume. True: its task
+            fails.
+        loop_record: How often a loop of tail calls is recorded: a pair of a number of turns, at least 1, and a
+            number of seconds, at least 0, whichever comes first. (1000, 0.1) by default. With 1 turn or 0 seconds
+            every turn is recorded. After a crash the loop goes on from the last recorded turn.
+        cleanup_timeout: Seconds for each wait of the engine when a run ends: closing a resource, the last write to
+            the store, the last events, the observers. 10 by default, at least 0. What takes longer is cancelled
+            and listed in the failures. With 0, whatever has to wait at all is cancelled; ``inf`` sets no limit.
+            Tasks and threads are waited for without a limit; one that takes longer than this is reported.
+
+    Raises:
+        TypeError: If a setting has a wrong type.
+        ValueError: If a setting is out of range.
     """
 
     system_resources: Mapping[str, Any] | None = attrs.field(default=None, validator=_check_mapping)

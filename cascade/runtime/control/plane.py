@@ -1,4 +1,4 @@
-"""The control plane: rules that stand, said by anybody, obeyed by every run of an engine."""
+"""The control plane: the rules in force for all runs of an engine."""
 
 from __future__ import annotations
 
@@ -33,17 +33,18 @@ UNSET: Any = _Unset()
 
 @attrs.define(eq=False)
 class ControlPlane:
-    """Rules for attempts: pauses, limits and rates, each for a scope.
+    """Control rules for attempts: pauses, limits and rates, each for a scope.
 
     A scope is ``"global"``, ``"task:<glob>"`` (matched with the task's name and with ``module.name``) or
-    ``"run:<id>"``. For each scope and kind there is one rule, the one said last; every rule that covers an attempt
-    must let it start. What runs already is left alone.
+    ``"run:<id>"``. For each scope and kind there is one rule: the last one set. An attempt starts only if every
+    rule whose scope covers it allows that. Attempts that run are not interrupted.
 
-    A plane may be made and filled before there is a run, and given to several engines (``control=``) on one event
-    loop: then their runs count together.
+    A plane may be made and filled before there is a run. It may be given to several engines (``control=``) on one
+    event loop; then their runs count together.
 
     Args:
-        connector: Brings rules from other processes, as long as there are runs, and takes telemetry there.
+        connector: Brings rules from other processes while there are runs, and sends events there. ``None``
+            (default): rules come from this process only.
     """
 
     connector: Connector | None = None
@@ -65,10 +66,11 @@ class ControlPlane:
         return None if self.connector is None else Link(self.connector, self)
 
     async def check(self) -> None:
-        """See that the connector can be used, if it knows that beforehand.
+        """See that the connector can be used, if it can tell before it connects. May be cancelled; changes
+        nothing.
 
         Raises:
-            ConnectorRefused: If it must not be, or cannot be on this system.
+            ConnectorRefused: If the connector must not be used, or cannot work on this system.
         """
         check = getattr(self.connector, "check", None)
         if check is not None and not self._hosts:
@@ -77,21 +79,32 @@ class ControlPlane:
     # -- saying --------------------------------------------------------------------------------------------
 
     async def pause(self, scope: str = "global", *, ttl: float | None = None, author: str = "local") -> None:
-        """Let nothing in *scope* start, until :meth:`resume` or the end of *ttl* seconds.
+        """Let nothing in a scope start. Attempts that run go on.
 
-        When this has returned, nothing in the scope starts; what runs goes on. In force also if the caller is
-        cancelled after the first step.
+        When this has returned, nothing in the scope starts until :meth:`resume` or the end of *ttl*. If it is
+        cancelled before it takes effect, nothing has changed.
+
+        Args:
+            scope: ``"global"`` (default), ``"task:<glob>"`` or ``"run:<id>"``.
+            ttl: Seconds after which the pause ends by itself, more than 0. ``None`` (default): no end.
+            author: Who says so, for people to read; ``"local"`` by default.
 
         Raises:
-            ValueError: If an argument means nothing; nothing is changed then.
+            ValueError: If an argument is malformed. Then nothing is changed.
         """
         await self.apply(Pause(scope=scope, author=author, expires_at=_expiry(ttl)), ttl)
 
     async def resume(self, scope: str = "global", *, author: str = "local") -> None:
-        """Lift the pause of *scope*. Pauses of other scopes stay.
+        """Lift the pause of a scope. Pauses of other scopes stay.
+
+        If it is cancelled before it takes effect, nothing has changed.
+
+        Args:
+            scope: ``"global"`` (default), ``"task:<glob>"`` or ``"run:<id>"``.
+            author: Who says so, for people to read; ``"local"`` by default.
 
         Raises:
-            ValueError: If *scope* is none.
+            ValueError: If *scope* is malformed.
         """
         await self.lift(scope, "pause", author=author)
 
@@ -105,20 +118,22 @@ class ControlPlane:
         ttl: float | None = None,
         author: str = "local",
     ) -> None:
-        """Let at most *concurrency* attempts in *scope* run at a time, or start them no faster than *rate*.
+        """Limit how many attempts in a scope run at a time, or how fast they start.
 
-        Lowering a limit ends nothing that runs; raising it wakes who waits.
+        What is not given stays as it is. A lower limit interrupts nothing; a higher one wakes what waits. If it is
+        cancelled while it sets both, the first may be in force and the second not.
 
         Args:
-            scope: What it is about.
-            concurrency: Attempts at a time, from 1; ``None`` lifts this limit.
-            rate: Text such as ``"10/s"``, ``"30/m"`` or ``"1/10s"``; ``None`` lifts this limit.
-            burst: How many may start at once after a time in which none did; 1 by default.
-            ttl: Seconds after which it ends by itself.
-            author: Who says so; for people.
+            scope: ``"global"`` (default), ``"task:<glob>"`` or ``"run:<id>"``.
+            concurrency: Attempts at a time, at least 1. ``None`` lifts this limit. By default it stays as it is.
+            rate: Text such as ``"10/s"``, ``"30/m"`` or ``"1/10s"``. ``None`` lifts this limit. By default it
+                stays as it is.
+            burst: Attempts that may start at once after a quiet time, at least 1. ``None`` (default): 1.
+            ttl: Seconds after which the limits end by themselves, more than 0. ``None`` (default): no end.
+            author: Who says so, for people to read; ``"local"`` by default.
 
         Raises:
-            ValueError: If an argument means nothing; nothing is changed then.
+            ValueError: If an argument is malformed, or neither limit is given. Then nothing is changed.
         """
         rules, lifted = limits(scope, concurrency, rate, burst, ttl, author)
         for rule in rules:
@@ -127,16 +142,22 @@ class ControlPlane:
             await self.lift(scope, kind, author=author)
 
     async def clear(self, scope: str = "global", *, author: str = "local") -> None:
-        """Lift all rules of *scope*.
+        """Lift all rules of a scope: pause, concurrency and rate.
+
+        If it is cancelled, some may be lifted and others not.
+
+        Args:
+            scope: ``"global"`` (default), ``"task:<glob>"`` or ``"run:<id>"``.
+            author: Who says so, for people to read; ``"local"`` by default.
 
         Raises:
-            ValueError: If *scope* is none.
+            ValueError: If *scope* is malformed.
         """
         for kind in ORDER:
             await self.lift(scope, kind, author=author)
 
     def rules(self) -> tuple[ControlRule, ...]:
-        """The rules that stand, with author, age and expiry."""
+        """The rules in force."""
         if self._token is not None:
             self._end_overdue()
         return tuple(
@@ -147,11 +168,17 @@ class ControlPlane:
         )
 
     async def apply(self, rule: ControlRule, ttl: float | None = None) -> None:
-        """Have *rule* stand instead of what was said of its scope and kind before.
+        """Set a rule, in the place of the one of its scope and kind.
+
+        If it is cancelled before it takes effect, nothing has changed.
 
         Args:
             rule: The rule.
-            ttl: Seconds until it ends, on the event loop's clock, if they are known better than by ``expires_at``.
+            ttl: Seconds until it ends on the event loop's clock, more than 0; more exact than ``rule.expires_at``.
+                ``None`` (default): ``rule.expires_at`` counts.
+
+        Raises:
+            ValueError: If the rule's scope is malformed.
         """
         await checkpoint()
         self._see_clock()
@@ -173,10 +200,17 @@ class ControlPlane:
         self._report(rule, "set", rule.author)
 
     async def lift(self, scope: str, kind: Kind, *, author: str = "local") -> None:
-        """Let the rule of *scope* and *kind* stand no longer, if there is one.
+        """Lift the rule of one scope and kind, if there is one.
+
+        If it is cancelled before it takes effect, nothing has changed.
+
+        Args:
+            scope: ``"global"``, ``"task:<glob>"`` or ``"run:<id>"``.
+            kind: ``"pause"``, ``"concurrency"`` or ``"rate"``.
+            author: Who says so, for people to read; ``"local"`` by default.
 
         Raises:
-            ValueError: If *scope* is none.
+            ValueError: If *scope* is malformed.
         """
         checked_scope(scope)
         await checkpoint()
@@ -228,7 +262,7 @@ class ControlPlane:
             self._report(rule, "expired", rule.author)
 
     def poke(self) -> None:
-        """There may be something new to wait for."""
+        """Have the task that keeps the time look again: a deadline may have come nearer."""
         if self._changed is not None:
             self._changed.set()
 
@@ -270,7 +304,10 @@ class ControlPlane:
     # -- those who obey ------------------------------------------------------------------------------------
 
     def attach(self, admission: Admission) -> None:
-        """Have *admission*, of the running event loop, obey.
+        """Put an engine under these rules. Called when an engine opens on the running event loop.
+
+        Args:
+            admission: The engine's admission.
 
         Raises:
             RuntimeError: If the plane serves another event loop at present.
@@ -299,42 +336,72 @@ class ControlPlane:
             standing.shift(self._offset - before)
 
     def detach(self, admission: Admission) -> None:
-        """*admission* obeys no longer."""
+        """Undo :meth:`attach`. Called when an engine closes.
+
+        Args:
+            admission: The engine's admission.
+        """
         self._admissions.remove(admission)
         admission.set_rules(())
         if not self._admissions:
             self._token = None
 
     def join(self, host: Host) -> None:
-        """A run begins."""
+        """A run begins: the connector works for it too.
+
+        Args:
+            host: The run.
+        """
         self._hosts.append(host)
         self._keep_if_needed()
         if self._link is not None:
             self._link.join(host)
 
     async def until_known(self) -> None:
-        """Wait until the rules of other processes have been heard of, or cannot be."""
+        """Wait until the rules of other processes have arrived, or cannot be reached. May be cancelled; changes
+        nothing.
+        """
         if self._link is not None:
             await self._link.until_settled()
 
     async def foresee_end(self, host: Host, patience: float) -> None:
-        """A run is about to publish its last event."""
+        """A run is about to publish its last event: find out who listens. May be cancelled; changes nothing.
+
+        Args:
+            host: The run.
+            patience: Seconds that this may take, from 0.
+        """
         if self._link is not None:
             await self._link.foresee_end(host, patience)
 
     async def unlink(self, host: Host, patience: float) -> None:
-        """A run has published its last event; waits up to *patience* seconds until it has been sent."""
+        """A run has published its last event: wait until it has been sent.
+
+        The engine calls it in a shielded scope, so it is cancelled only by *patience*.
+
+        Args:
+            host: The run.
+            patience: Seconds that each step of this may take, from 0.
+        """
         if self._link is not None:
             await self._link.leave(host, patience)
 
     def forget(self, host: Host) -> None:
-        """A run is over, however that came."""
+        """A run is over, also if :meth:`leave` and :meth:`unlink` were not called or not finished.
+
+        Args:
+            host: The run.
+        """
         self.leave(host)
         if self._link is not None:
             self._link.forget(host)
 
     def leave(self, host: Host) -> None:
-        """A run ends. A second call does nothing."""
+        """A run ends. A second call does nothing.
+
+        Args:
+            host: The run.
+        """
         if host not in self._hosts:
             return
         self._hosts.remove(host)

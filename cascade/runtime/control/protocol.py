@@ -1,7 +1,7 @@
-"""What travels between processes: topics, rules and acknowledgements as JSON, and the stream of what arrives.
+"""Messages between processes: topics, rules as JSON, acknowledgements, and the stream of what arrives.
 
-Topics are those of MQTT: levels between slashes; in a filter ``+`` is any one level and ``#`` all that follow.
-A *retained* message is kept for those who subscribe later, one for each topic; an empty one takes it away.
+Topics are those of MQTT: levels between slashes. In a filter ``+`` stands for any one level and ``#`` for all that
+follow. A *retained* message is kept for later subscribers, one for each topic; an empty one removes it.
 """
 
 from __future__ import annotations
@@ -30,16 +30,21 @@ MOST_BYTES: Final = 65_536
 
 
 class ConnectorError(ConnectionError):
-    """A connector cannot reach what it connects to, or must not use it."""
+    """A connector cannot reach its broker or file, or is not connected."""
 
 
 class ConnectorRefused(ConnectorError, ValueError):
-    """What a connector connects to must not be used, or cannot be on this system; trying again does not help."""
+    """A connector must not use its broker or file, or cannot work on this system. Trying again does not help."""
 
 
 @attrs.frozen
 class Message:
-    """What somebody has published."""
+    """A message that was published.
+
+    Args:
+        topic: Its topic.
+        payload: Its content; empty to remove a retained message.
+    """
 
     topic: str
     payload: bytes
@@ -47,59 +52,72 @@ class Message:
 
 @attrs.frozen
 class Lost:
-    """The connection is gone; the connector tries to get it back by itself."""
+    """The connection is lost. The connector tries to restore it by itself.
+
+    Args:
+        reason: Why.
+    """
 
     reason: str
 
 
 @attrs.frozen
 class Found:
-    """The connection is back."""
+    """The connection is restored."""
 
 
 @attrs.frozen
 class Missed:
-    """``count`` messages were not kept: there were too many, or they were too long."""
+    """Messages were dropped, because there were too many or they were too long.
+
+    Args:
+        count: How many, from 1.
+    """
 
     count: int
 
 
 @attrs.frozen
 class AudienceChanged:
-    """Somebody has begun to listen, or has stopped: who asked ``has_audience`` has to ask again."""
+    """A subscriber has come or gone, so ``has_audience`` may give another answer."""
 
 
 Signal = Message | Lost | Found | Missed | AudienceChanged
 
 
 class Connector(Protocol):
-    """Carries messages between a run and the rest of the world.
+    """Carries messages between a run and other processes.
 
-    All errors of reaching that are ``OSError``. After a successful :meth:`connect` the connector keeps the
-    connection up by itself, until :meth:`disconnect`; then it can be connected again, also on another event loop.
+    All errors of reaching them are ``OSError``. After a successful :meth:`connect` the connector keeps the
+    connection up by itself until :meth:`disconnect`. Then it can be connected again, also on another event loop.
     """
 
     @property
     def project(self) -> str:
-        """A name for what this process is about, part of the topics of telemetry."""
+        """A name for what this process does. It is part of the topics on which events are published."""
         ...
 
     async def connect(self, will: str = "") -> None:
-        """Connect.
+        """Connect. If cancelled, there is no connection, or :meth:`disconnect` ends it.
 
         Args:
-            will: Topic whose retained message is to be taken away when the connection is lost.
+            will: Topic whose retained message is removed if the connection is lost. Empty by default: none.
 
         Raises:
-            OSError: If that is not possible now.
+            OSError: If it cannot connect now.
         """
         ...
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish a message.
 
-        A retained one has arrived when this returns. Others are sent if possible, in order, and never waited for;
-        a retained one may overtake them.
+        A retained message has arrived when this returns. Others are sent if possible, in order, and not waited
+        for; a retained one may overtake them. If cancelled, a retained message may have arrived or not.
+
+        Args:
+            topic: The topic.
+            payload: The content. An empty retained message removes the one that is kept.
+            retain: Whether the message is kept for later subscribers.
 
         Raises:
             OSError: If a retained message could not be delivered.
@@ -107,29 +125,34 @@ class Connector(Protocol):
         ...
 
     def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
-        """A stream of what is published on *topics*, a filter.
-
-        When its block has been entered, all that is retained on these topics can be received.
+        """A stream of what is published. When its block has been entered, all retained messages can be received.
 
         Args:
-            topics: A filter.
+            topics: A filter for topics.
             latest_only: Whether only the last message of each topic matters.
         """
         ...
 
     async def disconnect(self) -> None:
-        """End the connection, and all streams. Does nothing if there is none."""
+        """End the connection and all streams. Does nothing if there is no connection.
+
+        The engine cancels it after a time limit. The connection should be ended all the same.
+        """
         ...
 
 
 class Attentive(Connector, Protocol):
-    """A connector that knows whether anybody listens, so that what nobody would hear need not be made.
+    """A connector that knows whether anybody listens, so that events that nobody would get need not be made.
 
-    It puts :class:`AudienceChanged` into all its streams when that changes; those that ask for it keep it.
+    It puts :class:`AudienceChanged` into all its streams when that changes; streams with ``tells_audience`` keep
+    it.
     """
 
     async def has_audience(self, topic: str) -> bool:
-        """Whether anybody has subscribed to *topic* by now.
+        """Whether anybody has subscribed to a topic. May be cancelled; changes nothing.
+
+        Args:
+            topic: The topic.
 
         Raises:
             OSError: If that cannot be found out.
@@ -152,11 +175,19 @@ class Host(Protocol):
 class Subscription:
     """What a subscriber reads: ``async with connector.subscribe(...) as stream: async for signal in stream``.
 
-    Keeps at most *limit* messages; of what does not fit, only the number is told.
+    If entering the block is cancelled, nothing is subscribed. If a reader is cancelled, nothing is lost. Leaving
+    the block unsubscribes, also under cancellation.
+
+    Args:
+        host: The connector.
+        topics: A filter for topics.
+        latest_only: Whether only the last message of each topic is kept.
+        limit: Messages that are kept unread, at least 1; 10 000 by default. Of what does not fit only the number
+            is reported.
 
     Attributes:
-        topics: What it is about, a filter.
-        tells_audience: Whether it also tells when somebody begins or stops to listen, to anything.
+        topics: The filter.
+        tells_audience: Whether the stream also gives :class:`AudienceChanged`.
     """
 
     def __init__(self, host: Host, topics: str, *, latest_only: bool = False, limit: int = 10_000) -> None:
@@ -172,11 +203,19 @@ class Subscription:
         self._news = anyio.Event()
 
     def covers(self, topic: str) -> bool:
-        """Whether messages on *topic* belong here."""
+        """Whether messages on a topic belong to this stream.
+
+        Args:
+            topic: The topic.
+        """
         return matches(self.topics, topic)
 
     def put(self, signal: Signal) -> None:
-        """Deliver *signal*. On the event loop."""
+        """Deliver a signal. Called by the connector, on the event loop.
+
+        Args:
+            signal: A message, or what happened to the connection.
+        """
         if type(signal) is AudienceChanged and not self.tells_audience:
             return
         self._number += 1
@@ -195,20 +234,20 @@ class Subscription:
         self._news.set()
 
     def miss(self) -> None:
-        """A message could not be kept."""
+        """Count a message that could not be kept. Called by the connector."""
         self._missed += 1
         self._news.set()
 
     def finish(self) -> None:
-        """Nothing more will come."""
+        """End the stream. What was delivered can still be received."""
         self._has_ended = True
         self._news.set()
 
     def receive_nowait(self) -> Signal:
-        """The next signal, if it is there already.
+        """The next signal, if there is one already.
 
         Raises:
-            anyio.WouldBlock: If it is not.
+            anyio.WouldBlock: If there is none yet.
             anyio.EndOfStream: After the last one.
         """
         if self._items:
@@ -221,7 +260,7 @@ class Subscription:
         raise anyio.WouldBlock
 
     async def receive(self) -> Signal:
-        """The next signal.
+        """Wait for the next signal and return it. If cancelled, none is lost.
 
         Raises:
             anyio.EndOfStream: After the last one.

@@ -1,4 +1,4 @@
-"""What a store tells people of its runs."""
+"""Reading a state store: what it has recorded of runs."""
 
 from __future__ import annotations
 
@@ -31,15 +31,16 @@ class NodeRecord:
     """A node of a recorded run.
 
     Attributes:
-        node_id: The node.
+        node_id: The node's id.
         task: Name of its task.
-        status: ``"succeeded"``, ``"skipped"``, ``"failed"``, ``"cancelled"``, or ``"retrying"``.
-        reason: Why it was skipped, if it was.
-        attempts: How many were made.
-        duration: Seconds from the start of the first.
-        error: ``"Type: message"``, if it failed.
-        recorded: When that was written, in seconds since the epoch.
-        is_durable: Whether its value is in the store.
+        status: ``"succeeded"``, ``"skipped"``, ``"failed"``, ``"cancelled"`` or ``"retrying"`` (an attempt failed,
+            another one had not begun).
+        reason: Why it was skipped: a value of ``SkipReason``; ``None`` if it was not.
+        attempts: Number of attempts; 0 if it was skipped.
+        duration: Seconds from the start of the first attempt.
+        error: ``"Type: message"`` if it failed, otherwise ``None``.
+        recorded: When the record was written, in seconds since the epoch.
+        is_durable: Whether the store has its value.
     """
 
     node_id: str
@@ -59,19 +60,21 @@ class RunRecord:
 
     Attributes:
         run_id: Its id.
-        status: How it ended, or whether it is executed.
+        status: ``"running"``, ``"interrupted"`` (begun and not ended, and no process executes it),
+            ``"succeeded"``, ``"failed"`` or ``"cancelled"``.
         flow: Ids of the nodes whose values it returns.
-        params: ``repr`` of what was given, by name.
-        created: When it was begun first, in seconds since the epoch.
-        updated: When it was written last.
-        finished: When it ended, if it has.
-        error: ``"Type: message"`` of what it raised; and what of its record is damaged, if anything is.
+        params: Parameter name to ``repr`` of its value.
+        created: When it was first begun, in seconds since the epoch.
+        updated: When it was last written, in seconds since the epoch.
+        finished: When it ended, in seconds since the epoch; ``None`` if it has not.
+        error: ``"Type: message"`` of what it raised, and which fields of its record are damaged; ``None`` if
+            neither.
         epoch: How often it was begun.
-        turn: Number of the turn that its loop goes on with, if it is one.
-        owner: Who executes it, in words.
-        origin: How the command line started it, as JSON.
-        counts: Number of recorded nodes, by status.
-        nodes: The nodes, where a single run was asked for.
+        turn: Number of the turn with which its loop goes on; ``None`` if it is no loop.
+        owner: The process that executes it, in words; ``None`` if there is none.
+        origin: The command line that started it, as JSON; ``None`` if it was not started by one.
+        counts: Number of recorded nodes by status.
+        nodes: The nodes, if a single run was asked for; otherwise empty.
     """
 
     run_id: str
@@ -107,11 +110,18 @@ async def _reading(read: Callable[[], T]) -> T:
 
 
 async def recorded_runs(state: str) -> list[RunRecord]:
-    """The runs in the store at the URL *state*, the latest first; without their nodes.
+    """All runs in a state store, the latest first, without their nodes.
+
+    Reads in a worker thread. If cancelled, it returns at once and leaves the thread behind, which changes nothing.
+
+    Args:
+        state: URL of the store, such as ``sqlite:///runs.db``.
 
     Raises:
-        InputError: If the URL means nothing.
-        StateError: If the store is not there, or cannot be read.
+        ImportError: If the library of the store is not installed.
+        InputError: If the URL is malformed, or names a store that keeps nothing.
+        StateError: If the store does not exist or cannot be read.
+        TypeError: If *state* is no URL.
     """
     read = _reader(state, "read_runs")
     found: list[RunRecord] = await _reading(lambda: read(state))
@@ -119,11 +129,19 @@ async def recorded_runs(state: str) -> list[RunRecord]:
 
 
 async def recorded_run(state: str, run_id: str) -> RunRecord:
-    """The run *run_id* in the store at the URL *state*, with its nodes in the order in which they were recorded.
+    """One run in a state store, with its nodes in the order in which they were recorded.
+
+    Reads in a worker thread. If cancelled, it returns at once and leaves the thread behind, which changes nothing.
+
+    Args:
+        state: URL of the store, such as ``sqlite:///runs.db``.
+        run_id: The run.
 
     Raises:
-        InputError: If the URL means nothing.
+        ImportError: If the library of the store is not installed.
+        InputError: If the URL is malformed, or names a store that keeps nothing.
         StateError: If the store cannot be read, or has no such run.
+        TypeError: If *state* is no URL.
     """
     read = _reader(state, "read_run")
     found: RunRecord | None = None

@@ -1,4 +1,4 @@
-"""The engine: what runs share."""
+"""The engine: capacity, control rules, threads and event bus, shared by its runs."""
 
 from __future__ import annotations
 
@@ -89,13 +89,28 @@ class Session:
 
 
 class Engine:
-    """Capacity, control, threads and bus that runs share.
+    """Capacity, control rules, worker threads and an event bus that several runs share.
 
-    Serves one event loop after another, of either backend; never two at once. Without ``async with`` it is open
-    for as long as its runs are.
+    An engine serves one event loop after another, of either backend, but never two at once. In an ``async with``
+    block it stays open, and so do its worker processes; otherwise it is open while it has runs. Leaving the block
+    ends idle worker processes and, if no run is left, all event streams. If entering is cancelled, nothing has
+    been opened; leaving is not cancelled before the worker processes have ended, which takes about a second at
+    most.
 
     Args:
-        as_run: The settings of :func:`cascade.run`, apart from flow, params and run id.
+        as_run: The fields of :class:`~cascade.runtime.context.settings.Settings`, as keywords. They hold for all
+            runs of the engine.
+
+    Attributes:
+        settings: The settings.
+        bus: The bus with the events of all its runs.
+        control: The control plane, whose rules hold for all its runs.
+
+    Raises:
+        ImportError: If the library of a state or control URL is not installed.
+        InputError: If a state or control URL is malformed.
+        TypeError: If a setting is unknown or has a wrong type.
+        ValueError: If a setting is out of range, or two providers have the same name.
     """
 
     @shows_settings
@@ -120,37 +135,64 @@ class Engine:
     # -- set-up --------------------------------------------------------------------------------------------
 
     def register(self, provider: Resource | Provider) -> None:
-        """Provide a resource to the runs that start from now on; replaces a provider of the same name.
+        """Provide a resource to the runs that start from now on. Replaces a provider of the same name.
+
+        Args:
+            provider: A resource, or a bare generator function.
 
         Raises:
-            TypeError: If it is neither a resource nor a generator function.
+            TypeError: If it is neither.
         """
         resource = as_resource(provider)
         self._providers[resource.name] = resource
 
     def set_capacity(self, totals: Mapping[str, Any]) -> None:
-        """Change totals, also under live runs. Raising wakes waiters; lowering pre-empts nobody.
+        """Change totals of resources, also while runs are live.
 
-        A waiter that asks for more than the new total gets a ``CapacityError``.
+        A higher total wakes waiting claims. A lower total interrupts nothing; a waiting claim that exceeds it gets
+        a ``CapacityError``.
+
+        Args:
+            totals: Resource name to amount, a number from 0. Resources that are not named keep their totals.
 
         Raises:
-            ValueError: If a total is negative, not finite, or no number; nothing is changed then.
+            ValueError: If an amount is negative, not finite or no number. Then nothing is changed.
         """
         self._admission.set_totals(checked_totals(totals))
 
     def capacity(self) -> dict[str, tuple[Any, Any]]:
-        """Named resources: what is held, and the total."""
+        """Resource name to a pair: the amount that is held, and the total."""
         pool = self._admission.pool
         names = [name for name in pool.totals if isinstance(name, str)]
         return {name: (pool.held.get(name, 0), pool.totals[name]) for name in names}
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
-        """Listen to the events of all runs, from now until the engine closes; see ``EventBus.subscribe``."""
+        """Listen to the events of all runs, from now until the engine closes.
+
+        Args:
+            kinds: Classes of events; subclasses are included. Without any: all events, except those of classes
+                that have to be named, such as :class:`AttemptStarted`.
+            buffer: Number of unread events, at least 1, at which *policy* takes effect; 256 by default.
+            policy: ``"block"`` (default): no attempt starts until some events are read. ``"drop"``: what does not
+                fit is dropped and counted.
+
+        Raises:
+            TypeError: If a kind is no class of events.
+            ValueError: If *buffer* or *policy* is none of these.
+        """
         return self.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
     @contextmanager
     def overriding(self, name: str, provider: Resource | Provider) -> Iterator[None]:
-        """Provide *name* by *provider* to the runs that start inside the block."""
+        """Replace a resource for the runs that start inside the block.
+
+        Args:
+            name: The name of the resource.
+            provider: A resource, or a bare generator function. The latter gets the scope of what it replaces.
+
+        Raises:
+            TypeError: If *provider* is neither.
+        """
         known = self._providers.get(name)
         scope = known.scope if known is not None and not isinstance(provider, Resource) else None
         override = as_resource(provider, name, scope)
@@ -221,7 +263,26 @@ class Engine:
     async def run(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Any:
-        """Run *flow* and return its value; see :func:`cascade.run`."""
+        """Run a flow and return its value, as :func:`cascade.run` does, with what this engine shares.
+
+        If cancelled, the run ends in order before the cancellation goes on, as in :func:`cascade.run`. Other runs
+        of the engine are not touched.
+
+        Args:
+            flow: A lazy result, a container of lazy results, or a plain value.
+            params: Values of the flow's Params, by name. ``None`` (default): none.
+            run_id: Id of the run, 1 to 200 printable characters. ``None`` (default): a new id.
+
+        Raises:
+            GraphError: If the flow makes no sense.
+            InputError: If parameters, environment variables or the id are wrong.
+            CapacityError: If a claim exceeds the total of its resource.
+            StateError: If the state store fails, or the recorded run does not fit; see :func:`cascade.run`.
+            TypeError: If *flow* is a task that was not called.
+            RuntimeError: If the engine serves another event loop at present, or a worker process imports the
+                script.
+            BaseException: The first failure itself, or ``RunFailed``; see ``on_error``.
+        """
         with trimmed:
             await checkpoint()
             session = self._enter()
@@ -237,7 +298,25 @@ class Engine:
     async def start(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> AsyncIterator[Run]:
-        """Start *flow* beside the block; see :func:`cascade.start`."""
+        """Start a flow beside a block of code, as :func:`cascade.start` does, with what this engine shares.
+
+        Leaving the block waits for the end of the run. If the scope around the block is cancelled, so is the run,
+        which then ends in order. ``Run.cancel()`` cancels the run only.
+
+        Args:
+            flow: As in :meth:`run`.
+            params: As in :meth:`run`. ``None`` (default): none.
+            run_id: As in :meth:`run`. ``None`` (default): a new id.
+
+        Raises:
+            RuntimeError: On entry, if the engine serves another event loop at present.
+            InputError: On entry, if parameters, environment variables or the id are wrong.
+            TypeError: On entry, if *flow* is a task that was not called.
+            StateError: On entry, if the state store cannot be used, or the recorded run does not fit.
+            BaseExceptionGroup: On exit, if the block and the run failed with different errors.
+            BaseException: On exit, the error of the block or of the run, as it is. An error that ``Run.result()``
+                has raised already is not raised again.
+        """
         with trimmed:
             async with self._started(flow, params, run_id) as run:
                 yield run

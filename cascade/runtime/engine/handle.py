@@ -1,4 +1,4 @@
-"""The handle of a run that is under way."""
+"""The handle of a live run, and snapshots of it."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ SHOWN_INPUTS: Final = 5
 
 @attrs.frozen
 class RunSnapshot:
-    """Where a run stands.
+    """The state of a run at one moment.
 
     Attributes:
         run_id: The run.
-        state: ``"Running"``, or how it ended.
-        counts: Nodes by state.
-        running: Ids of the nodes that run, of the present turn.
+        state: ``"Running"``, or how it ended: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"`` or ``"Drained"``.
+        counts: Number of nodes by state.
+        running: Ids of the nodes that run now. In a loop, those of the present turn.
         failures: ``"Type: message"`` of the failures so far.
     """
 
@@ -63,7 +63,7 @@ class Explanation:
 
 
 class Run:
-    """A run that is under way, or has ended: for looking at it and for steering it."""
+    """A run that is live or has ended: to look at it and to steer it. ``start`` and ``serve`` give it."""
 
     def __init__(self, conductor: Conductor) -> None:
         self._conductor = conductor
@@ -77,11 +77,11 @@ class Run:
 
     @property
     def failures(self) -> tuple[Failure, ...]:
-        """What has gone wrong so far, in order of time."""
+        """The failures so far, in order of time."""
         return tuple(self._conductor.execution.failures.recorded)
 
     def status(self) -> RunSnapshot:
-        """A snapshot of where it stands."""
+        """A snapshot: state, counts, running nodes, failures."""
         execution = self._conductor.execution
         waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.progress.resting.keys()
         waiting |= execution.progress.joined.keys()
@@ -102,7 +102,7 @@ class Run:
             yield from ((frame.name(index), frame.status[index]) for index in calls)
 
     def explain(self) -> tuple[Explanation, ...]:
-        """For every node that neither runs nor has ended: what keeps it."""
+        """For each node that neither runs nor has ended: what it waits for."""
         blockers = Blockers(self._conductor.execution.admission)
         waiting = dict(self._waiting(blockers))
         found = [Explanation(name, words) for name, words in waiting.items()]
@@ -169,19 +169,52 @@ class Run:
         return "waits for a thread" if is_sync else "waits for its turn"
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
-        """Listen to the run's events from this moment on; see ``EventBus.subscribe``.
+        """Listen to the run's events from this moment on. The stream ends after ``RunFinished``.
 
-        Events are kept for a subscriber that is made before the first await after ``start``: nothing has happened
-        by then.
+        If this is called before the first ``await`` after ``start``, no event is missed.
+
+        Args:
+            kinds: Classes of events; subclasses are included. Without any: all events, except those of classes
+                that have to be named, such as :class:`AttemptStarted`.
+            buffer: Number of unread events, at least 1, at which *policy* takes effect; 256 by default.
+            policy: ``"block"`` (default): no attempt starts until some events are read. ``"drop"``: what does not
+                fit is dropped and counted.
+
+        Raises:
+            TypeError: If a kind is no class of events.
+            ValueError: If *buffer* or *policy* is none of these.
         """
         return self._conductor.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
     async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
-        """Let nothing of this run start, or nothing in *scope*; see ``ControlPlane.pause``."""
+        """Let no attempt of this run start. Attempts that run go on.
+
+        When this has returned, nothing starts until :meth:`resume` or the end of *ttl*. If it is cancelled before
+        that, nothing has changed.
+
+        Args:
+            scope: ``None`` (default): this run. Another scope, such as ``"task:fetch*"``, holds for all runs of
+                the engine.
+            ttl: Seconds after which the pause ends by itself, more than 0. ``None`` (default): no end.
+            author: Who says so, for people to read; ``"local"`` by default.
+
+        Raises:
+            ValueError: If an argument is malformed. Then nothing is changed.
+        """
         await self._control.pause(self._scope(scope), ttl=ttl, author=author)
 
     async def resume(self, scope: str | None = None, *, author: str = "local") -> None:
-        """Lift the pause of this run, or of *scope*; see ``ControlPlane.resume``."""
+        """Lift the pause of this run. Pauses of other scopes stay.
+
+        If it is cancelled before it takes effect, nothing has changed.
+
+        Args:
+            scope: ``None`` (default): this run. Or the scope whose pause is lifted.
+            author: Who says so, for people to read; ``"local"`` by default.
+
+        Raises:
+            ValueError: If *scope* is malformed.
+        """
         await self._control.resume(self._scope(scope), author=author)
 
     async def limit(
@@ -194,16 +227,40 @@ class Run:
         ttl: float | None = None,
         author: str = "local",
     ) -> None:
-        """Limit this run, or *scope*; see ``ControlPlane.limit``.
+        """Limit how many attempts of this run are at work at a time, or how fast they start.
 
-        A scope other than this run's own is about all runs of the engine.
+        What is not given stays as it is. If it is cancelled while it sets both, the first may be in force and the
+        second not.
+
+        Args:
+            scope: ``None`` (default): this run. Another scope, such as ``"task:fetch*"``, holds for all runs of
+                the engine.
+            concurrency: Attempts at a time, at least 1. ``None`` lifts this limit. By default it stays as it is.
+            rate: Text such as ``"10/s"``, ``"30/m"`` or ``"1/10s"``. ``None`` lifts this limit. By default it
+                stays as it is.
+            burst: Attempts that may start at once after a quiet time, at least 1. ``None`` (default): 1.
+            ttl: Seconds after which the limits end by themselves, more than 0. ``None`` (default): no end.
+            author: Who says so, for people to read; ``"local"`` by default.
+
+        Raises:
+            ValueError: If an argument is malformed, or neither limit is given. Then nothing is changed.
         """
         await self._control.limit(
             self._scope(scope), concurrency=concurrency, rate=rate, burst=burst, ttl=ttl, author=author
         )
 
     async def clear(self, scope: str | None = None, *, author: str = "local") -> None:
-        """Lift all rules of this run, or of *scope*."""
+        """Lift all rules of this run: pause, concurrency and rate.
+
+        If it is cancelled, some may be lifted and others not.
+
+        Args:
+            scope: ``None`` (default): this run. Or the scope whose rules are lifted.
+            author: Who says so, for people to read; ``"local"`` by default.
+
+        Raises:
+            ValueError: If *scope* is malformed.
+        """
         await self._control.clear(self._scope(scope), author=author)
 
     @property
@@ -214,29 +271,32 @@ class Run:
         return f"run:{self.id}" if scope is None else scope
 
     def cancel(self) -> None:
-        """Cancel the run: its tasks see cancellation, its resources are closed. Returns at once."""
+        """Cancel the run. Returns at once; the run then ends in order, and :meth:`result` raises ``RunCancelled``.
+
+        Its tasks are cancelled, threads are waited for, resources are closed. Does nothing if the run has ended.
+        """
         if self._conductor.status is None:
             self._was_cancelled = True
             self._conductor.execution.lifecycle.halt()
 
     def drain(self) -> None:
-        """Let what runs end, and start nothing more; the run ends as ``"Drained"``. Returns at once.
+        """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.
 
-        Nodes that wait for capacity, for a rule or for another attempt have not ended then; with a state store
-        the run can be resumed. If nothing is left to start, the run succeeds.
+        Nodes that wait for capacity, for a control rule or for another attempt are left undone. With a state store
+        the run can be resumed. If nothing was left to start, the run succeeds. Does nothing if the run has ended.
         """
         if self._conductor.status is None:
             self._was_cancelled = True
             self._conductor.execution.lifecycle.drain()
 
     async def result(self) -> Any:
-        """Wait for the end, and return the value.
+        """Wait for the end of the run and return its value.
 
         If the waiting is cancelled, the run goes on.
 
         Raises:
             RunCancelled: If the run was cancelled or drained.
-            BaseException: What made it fail, as from ``cascade.run``.
+            BaseException: What made the run fail, as from :func:`cascade.run`.
         """
         await self._conductor.ended.wait()
         self._raised = self._conductor.error()
@@ -244,7 +304,9 @@ class Run:
             return self._conductor.result()
 
     def unreported(self) -> BaseException | None:
-        """What the run has to raise and has not: no cancellation that was asked for, and nothing twice."""
+        """The run's error, unless it is a cancellation that was asked for or ``result`` has raised it; ``None``
+        otherwise.
+        """
         error = self._conductor.error()
         if error is None or error is self._raised:
             return None

@@ -55,11 +55,16 @@ class ThreadCall:
 
 @attrs.define(eq=False)
 class LocalExecutor:
-    """Async functions on the loop, sync ones in threads or inline, as their mode says.
+    """Calls async functions on the event loop, and sync functions in worker threads, in place, or in worker
+    processes, as the task's mode says.
 
     Args:
-        limiter: Bounds the worker threads; never the process-wide default.
-        processes: Executes tasks of mode ``"process"``.
+        limiter: Limits the worker threads. Not AnyIO's default limiter, which others use too.
+        processes: Executor of tasks with ``mode="process"``.
+
+    Attributes:
+        marks_start: Whether ``execute`` itself marks the start of an attempt. Always true, because only the
+            executor knows when a thread or process is free.
     """
 
     limiter: CapacityLimiter
@@ -68,7 +73,19 @@ class LocalExecutor:
     marks_start: ClassVar[bool] = True
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the task's function where its mode says; the attempt is the ambient one."""
+        """Call the task's function where its mode says. Only for attempts of the engine.
+
+        If cancelled: an async function is cancelled. A thread is waited for, or left behind with
+        ``abandon_on_cancel``. A worker process is killed.
+
+        Args:
+            task: The task.
+            args: Positional arguments, without lazies.
+            kwargs: Arguments by name, without lazies.
+
+        Raises:
+            BaseException: What the function raises.
+        """
         attempt = attempt_var.get()
         assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
         if task.mode == "process":

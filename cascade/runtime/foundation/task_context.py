@@ -1,4 +1,4 @@
-"""What a task can ask about the attempt it runs in."""
+"""What a task can ask about the attempt in which it runs."""
 
 from __future__ import annotations
 
@@ -70,15 +70,17 @@ def ambient() -> Here | None:
 
 @attrs.frozen
 class TaskContext:
-    """Where a task finds itself.
+    """The attempt in which a task runs.
 
     Attributes:
         run_id: The run.
-        node_id: The node in it.
+        node_id: The node.
         attempt: Number of this attempt, from 1.
-        idempotency_key: The same for every attempt of this node in this run, also after a resume; different for
-            all others, and in each turn of a loop. For systems that recognise repeated requests by a key.
-        remaining: Gives the seconds until the timeout or deadline that ends first; infinite if there is none.
+        idempotency_key: The same for every attempt of this node in this run, also after a resume. Different for
+            all other nodes and runs, and in each turn of a loop. For systems that recognise repeated requests by a
+            key.
+        remaining: A function that gives the seconds until the nearest timeout or deadline; ``inf`` if there is
+            none.
     """
 
     run_id: str
@@ -89,10 +91,10 @@ class TaskContext:
 
 
 def current() -> TaskContext:
-    """The run, node and attempt that this code runs in.
+    """The run, node and attempt in which the calling code runs.
 
     Raises:
-        RuntimeError: If it does not run in a task.
+        RuntimeError: If the calling code does not run in a task.
     """
     attempt = ambient()
     if attempt is None:
@@ -107,11 +109,13 @@ def current() -> TaskContext:
 def checkpoint() -> None:
     """Let a sync task end early: raises if its attempt is cancelled or late, and does nothing otherwise.
 
-    Cheap enough for inner loops. Clean up in ``finally``, and let what it raises go.
+    Cheap enough for inner loops. Clean up in ``finally`` and do not swallow what it raises. In a worker process it
+    does nothing, because there a cancelled task is killed.
 
     Raises:
         TaskTimeoutError: If the attempt has taken longer than its timeout.
         RuntimeError: If the calling code does not run in a task.
+        BaseException: An internal exception if the attempt is cancelled. Let it pass.
     """
     attempt = attempt_var.get(None)
     if attempt is not None:

@@ -1,7 +1,7 @@
-"""The event bus: memory object streams, with a policy per subscriber.
+"""The event bus: memory object streams, with a policy for each subscriber.
 
-Publishing is synchronous and never fails, so an event can be published where no await may stand. What keeps a
-slow ``"block"`` subscriber from drowning is admission: no attempt starts while it has ``buffer`` unread events.
+Publishing is synchronous and never fails, so an event can be published where no await may stand. Back-pressure
+comes from admission: no attempt starts while a ``"block"`` subscriber has ``buffer`` unread events.
 """
 
 from __future__ import annotations
@@ -36,13 +36,13 @@ Policy = Literal["block", "drop"]
 
 @attrs.frozen
 class StreamStatistics:
-    """Where a subscriber stands.
+    """A snapshot of a subscriber's buffer.
 
     Attributes:
-        unread: Events published and not yet received.
-        buffer: How many it may have unread.
-        dropped: Events that did not fit, in total (policy ``"drop"``).
-        policy: What happens when the buffer is full.
+        unread: Events that were published and not yet received.
+        buffer: Number of unread events at which the policy takes effect.
+        dropped: Events that were dropped in total (policy ``"drop"``).
+        policy: ``"block"`` or ``"drop"``.
     """
 
     unread: int
@@ -54,7 +54,15 @@ class StreamStatistics:
 class EventStream:
     """What a subscriber reads: ``async with bus.subscribe(...) as events: async for event in events``.
 
-    Subscribed from the moment it is made until the block is left; ends by itself after the last event.
+    Subscribed from the moment at which it is made until the block is left. It ends by itself after the last event.
+    If a reader is cancelled, no event is lost: the next reader gets it. If the block is left, by a cancellation
+    too, the stream is unsubscribed.
+
+    Attributes:
+        bus: The bus.
+        kinds: The classes of events that it gets.
+        buffer: Number of unread events at which the policy takes effect.
+        policy: ``"block"``: no attempt starts while the buffer is full; ``"drop"``: what does not fit is dropped.
     """
 
     def __init__(self, bus: EventBus, kinds: tuple[type[Event], ...], buffer: int, policy: Policy) -> None:
@@ -80,11 +88,19 @@ class EventStream:
         return StreamStatistics(self._unread, self.buffer, self._dropped, self.policy)
 
     def wants(self, kind: type[Event]) -> bool:
-        """Whether it is about events of class *kind*."""
+        """Whether it gets events of a class.
+
+        Args:
+            kind: The class.
+        """
         return issubclass(kind, self.kinds) and (kind.is_for_all or kind in self.kinds)
 
     def deliver(self, event: Event) -> None:
-        """Put *event* into the buffer, or count it as dropped."""
+        """Put an event into the buffer, or count it as dropped. Called by the bus.
+
+        Args:
+            event: The event.
+        """
         if not isinstance(event, self.kinds) or not (event.is_for_all or type(event) in self.kinds):
             return
         is_last = isinstance(event, RunFinished)
@@ -110,10 +126,11 @@ class EventStream:
             self.bus.close_gates()
 
     async def receive(self) -> Event:
-        """The next event.
+        """Wait for the next event and return it. If cancelled, no event is lost.
 
         Raises:
-            anyio.EndOfStream: After the last one.
+            anyio.EndOfStream: After the last event.
+            anyio.ClosedResourceError: If the stream was closed.
         """
         return self._took(await self._receive.receive())
 
@@ -125,21 +142,22 @@ class EventStream:
         return event
 
     def receive_nowait(self) -> Event:
-        """The next event, if it has been published already.
+        """The next event, if there is one already.
 
         Raises:
-            anyio.WouldBlock: If it has not.
-            anyio.EndOfStream: After the last one.
+            anyio.WouldBlock: If there is none yet.
+            anyio.EndOfStream: After the last event.
+            anyio.ClosedResourceError: If the stream was closed.
         """
         return self._took(self._receive.receive_nowait())
 
     def end(self) -> None:
-        """No more events: the reader gets what is buffered, and then the end."""
+        """End the stream: the reader gets what is buffered, and then the end. Called by the bus."""
         self._report_dropped()
         self._send.close()
 
     def close(self) -> None:
-        """Unsubscribe; what is unread is lost."""
+        """Unsubscribe. Unread events are lost. A second call does nothing."""
         self.bus.remove(self)
         self._send.close()
         self._receive.close()
@@ -172,10 +190,10 @@ class EventStream:
 
 
 class EventBus:
-    """Where events are published. What is published on a run's bus is published on its engine's too.
+    """Where events are published. What is published on a run's bus is also published on its engine's bus.
 
     Args:
-        parent: The bus that also gets what is published here.
+        parent: The bus that also gets every event. ``None`` (default): none.
     """
 
     def __init__(self, parent: EventBus | None = None) -> None:
@@ -186,18 +204,18 @@ class EventBus:
         self._publishers: list[Publisher] = []
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
-        """Listen from this moment on.
+        """Listen to events from this moment on.
 
         Args:
-            kinds: Classes of events, subclasses included; by default all events but those that have to be named,
-                such as :class:`AttemptStarted`.
-            buffer: Unread events, at least 1, at which *policy* takes effect.
-            policy: ``"block"``: no attempt starts until some are read; nothing is lost. ``"drop"``: what does not
-                fit is counted and reported as :class:`EventsDropped`.
+            kinds: Classes of events; subclasses are included. Without any: all events, except those of classes
+                that have to be named, such as :class:`AttemptStarted`.
+            buffer: Number of unread events, at least 1, at which *policy* takes effect; 256 by default.
+            policy: ``"block"`` (default): no attempt starts until some events are read; nothing is lost.
+                ``"drop"``: what does not fit is dropped, counted, and reported as :class:`EventsDropped`.
 
         Raises:
             TypeError: If a kind is no class of events.
-            ValueError: If buffer or policy have no meaning.
+            ValueError: If *buffer* or *policy* is none of these.
         """
         for kind in kinds:
             if not isinstance(kind, type) or not issubclass(kind, Event):
@@ -217,7 +235,11 @@ class EventBus:
         return stream
 
     def wants(self, kind: type[Event]) -> bool:
-        """Whether anybody listens to events of class *kind*, so that making one is worth it."""
+        """Whether anybody listens to events of a class, so that they have to be made.
+
+        Args:
+            kind: The class.
+        """
         wanted = self._wanted  # before the streams are looked at: whoever changes these begins another one
         known = wanted.get(kind)
         if known is None:
@@ -225,49 +247,67 @@ class EventBus:
         return known or (self.parent is not None and self.parent.wants(kind))
 
     def is_silent(self) -> bool:
-        """Whether nobody listens at all."""
+        """Whether there are no subscribers at all."""
         return not self._streams and (self.parent is None or self.parent.is_silent())
 
     def publish(self, event: Event) -> None:
-        """Give *event* to everybody who listens. Never waits, never raises."""
+        """Give an event to all subscribers of its class. Never waits, never raises.
+
+        Args:
+            event: The event.
+        """
         for stream in self._streams:
             stream.deliver(event)
         if self.parent is not None:
             self.parent.publish(event)
 
     def full(self) -> EventStream | None:
-        """A subscriber whose buffer is full, so that no attempt may start."""
+        """A ``"block"`` subscriber whose buffer is full, so no attempt may start. ``None`` if there is none."""
         for stream in self._streams:
             if stream.is_full:
                 return stream
         return self.parent.full() if self.parent is not None else None
 
     def attach(self, publisher: Publisher) -> None:
-        """*publisher* publishes here, and is to be told of what matters to it."""
+        """Register the admission of an engine, to be told when subscribers come, go, fill up or make room.
+
+        Args:
+            publisher: The admission.
+        """
         self._publishers.append(publisher)
 
     def detach(self, publisher: Publisher) -> None:
-        """What :meth:`attach` began is over; after the last one, all streams end."""
+        """Undo :meth:`attach`. After the last one, all streams end.
+
+        Args:
+            publisher: The admission.
+        """
         self._publishers.remove(publisher)
         if not self._publishers:
             self._end_streams()
 
     def close_gates(self) -> None:
-        """A subscriber has come or gone, or is full: whoever is about to start has to look again."""
+        """Have every attempt that is about to start look at the subscribers again: one has come, gone or filled
+        up.
+        """
         for publisher in tuple(self._publishers):
             publisher.close_gate()
         if self.parent is not None:
             self.parent.close_gates()
 
     def made_room(self) -> None:
-        """A subscriber is not full any more, or gone."""
+        """Wake attempts that wait for a full subscriber: it has room again, or is gone."""
         for publisher in tuple(self._publishers):
             publisher.wake()
         if self.parent is not None:
             self.parent.made_room()
 
     def remove(self, stream: EventStream) -> None:
-        """Forget a subscriber."""
+        """Unsubscribe a stream. Does nothing if it is not subscribed.
+
+        Args:
+            stream: The stream.
+        """
         if stream in self._streams:
             self._streams.remove(stream)
             self._forget_wants()
@@ -276,7 +316,7 @@ class EventBus:
                 self.made_room()
 
     def close(self) -> None:
-        """End all streams once they have been read; later subscribers find them ended."""
+        """End all streams once they have been read. Later subscribers get streams that have ended."""
         self._is_closed = True
         self._end_streams()
         self.made_room()

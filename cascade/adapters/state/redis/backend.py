@@ -50,22 +50,26 @@ _LOOK: Final = 1.0
 class RedisStateBackend(BatchedBackend):
     """The outcomes of one run in Redis.
 
-    Every write is one MULTI with the renewal of the keys' expiry; a batch with more than 64 MiB of values is
-    written in several. How much of what the server has accepted survives a crash of its machine is its own setting
-    (``appendonly``, ``appendfsync``). A connection that is lost is tried again for 20 seconds, and so is a server
-    that does not answer; after that the run fails. It fails too if the server turns out to have lost what was
-    written. Values are pickled: the server must be trusted as code is.
+    Each write is one MULTI, with a renewal of the keys' expiry. A batch with more than 64 MiB of values is written
+    in several. How much of that survives a crash of the server's machine is a setting of the server
+    (``appendonly``, ``appendfsync``). A lost connection is tried again for 20 seconds, and so is a server that
+    does not answer; then the run fails. It also fails if the server has lost what was written. Values are pickled,
+    and a pickle is code: the server must be trusted.
 
     Args:
         run_id: The run.
-        client: A ``redis.Redis``, made without ``decode_responses``. Connections like its own are made and closed
-            here; a client of another class is used itself, with its own timeouts and retries.
-        ttl: Seconds after the last write for which records are kept.
+        client: A ``redis.Redis``, made without ``decode_responses``. The backend makes and closes connections of
+            its own, with the same options. A client of another class is used itself, with its own timeouts and
+            retries.
+        ttl: Seconds for which records are kept after the last write, at least 1; 86 400 (a day) by default.
+
+    Attributes:
+        heartbeat_every: Seconds between two heartbeats: 8, or a third of *ttl* if that is less.
 
     Raises:
         ImportError: If the redis library is not installed.
         TypeError: If *client* is no client of the synchronous kind.
-        ValueError: If it decodes responses, or *ttl* is no whole number from 1.
+        ValueError: If the client decodes responses, or *ttl* is no whole number from 1.
     """
 
     keeps_loops = True
@@ -87,7 +91,7 @@ class RedisStateBackend(BatchedBackend):
 
     @property
     def limiter(self) -> CapacityLimiter:
-        """What bounds this backend's threads: one at a time, so that operations keep their order."""
+        """The limiter of this backend's threads: one at a time, so that operations keep their order."""
         return self._line.limiter
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
@@ -192,7 +196,16 @@ class RedisStateBackend(BatchedBackend):
 
     @classmethod
     def of_url(cls, url: str, run_id: str) -> RedisStateBackend:
-        """The backend of *run_id* at *url*."""
+        """The backend of a run at a URL.
+
+        Args:
+            url: The URL, such as ``redis://localhost:6379/0``.
+            run_id: The run.
+
+        Raises:
+            ImportError: If the redis library is not installed.
+            ValueError: If the URL is malformed.
+        """
         return cls(run_id, client_of(url, "RedisStateBackend"))
 
 

@@ -63,18 +63,18 @@ def check_url(url: str) -> None:
 
 
 class SQLiteStateBackend(BatchedBackend):
-    """The outcomes of one run in an SQLite file that many runs share.
+    """The outcomes of one run in an SQLite file, which many runs can share.
 
-    What a method has returned from is on the disk (WAL, ``synchronous=FULL``). Values are pickled, and a pickle is
-    code: a file that other users can change or replace is refused. A file that others keep locked is waited for,
-    up to 20 s. One that is deleted, moved or replaced while the run executes is noticed at each write, and once a
-    second between: the run fails.
+    When a write returns, its data is on the disk (WAL, ``synchronous=FULL``). Values are pickled, and a pickle is
+    code: a file that other users can change or replace is refused. A file that another process keeps locked is
+    waited for, up to 20 s. A file that is deleted, moved or replaced while the run executes is noticed at each
+    write, and once a second between; then the run fails.
 
     Args:
         run_id: The run.
-        path: The file; made if it is not there, with mode 0600. Its directory must exist.
-        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
-            made with the mode that the umask says.
+        path: The file. It is made with mode 0600 if it does not exist; its folder must exist.
+        shared: Whether everybody who can write to the file or its folders is trusted. Then the file is not
+            refused, and a new one gets the mode that the umask says.
     """
 
     keeps_loops = True
@@ -93,7 +93,7 @@ class SQLiteStateBackend(BatchedBackend):
 
     @property
     def limiter(self) -> CapacityLimiter:
-        """What bounds this backend's threads: one writer, so that operations keep their order."""
+        """The limiter of this backend's threads: one writer, so that operations keep their order."""
         return self._file.limiter
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
