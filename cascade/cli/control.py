@@ -13,8 +13,8 @@ from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, describe
 from cascade.model.rules import ControlRule, Kind, Pause, checked_ttl
 from cascade.model.text import duration, natural
+from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import UNSET, limits
-from cascade.runtime.control.protocol import Connector
 from cascade.runtime.control.remote_client import Remote
 from cascade.runtime.engine.engine import open_connector
 

@@ -16,7 +16,7 @@ from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from cascade.model.events import ControlChanged
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, checked_scope, checked_ttl
 from cascade.runtime.admission.admission import Admission
-from cascade.runtime.control.protocol import Connector
+from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.remote_link import Host, Link
 from cascade.runtime.control.standing_rules import ORDER, Standing, StandingRate, stand
 

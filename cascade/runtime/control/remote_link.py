@@ -23,11 +23,7 @@ from cascade.model.events import (
     as_record,
 )
 from cascade.model.rules import ControlRule, Kind
-from cascade.runtime.control.protocol import (
-    ACKS,
-    CONSTRAINTS,
-    ENGINES,
-    WIRE_VERSION,
+from cascade.runtime.control.connector import (
     AudienceChanged,
     Connector,
     Found,
@@ -36,6 +32,12 @@ from cascade.runtime.control.protocol import (
     Missed,
     Signal,
     Subscription,
+)
+from cascade.runtime.control.protocol import (
+    ACKS,
+    CONSTRAINTS,
+    ENGINES,
+    WIRE_VERSION,
     acknowledgement,
     encode,
     read_constraint,

@@ -28,8 +28,8 @@ from cascade.runtime.context.durations import Durations
 from cascade.runtime.context.run_context import Execution, Shared
 from cascade.runtime.context.secrecy import SecretsOfRun
 from cascade.runtime.context.settings import AsRun, Settings, settings_of, shows_settings
+from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.control.protocol import Connector
 from cascade.runtime.durability.resume import recover
 from cascade.runtime.durability.store_urls import check_state
 from cascade.runtime.engine.handle import Run
