@@ -16,7 +16,7 @@ from cascade.model.text import duration, natural
 from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import UNSET, expiry, limits
 from cascade.runtime.control.remote_client import Remote
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.engine.urls import open_connector
 
 EXIT_UNREACHED = 1
 

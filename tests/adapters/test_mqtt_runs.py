@@ -19,7 +19,7 @@ import cascade
 from cascade.control import ConnectorError, Message, Pause
 from cascade.runtime.control.connector import Lost
 from cascade.runtime.control.protocol import rule_message
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.engine.urls import open_connector
 from cascade.runtime.observation.bus import EventStream
 
 pytestmark = [pytest.mark.needs("paho"), pytest.mark.slow]

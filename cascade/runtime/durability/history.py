@@ -1,29 +1,14 @@
-"""What a store tells people of its runs."""
+"""What a store tells of its runs, as values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import attrs
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-
-from cascade.model.errors import InputError, StateError, shown_url
-from cascade.runtime.durability.store_urls import check_state
-from cascade.runtime.foundation.lazy_import import adapter
-from cascade.runtime.foundation.threads import counted
-
-T = TypeVar("T")
 
 # "interrupted": it was begun and has not ended, and nobody executes it.
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
-
-_READERS: Final = {
-    "sqlite": "state.sqlite.ledger",
-    "redis": "state.redis.ledger",
-    "rediss": "state.redis.ledger",
-}
 
 
 @attrs.frozen
@@ -88,48 +73,3 @@ class RunRecord:
     origin: str | None
     counts: Mapping[str, int]
     nodes: Sequence[NodeRecord] = ()
-
-
-def _reader(state: str, name: str) -> Any:
-    check_state(state)
-    scheme = str(state).partition(":")[0]
-    if scheme not in _READERS:
-        raise InputError(
-            [f"{shown_url(state)!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
-        )
-    return adapter(f"{_READERS[scheme]}:{name}")
-
-
-async def _reading(read: Callable[[], T]) -> T:
-    """What *read* gives; if cancelled, does not wait for it: it changes nothing."""
-    with counted():
-        return await run_sync(read, abandon_on_cancel=True, limiter=CapacityLimiter(1))
-
-
-async def recorded_runs(state: str) -> list[RunRecord]:
-    """The runs in the store at the URL *state*, the latest first; without their nodes.
-
-    Raises:
-        InputError: If the URL means nothing.
-        StateError: If the store is not there, or cannot be read.
-    """
-    read = _reader(state, "read_runs")
-    found: list[RunRecord] = await _reading(lambda: read(state))
-    return sorted(found, key=lambda run: run.created, reverse=True)
-
-
-async def recorded_run(state: str, run_id: str) -> RunRecord:
-    """The run *run_id* in the store at the URL *state*, with its nodes in the order in which they were recorded.
-
-    Raises:
-        InputError: If the URL means nothing.
-        StateError: If the store cannot be read, or has no such run.
-    """
-    read = _reader(state, "read_run")
-    found: RunRecord | None = None
-    if run_id.isprintable():  # as all ids are; stores can encode no others
-        found = await _reading(lambda: read(state, run_id))
-    if found is None:
-        place = shown_url(state)
-        raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")
-    return found
