@@ -21,7 +21,7 @@ from harness import Figure, main
 
 import cascade
 from cascade.runtime.control.remote_client import Remote
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.engine.urls import open_connector
 
 NODES = 100_000
 GOAL_MILLISECONDS = 50.0

@@ -12,8 +12,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import anyio
 
 from cascade.control import Pause
-from cascade.runtime.control.protocol import Connector, rule_message
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.control.connector import Connector
+from cascade.runtime.control.protocol import rule_message
+from cascade.runtime.engine.urls import open_connector
 
 
 async def pauses(connector: Connector) -> None:

@@ -22,9 +22,10 @@ from cascade.model.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import AsRun, shows_settings
-from cascade.runtime.durability.history import NodeRecord, RunRecord, recorded_run, recorded_runs
+from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.handle import Run
+from cascade.runtime.engine.history import recorded_run, recorded_runs
 from cascade.runtime.foundation.task_context import ambient
 
 __all__ = [

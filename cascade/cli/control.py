@@ -11,12 +11,12 @@ import anyio
 from cascade.cli.output import out, out_table, say
 from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, describe
-from cascade.model.rules import ControlRule, Kind, Pause, checked_ttl
+from cascade.model.rules import ControlRule, Kind, Pause
 from cascade.model.text import duration, natural
-from cascade.runtime.control.plane import UNSET, limits
-from cascade.runtime.control.protocol import Connector
+from cascade.runtime.control.connector import Connector
+from cascade.runtime.control.plane import UNSET, expiry, limits
 from cascade.runtime.control.remote_client import Remote
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.engine.urls import open_connector
 
 EXIT_UNREACHED = 1
 
@@ -51,9 +51,7 @@ def connector_of(url: str) -> Connector:
 def _said(options: argparse.Namespace) -> tuple[list[ControlRule], list[tuple[str, Kind]]]:
     match options.action:
         case "pause":
-            seconds = checked_ttl(options.ttl)
-            expires_at = None if seconds is None else time.time() + seconds
-            return [Pause(scope=options.scope, author=options.author, expires_at=expires_at)], []
+            return [Pause(scope=options.scope, author=options.author, expires_at=expiry(options.ttl))], []
         case "resume":
             return [], [(options.scope, "pause")]
         case _:

@@ -20,6 +20,7 @@ from cascade.model.errors import InputError, StateError, shown_url
 from cascade.model.secrets import keep_secret
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.engine.urls import from_folder
 
 T = TypeVar("T")
 
@@ -114,9 +115,7 @@ def arguments_to_resume(state: str, run_id: str, given: Mapping[str, str], contr
         )
     origin, folder = _origin(run_id, run.origin)
     _see_that_all_is_given(run_id, origin.asks, given, control)
-    if state.startswith("sqlite:///"):
-        path = os.path.join(working_folder(), state.removeprefix("sqlite:///"))
-        state = f"sqlite:///{os.path.normpath(path)}"
+    state = from_folder(state, working_folder())
     try:
         os.chdir(folder)
     except OSError as error:

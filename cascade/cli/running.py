@@ -27,6 +27,7 @@ from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.durability.backend import origin_var
 from cascade.runtime.engine.handle import Run
+from cascade.runtime.engine.urls import outlives_process
 from cascade.runtime.observation.bus import EventStream
 
 EXIT_FAILED: Final = 1
@@ -54,7 +55,7 @@ class _Running:
     def remedy(self) -> str:
         """How a run that was cut short goes on, if its outcomes are kept."""
         state = self.invocation.options.state
-        if self.run_id is None or state is None or state.startswith("memory:"):
+        if self.run_id is None or state is None or not outlives_process(state):
             return ""
         words = shlex.join(["cascade", "resume", self.run_id, "--state", shown_url(state)])
         return f"; it goes on with: {words}"

@@ -22,10 +22,7 @@ from cascade.model.events import Event
 from cascade.model.records import from_record
 from cascade.model.rules import ControlRule
 from cascade.model.text import clock, columns, counted, fitted, natural, one_line
-from cascade.runtime.control.protocol import (
-    CONSTRAINTS,
-    ENGINES,
-    TELEMETRY,
+from cascade.runtime.control.connector import (
     Connector,
     ConnectorRefused,
     Found,
@@ -34,10 +31,8 @@ from cascade.runtime.control.protocol import (
     Missed,
     Signal,
     Subscription,
-    decode,
-    level,
-    read_constraint,
 )
+from cascade.runtime.control.protocol import CONSTRAINTS, ENGINES, TELEMETRY, decode, level, read_constraint
 from cascade.runtime.control.remote_client import presence, present
 
 # Seconds between two drawings; between two lines where nothing can be drawn; until it is seen that a run is gone.

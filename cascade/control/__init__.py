@@ -3,8 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 from cascade.model.rules import Concurrency, ControlRule, Pause, Rate
-from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.control.protocol import (
+from cascade.runtime.control.connector import (
     Attentive,
     AudienceChanged,
     Connector,
@@ -16,6 +15,7 @@ from cascade.runtime.control.protocol import (
     Missed,
     Subscription,
 )
+from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.foundation.lazy_import import adapter
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import attrs
 from anyio.lowlevel import checkpoint
 
-from cascade.runtime.control.protocol import ConnectorError, Found, Lost, Message, Subscription
+from cascade.runtime.control.connector import ConnectorError, Found, Lost, Message, Subscription
 
 
 @attrs.define(eq=False)

@@ -33,8 +33,8 @@ from cascade.model.tasks import Task
 from cascade.model.typed.numbers import plain_number
 from cascade.runtime.context.settings import AsRun
 from cascade.runtime.durability.backend import StateBackend
-from cascade.runtime.durability.store_urls import open_backend
 from cascade.runtime.engine.engine import Engine
+from cascade.runtime.engine.urls import open_backend
 from cascade.runtime.execution.attempt import Attempt
 from cascade.runtime.execution.executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled

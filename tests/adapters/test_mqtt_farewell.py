@@ -14,7 +14,7 @@ from brokers import broker
 
 from cascade.adapters.connectors import mqtt
 from cascade.control import ConnectorError, Message
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.engine.urls import open_connector
 
 pytestmark = pytest.mark.needs("paho")
 

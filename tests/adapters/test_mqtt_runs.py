@@ -17,8 +17,9 @@ from brokers import Broker, broker, find_server
 
 import cascade
 from cascade.control import ConnectorError, Message, Pause
-from cascade.runtime.control.protocol import Lost, rule_message
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.control.connector import Lost
+from cascade.runtime.control.protocol import rule_message
+from cascade.runtime.engine.urls import open_connector
 from cascade.runtime.observation.bus import EventStream
 
 pytestmark = [pytest.mark.needs("paho"), pytest.mark.slow]

@@ -26,7 +26,8 @@ from cascade.cli.watch import Board
 from cascade.control import Concurrency, Pause
 from cascade.events import as_record
 from cascade.model.text import columns
-from cascade.runtime.control.protocol import Found, Lost, Message, Missed, Signal, Subscription, rule_message
+from cascade.runtime.control.connector import Found, Lost, Message, Missed, Signal, Subscription
+from cascade.runtime.control.protocol import rule_message
 from cascade.testing import MemoryBroker, MemoryConnector
 
 FLOWS = """

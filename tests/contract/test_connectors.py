@@ -14,7 +14,7 @@ from brokers import broker
 
 import cascade
 from cascade.control import Connector, ConnectorError, LocalConnector, Message, Missed, Subscription
-from cascade.runtime.engine.engine import open_connector
+from cascade.runtime.engine.urls import open_connector
 from cascade.testing import MemoryBroker, MemoryConnector
 
 pytestmark = pytest.mark.loop

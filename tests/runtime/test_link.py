@@ -14,14 +14,8 @@ from anyio.lowlevel import checkpoint
 import cascade
 from cascade.control import AudienceChanged, ControlPlane, ControlRule, Pause, Rate
 from cascade.model.rules import as_json
-from cascade.runtime.control.protocol import (
-    ConnectorError,
-    Message,
-    Missed,
-    Subscription,
-    rule_message,
-    rule_topic,
-)
+from cascade.runtime.control.connector import ConnectorError, Message, Missed, Subscription
+from cascade.runtime.control.protocol import rule_message, rule_topic
 from cascade.runtime.control.remote_client import Presence, Remote
 from cascade.testing import MemoryBroker, MemoryConnector, record_events, virtual_backends
 

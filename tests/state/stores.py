@@ -101,7 +101,7 @@ def faulty_store() -> StoreUnderTest:
 
 def store_at(name: str, url: str) -> StoreUnderTest:
     """The store at *url*."""
-    from cascade.runtime.durability.store_urls import open_backend
+    from cascade.runtime.engine.urls import open_backend
 
     opened: list[Any] = []
 

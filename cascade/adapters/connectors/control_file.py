@@ -14,7 +14,7 @@ from typing import Final
 import attrs
 
 from cascade.adapters.trusted_paths import UntrustedPath, private_file
-from cascade.runtime.control.protocol import ConnectorError, ConnectorRefused, Message
+from cascade.runtime.control.connector import ConnectorError, ConnectorRefused, Message
 
 # Lifted rules that are remembered for those who have not looked yet.
 TOMBSTONES: Final = 10_000

@@ -14,7 +14,7 @@ from anyio.lowlevel import EventLoopToken
 from cascade.adapters.connectors.mailbox import Bell
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.adapters.connectors.post import Post
-from cascade.runtime.control.protocol import (
+from cascade.runtime.control.connector import (
     MOST_BYTES,
     AudienceChanged,
     ConnectorError,

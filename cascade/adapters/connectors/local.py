@@ -25,7 +25,7 @@ from anyio.lowlevel import checkpoint, current_token
 from cascade.adapters.connectors.control_file import secured
 from cascade.adapters.connectors.line import Line
 from cascade.adapters.connectors.mailbox import SocketFolder, check_system
-from cascade.runtime.control.protocol import ConnectorError, Subscription
+from cascade.runtime.control.connector import ConnectorError, Subscription
 from cascade.runtime.foundation.threads import LoopLimiter, in_thread
 
 _limiter: Final = LoopLimiter(4)

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import Final
 
 from cascade.adapters.trusted_paths import ROOT
-from cascade.runtime.control.protocol import MOST_BYTES, ConnectorError, ConnectorRefused
+from cascade.runtime.control.connector import MOST_BYTES, ConnectorError, ConnectorRefused
 
 # Bytes of an address; systems allow 104 to 108.
 LONGEST: Final = 103

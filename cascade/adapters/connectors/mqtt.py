@@ -20,7 +20,15 @@ import anyio
 import attrs
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
-from cascade.runtime.control.protocol import MOST_BYTES, ConnectorError, Found, Lost, Message, Signal, Subscription
+from cascade.runtime.control.connector import (
+    MOST_BYTES,
+    ConnectorError,
+    Found,
+    Lost,
+    Message,
+    Signal,
+    Subscription,
+)
 from cascade.runtime.foundation.threads import LoopLimiter, in_thread, wake_soon
 
 try:

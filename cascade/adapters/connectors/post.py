@@ -12,7 +12,7 @@ import attrs
 
 from cascade.adapters.connectors.control_file import Peer, Store
 from cascade.adapters.connectors.mailbox import Mailbox, SocketFolder, datagram_socket
-from cascade.runtime.control.protocol import ConnectorError, Message, matches
+from cascade.runtime.control.connector import ConnectorError, Message, matches
 
 
 class Post:

@@ -1,28 +1,26 @@
-"""The control plane: the rules in force for all runs of an engine."""
+"""The control plane: sets and lifts the rules that every run of its engines obeys."""
 
 from __future__ import annotations
 
 import math
 import time
-import weakref
-from collections.abc import Iterator
 from typing import Any
 
-import anyio
 import attrs
-from anyio import CancelScope, current_time
-from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+from anyio import current_time
+from anyio.lowlevel import checkpoint
 
-from cascade.model.events import ControlChanged
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, checked_scope, checked_ttl
 from cascade.runtime.admission.admission import Admission
-from cascade.runtime.control.protocol import Connector
-from cascade.runtime.control.remote_link import Host, Link
-from cascade.runtime.control.standing_rules import ORDER, Standing, StandingRate, stand
+from cascade.runtime.control.connector import Connector
+from cascade.runtime.control.remote_link import Link
+from cascade.runtime.control.rules_in_force import RulesInForce
+from cascade.runtime.control.runs import ControlledRuns
+from cascade.runtime.control.standing_rules import ORDER
 
 
 class _Unset:
-    """In the place of what was not said, where ``None`` says something."""
+    """The default of a parameter for which ``None`` has a meaning."""
 
     def __repr__(self) -> str:
         return "..."
@@ -45,25 +43,19 @@ class ControlPlane:
     Args:
         connector: Brings rules from other processes while there are runs, and sends events there. ``None``
             (default): rules come from this process only.
+
+    Attributes:
+        runs: The runs that the rules are about; engines add theirs.
     """
 
     connector: Connector | None = None
-    _link: Link | None = attrs.field(init=False)
+    runs: ControlledRuns = attrs.field(init=False, repr=False)
+    _rules: RulesInForce = attrs.field(init=False, repr=False)
 
-    _standing: dict[tuple[str, Kind], Standing] = attrs.field(factory=dict, init=False)
-    _admissions: list[Admission] = attrs.field(factory=list, init=False)
-    _hosts: list[Host] = attrs.field(factory=list, init=False)
-    _token: EventLoopToken | None = attrs.field(default=None, init=False)
-    # The loop that rules were said on last, and how far its clock was from that of the process.
-    _loop: weakref.ref[object] | None = attrs.field(default=None, init=False)
-    _offset: float = attrs.field(default=0.0, init=False)
-    _keeper: Host | None = attrs.field(default=None, init=False)
-    _keeping: CancelScope | None = attrs.field(default=None, init=False)
-    _changed: anyio.Event | None = attrs.field(default=None, init=False)
-
-    @_link.default
-    def _make_link(self) -> Link | None:
-        return None if self.connector is None else Link(self.connector, self)
+    def __attrs_post_init__(self) -> None:
+        self._rules = RulesInForce(lambda rule: self.runs.report(rule, "expired", rule.author))
+        link = None if self.connector is None else Link(self.connector, self)
+        self.runs = ControlledRuns(self._rules.timer, link)
 
     async def check(self) -> None:
         """See that the connector can be used, if it can tell before it connects. May be cancelled; changes
@@ -73,10 +65,10 @@ class ControlPlane:
             ConnectorRefused: If the connector must not be used, or cannot work on this system.
         """
         check = getattr(self.connector, "check", None)
-        if check is not None and not self._hosts:
+        if check is not None and not self.runs:
             await check()
 
-    # -- saying --------------------------------------------------------------------------------------------
+    # -- for people ----------------------------------------------------------------------------------------
 
     async def pause(self, scope: str = "global", *, ttl: float | None = None, author: str = "local") -> None:
         """Let nothing in a scope start. Attempts that run go on.
@@ -92,7 +84,7 @@ class ControlPlane:
         Raises:
             ValueError: If an argument is malformed. Then nothing is changed.
         """
-        await self.apply(Pause(scope=scope, author=author, expires_at=_expiry(ttl)), ttl)
+        await self.apply(Pause(scope=scope, author=author, expires_at=expiry(ttl)), ttl)
 
     async def resume(self, scope: str = "global", *, author: str = "local") -> None:
         """Lift the pause of a scope. Pauses of other scopes stay.
@@ -158,14 +150,9 @@ class ControlPlane:
 
     def rules(self) -> tuple[ControlRule, ...]:
         """The rules in force."""
-        if self._token is not None:
-            self._end_overdue()
-        return tuple(
-            standing.rule
-            for standing in self._ordered()
-            # Without a loop there is no other clock.
-            if self._token is not None or not standing.rule.has_expired
-        )
+        return self._rules.current()
+
+    # -- rules as values -----------------------------------------------------------------------------------
 
     async def apply(self, rule: ControlRule, ttl: float | None = None) -> None:
         """Set a rule, in the place of the one of its scope and kind.
@@ -181,23 +168,18 @@ class ControlPlane:
             ValueError: If the rule's scope is malformed.
         """
         await checkpoint()
-        self._see_clock()
-        self._end_overdue()
-        key = (rule.scope, rule.kind)
-        before = self._standing.get(key)
+        self._rules.catch_up()
+        before = self._rules.find(rule.scope, rule.kind)
         if before is not None and rule.says_the_same(before.rule):
             before.rule = rule  # so nobody has to ask again
             return
-        after = stand(rule, self._deadline(rule) if ttl is None else current_time() + ttl, self.poke)
-        if not math.isinf(after.deadline) and after.deadline <= current_time():
-            await self.lift(*key, author=rule.author)  # it has ended on its way, and what it took the place of too
+        deadline = _deadline(rule) if ttl is None else current_time() + ttl
+        if deadline <= current_time():
+            # It has expired on its way here; it ends the rule before it all the same.
+            await self.lift(rule.scope, rule.kind, author=rule.author)
             return
-        for admission in self._admissions:
-            admission.gate.close(admission.holdings)
-        after.begin(before, self._admissions)
-        self._standing[key] = after
-        self._pass_on()
-        self._report(rule, "set", rule.author)
+        self._rules.put(rule, deadline)
+        self.runs.report(rule, "set", rule.author)
 
     async def lift(self, scope: str, kind: Kind, *, author: str = "local") -> None:
         """Lift the rule of one scope and kind, if there is one.
@@ -214,94 +196,12 @@ class ControlPlane:
         """
         checked_scope(scope)
         await checkpoint()
-        self._see_clock()
-        self._end_overdue()
-        standing = self._standing.pop((scope, kind), None)
-        if standing is not None:
-            self._pass_on()
-            self._report(standing.rule, "lifted", author)
+        self._rules.catch_up()
+        rule = self._rules.lift(scope, kind)
+        if rule is not None:
+            self.runs.report(rule, "lifted", author)
 
-    # -- rules that stand ----------------------------------------------------------------------------------
-
-    def _ordered(self) -> Iterator[Standing]:
-        for kind in ORDER:
-            yield from (standing for key, standing in self._standing.items() if key[1] == kind)
-
-    def _pass_on(self) -> None:
-        """Tell those who obey."""
-        rules = list(self._ordered())
-        for admission in self._admissions:
-            admission.set_rules(rules)
-        self.poke()
-        self._keep_if_needed()
-
-    def _report(self, rule: ControlRule, action: str, author: str) -> None:
-        kind, _, name = rule.scope.partition(":")
-        for host in self._hosts:
-            if kind != "run" or name == host.run_id:
-                host.emit(
-                    ControlChanged,
-                    kind=rule.kind, scope=rule.scope, action=action, author=author, rule=str(rule),
-                )  # fmt: skip
-
-    @staticmethod
-    def _deadline(rule: ControlRule) -> float:
-        """When *rule* ends, on the event loop's clock."""
-        return math.inf if rule.expires_at is None else current_time() + rule.expires_at - time.time()
-
-    # -- time ----------------------------------------------------------------------------------------------
-
-    def _end_overdue(self) -> None:
-        """Lift what has ended by itself."""
-        now = current_time()
-        ended = [key for key, standing in self._standing.items() if standing.deadline <= now]
-        gone = [self._standing.pop(key).rule for key in ended]
-        if gone:
-            self._pass_on()
-        for rule in gone:
-            self._report(rule, "expired", rule.author)
-
-    def poke(self) -> None:
-        """Have the task that keeps the time look again: a deadline may have come nearer."""
-        if self._changed is not None:
-            self._changed.set()
-
-    def _keep_if_needed(self) -> None:
-        """See that somebody keeps the time, if there is anything to keep it for."""
-        is_timed = any(
-            standing.deadline < math.inf or isinstance(standing, StandingRate)
-            for standing in self._standing.values()
-        )
-        if self._keeper is None and self._hosts and is_timed:
-            self._keeper = self._hosts[0]
-            self._keeping = CancelScope()
-            self._keeper.start_service(self._keep_time, self._keeping)
-
-    async def _keep_time(self, scope: CancelScope) -> None:
-        """Wake whom time frees, at the moment it does; a service of one of the runs."""
-        with scope:
-            while True:
-                self._changed = anyio.Event()
-                due = min((min(s.deadline, s.due()) for s in self._standing.values()), default=math.inf)
-                with CancelScope(deadline=due):
-                    await self._changed.wait()
-                self._end_overdue()
-                self._refill()
-
-    def _refill(self) -> None:
-        """Wake those for whom there is a token now."""
-        now = current_time()
-        has_token = False
-        for standing in self._standing.values():
-            if standing.due() <= now:
-                assert isinstance(standing, StandingRate)  # nothing else is due by itself
-                standing.is_wanted = False
-                has_token = True
-        if has_token:
-            for admission in self._admissions:
-                admission.wake()
-
-    # -- those who obey ------------------------------------------------------------------------------------
+    # -- for engines ---------------------------------------------------------------------------------------
 
     def attach(self, admission: Admission) -> None:
         """Put an engine under these rules. Called when an engine opens on the running event loop.
@@ -312,28 +212,7 @@ class ControlPlane:
         Raises:
             RuntimeError: If the plane serves another event loop at present.
         """
-        token = current_token()
-        if self._token is not None and self._token.native_token is not token.native_token:
-            raise RuntimeError(
-                "this ControlPlane serves another event loop at present; give each loop a plane of its own"
-            )
-        self._token = token
-        self._see_clock()
-        self._admissions.append(admission)
-        self._end_overdue()
-        for standing in self._standing.values():
-            standing.begin(None, self._admissions)
-        admission.set_rules(self._ordered())
-
-    def _see_clock(self) -> None:
-        """Clocks of event loops begin anywhere: what was noted on another one is moved to that of this loop."""
-        loop = current_token().native_token
-        if self._loop is not None and self._loop() is loop:
-            return
-        self._loop = weakref.ref(loop)
-        before, self._offset = self._offset, current_time() - time.monotonic()
-        for standing in self._standing.values():
-            standing.shift(self._offset - before)
+        self._rules.attach(admission)
 
     def detach(self, admission: Admission) -> None:
         """Undo :meth:`attach`. Called when an engine closes.
@@ -341,78 +220,20 @@ class ControlPlane:
         Args:
             admission: The engine's admission.
         """
-        self._admissions.remove(admission)
-        admission.set_rules(())
-        if not self._admissions:
-            self._token = None
-
-    def join(self, host: Host) -> None:
-        """A run begins: the connector works for it too.
-
-        Args:
-            host: The run.
-        """
-        self._hosts.append(host)
-        self._keep_if_needed()
-        if self._link is not None:
-            self._link.join(host)
-
-    async def until_known(self) -> None:
-        """Wait until the rules of other processes have arrived, or cannot be reached. May be cancelled; changes
-        nothing.
-        """
-        if self._link is not None:
-            await self._link.until_settled()
-
-    async def foresee_end(self, host: Host, patience: float) -> None:
-        """A run is about to publish its last event: find out who listens. May be cancelled; changes nothing.
-
-        Args:
-            host: The run.
-            patience: Seconds that this may take, from 0.
-        """
-        if self._link is not None:
-            await self._link.foresee_end(host, patience)
-
-    async def unlink(self, host: Host, patience: float) -> None:
-        """A run has published its last event: wait until it has been sent.
-
-        The engine calls it in a shielded scope, so it is cancelled only by *patience*.
-
-        Args:
-            host: The run.
-            patience: Seconds that each step of this may take, from 0.
-        """
-        if self._link is not None:
-            await self._link.leave(host, patience)
-
-    def forget(self, host: Host) -> None:
-        """A run is over, also if :meth:`leave` and :meth:`unlink` were not called or not finished.
-
-        Args:
-            host: The run.
-        """
-        self.leave(host)
-        if self._link is not None:
-            self._link.forget(host)
-
-    def leave(self, host: Host) -> None:
-        """A run ends. A second call does nothing.
-
-        Args:
-            host: The run.
-        """
-        if host not in self._hosts:
-            return
-        self._hosts.remove(host)
-        if self._keeper is host:
-            self._keeper = None
-            if self._keeping is not None:
-                self._keeping.cancel()
-            self._keep_if_needed()
+        self._rules.detach(admission)
 
 
-def _expiry(ttl: object) -> float | None:
+def _deadline(rule: ControlRule) -> float:
+    """When *rule* expires, on the event loop's clock; infinity for never."""
+    return math.inf if rule.expires_at is None else current_time() + rule.expires_at - time.time()
+
+
+def expiry(ttl: object) -> float | None:
+    """When a rule of *ttl* seconds expires, in seconds since the epoch; ``None`` for never.
+
+    Raises:
+        ValueError: If *ttl* is neither a number above 0 nor ``None``.
+    """
     seconds = checked_ttl(ttl)
     return None if seconds is None else time.time() + seconds
 
@@ -423,10 +244,10 @@ def limits(
     """The rules that ``limit`` sets, and the kinds that it lifts.
 
     Raises:
-        ValueError: If an argument means nothing.
+        ValueError: If an argument is invalid.
     """
     checked_scope(scope)
-    expires_at = _expiry(ttl)
+    expires_at = expiry(ttl)
     if concurrency is UNSET and rate is UNSET:
         raise ValueError('limit takes concurrency=, rate=, or both, such as concurrency=2 or rate="10/s"')
     if burst is not None and (rate is UNSET or rate is None):

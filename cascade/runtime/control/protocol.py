@@ -1,322 +1,36 @@
-"""Messages between processes: topics, rules as JSON, acknowledgements, and the stream of what arrives.
-
-Topics are those of MQTT: levels between slashes. In a filter ``+`` stands for any one level and ``#`` for all that
-follow. A *retained* message is kept for later subscribers, one for each topic; an empty one removes it.
-"""
+"""What is said between processes: topics, and rules and acknowledgements as JSON."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
-from types import TracebackType
-from typing import Any, Final, Protocol, Self
+from typing import Any, Final
 from urllib.parse import quote, unquote
 
-import anyio
-import attrs
-from anyio.lowlevel import checkpoint
-
 from cascade.model.rules import KINDS, ControlRule, Kind, as_json, checked_scope, from_json
+from cascade.runtime.control.connector import Message
 
 CONSTRAINTS: Final = "cascade/constraints"
 ENGINES: Final = "cascade/engines"
 ACKS: Final = "cascade/acks"
 TELEMETRY: Final = "cascade/telemetry"
-# Of presence and acknowledgements; raised when a field changes its meaning or goes.
+# Of presence and acknowledgements; raised when the meaning of a field changes or a field is removed.
 WIRE_VERSION: Final = 1
-# Longer messages are not looked at.
-MOST_BYTES: Final = 65_536
-
-
-class ConnectorError(ConnectionError):
-    """A connector cannot reach its broker or file, or is not connected."""
-
-
-class ConnectorRefused(ConnectorError, ValueError):
-    """A connector must not use its broker or file, or cannot work on this system. Trying again does not help."""
-
-
-@attrs.frozen
-class Message:
-    """A message that was published.
-
-    Args:
-        topic: Its topic.
-        payload: Its content; empty to remove a retained message.
-    """
-
-    topic: str
-    payload: bytes
-
-
-@attrs.frozen
-class Lost:
-    """The connection is lost. The connector tries to restore it by itself.
-
-    Args:
-        reason: Why.
-    """
-
-    reason: str
-
-
-@attrs.frozen
-class Found:
-    """The connection is restored."""
-
-
-@attrs.frozen
-class Missed:
-    """Messages were dropped, because there were too many or they were too long.
-
-    Args:
-        count: How many, from 1.
-    """
-
-    count: int
-
-
-@attrs.frozen
-class AudienceChanged:
-    """A subscriber has come or gone, so ``has_audience`` may give another answer."""
-
-
-Signal = Message | Lost | Found | Missed | AudienceChanged
-
-
-class Connector(Protocol):
-    """Carries messages between a run and other processes.
-
-    All errors of reaching them are ``OSError``. After a successful :meth:`connect` the connector keeps the
-    connection up by itself until :meth:`disconnect`. Then it can be connected again, also on another event loop.
-    """
-
-    @property
-    def project(self) -> str:
-        """A name for what this process does. It is part of the topics on which events are published."""
-        ...
-
-    async def connect(self, will: str = "") -> None:
-        """Connect. If cancelled, there is no connection, or :meth:`disconnect` ends it.
-
-        Args:
-            will: Topic whose retained message is removed if the connection is lost. Empty by default: none.
-
-        Raises:
-            OSError: If it cannot connect now.
-        """
-        ...
-
-    async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
-        """Publish a message.
-
-        A retained message has arrived when this returns. Others are sent if possible, in order, and not waited
-        for; a retained one may overtake them. If cancelled, a retained message may have arrived or not.
-
-        Args:
-            topic: The topic.
-            payload: The content. An empty retained message removes the one that is kept.
-            retain: Whether the message is kept for later subscribers.
-
-        Raises:
-            OSError: If a retained message could not be delivered.
-        """
-        ...
-
-    def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
-        """A stream of what is published. When its block has been entered, all retained messages can be received.
-
-        Args:
-            topics: A filter for topics.
-            latest_only: Whether only the last message of each topic matters.
-        """
-        ...
-
-    async def disconnect(self) -> None:
-        """End the connection and all streams. Does nothing if there is no connection.
-
-        The engine cancels it after a time limit. The connection should be ended all the same.
-        """
-        ...
-
-
-class Attentive(Connector, Protocol):
-    """A connector that knows whether anybody listens, so that events that nobody would get need not be made.
-
-    It puts :class:`AudienceChanged` into all its streams when that changes; streams with ``tells_audience`` keep
-    it.
-    """
-
-    async def has_audience(self, topic: str) -> bool:
-        """Whether anybody has subscribed to a topic. May be cancelled; changes nothing.
-
-        Args:
-            topic: The topic.
-
-        Raises:
-            OSError: If that cannot be found out.
-        """
-        ...
-
-
-class Host(Protocol):
-    """The connector of a subscription."""
-
-    async def begin(self, subscription: Subscription) -> None:
-        """Deliver what is retained, and from now on what is published."""
-        ...
-
-    async def end(self, subscription: Subscription) -> None:
-        """Deliver nothing more."""
-        ...
-
-
-class Subscription:
-    """What a subscriber reads: ``async with connector.subscribe(...) as stream: async for signal in stream``.
-
-    If entering the block is cancelled, nothing is subscribed. If a reader is cancelled, nothing is lost. Leaving
-    the block unsubscribes, also under cancellation.
-
-    Args:
-        host: The connector.
-        topics: A filter for topics.
-        latest_only: Whether only the last message of each topic is kept.
-        limit: Messages that are kept unread, at least 1; 10 000 by default. Of what does not fit only the number
-            is reported.
-
-    Attributes:
-        topics: The filter.
-        tells_audience: Whether the stream also gives :class:`AudienceChanged`.
-    """
-
-    def __init__(self, host: Host, topics: str, *, latest_only: bool = False, limit: int = 10_000) -> None:
-        self.topics = topics
-        self.tells_audience = False
-        self._host = host
-        self._latest_only = latest_only
-        self._limit = limit
-        self._items: dict[object, Signal] = {}
-        self._number = 0
-        self._missed = 0
-        self._has_ended = False
-        self._news = anyio.Event()
-
-    def covers(self, topic: str) -> bool:
-        """Whether messages on a topic belong to this stream.
-
-        Args:
-            topic: The topic.
-        """
-        return matches(self.topics, topic)
-
-    def put(self, signal: Signal) -> None:
-        """Deliver a signal. Called by the connector, on the event loop.
-
-        Args:
-            signal: A message, or what happened to the connection.
-        """
-        if type(signal) is AudienceChanged and not self.tells_audience:
-            return
-        self._number += 1
-        key: object = self._number
-        if isinstance(signal, Message):
-            if len(signal.payload) > MOST_BYTES:
-                self.miss()
-                return
-            if self._latest_only:
-                key = signal.topic
-                self._items.pop(key, None)
-        if len(self._items) >= self._limit:
-            self.miss()
-            return
-        self._items[key] = signal
-        self._news.set()
-
-    def miss(self) -> None:
-        """Count a message that could not be kept. Called by the connector."""
-        self._missed += 1
-        self._news.set()
-
-    def finish(self) -> None:
-        """End the stream. What was delivered can still be received."""
-        self._has_ended = True
-        self._news.set()
-
-    def receive_nowait(self) -> Signal:
-        """The next signal, if there is one already.
-
-        Raises:
-            anyio.WouldBlock: If there is none yet.
-            anyio.EndOfStream: After the last one.
-        """
-        if self._items:
-            return self._items.pop(next(iter(self._items)))
-        if self._missed:
-            count, self._missed = self._missed, 0
-            return Missed(count)
-        if self._has_ended:
-            raise anyio.EndOfStream
-        raise anyio.WouldBlock
-
-    async def receive(self) -> Signal:
-        """Wait for the next signal and return it. If cancelled, none is lost.
-
-        Raises:
-            anyio.EndOfStream: After the last one.
-        """
-        await checkpoint()
-        while True:
-            try:
-                return self.receive_nowait()
-            except anyio.WouldBlock:
-                self._news = anyio.Event()
-                await self._news.wait()
-
-    def __aiter__(self) -> Self:
-        return self
-
-    async def __anext__(self) -> Signal:
-        try:
-            return await self.receive()
-        except anyio.EndOfStream:
-            raise StopAsyncIteration from None
-
-    async def __aenter__(self) -> Self:
-        await self._host.begin(self)
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.finish()
-        with anyio.CancelScope(shield=True):
-            await self._host.end(self)
-
-
-def matches(topics: str, topic: str) -> bool:
-    """Whether *topic* is among *topics*, a filter."""
-    wanted, levels = topics.split("/"), topic.split("/")
-    for place, word in enumerate(wanted):
-        if word == "#":
-            return True
-        if place >= len(levels) or word not in ("+", levels[place]):
-            return False
-    return len(wanted) == len(levels)
 
 
 def level(name: str) -> str:
-    """*name* as one level of a topic."""
+    """*name* as one level of a topic, percent-encoded."""
     return quote(name, safe="")
 
 
 def rule_topic(kind: str, scope: str) -> str:
-    """Where the rule of *scope* and *kind* is retained."""
+    """The topic on which the rule of *scope* and *kind* is retained."""
     return f"{CONSTRAINTS}/{kind}/{level(scope)}"
 
 
 def telemetry_topic(project: str, run_id: str) -> str:
-    """Where the events of a run are published."""
+    """The topic on which the events of a run are published."""
     return f"{TELEMETRY}/{level(project)}/{level(run_id)}/events"
 
 
@@ -326,10 +40,10 @@ def encode(data: Mapping[str, Any]) -> bytes:
 
 
 def decode(payload: bytes) -> dict[str, Any]:
-    """The object that *payload*, from a stranger, says.
+    """The JSON object in *payload*, which may come from anybody.
 
     Raises:
-        ValueError: If it says none.
+        ValueError: If there is none.
     """
     try:
         data = json.loads(payload.decode(), parse_constant=_refuse)
@@ -345,15 +59,15 @@ def _refuse(word: str) -> None:
 
 
 def rule_message(rule: ControlRule) -> Message:
-    """*rule* as a message to be retained."""
+    """The retained message that sets *rule*."""
     return Message(rule_topic(rule.kind, rule.scope), encode(as_json(rule)))
 
 
 def read_constraint(message: Message) -> tuple[Kind, str, ControlRule | None]:
-    """Kind and scope that *message*, from a stranger, is about, with its rule; ``None`` lifts.
+    """Kind, scope and rule of a *message*, which may come from anybody; the rule ``None`` lifts.
 
     Raises:
-        ValueError: If it says no such thing.
+        ValueError: If it is no valid message about a rule.
     """
     levels = message.topic.split("/")
     cls = KINDS.get(levels[2]) if len(levels) == 4 else None
@@ -369,5 +83,5 @@ def read_constraint(message: Message) -> tuple[Kind, str, ControlRule | None]:
 
 
 def acknowledgement(message: Message) -> dict[str, Any]:
-    """What a run says when it obeys *message*."""
+    """What an engine publishes when its runs obey *message*: the topic of it, and a hash of its content."""
     return {"schema": WIRE_VERSION, "topic": message.topic, "digest": hashlib.sha256(message.payload).hexdigest()}

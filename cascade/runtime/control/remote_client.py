@@ -1,21 +1,19 @@
-"""Rules for the runs of other processes, said over a connector."""
+"""The operator's side: sets and lifts rules for the runs of other processes, over a connector."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 
 import anyio
 import attrs
 
 from cascade.model.rules import ControlRule, Kind, checked_scope
+from cascade.runtime.control.connector import Connector, Message, Signal, Subscription
 from cascade.runtime.control.protocol import (
     ACKS,
     CONSTRAINTS,
     ENGINES,
-    Connector,
-    Message,
-    Subscription,
     acknowledgement,
     decode,
     read_constraint,
@@ -29,7 +27,7 @@ class Presence:
     """An engine that is connected.
 
     Attributes:
-        name: Of the engine.
+        name: Name of the engine, new for each connection.
         runs: Ids of its runs.
     """
 
@@ -39,11 +37,11 @@ class Presence:
 
 @attrs.frozen
 class Answer:
-    """What came of saying something.
+    """Which runs have acknowledged a change of rules.
 
     Attributes:
-        obeying: Runs that have said that they obey.
-        silent: Runs that have not.
+        obeying: Runs whose engine has acknowledged it.
+        silent: Runs whose engine has not, in the time that it had.
     """
 
     obeying: tuple[str, ...]
@@ -52,24 +50,19 @@ class Answer:
 
 @attrs.frozen
 class Remote:
-    """The runs that a connector reaches. Between ``connect`` and ``disconnect`` of it.
+    """The runs that a connector reaches.
 
     Attributes:
-        connector: The connector.
+        connector: The connector; connected while methods are called.
     """
 
     connector: Connector
 
     async def rules(self) -> list[ControlRule]:
         """The rules that are retained and have not expired."""
-        found = []
         async with self.connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True) as stream:
-            for message in present(stream):
-                with suppress(ValueError):
-                    _, _, rule = read_constraint(message)
-                    if rule is not None and not rule.has_expired:
-                        found.append(rule)
-        return sorted(found, key=lambda rule: (rule.scope, rule.kind))
+            rules = list(_rules(stream))
+        return sorted(rules, key=lambda rule: (rule.scope, rule.kind))
 
     async def engines(self) -> list[Presence]:
         """The engines that are connected, with their runs."""
@@ -79,13 +72,14 @@ class Remote:
     async def say(
         self, rules: Iterable[ControlRule] = (), lifted: Iterable[tuple[str, Kind]] = (), *, patience: float = 5.0
     ) -> Answer:
-        """Have *rules* stand, and those of the scopes and kinds *lifted* no longer.
+        """Set *rules*, and lift the rules of the scopes and kinds *lifted*.
 
-        Returns when all runs that are connected have acknowledged it, or after *patience* seconds. Runs that end
-        meanwhile are not waited for.
+        Returns when all connected engines that have runs have acknowledged it, or after *patience* seconds (0: at
+        once). Does not wait for engines that disconnect meanwhile. If cancelled, some rules may have been set.
 
         Raises:
-            OSError: If it could not be said.
+            OSError: If a rule could not be published.
+            ValueError: If a scope is invalid.
         """
         messages = [rule_message(rule) for rule in rules]
         messages += [Message(rule_topic(kind, checked_scope(scope)), b"") for scope, kind in lifted]
@@ -110,35 +104,51 @@ class Remote:
 
 @attrs.frozen(eq=False)
 class _Waiting:
-    """What engines have not acknowledged yet, by topic and digest."""
+    """What engines have not acknowledged yet.
+
+    Attributes:
+        awaited: By name of the engine: topic and digest of each message that it has not acknowledged.
+        obeying: Engines that have acknowledged everything.
+    """
 
     awaited: dict[str, set[tuple[str, str]]]
     obeying: set[str] = attrs.field(factory=set)
 
     async def hear(self, stream: Subscription, scope: anyio.CancelScope) -> None:
-        """Take in acknowledgements and the end of engines; cancel *scope* when there is nothing to wait for."""
-        if self.awaited:
-            async for signal in stream:
-                if isinstance(signal, Message):
-                    with suppress(ValueError):
-                        self._take(signal)
-                if not self.awaited:
-                    break
+        """Read acknowledgements, and which engines end; cancel *scope* when none is awaited any more."""
+        while self.awaited:
+            try:
+                self._take(await stream.receive())
+            except anyio.EndOfStream:
+                break
         scope.cancel()
 
-    def _take(self, message: Message) -> None:
-        name = message.topic.rpartition("/")[2]
-        if message.topic.startswith(f"{ENGINES}/"):
-            if not message.payload:
+    def _take(self, signal: Signal) -> None:
+        if not isinstance(signal, Message):
+            return
+        name = signal.topic.rpartition("/")[2]
+        if signal.topic.startswith(f"{ENGINES}/"):
+            if not signal.payload:
                 self.awaited.pop(name, None)
             return
-        mark = decode(message.payload)
+        with suppress(ValueError):  # it may come from anybody
+            self._acknowledge(name, decode(signal.payload))
+
+    def _acknowledge(self, name: str, mark: Mapping[str, object]) -> None:
         marks = self.awaited.get(name)
         if marks is not None:
             marks.discard((str(mark.get("topic")), str(mark.get("digest"))))
             if not marks:
                 del self.awaited[name]
                 self.obeying.add(name)
+
+
+def _rules(stream: Subscription) -> Iterator[ControlRule]:
+    for message in present(stream):
+        with suppress(ValueError):
+            _, _, rule = read_constraint(message)
+            if rule is not None and not rule.has_expired:
+                yield rule
 
 
 def _engines(stream: Subscription) -> Iterator[Presence]:
@@ -149,7 +159,7 @@ def _engines(stream: Subscription) -> Iterator[Presence]:
 
 
 def present(stream: Subscription) -> Iterable[Message]:
-    """The messages that have arrived."""
+    """The messages in *stream* that are unread now."""
     with suppress(anyio.WouldBlock, anyio.EndOfStream):
         while True:
             signal = stream.receive_nowait()
@@ -158,10 +168,10 @@ def present(stream: Subscription) -> Iterable[Message]:
 
 
 def presence(message: Message) -> Presence:
-    """What an engine says of itself.
+    """The engine that published *message*, which may come from anybody.
 
     Raises:
-        ValueError: If it says no such thing.
+        ValueError: If it does not list the runs of an engine.
     """
     runs = decode(message.payload).get("runs")
     if not isinstance(runs, list) or not all(isinstance(run, str) and run.isprintable() for run in runs):

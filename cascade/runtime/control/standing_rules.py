@@ -1,4 +1,4 @@
-"""Rules that stand: what admission asks, with the counts and clocks that belong to each."""
+"""Standing rules: rules in force, as admission asks them, with the counts and clocks that belong to each."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from cascade.model.text import duration
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Applicant
 
-# The plainest words first: whoever is paused need not hear of rates.
+# The order in which rules are asked, and explained: to a paused node, rates do not matter.
 ORDER: Final[tuple[Kind, ...]] = ("pause", "concurrency", "rate")
 
 
 @attrs.define(eq=False)
 class Standing:
-    """A rule that stands.
+    """A rule in force.
 
     Attributes:
-        rule: What it says.
-        deadline: When it ends, on the event loop's clock.
-        poke: Called when it has something new to wait for.
+        rule: The rule.
+        deadline: When it expires, on the event loop's clock; infinity for never.
+        poke: Called when :meth:`due` has become earlier.
     """
 
     rule: ControlRule
@@ -38,45 +38,45 @@ class Standing:
         return matcher(self.rule.scope)
 
     def covers(self, applicant: Applicant) -> bool:
-        """Whether it is about *applicant*; a lane is nobody, it looks at rules before each of its nodes."""
+        """Whether its scope includes *applicant*. Never a lane: a lane looks at rules before each of its nodes."""
         if applicant.is_lane:
             return False
         return self._covers(applicant.task_name, applicant.full_name, applicant.run_id)
 
     def holds(self, applicant: Applicant) -> bool:
-        """Whether *applicant* may not start now."""
-        raise NotImplementedError  # pragma: no cover  # each kind of rule says that
+        """Whether it keeps *applicant* from starting now."""
+        raise NotImplementedError  # pragma: no cover  # each kind of rule has its own
 
     def why(self, applicant: Applicant) -> str:
         """Why it holds *applicant*, for people."""
-        raise NotImplementedError  # pragma: no cover  # each kind of rule says that
+        raise NotImplementedError  # pragma: no cover  # each kind of rule has its own
 
     def spend(self, applicant: Applicant) -> None:
         """*applicant* has been admitted."""
 
     def give_back(self, applicant: Applicant, *, has_run: bool) -> None:
-        """The attempt has ended, or gone back."""
+        """The attempt has ended, or has given its claim back before it started (*has_run* is false)."""
 
     def due(self) -> float:
-        """When somebody whom it holds may start, on the event loop's clock, if nothing else happens."""
+        """When an applicant that it holds may start, on the event loop's clock; infinity if time does not help."""
         return math.inf
 
     def begin(self, before: Standing | None, admissions: Iterable[Admission]) -> None:
-        """Take over from the rule *before* it, and count what runs already; the gate is closed."""
+        """Take over from the rule *before* it, if any, and count what runs already; the gate is closed."""
 
     def shift(self, seconds: float) -> None:
-        """The clock is another one, ahead of the old one by *seconds*."""
+        """Move all times by *seconds*: the event loop is another one, and its clock is that far ahead."""
         self.deadline += seconds
 
     @property
     def said_by(self) -> str:
-        """Who says so, about what."""
+        """Author and scope, for people."""
         return f"by {self.rule.author!r} ({self.rule.scope})"
 
 
 @attrs.define(eq=False)
 class StandingPause(Standing):
-    """Holds everybody whom it covers."""
+    """Holds every applicant that it covers."""
 
     def holds(self, applicant: Applicant) -> bool:
         return self.covers(applicant)
@@ -87,10 +87,10 @@ class StandingPause(Standing):
 
 @attrs.define(eq=False)
 class StandingLimit(Standing):
-    """Counts those whom it covers, also those who began before it did.
+    """Counts the attempts that it covers, also those that began before it was set.
 
     Attributes:
-        running: How many have been admitted and not ended.
+        running: How many of them have been admitted and have not ended.
     """
 
     running: int = 0
@@ -98,7 +98,7 @@ class StandingLimit(Standing):
 
     @property
     def limit(self) -> int:
-        """How many may run."""
+        """How many may run at a time."""
         assert isinstance(self.rule, Concurrency)  # see `stand`
         return self.rule.limit
 
@@ -129,12 +129,12 @@ class StandingLimit(Standing):
 
 @attrs.define(eq=False)
 class StandingRate(Standing):
-    """A bucket that refills with time, kept as the moment at which it will be full (GCRA).
+    """A token bucket, kept as the moment at which it will be full (GCRA).
 
     Attributes:
         full_at: When it is full, on the event loop's clock.
-        is_wanted: Whether it has held somebody since it was last asked when it is due.
-        spenders: Who has a token of this bucket. Those admitted before it was there have none to give back.
+        is_wanted: Whether it has held an applicant since attempts were last woken for a token.
+        spenders: Applicants that have a token of this bucket. Those admitted before it was set have none.
     """
 
     full_at: float = -math.inf
@@ -143,7 +143,7 @@ class StandingRate(Standing):
 
     @property
     def said(self) -> Rate:
-        """What the rule says."""
+        """The rule."""
         assert isinstance(self.rule, Rate)  # see `stand`
         return self.rule
 
@@ -183,7 +183,7 @@ class StandingRate(Standing):
         return self.ready_at() if self.is_wanted else math.inf
 
     def begin(self, before: Standing | None, admissions: Iterable[Admission]) -> None:
-        """Keep the tokens there were, as far as they fit: saying a rate again fills no bucket."""
+        """Keep the tokens of the bucket before it, as far as they fit: setting a rate again fills no bucket."""
         if isinstance(before, StandingRate):
             now = current_time()
             missing = max(before.full_at - now, 0.0) / before.period
@@ -204,5 +204,5 @@ _STANDING: Final[dict[type[ControlRule], type[Standing]]] = {
 
 
 def stand(rule: ControlRule, deadline: float, poke: Callable[[], None]) -> Standing:
-    """*rule*, standing until *deadline* on the event loop's clock."""
+    """*rule* in force until *deadline*, on the event loop's clock."""
     return _STANDING[type(rule)](rule, deadline, poke=poke)

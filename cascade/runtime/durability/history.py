@@ -1,29 +1,14 @@
-"""Reading a state store: what it has recorded of runs."""
+"""What a store tells of its runs, as values."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from typing import Literal
 
 import attrs
-from anyio import CapacityLimiter
-from anyio.to_thread import run_sync
-
-from cascade.model.errors import InputError, StateError, shown_url
-from cascade.runtime.durability.store_urls import check_state
-from cascade.runtime.foundation.lazy_import import adapter
-from cascade.runtime.foundation.threads import counted
-
-T = TypeVar("T")
 
 # "interrupted": it was begun and has not ended, and nobody executes it.
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
-
-_READERS: Final = {
-    "sqlite": "state.sqlite.ledger",
-    "redis": "state.redis.ledger",
-    "rediss": "state.redis.ledger",
-}
 
 
 @attrs.frozen
@@ -91,63 +76,3 @@ class RunRecord:
     origin: str | None
     counts: Mapping[str, int]
     nodes: Sequence[NodeRecord] = ()
-
-
-def _reader(state: str, name: str) -> Any:
-    check_state(state)
-    scheme = str(state).partition(":")[0]
-    if scheme not in _READERS:
-        raise InputError(
-            [f"{shown_url(state)!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
-        )
-    return adapter(f"{_READERS[scheme]}:{name}")
-
-
-async def _reading(read: Callable[[], T]) -> T:
-    """What *read* gives; if cancelled, does not wait for it: it changes nothing."""
-    with counted():
-        return await run_sync(read, abandon_on_cancel=True, limiter=CapacityLimiter(1))
-
-
-async def recorded_runs(state: str) -> list[RunRecord]:
-    """All runs in a state store, the latest first, without their nodes.
-
-    Reads in a worker thread. If cancelled, it returns at once and leaves the thread behind, which changes nothing.
-
-    Args:
-        state: URL of the store, such as ``sqlite:///runs.db``.
-
-    Raises:
-        ImportError: If the library of the store is not installed.
-        InputError: If the URL is malformed, or names a store that keeps nothing.
-        StateError: If the store does not exist or cannot be read.
-        TypeError: If *state* is no URL.
-    """
-    read = _reader(state, "read_runs")
-    found: list[RunRecord] = await _reading(lambda: read(state))
-    return sorted(found, key=lambda run: run.created, reverse=True)
-
-
-async def recorded_run(state: str, run_id: str) -> RunRecord:
-    """One run in a state store, with its nodes in the order in which they were recorded.
-
-    Reads in a worker thread. If cancelled, it returns at once and leaves the thread behind, which changes nothing.
-
-    Args:
-        state: URL of the store, such as ``sqlite:///runs.db``.
-        run_id: The run.
-
-    Raises:
-        ImportError: If the library of the store is not installed.
-        InputError: If the URL is malformed, or names a store that keeps nothing.
-        StateError: If the store cannot be read, or has no such run.
-        TypeError: If *state* is no URL.
-    """
-    read = _reader(state, "read_run")
-    found: RunRecord | None = None
-    if run_id.isprintable():  # as all ids are; stores can encode no others
-        found = await _reading(lambda: read(state, run_id))
-    if found is None:
-        place = shown_url(state)
-        raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")
-    return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 import attrs
@@ -17,7 +17,6 @@ from cascade.model.policies import Retry
 from cascade.model.secrets import MARK
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.durability.backend import Batch, Entry, Opening, Past, Record, StateBackend, origin_var
-from cascade.runtime.durability.store_urls import open_backend
 from cascade.runtime.foundation.fairness import paced, paced_dict, paced_list, portions
 from cascade.runtime.run.preparation import Prepared
 
@@ -26,6 +25,9 @@ DERIVED: Final = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
 
 # Records and values that are asked for at once.
 PORTION: Final = 500
+
+# From a run id to the backend of that run; None where outcomes are not recorded.
+OpenRun = Callable[[str], StateBackend | None]
 
 # Of runs that nobody can resume.
 NO_CONTENTS: Final = Contents((), b"", {}, frozenset())
@@ -83,13 +85,16 @@ class Recovery:
         return await self.records(digests), digests
 
 
-async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new: bool) -> Recovery | None:
+async def recover(
+    settings: Settings, run_id: str, prepared: Prepared, open_run: OpenRun, *, is_new: bool
+) -> Recovery | None:
     """Take the run *run_id* in its store, if it has one.
 
     Args:
         settings: How it is run.
         run_id: The run.
         prepared: Its flow.
+        open_run: Opens a run in the store.
         is_new: Whether the id was made for this run.
 
     Raises:
@@ -97,7 +102,7 @@ async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new
         FlowChangedError: If it was recorded with another flow, unless the settings allow that.
         StateError: If the store cannot be used, or the run has finished and that is not wanted.
     """
-    backend = open_backend(settings.state, run_id)
+    backend = open_run(run_id)
     if backend is None:
         return None
     contents = NO_CONTENTS
@@ -105,7 +110,7 @@ async def recover(settings: Settings, run_id: str, prepared: Prepared, *, is_new
         contents = await paced(contents_of(prepared.graph, prepared.inputs))
     try:
         recovery = await _begin(backend, prepared, contents, is_new=is_new)
-        return await _reconciled(recovery, settings, prepared) if recovery.past.is_known else recovery
+        return await _reconciled(recovery, settings, prepared, open_run) if recovery.past.is_known else recovery
     except BaseException as error:
         with CancelScope(shield=True):
             await backend.aclose()
@@ -126,7 +131,7 @@ async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, 
     return Recovery(backend.run_id, backend, await backend.begin(opening), contents)
 
 
-async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared) -> Recovery:
+async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared, open_run: OpenRun) -> Recovery:
     """*recovery* with what the store knows of a run of this flow."""
     past, backend = recovery.past, recovery.backend
     is_finished = past.status == "succeeded"
@@ -146,7 +151,7 @@ async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared
     if changed and settings.on_change == "error":
         raise FlowChangedError(recovery.run_id, changed)
     if changed and settings.on_change == "fork":
-        return await _forked(recovery, settings, prepared, changed)
+        return await _forked(recovery, open_run, prepared, changed)
     if past.continuation is not None:
         return await _afresh(recovery)
     for portion in portions(await paced_list(_under(changed, past.nodes or ())), PORTION):
@@ -216,11 +221,11 @@ def _under(changed: Iterable[str], names: Iterable[str]) -> Iterator[str | None]
     yield from (None if name in roots or roots.isdisjoint(_roots(name)) else name for name in names)
 
 
-async def _forked(recovery: Recovery, settings: Settings, prepared: Prepared, changed: Sequence[str]) -> Recovery:
+async def _forked(recovery: Recovery, open_run: OpenRun, prepared: Prepared, changed: Sequence[str]) -> Recovery:
     """A run of its own for the changed flow, with the records that still hold; the other stays as it is."""
     old, contents = recovery.backend, recovery.contents
     run_id = f"{recovery.run_id}~{contents.flow.hex()[:8]}"
-    backend = open_backend(settings.state, run_id)
+    backend = open_run(run_id)
     assert backend is not None  # the store of the run that is forked is of the same kind
     try:
         fork = await _begin(backend, prepared, contents, is_new=False)

@@ -8,8 +8,9 @@ import secrets
 import time
 from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
+from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, Unpack, cast
+from typing import Any, Final, Self, Unpack
 
 import anyio
 import attrs
@@ -17,7 +18,7 @@ from anyio import CapacityLimiter, get_cancelled_exc_class
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 
 from cascade.graph.nested import Hold
-from cascade.model.errors import InputError, RunCancelled, raise_unchanged, shown_url
+from cascade.model.errors import InputError, RunCancelled, raise_unchanged
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.tasks import Task, refuse_uncalled
@@ -31,10 +32,9 @@ from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.secrecy import SecretsOfRun
 from cascade.runtime.context.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.control.protocol import Connector
 from cascade.runtime.durability.resume import recover
-from cascade.runtime.durability.store_urls import check_state
 from cascade.runtime.engine.handle import Run
+from cascade.runtime.engine.urls import check_state, open_backend, open_control
 from cascade.runtime.execution.executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import without_cancellations
 from cascade.runtime.foundation.lazy_import import adapter
@@ -366,7 +366,7 @@ class Engine:
             flow, given, settings, shared.admission.pool, providers, shared.durations.means, hold, is_whole=True
         )
         await self.control.check()
-        recovery = await recover(settings, run_id, prepared, is_new=is_new)
+        recovery = await recover(settings, run_id, prepared, partial(open_backend, settings.state), is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
         beginning = Beginning(run_id, settings, given, providers, _ancestors())
@@ -421,48 +421,3 @@ def _checked_run_id(run_id: object) -> str:
     if not isinstance(run_id, str) or not run_id or len(run_id) > 200 or not run_id.isprintable():
         raise InputError([f"run_id is a printable string of 1 to 200 characters, not {run_id!r:.100}"])
     return run_id
-
-
-def open_control(control: object) -> ControlPlane:
-    """The plane that *control* stands for; a new one by default.
-
-    Raises:
-        TypeError: If it is nothing of the kind.
-    """
-    if control is None:
-        return ControlPlane()
-    if isinstance(control, ControlPlane):
-        return control
-    if isinstance(control, str):
-        return ControlPlane(open_connector(control))
-    if all(callable(getattr(control, name, None)) for name in ("connect", "publish", "subscribe", "disconnect")):
-        return ControlPlane(cast("Connector", control))
-    raise TypeError(
-        f"control is a cascade.control.ControlPlane, a Connector or a URL, not of type {type(control).__name__}"
-    )
-
-
-_CONNECTORS: Final = {
-    "local": "connectors.local:from_url",
-    "mqtt": "connectors.mqtt:from_url",
-    "mqtts": "connectors.mqtt:from_url",
-}
-
-
-def open_connector(url: str) -> Connector:
-    """The connector that *url* stands for: ``local:``, ``local:PATH``, ``mqtt://...`` or ``mqtts://...``.
-
-    Raises:
-        InputError: If it means nothing.
-        ImportError: If a library is missing.
-    """
-    scheme, separator, _ = url.partition(":")
-    if not separator or scheme not in _CONNECTORS:
-        raise InputError(
-            [f"unknown control URL {shown_url(url)!r:.100}; known are: local:, mqtt://HOST, mqtts://HOST"]
-        )
-    try:
-        connector: Connector = adapter(_CONNECTORS[scheme])(url)
-    except ValueError as error:
-        raise InputError([f"control URL: {error}"]) from error
-    return connector

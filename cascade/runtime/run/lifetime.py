@@ -89,7 +89,7 @@ class Conductor:
                     self._open()
                     from_outside = await self._work()
                 except BaseException:  # pragma: no cover  # an interrupt between two steps
-                    self.execution.shared.control.forget(self.execution)
+                    self.execution.shared.control.runs.forget(self.execution)
                     raise
                 # In a task of its own: an interrupt hits this one, whatever shields there are.
                 self.execution.tasks.start_service(self._wind_down)
@@ -98,7 +98,7 @@ class Conductor:
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
-            self.execution.shared.control.forget(self.execution)
+            self.execution.shared.control.runs.forget(self.execution)
             self._finish()
             self.ended.set()
         if from_outside is not None and not self.execution.failures.recorded:
@@ -147,7 +147,7 @@ class Conductor:
             execution.start_service(execution.store.open_journal(self.backend).run)
             if self.backend.heartbeat_every is not None:
                 execution.tasks.start_service(self._beat, self.backend, self.backend.heartbeat_every)
-        execution.shared.control.join(execution)
+        execution.shared.control.runs.join(execution)
         if execution.events.wants(RunStarted):
             graph = self.prepared.graph
             sizes = self._sizes()
@@ -243,7 +243,7 @@ class Conductor:
                     if self.finished is not None:
                         self.value, self.has_value = self.finished[0], True
                         return None
-                    await execution.shared.control.until_known()
+                    await execution.shared.control.runs.until_known()
                     self.value = await Loop(execution, is_top=True).run(self.prepared)
                     self.has_value = True
                 except Halted:
@@ -287,14 +287,14 @@ class Conductor:
     async def _close_all(self) -> None:
         execution = self.execution
         execution.tasks.watch.stop()
-        execution.shared.control.leave(execution)
+        execution.shared.control.runs.leave(execution)
         failures = execution.failures.recorded
         await execution.resources.close(failures[0].error if failures else self.cancellation)
         if execution.store.journal is not None:
             await self._close_journal(self._status())
-        await execution.shared.control.foresee_end(execution, execution.settings.cleanup_timeout)
+        await execution.shared.control.runs.foresee_end(execution, execution.settings.cleanup_timeout)
         self._finish()
-        await execution.shared.control.unlink(execution, execution.settings.cleanup_timeout)
+        await execution.shared.control.runs.unlink(execution, execution.settings.cleanup_timeout)
         if self._observers:
             with anyio.move_on_after(execution.settings.cleanup_timeout):
                 await self._observers_left.wait()

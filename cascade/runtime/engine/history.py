@@ -1,0 +1,66 @@
+"""Reads what a store has recorded of runs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+from anyio import CapacityLimiter
+from anyio.to_thread import run_sync
+
+from cascade.model.errors import StateError, shown_url
+from cascade.runtime.durability.history import RunRecord
+from cascade.runtime.engine.urls import history_reader
+from cascade.runtime.foundation.threads import counted
+
+T = TypeVar("T")
+
+
+async def recorded_runs(state: str) -> list[RunRecord]:
+    """All runs in a state store, the latest first, without their nodes.
+
+    Reads in a worker thread. If cancelled, it returns at once and leaves the thread behind, which changes nothing.
+
+    Args:
+        state: URL of the store, such as ``sqlite:///runs.db``.
+
+    Raises:
+        ImportError: If the library of the store is not installed.
+        InputError: If the URL is malformed, or names a store that keeps nothing.
+        StateError: If the store does not exist or cannot be read.
+        TypeError: If *state* is no URL.
+    """
+    read = history_reader(state, "read_runs")
+    found: list[RunRecord] = await _reading(lambda: read(state))
+    return sorted(found, key=lambda run: run.created, reverse=True)
+
+
+async def recorded_run(state: str, run_id: str) -> RunRecord:
+    """One run in a state store, with its nodes in the order in which they were recorded.
+
+    Reads in a worker thread. If cancelled, it returns at once and leaves the thread behind, which changes nothing.
+
+    Args:
+        state: URL of the store, such as ``sqlite:///runs.db``.
+        run_id: The run.
+
+    Raises:
+        ImportError: If the library of the store is not installed.
+        InputError: If the URL is malformed, or names a store that keeps nothing.
+        StateError: If the store cannot be read, or has no such run.
+        TypeError: If *state* is no URL.
+    """
+    read = history_reader(state, "read_run")
+    found: RunRecord | None = None
+    if run_id.isprintable():  # as all ids are; stores can encode no others
+        found = await _reading(lambda: read(state, run_id))
+    if found is None:
+        place = shown_url(state)
+        raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")
+    return found
+
+
+async def _reading(read: Callable[[], T]) -> T:
+    """What *read* returns. It changes nothing, so a cancellation need not wait for it."""
+    with counted():
+        return await run_sync(read, abandon_on_cancel=True, limiter=CapacityLimiter(1))
