@@ -12,7 +12,7 @@ import anyio
 import pytest
 from brokers import broker
 
-from cascade.adapters.connectors import mqtt
+from cascade.adapters.connectors import mqtt_client, mqtt_session
 from cascade.control import ConnectorError, Message
 from cascade.runtime.engine.urls import open_connector
 
@@ -60,8 +60,8 @@ class OddBroker:
 
 @pytest.fixture
 def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[socket.socket], object]], OddBroker]]:
-    monkeypatch.setattr(mqtt, "FAREWELL", 0.2)
-    monkeypatch.setattr(mqtt, "PATIENCE", 0.2)
+    monkeypatch.setattr(mqtt_client, "FAREWELL", 0.2)
+    monkeypatch.setattr(mqtt_session, "PATIENCE", 0.2)
     made: list[OddBroker] = []
 
     def make(serve: Callable[[socket.socket], object]) -> OddBroker:

@@ -192,7 +192,7 @@ async def test_a_wrong_password_and_an_unknown_certificate_are_reported_and_keep
 
 
 async def test_what_cannot_be_retained_is_an_error(plain: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.adapters.connectors.mqtt.PATIENCE", 0.2)
+    monkeypatch.setattr("cascade.adapters.connectors.mqtt_session.PATIENCE", 0.2)
     connector = open_connector(plain.url)
     await connector.connect()
     async with connector.subscribe("a/#") as stream:
@@ -212,7 +212,7 @@ async def test_what_cannot_be_retained_is_an_error(plain: Broker, monkeypatch: p
 async def test_a_broker_that_does_not_answer_is_waited_for_with_patience(
     plain: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("cascade.adapters.connectors.mqtt.PATIENCE", 0.2)
+    monkeypatch.setattr("cascade.adapters.connectors.mqtt_session.PATIENCE", 0.2)
     connector = open_connector(plain.url)
     with stopped(plain), pytest.raises(ConnectorError, match=f"no answer from localhost:{plain.port}"):
         await connector.connect()
@@ -227,8 +227,8 @@ async def test_a_topic_that_is_no_text_is_passed_over(plain: Broker) -> None:
     connector = open_connector(plain.url)
     await connector.connect()
     async with connector.subscribe("#") as stream:
-        session = connector._session  # type: ignore[attr-defined]  # brokers that are honest let no such topic through
-        session._on_message(session.client, None, MQTTMessage(topic=b"a/\xff"))
+        client = connector._session.client  # type: ignore[attr-defined]  # honest brokers let no such topic through
+        client._on_message(client._paho, None, MQTTMessage(topic=b"a/\xff"))
         await connector.publish("a/b", b"heard")
         assert await stream.receive() == Message("a/b", b"heard")
     await connector.disconnect()
