@@ -41,7 +41,7 @@ from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
-from cascade.runtime.run.lifetime import Conductor
+from cascade.runtime.run.lifetime import RunLifetime
 from cascade.runtime.run.preparation import prepare
 
 # Threads for the engine's own work, which user code must not be able to use up.
@@ -288,9 +288,9 @@ class Engine:
             session = self._enter()
             try:
                 with SecretsOfRun(self.settings):
-                    conductor = await self._conductor(session.shared, flow, params, run_id)
-                    await conductor.run()
-                    return conductor.result()
+                    lifetime = await self._lifetime(session.shared, flow, params, run_id)
+                    await lifetime.run()
+                    return lifetime.result()
             finally:
                 await self._leave(session)
 
@@ -330,17 +330,17 @@ class Engine:
         session = self._enter()
         try:
             with SecretsOfRun(self.settings):
-                conductor = await self._conductor(session.shared, flow, params, run_id)
-            run = Run(conductor)
+                lifetime = await self._lifetime(session.shared, flow, params, run_id)
+            run = Run(lifetime)
             try:
                 async with anyio.create_task_group() as group:
-                    conductor.execution.tasks.spawn(group, conductor.run)
+                    lifetime.execution.tasks.spawn(group, lifetime.run)
                     try:
                         yield run
                     except BaseException as error:
                         errors.append(error)
                         run.cancel()
-                    await _until_ended(conductor)
+                    await _until_ended(lifetime)
             except get_cancelled_exc_class() as cancellation:
                 errors.append(cancellation)
         finally:
@@ -350,9 +350,9 @@ class Engine:
             errors.append(unreported)  # what has cancelled the run is among the errors already
         _raise(errors)
 
-    async def _conductor(
+    async def _lifetime(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
-    ) -> Conductor:
+    ) -> RunLifetime:
         settings = self.settings
         refuse_uncalled(flow)
         given = _checked_params(params)
@@ -373,13 +373,13 @@ class Engine:
         execution = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
         execution.store.recovery, execution.memory.hold = recovery, hold
         if recovery is None or recovery.past.result is None:
-            return Conductor(execution, prepared, None if recovery is None else recovery.backend)
+            return RunLifetime(execution, prepared, None if recovery is None else recovery.backend)
         await recovery.backend.aclose()
-        return Conductor(execution, prepared, finished=recovery.past.result)
+        return RunLifetime(execution, prepared, finished=recovery.past.result)
 
 
-async def _until_ended(conductor: Conductor) -> None:
-    await conductor.ended.wait()
+async def _until_ended(lifetime: RunLifetime) -> None:
+    await lifetime.ended.wait()
 
 
 def _raise(errors: Sequence[BaseException]) -> None:

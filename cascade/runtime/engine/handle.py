@@ -21,7 +21,7 @@ from cascade.runtime.admission.waiting_line import Waiter
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.control.plane import UNSET, ControlPlane
 from cascade.runtime.observation.bus import EventStream, Policy
-from cascade.runtime.run.lifetime import Conductor
+from cascade.runtime.run.lifetime import RunLifetime
 
 # Of the inputs that a node waits for, how many are named.
 SHOWN_INPUTS: Final = 5
@@ -65,60 +65,60 @@ class Explanation:
 class Run:
     """A run that is live or has ended: to look at it and to steer it. ``start`` and ``serve`` give it."""
 
-    def __init__(self, conductor: Conductor) -> None:
-        self._conductor = conductor
+    def __init__(self, lifetime: RunLifetime) -> None:
+        self._lifetime = lifetime
         self._raised: BaseException | None = None
         self._was_cancelled = False
 
     @property
     def id(self) -> str:
         """The run's id."""
-        return self._conductor.execution.run_id
+        return self._lifetime.execution.run_id
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The failures so far, in order of time."""
-        return tuple(self._conductor.execution.failures.recorded)
+        return tuple(self._lifetime.execution.failures.recorded)
 
     def status(self) -> RunSnapshot:
         """A snapshot: state, counts, running nodes, failures."""
-        execution = self._conductor.execution
+        execution = self._lifetime.execution
         waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.progress.resting.keys()
         waiting |= execution.progress.joined.keys()
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
-        failures = [*(describe(f.error) for f in execution.failures.recorded), *self._conductor.overran]
+        failures = [*(describe(f.error) for f in execution.failures.recorded), *self._lifetime.overran]
         return RunSnapshot(
             self.id,
-            self._conductor.status or "Running",
-            self._conductor.counts(),
+            self._lifetime.status or "Running",
+            self._lifetime.counts(),
             running,
             tuple(map(execution.events.secrets.redact, failures)),
         )
 
     def _nodes(self) -> Iterator[tuple[str, int]]:
-        frame = self._conductor.execution.progress.frame
-        if frame is not None and self._conductor.status is None:
+        frame = self._lifetime.execution.progress.frame
+        if frame is not None and self._lifetime.status is None:
             calls = (index for index, row in enumerate(frame.graph.rows) if type(row) is not Junction)
             yield from ((frame.name(index), frame.status[index]) for index in calls)
 
     def explain(self) -> tuple[Explanation, ...]:
         """For each node that neither runs nor has ended: what it waits for."""
-        blockers = Blockers(self._conductor.execution.admission)
+        blockers = Blockers(self._lifetime.execution.admission)
         waiting = dict(self._waiting(blockers))
         found = [Explanation(name, words) for name, words in waiting.items()]
         blocked = self._blocked_by_inputs(blockers)
         found += [Explanation(name, words) for name, words in blocked if name not in waiting]
-        hide = self._conductor.execution.events.secrets.redact
+        hide = self._lifetime.execution.events.secrets.redact
         return tuple(Explanation(why.node_id, tuple(map(hide, why.blockers))) for why in found)
 
     def _waiters(self) -> Iterator[Waiter]:
         """Attempts of the run that wait for admission."""
-        for waiter in self._conductor.execution.admission.queue.waiters():
+        for waiter in self._lifetime.execution.admission.queue.waiters():
             if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
                 yield waiter
 
     def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
-        execution = self._conductor.execution
+        execution = self._lifetime.execution
         for node_id, until in execution.progress.resting.items():
             yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
         for node_id, (run_id, other, _) in execution.progress.joined.items():
@@ -127,8 +127,8 @@ class Run:
             yield waiter.applicant.node_id, tuple(blockers.all_of(waiter.applicant, waiter.amounts))
 
     def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
-        frame = self._conductor.execution.progress.frame
-        if frame is None or self._conductor.status is not None:
+        frame = self._lifetime.execution.progress.frame
+        if frame is None or self._lifetime.status is not None:
             return
         stage = None if frame.stage is None else set(frame.stage)
         for index, row in enumerate(frame.graph.rows):
@@ -153,14 +153,14 @@ class Run:
 
     def _held(self, node_id: str, task: Task[Any, Any], blockers: Blockers) -> list[str]:
         """The rules that will hold a node once it asks."""
-        execution = self._conductor.execution
+        execution = self._lifetime.execution
         applicant = execution.applicant(node_id, task)
         holders = execution.admission.holding.holders(applicant)
         return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
 
     def _queued_behind(self, index: int) -> str:
         """What keeps a node that is queued in a lane."""
-        execution = self._conductor.execution
+        execution = self._lifetime.execution
         stream = execution.bus.full()
         if stream is not None:
             return unread(stream)
@@ -184,7 +184,7 @@ class Run:
             TypeError: If a kind is no class of events.
             ValueError: If *buffer* or *policy* is none of these.
         """
-        return self._conductor.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+        return self._lifetime.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
     async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
         """Let no attempt of this run start. Attempts that run go on.
@@ -265,7 +265,7 @@ class Run:
 
     @property
     def _control(self) -> ControlPlane:
-        return self._conductor.execution.shared.control
+        return self._lifetime.execution.shared.control
 
     def _scope(self, scope: str | None) -> str:
         return f"run:{self.id}" if scope is None else scope
@@ -275,9 +275,9 @@ class Run:
 
         Its tasks are cancelled, threads are waited for, resources are closed. Does nothing if the run has ended.
         """
-        if self._conductor.status is None:
+        if self._lifetime.status is None:
             self._was_cancelled = True
-            self._conductor.execution.lifecycle.halt()
+            self._lifetime.execution.lifecycle.halt()
 
     def drain(self) -> None:
         """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.
@@ -285,9 +285,9 @@ class Run:
         Nodes that wait for capacity, for a control rule or for another attempt are left undone. With a state store
         the run can be resumed. If nothing was left to start, the run succeeds. Does nothing if the run has ended.
         """
-        if self._conductor.status is None:
+        if self._lifetime.status is None:
             self._was_cancelled = True
-            self._conductor.execution.lifecycle.drain()
+            self._lifetime.execution.lifecycle.drain()
 
     async def result(self) -> Any:
         """Wait for the end of the run and return its value.
@@ -298,16 +298,16 @@ class Run:
             RunCancelled: If the run was cancelled or drained.
             BaseException: What made the run fail, as from :func:`cascade.run`.
         """
-        await self._conductor.ended.wait()
-        self._raised = self._conductor.error()
+        await self._lifetime.ended.wait()
+        self._raised = self._lifetime.error()
         with trimmed:
-            return self._conductor.result()
+            return self._lifetime.result()
 
     def unreported(self) -> BaseException | None:
         """The run's error, unless it is a cancellation that was asked for or ``result`` has raised it; ``None``
         otherwise.
         """
-        error = self._conductor.error()
+        error = self._lifetime.error()
         if error is None or error is self._raised:
             return None
         if isinstance(error, RunCancelled):
@@ -316,4 +316,4 @@ class Run:
         return error
 
     def __repr__(self) -> str:
-        return f"<Run {self.id!r}: {self._conductor.status or 'Running'}>"
+        return f"<Run {self.id!r}: {self._lifetime.status or 'Running'}>"

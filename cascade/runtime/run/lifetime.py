@@ -39,7 +39,7 @@ _LETTING_GO: Final = 2.0
 
 
 @attrs.define(eq=False)
-class Conductor:
+class RunLifetime:
     """Takes one run to its end.
 
     Attributes:
