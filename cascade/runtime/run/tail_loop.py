@@ -24,8 +24,8 @@ from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Continuation
 from cascade.runtime.execution.binding import put_together
-from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.execution.restore import restore
+from cascade.runtime.execution.saves import Saves
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread

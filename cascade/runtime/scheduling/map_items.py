@@ -21,7 +21,8 @@ from cascade.planning.layout import Layout, Place, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
-from cascade.runtime.execution.node_run import Job, classify
+from cascade.runtime.execution.classify import classify
+from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled

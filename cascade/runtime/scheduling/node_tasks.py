@@ -14,7 +14,10 @@ from cascade.model.outcomes import Done, Status
 from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers
-from cascade.runtime.execution.node_run import Job, Saves, classify, live
+from cascade.runtime.execution.classify import classify
+from cascade.runtime.execution.job import Job
+from cascade.runtime.execution.node_run import live
+from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.scheduling.crowd import Crowd
 from cascade.runtime.scheduling.frame_context import FrameContext

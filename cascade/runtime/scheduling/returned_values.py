@@ -14,7 +14,7 @@ from cascade.graph.nested import Hold, Steps
 from cascade.model.errors import AttemptCancelled
 from cascade.model.outcomes import Done
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.node_run import classify
+from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.returned import find_flow, is_flow
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled

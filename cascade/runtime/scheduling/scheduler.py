@@ -18,7 +18,7 @@ from cascade.model.outcomes import Status
 from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.executor import LocalExecutor
-from cascade.runtime.execution.node_run import Saves
+from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.frame import Frame

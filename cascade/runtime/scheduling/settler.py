@@ -10,7 +10,7 @@ from cascade.graph.nodes import Node
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import judge, passed_by
-from cascade.runtime.execution.node_run import classify
+from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.settle import Ending, Settled, leave, record, record_silently
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions

@@ -9,7 +9,7 @@ from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.events import StageFinished, StageStarted
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.node_run import Saves
+from cascade.runtime.execution.saves import Saves
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.scheduling.scheduler import Scheduler
 

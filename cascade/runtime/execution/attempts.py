@@ -1,0 +1,143 @@
+"""The attempts of one node: each is admitted, performed, and gives back what it held."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from cascade.model.errors import AttemptCancelled
+from cascade.model.events import AttemptStarted, BlockReason, EngineWarning, TaskBlocked, TaskExecutionStarted
+from cascade.runtime.admission.asking import admit
+from cascade.runtime.admission.blockers import Blockers
+from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.pool import Amount, Name
+from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.context.resources import NodeResources
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.attempt import Attempt, NotStartedError, perform
+from cascade.runtime.execution.executor import slot_of
+from cascade.runtime.execution.job import Job
+from cascade.runtime.execution.single_flight import Flight
+from cascade.runtime.foundation.task_context import attempt_var
+
+
+@attrs.define(eq=False)
+class Attempts:
+    """Makes the attempts of a node, one after another.
+
+    Attributes:
+        execution: The run.
+        job: The node.
+        made: Number of the last attempt that started; those of earlier executions of the run count.
+        started: Start mark of the first one of this execution, on the loop's clock; ``None`` before.
+        flight: The computation that others wait for, if this node makes it for a cache.
+    """
+
+    execution: RunContext
+    job: Job
+    made: int = 0
+    started: float | None = None
+    flight: Flight | None = None
+    _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
+    # With which it goes back to be admitted again.
+    _again: Claim | None = None
+
+    def claim_amounts(self) -> None:
+        """Find out what each attempt claims."""
+        amounts: dict[Name, Amount] = dict(self.job.amounts().items())
+        self.execution.note_unknown(self.job.task.name, amounts)
+        slot = slot_of(self.job.task, self.execution.shared.executor)
+        if slot is not None:
+            amounts[slot] = 1
+        self._amounts = amounts
+
+    async def make_one(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
+        """One attempt, admitted as often as a rule sends it back before it starts; returns its value.
+
+        Args:
+            shared: The open resources of the run.
+            own: The resources of the node, opened after the first admission.
+        """
+        while True:
+            claim = await self._admit()
+            self.job.on_admission()
+            attempt: Attempt | None = None
+            try:
+                opened = await own.open()
+                attempt = self._new(claim)
+                bound = self.job.bind({**shared, **opened})
+                attempt_var.set(attempt)
+                self.execution.tasks.watch.add(attempt)
+                return await perform(attempt, self.execution.shared.executor, bound)
+            except NotStartedError:
+                if self.execution.lifecycle.is_halted:
+                    raise AttemptCancelled from None
+                self._again = claim
+            finally:
+                self._leave(claim, attempt)
+
+    async def _admit(self) -> Claim:
+        lifecycle = self.execution.lifecycle
+        again, self._again = self._again, None
+        if lifecycle.is_draining:
+            if again is not None:
+                again.release(has_run=False)
+            raise DrainedError
+        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
+        on_wait = functools.partial(self._waits, applicant)
+        try:
+            claim = await admit(self.execution.admission, applicant, self._amounts, on_wait, again)
+        finally:
+            if self.flight is not None:
+                self.flight.go_on()
+        if lifecycle.is_draining:  # begun after this was granted, and before it was known here
+            claim.release(has_run=False)
+            raise DrainedError
+        return claim
+
+    def _new(self, claim: Claim) -> Attempt:
+        kind = TaskExecutionStarted if self.started is None else AttemptStarted
+        return Attempt(
+            self.execution,
+            self.job.node_id,
+            self.job.task,
+            self.made + 1,
+            self.job.terms.timeout,
+            claim,
+            on_start=self._report_start if self.execution.events.wants(kind) else None,
+        )
+
+    def _leave(self, claim: Claim, attempt: Attempt | None) -> None:
+        """The attempt has ended, one way or another: count it, and give back what it held."""
+        if attempt is not None:
+            self.execution.tasks.watch.remove(attempt)
+            attempt.until_decided()
+        if attempt is None or attempt.started is None:
+            if claim is not self._again:
+                claim.release(has_run=False)
+            return
+        self.made = attempt.number
+        if self.started is None:
+            self.started = attempt.started
+        if self.job.task.abandon_on_cancel and attempt.may_still_run:
+            message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
+            self.execution.events.emit(EngineWarning, code="thread-abandoned", message=message)
+            attempt.leave_behind(functools.partial(claim.holdings.hand_in, claim))
+        else:
+            claim.release()
+
+    def _report_start(self) -> None:
+        if self.started is None:
+            self.execution.events.emit_node(TaskExecutionStarted, self.job)
+        else:
+            self.execution.events.emit_node(AttemptStarted, self.job, attempt=self.made + 1)
+
+    def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
+        if self.flight is not None:
+            self.flight.wait_as(applicant)
+        if reason is not None and not self.job.is_told_of and self.execution.events.wants(TaskBlocked):
+            detail = Blockers(self.execution.admission).first(applicant, self._amounts)
+            self.execution.events.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

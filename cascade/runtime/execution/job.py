@@ -1,0 +1,51 @@
+"""What there is to do for one node, or for one item of a map."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import attrs
+
+from cascade.graph.nested import Hold
+from cascade.graph.nodes import Terms
+from cascade.model.tasks import Task
+from cascade.runtime.admission.pool import Amount
+from cascade.runtime.execution.binding import Arguments
+from cascade.runtime.execution.saves import Save
+
+
+@attrs.frozen(eq=False)
+class Job:
+    """What there is to do for one node, or for one item of a map.
+
+    Attributes:
+        node_id: Its id.
+        task: What is called.
+        terms: How it is run.
+        bind: Its arguments, given the open resources.
+        amounts: What it claims, exact.
+        resources: The resources that it injects.
+        rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
+        save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
+            its place: takes what is to be done with the final value.
+        digest: Its content, for the store.
+        attempts: Those that were made when the run was executed before.
+        is_told_of: Whether its waiting has been told already.
+        on_admission: Called whenever it has been admitted.
+        keep: Takes what large data in its value is remembered by.
+    """
+
+    node_id: str
+    task: Task[..., Any]
+    terms: Terms
+    bind: Callable[[Mapping[str, Any]], Arguments]
+    amounts: Callable[[], Mapping[str, Amount]]
+    resources: tuple[str, ...] = ()
+    rank: float = 0.0
+    save_later: Callable[[Save], None] | None = None
+    digest: bytes | None = None
+    attempts: int = 0
+    is_told_of: bool = False
+    on_admission: Callable[[], None] = attrs.field(default=lambda: None, kw_only=True)
+    keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
