@@ -32,7 +32,8 @@ from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.observation.bus import EventStream
 from cascade.runtime.run.preparation import Prepared
-from cascade.runtime.run.tail_loop import Halted, Loop, run_in_place
+from cascade.runtime.run.subflow import run_in_place
+from cascade.runtime.run.tail_loop import Halted, Loop
 
 # Seconds in which a store that did not take all in time is to let go of the run.
 _LETTING_GO: Final = 2.0

@@ -3,29 +3,25 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 from weakref import WeakSet
 
-import anyio
 import attrs
 
 from cascade.graph.identity import contents_of
 from cascade.graph.nested import Hold
-from cascade.graph.nodes import Graph, Junction, sources_of
+from cascade.graph.nodes import Graph, Junction
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
-from cascade.model.errors import DependencyMissingError
 from cascade.model.events import StaticAnalysisWarning
-from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
-from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Continuation
-from cascade.runtime.execution.binding import put_together
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.saves import Saves
+from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
@@ -215,121 +211,3 @@ def _target_name(graph: Graph) -> str:
     """The task that a turn is about, or its first target if that is no call."""
     row = graph.rows[graph.members[0]]
     return row.name if isinstance(row, Junction) else row.task.name
-
-
-def collect(frame: Frame) -> Any:
-    """The value of the frame's target, all nodes having settled.
-
-    Raises:
-        DependencyMissingError: If a member of the target was skipped, other than for its place in a sequence.
-        Exception: If the value cannot be put together; see ``put_together``.
-        BaseException: The failure that keeps a member from having a value, if the run goes on after failures.
-    """
-    for member in frame.graph.members:
-        if frame.status[member] == Status.SUCCEEDED:
-            continue
-        judged = frame.chosen(member)
-        cause = _failure_behind(frame, judged)
-        if cause is not None:
-            raise cause
-        if frame.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
-            raise DependencyMissingError(frame.name(judged), list(_skips_behind(frame, judged)))
-        frame.values[member] = None
-    return put_together(frame, frame.graph.target)
-
-
-def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
-    skipped = (Status.SKIPPED, Status.FAILED, Status.CANCELLED)
-    return (source for source in frame.graph.sources[index] if frame.status[source] in skipped)
-
-
-def _failure_behind(frame: Frame, index: int) -> BaseException | None:
-    """The error of the node, or of the one whose failure kept it from running."""
-    while index not in frame.errors:
-        failed = [source for source in _sources_gone(frame, index) if frame.is_failure(source)]
-        if not failed or not frame.is_failure(index):
-            return None
-        index = failed[0]
-    return frame.errors[index]
-
-
-def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:
-    """The node and those whose skip led to its own, with their reasons."""
-    for _ in range(20):
-        yield frame.name(index), frame.reasons[index].value
-        skipped = [source for source in _blamed(frame, index) if source in frame.reasons]
-        skipped = [source for source in skipped if frame.reasons[source] is not SkipReason.PRUNED]
-        if not skipped:
-            return
-        index = skipped[0]
-
-
-def _blamed(frame: Frame, index: int) -> Iterator[int]:
-    """The sources of a skipped node that the reason for its skip is about."""
-    node = frame.graph.node(index)
-    if isinstance(node, Junction):
-        yield from node.sources
-        return
-    match frame.reasons[index]:
-        case SkipReason.CONDITION_FALSE:
-            return
-        case SkipReason.UPSTREAM_CONDITION:
-            for condition in node.terms.conditions:
-                yield from sources_of(condition)
-        case SkipReason.UPSTREAM_SEQUENCE:
-            yield from node.terms.predecessors
-        case SkipReason.UPSTREAM_DATA:
-            # What was skipped and handed its value on is no reason.
-            yield from (source for source in node.data if source in frame.gone)
-            for _, amount in node.terms.amounts:
-                yield from sources_of(amount)
-        case _:
-            yield from node.sources
-
-
-async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
-    """*value*, with the lazies that are in it run, under the same engine, limits and scope.
-
-    Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
-    however deep flows nest.
-
-    Raises:
-        BaseException: The failure that kept it from having a value.
-    """
-    errand = _Errand(execution, value, f"{node_id}/")
-    assert execution.tasks.work is not None  # nodes run inside it
-    execution.tasks.spawn(execution.tasks.work, errand.run)
-    await errand.done.wait()
-    if errand.error is not None:
-        raise errand.error
-    return errand.value
-
-
-@attrs.define(eq=False)
-class _Errand:
-    """A flow that a node asked for, on its way."""
-
-    execution: RunContext
-    value: Any
-    prefix: str
-    done: anyio.Event = attrs.field(factory=anyio.Event)
-    error: BaseException | None = None
-
-    async def run(self) -> None:
-        loop = Loop(self.execution, self.prefix)
-        try:
-            self.value = await loop.run(await loop.prepare(self.value))
-        except Halted:
-            if self.execution.lifecycle.is_halted:
-                return  # whoever waits is being cancelled
-            self.error = DrainedError()
-            self.done.set()
-        except anyio.get_cancelled_exc_class():
-            self.execution.lifecycle.halt()
-            raise
-        except BaseException as error:
-            self.execution.failures.pass_on(error)
-            self.error = error
-            self.done.set()
-        else:
-            self.done.set()

@@ -1,0 +1,82 @@
+"""The value of a flow's target, or why it has none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from cascade.graph.nodes import Junction, sources_of
+from cascade.model.errors import DependencyMissingError
+from cascade.model.outcomes import SkipReason, Status
+from cascade.runtime.execution.binding import put_together
+from cascade.runtime.foundation.frame import Frame
+
+
+def collect(frame: Frame) -> Any:
+    """The value of the frame's target, all nodes having settled.
+
+    Raises:
+        DependencyMissingError: If a member of the target was skipped, other than for its place in a sequence.
+        Exception: If the value cannot be put together; see ``put_together``.
+        BaseException: The failure that keeps a member from having a value, if the run goes on after failures.
+    """
+    for member in frame.graph.members:
+        if frame.status[member] == Status.SUCCEEDED:
+            continue
+        judged = frame.chosen(member)
+        cause = _failure_behind(frame, judged)
+        if cause is not None:
+            raise cause
+        if frame.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
+            raise DependencyMissingError(frame.name(judged), list(_skips_behind(frame, judged)))
+        frame.values[member] = None
+    return put_together(frame, frame.graph.target)
+
+
+def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
+    skipped = (Status.SKIPPED, Status.FAILED, Status.CANCELLED)
+    return (source for source in frame.graph.sources[index] if frame.status[source] in skipped)
+
+
+def _failure_behind(frame: Frame, index: int) -> BaseException | None:
+    """The error of the node, or of the one whose failure kept it from running."""
+    while index not in frame.errors:
+        failed = [source for source in _sources_gone(frame, index) if frame.is_failure(source)]
+        if not failed or not frame.is_failure(index):
+            return None
+        index = failed[0]
+    return frame.errors[index]
+
+
+def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:
+    """The node and those whose skip led to its own, with their reasons."""
+    for _ in range(20):
+        yield frame.name(index), frame.reasons[index].value
+        skipped = [source for source in _blamed(frame, index) if source in frame.reasons]
+        skipped = [source for source in skipped if frame.reasons[source] is not SkipReason.PRUNED]
+        if not skipped:
+            return
+        index = skipped[0]
+
+
+def _blamed(frame: Frame, index: int) -> Iterator[int]:
+    """The sources of a skipped node that the reason for its skip is about."""
+    node = frame.graph.node(index)
+    if isinstance(node, Junction):
+        yield from node.sources
+        return
+    match frame.reasons[index]:
+        case SkipReason.CONDITION_FALSE:
+            return
+        case SkipReason.UPSTREAM_CONDITION:
+            for condition in node.terms.conditions:
+                yield from sources_of(condition)
+        case SkipReason.UPSTREAM_SEQUENCE:
+            yield from node.terms.predecessors
+        case SkipReason.UPSTREAM_DATA:
+            # What was skipped and handed its value on is no reason.
+            yield from (source for source in node.data if source in frame.gone)
+            for _, amount in node.terms.amounts:
+                yield from sources_of(amount)
+        case _:
+            yield from node.sources

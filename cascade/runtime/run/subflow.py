@@ -1,0 +1,60 @@
+"""Flows that nodes have returned, and whose values they wait for."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import attrs
+
+from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.run.tail_loop import Halted, Loop
+
+
+async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
+    """*value*, with the lazies that are in it run, under the same engine, limits and scope.
+
+    Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
+    however deep flows nest.
+
+    Raises:
+        BaseException: The failure that kept it from having a value.
+    """
+    subflow = _Subflow(execution, value, f"{node_id}/")
+    assert execution.tasks.work is not None  # nodes run inside it
+    execution.tasks.spawn(execution.tasks.work, subflow.run)
+    await subflow.done.wait()
+    if subflow.error is not None:
+        raise subflow.error
+    return subflow.value
+
+
+@attrs.define(eq=False)
+class _Subflow:
+    """A flow that a node asked for, on its way."""
+
+    execution: RunContext
+    value: Any
+    prefix: str
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    error: BaseException | None = None
+
+    async def run(self) -> None:
+        loop = Loop(self.execution, self.prefix)
+        try:
+            self.value = await loop.run(await loop.prepare(self.value))
+        except Halted:
+            if self.execution.lifecycle.is_halted:
+                return  # whoever waits is being cancelled
+            self.error = DrainedError()
+            self.done.set()
+        except anyio.get_cancelled_exc_class():
+            self.execution.lifecycle.halt()
+            raise
+        except BaseException as error:
+            self.execution.failures.pass_on(error)
+            self.error = error
+            self.done.set()
+        else:
+            self.done.set()
