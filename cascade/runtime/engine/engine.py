@@ -373,9 +373,9 @@ class Engine:
         execution = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
         execution.store.recovery, execution.memory.hold = recovery, hold
         if recovery is None or recovery.past.result is None:
-            return RunLifetime(execution, prepared, None if recovery is None else recovery.backend)
+            return RunLifetime.of(execution, prepared, None if recovery is None else recovery.backend)
         await recovery.backend.aclose()
-        return RunLifetime(execution, prepared, finished=recovery.past.result)
+        return RunLifetime.of(execution, prepared, finished=recovery.past.result)
 
 
 async def _until_ended(lifetime: RunLifetime) -> None:

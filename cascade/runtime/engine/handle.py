@@ -86,11 +86,11 @@ class Run:
         waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.progress.resting.keys()
         waiting |= execution.progress.joined.keys()
         running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
-        failures = [*(describe(f.error) for f in execution.failures.recorded), *self._lifetime.overran]
+        failures = [*(describe(f.error) for f in execution.failures.recorded), *self._lifetime.observers.overran]
         return RunSnapshot(
             self.id,
             self._lifetime.status or "Running",
-            self._lifetime.counts(),
+            self._lifetime.outcome.counts(),
             running,
             tuple(map(execution.events.secrets.redact, failures)),
         )

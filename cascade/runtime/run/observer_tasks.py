@@ -1,0 +1,74 @@
+"""The observers of a run: a task for each, which outlives the nodes and may fail without harm."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import anyio
+import attrs
+from anyio import CancelScope
+
+from cascade.model.errors import describe, leaves
+from cascade.model.events import EngineWarning
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.context.settings import Observer
+from cascade.runtime.observation.bus import EventStream
+
+
+@attrs.define(eq=False)
+class ObserverTasks:
+    """Runs the observers of a run.
+
+    Attributes:
+        execution: The run.
+        interrupt: Takes a ``KeyboardInterrupt`` that struck in an observer.
+        overran: What is to be said of observers that did not end in time; that fails no run.
+    """
+
+    execution: RunContext
+    interrupt: Callable[[BaseException], None]
+    overran: list[str] = attrs.field(factory=list)
+    _scopes: dict[int, CancelScope] = attrs.field(factory=dict)
+    _all_left: anyio.Event = attrs.field(factory=anyio.Event)
+
+    def start(self) -> None:
+        """Start all observers that the settings name."""
+        execution = self.execution
+        for number, observer in enumerate(execution.settings.observers):
+            stream = execution.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
+            self._scopes[number] = CancelScope(shield=True)
+            execution.tasks.start_service(self._observe, number, observer, stream)
+
+    async def until_left(self) -> None:
+        """Wait until all have ended, within ``cleanup_timeout``; then cancel the rest."""
+        settings = self.execution.settings
+        if self._scopes:
+            with anyio.move_on_after(settings.cleanup_timeout):
+                await self._all_left.wait()
+        for number, scope in self._scopes.items():
+            self.overran.append(
+                f"the observer {_name(settings.observers[number])} did not end within "
+                f"cleanup_timeout ({settings.cleanup_timeout:g} s) and has been cancelled"
+            )
+            scope.cancel()
+
+    async def _observe(self, number: int, observer: Observer, stream: EventStream) -> None:
+        try:
+            with self._scopes[number]:
+                async with stream:
+                    await observer(stream)
+        except BaseException as error:  # its own: a cancellation of the scope around it does not leave that
+            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(error)):
+                self.interrupt(error)  # which interrupts the run, wherever it strikes
+                return
+            # An observer never fails the run: it is detached, and that is reported.
+            message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
+            self.execution.events.emit(EngineWarning, code="observer-failed", message=message)
+        finally:
+            del self._scopes[number]
+            if not self._scopes:
+                self._all_left.set()
+
+
+def _name(observer: Observer) -> str:
+    return str(getattr(observer, "__name__", None) or repr(observer))

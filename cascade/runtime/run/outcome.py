@@ -1,0 +1,124 @@
+"""How a run ended: its value or its error, its status, its counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import attrs
+
+from cascade.graph.nodes import Junction
+from cascade.model.errors import RunCancelled, RunFailed, annotate, describe, raise_unchanged
+from cascade.model.events import RunStatus
+from cascade.model.outcomes import Status
+from cascade.model.text import counted
+from cascade.runtime.context.failures import Failure
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.durability.backend import Closing
+from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.run.preparation import Prepared
+
+
+@attrs.define(eq=False)
+class RunOutcome:
+    """What a run has come to.
+
+    Attributes:
+        execution: The run.
+        prepared: Its flow.
+        finished: The result, boxed, if the run had finished before.
+        value: What it gave, boxed, once it has given anything.
+    """
+
+    execution: RunContext
+    prepared: Prepared
+    finished: tuple[Any] | None = None
+    value: tuple[Any] | None = None
+    # One object, however often it is asked for: what was raised already is known by its identity.
+    _together: RunFailed | None = None
+
+    def result(self, status: RunStatus | None) -> Any:
+        """The value.
+
+        Raises:
+            RunFailed: If failures are to be raised together.
+            RunCancelled: If the run was cancelled.
+            BaseException: The first failure, as it is.
+        """
+        error = self.error(status)
+        if error is not None:
+            raise_unchanged(error)
+        return None if self.value is None else self.value[0]
+
+    def error(self, status: RunStatus | None) -> BaseException | None:
+        """What :meth:`result` raises."""
+        failures = [failure.error for failure in self.execution.failures.recorded]
+        if not failures:
+            has_stopped = status in ("Cancelled", "Drained")
+            return RunCancelled(self.execution.run_id, str(status).lower()) if has_stopped else None
+        for error in failures:
+            if not isinstance(error, Exception):
+                return error
+        exceptions = [error for error in failures if isinstance(error, Exception)]
+        if self.execution.settings.on_error == "first" or len(exceptions) < len(failures):
+            return failures[0]
+        if self._together is None or len(self._together.exceptions) < len(exceptions):
+            message = f"{len(exceptions)} of the tasks of run {self.execution.run_id!r} failed"
+            self._together = RunFailed(message, exceptions, self._results())
+        return self._together
+
+    def name_others(self, error: BaseException | None) -> None:
+        """Note on *error*, which the run raises, that there are other failures."""
+        if error is None or error is self._together:
+            return
+        others = [failure for failure in self.execution.failures.recorded if failure.error is not error]
+        if others:
+            annotate(error, _others(others))
+
+    def status(self) -> RunStatus:
+        """How the run ends, as things are."""
+        if self.execution.failures.recorded:
+            return "Failed"
+        if self.execution.lifecycle.is_halted:
+            return "Cancelled"
+        return "Drained" if self.value is None else "Succeeded"
+
+    def closing(self, status: RunStatus) -> Closing:
+        """What the store is told of the end."""
+        if status == "Succeeded":
+            return Closing("succeeded", result=self.value)
+        error = self.error(None)
+        return Closing("failed" if status == "Failed" else "cancelled", None if error is None else describe(error))
+
+    def counts(self) -> dict[str, int]:
+        """Nodes by state: how many ended in each, and how many of the present turn have not."""
+        progress = self.execution.progress
+        counts = {status.name.lower(): progress.counts[status] for status in Status}
+        del counts["running"], counts["queued"]
+        if self.finished is not None:
+            counts["pending"] = 0  # all of them had ended before
+        else:
+            frame = progress.frame
+            counts["pending"] = self.prepared.layout.calls if frame is None else frame.unsettled
+        return counts
+
+    def _results(self) -> dict[str, Any]:
+        """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
+        progress = self.execution.progress
+        frames = ([] if progress.frame is None else [progress.frame]) + progress.failed_maps
+        return {name: value for frame in frames for name, value in _values_left(frame)}
+
+
+def _others(failures: Sequence[Failure]) -> str:
+    """The note that counts *failures*, and names the first of them."""
+    shown = "; ".join(f"{failure.origin}: {describe(failure.error):.200}" for failure in failures[:3])
+    more = f"; and {len(failures) - 3} more" if len(failures) > 3 else ""
+    return f"{counted(len(failures), 'other failure')} of this run: {shown}{more} (all in RunFinished.failures)"
+
+
+def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
+    while frame.backlog:
+        frame.let_go_some()
+    for index, row in enumerate(frame.graph.rows):
+        if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.uses[index]:
+            yield frame.name(index), frame.values[index]
