@@ -1,13 +1,13 @@
 """A connector for the processes of one user on one machine: a file and sockets, no server.
 
-What is retained is in a control file (SQLite), so it outlives every process. Each process that is connected has a
-Unix datagram socket beside that file, named in it. Who changes the file sends an empty datagram to all; the others
-look into the file then. Messages that are not retained are datagrams themselves.
+Retained messages are in a control file (SQLite), so they outlive every process. Each connected process has a Unix
+datagram socket beside that file, named in it. A process that changes the file sends an empty datagram to the rest,
+which then look into the file. Messages that are not retained are datagrams themselves.
 
-So no wake-up is lost: a datagram that does not fit finds others unread, after which the receiver looks as well.
+So no wake-up is lost: where a datagram does not fit there are unread ones, and the receiver looks after those.
 
 Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also says
-who has sent a datagram, and those of others are passed over.
+who has sent a datagram; those of other users are ignored.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 from cascade.adapters.connectors.control_file import secured
-from cascade.adapters.connectors.line import Line
+from cascade.adapters.connectors.local_session import Session
 from cascade.adapters.connectors.mailbox import SocketFolder, check_system
 from cascade.runtime.control.connector import ConnectorError, Subscription
 from cascade.runtime.foundation.threads import LoopLimiter, in_thread
@@ -59,8 +59,9 @@ class LocalConnector:
     """Reaches the other processes of this user on this machine that use the same control file.
 
     Args:
-        path: The control file; made, with its folders, if it is not there. By default one for each user.
-        project: A name for what this process is about, part of the topics of telemetry.
+        path: The control file; made, with its folders, if it is not there. ``None`` (the default) means one for
+            each user: in ``$XDG_RUNTIME_DIR``, or where temporary files go.
+        project: The project of this process: a part of the topics of its telemetry. ``"default"`` by default.
 
     Raises:
         ConnectorRefused: If this system has no Unix sockets (Windows).
@@ -70,7 +71,7 @@ class LocalConnector:
         check_system()
         self.path: Path = default_path() if path is None else Path(path)
         self.project = project
-        self._line: Line | None = None
+        self._session: Session | None = None
         self._is_connecting = False
 
     async def check(self) -> None:
@@ -84,24 +85,24 @@ class LocalConnector:
 
     async def connect(self, will: str = "") -> None:
         """Connect; see ``Connector.connect``."""
-        if self._line is not None or self._is_connecting:
+        if self._session is not None or self._is_connecting:
             raise ConnectorError("this LocalConnector is connected already; make one for each engine")
         token = current_token()
         self._is_connecting = True
         try:
             with anyio.CancelScope(shield=True):
-                self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+                self._session = await in_thread(lambda: Session(self.path, will, token), _limiter.get())
         finally:
             self._is_connecting = False
 
     async def publish(self, topic: str, payload: bytes, *, retain: bool = False) -> None:
         """Publish; see ``Connector.publish``."""
-        line = self._open_line()
+        session = self._open_session()
         if retain:
             with anyio.CancelScope(shield=True):
-                await in_thread(lambda: line.retain(topic, payload), _limiter.get())
+                await in_thread(lambda: session.retain(topic, payload), _limiter.get())
             return
-        line.send(topic, payload)
+        session.send(topic, payload)
         await checkpoint()
 
     def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
@@ -109,39 +110,39 @@ class LocalConnector:
         return Subscription(self, topics, latest_only=latest_only)
 
     async def begin(self, subscription: Subscription) -> None:
-        """Deliver what is retained, and from now on what is published."""
-        line, ready = self._open_line(), anyio.Event()
+        """Deliver the retained messages, then all that are published."""
+        session, ready = self._open_session(), anyio.Event()
         try:
-            await in_thread(lambda: line.add(subscription, ready.set), _limiter.get())
+            await in_thread(lambda: session.add(subscription, ready.set), _limiter.get())
             await ready.wait()
-        except BaseException:  # cancelled: who does not enter the block does not leave it either
+        except BaseException:  # cancelled: the block is not entered, so nothing else removes it
             with anyio.CancelScope(shield=True):
                 await self.end(subscription)
             raise
 
     async def end(self, subscription: Subscription) -> None:
         """Deliver nothing more."""
-        line = self._line
-        if line is not None:
-            await in_thread(lambda: line.remove(subscription), _limiter.get())
+        session = self._session
+        if session is not None:
+            await in_thread(lambda: session.remove(subscription), _limiter.get())
 
     async def has_audience(self, topic: str) -> bool:
-        """Whether anybody listens; see ``Attentive.has_audience``."""
-        line = self._open_line()
-        return bool(await in_thread(lambda: line.receivers(topic), _limiter.get()))
+        """Whether anybody is subscribed; see ``Attentive.has_audience``."""
+        session = self._open_session()
+        return bool(await in_thread(lambda: session.receivers(topic), _limiter.get()))
 
     async def disconnect(self) -> None:
         """Disconnect; see ``Connector.disconnect``."""
-        line, self._line = self._line, None
-        if line is not None:
+        session, self._session = self._session, None
+        if session is not None:
             with anyio.CancelScope(shield=True):
-                await in_thread(line.close, _limiter.get())
-            line.finish()
+                await in_thread(session.close, _limiter.get())
+            session.finish()
 
-    def _open_line(self) -> Line:
-        if self._line is None:
+    def _open_session(self) -> Session:
+        if self._session is None:
             raise ConnectorError("the LocalConnector is not connected")
-        return self._line
+        return self._session
 
     def __repr__(self) -> str:
         return f"<LocalConnector {str(self.path)!r}>"

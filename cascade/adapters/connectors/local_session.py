@@ -1,4 +1,4 @@
-"""A connection of the local connector: a thread that waits for news, and the streams that it delivers them to."""
+"""A session of the local connector: a thread that waits for messages, and the streams that get them."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from typing import Final
 from anyio.lowlevel import EventLoopToken
 
 from cascade.adapters.connectors.mailbox import Bell
+from cascade.adapters.connectors.membership import Membership
 from cascade.adapters.connectors.outbox import Outbox
-from cascade.adapters.connectors.post import Post
 from cascade.runtime.control.connector import (
     MOST_BYTES,
     AudienceChanged,
@@ -28,12 +28,12 @@ from cascade.runtime.foundation.threads import wake_soon
 
 # Seconds between two tries to get back at the file.
 RETRY: Final = 0.5
-# Seconds without news after which the thread looks whether others can still reach it.
+# Seconds without a datagram after which the thread looks whether others can still reach it.
 QUIET: Final = 5.0
 
 
-class Line:
-    """One connection.
+class Session:
+    """A membership that is kept up, and its streams.
 
     Args:
         path: The control file.
@@ -50,18 +50,18 @@ class Line:
         self._will = will
         self._lock = threading.Lock()
         self._subscriptions: list[Subscription] = []
-        # New subscriptions, with what is to be called on the loop when they have got what is retained.
+        # Subscriptions that have not got what is retained, each with what is called on the loop when it has.
         self._new: deque[tuple[Subscription, Callable[[], object]]] = deque()
         self._closing = threading.Event()
         with ExitStack() as opened:
             self._bell = Bell()
             opened.callback(self._bell.close)
-            self._post = Post(path, (), will)
-            opened.callback(lambda: self._post.leave())  # the last one that there was
+            self._membership = Membership(path, (), will)
+            opened.callback(lambda: self._membership.leave())  # the last one that there was
             self._outbox = Outbox(self.receivers, self._gone)
             opened.callback(self._outbox.close)
             self._opened = opened.pop_all()
-        self._known = self._post.peers
+        self._known = self._membership.peers
         self._thread = threading.Thread(target=self._read, name="cascade-local-control", daemon=True)
         self._thread.start()
 
@@ -75,7 +75,7 @@ class Line:
         """
         with self._lock:
             try:
-                self._post.retain(topic, payload)
+                self._membership.retain(topic, payload)
             except ConnectorError:
                 self._bell.ring()  # to find out whether the file is of use at all
                 raise
@@ -88,7 +88,7 @@ class Line:
         """
         with self._lock:
             self._new.append((subscription, on_ready))
-            self._post.want(self._topics())
+            self._membership.want(self._topics())
 
     def remove(self, subscription: Subscription) -> None:
         """Unsubscribe."""
@@ -97,15 +97,15 @@ class Line:
                 self._subscriptions = [other for other in self._subscriptions if other is not subscription]
                 self._new = deque(pair for pair in self._new if pair[0] is not subscription)
                 with suppress(ConnectorError):  # what is not wanted any more is not listened to
-                    self._post.want(self._topics())
+                    self._membership.want(self._topics())
 
     def _topics(self) -> tuple[str, ...]:
-        """The filters of all streams, each once."""
+        """The filters of all streams, each one once."""
         subscriptions = [*self._subscriptions, *(subscription for subscription, _ in self._new)]
         return tuple({subscription.topics: None for subscription in subscriptions})
 
     def close(self) -> None:
-        """End the threads, and leave nothing behind. Needs neither the folder nor anybody who answers."""
+        """End the threads, and leave nothing behind. Needs no folder, and waits for no other process."""
         self._closing.set()
         self._bell.ring()
         self._thread.join()
@@ -114,48 +114,50 @@ class Line:
     # -- in any thread -------------------------------------------------------------------------------------
 
     def send(self, topic: str, payload: bytes) -> None:
-        """Send a message to all who want it, if they have room for it."""
+        """Send a message to all that are subscribed to its topic, as far as they have room for it."""
         if len(payload) > MOST_BYTES:
             return
         self._outbox.put(topic, topic.encode() + b"\0" + payload)
 
     def receivers(self, topic: str) -> list[str]:
-        """Addresses of all who have subscribed to *topic* by now."""
+        """Addresses of all processes that are subscribed to *topic*."""
         with self._lock:
-            return self._post.receivers(topic)
+            return self._membership.receivers(topic)
 
     def _gone(self, address: str) -> None:
-        """There is nobody at *address* any more."""
+        """The process at *address* has ended."""
         with self._lock, suppress(ConnectorError):
-            self._post.gone(address)
+            self._membership.gone(address)
 
     # -- the reading thread --------------------------------------------------------------------------------
 
     def _read(self) -> None:
         while not self._closing.is_set():
-            post = self._post
             try:
-                if post.mailbox.wait(self._bell, QUIET):
-                    # After all there is, so also after those that had no room.
-                    self._deliver(list(post.messages()))
-                    if not self._closing.is_set():
-                        self._look()
-                else:
-                    post.check_place()
+                self._read_once(self._membership)
             except ConnectorError as error:
                 self._get_back(error)
 
+    def _read_once(self, membership: Membership) -> None:
+        if not membership.mailbox.wait(self._bell, QUIET):
+            membership.check_place()
+            return
+        self._deliver(list(membership.messages()))
+        # Only after all datagrams have been read: then a wake-up that found no room is not missed.
+        if not self._closing.is_set():
+            self._look()
+
     def _get_back(self, error: ConnectorError) -> None:
-        """The file or the mailbox has become useless: wait until there are good ones in their place."""
+        """The file or the mailbox cannot be used any more: try to open new ones until that succeeds."""
         self._tell(Lost(str(error)))
         while not self._closing.wait(RETRY):
             with suppress(ConnectorError), self._lock:
-                before = self._post
-                self._post = Post(self._path, self._topics(), self._will, before)
+                before = self._membership
+                self._membership = Membership(self._path, self._topics(), self._will, before)
                 before.close()
-                self._post.seen = 0
+                self._membership.seen = 0
                 self._tell(Found())
-                self._bell.ring()  # there is all of it to look at
+                self._bell.ring()  # the new file is read from its beginning
                 return
 
     def _tell(self, signal: Signal) -> None:
@@ -165,14 +167,14 @@ class Line:
     def _look(self) -> None:
         """Deliver what has changed in the file, and to new subscribers all that is retained."""
         with self._lock:
-            changes = self._post.changes()
-            if self._post.peers != self._known:
-                self._known = self._post.peers
+            changes = self._membership.changes()
+            if self._membership.peers != self._known:
+                self._known = self._membership.peers
                 self._tell(AudienceChanged())
             self._deliver(changes)
             while self._new:
                 subscription, on_ready = self._new.popleft()
-                kept = [message for message, _ in self._post.store.changes(0) if message.payload]
+                kept = [message for message, _ in self._membership.store.changes(0) if message.payload]
                 self._deliver(kept, [subscription])
                 self._subscriptions.append(subscription)  # from the next change on
                 wake_soon(self._token, on_ready)
@@ -188,7 +190,7 @@ class Line:
         """End all streams."""
         for subscription in self._subscriptions:
             subscription.finish()
-        for subscription, on_ready in self._new:  # the reading thread did not come to it
+        for subscription, on_ready in self._new:  # the reading thread has not come to it
             subscription.finish()
             on_ready()
 
