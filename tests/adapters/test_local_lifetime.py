@@ -13,10 +13,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.lowlevel import current_token
 
 import cascade
 from cascade.adapters.connectors import control_file, local_session, outbox
 from cascade.adapters.connectors.control_file import Peer, Store
+from cascade.adapters.connectors.local_streams import Streams
 from cascade.adapters.connectors.mailbox import LARGEST, Bell, Mailbox, SocketFolder
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import Concurrency, ConnectorError, LocalConnector, Message, Missed, Pause
@@ -334,3 +336,23 @@ async def test_rules_said_while_nobody_could_be_reached_are_heard_afterwards(
             opened.set()
             assert await run.result() == "done"
     await other.disconnect()
+
+
+async def test_a_stream_gets_what_is_retained_also_where_the_file_could_not_be_read_at_first(
+    tmp_path: Path,
+) -> None:
+    streams, ready = Streams(current_token()), anyio.Event()
+    stream = LocalConnector(tmp_path / "control.db").subscribe("a/#")
+    streams.add(stream, ready.set)
+
+    def unreadable() -> list[Message]:
+        raise ConnectorError("the control file cannot be used")
+
+    with pytest.raises(ConnectorError):
+        streams.open_new(unreadable)
+    streams.open_new(lambda: [Message("a/b", b"kept"), Message("b", b"of others")])
+    with anyio.fail_after(50):
+        await ready.wait()
+    assert stream.receive_nowait() == Message("a/b", b"kept")
+    with pytest.raises(anyio.WouldBlock):
+        stream.receive_nowait()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-from collections import deque
 from collections.abc import Callable
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -11,6 +10,7 @@ from typing import Final
 
 from anyio.lowlevel import EventLoopToken
 
+from cascade.adapters.connectors.local_streams import Streams
 from cascade.adapters.connectors.mailbox import Bell
 from cascade.adapters.connectors.membership import Membership
 from cascade.adapters.connectors.outbox import Outbox
@@ -20,11 +20,8 @@ from cascade.runtime.control.connector import (
     ConnectorError,
     Found,
     Lost,
-    Message,
-    Signal,
     Subscription,
 )
-from cascade.runtime.foundation.threads import wake_soon
 
 # Seconds between two tries to get back at the file.
 RETRY: Final = 0.5
@@ -45,13 +42,10 @@ class Session:
     """
 
     def __init__(self, path: Path, will: str, token: EventLoopToken) -> None:
-        self._token = token
         self._path = path
         self._will = will
         self._lock = threading.Lock()
-        self._subscriptions: list[Subscription] = []
-        # Subscriptions that have not got what is retained, each with what is called on the loop when it has.
-        self._new: deque[tuple[Subscription, Callable[[], object]]] = deque()
+        self._streams = Streams(token)
         self._closing = threading.Event()
         with ExitStack() as opened:
             self._bell = Bell()
@@ -87,22 +81,16 @@ class Session:
             ConnectorError: If the file cannot be told what is wanted.
         """
         with self._lock:
-            self._new.append((subscription, on_ready))
-            self._membership.want(self._topics())
+            self._streams.add(subscription, on_ready)
+            self._membership.want(self._streams.topics())
 
     def remove(self, subscription: Subscription) -> None:
         """Unsubscribe."""
         with self._lock:
             if not self._closing.is_set():
-                self._subscriptions = [other for other in self._subscriptions if other is not subscription]
-                self._new = deque(pair for pair in self._new if pair[0] is not subscription)
-                with suppress(ConnectorError):  # what is not wanted any more is not listened to
-                    self._membership.want(self._topics())
-
-    def _topics(self) -> tuple[str, ...]:
-        """The filters of all streams, each one once."""
-        subscriptions = [*self._subscriptions, *(subscription for subscription, _ in self._new)]
-        return tuple({subscription.topics: None for subscription in subscriptions})
+                self._streams.remove(subscription)
+                with suppress(ConnectorError):  # messages that come all the same are not delivered
+                    self._membership.want(self._streams.topics())
 
     def close(self) -> None:
         """End the threads, and leave nothing behind. Needs no folder, and waits for no other process."""
@@ -142,61 +130,36 @@ class Session:
         if not membership.mailbox.wait(self._bell, QUIET):
             membership.check_place()
             return
-        self._deliver(list(membership.messages()))
+        self._streams.deliver(list(membership.messages()))
         # Only after all datagrams have been read: then a wake-up that found no room is not missed.
         if not self._closing.is_set():
             self._look()
 
     def _get_back(self, error: ConnectorError) -> None:
         """The file or the mailbox cannot be used any more: try to open new ones until that succeeds."""
-        self._tell(Lost(str(error)))
+        self._streams.tell(Lost(str(error)))
         while not self._closing.wait(RETRY):
             with suppress(ConnectorError), self._lock:
                 before = self._membership
-                self._membership = Membership(self._path, self._topics(), self._will, before)
+                self._membership = Membership(self._path, self._streams.topics(), self._will, before)
                 before.close()
                 self._membership.seen = 0
-                self._tell(Found())
+                self._streams.tell(Found())
                 self._bell.ring()  # the new file is read from its beginning
                 return
 
-    def _tell(self, signal: Signal) -> None:
-        for subscription in list(self._subscriptions):
-            wake_soon(self._token, subscription.put, signal)
-
     def _look(self) -> None:
-        """Deliver what has changed in the file, and to new subscribers all that is retained."""
+        """Deliver what has changed in the file, and to new streams all that is retained."""
         with self._lock:
             changes = self._membership.changes()
             if self._membership.peers != self._known:
                 self._known = self._membership.peers
-                self._tell(AudienceChanged())
-            self._deliver(changes)
-            while self._new:
-                subscription, on_ready = self._new.popleft()
-                kept = [message for message, _ in self._membership.store.changes(0) if message.payload]
-                self._deliver(kept, [subscription])
-                self._subscriptions.append(subscription)  # from the next change on
-                wake_soon(self._token, on_ready)
-
-    def _deliver(self, messages: list[Message], subscriptions: list[Subscription] | None = None) -> None:
-        chosen = list(self._subscriptions) if subscriptions is None else subscriptions
-        if messages and chosen:
-            wake_soon(self._token, _put_all, messages, chosen)
+                self._streams.tell(AudienceChanged())
+            self._streams.deliver(changes)
+            self._streams.open_new(self._membership.retained)
 
     # -- on the loop ---------------------------------------------------------------------------------------
 
     def finish(self) -> None:
-        """End all streams."""
-        for subscription in self._subscriptions:
-            subscription.finish()
-        for subscription, on_ready in self._new:  # the reading thread has not come to it
-            subscription.finish()
-            on_ready()
-
-
-def _put_all(messages: list[Message], subscriptions: list[Subscription]) -> None:
-    for message in messages:
-        for subscription in subscriptions:
-            if subscription.covers(message.topic):
-                subscription.put(message)
+        """End all streams, after :meth:`close`."""
+        self._streams.finish()

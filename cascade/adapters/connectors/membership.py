@@ -105,6 +105,14 @@ class Membership:
         self.peers = self.store.peers()
         return [message for message, _ in changes]
 
+    def retained(self) -> list[Message]:
+        """All messages that are retained.
+
+        Raises:
+            ConnectorError: If the file cannot be read.
+        """
+        return [message for message, _ in self.store.changes(0) if message.payload]
+
     def check_place(self) -> None:
         """See that others find this file and this mailbox.
 
