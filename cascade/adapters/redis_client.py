@@ -201,40 +201,43 @@ class RedisLine:
     async def call(
         self, func: Callable[[Session], T], patience: float | None = None, silence: float | None = None
     ) -> T:
-        """What *func* gives; called again while the connection is lost, or somebody else changes the same.
+        """What *func* returns; called again while the connection is lost, or another client changes the same keys.
 
-        A call that has begun goes on for a second at most when its caller is cancelled; one that waits for its
-        turn, or for the next try, ends at once.
+        If cancelled, a call that has begun goes on for a second at most; one that waits for its turn, or for the
+        next try, ends at once.
 
         Args:
-            func: What it does may be done twice, and changes something once.
-            patience: Seconds for which it is tried again; 0: it is called once. 20 by default.
-            silence: Seconds for which the server may keep an answer; by default *patience*, but a second at least.
+            func: May be called several times; the second call must change nothing more.
+            patience: Seconds for which it is tried again; ``None`` (the default) means 20, and 0 one try.
+            silence: Seconds for which an answer may take; ``None`` (the default) means *patience*, but at least 1.
 
         Raises:
             StateError: If there was no connection, or no answer, for that long.
             redis.RedisError: What the server refuses, without the values that it was given.
         """
-        library, patience = self._library, PATIENCE if patience is None else patience
-        lost = (library.ConnectionError, library.TimeoutError, library.WatchError, library.ReadOnlyError)
-        silence = max(patience, GRACE) if silence is None else silence
+        patience = PATIENCE if patience is None else patience
         async with self.limiter:
-            give_up, pause = current_time() + patience, FIRST_PAUSE
-            while True:
-                try:
-                    found = await self._try(func, silence)
-                    self.is_lost = False
-                    return found
-                except lost as error:
-                    told(error)
-                    if isinstance(error, library.AuthenticationError) or current_time() + pause > give_up:
-                        self.is_lost = True
-                        raise StateError(f"Redis cannot be used for {self.whose}: {describe(error)}") from error
-                except library.RedisError as error:
-                    told(error)
-                    raise
-                await anyio.sleep(pause)
-                pause = min(2 * pause, LONGEST_PAUSE)
+            return await self._retried(func, patience, max(patience, GRACE) if silence is None else silence)
+
+    async def _retried(self, func: Callable[[Session], T], patience: float, silence: float) -> T:
+        library = self._library
+        lost = (library.ConnectionError, library.TimeoutError, library.WatchError, library.ReadOnlyError)
+        give_up, pause = current_time() + patience, FIRST_PAUSE
+        while True:
+            try:
+                found = await self._try(func, silence)
+                self.is_lost = False
+                return found
+            except lost as error:
+                told(error)
+                if isinstance(error, library.AuthenticationError) or current_time() + pause > give_up:
+                    self.is_lost = True
+                    raise StateError(f"Redis cannot be used for {self.whose}: {describe(error)}") from error
+            except library.RedisError as error:
+                told(error)
+                raise
+            await anyio.sleep(pause)
+            pause = min(2 * pause, LONGEST_PAUSE)
 
     async def _try(self, func: Callable[[Session], T], silence: float) -> T:
         """What *func* gives, called once, in which no answer may take longer than *silence*."""

@@ -98,36 +98,38 @@ class SQLiteFile:
         return self._turns.get()
 
     async def call(self, func: Callable[[], T], patience: float | None = None) -> T:
-        """What *func* gives, called in a thread, again and again while another connection is in the way.
+        """What *func* returns, called in a thread, and again while another connection has the file locked.
 
-        A call that has begun is not cancelled; a caller that waits for its turn, or for another connection, is.
+        A call that has begun is not cancelled; a caller that waits for its turn, or for the lock, is.
 
         Args:
             func: Does all or nothing, and may be called several times.
-            patience: Seconds to wait for other connections; 20 by default.
+            patience: Seconds to wait for the lock; ``None`` (the default) means 20, and 0 one try.
 
         Raises:
-            StateError: If another connection was in the way for that long.
+            StateError: If the file was locked for that long.
         """
-        patience = sqlite_file.PATIENCE if patience is None else patience
         async with self.limiter:
-            give_up, pause = current_time() + patience, _FIRST_PAUSE
-            while True:
-                try:
-                    # Accepted means written: a cancelled caller must not leave a write half-way.
-                    with CancelScope(shield=True):
-                        done = await in_thread(lambda: self._locked(func), _THREADS.get())
-                    return done  # noqa: RET504  # to mypy, a scope may swallow what is raised inside
-                except sqlite3.OperationalError as error:
-                    if not is_busy(error):
-                        raise
-                    if current_time() + pause > give_up:
-                        raise StateError(
-                            f"the SQLite file {self.path!r} was in use by another program for more than "
-                            f"{patience:g} s ({describe(error)}); see what keeps it locked"
-                        ) from error
-                await anyio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            return await self._retried(func, sqlite_file.PATIENCE if patience is None else patience)
+
+    async def _retried(self, func: Callable[[], T], patience: float) -> T:
+        give_up, pause = current_time() + patience, _FIRST_PAUSE
+        while True:
+            try:
+                # Accepted means written: a cancelled caller must not leave a write half-way.
+                with CancelScope(shield=True):
+                    done = await in_thread(lambda: self._locked(func), _THREADS.get())
+                return done  # noqa: RET504  # to mypy, a scope may swallow what is raised inside
+            except sqlite3.OperationalError as error:
+                if not is_busy(error):
+                    raise
+                if current_time() + pause > give_up:
+                    raise StateError(
+                        f"the SQLite file {self.path!r} was in use by another program for more than "
+                        f"{patience:g} s ({describe(error)}); see what keeps it locked"
+                    ) from error
+            await anyio.sleep(pause)
+            pause = min(2 * pause, _LONGEST_PAUSE)
 
     def _locked(self, func: Callable[[], T]) -> T:
         with self._lock:

@@ -94,9 +94,9 @@ async def test_who_does_not_read_keeps_nobody_from_hearing(tmp_path: Path) -> No
     for connector in (one, other, deaf):
         await connector.connect()
     async with other.subscribe("a/#") as stream, deaf.subscribe("a/#"):
-        line = deaf._line
-        assert line is not None
-        with line._lock, anyio.fail_after(50):  # its thread reads a hundred datagrams at most, and no more
+        session = deaf._session
+        assert session is not None
+        with session._lock, anyio.fail_after(50):  # its thread reads a hundred datagrams at most, and no more
             for number in range(300):
                 await one.publish("a/b", str(number).encode())
             for number in range(300):
@@ -146,9 +146,9 @@ async def test_retaining_does_not_wait_for_who_does_not_read(tmp_path: Path) -> 
     await one.connect()
     await deaf.connect()
     async with deaf.subscribe("a/#", latest_only=True) as stream:
-        line = deaf._line
-        assert line is not None
-        with line._lock, anyio.fail_after(50):  # its thread waits for that at its next look into the file
+        session = deaf._session
+        assert session is not None
+        with session._lock, anyio.fail_after(50):  # its thread waits for that at its next look into the file
             for number in range(most_unread() + 200):
                 await one.publish("a/b", str(number).encode(), retain=True)
         with anyio.fail_after(50):

@@ -13,10 +13,12 @@ from pathlib import Path
 
 import anyio
 import pytest
+from anyio.lowlevel import current_token
 
 import cascade
-from cascade.adapters.connectors import control_file, line, outbox
+from cascade.adapters.connectors import control_file, local_session, outbox
 from cascade.adapters.connectors.control_file import Peer, Store
+from cascade.adapters.connectors.local_streams import Streams
 from cascade.adapters.connectors.mailbox import LARGEST, Bell, Mailbox, SocketFolder
 from cascade.adapters.connectors.outbox import Outbox
 from cascade.control import Concurrency, ConnectorError, LocalConnector, Message, Missed, Pause
@@ -61,7 +63,7 @@ def our_threads() -> list[str]:
 async def test_a_run_ends_whatever_has_been_removed(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lose: Lose
 ) -> None:
-    monkeypatch.setattr(line, "QUIET", 200)  # the thread is woken, and does not wake by itself
+    monkeypatch.setattr(local_session, "QUIET", 200)  # the thread is woken, and does not wake by itself
     folder = tmp_path / "control"
 
     @cascade.task
@@ -77,8 +79,8 @@ async def test_a_run_ends_whatever_has_been_removed(
 async def test_who_has_not_been_reachable_is_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lose: Lose
 ) -> None:
-    monkeypatch.setattr(line, "QUIET", 0.05)
-    monkeypatch.setattr(line, "RETRY", 0.01)
+    monkeypatch.setattr(local_session, "QUIET", 0.05)
+    monkeypatch.setattr(local_session, "RETRY", 0.01)
     path = tmp_path / "control/control.db"
     opened = anyio.Event()
 
@@ -128,8 +130,8 @@ async def test_a_run_ends_while_another_process_keeps_the_file_to_itself(
 async def test_a_place_that_has_become_untrusted_is_left_until_it_is_mended(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "QUIET", 0.01)
-    monkeypatch.setattr(line, "RETRY", 0.01)
+    monkeypatch.setattr(local_session, "QUIET", 0.01)
+    monkeypatch.setattr(local_session, "RETRY", 0.01)
     path = tmp_path / "control/control.db"
     one, other = LocalConnector(path), LocalConnector(path)
     await one.connect()
@@ -170,8 +172,8 @@ async def test_who_is_written_to_without_end_can_leave(tmp_path: Path) -> None:
                     return
 
     async with other.subscribe("a/#"), anyio.create_task_group() as group:
-        assert other._line is not None
-        address = other._line._post.folder.address(other._line._post.me.name)
+        assert other._session is not None
+        address = other._session._membership.folder.address(other._session._membership.me.name)
         group.start_soon(anyio.to_thread.run_sync, flood, address)
         await anyio.lowlevel.checkpoint()
         await other.disconnect()
@@ -183,9 +185,9 @@ async def test_who_is_written_to_without_end_can_leave(tmp_path: Path) -> None:
 async def test_datagrams_that_say_nothing_or_too_much_harm_nobody(tmp_path: Path) -> None:
     connector = LocalConnector(tmp_path / "control.db")
     await connector.connect()
-    line_ = connector._line
-    assert line_ is not None
-    address = line_._post.folder.address(line_._post.me.name)
+    session = connector._session
+    assert session is not None
+    address = session._membership.folder.address(session._membership.me.name)
     async with connector.subscribe("a/#") as stream:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sender, anyio.fail_after(50):
             for datagram in (b"", b"a/b", b"\0", b"\xff\0x", b"a/b\0" + b"x" * 2 * LARGEST, b"a/b\0heard"):
@@ -304,8 +306,8 @@ def test_a_broken_socket_is_an_error_of_the_connector(tmp_path: Path) -> None:
 async def test_rules_said_while_nobody_could_be_reached_are_heard_afterwards(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(line, "QUIET", 0.05)
-    monkeypatch.setattr(line, "RETRY", 0.01)
+    monkeypatch.setattr(local_session, "QUIET", 0.05)
+    monkeypatch.setattr(local_session, "RETRY", 0.01)
     path = tmp_path / "control.db"
     opened = anyio.Event()
 
@@ -319,12 +321,14 @@ async def test_rules_said_while_nobody_could_be_reached_are_heard_afterwards(
     with anyio.fail_after(50):
         async with engine, engine.start(cascade.task(work)(), run_id="mine") as run:
             async with run.subscribe(cascade.ControlChanged, policy="drop") as events:
-                assert other._line is not None
+                assert other._session is not None
                 others = [
-                    peer for peer in other._line._post.store.peers() if peer.name != other._line._post.me.name
+                    peer
+                    for peer in other._session._membership.store.peers()
+                    if peer.name != other._session._membership.me.name
                 ]
                 for peer in others:
-                    other._line._post.folder.remove(peer.name)
+                    other._session._membership.folder.remove(peer.name)
                 await Remote(other).say([Concurrency(scope="task:x", limit=2)], patience=40)
                 changed = await events.receive()
                 assert isinstance(changed, cascade.ControlChanged)
@@ -332,3 +336,23 @@ async def test_rules_said_while_nobody_could_be_reached_are_heard_afterwards(
             opened.set()
             assert await run.result() == "done"
     await other.disconnect()
+
+
+async def test_a_stream_gets_what_is_retained_also_where_the_file_could_not_be_read_at_first(
+    tmp_path: Path,
+) -> None:
+    streams, ready = Streams(current_token()), anyio.Event()
+    stream = LocalConnector(tmp_path / "control.db").subscribe("a/#")
+    streams.add(stream, ready.set)
+
+    def unreadable() -> list[Message]:
+        raise ConnectorError("the control file cannot be used")
+
+    with pytest.raises(ConnectorError):
+        streams.open_new(unreadable)
+    streams.open_new(lambda: [Message("a/b", b"kept"), Message("b", b"of others")])
+    with anyio.fail_after(50):
+        await ready.wait()
+    assert stream.receive_nowait() == Message("a/b", b"kept")
+    with pytest.raises(anyio.WouldBlock):
+        stream.receive_nowait()

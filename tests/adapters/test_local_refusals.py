@@ -132,8 +132,8 @@ async def test_a_stranger_in_the_folder_can_neither_unlink_nor_be_heard(tmp_path
         await one.connect()
         await other.connect()
         async with other.subscribe("a/#") as stream:
-            assert other._line is not None
-            address = str(public / f"{other._line._post.me.name}.socket")
+            assert other._session is not None
+            address = str(public / f"{other._session._membership.me.name}.socket")
             forged = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
 
             def refused() -> None:

@@ -16,7 +16,7 @@ import attrs
 from cascade.adapters.trusted_paths import UntrustedPath, private_file
 from cascade.runtime.control.connector import ConnectorError, ConnectorRefused, Message
 
-# Lifted rules that are remembered for those who have not looked yet.
+# Removed messages that are remembered for processes that have not looked yet.
 TOMBSTONES: Final = 10_000
 # Seconds to wait for other processes that write to the file. A run that ends may have to wait three times.
 PATIENCE: Final = 3.0
@@ -30,12 +30,12 @@ _NAME: Final = re.compile("[0-9a-f]{16}")
 
 @attrs.frozen
 class Peer:
-    """Somebody who is connected.
+    """A process that is connected.
 
     Attributes:
-        name: 16 hexadecimal digits, after which the socket is named.
-        topics: The filters of what it wants to hear.
-        will: Topic whose retained message is taken away when it is gone; empty for none.
+        name: 16 hexadecimal digits, after which its socket is named.
+        topics: The filters to which it subscribes.
+        will: Topic whose retained message is removed when the process has ended; empty for none.
     """
 
     name: str
@@ -60,7 +60,7 @@ def secured(path: Path) -> str:
 
 
 class Store:
-    """An open control file, in one thread at a time.
+    """An open control file, for one thread at a time.
 
     Args:
         path: The file.
@@ -101,55 +101,55 @@ class Store:
                 raise
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Keep the message, instead of that which was kept for its topic."""
+        """Keep the message instead of the one that was kept for its topic; an empty one removes that."""
         last = self.last()
         self._db.execute("REPLACE INTO retained VALUES (?, ?, ?)", (topic, payload, last + 1))
         self._db.execute("DELETE FROM retained WHERE payload = x'' AND seq < ?", (last - TOMBSTONES,))
 
     def last(self) -> int:
-        """Number of the last change."""
+        """The number of the last change; 0 before the first."""
         (last,) = self._db.execute("SELECT coalesce(max(seq), 0) FROM retained").fetchone()
         return int(last)
 
     def changes(self, after: int) -> list[tuple[Message, int]]:
-        """What has been retained, or taken away, since change number *after*."""
+        """The messages retained or removed since change number *after*, each with the number of its change."""
         query = "SELECT topic, payload, seq FROM retained WHERE seq > ? ORDER BY seq"
         with _usable():
             return [(Message(topic, payload), seq) for topic, payload, seq in self._db.execute(query, (after,))]
 
     def peers(self) -> list[Peer]:
-        """Who is connected; rows that make no sense are passed over."""
+        """The processes that are connected; rows that make no sense are passed over."""
         with _usable():
             rows = self._db.execute("SELECT name, topics, will FROM connected").fetchall()
         return [peer for peer in map(_peer, rows) if peer is not None]
 
     def has_changed(self) -> bool:
-        """Whether others have changed the file since this was asked last."""
+        """Whether others have changed the file since this was called last."""
         with _usable():
             (version,) = self._db.execute("PRAGMA data_version").fetchone()
         before, self._version = self._version, version
         return bool(version != before)
 
     def is_in_place(self) -> bool:
-        """Whether this is still the file that others find at its path."""
+        """Whether others still find this file at its path."""
         try:
             return os.path.samestat(os.lstat(self.path), self._file)
         except OSError:
             return False
 
     def put_peer(self, peer: Peer) -> None:
-        """Note that *peer* is connected, and what it wants to hear."""
+        """Note that *peer* is connected, with its filters."""
         row = peer.name, json.dumps(peer.topics), peer.will
         self._db.execute("REPLACE INTO connected VALUES (?, ?, ?)", row)
 
     def drop_peer(self, peer: Peer) -> None:
-        """*peer* is gone: its will is done."""
+        """*peer* has ended: remove it, and the message of its will."""
         self.forget_peer(peer.name)
         if peer.will:
             self.retain(peer.will, b"")
 
     def forget_peer(self, name: str) -> None:
-        """Forget the peer *name*, whose will is not done."""
+        """Remove the peer *name*; the message of its will stays."""
         self._db.execute("DELETE FROM connected WHERE name = ?", (name,))
 
     def close(self) -> None:
@@ -158,7 +158,7 @@ class Store:
 
 
 def _peer(row: tuple[object, ...]) -> Peer | None:
-    """What *row* says; ``None`` if it makes no sense."""
+    """The peer of *row*; ``None`` if it makes no sense."""
     name, topics, will = row
     with suppress(ValueError):
         wanted = json.loads(str(topics))

@@ -1,13 +1,12 @@
 """A connector for the processes of one user on one machine: a file and sockets, no server.
 
 Retained messages are in a control file (SQLite), so they outlive every process. Each connected process has a Unix
-datagram socket beside that file, and its name is in the file. A process that changes the file sends an empty
-datagram to all others, which then read the file. Messages that are not retained are datagrams themselves.
+datagram socket beside that file, named in it. A process that changes the file sends an empty datagram to the rest,
+which then look into the file. Messages that are not retained are datagrams themselves.
 
-No wake-up is lost: a datagram does not fit only if others are unread, and after these the receiver reads the file
-too.
+So no wake-up is lost: where a datagram does not fit there are unread ones, and the receiver looks after those.
 
-Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also tells
+Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also says
 who has sent a datagram; those of other users are ignored.
 """
 
@@ -23,7 +22,7 @@ import anyio
 from anyio.lowlevel import checkpoint, current_token
 
 from cascade.adapters.connectors.control_file import secured
-from cascade.adapters.connectors.line import Line
+from cascade.adapters.connectors.local_session import Session
 from cascade.adapters.connectors.mailbox import SocketFolder, check_system
 from cascade.runtime.control.connector import ConnectorError, Subscription
 from cascade.runtime.foundation.threads import LoopLimiter, in_thread
@@ -43,10 +42,12 @@ def default_path() -> Path:
 
 
 def from_url(url: str) -> LocalConnector:
-    """The connector of ``local:`` or ``local:PATH``.
+    """The connector of ``mqtt://[USER:PASSWORD@]HOST[:PORT][/PROJECT]``, or ``mqtts://...[?cafile=PATH]``.
+
+    Both may have ``telemetry=on`` or ``off`` in the query.
 
     Raises:
-        ConnectorRefused: If there can be none on this system.
+        ValueError: If the URL is invalid.
     """
     rest = unquote(url.partition(":")[2])
     return LocalConnector(rest or None)
@@ -73,7 +74,7 @@ class LocalConnector:
         check_system()
         self.path: Path = default_path() if path is None else Path(path)
         self.project = project
-        self._line: Line | None = None
+        self._session: Session | None = None
         self._is_connecting = False
 
     async def check(self) -> None:
@@ -97,13 +98,13 @@ class LocalConnector:
         Raises:
             ConnectorError: If it is connected already, or the file cannot be used.
         """
-        if self._line is not None or self._is_connecting:
+        if self._session is not None or self._is_connecting:
             raise ConnectorError("this LocalConnector is connected already; make one for each engine")
         token = current_token()
         self._is_connecting = True
         try:
             with anyio.CancelScope(shield=True):
-                self._line = await in_thread(lambda: Line(self.path, will, token), _limiter.get())
+                self._session = await in_thread(lambda: Session(self.path, will, token), _limiter.get())
         finally:
             self._is_connecting = False
 
@@ -121,12 +122,12 @@ class LocalConnector:
         Raises:
             ConnectorError: If it is not connected, or the file cannot be used.
         """
-        line = self._open_line()
+        session = self._open_session()
         if retain:
             with anyio.CancelScope(shield=True):
-                await in_thread(lambda: line.retain(topic, payload), _limiter.get())
+                await in_thread(lambda: session.retain(topic, payload), _limiter.get())
             return
-        line.send(topic, payload)
+        session.send(topic, payload)
         await checkpoint()
 
     def subscribe(self, topics: str, *, latest_only: bool = False) -> Subscription:
@@ -150,11 +151,11 @@ class LocalConnector:
         Raises:
             ConnectorError: If it is not connected, or the file cannot be used.
         """
-        line, ready = self._open_line(), anyio.Event()
+        session, ready = self._open_session(), anyio.Event()
         try:
-            await in_thread(lambda: line.add(subscription, ready.set), _limiter.get())
+            await in_thread(lambda: session.add(subscription, ready.set), _limiter.get())
             await ready.wait()
-        except BaseException:  # cancelled: who does not enter the block does not leave it either
+        except BaseException:  # cancelled: the block is not entered, so nothing else removes it
             with anyio.CancelScope(shield=True):
                 await self.end(subscription)
             raise
@@ -165,9 +166,9 @@ class LocalConnector:
         Args:
             subscription: The stream.
         """
-        line = self._line
-        if line is not None:
-            await in_thread(lambda: line.remove(subscription), _limiter.get())
+        session = self._session
+        if session is not None:
+            await in_thread(lambda: session.remove(subscription), _limiter.get())
 
     async def has_audience(self, topic: str) -> bool:
         """Whether any process has subscribed to a topic. If cancelled, the thread that looks is waited for;
@@ -179,21 +180,21 @@ class LocalConnector:
         Raises:
             ConnectorError: If it is not connected, or the file cannot be used.
         """
-        line = self._open_line()
-        return bool(await in_thread(lambda: line.receivers(topic), _limiter.get()))
+        session = self._open_session()
+        return bool(await in_thread(lambda: session.receivers(topic), _limiter.get()))
 
     async def disconnect(self) -> None:
         """End the connection and all streams. Not cancelled. Does nothing if there is no connection."""
-        line, self._line = self._line, None
-        if line is not None:
+        session, self._session = self._session, None
+        if session is not None:
             with anyio.CancelScope(shield=True):
-                await in_thread(line.close, _limiter.get())
-            line.finish()
+                await in_thread(session.close, _limiter.get())
+            session.finish()
 
-    def _open_line(self) -> Line:
-        if self._line is None:
+    def _open_session(self) -> Session:
+        if self._session is None:
             raise ConnectorError("the LocalConnector is not connected")
-        return self._line
+        return self._session
 
     def __repr__(self) -> str:
         return f"<LocalConnector {str(self.path)!r}>"

@@ -1,7 +1,7 @@
-"""Datagram sockets of processes that share a folder, and ways to wake who waits for one.
+"""Datagram sockets of processes that share a folder, and a way to wake a thread that waits for one.
 
-Nothing here is addressed by what somebody else has written: a socket is found by its name in the folder of the
-control file, which nobody else can write to.
+No address comes from another user: a socket is found by its name in the folder of the control file, which nobody
+else can write to.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _UCRED: Final = struct.Struct("3i")
 
 
 def check_system() -> None:
-    """See that this system has what the local connector is made of.
+    """See that this system has what the local connector needs.
 
     Raises:
         ConnectorRefused: If it has not.
@@ -40,7 +40,7 @@ def check_system() -> None:
 
 
 def datagram_socket() -> socket.socket:
-    """A socket with room for the longest datagrams that are sent here."""
+    """A socket with room for the longest datagrams."""
     made = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
     for size in (socket.SO_SNDBUF, socket.SO_RCVBUF):
         if made.getsockopt(socket.SOL_SOCKET, size) < LARGEST:  # a few KiB on macOS
@@ -122,7 +122,7 @@ def _file_name(name: str) -> str:
 
 
 class Bell:
-    """Wakes the thread that waits for a mailbox, whatever has become of the folder."""
+    """Wakes the thread that waits for a mailbox, by a socket pair: it works also when the folder is gone."""
 
     def __init__(self) -> None:
         self._here, self._there = socket.socketpair()
@@ -130,12 +130,12 @@ class Bell:
         self._there.setblocking(False)
 
     def ring(self) -> None:
-        """Wake it now, or the next time that it waits. From any thread."""
+        """Wake the thread now, or as soon as it waits. From any thread."""
         with suppress(BlockingIOError):  # it has been rung often enough
             self._there.send(b"\0")
 
     def wait(self, end: socket.socket, seconds: float) -> bool:
-        """Wait until it rings or *end* can be read, for at most *seconds*; whether one of them has come."""
+        """Wait at most *seconds* until it rings or *end* can be read; whether one of these has happened."""
         poll = select.poll()
         poll.register(self._here, select.POLLIN)
         poll.register(end, select.POLLIN)
@@ -145,17 +145,17 @@ class Bell:
         return has_come
 
     def close(self) -> None:
-        """Close it."""
+        """Close both ends."""
         self._here.close()
         self._there.close()
 
 
 class Mailbox:
-    """The socket of this process: what this user's processes, and root's, send to it.
+    """The socket of this process, for datagrams of this user and root.
 
     Args:
-        folder: Where it is.
-        name: What it is called there.
+        folder: Where the socket is.
+        name: Its name there.
 
     Raises:
         ConnectorError: If it cannot be made.
@@ -175,11 +175,11 @@ class Mailbox:
             raise ConnectorError(f"a socket cannot be made beside the control file: {error.strerror}") from error
 
     def wait(self, bell: Bell, seconds: float) -> bool:
-        """Wait for a datagram or for *bell*; whether one of them has come within *seconds*."""
+        """Wait at most *seconds* for a datagram or for *bell*; whether one of these has come."""
         return bell.wait(self._socket, seconds)
 
     def datagrams(self) -> Iterator[bytes]:
-        """What has come, at most a hundred at a time, each cut to ``LARGEST`` bytes."""
+        """The datagrams that have come, at most a hundred, each cut to ``LARGEST`` bytes."""
         for _ in range(MOST_AT_ONCE):
             try:
                 datagram, ancillary, _, _ = self._socket.recvmsg(LARGEST, socket.CMSG_SPACE(_UCRED.size))
@@ -191,22 +191,22 @@ class Mailbox:
                 yield datagram
 
     def is_in_place(self) -> bool:
-        """Whether others still find it."""
+        """Whether others still find the socket."""
         return self._folder.holds(self._name, self._file)
 
     def close(self) -> None:
-        """Remove it."""
+        """Remove and close the socket."""
         self._folder.remove(self._name)
         self._socket.close()
 
 
 def _tells_senders() -> bool:
-    """Whether the system says who has sent a datagram. Elsewhere the modes of folder and socket have to do."""
+    """Whether the system says who has sent a datagram. Elsewhere the modes of folder and socket must suffice."""
     return hasattr(socket, "SO_PASSCRED") and hasattr(socket, "SCM_CREDENTIALS")
 
 
 def is_of_this_user(ancillary: list[tuple[int, int, bytes]]) -> bool:
-    """Whether this user or root has sent a datagram, by what came along with it, as far as the system tells."""
+    """Whether this user or root has sent a datagram, by the data beside it; true if the system does not tell."""
     if not _tells_senders():
         return True
     for level, kind, data in ancillary:

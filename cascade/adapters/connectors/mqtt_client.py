@@ -60,7 +60,7 @@ class Listener(Protocol):
         """A message has come, or the connection was lost or found. Called on the event loop."""
         ...
 
-    def answered(self, number: int) -> None:
+    def answered(self, number: int, /) -> None:
         """The broker has the message *number*. Called on the event loop."""
         ...
 

@@ -13,23 +13,23 @@ from typing import Final
 
 from cascade.adapters.connectors.mailbox import datagram_socket
 
-# Datagrams that may wait; what comes on top is lost.
+# Datagrams that may wait; further ones are lost.
 MOST: Final = 1000
 # Seconds that one receiver may keep the others waiting, once.
 PATIENCE: Final = 1
-# Seconds for what waits when it is closed, however many there are who do not read.
+# Seconds for what waits when it is closed, however many receivers do not read.
 LAST_WORDS: Final = 3.0
 
 
 class Outbox:
     """Sends datagrams in order, from a thread that waits until there is room for them.
 
-    Systems keep as few as ten datagrams for a receiver that has not come to read them yet. Whoever does not read
-    at all is waited for once, and after that only gets what there happens to be room for, until it reads again.
+    Systems keep as few as ten unread datagrams for a receiver. A receiver that does not read at all is waited for
+    once. After that it only gets what there is room for, until it reads again.
 
     Args:
-        receivers: Addresses of those who want to hear of a topic, at the moment when it is asked in that thread.
-        on_gone: Called in that thread with an address at which there is nobody any more.
+        receivers: Returns the addresses that are subscribed to a topic. Called in the thread before each datagram.
+        on_gone: Called in the thread with an address whose process has ended.
     """
 
     def __init__(self, receivers: Callable[[str], Iterable[str]], on_gone: Callable[[str], object]) -> None:
@@ -46,7 +46,7 @@ class Outbox:
         self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, struct.pack("ll", PATIENCE, 0))
 
     def put(self, topic: str, datagram: bytes) -> None:
-        """Send it soon, unless too many wait."""
+        """Send *datagram* soon to all that are subscribed to *topic*, unless too many wait."""
         with self._news:
             if self._is_closing or len(self._waiting) >= MOST:
                 return
@@ -57,7 +57,7 @@ class Outbox:
             self._news.notify()
 
     def close(self) -> None:
-        """Send what waits, and end. What has not been sent within ``LAST_WORDS`` seconds is lost."""
+        """Send what waits, and end the thread. What has not been sent within ``LAST_WORDS`` seconds is lost."""
         with self._news:
             self._is_closing = True
             self._deadline = time.monotonic() + LAST_WORDS

@@ -52,13 +52,15 @@ def variables_of(context: Mapping[ContextVar[Any], Any], *, shares_main: bool = 
     values: list[tuple[tuple[Place, ...], bytes]] = []
     left: dict[str, str] = {}
     for variable, places in places_of(context).items():
+        if any(module.partition(".")[0] in _OF_EVENT_LOOPS for module, _ in places):
+            continue
         if not places:
             left[variable.name] = "it is no global of a module"
-        elif not any(module.partition(".")[0] in _OF_EVENT_LOOPS for module, _ in places):
-            try:
-                values.append((places, dumps(context[variable], shares_main=shares_main)))
-            except Exception as error:  # whatever the value's own __reduce__ raises
-                left[variable.name] = shortened(error)
+            continue
+        try:
+            values.append((places, dumps(context[variable], shares_main=shares_main)))
+        except Exception as error:  # whatever the value's own __reduce__ raises
+            left[variable.name] = shortened(error)
     return Variables(tuple(values), left)
 
 
@@ -106,16 +108,16 @@ def _variable(places: Sequence[Place]) -> ContextVar[Any]:
     Raises:
         LookupError: If it is at none of them.
     """
-    for is_import_allowed in (False, True):
-        for module, name in places:
-            if (module, name) in _made:
-                return _made[module, name]
-            if is_import_allowed and module not in sys.modules:
-                with suppress(Exception):  # whatever the module raises; there may be another
-                    importlib.import_module(module)
-            found = getattr(sys.modules.get(module), name, None)
-            if isinstance(found, ContextVar):
-                return found
+    tries = [(module, name, is_import_allowed) for is_import_allowed in (False, True) for module, name in places]
+    for module, name, is_import_allowed in tries:
+        if (module, name) in _made:
+            return _made[module, name]
+        if is_import_allowed and module not in sys.modules:
+            with suppress(Exception):  # whatever the module raises; there may be another
+                importlib.import_module(module)
+        found = getattr(sys.modules.get(module), name, None)
+        if isinstance(found, ContextVar):
+            return found
     raise LookupError(f"no module here has it (looked for {', '.join(map('.'.join, places))})")
 
 

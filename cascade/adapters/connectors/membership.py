@@ -1,4 +1,4 @@
-"""One opening of the control file: the file, this process's mailbox beside it, and the mailboxes of the others."""
+"""A process among those that share a control file: the file, its mailbox beside it, and those of the others."""
 
 from __future__ import annotations
 
@@ -15,21 +15,21 @@ from cascade.adapters.connectors.mailbox import Mailbox, SocketFolder, datagram_
 from cascade.runtime.control.connector import ConnectorError, Message, matches
 
 
-class Post:
-    """A control file in which this process is noted as connected. In one thread at a time.
+class Membership:
+    """An open control file in which this process is noted as connected. For one thread at a time.
 
     Args:
         path: The control file.
-        topics: The filters of what this process wants to hear.
+        topics: The filters to which this process subscribes.
         will: See ``Connector.connect``.
-        before: The opening of which this is the successor.
+        before: The membership that this one takes the place of; ``None`` by default.
 
     Raises:
         ConnectorError: If the file cannot be used.
     """
 
-    def __init__(self, path: Path, topics: tuple[str, ...], will: str, before: Post | None = None) -> None:
-        self.me: Peer = Peer(secrets.token_hex(8), topics, will)
+    def __init__(self, path: Path, topics: tuple[str, ...], will: str, before: Membership | None = None) -> None:
+        self.me = Peer(secrets.token_hex(8), topics, will)
         with ExitStack() as opened:
             self.store: Store = Store(path)
             opened.callback(self.store.close)
@@ -59,7 +59,7 @@ class Post:
         self._tell_all()
 
     def want(self, topics: tuple[str, ...]) -> None:
-        """Note the filters of what this process wants to hear, and tell everybody.
+        """Note the filters to which this process subscribes, and tell everybody.
 
         Raises:
             ConnectorError: If the file does not take it.
@@ -70,7 +70,7 @@ class Post:
         self._tell_all()
 
     def receivers(self, topic: str) -> list[str]:
-        """Addresses of all who have subscribed to *topic* by now, whether their wake-up has been heard or not."""
+        """Addresses of all processes that are subscribed to *topic*, as the file says now."""
         with suppress(ConnectorError):
             if self.store.has_changed():
                 self.peers = self.store.peers()
@@ -78,15 +78,15 @@ class Post:
         return [self.folder.address(peer.name) for peer in wanting]
 
     def gone(self, address: str) -> None:
-        """There is nobody at *address* any more.
+        """The process at *address* has ended.
 
         Raises:
             ConnectorError: If the file cannot be told.
         """
-        self._bury([peer for peer in self.peers if self.folder.address(peer.name) == address])
+        self._drop([peer for peer in self.peers if self.folder.address(peer.name) == address])
 
     def messages(self) -> Iterator[Message]:
-        """The messages that have come and were not retained."""
+        """The messages that have come as datagrams: those that are not retained."""
         for datagram in self.mailbox.datagrams():
             topic, separator, payload = datagram.partition(b"\0")
             if separator:
@@ -94,7 +94,7 @@ class Post:
                     yield Message(topic.decode(), payload)
 
     def changes(self) -> list[Message]:
-        """What has changed in the file since this was asked last; also looks who is connected.
+        """The messages retained or removed since this was called last; also looks who is connected.
 
         Raises:
             ConnectorError: If the file cannot be read.
@@ -104,6 +104,14 @@ class Post:
             self.seen = changes[-1][1]
         self.peers = self.store.peers()
         return [message for message, _ in changes]
+
+    def retained(self) -> list[Message]:
+        """All messages that are retained.
+
+        Raises:
+            ConnectorError: If the file cannot be read.
+        """
+        return [message for message, _ in self.store.changes(0) if message.payload]
 
     def check_place(self) -> None:
         """See that others find this file and this mailbox.
@@ -115,7 +123,7 @@ class Post:
             raise ConnectorError(f"the control file {self.store.path!r} or the socket beside it has been removed")
 
     def leave(self) -> None:
-        """This process is not connected any more. Closes everything."""
+        """Note that this process is not connected any more, and close everything."""
         with suppress(ConnectorError):
             with self.store.changing():
                 self.store.drop_peer(self.me)
@@ -123,19 +131,19 @@ class Post:
         self.close()
 
     def close(self) -> None:
-        """Close everything; in the file, this process stays connected."""
+        """Close everything. In the file, this process stays connected."""
         self._opened.close()
 
     def _tell_all(self) -> None:
         self.peers = self.store.peers()
-        self._bury(self._wake(self.peers))
+        self._drop(self._wake(self.peers))
 
     def _wake(self, peers: Iterable[Peer]) -> list[Peer]:
-        """Have *peers* look into the file; returns those that are gone."""
+        """Have *peers* look into the file; returns those that have ended."""
         return [peer for peer in peers if not self._is_there(peer)]
 
     def _is_there(self, peer: Peer) -> bool:
-        """Wake *peer*; whether there is somebody to wake."""
+        """Wake *peer*; whether it is still there."""
         try:
             self._sender.sendto(b"", self.folder.address(peer.name))
         except (FileNotFoundError, ConnectionRefusedError):
@@ -144,7 +152,7 @@ class Post:
             return True  # no room: others are unread, after which it looks as well
         return True
 
-    def _bury(self, dead: list[Peer]) -> None:
+    def _drop(self, dead: list[Peer]) -> None:
         if not dead:
             return
         with self.store.changing():
