@@ -264,5 +264,5 @@ async def test_telemetry_over_mqtt_can_be_switched_off(query: str, expected: boo
 def test_mqtt_without_its_library_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delitem(sys.modules, "cascade.adapters.connectors.mqtt", raising=False)
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
-    with pytest.raises(ImportError, match=r"'paho-mqtt' library is required.*pip install 'cascade\[mqtt\]'"):
+    with pytest.raises(ImportError, match=r"'paho-mqtt' library is required.*pip install 'cascade-anyio\[mqtt\]'"):
         open_connector("mqtt://broker.example")
