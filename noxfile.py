@@ -199,5 +199,6 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def bench_peers(session: nox.Session) -> None:
     """The same work on other engines, beside ours."""
-    session.install(".[trio]", "dask", "sf-hamilton")
+    session.install(".[trio]", "dask", "sf-hamilton", "pydantic-graph", "dbos", "prefect")
     session.run("python", "benchmarks/peers.py", *session.posargs)
+    session.run("python", "benchmarks/engines/compare.py", *session.posargs)
