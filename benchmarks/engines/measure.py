@@ -70,6 +70,8 @@ def outcome(run: Callable[[Siblings], object]) -> Outcome:
         run(siblings)
     except Exception as error:
         at_once = siblings.at_the(error, time.perf_counter() - began)
+    else:
+        raise RuntimeError("the failure of a task is lost")
     time.sleep(PATIENCE)
     return siblings.in_the_end(at_once)
 
@@ -82,6 +84,8 @@ async def async_outcome(run: Callable[[Siblings], Awaitable[object]], sleep: Sle
         await run(siblings)
     except Exception as error:
         at_once = siblings.at_the(error, time.perf_counter() - began)
+    else:
+        raise RuntimeError("the failure of a task is lost")
     await sleep(PATIENCE)
     return siblings.in_the_end(at_once)
 
