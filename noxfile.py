@@ -60,7 +60,7 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
     """Build the wheel and install it, so that what is tested is what is shipped."""
     folder = Path(session.create_tmp())
     session.run("pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", str(folder), str(ROOT), silent=True)
-    wheel = max(folder.glob("cascade-*.whl"), key=lambda path: path.stat().st_mtime)
+    wheel = max(folder.glob("cascade_anyio-*.whl"), key=lambda path: path.stat().st_mtime)
     session.install("--force-reinstall", "--no-deps", str(wheel))
     session.install(f"{wheel}{extras}")
 
@@ -200,5 +200,6 @@ def bench(session: nox.Session) -> None:
 @nox.session
 def bench_peers(session: nox.Session) -> None:
     """The same work on other engines, beside ours."""
-    session.install(".[trio]", "dask", "sf-hamilton")
+    session.install(".[trio]", "dask", "sf-hamilton", "pydantic-graph", "dbos", "prefect")
     session.run("python", "benchmarks/peers.py", *session.posargs)
+    session.run("python", "benchmarks/engines/compare.py", *session.posargs)

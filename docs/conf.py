@@ -5,7 +5,7 @@ from importlib.metadata import version as _version
 project = "cascade"
 author = "the cascade contributors"
 copyright = "2026, the cascade contributors"  # noqa: A001  # Sphinx's name
-release = _version("cascade")
+release = _version("cascade-anyio")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 source_suffix = {".md": "markdown"}

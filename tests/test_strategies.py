@@ -116,7 +116,9 @@ def test_testing_works_without_hypothesis_and_says_what_flows_needs() -> None:
     )
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=True, timeout=60)
 
-    assert done.stdout == "cascade.testing.flows needs the 'hypothesis' library; install cascade[hypothesis]\n"
+    assert (
+        done.stdout == "cascade.testing.flows needs the 'hypothesis' library; install cascade-anyio[hypothesis]\n"
+    )
 
 
 def test_what_is_not_there_is_said_as_usual() -> None:

@@ -46,7 +46,7 @@ def redis_library(purpose: str) -> Any:
         return importlib.import_module("redis")
     except ImportError as error:
         raise ImportError(
-            f"The 'redis' library is required for {purpose}; install it with: pip install 'cascade[redis]'"
+            f"The 'redis' library is required for {purpose}; install it with: pip install 'cascade-anyio[redis]'"
         ) from error
 
 

@@ -74,7 +74,7 @@ class _Version(argparse.Action):
 
     def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
         try:
-            found = version("cascade")
+            found = version("cascade-anyio")
         except PackageNotFoundError:
             found = "(not installed)"
         out(f"cascade {found}")

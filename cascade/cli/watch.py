@@ -167,7 +167,9 @@ def run_watch(options: argparse.Namespace) -> int:
     try:
         from rich.console import Console  # belongs to an extra
     except ImportError as error:
-        raise UsageError("cascade watch needs rich; install the extra: pip install 'cascade[cli]'") from error
+        raise UsageError(
+            "cascade watch needs rich; install the extra: pip install 'cascade-anyio[cli]'"
+        ) from error
     if options.run is not None and not options.run.isprintable():
         raise UsageError(f"an id of a run is printable text, not {options.run!r:.100}")
     connector = connector_of(options.via)

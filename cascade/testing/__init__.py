@@ -63,5 +63,5 @@ def __getattr__(name: str) -> Any:
         if error.name != "hypothesis":
             raise
         raise ImportError(
-            "cascade.testing.flows needs the 'hypothesis' library; install cascade[hypothesis]"
+            "cascade.testing.flows needs the 'hypothesis' library; install cascade-anyio[hypothesis]"
         ) from error

@@ -285,4 +285,4 @@ except ImportError as error:
         check=True,
     )
 
-    assert "cascade[cli]" in done.stdout
+    assert "cascade-anyio[cli]" in done.stdout

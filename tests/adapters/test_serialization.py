@@ -103,7 +103,9 @@ def test_a_function_that_cannot_be_sent_is_named_with_the_remedy() -> None:
 @pytest.mark.usefixtures("without_cloudpickle")
 @pytest.mark.parametrize("task", [local(1), cascade.task(mode="process")(lambda: None)], ids=repr)
 def test_without_cloudpickle_a_function_needs_an_importable_name(task: cascade.Task[..., Any]) -> None:
-    with pytest.raises(cascade.GraphError, match=r"defined inside a function.*pip install 'cascade\[process\]'"):
+    with pytest.raises(
+        cascade.GraphError, match=r"defined inside a function.*pip install 'cascade-anyio\[process\]'"
+    ):
         check_function(task)
     with pytest.raises(cascade.GraphError, match="cannot run in a worker process"):
         refer(task)
@@ -170,7 +172,7 @@ def test_an_instance_that_comes_back_has_the_class_that_it_had() -> None:
 
 @pytest.mark.usefixtures("without_cloudpickle")
 def test_without_cloudpickle_the_remedy_names_it() -> None:
-    with pytest.raises(TypeError, match=r"'first'.*pip install 'cascade\[process\]'"):
+    with pytest.raises(TypeError, match=r"'first'.*pip install 'cascade-anyio\[process\]'"):
         dump_arguments(carried.takes, (lambda: None,), {})
 
 

@@ -291,7 +291,7 @@ async def test_where_nothing_can_be_drawn_it_writes_lines(capsys: pytest.Capture
 
 def test_without_its_library_it_says_how_to_get_it(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.console", None)
-    assert_is_a_mistake(cli("watch"), "pip install 'cascade[cli]'")
+    assert_is_a_mistake(cli("watch"), "pip install 'cascade-anyio[cli]'")
 
 
 def test_an_id_that_no_run_can_have_is_a_mistake(cli: Command) -> None:

@@ -265,5 +265,5 @@ def test_mqtt_without_its_library_says_how_to_get_it(monkeypatch: pytest.MonkeyP
     for module in ("mqtt", "mqtt_session", "mqtt_client"):
         monkeypatch.delitem(sys.modules, f"cascade.adapters.connectors.{module}", raising=False)
     monkeypatch.setitem(sys.modules, "paho.mqtt", None)
-    with pytest.raises(ImportError, match=r"'paho-mqtt' library is required.*pip install 'cascade\[mqtt\]'"):
+    with pytest.raises(ImportError, match=r"'paho-mqtt' library is required.*pip install 'cascade-anyio\[mqtt\]'"):
         open_connector("mqtt://broker.example")

@@ -218,7 +218,7 @@ def test_without_cloudpickle_a_task_that_is_typed_in_is_refused_with_the_remedy(
     assert told.splitlines()[-1] == (
         "cascade.model.errors.GraphError: 'moved' cannot run in a worker process, which cannot import "
         "__main__.moved (typed into a notebook or console, or given by -c); define it at the top level of a "
-        "module, or install cloudpickle (pip install 'cascade[process]')"
+        "module, or install cloudpickle (pip install 'cascade-anyio[process]')"
     )
 
 

@@ -205,7 +205,7 @@ async def test_without_cloudpickle_a_local_function_is_refused_before_anything_r
     async def starts() -> None:
         started.append(None)
 
-    with pytest.raises(cascade.GraphError, match=r"cannot run in a worker process.*cascade\[process\]"):
+    with pytest.raises(cascade.GraphError, match=r"cannot run in a worker process.*cascade-anyio\[process\]"):
         await cascade.run(joined(starts(), hidden()))
     assert started == []
 

@@ -100,7 +100,8 @@ async def test_the_client_that_was_given_stays_open(client: Any) -> None:
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "redis", None)
     message = (
-        r"The 'redis' library is required for RedisStateBackend; install it with: pip install 'cascade\[redis\]'"
+        r"The 'redis' library is required for RedisStateBackend; "
+        r"install it with: pip install 'cascade-anyio\[redis\]'"
     )
     with pytest.raises(ImportError, match=message):
         RedisStateBackend("night", None)

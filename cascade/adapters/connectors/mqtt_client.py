@@ -25,7 +25,7 @@ try:
     from paho.mqtt.subscribeoptions import SubscribeOptions
 except ImportError as _error:
     raise ImportError(
-        "The 'paho-mqtt' library is required for MQTT; install it by `pip install 'cascade[mqtt]'`"
+        "The 'paho-mqtt' library is required for MQTT; install it by `pip install 'cascade-anyio[mqtt]'`"
     ) from _error
 
 # Seconds for which the broker keeps what this client missed.

@@ -47,7 +47,7 @@ def progress(console: Console | None = None) -> Observer:
         ImportError: If rich is not installed.
     """
     if not _IS_INSTALLED:
-        raise ImportError("progress() needs rich; install the extra: pip install 'cascade[cli]'")
+        raise ImportError("progress() needs rich; install the extra: pip install 'cascade-anyio[cli]'")
     return _Progress(console)
 
 

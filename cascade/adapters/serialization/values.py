@@ -10,7 +10,7 @@ from typing import Any, Final
 from cascade.model.errors import describe
 from cascade.model.tasks import Task
 
-EXTRA: Final = "pip install 'cascade[process]'"
+EXTRA: Final = "pip install 'cascade-anyio[process]'"
 
 
 def code_dumps() -> Callable[..., bytes] | None:
