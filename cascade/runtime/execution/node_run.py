@@ -1,4 +1,8 @@
-"""The life of a node with policies: recall, admit, attempt, retry; its outcome is settled by others."""
+"""The life of a node with policies: recall, admit, attempt, retry; its outcome is settled by others.
+
+A ``Job`` is all that the life of a node has to know, so nodes of a flow and items of a map live alike. The life
+gives an ``Ending``, which ``settle.record`` turns into counts, events, records and failures.
+"""
 
 from __future__ import annotations
 
