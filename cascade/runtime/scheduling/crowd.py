@@ -15,7 +15,7 @@ import attrs
 from cascade.model.tasks import Task
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
-# Nodes of one task that ask at once: this bounds nothing but how many of many paused nodes are tasks.
+# Nodes of one task that ask at once. It bounds how many of the nodes that wait need a task, and nothing else.
 MOST_ASKING: Final = 100
 
 
