@@ -7,8 +7,8 @@ happen; here they are raised, once every group has closed. So the caller gets th
 with its own context.
 
 User code never runs in the caller's task. So a cancellation that reaches a node while no scope around it is
-cancelled is the node's own doing, and a failure; and a native ``Task.cancel()`` of asyncio reaches only the host
-of the run, and counts as a cancellation from outside.
+cancelled is the node's own doing, and a failure; and a native ``Task.cancel()`` of asyncio reaches only the task
+that waits for the run, and counts as a cancellation from outside.
 """
 
 from __future__ import annotations
