@@ -2,6 +2,9 @@
 
 from importlib.metadata import version as _version
 
+from pygments.lexers.special import TextLexer
+from sphinx.application import Sphinx
+
 project = "cascade"
 author = "the cascade contributors"
 copyright = "2026, the cascade contributors"  # noqa: A001  # Sphinx's name
@@ -22,3 +25,8 @@ autodoc_typehints_format = "short"
 napoleon_google_docstring = True
 napoleon_numpy_docstring = False
 napoleon_attr_annotations = True
+
+
+def setup(app: Sphinx) -> None:
+    """Show mermaid diagrams as their text. GitHub draws them; here that would need a script from elsewhere."""
+    app.add_lexer("mermaid", TextLexer)

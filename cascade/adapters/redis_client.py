@@ -1,4 +1,9 @@
-"""Redis through redis-py, in threads; whatever needs it comes here first."""
+"""Redis through redis-py, in threads; whatever needs it comes here first.
+
+A server can keep a thread waiting in ``recv`` for good. So a task watches each call: when an answer takes too
+long, or the caller has been cancelled for a second, it shuts the socket down. Whatever is called may be called
+again.
+"""
 
 from __future__ import annotations
 

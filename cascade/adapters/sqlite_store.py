@@ -1,4 +1,10 @@
-"""An SQLite file in use: waited for while others write to it, and missed when it is no longer where it was."""
+"""An SQLite file in use: waited for while others write to it, and missed when it is no longer where it was.
+
+SQLite's own busy handler is off: no thread waits for another program, and whatever is called may be called again.
+
+SQLite goes on writing to a file that has no name any more, and reports success. So after each commit the device
+and inode of the path are compared with those that were opened.
+"""
 
 from __future__ import annotations
 

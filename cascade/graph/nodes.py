@@ -1,4 +1,14 @@
-"""The graph: calls, and where their arguments come from, by integer index."""
+"""The graph: calls, and where their arguments come from, by integer index.
+
+A full garbage collection walks all objects that are kept, so a graph keeps few: its nodes are *rows*. The row of
+a plain call is the call itself; its sources and consumers stand beside it, in tuples of numbers, which
+collections leave out after the first one. A ``Node`` of it is made only when somebody looks: for errors,
+pictures, digests and conditions. What runs plain nodes reads the rows. Calls of which something is said, maps and
+routers are objects.
+
+A router is a node too (``Junction``), left out of plans and counts, but with edges like others. So nested
+routers, routers in containers and routers as targets are one case.
+"""
 
 from __future__ import annotations
 

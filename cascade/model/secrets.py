@@ -8,6 +8,10 @@ that of the run around them.
 Which texts are hidden: a secret of six or more characters wherever it occurs, one of four or five where no letter
 or digit stands beside it. Shorter ones, and the words true, false, none and null, are hidden only where the value
 itself is shown: any text is full of them. Of a secret with more than one line each line is one too.
+
+Stores, executors, caches and observers make text too, and know nothing of runs: that is why the set is a context
+variable. Where there is no secret it costs a look at the variable. Previews are cut after secrets are hidden,
+never before: half a secret would not be found.
 """
 
 from __future__ import annotations

@@ -1,4 +1,9 @@
-"""What running a graph starts from, computed once per graph: who waits for how many, and who is needed anyway."""
+"""What running a graph starts from, computed once per graph: who waits for how many, and who is needed anyway.
+
+A node behind routes (*gated*) starts only when a router has chosen it, or something chosen that needs it; all
+other nodes are needed anyway. A *plain* node is one of which nothing is said: it can run anywhere on the event
+loop, or in any worker thread. Lanes run plain nodes only.
+"""
 
 from __future__ import annotations
 

@@ -2,6 +2,10 @@
 
 Where places are scarce, whoever has the longest way goes first (the "upward rank" of list scheduling: Topcuoglu,
 Hariri and Wu, "Performance-effective and low-complexity task scheduling for heterogeneous computing", 2002).
+
+There are ranks only in the eager schedule, and only if something may be scarce. How they go together with "first
+come first served" is said at ``Line`` in ``runtime/admission/waiting_line.py``. Thread lanes take the highest
+rank first.
 """
 
 from __future__ import annotations

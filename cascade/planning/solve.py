@@ -1,4 +1,9 @@
-"""From a graph to stages: each node in the first stage after all that it needs."""
+"""From a graph to stages: each node in the first stage after all that it needs.
+
+Gated nodes come after the selectors that decide about them. Where two routers wait for each other's selectors
+that is impossible: then the gated nodes are placed early, the frame holds them until they are wanted, and later
+stages try them again.
+"""
 
 from __future__ import annotations
 

@@ -8,6 +8,13 @@ Loops differ in how often they wake a task in vain (asyncio wakes the host of a 
 So the choice is not drawn anew each time: it is the order of a hash of the seed, the task, and what has happened
 in the run so far, which a task woken in vain does not change. (The approach is that of FoundationDB: Zhou et al.,
 *FoundationDB: A Distributed Unbundled Transactional Key Value Store*, SIGMOD 2021, section 4.)
+
+A simulated run is the engine itself, with four things replaced: the clock, threads, chance, and the order in
+which tasks go on. The engine starts all its tasks in one place (``RunTasks.spawn``), where they are wrapped.
+Lanes are off, as a lane would choose who goes first; that lanes mean the same as the general path is tested by
+``tests/properties``. Functions and sync resources run in place, and slots are counted as if there were threads. A
+sleep that ends in the moment in which it is cancelled counts as cancelled: on Trio it does, on asyncio it would
+not. Faults strike where user code begins, after the start mark, so timeouts count them.
 """
 
 from __future__ import annotations

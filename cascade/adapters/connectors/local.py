@@ -8,6 +8,11 @@ So no wake-up is lost: where a datagram does not fit there are unread ones, and 
 
 Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also says
 who has sent a datagram; those of other users are ignored.
+
+Six modules: this one is what users see; ``line`` is one connection, ``post`` one opening of the control file,
+``control_file`` its content, ``mailbox`` the sockets beside it, ``outbox`` a thread that sends what is not
+retained. Two rules keep it from hanging: whatever ends a connection wakes its threads through a socket pair
+(``Bell``), never through the file system; and nothing waits for another process without a deadline.
 """
 
 from __future__ import annotations

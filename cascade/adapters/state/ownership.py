@@ -1,4 +1,8 @@
-"""Who executes a run, whether that process is still alive, and when its lease ends."""
+"""Who executes a run, whether that process is still alive, and when its lease ends.
+
+Every write compares the token of the lease in its own transaction, so a stale writer cannot write even if it does
+not know that it is one.
+"""
 
 from __future__ import annotations
 

@@ -5,6 +5,10 @@ topology without literals, for the reuse of plans.
 
 ``calls`` and ``flows`` make digests, ``topology`` shapes. ``pure`` finds equal calls of pure tasks. ``order`` puts
 the members of sets in an order, so that node ids do not depend on hashes.
+
+Node ids are the task's name, numbered from the second occurrence on (``fetch``, ``fetch#2``); items of a map are
+``fetch[7]``, and a flow that a node made is below its id (``expand/fetch``). A node of which it is not known what
+it does gets a random digest, and with it all that it decides; so no record is ever taken for it.
 """
 
 from cascade.graph.identity.calls import code_of, value_digest

@@ -1,1 +1,4 @@
-"""Whether an attempt may start now: capacity, order of waiting, rules, deadlocks."""
+"""Whether an attempt may start now: claims on capacity, the waiting queue, the gate, deadlocks.
+
+May import ``observation`` and ``foundation``.
+"""

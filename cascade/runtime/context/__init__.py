@@ -1,1 +1,4 @@
-"""What belongs to one run and what runs share: settings, failures, counts, resources."""
+"""What belongs to one run, and what the runs of an engine share: ``RunContext``, settings, resources.
+
+May import ``control``, ``durability`` and all rooms below them.
+"""

@@ -3,6 +3,8 @@
 Every resource has a task of its own, shielded and outside the nurseries of the nodes, that enters its generator,
 waits, and exits it. So a provider may yield from inside a task group, and nodes have cleaned up before what they
 used is closed.
+
+The cancel scope that bounds the closing is entered before the generator is, because scopes must nest.
 """
 
 from __future__ import annotations

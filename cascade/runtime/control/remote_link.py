@@ -226,7 +226,7 @@ class Link:
         """A run begins: the connector works for it too.
 
         Args:
-            host: The run.
+            run: The run.
         """
         guest = self._telemetry.add(run)
         if self._connection is None:

@@ -47,7 +47,7 @@ class ControlledRuns:
         """A run begins: the connector works for it too.
 
         Args:
-            host: The run.
+            run: The run.
         """
         self._runs.append(run)
         self._timer.join(run)

@@ -1,1 +1,4 @@
-"""A run from outside: what runs share, the handle that users hold, what URLs stand for."""
+"""A run from outside: the engine, the handle of a live run, what URLs stand for.
+
+May import every other room.
+"""

@@ -1,1 +1,4 @@
-"""The life of one node: bind or skip, recall, admit, attempt, retry, settle."""
+"""One node, from bound arguments to its recorded outcome: recall, admission, attempt, retry, settling.
+
+May import ``context`` and all rooms below it.
+"""

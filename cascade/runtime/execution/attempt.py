@@ -1,4 +1,9 @@
-"""One attempt: from the start mark to a value or an error, with its timeout."""
+"""One attempt: from the start mark to a value or an error, with its timeout.
+
+The *start mark* is set where user code starts, in whatever thread that is. Between admission and mark a rule may
+close the gate; then the attempt goes back and asks again, with its ticket. Whoever closes the gate waits until
+nobody is between gate and mark. There is no lock: the crossing is announced before the epoch is read.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""One computation at a time for what several nodes would put into a cache under one key."""
+"""One computation at a time for what several nodes would put into a cache under one key.
+
+A node waits for another's computation before it is admitted, so it holds nothing meanwhile.
+"""
 
 from __future__ import annotations
 

@@ -1,1 +1,4 @@
-"""Things without knowledge of runs: slots of a turn, threads, fairness, cancellation, contexts."""
+"""Parts that know no run: the frame, giving way, threads, cancellation, context variables, the simulation seam.
+
+Imports no other room.
+"""

@@ -1,4 +1,9 @@
-"""Long work in slices, between which others have their turn: tasks of the event loop, and threads."""
+"""Long work in slices, between which others have their turn: tasks of the event loop, and threads.
+
+A loop that gives way says that it waits, and threads that have computed for a while, by their own processor time,
+step back until it has gone on: for a millisecond or two at most. A thread that has only waited is in nobody's
+way, and steps back for nobody.
+"""
 
 from __future__ import annotations
 

@@ -3,6 +3,11 @@
 A frame changes only in synchronous steps. Settling a node wakes those that waited for it, releases what nobody
 needs any more, lets routers choose, and prunes what they did not choose; what follows from it (events, launches)
 is left for the caller in ``news``.
+
+One counter for each node says how many consumers may still want it. It does three jobs: at zero the value is
+dropped, a node that has not begun is pruned at zero, and being a target counts as a consumer. A node with very
+many sources leaves a *backlog* when it settles: the scheduler lets go of them in parts, before anything else
+starts.
 """
 
 from __future__ import annotations

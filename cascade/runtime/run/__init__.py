@@ -1,1 +1,4 @@
-"""A run from inside: its scopes, its loop of turns, sub-flows, what is restored."""
+"""One run as a whole: preparation, its scopes from first to last event, its loop of turns, sub-flows.
+
+May import ``scheduling`` and all rooms below it.
+"""

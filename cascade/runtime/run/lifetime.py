@@ -1,7 +1,14 @@
 """A run from its first event to its last: which scope lies in which.
 
-Nesting, outermost first: bus, observers and journal, resources, loop, stage, node. Failures are recorded where
-they happen; here they are raised, once every group has closed.
+Nesting, outermost first: bus, observers and journal, resources, loop, stage, node. There are two task groups:
+*services* (observers, journal, resources; each shielded, ended by a signal in reverse order) around *work*
+(nodes), whose scope is cancelled to abort. Nodes never raise into a group. Failures are recorded where they
+happen; here they are raised, once every group has closed. So the caller gets the user's own exception object,
+with its own context.
+
+User code never runs in the caller's task. So a cancellation that reaches a node while no scope around it is
+cancelled is the node's own doing, and a failure; and a native ``Task.cancel()`` of asyncio reaches only the task
+that waits for the run, and counts as a cancellation from outside.
 """
 
 from __future__ import annotations

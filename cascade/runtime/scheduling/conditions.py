@@ -1,4 +1,9 @@
-"""Whether lanes may be used at present: what is in force changes with rules, listeners and the end of the run."""
+"""Whether lanes may be used at present: what is in force changes with rules, listeners and the end of the run.
+
+The answer can change only when the epoch of the gate does. So the gate changes with every rule, with each
+subscriber that comes, goes or is full, and with the end of the run; in between, one comparison of numbers is all
+that is asked.
+"""
 
 from __future__ import annotations
 

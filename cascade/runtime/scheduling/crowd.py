@@ -1,4 +1,8 @@
-"""Plain nodes that wait behind others of their task that ask for admission, and need no tasks of their own."""
+"""Plain nodes that wait behind others of their task that ask for admission, and need no tasks of their own.
+
+Only a hundred nodes of one task ask at once. If none of these can be admitted, no later node of the task can be
+either, so the later ones wait by index and need no task yet. Each node that is admitted lets the next one ask.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +15,7 @@ import attrs
 from cascade.model.tasks import Task
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
-# Nodes of one task that ask at once. What keeps them keeps those behind them too, and whoever of them is admitted
-# lets the next one ask; so this bounds nothing but how many of a hundred thousand paused nodes are tasks.
+# Nodes of one task that ask at once. It bounds how many of the nodes that wait need a task, and nothing else.
 MOST_ASKING: Final = 100
 
 

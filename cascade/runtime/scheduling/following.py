@@ -1,4 +1,9 @@
-"""Which node goes on from another in the same lane, without a look at the queue."""
+"""Which node goes on from another in the same lane, without a look at the queue.
+
+In the schedule of stages these are the links of the layout: a stage of one node after a stage of one node. In the
+eager schedule it is any consumer that waits for nothing else. So a chain needs one lane, and no hop for each
+link.
+"""
 
 from __future__ import annotations
 

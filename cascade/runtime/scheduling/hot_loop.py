@@ -3,6 +3,8 @@
 Building, planning and starting anew would lead to the very same: the same call in the same kind of lane, under
 the same gate. So the lane makes that call itself. Whatever is not as plain as that ends the lane's part, and the
 lazy is returned as the value that it is; the loop goes on from there.
+
+Turns are counted on the event loop every millisecond, not one by one.
 """
 
 from __future__ import annotations

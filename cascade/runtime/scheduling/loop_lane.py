@@ -5,6 +5,9 @@ lane stays with it, and another task goes on with the rest.
 
 Lanes change nothing in what a run means. Each node sees context variables of its own; before each one a lane looks
 whether the run goes on and the gate is as it was. If not, it gives what is left back to the scheduler.
+
+It looks after it has let others run, never before: what happens in between counts. A thousand calls that wait are
+a thousand tasks; a thousand calls that do not wait are one.
 """
 
 from __future__ import annotations

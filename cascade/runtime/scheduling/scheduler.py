@@ -1,4 +1,8 @@
-"""Scheduler of one frame: starts ready nodes in lanes or tasks, and settles what they give."""
+"""Scheduler of one frame: starts ready nodes in lanes or tasks, and settles what they give.
+
+A node takes one of three ways: it is settled without running (skipped, or replayed from the store), it goes to a
+lane, or it gets a task of its own. The schedules differ only in which nodes they hand over, and when.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,8 @@
-"""One thread lane: a worker thread that calls sync nodes one after another."""
+"""One thread lane: a worker thread that calls sync nodes one after another.
+
+It holds one thread slot. Each node's start mark is set as in an attempt: announce the crossing, read the epoch,
+call the function. A lane that steps back to let others run does not count as stuck.
+"""
 
 from __future__ import annotations
 

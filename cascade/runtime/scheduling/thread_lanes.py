@@ -1,6 +1,9 @@
 """Thread lanes: sync nodes, called by as many worker threads as are needed to keep them from waiting.
 
 While all threads are stuck in functions that block, more are added.
+
+Outcomes go back to the scheduler in batches, with one wake-up for many. After an abort the scheduler no longer
+runs, and the task of each lane settles what its thread has reported.
 """
 
 from __future__ import annotations

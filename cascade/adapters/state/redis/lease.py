@@ -15,6 +15,9 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     ``format`` (2: what digests are made of).
 ``lease``
     JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
+
+Redis may lose what it has confirmed, and answers then as if nothing had been there. So each ``MULTI`` begins by
+asking for the keys that the last one left, and the lease must be the very one that this process wrote last.
 """
 
 from __future__ import annotations
