@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
-from typing import Final
+from typing import Any, Final, Protocol
 
 import attrs
 from anyio import CancelScope
@@ -15,10 +15,36 @@ from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
 from cascade.model.policies import Retry
 from cascade.model.secrets import MARK
-from cascade.runtime.context.settings import Settings
 from cascade.runtime.durability.backend import Batch, Entry, Opening, Past, Record, StateBackend, origin_var
 from cascade.runtime.foundation.fairness import paced, paced_dict, paced_list, portions
-from cascade.runtime.run.preparation import Prepared
+
+
+class Choices(Protocol):
+    """What the settings of a run say of what was recorded before."""
+
+    @property
+    def on_finished(self) -> str:
+        """What to do if the run had succeeded."""
+
+    @property
+    def on_change(self) -> str:
+        """What to do if the flow is another one."""
+
+
+class Flow(Protocol):
+    """A flow that is ready to be run."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its graph."""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Values of its inputs."""
+
+    def params(self) -> dict[str, Any]:
+        """Its parameters, as they may be shown."""
+
 
 # Skips that follow from something else, which is decided anew.
 DERIVED: Final = (SkipReason.PRUNED.value, SkipReason.UPSTREAM_FAILED.value)
@@ -86,7 +112,7 @@ class Recovery:
 
 
 async def recover(
-    settings: Settings, run_id: str, prepared: Prepared, open_run: OpenRun, *, is_new: bool
+    settings: Choices, run_id: str, prepared: Flow, open_run: OpenRun, *, is_new: bool
 ) -> Recovery | None:
     """Take the run *run_id* in its store, if it has one.
 
@@ -119,7 +145,7 @@ async def recover(
         raise StateError(f"cannot read the records of run {run_id!r}: {describe(error)}") from error
 
 
-async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, *, is_new: bool) -> Recovery:
+async def _begin(backend: StateBackend, prepared: Flow, contents: Contents, *, is_new: bool) -> Recovery:
     graph = prepared.graph
     opening = Opening(
         is_new,
@@ -131,7 +157,7 @@ async def _begin(backend: StateBackend, prepared: Prepared, contents: Contents, 
     return Recovery(backend.run_id, backend, await backend.begin(opening), contents)
 
 
-async def _reconciled(recovery: Recovery, settings: Settings, prepared: Prepared, open_run: OpenRun) -> Recovery:
+async def _reconciled(recovery: Recovery, settings: Choices, prepared: Flow, open_run: OpenRun) -> Recovery:
     """*recovery* with what the store knows of a run of this flow."""
     past, backend = recovery.past, recovery.backend
     is_finished = past.status == "succeeded"
@@ -221,7 +247,7 @@ def _under(changed: Iterable[str], names: Iterable[str]) -> Iterator[str | None]
     yield from (None if name in roots or roots.isdisjoint(_roots(name)) else name for name in names)
 
 
-async def _forked(recovery: Recovery, open_run: OpenRun, prepared: Prepared, changed: Sequence[str]) -> Recovery:
+async def _forked(recovery: Recovery, open_run: OpenRun, prepared: Flow, changed: Sequence[str]) -> Recovery:
     """A run of its own for the changed flow, with the records that still hold; the other stays as it is."""
     old, contents = recovery.backend, recovery.contents
     run_id = f"{recovery.run_id}~{contents.flow.hex()[:8]}"

@@ -1,7 +1,7 @@
 """One node with policies, from recall to value: cache, resources, attempts, retries. Others settle its outcome.
 
-A ``Job`` is all that has to be known of a node, so nodes of a flow and items of a map are run alike. What comes of it
-is an ``Ending``, which ``settle.record`` turns into counts, events, records and failures.
+A ``Job`` is all that has to be known of a node, so nodes of a flow and items of a map are run alike. The result is
+an ``Ending``, which ``settle.record`` turns into counts, events, records and failures.
 """
 
 from __future__ import annotations
