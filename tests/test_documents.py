@@ -1,10 +1,11 @@
 """What README and docs show is run: Python blocks, and commands of console blocks.
 
-The ``python`` blocks of a document run in order, in one namespace, in a process and a folder of their own. One
-whose first line is ``# some_name.py`` is saved under that name too. An ``output`` block shows what the ``python``
-block before it prints. Of ``console`` blocks, commands that begin with ``$ cascade`` or ``$ python``, after
-assignments to environment variables or not, run in the same folder, where ``examples`` lies; if output is shown
-below a command, it has to be what the command prints. In both, ``...`` stands for what differs.
+The ``python`` blocks of a document run in order, in one namespace, in a process and a folder of their own. An
+``output`` block shows what the ``python`` block before it prints. A block whose first line is ``# some_name.py``
+or ``# some_name.sh`` is saved under that name. Then the commands of ``console`` blocks run in the same folder,
+where ``examples`` lies too, if they begin with ``$ cascade``, ``$ python``, ``$ sh`` or ``$ cat`` (environment
+variables may be set before). If output is shown below a command, it has to be what the command prints. In both
+kinds of output, ``...`` stands for what differs.
 
 A comment before a block changes how it is run. ``<!-- not run: reason -->`` leaves it out.
 ``<!-- a notebook cell -->`` runs it as Jupyter does: inside an event loop, with ``await`` outside of functions,
@@ -19,6 +20,7 @@ import doctest
 import importlib.util
 import json
 import os
+import pkgutil
 import re
 import shutil
 import stat
@@ -30,6 +32,7 @@ from textwrap import dedent
 
 import attrs
 import pytest
+from test_docstrings import THINGS
 
 import cascade
 
@@ -43,8 +46,8 @@ SECONDS = 100
 _FENCE = re.compile(r"^(?P<indent> *)(?P<mark>`{3,}|~{3,}) *(?P<language>[^\s`]*)[^`]*$")
 _NOT_RUN = re.compile(r"^\s*<!-- not run: \S.*-->\s*$")
 _CELL = re.compile(r"^\s*<!-- a notebook cell -->\s*$")
-_SAVED_AS = re.compile(r"^# ([\w/]+\.py)$")
-_COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S* )*(?:cascade|python) ")
+_SAVED_AS = re.compile(r"^# (\w+\.(?:py|sh))$")
+_COMMAND = re.compile(r"^\$ (?:[A-Z_]+=\S* )*(?:cascade|python|sh|cat) ")
 _END_OF_BLOCK = "\x1e"
 _DRIVER = """
 def drive():
@@ -142,10 +145,6 @@ def python_path() -> str:
 
 def run_python(name: str, blocks: list[Block], folder: Path) -> subprocess.CompletedProcess[str]:
     """Run blocks in order in one namespace; tracebacks show *name* and its lines."""
-    for block in blocks:
-        saved_as = _SAVED_AS.match(block.text.partition("\n")[0])
-        if saved_as is not None:
-            (folder / saved_as[1]).write_text(block.text, encoding="utf-8")
     return subprocess.run(
         [sys.executable, "-W", "error", "-c", _DRIVER],
         input=json.dumps([name, _END_OF_BLOCK, [(block.line, block.text, block.is_cell) for block in blocks]]),
@@ -201,6 +200,10 @@ def wrong_outputs(name: str, shown: list[Block], printed: list[str]) -> Iterator
 def failures_in(name: str, text: str, folder: Path) -> list[str]:
     """Everything in a document that does not do what it shows."""
     shown = [block for block in blocks_in(text) if block.is_run]
+    for block in shown:
+        saved_as = _SAVED_AS.match(block.text.partition("\n")[0])
+        if saved_as is not None:
+            (folder / saved_as[1]).write_text(block.text, encoding="utf-8")
     found: list[str] = []
     python = [block for block in shown if block.language == "python"]
     done = run_python(name, python, folder)
@@ -235,6 +238,29 @@ def test_a_document_does_what_it_shows(document: Path, folder: Path) -> None:
     name = str(document.relative_to(ROOT))
 
     assert failures_in(name, document.read_text(encoding="utf-8"), folder) == []
+
+
+def named_in(reference: str) -> set[int]:
+    """The ids of the classes and functions that a page of Sphinx directives documents."""
+    found = set()
+    directive = re.compile(r"^\.\. auto(\w+):: ([\w.]+)((?:\n +:.*)*)$", re.MULTILINE)
+    for kind, name, options in directive.findall(reference):
+        if kind != "module":
+            found.add(id(pkgutil.resolve_name(name)))
+            continue
+        module = importlib.import_module(name)
+        members = re.search(r":members: *(.*)", options)
+        chosen = members[1].split(", ") if members and members[1] else list(vars(module))
+        found |= {id(getattr(module, member)) for member in chosen}
+    return found
+
+
+@pytest.mark.skipif(not PAGES, reason="the documentation is not here")
+def test_the_reference_has_everything_that_is_public() -> None:
+    pytest.importorskip("paho.mqtt")
+    named = named_in((ROOT / "docs/reference.md").read_text(encoding="utf-8"))
+
+    assert [name for name, thing in THINGS.items() if id(thing) not in named] == []
 
 
 # -- the test itself notices what is wrong -----------------------------------------------------------------------
@@ -303,8 +329,18 @@ def words(who: str) -> str:
 flow = words(cascade.Param("who"))
 ```
 
+```sh
+# tell.sh
+echo "saved too"
+```
+
 ```console
 $ rm -rf somewhere
+$ sh tell.sh
+saved too
+$ cat tell.sh
+...
+echo "saved too"
 $ cascade run saved.py:flow --who me \\
       --log none
 hello me
