@@ -29,7 +29,7 @@ class Membership:
     """
 
     def __init__(self, path: Path, topics: tuple[str, ...], will: str, before: Membership | None = None) -> None:
-        self.me = Peer(secrets.token_hex(8), topics, will)
+        self.me: Peer = Peer(secrets.token_hex(8), topics, will)
         with ExitStack() as opened:
             self.store: Store = Store(path)
             opened.callback(self.store.close)

@@ -134,7 +134,7 @@ class Client:
     """
 
     def __init__(self, login: Login, will: str, token: EventLoopToken, listener: Listener) -> None:
-        self.is_connected = False
+        self.is_connected: bool = False
         self._token = token
         self._listener = listener
         self._inbox = Inbox(token, listener.deliver)
@@ -238,7 +238,8 @@ class Client:
             wake_soon(self._token, self._listener.opened, "nobody answers there")
 
     def _on_disconnect(self, client: paho.Client, _: object, flags: object, reason: Any, more: object) -> None:
-        was_connected, self.is_connected = self.is_connected, False
+        was_connected = self.is_connected
+        self.is_connected = False
         if was_connected and not self._is_closing:
             self._inbox.put(Lost(str(reason)))
 
