@@ -166,7 +166,7 @@ async def test_an_error_of_the_library_shows_the_frame_that_raised_it(enter: Any
 
 
 def test_a_flow_that_cannot_be_planned_shows_the_frame_that_raised_it() -> None:
-    members: list[Any] = []
+    members: list[Any] = [just(1)]
     members.append(members)
     for look in (cascade.plan, cascade.visualize, cascade.dry_run):
         with pytest.raises(cascade.GraphError) as caught:
