@@ -14,6 +14,7 @@ from types import ModuleType
 from typing import Any
 
 from cascade.model.errors import CascadeError, describe
+from cascade.model.events import preview
 from cascade.model.placeholders import Placeholder
 
 
@@ -99,13 +100,15 @@ def _flow_names(module: ModuleType) -> str:
 
 
 def _flow_of(found: Any, target: str) -> Any:
-    if callable(found) and not inspect.iscoroutinefunction(found):
+    if inspect.iscoroutinefunction(found):
+        raise UsageError(f"{target} is an async function, which is no flow; name a lazy or a sync function")
+    if callable(found):
         try:
             found = found()
         except (Exception, SystemExit) as error:
             raise UsageError(f"{target} could not be called to get a flow: {_culprit(error)}") from error
     if not isinstance(found, (Placeholder, list, tuple, dict, set, frozenset)):
         raise UsageError(
-            f"{target} is {found!r:.60}, which is no flow; name a lazy result, or a function that returns one"
+            f"{target} is {preview(found):.60}, which is no flow; name a lazy, or a function that returns one"
         )
     return found

@@ -8,7 +8,7 @@ import json
 import math
 import typing
 import uuid
-from collections import OrderedDict, deque
+from collections import OrderedDict, defaultdict, deque
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -349,3 +349,31 @@ def test_numbers_written_by_anybody_are_read(number: float, kind: Any) -> None:
         assert isinstance(number, float)
     else:
         assert (value if isinstance(number, int) else float(value)) == number
+
+
+def test_a_bounded_deque_stays_bounded() -> None:
+    bounded = deque([1, 2], maxlen=3)
+    taken = cascade.Param("x", type=deque[int]).convert(bounded)
+    assert taken == bounded
+    assert taken.maxlen == 3
+
+
+def test_a_defaultdict_keeps_its_factory() -> None:
+    taken = cascade.Param("x", type=defaultdict[str, int]).convert(defaultdict(int, a=1))
+    assert taken == {"a": 1}
+    assert taken["b"] == 0
+
+
+def test_a_defaultdict_from_text_has_no_factory() -> None:
+    taken = cascade.Param("x", type=defaultdict[str, int]).convert('{"a": 1}')
+    assert taken == {"a": 1}
+    with pytest.raises(KeyError):
+        taken["b"]
+
+
+def test_an_async_function_cannot_validate() -> None:
+    async def check(value: object) -> None:
+        raise ValueError
+
+    with pytest.raises(TypeError, match="must be a sync function"):
+        cascade.Param("x", type=int, validate=check)

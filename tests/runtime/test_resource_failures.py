@@ -365,3 +365,23 @@ async def test_a_provider_that_does_not_yield_once_is_an_error_that_says_so(
     assert isinstance(error, RuntimeError)
     assert "'db'" in str(error)
     assert "yield" in str(error)
+
+
+async def test_where_the_run_goes_on_a_tear_down_of_one_item_keeps_the_others(schedule: Any) -> None:
+    @cascade.resource(scope="task")
+    async def db() -> Any:
+        yield object()
+        raise OSError("cannot close")
+
+    @cascade.task
+    async def load(n: int, db: object) -> int:
+        return n
+
+    with pytest.raises(cascade.RunFailed) as caught:
+        await cascade.run(
+            load.partial(db=cascade.inject("db")).map(n=[1, 2, 3]),
+            providers=[db],
+            on_error="continue",
+            schedule=schedule,
+        )
+    assert len(caught.value.exceptions) == 3

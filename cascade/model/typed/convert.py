@@ -6,7 +6,7 @@ import collections.abc as abc
 import functools
 import json
 import typing
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast, get_args, get_origin
 
@@ -286,6 +286,8 @@ def _made(kind: Any, items: Sequence[Any], given: Any = None) -> Any:
     if not issubclass(cls, _CONCRETE):
         is_like = isinstance(given, cls) and type(given) in _CONCRETE
         cls = type(given) if is_like else set if issubclass(cls, abc.Set) else list
+    if isinstance(given, deque) and issubclass(cls, deque):
+        return cls(items, given.maxlen)
     return _built(cls, items)
 
 
@@ -305,12 +307,16 @@ def _checked_mapping(value: Any, kind: Any) -> Any:
         keys = [inside(step, key, key_kind, _key) for step, key in zip(steps, value, strict=True)]
         items = [inside(step, item, item_kind, checked) for step, item in zip(steps, value.values(), strict=True)]
     pairs = _built(dict, zip(keys, items, strict=True))
+    if issubclass(cls, defaultdict):
+        return cls(getattr(value, "default_factory", None), pairs)
     return pairs if issubclass(dict, cls) else _mapping_of(cls, pairs)
 
 
 def _mapping_of(cls: type[Any], value: Mapping[Any, Any]) -> Any:
-    """*value* if it is a *cls*, otherwise one made of it."""
-    return value if isinstance(value, cls) else _built(cls, value)
+    """*value* if it is a *cls*, otherwise one made of it; a ``defaultdict`` has no default factory then."""
+    if isinstance(value, cls):
+        return value
+    return cls(None, value) if issubclass(cls, defaultdict) else _built(cls, value)
 
 
 def _built(cls: type[Any], parts: Any) -> Any:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from enum import Enum
+from inspect import iscoroutinefunction
 from typing import Any, ClassVar, Final, Generic, TypeVar, cast
 
 import attrs
@@ -90,6 +91,8 @@ class Input(Placeholder, Generic[T]):
             raise TypeError(f"type of {who} names {unknown!r} in quotes: give the class itself")
         if validate is not None and not callable(validate):
             raise TypeError(f"validate of {who} must be a function of the value, not {validate!r}")
+        if iscoroutinefunction(validate):
+            raise TypeError(f"validate of {who} must be a sync function, not {validate!r}, which is async")
         self.__attrs_init__(name, default, kind, description, validate, secret)
 
     def convert(self, raw: object) -> T:

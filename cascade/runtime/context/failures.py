@@ -49,15 +49,17 @@ class Failures:
         self._record(Failure(error, origin))
         self.halt()
 
+    def fail_beside(self, error: BaseException, origin: str) -> None:
+        """Record a failure that is no node's own, such as that of a tear-down; halt unless the run goes on."""
+        self._add(Failure(error, origin))
+
     def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
         """Record the failure of a node, and halt unless the run goes on after failures."""
         if id(error) in self._passing:
             self._passing.remove(id(error))  # the node in the sub-flow is the one to be named
         else:
             annotate(error, note)
-        self._record(Failure(error, node_id, is_of_node=True))
-        if not self.goes_on or not isinstance(error, Exception):
-            self.halt()
+        self._add(Failure(error, node_id, is_of_node=True))
 
     def pass_on(self, error: BaseException) -> None:
         """*error* ended a sub-flow, and goes on to the node that asked for it."""
@@ -67,6 +69,11 @@ class Failures:
     def has(self, error: BaseException) -> bool:
         """Whether *error*, this very object, is among the failures."""
         return id(error) in self._known
+
+    def _add(self, failure: Failure) -> None:
+        self._record(failure)
+        if not self.goes_on or not isinstance(failure.error, Exception):
+            self.halt()
 
     def _record(self, failure: Failure) -> None:
         # One exception may pass through several nodes: through a sub-flow to the node that asked for it.

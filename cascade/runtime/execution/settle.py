@@ -93,7 +93,7 @@ def record(execution: RunContext, subject: Settled, ending: Ending) -> Status:
                 _finished(execution, subject, ending, "Cancelled")
                 _journal(execution, subject, ending)
     for trouble, origin in ending.troubles:
-        execution.failures.fail(trouble, origin)
+        execution.failures.fail_beside(trouble, origin)
     return status
 
 
@@ -149,7 +149,7 @@ def leave(execution: RunContext, subject: Settled, ending: Ending) -> None:
     if ending.started is not None:
         _finished(execution, subject, ending, "Cancelled")
     for trouble, origin in ending.troubles:
-        execution.failures.fail(trouble, origin)
+        execution.failures.fail_beside(trouble, origin)
 
 
 def _finished(
