@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractContextManager, asynccontextmanager
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import AbstractContextManager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
@@ -26,6 +26,7 @@ from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.history import recorded_run, recorded_runs
+from cascade.runtime.foundation.async_context import async_context
 from cascade.runtime.foundation.task_context import ambient
 
 __all__ = [
@@ -201,10 +202,10 @@ def _forget_loop() -> None:
 
 
 @shows_settings
-@asynccontextmanager
+@async_context
 async def start(
     flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
-) -> AsyncIterator[Run]:
+) -> AsyncGenerator[Run, None]:
     """Start a flow beside a block of code. The block gets a :class:`Run`, to follow the flow and to steer it.
 
     Leaving the block waits for the end of the run. Subscriptions made before the first ``await`` in the block get

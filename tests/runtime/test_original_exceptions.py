@@ -126,6 +126,22 @@ async def test_start_raises_the_very_object_that_a_node_raised(error: BaseExcept
 
 
 @pytest.mark.parametrize("error", ODD_ERRORS, ids=lambda error: type(error).__name__)
+async def test_the_block_of_start_raises_the_very_object_that_result_raised(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        async with cascade.start(raising(error)) as run:
+            await run.result()
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("error", ODD_ERRORS, ids=lambda error: type(error).__name__)
+async def test_the_block_of_start_raises_the_very_object_that_was_raised_in_it(error: BaseException) -> None:
+    with pytest.raises(type(error)) as caught:
+        async with cascade.start(1):
+            raise error
+    assert caught.value is error
+
+
+@pytest.mark.parametrize("error", ODD_ERRORS, ids=lambda error: type(error).__name__)
 async def test_a_failing_node_is_reported_whatever_it_raised(error: BaseException) -> None:
     engine = cascade.Engine()
     with record_events(engine) as recorded, pytest.raises(type(error)):

@@ -6,8 +6,8 @@ import math
 import os
 import secrets
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
@@ -36,6 +36,7 @@ from cascade.runtime.durability.resume import recover
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.urls import check_state, open_backend, open_control
 from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.foundation.async_context import async_context
 from cascade.runtime.foundation.cancellations import without_cancellations
 from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.simulation_seam import pacer_var
@@ -294,10 +295,10 @@ class Engine:
             finally:
                 await self._leave(session)
 
-    @asynccontextmanager
+    @async_context
     async def start(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
-    ) -> AsyncIterator[Run]:
+    ) -> AsyncGenerator[Run, None]:
         """Start a flow beside a block of code, as :func:`cascade.start` does, with what this engine shares.
 
         Leaving the block waits for the end of the run. If the scope around the block is cancelled, so is the run,
@@ -321,10 +322,10 @@ class Engine:
             async with self._started(flow, params, run_id) as run:
                 yield run
 
-    @asynccontextmanager
+    @async_context
     async def _started(
         self, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
-    ) -> AsyncIterator[Run]:
+    ) -> AsyncGenerator[Run, None]:
         await checkpoint()
         errors: list[BaseException] = []
         session = self._enter()
