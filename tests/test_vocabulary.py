@@ -105,10 +105,12 @@ def leads_somewhere(dotted: str) -> bool:
         place = f"{place}.{name}"
         try:
             thing = importlib.import_module(place)
-        except ImportError:
+        except ModuleNotFoundError:
             if not hasattr(thing, name):
                 return False
             thing = getattr(thing, name)
+        except ImportError:  # it is there, and says which extra it needs
+            return True
     return True
 
 

@@ -12,11 +12,12 @@ import anyio
 import pytest
 from brokers import broker
 
-from cascade.adapters.connectors import mqtt_client, mqtt_session
 from cascade.control import ConnectorError, Message
 from cascade.runtime.engine.urls import open_connector
 
-pytestmark = pytest.mark.needs("paho")
+pytest.importorskip("paho")
+
+from cascade.adapters.connectors import mqtt_client, mqtt_session  # needs paho
 
 # The answer to a CONNECT of MQTT 5: no session, success, no properties.
 CONNACK = bytes([0x20, 3, 0, 0, 0])

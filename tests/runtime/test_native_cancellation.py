@@ -76,16 +76,24 @@ async def raising_nothing() -> None:
 
 async def test_a_timeout_of_asyncio_around_a_run_raises_its_own_error() -> None:
     log = Log()
+
+    async def expire(timeout: asyncio.Timeout) -> None:
+        await until(log.has("a starts"))
+        timeout.reschedule(0)
+
     with pytest.raises(TimeoutError):
-        async with asyncio.timeout(0.01):
+        async with asyncio.timeout(None) as timeout:
+            expiring = asyncio.ensure_future(expire(timeout))
             await cascade.run(log.waits("a"))
+    await expiring
     assert log.lines == ["a starts", "a is cancelled"]
 
 
 async def test_wait_for_around_a_run_raises_its_own_error() -> None:
     log = Log()
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(cascade.run(log.waits("a")), 0.01)
+        # Long enough for the task to start, however busy the machine is.
+        await asyncio.wait_for(cascade.run(log.waits("a")), 0.5)
     assert log.lines == ["a starts", "a is cancelled"]
 
 
