@@ -101,16 +101,17 @@ def leads_somewhere(dotted: str) -> bool:
     """Whether *dotted* is a module, or a name in one."""
     place, *names = dotted.split(".")
     thing = importlib.import_module(place)
-    for name in names:
-        place = f"{place}.{name}"
-        try:
-            thing = importlib.import_module(place)
-        except ModuleNotFoundError:
-            if not hasattr(thing, name):
-                return False
-            thing = getattr(thing, name)
-        except ImportError:  # it is there, and says which extra it needs
-            return True
+    try:
+        for name in names:
+            place = f"{place}.{name}"
+            try:
+                thing = importlib.import_module(place)
+            except ModuleNotFoundError:
+                if not hasattr(thing, name):
+                    return False
+                thing = getattr(thing, name)
+    except ImportError as error:  # it is there, and says which extra it needs
+        return "pip install" in str(error)
     return True
 
 

@@ -60,6 +60,7 @@ async def test_reading_records_shows_no_password(state: str) -> None:
     assert "RPASSWORD" not in str(caught.value)
 
 
+@pytest.mark.needs("paho")
 async def test_the_password_of_a_url_is_hidden_in_what_the_run_tells() -> None:
     seen = await observe(fail("RPASSWORD"), control="mqtt://bob:RPASSWORD@localhost:9", cleanup_timeout=0.1)
     assert "RPASSWORD" not in texts_of_events(seen.recorded)
