@@ -385,3 +385,29 @@ async def test_where_the_run_goes_on_a_tear_down_of_one_item_keeps_the_others(sc
             schedule=schedule,
         )
     assert len(caught.value.exceptions) == 3
+
+
+async def test_what_a_provider_raises_while_its_opening_is_cancelled_joins_the_failures(schedule: Any) -> None:
+    opening = anyio.Event()
+
+    @cascade.resource
+    async def db() -> Any:
+        try:
+            opening.set()
+            await anyio.sleep_forever()
+            yield object()
+        finally:
+            raise ValueError("could not clean up")
+
+    @cascade.task
+    async def use(db: object) -> None: ...
+
+    @cascade.task
+    async def fails() -> None:
+        await opening.wait()
+        raise KeyError("first")
+
+    flow = [use(db=cascade.inject("db")), fails()]
+    with pytest.raises(KeyError) as caught:
+        await cascade.run(flow, providers=[db], schedule=schedule)
+    assert any("could not clean up" in note for note in caught.value.__notes__)

@@ -137,6 +137,9 @@ class Opened:
         except BaseException as cancelled:
             self._scope.cancel()
             await self.close(cancelled)
+            for error in (self.error, self.trouble):
+                if error is not None:  # raised while the provider cleaned up: nobody else comes to see it
+                    self.host.fail(error, self.origin)
             raise
 
     async def close(self, ended_by: BaseException | None) -> None:
