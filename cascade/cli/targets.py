@@ -16,6 +16,7 @@ from typing import Any
 from cascade.model.errors import CascadeError, describe
 from cascade.model.events import preview
 from cascade.model.placeholders import Placeholder
+from cascade.model.tracebacks import is_ours
 
 
 class UsageError(CascadeError, ValueError):
@@ -88,8 +89,8 @@ def _load_file(path: Path) -> ModuleType:
 
 
 def _culprit(error: BaseException) -> str:
-    """What went wrong and, unless the error says it itself, in which line."""
-    frames = traceback.extract_tb(error.__traceback__)
+    """What went wrong and, unless the error says it itself, in which line of the user's."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if not is_ours(frame.filename)]
     where = f" ({frames[-1].filename}, line {frames[-1].lineno})" if frames else ""
     return describe(error) + ("" if isinstance(error, (SyntaxError, ImportError)) else where)
 

@@ -24,12 +24,17 @@ class TrimmedTraceback:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        if error is not None and os.environ.get(FULL, "0") in ("", "0"):
-            _trim(error)
+        if error is not None:
+            trim(error)
 
 
-def _trim(error: BaseException) -> None:
-    """Take our frames out of the tracebacks of *error*, its parts, its causes and its contexts."""
+def trim(error: BaseException) -> None:
+    """Take our frames out of the tracebacks of *error*, its parts, its causes and its contexts.
+
+    Does nothing if all frames are to be shown.
+    """
+    if os.environ.get(FULL, "0") not in ("", "0"):
+        return
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
     while pending:
@@ -43,9 +48,14 @@ def _trim(error: BaseException) -> None:
             pending += part.exceptions
 
 
+def is_ours(file: str) -> bool:
+    """Whether *file* belongs to this library."""
+    return file.startswith(_HOME)
+
+
 def _trim_one(error: BaseException) -> None:
     steps = list(_steps(error.__traceback__))
-    kept = [step for step in steps if not step.tb_frame.f_code.co_filename.startswith(_HOME)]
+    kept = [step for step in steps if not is_ours(step.tb_frame.f_code.co_filename)]
     if len(kept) == len(steps):
         return
     traceback: TracebackType | None = None

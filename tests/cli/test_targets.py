@@ -195,6 +195,9 @@ def raises():
 def returns_nothing():
     pass
 
+def needs(x):
+    return flow
+
 async def asynchronous():
     return flow
 
@@ -239,6 +242,33 @@ def test_a_target_that_means_nothing_is_one_clear_line(
     write("broken.py", BROKEN)
 
     assert_is_a_mistake(command(verb, target), *words)
+
+
+@pytest.mark.parametrize("name", ["needs", "double"])
+def test_a_target_that_needs_arguments_blames_no_line_of_the_library(command: Command, name: str) -> None:
+    write("broken.py", BROKEN)
+
+    outcome = command("run", f"broken.py:{name}")
+
+    assert_is_a_mistake(outcome, name, "'x'")
+    assert "targets.py" not in outcome.err
+    assert "tasks.py" not in outcome.err
+
+
+def test_a_target_whose_text_cannot_be_made_is_one_clear_line(command: Command) -> None:
+    write(
+        "broken.py",
+        BROKEN
+        + """
+class Mute:
+    def __repr__(self):
+        raise RuntimeError
+
+mute = Mute()
+""",
+    )
+
+    assert_is_a_mistake(command("run", "broken.py:mute"), "no flow")
 
 
 @pytest.mark.filterwarnings("error::pytest.PytestUnraisableExceptionWarning")

@@ -98,6 +98,7 @@ def test_an_exception_that_does_not_unpickle_arrives_as_what_it_is(run: Run) -> 
     assert (caught.value.code, caught.value.body) == (418, "refused")
     assert "in the worker process:\n" in caught.value.__notes__[0]
     assert "process_tasks.py" in caught.value.__notes__[0]
+    assert "calls.py" not in caught.value.__notes__[0]  # which is ours
 
 
 def test_retries_match_an_exception_that_does_not_unpickle(run: Run, tmp_path: Path) -> None:

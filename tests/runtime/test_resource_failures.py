@@ -385,6 +385,8 @@ async def test_where_the_run_goes_on_a_tear_down_of_one_item_keeps_the_others(sc
             schedule=schedule,
         )
     assert len(caught.value.exceptions) == 3
+    assert str(caught.value).startswith("run ")
+    assert "has 3 failures outside its tasks" in str(caught.value)
 
 
 async def test_what_a_provider_raises_while_its_opening_is_cancelled_joins_the_failures(schedule: Any) -> None:
@@ -411,3 +413,22 @@ async def test_what_a_provider_raises_while_its_opening_is_cancelled_joins_the_f
     with pytest.raises(KeyError) as caught:
         await cascade.run(flow, providers=[db], schedule=schedule)
     assert any("could not clean up" in note for note in caught.value.__notes__)
+
+
+async def test_failures_of_tasks_and_others_are_counted_apart() -> None:
+    @cascade.resource(scope="task")
+    async def db() -> Any:
+        yield object()
+        raise OSError("cannot close")
+
+    @cascade.task
+    async def use(db: object) -> None: ...
+
+    @cascade.task
+    async def fails() -> None:
+        raise KeyError("bad")
+
+    with pytest.raises(
+        cascade.RunFailed, match=r"1 of the tasks of run .* failed, and there is 1 failure outside"
+    ):
+        await cascade.run([use(db=cascade.inject("db")), fails()], providers=[db], on_error="continue")

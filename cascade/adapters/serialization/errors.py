@@ -18,6 +18,7 @@ import attrs
 
 from cascade.adapters.serialization.values import code_dumps
 from cascade.model.errors import annotate, describe
+from cascade.model.tracebacks import trim
 
 
 def _builtin(cls: type[BaseException]) -> Any:
@@ -144,6 +145,7 @@ class FarError:
     @classmethod
     def of(cls, error: BaseException) -> Self:
         """Where it was raised: *error*, ready to leave."""
+        trim(error)
         place = "in the worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
         pickled, problem = _pickled(error)
         return cls(pickled, describe(error), problem, place)

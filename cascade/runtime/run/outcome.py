@@ -63,7 +63,7 @@ class RunOutcome:
         if self.execution.settings.on_error == "first" or len(exceptions) < len(failures):
             return failures[0]
         if self._together is None or len(self._together.exceptions) < len(exceptions):
-            message = f"{len(exceptions)} of the tasks of run {self.execution.run_id!r} failed"
+            message = _headline(self.execution.run_id, self.execution.failures.recorded)
             self._together = RunFailed(message, exceptions, self._results())
         return self._together
 
@@ -107,6 +107,16 @@ class RunOutcome:
         progress = self.execution.progress
         frames = ([] if progress.frame is None else [progress.frame]) + progress.failed_maps
         return {name: value for frame in frames for name, value in _values_left(frame)}
+
+
+def _headline(run_id: str, failures: Sequence[Failure]) -> str:
+    """What has failed: tasks, and what is none of theirs, such as a tear-down or the state store."""
+    tasks = sum(failure.is_of_node for failure in failures)
+    beside = len(failures) - tasks
+    if not tasks:
+        return f"run {run_id!r} has {counted(beside, 'failure')} outside its tasks"
+    others = f", and there {'is' if beside == 1 else 'are'} {counted(beside, 'failure')} outside its tasks"
+    return f"{tasks} of the tasks of run {run_id!r} failed{others if beside else ''}"
 
 
 def _others(failures: Sequence[Failure]) -> str:
