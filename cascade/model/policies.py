@@ -148,7 +148,8 @@ class CachePolicy(Protocol):
 
     Both methods run on the event loop and may be cancelled. Blocking work belongs into
     ``anyio.to_thread.run_sync``. A policy that raises fails neither the task nor the run: the engine reports the
-    error in an ``EngineWarning`` and goes on as if there were no cache.
+    error in an ``EngineWarning`` and goes on as if there were no cache. Only a ``NotDigestibleError`` about an
+    argument, raised by :meth:`check`, fails the node.
     """
 
     async def check(self, task_id: str, inputs: Mapping[str, object]) -> Hit[object] | Miss:

@@ -9,10 +9,11 @@ So no wake-up is lost: where a datagram does not fit there are unread ones, and 
 Only this user and root can open the file or reach the sockets: see ``adapters/trusted_paths.py``. Linux also says
 who has sent a datagram; those of other users are ignored.
 
-Six modules: this one is what users see; ``line`` is one connection, ``post`` one opening of the control file,
-``control_file`` its content, ``mailbox`` the sockets beside it, ``outbox`` a thread that sends what is not
-retained. Two rules keep it from hanging: whatever ends a connection wakes its threads through a socket pair
-(``Bell``), never through the file system; and nothing waits for another process without a deadline.
+Seven modules: this one is what users see; ``local_session`` is one connection, ``local_streams`` its streams,
+``membership`` one opening of the control file, ``control_file`` its content, ``mailbox`` the sockets beside it,
+``outbox`` a thread that sends what is not retained. Two rules keep it from hanging: whatever ends a connection
+wakes its threads through a socket pair (``Bell``), never through the file system; and nothing waits for another
+process without a deadline.
 """
 
 from __future__ import annotations
@@ -47,12 +48,10 @@ def default_path() -> Path:
 
 
 def from_url(url: str) -> LocalConnector:
-    """The connector of ``mqtt://[USER:PASSWORD@]HOST[:PORT][/PROJECT]``, or ``mqtts://...[?cafile=PATH]``.
-
-    Both may have ``telemetry=on`` or ``off`` in the query.
+    """The connector of ``local:`` or ``local:PATH``.
 
     Raises:
-        ValueError: If the URL is invalid.
+        ConnectorRefused: If this system has no Unix sockets (Windows).
     """
     rest = unquote(url.partition(":")[2])
     return LocalConnector(rest or None)

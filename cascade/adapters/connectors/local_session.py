@@ -62,10 +62,10 @@ class Session:
     # -- in worker threads ---------------------------------------------------------------------------------
 
     def retain(self, topic: str, payload: bytes) -> None:
-        """Have the broker keep a message.
+        """Keep a message in the control file.
 
         Raises:
-            ConnectorError: If the broker does not say that it does.
+            ConnectorError: If the file does not take it.
         """
         with self._lock:
             try:
@@ -75,10 +75,10 @@ class Session:
                 raise
 
     def add(self, subscription: Subscription, on_ready: Callable[[], object]) -> None:
-        """Subscribe; all that is retained has arrived when this returns.
+        """Subscribe. *on_ready* is called, on the event loop, when all that is retained has arrived.
 
-        That is known by a marker, which the client publishes to itself after the subscription: a broker handles
-        the packets of one client in order.
+        Raises:
+            ConnectorError: If the file does not take the filters.
         """
         with self._lock:
             self._streams.add(subscription, on_ready)

@@ -76,6 +76,10 @@ class ProcessExecutor:
         If cancelled, this ends after the worker has been killed and what it had written has been shown. Programs
         that the function started are left alone.
 
+        A program that the function starts and that outlives the call must not inherit standard output or error.
+        Nobody reads them while the worker is idle, so the program blocks once the pipe is full (64 KB on Linux);
+        its writes fail once the worker has ended. Give it a file or ``subprocess.DEVNULL``.
+
         Args:
             task: The task.
             args: Positional arguments; they are pickled.
