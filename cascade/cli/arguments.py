@@ -217,6 +217,13 @@ def add_control(commands: Any) -> None:
         if name == "status":
             continue
         action.add_argument(
+            "--patience",
+            type=seconds,
+            default=5.0,
+            metavar="SECONDS",
+            help="how long to wait for the runs to acknowledge it (%(default)g)",
+        )
+        action.add_argument(
             "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"
         )
         action.add_argument("--author", default=_user(), help="who says so (%(default)s)")
@@ -237,13 +244,6 @@ def add_watch(commands: Any) -> None:
 
 def _add_via(command: argparse.ArgumentParser) -> None:
     command.add_argument("--via", default="local:", metavar="URL", help="how to reach the runs (%(default)s)")
-    command.add_argument(
-        "--patience",
-        type=seconds,
-        default=5.0,
-        metavar="SECONDS",
-        help="how long to wait for an answer (%(default)g)",
-    )
 
 
 def seconds(text: str) -> float:

@@ -88,7 +88,7 @@ def test_a_pause_by_another_process_holds_who_waits_for_the_slot(
         assert process.stdout is not None
         assert process.stdin is not None
         assert "begins" in process.stdout.readline()
-        said = cascade("control", "pause", "run:nightly", "--author", "ada", "--ttl", "3600", "--via", url)
+        said = cascade("control", "pause", "run:nightly", "--author", "ada", "--ttl", "3550", "--via", url)
         assert said == Outcome(0, "acknowledged by nightly\n", "")
         process.stdin.write("go on\n")
         process.stdin.flush()
