@@ -55,22 +55,27 @@ class Settler:
 
     def settle(self, index: int, ending: Ending) -> None:
         """Settle a node, unless the run drains and leaves it."""
-        if self._is_left(index, ending):
-            return
-        ending = self._counted(ending)
-        record(self.execution, self.subject(index), ending)
-        self._enter(index, ending)
+        recorded = self._record(index, ending)
+        if recorded is not None:
+            self._enter(index, recorded)
 
     async def settle_durably(self, index: int, ending: Ending) -> None:
         """The same; with ``durability="task"``, no consumer starts before the record is stored."""
-        if self._is_left(index, ending):
+        recorded = self._record(index, ending)
+        if recorded is None:
             return
-        ending = self._counted(ending)
-        record(self.execution, self.subject(index), ending)
         journal = self.execution.store.journal
         if journal is not None and self.execution.settings.durability == "task":
             await journal.flush()
-        self._enter(index, ending)
+        self._enter(index, recorded)
+
+    def _record(self, index: int, ending: Ending) -> Ending | None:
+        """Record how a node ended; returns that as it counts, or ``None`` if a run that drains leaves the node."""
+        if self._is_left(index, ending):
+            return None
+        ending = self._counted(ending)
+        record(self.execution, self.subject(index), ending)
+        return ending
 
     def settle_without_running(self, index: int) -> bool:
         """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""
