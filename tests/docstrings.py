@@ -65,7 +65,9 @@ def class_docs(cls: type) -> list[str]:
 
 def is_ours(thing: Any) -> bool:
     """Whether *thing* is defined in the package."""
-    return str(getattr(thing, "__module__", "")).partition(".")[0] == "cascade"
+    # From Python 3.13 on, attrs gives ``attrs.evolve`` itself the ``__module__`` of each class that it makes.
+    module = getattr(thing, "__globals__", {}).get("__name__") or getattr(thing, "__module__", "")
+    return str(module).partition(".")[0] == "cascade"
 
 
 # -- what code raises ---------------------------------------------------------------------------------------------

@@ -112,8 +112,8 @@ def store_at(name: str, url: str) -> StoreUnderTest:
         return backend
 
     def close() -> None:
-        for backend in opened if name == "sqlite" else ():
-            backend._file.close()
+        for backend in opened:
+            (backend._file if name == "sqlite" else backend._line).close()
 
     return StoreUnderTest(name, url, open_run, close)
 

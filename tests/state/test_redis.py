@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import pickle
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
 import cascade
-from cascade.cache import RedisCacheStore
+from cascade.api import recorded_run, recorded_runs
+from cascade.cache import Hit, RedisCacheStore
 from cascade.state import RedisStateBackend
 from state.stores import empty_redis
 
@@ -94,6 +95,54 @@ async def test_clear_leaves_nothing_of_a_run_that_nobody_executes(client: Any) -
 
 async def test_the_client_that_was_given_stays_open(client: Any) -> None:
     await cascade.run(step(1), state=lambda run_id: RedisStateBackend(run_id, client))
+    assert client.ping()
+
+
+@pytest.fixture
+def strangers(client: Any) -> Callable[[], set[str]]:
+    """The connections that the server has and did not have when the test began."""
+
+    def ids() -> set[str]:
+        client.ping()  # by the next command, the server has seen what was closed before this one
+        return {entry["id"] for entry in client.client_list()}
+
+    before = ids()
+    return lambda: ids() - before
+
+
+async def test_no_connection_of_a_run_is_open_when_it_is_over(
+    redis_url: str, strangers: Callable[[], set[str]]
+) -> None:
+    seen: list[set[str]] = []
+
+    @cascade.task
+    async def look(after: object) -> None:
+        seen.append(strangers())
+
+    await cascade.run(look([step(1)]), state=redis_url, run_id="night")
+    assert seen[0], "the run has no connection of its own"
+    assert strangers() == set()
+
+
+async def test_no_connection_is_open_when_records_have_been_read(
+    redis_url: str, strangers: Callable[[], set[str]]
+) -> None:
+    await cascade.run(step(1), state=redis_url, run_id="night")
+    assert [record.run_id for record in await recorded_runs(redis_url)] == ["night"]
+    assert (await recorded_run(redis_url, "night")).status == "succeeded"
+    assert strangers() == set()
+
+
+async def test_a_cache_that_is_closed_has_no_connection_and_opens_one_again(
+    client: Any, strangers: Callable[[], set[str]]
+) -> None:
+    cache = RedisCacheStore(client)
+    await cache.set("key", 1, None)
+    assert strangers()
+    await cache.close()
+    assert strangers() == set()
+    assert await cache.get("key") == Hit(1)
+    await cache.close()
     assert client.ping()
 
 

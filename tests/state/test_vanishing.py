@@ -177,10 +177,12 @@ async def test_a_row_that_is_deleted_under_a_run_is_missed(folder: Path) -> None
     with pytest.raises(cascade.StateError, match="the record of run 'night' is gone from the store"):
         await backend.heartbeat()
     # Its number may be that of another run by now, which counts its beginnings from one too.
-    await SQLiteStateBackend("day", str(folder / "runs.db")).begin(OPENING)
+    another = SQLiteStateBackend("day", str(folder / "runs.db"))
+    await another.begin(OPENING)
     with pytest.raises(cascade.StateError, match="the record of run 'night' is gone from the store"):
         await backend.write(Batch([Entry("a", 1)]))
     await backend.aclose()
+    await another.aclose()
 
 
 @pytest.mark.parametrize(
@@ -209,7 +211,9 @@ async def test_a_cache_file_that_vanishes_is_made_anew(folder: Path) -> None:
     assert await store.get("key") is MISS
     await store.set("key", 2, None)
     await store.close()
-    assert await SQLiteCacheStore(folder / "runs.db").get("key") == Hit(2)
+    other = SQLiteCacheStore(folder / "runs.db")
+    assert await other.get("key") == Hit(2)
+    await other.close()
     remove_the_folder(folder)
     with pytest.raises(cascade.StateError, match="there is no folder"):
         await store.get("key")

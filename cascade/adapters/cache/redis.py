@@ -6,6 +6,7 @@ import math
 from typing import Any
 
 import attrs
+from anyio import CancelScope
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.adapters.redis_client import PATIENCE, RedisLine, Session, check_client, redis_library
@@ -64,6 +65,13 @@ class RedisCacheStore:
         """
         expires = None if ttl is None or math.isinf(ttl) else max(1, round(ttl * 1000))
         await self._line.call(lambda session: self._set(session, key, value, expires), 0, PATIENCE)
+
+    async def close(self) -> None:
+        """Close the connections that were made for the cache. The client stays open, and the next use opens new
+        ones. If cancelled, the connections are closed all the same.
+        """
+        with CancelScope(shield=True):
+            await self._line.call(lambda _: self._line.close())
 
     def _get(self, session: Session, key: str) -> Hit[Any] | Miss:
         found = session.ask("get", self.prefix + key)
