@@ -11,7 +11,7 @@ from cascade.graph.canonical.parts import Form, Layout, Parts, record
 _PLAIN_KINDS: Final = "biufcmMSUV"
 
 
-def form_of(cls: type) -> Form | None:
+def form_in_numpy(cls: type) -> Form | None:
     """How values of *cls* are taken apart; ``None`` if it is no class of numpy, or of unknown content."""
     np: Any = sys.modules.get("numpy")
     if np is None:
@@ -29,7 +29,7 @@ def form_of(cls: type) -> Form | None:
     return None
 
 
-def base_of(cls: type) -> type | None:
+def base_in_numpy(cls: type) -> type | None:
     """The class of numpy that *cls*, which is somebody's own, is a kind of."""
     np: Any = sys.modules.get("numpy")
     if np is None or not issubclass(cls, (np.ndarray, np.generic)) or issubclass(cls, np.ma.MaskedArray):

@@ -80,21 +80,29 @@ def _fields(cls: Any) -> Iterator[tuple[str, Any]]:
     if issubclass(cls, enum.Enum):
         yield from ((f"{name} =", member._value_) for name, member in cls.__members__.items())
     elif "__attrs_attrs__" in vars(cls):
-        for field in attrs.fields(cls):
-            default = field.default
-            yield f"{field.name}:", (field.kw_only, bool(field.eq))
-            if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # to mypy it is a function
-                default = default.factory
-            if default is not attrs.NOTHING:
-                yield f"{field.name} =", default
+        yield from _fields_of_attrs(cls)
     elif "__dataclass_fields__" in vars(cls):
-        for field in dataclasses.fields(cls):
-            yield f"{field.name}:", (field.kw_only, field.compare)
-            for default in (field.default, field.default_factory):
-                if default is not dataclasses.MISSING:
-                    yield f"{field.name} =", default
+        yield from _fields_of_dataclass(cls)
     elif issubclass(cls, tuple) and "_fields" in vars(cls):
         yield "_fields", vars(cls)["_fields"]
+
+
+def _fields_of_attrs(cls: Any) -> Iterator[tuple[str, Any]]:
+    for field in attrs.fields(cls):
+        default = field.default
+        yield f"{field.name}:", (field.kw_only, bool(field.eq))
+        if isinstance(default, attrs.Factory):  # type: ignore[arg-type]  # to mypy it is a function
+            default = default.factory
+        if default is not attrs.NOTHING:
+            yield f"{field.name} =", default
+
+
+def _fields_of_dataclass(cls: Any) -> Iterator[tuple[str, Any]]:
+    for field in dataclasses.fields(cls):
+        yield f"{field.name}:", (field.kw_only, field.compare)
+        for default in (field.default, field.default_factory):
+            if default is not dataclasses.MISSING:
+                yield f"{field.name} =", default
 
 
 def _defined(cls: type) -> Iterator[tuple[str, Any]]:

@@ -6,10 +6,13 @@ import builtins
 from collections.abc import Callable
 from typing import Any, Final, TypeVar
 
-from cascade.graph.canonical import arrays, builtin_forms, frames, records
+from cascade.graph.canonical.arrays import base_in_numpy, form_in_numpy
+from cascade.graph.canonical.builtin_forms import CLOSED, base_of, form_of_base, holds_attributes
 from cascade.graph.canonical.classes import is_written_in_python
 from cascade.graph.canonical.encoding import PLAIN
+from cascade.graph.canonical.frames import form_of_frame
 from cascade.graph.canonical.parts import Bare, Form, Parts, attributes_of, record
+from cascade.graph.canonical.records import form_of_record
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
@@ -63,15 +66,15 @@ def _find_form(cls: type) -> Form | None:
     function = next((_registered[base] for base in cls.__mro__ if base in _registered), None)
     if function is not None:
         return _as_said_by(function)
-    for base, form in builtin_forms.CLOSED.items():
+    for base, form in CLOSED.items():
         if issubclass(cls, base):
             return form
     return (
-        arrays.form_of(cls)
-        or frames.form_of(cls)
-        or _form_of_base(cls, arrays.base_of(cls), arrays.form_of)
-        or _form_of_base(cls, builtin_forms.base_of(cls), builtin_forms.form_of_base)
-        or records.form_of(cls)
+        form_in_numpy(cls)
+        or form_of_frame(cls)
+        or _form_by_base(cls, base_in_numpy(cls), form_in_numpy)
+        or _form_by_base(cls, base_of(cls), form_of_base)
+        or form_of_record(cls)
     )
 
 
@@ -79,12 +82,12 @@ def _as_said_by(function: Callable[[Any], object]) -> Form:
     return lambda value: record("registered", {"": function(value)})
 
 
-def _form_of_base(cls: type, base: type | None, form_of_base: Callable[[type], Form | None]) -> Form | None:
-    """The form of *base*, and the attributes that values of *cls* may have beside."""
-    form = None if base is None else form_of_base(base)
+def _form_by_base(cls: type, base: type | None, find: Callable[[type], Form | None]) -> Form | None:
+    """The form that *find* gives for *base*, and the attributes that values of *cls* may have beside."""
+    form = None if base is None else find(base)
     if base is None or form is None or not is_written_in_python(cls, base):
         return None
-    if cls is base and not builtin_forms.holds_attributes(base):
+    if cls is base and not holds_attributes(base):
         return form
 
     def form_with_attributes(value: Any) -> Parts:

@@ -8,7 +8,7 @@ from typing import Any
 from cascade.graph.canonical.parts import Form, Parts, record
 
 
-def form_of(cls: type) -> Form | None:
+def form_of_frame(cls: type) -> Form | None:
     """How values of *cls* are taken apart; ``None`` if it is none of theirs, or not known."""
     root = cls.__module__.partition(".")[0]
     library: Any = sys.modules.get(root)

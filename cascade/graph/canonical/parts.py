@@ -99,11 +99,11 @@ def attributes_of(value: Any, base: type) -> dict[str, Any]:
     cls = type(value)
     found = {
         name: held for name, held in getattr(value, "__dict__", {}).items()
-        if name not in _DERIVED and not isinstance(getattr(cls, name, None), cached_property)
+        if not isinstance(getattr(cls, name, None), cached_property)
     }  # fmt: skip
     for owner in cls.__mro__[: cls.__mro__.index(base)]:
-        for name, slot in vars(owner).items():
-            if isinstance(slot, MemberDescriptorType) and name not in _DERIVED:
-                with suppress(AttributeError):  # not set
-                    found[name] = slot.__get__(value, cls)
-    return dict(sorted(found.items()))
+        slots = [(name, slot) for name, slot in vars(owner).items() if isinstance(slot, MemberDescriptorType)]
+        for name, slot in slots:
+            with suppress(AttributeError):  # not set
+                found[name] = slot.__get__(value, cls)
+    return {name: held for name, held in sorted(found.items()) if name not in _DERIVED}

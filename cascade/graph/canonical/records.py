@@ -12,7 +12,7 @@ from cascade.graph.canonical.parts import Form, Parts, attributes_of, record
 _MISSING = object()
 
 
-def form_of(cls: type) -> Form | None:
+def form_of_record(cls: type) -> Form | None:
     """How values of *cls* are taken apart; ``None`` if it declares no fields."""
     if any(base.__module__ == "pydantic.main" and base.__qualname__ == "BaseModel" for base in cls.__mro__):
         return _model
