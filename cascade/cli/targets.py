@@ -14,8 +14,8 @@ from types import ModuleType
 from typing import Any
 
 from cascade.model.errors import CascadeError, describe
-from cascade.model.events import preview
 from cascade.model.placeholders import Placeholder
+from cascade.model.text import preview
 from cascade.model.tracebacks import is_ours
 
 

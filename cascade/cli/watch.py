@@ -19,7 +19,7 @@ from cascade.cli.output import flush, out, say
 from cascade.cli.targets import UsageError
 from cascade.model.errors import describe
 from cascade.model.events import Event
-from cascade.model.records import from_record
+from cascade.model.events.records import from_record
 from cascade.model.rules import ControlRule
 from cascade.model.text import clock, columns, counted, fitted, natural, one_line
 from cascade.runtime.control.connector import (

@@ -1,4 +1,5 @@
-"""Text as people are shown it: on one line, in columns, in a natural order, with durations that can be read."""
+"""Text as people are shown it: on one line, in columns, in a natural order, with durations that can be read; and
+short previews of values."""
 
 from __future__ import annotations
 
@@ -6,7 +7,9 @@ import math
 import re
 import time
 import unicodedata
-from typing import Final
+from typing import Any, Final
+
+from cascade.model.secrets import Secrets, secrets_in_force
 
 _DIGITS: Final = re.compile(r"(\d+)", re.ASCII)
 # Of spans of time: seconds in a large and a small unit, up to how many seconds these are used, and their names.
@@ -110,3 +113,46 @@ def _local(form: str, seconds: float) -> str:
 def counted(number: int, noun: str) -> str:
     """*number* with *noun*, which takes an s: ``1 node``, ``2 nodes``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+# -- values ------------------------------------------------------------------------------------------------------
+
+# Characters of a preview, at most.
+_PREVIEWED: Final = 100
+
+
+def preview(value: Any) -> str:
+    """``repr`` of *value*, cut to 100 characters, without the secrets of the run around; never raises."""
+    secrets = secrets_in_force()
+    # A secret that is cut in two would not be found: so much more is looked at, and left out.
+    slack = 0 if secrets is None else secrets.longest
+    head: object = value
+    # Subclasses may have a repr, or a length, of their own.
+    if type(value) in (list, tuple, str, bytes) and len(value) > _PREVIEWED + slack:
+        # Each item shows as at least one character, so the rest could not show anyway.
+        head = value[: _PREVIEWED + slack]
+    try:
+        text = repr(head)
+    except Exception as error:  # a value that cannot show itself must not fail the node that made it
+        text = f"<{type(value).__name__}: its __repr__ raised {type(error).__name__}>"
+    if secrets is not None:
+        text = secrets.redact(text)
+        text = text if head is value else text[: max(len(text) - slack, 0)]
+    return text if len(text) <= _PREVIEWED and head is value else text[: _PREVIEWED - 3] + "..."
+
+
+def without_secrets(value: Any, secrets: Secrets) -> Any:
+    """*value*, a parameter of a run, as it may be shown: texts in it without *secrets*."""
+    if value is None or isinstance(value, bool):
+        return value
+    if type(value) is str:
+        return secrets.redact(value)
+    if type(value) in (list, tuple):
+        return type(value)(without_secrets(item, secrets) for item in value)
+    if type(value) is dict:
+        return {name: without_secrets(item, secrets) for name, item in value.items()}
+    try:
+        text = repr(value)
+    except Exception:  # it shows nothing
+        return value
+    return value if secrets.redact(text) == text else preview(value)

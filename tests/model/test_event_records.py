@@ -12,7 +12,7 @@ from strategies_events import ANY_TEXT, any_events
 
 import cascade
 from cascade.events import as_record
-from cascade.model.records import from_record
+from cascade.model.events.records import from_record
 
 ANYTHING = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | ANY_TEXT,

@@ -18,8 +18,8 @@ from labels import label
 
 import cascade
 from cascade.model.errors import InputError, annotate, describe, hide_secrets_of, secrets_of_url, shown_url
-from cascade.model.events import preview, without_secrets
 from cascade.model.secrets import KeepingSecrets, Secrets, keep_secret, redacted
+from cascade.model.text import preview, without_secrets
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]))
 

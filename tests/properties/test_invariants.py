@@ -19,7 +19,7 @@ from strategies_runtime import Store
 import cascade
 from cascade.graph.build import build
 from cascade.graph.nodes import Junction
-from cascade.model.events import preview
+from cascade.model.text import preview
 from cascade.runtime.admission.pool import Pool
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.testing import FaultPlan, RandomFlow, Simulation, flows, record_events, simulate, virtual_backends

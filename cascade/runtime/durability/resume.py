@@ -11,10 +11,10 @@ from anyio import CancelScope
 from cascade.graph.identity import Contents, contents_of, item_digest
 from cascade.graph.nodes import Graph, MapNode
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
-from cascade.model.events import preview
 from cascade.model.outcomes import SkipReason
 from cascade.model.policies import Retry
 from cascade.model.secrets import MARK
+from cascade.model.text import preview
 from cascade.runtime.durability.backend import Batch, Entry, Opening, Past, Record, StateBackend, origin_var
 from cascade.runtime.foundation.fairness import paced, paced_dict, paced_list, portions
 

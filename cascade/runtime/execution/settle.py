@@ -8,9 +8,10 @@ from typing import Any, Final, Literal
 import attrs
 
 from cascade.model.errors import describe
-from cascade.model.events import TaskExecutionFinished, TaskSkipped, preview
+from cascade.model.events import TaskExecutionFinished, TaskSkipped
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
 from cascade.model.tasks import Task
+from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Entry, NodeStatus
 from cascade.runtime.foundation.frame import Frame

@@ -22,7 +22,8 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 from cascade.graph.code import TaskNotDigestibleError
 from cascade.model.errors import describe, leaves
-from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus, without_secrets
+from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStarted, RunStatus
+from cascade.model.text import without_secrets
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import StateBackend

@@ -1,4 +1,4 @@
-"""Events from their records, which may come from strangers: the way back from ``as_record``."""
+"""Events as plain data for JSON, and the way back, where records may come from strangers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,41 @@ from typing import Any, Final, get_args
 
 import attrs
 
-from cascade.model import events
-from cascade.model.events import BlockReason, Event, RunStatus, TaskStatus
+import cascade.model.events.kinds as kinds
+from cascade.model.events.kinds import BlockReason, Event, RunStatus, TaskStatus
+from cascade.model.text import preview
+
+# Of the JSON form of events; raised when a field changes its meaning or goes.
+SCHEMA_VERSION: Final = 1
+# Python writes no whole number of more than 4300 digits.
+_MOST_WHOLE: Final = 10**4000
+
+
+def as_record(event: Event) -> dict[str, Any]:
+    """An event as plain data for JSON. The keys ``schema`` and ``type`` come first.
+
+    A value that JSON does not have (in the parameters of a run) is replaced by its ``repr``, cut to 100
+    characters.
+
+    Args:
+        event: The event.
+    """
+    fields = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
+    return {"schema": SCHEMA_VERSION, "type": type(event).__name__, **fields}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else repr(value)
+    if isinstance(value, int):
+        return value if abs(value) < _MOST_WHOLE else preview(value)
+    if value is None or isinstance(value, str):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (list, tuple)):
+        return [_plain(item) for item in value]
+    return preview(value)
 
 
 def from_record(data: Mapping[str, Any]) -> Event:
@@ -40,8 +73,8 @@ def from_record(data: Mapping[str, Any]) -> Event:
 
 @functools.cache
 def _kinds() -> dict[str, type[Event]]:
-    found = (getattr(events, name) for name in events.__all__)
-    return {kind.__name__: kind for kind in found if isinstance(kind, type)}
+    found = (kind for kind in vars(kinds).values() if isinstance(kind, type) and issubclass(kind, Event))
+    return {kind.__name__: kind for kind in found}
 
 
 def _is_text(value: object) -> bool:

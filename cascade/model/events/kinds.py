@@ -1,4 +1,4 @@
-"""The events of a run.
+"""The classes of events.
 
 Events are frozen. ``seq`` gives the events of one run a total order. An event is made only if somebody subscribes
 to its class.
@@ -6,44 +6,11 @@ to its class.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
-from typing import Any, ClassVar, Final, Literal
+from typing import ClassVar, Literal
 
 import attrs
 
-from cascade.model.secrets import Secrets, secrets_in_force
-
-__all__ = [
-    "SCHEMA_VERSION",
-    "AttemptStarted",
-    "ConnectorConnected",
-    "ConnectorDisconnected",
-    "ControlChanged",
-    "EngineWarning",
-    "Event",
-    "EventsDropped",
-    "LoopProgress",
-    "NodeEvent",
-    "ResourceAcquired",
-    "ResourceReleased",
-    "RunFinished",
-    "RunResumed",
-    "RunStarted",
-    "StageFinished",
-    "StageStarted",
-    "StateRecorded",
-    "StaticAnalysisWarning",
-    "TaskBlocked",
-    "TaskExecutionFinished",
-    "TaskExecutionStarted",
-    "TaskRetrying",
-    "TaskSkipped",
-    "as_record",
-]
-
-# Of the JSON form of events; raised when a field changes its meaning or goes.
-SCHEMA_VERSION: Final = 1
 RunStatus = Literal["Succeeded", "Failed", "Cancelled", "Drained"]
 TaskStatus = Literal["Succeeded", "Failed", "Cancelled"]
 BlockReason = Literal["ResourceContention", "ConstraintViolation"]
@@ -388,72 +355,3 @@ class EventsDropped(Event):
     """
 
     count: int
-
-
-_SHOWN = 100
-# Python writes no whole number of more than 4300 digits.
-_MOST_WHOLE: Final = 10**4000
-
-
-def preview(value: Any) -> str:
-    """``repr`` of *value*, cut to 100 characters, without the secrets of the run around; never raises."""
-    secrets = secrets_in_force()
-    # A secret that is cut in two would not be found: so much more is looked at, and left out.
-    slack = 0 if secrets is None else secrets.longest
-    head: object = value
-    # Subclasses may have a repr, or a length, of their own.
-    if type(value) in (list, tuple, str, bytes) and len(value) > _SHOWN + slack:
-        # Each item shows as at least one character, so the rest could not show anyway.
-        head = value[: _SHOWN + slack]
-    try:
-        text = repr(head)
-    except Exception as error:  # a value that cannot show itself must not fail the node that made it
-        text = f"<{type(value).__name__}: its __repr__ raised {type(error).__name__}>"
-    if secrets is not None:
-        text = secrets.redact(text)
-        text = text if head is value else text[: max(len(text) - slack, 0)]
-    return text if len(text) <= _SHOWN and head is value else text[: _SHOWN - 3] + "..."
-
-
-def without_secrets(value: Any, secrets: Secrets) -> Any:
-    """*value*, a parameter of a run, as it may be shown: texts in it without *secrets*."""
-    if value is None or isinstance(value, bool):
-        return value
-    if type(value) is str:
-        return secrets.redact(value)
-    if type(value) in (list, tuple):
-        return type(value)(without_secrets(item, secrets) for item in value)
-    if type(value) is dict:
-        return {name: without_secrets(item, secrets) for name, item in value.items()}
-    try:
-        text = repr(value)
-    except Exception:  # it shows nothing
-        return value
-    return value if secrets.redact(text) == text else preview(value)
-
-
-def as_record(event: Event) -> dict[str, Any]:
-    """An event as plain data for JSON. The keys ``schema`` and ``type`` come first.
-
-    A value that JSON does not have (in the parameters of a run) is replaced by its ``repr``, cut to 100
-    characters.
-
-    Args:
-        event: The event.
-    """
-    fields = {field.name: _plain(getattr(event, field.name)) for field in attrs.fields(type(event))}
-    return {"schema": SCHEMA_VERSION, "type": type(event).__name__, **fields}
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else repr(value)
-    if isinstance(value, int):
-        return value if abs(value) < _MOST_WHOLE else preview(value)
-    if value is None or isinstance(value, str):
-        return value
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [_plain(item) for item in value]
-    return preview(value)
