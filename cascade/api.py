@@ -15,9 +15,9 @@ from anyio.abc import TaskStatus
 
 from cascade.graph.build import build
 from cascade.graph.render import Format, render
+from cascade.model.flow import refuse_uncalled
 from cascade.model.inputs import Provider, Resource
 from cascade.model.lazies import LazyResult
-from cascade.model.tasks import refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve
 from cascade.runtime.context.run_context import RunContext

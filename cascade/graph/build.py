@@ -54,6 +54,7 @@ from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, PerCall, Policies
+from cascade.model.tasks import Task
 from cascade.model.typed.declared import Input
 from cascade.model.typed.kinds import is_same
 
@@ -382,7 +383,8 @@ class _Builder:
 
     def _node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:
         """The node of *call*, or the number of the one that makes an equal pure call already."""
-        name = call.task.name
+        task = cast("Task[Any, Any]", call.task)
+        name = task.name
         args = (yield from self._operands(parts.args, name)) if parts.args else ()
         named = (yield from self._operands(parts.kwargs, name)) if parts.kwargs else ()
         columns: Patches = ()
@@ -394,14 +396,14 @@ class _Builder:
         sources = data if terms is NO_TERMS else distinct([*data, *_term_sources(terms)])
         positions, operands = tuple([place for place, _ in args]), tuple([operand for _, operand in args])
         if call.task.is_pure:
-            draft = MapNode(0, call, call.task, positions, operands, named, sources, data, terms, 0, columns)
+            draft = MapNode(0, call, task, positions, operands, named, sources, data, terms, 0, columns)
             known = yield from self._known_pure(draft, is_map=call.columns is not None)
             if known is not None:
                 return known
         index, ordinal = len(self.rows), self._next_ordinal(name)
         if call.columns is None:
-            return Node(index, call, call.task, positions, operands, named, sources, data, terms, ordinal)
-        return MapNode(index, call, call.task, positions, operands, named, sources, data, terms, ordinal, columns)
+            return Node(index, call, task, positions, operands, named, sources, data, terms, ordinal)
+        return MapNode(index, call, task, positions, operands, named, sources, data, terms, ordinal, columns)
 
     def _data_sources(self, *groups: Patches) -> Steps[tuple[int, ...]]:
         sources = _sources(*groups)

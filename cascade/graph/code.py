@@ -32,8 +32,8 @@ from cascade.graph.canonical import (
     qualified_name,
     record,
 )
+from cascade.model.calls.callee import Callee
 from cascade.model.placeholders import Placeholder
-from cascade.model.tasks import Task
 
 _digests: WeakKeyDictionary[Callable[..., Any], bytes] = WeakKeyDictionary()
 _MOST_TRIES: Final = 5
@@ -113,7 +113,7 @@ class TaskNotDigestibleError(NotDigestibleError):
         )
 
 
-def code_digest(task: Task[Any, Any]) -> bytes:
+def code_digest(task: Callee) -> bytes:
     """What the digest of *task* says about its code: its version, or its source and what it holds.
 
     What it holds counts as it was when the task was first looked at, so that a task may take notes in a list that
@@ -127,7 +127,7 @@ def code_digest(task: Task[Any, Any]) -> bytes:
     return _known_or_made(task, _BOUND)
 
 
-def code_digest_here(task: Task[Any, Any]) -> bytes:
+def code_digest_here(task: Callee) -> bytes:
     """As :func:`code_digest`, but objects without canonical hash count as themselves: in this process only.
 
     Raises:
@@ -139,7 +139,7 @@ def code_digest_here(task: Task[Any, Any]) -> bytes:
         return _known_or_made(task, _HERE)
 
 
-def _known_or_made(task: Task[Any, Any], canon: Canon) -> bytes:
+def _known_or_made(task: Callee, canon: Canon) -> bytes:
     func = task.func
     while isinstance(func, staticmethod):
         func = func.__func__
@@ -155,7 +155,7 @@ def _known_or_made(task: Task[Any, Any], canon: Canon) -> bytes:
     return digest
 
 
-def code_home(task: Task[Any, Any]) -> bytes:
+def code_home(task: Callee) -> bytes:
     """What tells the code of *task* from that of another program with a module of the same name.
 
     For a cache, which serves all programs; empty where the name of the module, or a ``version=``, is enough.
@@ -304,7 +304,7 @@ def _of_this_object(value: Any) -> bytes | None:
     return known[1]
 
 
-def _task_parts(task: Task[Any, Any]) -> Parts:
+def _task_parts(task: Callee) -> Parts:
     """A task that is held by another, which is only described here: tasks may hold each other."""
     if task.version is not None:
         return Parts("task", (qualified_name(task), task.version.encode()))

@@ -19,6 +19,7 @@ from typing import Any, Final, Protocol, cast
 import attrs
 
 from cascade.graph.nested import Template
+from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, OnSkip, Retry
 from cascade.model.tasks import Task
@@ -203,7 +204,8 @@ def plain_node(
 ) -> Node:
     """The node of a plain call, or of one that would be if it were not given some call twice."""
     positions = tuple([place for place, value in enumerate(call.args) if type(value) is LazyResult])
-    return Node(index, call, call.task, positions, operands, (), sources, sources, NO_TERMS, ordinal)
+    task = cast("Task[Any, Any]", call.task)
+    return Node(index, call, task, positions, operands, (), sources, sources, NO_TERMS, ordinal)
 
 
 @attrs.define(eq=False)
@@ -322,7 +324,7 @@ class Graph:
         sources = self.sources[index]
         return plain_node(index, row, sources, sources, self.ordinals[index])
 
-    def task(self, index: int) -> Task[Any, Any]:
+    def task(self, index: int) -> Callee:
         """What the call *index* calls."""
         row = self.rows[index]
         assert not isinstance(row, Junction)

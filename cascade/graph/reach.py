@@ -6,11 +6,11 @@ import functools
 import sys
 from collections.abc import Iterable, Iterator
 from types import FunctionType, MethodType, ModuleType
-from typing import Any
 
 from cascade.graph.code import codes_in
 from cascade.graph.nested import LEAVES
 from cascade.model import flow, inputs, lazies
+from cascade.model.calls.callee import Callee
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
 
@@ -32,7 +32,7 @@ def mentioned(func: FunctionType) -> Iterator[object]:
                 yield from (vars(thing)[attribute] for attribute in code.co_names if attribute in vars(thing))
 
 
-def may_grow(task: Task[Any, Any], arguments: Iterable[object] = ()) -> bool:
+def may_grow(task: Callee, arguments: Iterable[object] = ()) -> bool:
     """Whether a call of *task* with *arguments* might return lazies, judged by what its code can get at.
 
     Follows names, containers and attributes, but not into the standard library.

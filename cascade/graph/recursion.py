@@ -13,6 +13,7 @@ from weakref import WeakKeyDictionary
 import attrs
 
 from cascade.graph.code import function_tree, plain_function
+from cascade.model.calls.callee import Callee
 from cascade.model.tasks import Partial, Task
 
 DYNAMIC_RECURSION = "CS-W001"
@@ -30,14 +31,14 @@ class Mention:
         varies: Whether the shape of the call's arguments may differ from turn to turn.
     """
 
-    callee: Task[Any, Any]
+    callee: Callee
     varies: bool
 
 
-_mentions: WeakKeyDictionary[Task[Any, Any], tuple[Mention, ...]] = WeakKeyDictionary()
+_mentions: WeakKeyDictionary[Callee, tuple[Mention, ...]] = WeakKeyDictionary()
 
 
-def mentions(task: Task[Any, Any]) -> tuple[Mention, ...]:
+def mentions(task: Callee) -> tuple[Mention, ...]:
     """The task calls in the source of *task*."""
     known = _mentions.get(task)
     if known is None:
@@ -51,7 +52,7 @@ _COMPUTED: Final = object()
 _Conditions = frozenset[ast.AST]
 
 
-def _find_mentions(task: Task[Any, Any]) -> list[Mention]:
+def _find_mentions(task: Callee) -> list[Mention]:
     tree = function_tree(task.func)
     if tree is None:
         return []
@@ -62,7 +63,7 @@ def _find_mentions(task: Task[Any, Any]) -> list[Mention]:
         if isinstance(node, ast.Call) and (callee := _callee(node, names)) is not None
     ]
     inner = {part for call, _, _ in found for part in ast.walk(call) if part is not call}
-    shapes: dict[Task[Any, Any], set[tuple[str, ...]]] = {}
+    shapes: dict[Callee, set[tuple[str, ...]]] = {}
     for call, _, callee in found:
         if call not in inner:
             shape = tuple(ast.unparse(lazy.func) for part in _parts(call) for lazy, _ in _lazy_calls(part, names))
@@ -83,9 +84,7 @@ def _with_conditions(tree: ast.AST) -> Iterator[tuple[ast.AST, _Conditions]]:
         pending.extend((child, below) for child in ast.iter_child_nodes(node))
 
 
-def _names(
-    task: Task[Any, Any], tree: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda
-) -> Mapping[str, object]:
+def _names(task: Callee, tree: ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda) -> Mapping[str, object]:
     """What the names in *tree*, the source of *task*, stand for."""
     func = plain_function(task.func)
     names = dict(getattr(func, "__globals__", {}))
@@ -105,7 +104,7 @@ def _names(
     return names
 
 
-def _owner(task: Task[Any, Any], names: Mapping[str, object]) -> object:
+def _owner(task: Callee, names: Mapping[str, object]) -> object:
     """The class that has *task* as a method, if any."""
     *path, _ = task.__qualname__.split(".")
     owner: object = None
@@ -115,7 +114,7 @@ def _owner(task: Task[Any, Any], names: Mapping[str, object]) -> object:
     return owner
 
 
-def _callee(call: ast.Call, names: Mapping[str, object]) -> Task[Any, Any] | None:
+def _callee(call: ast.Call, names: Mapping[str, object]) -> Callee | None:
     """The task that *call* calls, if its name stands for one."""
     func = call.func
     while True:
@@ -199,13 +198,13 @@ class Recursion:
         dynamic: Tasks whose recursive call may have another shape in the next turn.
     """
 
-    cycles: Mapping[Task[Any, Any], int]
-    dynamic: tuple[Task[Any, Any], ...]
+    cycles: Mapping[Callee, int]
+    dynamic: tuple[Callee, ...]
 
 
-def analyse(tasks: Iterable[Task[Any, Any]]) -> Recursion:
+def analyse(tasks: Iterable[Callee]) -> Recursion:
     """Find the cycles among *tasks* and all they call (strongly connected components: Tarjan, 1972)."""
-    cycles: dict[Task[Any, Any], int] = {}
+    cycles: dict[Callee, int] = {}
     for number, component in enumerate(_components(tasks)):
         cycles.update(dict.fromkeys(component, number))
     dynamic = [
@@ -218,16 +217,16 @@ def analyse(tasks: Iterable[Task[Any, Any]]) -> Recursion:
 
 @attrs.define(eq=False)
 class _Visit:
-    task: Task[Any, Any]
+    task: Callee
     number: int
     lowest: int
-    pending: list[Task[Any, Any]]
+    pending: list[Callee]
 
 
-def _components(tasks: Iterable[Task[Any, Any]]) -> Iterator[list[Task[Any, Any]]]:
+def _components(tasks: Iterable[Callee]) -> Iterator[list[Callee]]:
     """Groups of tasks that call each other, and tasks that call themselves; without recursion of our own."""
-    numbers: dict[Task[Any, Any], int] = {}
-    on_stack: dict[Task[Any, Any], None] = {}
+    numbers: dict[Callee, int] = {}
+    on_stack: dict[Callee, None] = {}
     for start in tasks:
         path = [_visit(start, numbers, on_stack)] if start not in numbers else []
         while path:
@@ -248,15 +247,13 @@ def _components(tasks: Iterable[Task[Any, Any]]) -> Iterator[list[Task[Any, Any]
                     yield component
 
 
-def _visit(
-    task: Task[Any, Any], numbers: dict[Task[Any, Any], int], on_stack: dict[Task[Any, Any], None]
-) -> _Visit:
+def _visit(task: Callee, numbers: dict[Callee, int], on_stack: dict[Callee, None]) -> _Visit:
     number = numbers[task] = len(numbers)
     on_stack[task] = None
     return _Visit(task, number, number, [mention.callee for mention in mentions(task)])
 
 
-def _pop_until(task: Task[Any, Any], on_stack: dict[Task[Any, Any], None]) -> list[Task[Any, Any]]:
+def _pop_until(task: Callee, on_stack: dict[Callee, None]) -> list[Callee]:
     component = []
     while True:
         top, _ = on_stack.popitem()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any, Generic, TypeVar, overload
 
@@ -10,7 +11,7 @@ import attrs
 from cascade.model.lazies import LazyResult, rendered, short_arguments
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import UNSET, Unset
-from cascade.model.tasks import task
+from cascade.model.tasks import Partial, Task, task
 
 T = TypeVar("T")
 
@@ -118,3 +119,20 @@ def pipeline(initial: Any, steps: Iterable[Callable[[Any], Any]]) -> Any:
             raise TypeError(f"steps of a pipeline are tasks or functions from lazy to lazy, not {step!r:.100}")
         value = step(value)
     return value
+
+
+def refuse_uncalled(flow: object) -> None:
+    """See that *flow* is something to run, and not what would give something to run if it were called.
+
+    Raises:
+        TypeError: If it is a task, a partial, a function or a coroutine.
+    """
+    if isinstance(flow, (Task, Partial)):
+        name = flow.name if isinstance(flow, Task) else flow.task.name
+        raise TypeError(f"{name!r} is a task, not a call of one; what can be run is {name}(...)")
+    if inspect.iscoroutine(flow):
+        flow.close()
+        raise TypeError(f"a coroutine is no flow: make {flow.__name__!r} a task with @cascade.task, and call that")
+    if inspect.isfunction(flow) or inspect.ismethod(flow):
+        name = getattr(flow, "__name__", repr(flow))  # methods of callable objects have none
+        raise TypeError(f"{name!r} is a function, not a flow; run what it returns: {name}(...)")

@@ -5,10 +5,11 @@ from __future__ import annotations
 import reprlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, Self, TypeVar, cast
+from typing import Any, Final, Generic, NoReturn, Self, TypeVar, cast
 
 import attrs
 
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
 from cascade.model.placeholders import PASS_IT_ON, Placeholder
 from cascade.model.policies import (
@@ -22,9 +23,6 @@ from cascade.model.policies import (
     checked_timeout,
     exact,
 )
-
-if TYPE_CHECKING:
-    from cascade.model.tasks import Task
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -89,7 +87,7 @@ class Draft:
 
     __slots__ = ("args_count", "args_first", "args_second", "args_third", "kwargs", "task")
 
-    task: Task[Any, Any]
+    task: Callee
     # Of positional arguments; more than three are a tuple in the place of the first.
     args_count: int
     args_first: Any
@@ -115,7 +113,7 @@ class Draft:
         return cast("tuple[Any, ...]", self.args_first) if count else ()
 
 
-def filled(draft: Draft, task: Task[Any, Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Draft:
+def filled(draft: Draft, task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Draft:
     """*draft*, with what any call has."""
     draft.task = task
     draft.kwargs = kwargs
@@ -310,7 +308,7 @@ class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
 
 def sealed(
     kind: type[LazyResult[Any]],
-    task: Task[Any, Any],
+    task: Callee,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
     columns: dict[str, Any] | None = None,

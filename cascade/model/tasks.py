@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import functools
 import inspect
-from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from types import MethodType
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
-    Final,
     Generic,
-    Literal,
     ParamSpec,
     Protocol,
     TypedDict,
@@ -24,6 +20,11 @@ from typing import (
 
 import attrs
 
+from cascade.model.calls.callee import Mode
+from cascade.model.calls.columns import as_column, check_lengths
+from cascade.model.calls.functions import check_mode, check_texts, is_async_function
+from cascade.model.calls.misfits import misfit, unnamed_values
+from cascade.model.calls.signatures import Arity, arity_of, signature_of
 from cascade.model.lazies import (
     NO_KWARGS,
     Draft,
@@ -34,7 +35,6 @@ from cascade.model.lazies import (
     sealed,
     short_arguments,
 )
-from cascade.model.placeholders import Placeholder
 from cascade.model.policies import (
     NOTHING_SAID,
     UNSET,
@@ -45,18 +45,11 @@ from cascade.model.policies import (
     checked_retry,
     checked_timeout,
 )
-from cascade.model.secrets import redacted
-from cascade.model.signatures import Arity, arity_of, signature_of
 from cascade.model.text import encodable
 
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
-Mode = Literal["thread", "inline", "process", "task"]
-
-_SYNC_MODES: Final = ("thread", "inline", "process")
-
-
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -68,22 +61,12 @@ def _by_name(rule: str) -> Callable[[F], F]:
         def named_only(self: Task[..., Any] | Partial[Any], /, *unnamed: Any, **named: Any) -> Any:
             if unnamed:
                 partial = Partial(self) if isinstance(self, Task) else self
-                raise _unnamed(partial, method.__name__, rule, unnamed)
+                raise unnamed_values(partial.task, len(partial.args), method.__name__, rule, unnamed)
             return method(self, **named)
 
         return cast("F", named_only)
 
     return decorate
-
-
-def _unnamed(partial: Partial[Any], method: str, rule: str, values: tuple[object, ...]) -> TypeError:
-    name, arity, given = partial.task.name, partial.task.arity, len(partial.args)
-    names = [arity.name_of(given + place) or f"parameter{place}" for place in range(len(values))]
-    shown = ", ".join(
-        f"{name}={redacted(repr(value)):.40}" for name, value in zip(names[:3], values, strict=False)
-    )
-    more = ", ..." if len(values) > 3 else ""
-    return TypeError(f"{name}.{method}(): {rule}: {name}.{method}({shown}{more})")
 
 
 @attrs.define(eq=False, slots=False, repr=False)
@@ -160,30 +143,8 @@ class Task(Generic[P, R]):
             TypeError: If the arguments do not fit the function's signature.
         """
         if not self.arity.accepts(len(args), kwargs):
-            raise self.misfit(args, kwargs)
+            raise misfit(self, args, kwargs)
         return self.arity.complete(len(args), kwargs)
-
-    def misfit(self, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_whole: bool = True) -> TypeError:
-        """The error for arguments that do not fit. A wrong name is reported before what is missing.
-
-        Args:
-            args: Positional arguments.
-            kwargs: Arguments by name.
-            is_whole: Whether these are all arguments of a call. True by default; false for those of a partial.
-        """
-        assert self.signature is not None  # what has none takes any arguments
-        where = f"{self.name}{self.signature}"
-        for name in kwargs:
-            if not self.arity.takes(name):
-                alike = difflib.get_close_matches(name, self.arity.places, n=1)
-                remedy = f"; did you mean {alike[0]!r}?" if alike else ""
-                return TypeError(f"{where}: got an unexpected keyword argument {name!r}{remedy}")
-        try:
-            (self.signature.bind if is_whole else self.signature.bind_partial)(*args, **kwargs)
-        except TypeError as error:
-            return TypeError(f"{where}: {error}")
-        # Python 3.13.0 and .1 bind what a call would refuse: a positional-only parameter given by its name.
-        return TypeError(f"{where}: a positional argument is missing")  # pragma: no cover  # see above
 
     @_by_name("columns have names")
     def map(self, /, **columns: Any) -> MappedLazyResult[R]:
@@ -253,7 +214,7 @@ class Partial(Generic[R]):
         """
         together = {**self.fixed, **fixed}
         if not self.task.arity.begins_with(len(self.args), together):
-            raise self.task.misfit(self.args, together, is_whole=False)
+            raise misfit(self.task, self.args, together, is_whole=False)
         return Partial(self.task, self.args, together)
 
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
@@ -287,7 +248,7 @@ class Partial(Generic[R]):
             raise TypeError(f"{name}.map(): {both!r} is given by partial and mapped as well")
         # One row stands for all: its arguments are checked, and completed, like those of a plain call.
         completed = self.task.checked(self.args, {**self.fixed, **columns})
-        rows = {column: _as_column(name, column, values) for column, values in columns.items()}
+        rows = {column: as_column(name, column, values) for column, values in columns.items()}
         check_lengths(name, rows)
         fixed = {key: value for key, value in completed.items() if key not in columns}
         lazy = sealed(MappedLazyResult, self.task, self.args, fixed, rows)
@@ -295,49 +256,6 @@ class Partial(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<Partial {self.task.name}({short_arguments(self.args, self.fixed)})>"
-
-
-def _as_column(task_name: str, name: str, column: Any) -> object:
-    if isinstance(column, Placeholder):
-        return column
-    is_text_or_mapping = isinstance(column, (str, bytes, bytearray, Mapping))
-    if isinstance(column, Sequence) and not is_text_or_mapping:
-        return column
-    if isinstance(column, Iterable) and not is_text_or_mapping:
-        return tuple(column)
-    raise TypeError(
-        f"{task_name}.map(): column {name!r} must be a sequence, not {type(column).__name__}; "
-        f"use .partial({name}=...) for what all items share"
-    )
-
-
-def check_lengths(task_name: str, columns: Mapping[str, object]) -> None:
-    """See that all columns whose length is known have the same.
-
-    Raises:
-        ValueError: If they differ.
-    """
-    lengths = {name: len(column) for name, column in columns.items() if isinstance(column, Sequence)}
-    if len(set(lengths.values())) > 1:
-        shown = ", ".join(f"{name}: {length}" for name, length in lengths.items())
-        raise ValueError(f"{task_name}.map(): columns of mismatched lengths ({shown})")
-
-
-def refuse_uncalled(flow: object) -> None:
-    """See that *flow* is something to run, and not what would give something to run if it were called.
-
-    Raises:
-        TypeError: If it is a task, a partial, a function or a coroutine.
-    """
-    if isinstance(flow, (Task, Partial)):
-        name = flow.name if isinstance(flow, Task) else flow.task.name
-        raise TypeError(f"{name!r} is a task, not a call of one; what can be run is {name}(...)")
-    if inspect.iscoroutine(flow):
-        flow.close()
-        raise TypeError(f"a coroutine is no flow: make {flow.__name__!r} a task with @cascade.task, and call that")
-    if inspect.isfunction(flow) or inspect.ismethod(flow):
-        name = getattr(flow, "__name__", repr(flow))  # methods of callable objects have none
-        raise TypeError(f"{name!r} is a function, not a flow; run what it returns: {name}(...)")
 
 
 class TaskDecorator(Protocol):
@@ -440,10 +358,12 @@ def _make_task(
     constraints: Mapping[str, Any] | None = None,
     abandon_on_cancel: bool = False,
 ) -> Task[Any, Any]:
-    _check_texts(name=name, version=version)
+    check_texts(name=name, version=version)
     name = encodable(name or getattr(func, "__name__", None) or type(func).__name__)  # stores take no other
-    is_async = _is_async(func, name)
-    _check_mode(name, mode, is_async, abandon_on_cancel)
+    if isinstance(func, (Task, Partial)):
+        raise TypeError(f"{name} is a task already")
+    is_async = is_async_function(func, name)
+    check_mode(name, mode, is_async, abandon_on_cancel)
     policies = Policies(
         retry=UNSET if retry is None else checked_retry(retry),
         timeout=UNSET if timeout is None else checked_timeout(timeout),
@@ -464,39 +384,3 @@ def _make_task(
         signature=signature,
         arity=arity_of(name, func, signature),
     )
-
-
-def _is_async(func: object, name: str) -> bool:
-    """Whether calling *func* gives a coroutine.
-
-    Raises:
-        TypeError: If it cannot be a task.
-    """
-    if isinstance(func, (Task, Partial)):
-        raise TypeError(f"{name} is a task already")
-    if not callable(func) or isinstance(func, type):
-        raise TypeError(f"a task wraps a function, not {func!r}")
-    while isinstance(func, (functools.partial, MethodType, staticmethod)):
-        func = func.func if isinstance(func, functools.partial) else func.__func__
-    call = getattr(func, "__call__", None)  # noqa: B004  # what it is may be said by the object's __call__
-    if any(inspect.isgeneratorfunction(called) or inspect.isasyncgenfunction(called) for called in (func, call)):
-        raise TypeError(
-            f"{name} is a generator function, which cannot be a task; return a list, or declare it with "
-            "@cascade.resource if it sets something up"
-        )
-    return inspect.iscoroutinefunction(func) or inspect.iscoroutinefunction(call)
-
-
-def _check_texts(**texts: object) -> None:
-    for setting, text in texts.items():
-        if text is not None and not isinstance(text, str):
-            raise TypeError(f"{setting} of a task is a string, not {text!r}")
-
-
-def _check_mode(name: str, mode: object, is_async: bool, abandon_on_cancel: bool) -> None:
-    if is_async and mode not in (None, "task"):
-        raise ValueError(f'{name} is async: its mode can only be "task" (a task of its own), not {mode!r}')
-    if not is_async and mode not in (None, *_SYNC_MODES):
-        raise ValueError(f'the mode of {name} is "thread", "inline" or "process", not {mode!r}')
-    if abandon_on_cancel and (is_async or mode not in (None, "thread")):
-        raise ValueError(f"abandon_on_cancel is about threads, and {name} does not run in one")

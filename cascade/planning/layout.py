@@ -27,8 +27,8 @@ from cascade.graph.nodes import (
     Operand,
     sources_of,
 )
+from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
-from cascade.model.tasks import Task
 from cascade.planning.solve import gated_nodes
 
 
@@ -172,7 +172,7 @@ def place_of(call: LazyResult[Any] | Node) -> Place:
     return place_of_task(call.task)
 
 
-def place_of_task(task: Task[Any, Any]) -> Place:
+def place_of_task(task: Callee) -> Place:
     """Where a call of *task* can be made of which nothing is said."""
     if task.abandon_on_cancel:
         return Place.OWN

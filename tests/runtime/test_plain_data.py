@@ -13,7 +13,7 @@ from anyio.lowlevel import checkpoint
 from looks import Visits, note_visits
 
 import cascade
-from cascade.model.tasks import Mode
+from cascade.model.calls.callee import Mode
 from cascade.runtime.foundation import fairness
 from cascade.runtime.scheduling import thread_lane
 

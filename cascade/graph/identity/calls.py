@@ -21,9 +21,10 @@ from cascade.graph.canonical import (
 from cascade.graph.code import TaskNotDigestibleError, code_digest, function_digest
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import Constant, Given, Injected, Junction, MapNode, Nested, Node, Operand
+from cascade.model.calls.callee import Callee
+from cascade.model.calls.signatures import Arity
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
-from cascade.model.signatures import Arity
 from cascade.model.tasks import Task
 
 
@@ -59,7 +60,7 @@ def value_digest(value: object, name: str) -> bytes:
 class Parameters:
     """The parameters of a task, as digests name them; asked for once per call, so known things are kept."""
 
-    task: Task[Any, Any]
+    task: Callee
     _layouts: dict[Any, list[tuple[int | str, bytes, bytes | None]]] = attrs.field(factory=dict)
     # Digests of defaults; ``None`` without one that can be digested.
     _defaults: dict[str, bytes | None] = attrs.field(factory=dict)

@@ -14,8 +14,8 @@ from cascade.graph.code import TaskNotDigestibleError, code_digest
 from cascade.graph.identity.calls import KNOWN, VALUES, Digester, Parameters
 from cascade.graph.nested import Steps
 from cascade.graph.nodes import AnyNode, Given, Graph, Injected, Junction, Node, Row, sources_of
+from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
-from cascade.model.tasks import Task
 
 
 @attrs.define(eq=False)
@@ -27,7 +27,7 @@ class _Digests:
     known: list[bytes] = attrs.field(factory=list)
     # Nodes with a digest of this moment only: what their task does is not known, or what one upstream does.
     volatile: set[int] = attrs.field(factory=set)
-    _codes: dict[Task[..., object], tuple[bytes, Parameters]] = attrs.field(factory=dict)
+    _codes: dict[Callee, tuple[bytes, Parameters]] = attrs.field(factory=dict)
     _strict: Digester = attrs.field(init=False)
     _lenient: Digester = attrs.field(init=False)
 

@@ -13,9 +13,9 @@ from anyio import CapacityLimiter, current_time
 
 from cascade.graph.nested import Hold
 from cascade.graph.shapes import Shapes
+from cascade.model.calls.callee import Callee
 from cascade.model.events import Event, StaticAnalysisWarning
 from cascade.model.inputs import Resource
-from cascade.model.tasks import Task
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.gate import Gate
@@ -103,7 +103,7 @@ class Memory:
     """
 
     shapes: Shapes[Any] = attrs.field(factory=Shapes)
-    advised: WeakSet[Task[Any, Any]] = attrs.field(factory=WeakSet)
+    advised: WeakSet[Callee] = attrs.field(factory=WeakSet)
     hold: Hold = attrs.field(factory=Hold)
     unknown: set[str] = attrs.field(factory=set)
 
@@ -207,7 +207,7 @@ class RunContext:
         """Start a task that outlives the nodes."""
         self.tasks.start_service(func, *args)
 
-    def applicant(self, node_id: str, task: Task[..., Any], rank: float = 0.0) -> Applicant:
+    def applicant(self, node_id: str, task: Callee, rank: float = 0.0) -> Applicant:
         """Who asks for admission, for an attempt of *node_id*."""
         full_name, begun = f"{task.__module__}.{task.name}", self.beginning
         return Applicant(node_id, task.name, full_name, begun.run_id, self.bus, begun.ancestors, rank=rank)

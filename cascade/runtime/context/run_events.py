@@ -7,9 +7,9 @@ from typing import Any, Protocol
 
 import attrs
 
+from cascade.model.calls.callee import Callee
 from cascade.model.events import Event, NodeEvent, TaskExecutionFinished, TaskExecutionStarted
 from cascade.model.secrets import Secrets, kept_secrets
-from cascade.model.tasks import Task
 from cascade.runtime.observation.bus import EventBus
 
 
@@ -22,7 +22,7 @@ class Subject(Protocol):
         ...
 
     @property
-    def task(self) -> Task[..., Any]:
+    def task(self) -> Callee:
         """Its task."""
         ...
 

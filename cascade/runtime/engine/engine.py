@@ -20,8 +20,9 @@ from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from cascade.graph.nested import Hold
 from cascade.model.errors import InputError, RunCancelled, raise_unchanged
 from cascade.model.events import Event
+from cascade.model.flow import refuse_uncalled
 from cascade.model.inputs import Provider, Resource, as_resource
-from cascade.model.tasks import Task, refuse_uncalled
+from cascade.model.tasks import Task
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim

@@ -9,10 +9,10 @@ import attrs
 from anyio import current_time
 
 from cascade.graph.nodes import Junction
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import RunCancelled, describe
 from cascade.model.events import Event, RunStatus
 from cascade.model.outcomes import Status
-from cascade.model.tasks import Task
 from cascade.model.text import one_line
 from cascade.model.tracebacks import trimmed
 from cascade.planning.layout import Place
@@ -151,7 +151,7 @@ class Run:
                     words = [self._queued_behind(index) if has_begun else "its stage has not begun"]
                 yield frame.name(index), tuple(words)
 
-    def _held(self, node_id: str, task: Task[Any, Any], blockers: Blockers) -> list[str]:
+    def _held(self, node_id: str, task: Callee, blockers: Blockers) -> list[str]:
         """The rules that will hold a node once it asks."""
         execution = self._lifetime.execution
         applicant = execution.applicant(node_id, task)

@@ -21,12 +21,13 @@ from cascade.graph.nodes import (
     resolve,
     sources_of,
 )
+from cascade.model.calls.columns import check_lengths
 from cascade.model.errors import annotate
 from cascade.model.inputs import Inject
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import SkipReason, Status
 from cascade.model.policies import exact
-from cascade.model.tasks import Task, check_lengths
+from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.foundation.frame import Frame
 

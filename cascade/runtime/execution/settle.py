@@ -7,10 +7,10 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
-from cascade.model.tasks import Task
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Entry, NodeStatus
@@ -61,7 +61,7 @@ class Settled:
     """
 
     node_id: str
-    task: Task[..., Any]
+    task: Callee
     most_attempts: int = 1
     digest: bytes | None = None
     is_recorded: bool = True

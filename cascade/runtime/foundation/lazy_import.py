@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
-from cascade.model.tasks import Task
+from cascade.model.calls.callee import Callee
 
 
 def adapter(place: str) -> Any:
@@ -14,7 +14,7 @@ def adapter(place: str) -> Any:
     return getattr(importlib.import_module(f"cascade.adapters.{module}"), name)
 
 
-def check_function(task: Task[..., Any]) -> None:
+def check_function(task: Callee) -> None:
     """See that a worker process can get the function of *task*.
 
     Raises:

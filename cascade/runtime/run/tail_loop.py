@@ -14,8 +14,8 @@ from cascade.graph.nested import Hold
 from cascade.graph.nodes import Graph, Junction
 from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
+from cascade.model.calls.callee import Callee
 from cascade.model.events import StaticAnalysisWarning
-from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Continuation
@@ -55,7 +55,7 @@ class Loop:
     is_top: bool = False
     _saves: Saves = attrs.field(factory=Saves)
     # Weakly: a loop may make each of its tasks anew.
-    _warned: WeakSet[Task[Any, Any]] = attrs.field(factory=WeakSet)
+    _warned: WeakSet[Callee] = attrs.field(factory=WeakSet)
     # What large literal arguments of the present turn are remembered by.
     _hold: Hold = attrs.field(init=False)
 

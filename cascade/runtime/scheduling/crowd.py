@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import attrs
 
-from cascade.model.tasks import Task
+from cascade.model.calls.callee import Callee
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
 # Nodes of one task that ask at once. It bounds how many of the nodes that wait need a task, and nothing else.
@@ -32,25 +32,25 @@ class Crowd:
 
     ranks: Sequence[float] | None
     told: set[int] = attrs.field(factory=set)
-    _asking: dict[Task[..., Any], set[int]] = attrs.field(factory=dict)
-    _behind: dict[Task[..., Any], Queue] = attrs.field(factory=dict)
+    _asking: dict[Callee, set[int]] = attrs.field(factory=dict)
+    _behind: dict[Callee, Queue] = attrs.field(factory=dict)
 
-    def is_full(self, task: Task[..., Any]) -> bool:
+    def is_full(self, task: Callee) -> bool:
         """Whether a node of *task* need not ask yet."""
         return len(self._asking.get(task, ())) >= MOST_ASKING
 
-    def ask(self, task: Task[..., Any], index: int) -> None:
+    def ask(self, task: Callee, index: int) -> None:
         """The node begins to ask."""
         self._asking.setdefault(task, set()).add(index)
 
-    def wait(self, task: Task[..., Any], index: int) -> None:
+    def wait(self, task: Callee, index: int) -> None:
         """The node waits behind those that ask."""
         behind = self._behind.get(task)
         if behind is None:
             behind = self._behind[task] = deque() if self.ranks is None else RankedQueue(self.ranks)
         behind.append(index)
 
-    def leave(self, task: Task[..., Any], index: int, *, all_at_once: bool) -> list[int]:
+    def leave(self, task: Callee, index: int, *, all_at_once: bool) -> list[int]:
         """The node has been admitted, or asks no longer. A second call does nothing.
 
         Returns:

@@ -15,11 +15,11 @@ from typing import Any, Final
 import attrs
 
 from cascade.graph.nested import LEAVES, glance, is_flat
+from cascade.model.calls.callee import Callee
 from cascade.model.events import LoopProgress, StageFinished, StageStarted
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.policies import NOTHING_SAID
-from cascade.model.tasks import Task
 from cascade.planning.layout import Place, place_of_task
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.journal import Journal
@@ -55,7 +55,7 @@ class Turns:
     _until: int = 0
     _until_time: float = 0.0
     # For each task of which nothing is said, where its calls are made.
-    _places: dict[Task[Any, Any], int] = attrs.field(factory=dict)
+    _places: dict[Callee, int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
         self._before = self.frame.turns
@@ -97,7 +97,7 @@ class Turns:
             return self.execution.memory.hold.seen.knows(value) or is_flat(value)
         return is_plain
 
-    def _find_place(self, task: Task[Any, Any]) -> int:
+    def _find_place(self, task: Callee) -> int:
         if len(self._places) == MOST_PLACES:  # a loop may make each of its tasks anew
             self._places.clear()
         is_plain = task.policies is NOTHING_SAID

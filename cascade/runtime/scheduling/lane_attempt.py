@@ -9,8 +9,8 @@ from typing import Any, Final
 
 import attrs
 
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
-from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.task_context import attempt_var
@@ -36,7 +36,7 @@ class LaneAttempt:
 
     surroundings: RunContext
     node_id: str
-    task: Task[..., Any]
+    task: Callee
     ends_by: float
     clock: Callable[[], float]
     claim: Claim | None = None

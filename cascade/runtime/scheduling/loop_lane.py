@@ -22,11 +22,11 @@ import attrs
 from anyio import current_effective_deadline, current_time, get_cancelled_exc_class
 
 from cascade.graph.nested import LEAVES
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
-from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
@@ -95,7 +95,7 @@ class LoopLane:
             self._is_tended = False
         self.owner.take_back(queue)
 
-    def _begin(self, index: int) -> Task[..., Any]:
+    def _begin(self, index: int) -> Callee:
         context = self.context
         context.frame.status[index] = Status.RUNNING
         if context.conditions.is_heard and context.execution.events.wants(TaskExecutionStarted):

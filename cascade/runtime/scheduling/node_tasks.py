@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import attrs
 
 from cascade.graph.nodes import MapNode, Node
+from cascade.model.calls.callee import Callee
 from cascade.model.events import TaskBlocked
 from cascade.model.outcomes import Done, Status
-from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.execution.classify import classify
@@ -61,13 +60,13 @@ class NodeTasks:
         context.execution.tasks.spawn(context.group, self._live, index)
         return True
 
-    def _is_crowded(self, task: Task[..., Any]) -> bool:
+    def _is_crowded(self, task: Callee) -> bool:
         # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
         context = self.context
         is_one_line = context.frame.ranks is not None and not context.execution.admission.holding.rules
         return not is_one_line and self._crowd.is_full(task)
 
-    def _wait_behind(self, index: int, task: Task[..., Any]) -> None:
+    def _wait_behind(self, index: int, task: Callee) -> None:
         """Leave a node without a task as long as enough others of its kind ask for admission."""
         execution, frame = self.context.execution, self.context.frame
         frame.status[index] = Status.QUEUED

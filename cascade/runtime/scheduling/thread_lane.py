@@ -14,10 +14,10 @@ from typing import Any, Final, Protocol
 import attrs
 
 from cascade.graph.nested import LEAVES, glance
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
-from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import step_back
@@ -108,7 +108,7 @@ class ThreadLane:
     is_aside: bool = False
     attempt: LaneAttempt | None = None
     index: int | None = None
-    turn: Task[..., Any] | None = None
+    turn: Callee | None = None
     adopted: Claim | None = None
     # When others had their turn, and the processor time of the thread when it let them.
     _since: float = 0.0
@@ -225,7 +225,7 @@ class ThreadLane:
             self._worked = time.thread_time()
         self._since = time.perf_counter()
 
-    def _may_turn(self, task: Task[..., Any]) -> bool:
+    def _may_turn(self, task: Callee) -> bool:
         """Whether to make another turn right here, a call of *task*: what :meth:`run` asks before another node."""
         if time.perf_counter() - self._since > TURN:
             self._step_back()
