@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
+from cascade.graph.nested import Steps
 from cascade.model.errors import GraphError
 from cascade.model.lazies import LazyResult
+from cascade.model.placeholders import Placeholder
 from cascade.model.policies import EXCLUSIVE_POLICIES, UNSET, Policies
 
 
@@ -16,6 +18,13 @@ def root_of(call: LazyResult[Any]) -> LazyResult[Any]:
     """The call that *call* is a chained copy of; itself, if it is none."""
     while call.parent is not None:
         call = call.parent
+    return call
+
+
+def identity_of(call: Placeholder) -> Placeholder:
+    """What a call or router is known by in a graph: a chained copy by the call that it is a copy of."""
+    if isinstance(call, LazyResult) and call.parent is not None:
+        return root_of(call)
     return call
 
 
@@ -77,3 +86,39 @@ def _speaker(name: str, copy: LazyResult[Any]) -> LazyResult[Any] | None:
             break
         speaker = link
     return speaker
+
+
+@attrs.define(eq=False)
+class Copies:
+    """The chained copies met of each call, and what they say together where there are several."""
+
+    met: dict[Placeholder, dict[int, LazyResult[Any]]] = attrs.field(factory=dict)
+    merged: dict[Placeholder, Policies] = attrs.field(factory=dict)
+
+    def note(self, call: Placeholder, root: Placeholder, is_known: bool) -> None:
+        """Note that *call* was met; *is_known* tells whether some copy of it was met before."""
+        if call is root and root not in self.met:
+            return
+        copies = self.met.setdefault(root, {})
+        if is_known and not copies:
+            copies[id(root)] = cast("LazyResult[Any]", root)
+        copies[id(call)] = cast("LazyResult[Any]", call)
+
+    def has(self, call: Placeholder, root: Placeholder) -> bool:
+        """Whether *call* has been noted, or need not be."""
+        return id(call) in self.met[root] if root in self.met else call is root
+
+    def must_merge(self) -> Steps[bool]:
+        """Whether the copies say something together that the last building did not know."""
+        merged: dict[Placeholder, Policies] = {}
+        for root, copies in self.met.items():
+            if len(copies) > 1:
+                merged[root] = merged_policies(list(copies.values()))
+                yield
+        is_news = merged != self.merged
+        self.merged = merged
+        return is_news
+
+    def policies_of(self, call: LazyResult[Any]) -> Policies:
+        """What is said of *call*."""
+        return self.merged.get(identity_of(call), call.own) if self.merged else call.own

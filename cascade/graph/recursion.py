@@ -173,12 +173,11 @@ def _lazy_calls(argument: ast.AST, names: Mapping[str, object]) -> Iterator[tupl
     pending: list[tuple[ast.AST, bool]] = [(argument, False)]
     while pending:
         node, is_conditional = pending.pop()
-        if isinstance(node, ast.Call):
-            if _callee(node, names) is not None:
-                has_spread = any(isinstance(inner, ast.Starred) for inner in node.args)
-                yield node, is_conditional or has_spread
-            elif _is_computed(node.func, names):
-                yield node, True
+        if isinstance(node, ast.Call) and _callee(node, names) is not None:
+            has_spread = any(isinstance(inner, ast.Starred) for inner in node.args)
+            yield node, is_conditional or has_spread
+        elif isinstance(node, ast.Call) and _is_computed(node.func, names):
+            yield node, True
         below = is_conditional or isinstance(node, (*_VARYING, *_COMPREHENSIONS, ast.Starred))
         pending.extend((child, below) for child in ast.iter_child_nodes(node))
 
@@ -230,21 +229,30 @@ def _components(tasks: Iterable[Callee]) -> Iterator[list[Callee]]:
     for start in tasks:
         path = [_visit(start, numbers, on_stack)] if start not in numbers else []
         while path:
-            top = path[-1]
-            if top.pending:
-                callee = top.pending.pop()
-                if callee not in numbers:
-                    path.append(_visit(callee, numbers, on_stack))
-                elif callee in on_stack:
-                    top.lowest = min(top.lowest, numbers[callee])
+            if path[-1].pending:
+                _go_on(path, numbers, on_stack)
                 continue
-            path.pop()
+            done = path.pop()
             if path:
-                path[-1].lowest = min(path[-1].lowest, top.lowest)
-            if top.lowest == top.number:
-                component = _pop_until(top.task, on_stack)
-                if len(component) > 1 or any(m.callee is top.task for m in mentions(top.task)):
-                    yield component
+                path[-1].lowest = min(path[-1].lowest, done.lowest)
+            if done.lowest == done.number:
+                yield from _recursive(_pop_until(done.task, on_stack))
+
+
+def _go_on(path: list[_Visit], numbers: dict[Callee, int], on_stack: dict[Callee, None]) -> None:
+    """Follow the next call of the task at the end of *path*."""
+    top = path[-1]
+    callee = top.pending.pop()
+    if callee not in numbers:
+        path.append(_visit(callee, numbers, on_stack))
+    elif callee in on_stack:
+        top.lowest = min(top.lowest, numbers[callee])
+
+
+def _recursive(component: list[Callee]) -> Iterator[list[Callee]]:
+    """*component*, if its tasks call each other, or its only task calls itself."""
+    if len(component) > 1 or any(mention.callee is component[0] for mention in mentions(component[0])):
+        yield component
 
 
 def _visit(task: Callee, numbers: dict[Callee, int], on_stack: dict[Callee, None]) -> _Visit:
@@ -266,5 +274,5 @@ def _attributes(thing: object) -> Mapping[str, Any]:
     """What *thing* has by itself; a proxy may refuse to be looked at outside the situation it is made for."""
     try:
         return vars(thing)
-    except Exception:
+    except Exception:  # whatever a proxy raises when there is nothing behind it
         return {}

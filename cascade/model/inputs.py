@@ -98,7 +98,7 @@ class Param(Input[T]):
         validate: Callable[[Any], object] | None = None,
         secret: bool = False,
     ) -> None:
-        self.declare(name, default, type, description, validate, secret)
+        self.declare(name, default, type, description=description, validate=validate, secret=secret)
 
     def _missing(self) -> str:
         return f"missing parameter {self.name!r} ({self.kind_name}); pass params={{{self.name!r}: ...}}"
@@ -171,7 +171,7 @@ class Env(Input[T]):
         validate: Callable[[Any], object] | None = None,
         secret: bool = False,
     ) -> None:
-        self.declare(name, default, type, "", validate, secret)
+        self.declare(name, default, type, description="", validate=validate, secret=secret)
 
     def _missing(self) -> str:
         return f"missing environment variable {self.name!r} ({self.kind_name}); set it, or give the Env a default"

@@ -118,14 +118,17 @@ def filled(draft: Draft, task: Callee, args: tuple[Any, ...], kwargs: dict[str, 
     draft.task = task
     draft.kwargs = kwargs
     count = draft.args_count = len(args)
-    if count == 1:
-        (draft.args_first,) = args
-    elif count == 2:
-        draft.args_first, draft.args_second = args
-    elif count == 3:
-        draft.args_first, draft.args_second, draft.args_third = args
-    elif count:
-        draft.args_first = args
+    match count:
+        case 1:
+            (draft.args_first,) = args
+        case 2:
+            draft.args_first, draft.args_second = args
+        case 3:
+            draft.args_first, draft.args_second, draft.args_third = args
+        case 0:
+            pass
+        case _:
+            draft.args_first = args
     return draft
 
 
@@ -146,13 +149,10 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
         self.__setattr__(name, None)
 
     def _saying(self, **said: object) -> Self:
-        return cast(
-            "Self",
-            sealed(
-                ChainedLazyResult if self.columns is None else MappedLazyResult,
-                self.task, self.args, self.kwargs, self.columns, attrs.evolve(self.own, **cast("Any", said)), self,
-            ),
-        )  # fmt: skip
+        kind: type[LazyResult[Any]] = ChainedLazyResult if self.columns is None else MappedLazyResult
+        own = attrs.evolve(self.own, **cast("Any", said))
+        copy = sealed(kind, self.task, self.args, self.kwargs, columns=self.columns, own=own, parent=self)
+        return cast("Self", copy)
 
     def with_retry(
         self, max_attempts: int | Retry | None = 3, delay: float = 0.0, backoff: float = 1.0, **more: Any
@@ -261,8 +261,9 @@ class LazyResult(Draft, Placeholder, Generic[R_co]):
 
     def __reduce__(self) -> tuple[object, ...]:
         plain = (type(self), self.task, self.args, self.kwargs)
-        said = () if type(self) is LazyResult else (self.columns, self.own, self.parent)
-        return sealed, (*plain, *said)
+        if type(self) is LazyResult:
+            return sealed, plain
+        return _revived, (*plain, self.columns, self.own, self.parent)
 
     def __repr__(self) -> str:
         return rendered(f"{self.task.name}(...)", self._text)
@@ -311,6 +312,7 @@ def sealed(
     task: Callee,
     args: tuple[Any, ...],
     kwargs: dict[str, Any],
+    *,
     columns: dict[str, Any] | None = None,
     own: Policies = NOTHING_SAID,
     parent: LazyResult[Any] | None = None,
@@ -323,6 +325,14 @@ def sealed(
         draft.columns, draft.own, draft.parent = columns, own, parent
     draft.__class__ = kind  # sealed: the same layout, but no setters any more
     return cast("LazyResult[Any]", draft)
+
+
+def _revived(
+    kind: type[LazyResult[Any]], task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any], *said: Any
+) -> LazyResult[Any]:
+    """A copy that was pickled: what is said of it comes in the order of the fields of :class:`SpeakingDraft`."""
+    columns, own, parent = said
+    return sealed(kind, task, args, kwargs, columns=columns, own=own, parent=parent)
 
 
 def checked_amounts(amounts: Mapping[str, object]) -> dict[str, object]:

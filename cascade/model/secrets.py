@@ -143,18 +143,20 @@ def _texts_in(value: object) -> Iterator[str]:
     pending, seen = [value], 0
     while pending and seen < _MOST:
         seen += 1
-        part = pending.pop()
-        if isinstance(part, str):
-            yield str.__str__(part)
-        elif isinstance(part, (bytes, bytearray)):
-            yield bytes(part).decode("utf-8", "surrogateescape")
-        elif isinstance(part, Mapping):
-            pending.extend(part.values())
-        elif isinstance(part, (list, tuple, set, frozenset)):
-            pending.extend(part)
-        elif part is not None and not isinstance(part, bool):
-            yield from _shown(part)
-            pending.extend(_fields(part))
+        match pending.pop():
+            case str() as part:
+                yield str.__str__(part)
+            case bytes() | bytearray() as part:
+                yield bytes(part).decode("utf-8", "surrogateescape")
+            case Mapping() as part:
+                pending.extend(part.values())
+            case list() | tuple() | set() | frozenset() as part:
+                pending.extend(part)
+            case None | bool():
+                pass
+            case part:
+                yield from _shown(part)
+                pending.extend(_fields(part))
 
 
 def _shown(value: object) -> Iterator[str]:

@@ -251,7 +251,7 @@ class Partial(Generic[R]):
         rows = {column: as_column(name, column, values) for column, values in columns.items()}
         check_lengths(name, rows)
         fixed = {key: value for key, value in completed.items() if key not in columns}
-        lazy = sealed(MappedLazyResult, self.task, self.args, fixed, rows)
+        lazy = sealed(MappedLazyResult, self.task, self.args, fixed, columns=rows)
         return cast("MappedLazyResult[R]", lazy)
 
     def __repr__(self) -> str:

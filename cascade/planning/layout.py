@@ -138,14 +138,16 @@ def _tails(graph: Graph) -> Steps[frozenset[int]]:
     given: dict[int, set[int]] = {}  # by router
     while pending:
         row = graph.rows[pending.pop()]
-        if isinstance(row, Junction):
-            given[row.index] = _only_given(row)
-            for source in given[row.index]:
-                if all(source in given.get(consumer, ()) for consumer in graph.consumers[source]):
-                    found.add(source)
-                    pending.append(source)
-                    if not len(found) % PAUSE_EVERY:
-                        yield
+        if not isinstance(row, Junction):
+            continue
+        given[row.index] = _only_given(row)
+        for source in given[row.index]:
+            if any(source not in given.get(consumer, ()) for consumer in graph.consumers[source]):
+                continue
+            found.add(source)
+            pending.append(source)
+            if not len(found) % PAUSE_EVERY:
+                yield
     return frozenset(found)
 
 

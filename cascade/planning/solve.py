@@ -7,7 +7,7 @@ stages try them again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -82,14 +82,19 @@ def _depths(graph: Graph) -> Steps[list[int] | None]:
         elif len(sources) <= PAUSE_EVERY:
             depths.append(max([depths[source] for source in sources], default=-1) + 1)
         else:
-            deepest = 0
-            for start in range(0, len(sources), PAUSE_EVERY):
-                deepest = max(deepest, *[depths[source] for source in sources[start : start + PAUSE_EVERY]])
-                yield
-            depths.append(deepest + 1)
+            depths.append((yield from _deepest(depths, sources)) + 1)
         if not len(depths) % PAUSE_EVERY:
             yield
     return depths
+
+
+def _deepest(depths: Sequence[int], sources: Sequence[int]) -> Steps[int]:
+    """The greatest of the depths of very many *sources*."""
+    deepest = 0
+    for start in range(0, len(sources), PAUSE_EVERY):
+        deepest = max(deepest, *[depths[source] for source in sources[start : start + PAUSE_EVERY]])
+        yield
+    return deepest
 
 
 def gated_nodes(graph: Graph) -> Steps[bytearray]:

@@ -107,7 +107,7 @@ def test_chaining_gives_another_lazy_a_map_if_it_was_one(make: Make, chain: Call
 def test_what_is_said_of_a_call_makes_it_a_copy_whichever_class_is_asked_for() -> None:
     call = one(1)
     copy_of_it = call.with_retry(2)
-    made = lazies.sealed(cascade.LazyResult, copy_of_it.task, (1,), {}, None, copy_of_it.own, call)
+    made = lazies.sealed(cascade.LazyResult, copy_of_it.task, (1,), {}, own=copy_of_it.own, parent=call)
     assert (made.own, made.parent) == (copy_of_it.own, call)
     together = pickle.loads(pickle.dumps([call, copy_of_it]))
     assert together[1].parent is together[0]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import enum
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from types import FunctionType, GetSetDescriptorType, MemberDescriptorType
 from typing import Any, Final
 
@@ -76,15 +76,14 @@ def class_parts(cls: type) -> Parts:
     return Parts("class", (qualified_name(cls),), items, Layout.RECORD, names)
 
 
-def _fields(cls: Any) -> Iterator[tuple[str, Any]]:
+def _fields(cls: Any) -> Iterable[tuple[str, Any]]:
     if issubclass(cls, enum.Enum):
-        yield from ((f"{name} =", member._value_) for name, member in cls.__members__.items())
-    elif "__attrs_attrs__" in vars(cls):
-        yield from _fields_of_attrs(cls)
-    elif "__dataclass_fields__" in vars(cls):
-        yield from _fields_of_dataclass(cls)
-    elif issubclass(cls, tuple) and "_fields" in vars(cls):
-        yield "_fields", vars(cls)["_fields"]
+        return [(f"{name} =", member._value_) for name, member in cls.__members__.items()]
+    if "__attrs_attrs__" in vars(cls):
+        return _fields_of_attrs(cls)
+    if "__dataclass_fields__" in vars(cls):
+        return _fields_of_dataclass(cls)
+    return [("_fields", vars(cls)["_fields"])] if issubclass(cls, tuple) and "_fields" in vars(cls) else ()
 
 
 def _fields_of_attrs(cls: Any) -> Iterator[tuple[str, Any]]:

@@ -177,7 +177,7 @@ class _Walk:
             parts = self._parts(value)
         except NotDigestibleError:
             raise
-        except Exception as error:
+        except Exception as error:  # whatever code of the class, or a registered function, raises
             return self._stranger(value, self._place(), f"{type(error).__name__}: {error}")
         return self._stranger(value, self._place()) if parts is None else self._opened(value, parts)
 

@@ -40,7 +40,8 @@ def _sort(kinds: set[type]) -> tuple[bool, set[type], set[type]]:
         reach = reaches.get(cls) or reach_of(cls)
         if reach is Reach.SIZED:
             sized.add(cls)
-        elif reach is Reach.OPEN:
+            continue
+        if reach is Reach.OPEN:
             opened.add(cls)
         elif reach is Reach.PLACEHOLDER:
             is_hit = True

@@ -287,17 +287,19 @@ class _Compiler:
             if kind is Kind.PLACEHOLDER:
                 top.keys_replaced.append(top.keys[position])
                 top.sources.append(holes.setdefault(item, len(holes) + 1))
-            elif kind is not Kind.LEAF and (suspects is None or id(item) in suspects):
-                known = self.walked.get(id(item))
-                if known is None and id(item) in self.on_path:
-                    self.circles.add(id(item))  # plain data may refer to itself, as trees with parents do
+                continue
+            if kind is Kind.LEAF or (suspects is not None and id(item) not in suspects):
+                continue
+            known = self.walked.get(id(item))
+            if known is None:
+                if id(item) in self.on_path:  # plain data may refer to itself, as trees with parents do
+                    self.circles.add(id(item))
                     continue
-                if known is None:
-                    top.position = position
-                    return item
-                if known != _CONSTANT:
-                    top.keys_replaced.append(top.keys[position])
-                    top.sources.append(known)
+                top.position = position
+                return item
+            if known != _CONSTANT:
+                top.keys_replaced.append(top.keys[position])
+                top.sources.append(known)
         top.position = pause
         if pause == len(items):
             self._leave(top)

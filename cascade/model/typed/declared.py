@@ -64,6 +64,7 @@ class Input(Placeholder, Generic[T]):
         name: str,
         default: Any,
         type: Any,
+        *,
         description: str,
         validate: Callable[[Any], object] | None,
         secret: bool,

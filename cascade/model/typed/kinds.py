@@ -95,17 +95,23 @@ def _kind_of_numpy(default: object) -> Any:
 
 def plain(kind: Any) -> Any:
     """*kind* without what says nothing about values: NewType, alias, and annotations of other libraries."""
-    while True:
-        if isinstance(kind, NewType):
-            kind = kind.__supertype__
-        elif is_alias(kind):
-            kind = kind.__value__
-        elif is_alias(get_origin(kind)):
-            kind = get_origin(kind).__value__[get_args(kind)]
-        elif get_origin(kind) is Annotated and not is_pydantic(kind):
-            kind = get_args(kind)[0]
-        else:
-            return type(None) if kind is None else kind
+    inner = _unwrapped(kind)
+    while inner is not kind:
+        kind, inner = inner, _unwrapped(inner)
+    return type(None) if kind is None else kind
+
+
+def _unwrapped(kind: Any) -> Any:
+    """The kind that *kind* is another name for; *kind* itself if it is none."""
+    if isinstance(kind, NewType):
+        return kind.__supertype__
+    if is_alias(kind):
+        return kind.__value__
+    if is_alias(get_origin(kind)):
+        return get_origin(kind).__value__[get_args(kind)]
+    if get_origin(kind) is Annotated and not is_pydantic(kind):
+        return get_args(kind)[0]
+    return kind
 
 
 def is_anything(kind: Any) -> bool:
