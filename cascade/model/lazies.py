@@ -118,17 +118,15 @@ def filled(draft: Draft, task: Callee, args: tuple[Any, ...], kwargs: dict[str, 
     draft.task = task
     draft.kwargs = kwargs
     count = draft.args_count = len(args)
-    match count:
-        case 1:
-            (draft.args_first,) = args
-        case 2:
-            draft.args_first, draft.args_second = args
-        case 3:
-            draft.args_first, draft.args_second, draft.args_third = args
-        case 0:
-            pass
-        case _:
-            draft.args_first = args
+    if count == 1:  # most calls
+        (draft.args_first,) = args
+        return draft
+    if count == 2:
+        draft.args_first, draft.args_second = args
+    elif count == 3:
+        draft.args_first, draft.args_second, draft.args_third = args
+    elif count:
+        draft.args_first = args
     return draft
 
 
