@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
+from cascade.graph.canonical import NotDigestibleError
 from cascade.model.errors import (
     CapacityError,
     CascadeError,
@@ -17,6 +18,7 @@ from cascade.model.errors import (
     FlowChangedError,
     GraphError,
     InputError,
+    LazyUseError,
     ResourceNotFoundError,
     RouteNotFoundError,
     RunCancelled,
@@ -91,9 +93,11 @@ __all__ = [
     "GraphError",
     "InputError",
     "LazyResult",
+    "LazyUseError",
     "LoopProgress",
     "MappedLazyResult",
     "NodeEvent",
+    "NotDigestibleError",
     "Param",
     "Partial",
     "Plan",

@@ -19,7 +19,7 @@ from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
-from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
+from cascade.cli.output import OutputLost, out_text, say
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
@@ -153,7 +153,9 @@ def _ended(running: _Running) -> int:
         say(f"cascade: ended by {running.signal.name}{running.remedy}")
         return EXIT_BY_SIGNAL[running.signal]
     if error is None:
-        return 0 if running.value is None or options.log == "json" else _show(running.value)
+        if running.value is not None and options.log != "json":
+            _show(running.value)
+        return 0
     if not running.has_begun and isinstance(error, Exception):
         words = str(error) if isinstance(error, CascadeError) else describe(error)
         raise UsageError(without_python(words)) from error
@@ -161,14 +163,14 @@ def _ended(running: _Running) -> int:
     return EXIT_FAILED
 
 
-def _show(value: object) -> int:
+def _show(value: object) -> None:
+    """Print the result of a run, as far as that can be shown."""
     try:
         text = str(value)
-    except Exception as error:  # its __str__ is user code
-        say(f"cascade: the result cannot be shown: {describe(error)}")
-        return EXIT_USAGE
-    out_text(f"{text}\n")
-    return 0
+    except Exception as error:  # its __str__ is user code, and the run has succeeded all the same
+        say(f"cascade: the result, of type {type(value).__qualname__}, cannot be shown: {describe(error)}")
+    else:
+        out_text(f"{text}\n")
 
 
 def _amounts(words: Sequence[str]) -> dict[str, Any]:
