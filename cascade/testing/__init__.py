@@ -20,7 +20,8 @@ from cascade.testing.faults import (
     StoreLostError,
 )
 from cascade.testing.record import Recorded, record_events
-from cascade.testing.simulation import Simulation, StalledError, simulate
+from cascade.testing.simulated_run import StalledError
+from cascade.testing.simulation import Simulation, simulate
 from cascade.testing.trace import Happening, Trace
 
 if TYPE_CHECKING:
