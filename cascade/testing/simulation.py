@@ -2,8 +2,8 @@
 
 All tasks of the engine run under a :class:`~cascade.testing.scheduler.Scheduler`. Whenever one of them has really
 waited, it parks before it goes on, and once nothing in the loop can go on, one of the parked is let go: it runs
-alone until it waits again. So whatever the event loop does to tasks that could run at the same moment, only the seed
-decides.
+alone until it waits again. So whatever the event loop does to tasks that could run at the same moment, only the
+seed decides.
 
 Loops differ in how often they wake a task in vain (asyncio wakes the host of a cancelled group, Trio does not).
 So the choice is not drawn anew each time: it is the order of a hash of the seed, the task, and what has happened
