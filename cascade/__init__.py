@@ -65,7 +65,7 @@ from cascade.runtime.engine.handle import Run
 from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
 from cascade.runtime.observation.bus import EventBus
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
     from cascade import cache as cache
     from cascade import control as control
     from cascade import events as events

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import attrs
 import pytest
@@ -243,8 +243,9 @@ async def test_run_and_start_take_each_setting(setting: str) -> None:
     assert await cascade.run(one(), **settings) == started == 1
 
 
-def test_type_checkers_know_every_setting() -> None:
-    assert AsRun.__annotations__.keys() == SETTINGS.keys() == attrs.fields_dict(Settings).keys()
+def test_type_checkers_know_every_setting_and_its_type() -> None:
+    assert SETTINGS.keys() == attrs.fields_dict(Settings).keys()
+    assert get_type_hints(AsRun) == get_type_hints(Settings)
 
 
 def test_run_sync_takes_every_setting(backend_name: str) -> None:

@@ -65,26 +65,24 @@ class _Running:
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 try:
-                    async with api.start(
-                        self.invocation.flow,
-                        self.invocation.params,
-                        run_id=self.invocation.options.run_id,
-                        **self.settings,
-                    ) as handle:
-                        self.has_begun, self.run_id = True, handle.id
-                        group.start_soon(self._obey, handle, signals, group)
-                        try:
-                            self.value = await handle.result()
-                        finally:
-                            self.is_drained = handle.status().state == "Drained"
-                            self.failures = handle.failures
-                except Exception as error:
-                    self.error = error
-                except BaseException as error:
-                    if isinstance(error, anyio.get_cancelled_exc_class()):
-                        raise  # pragma: no cover  # nobody cancels the command itself
+                    await self._until_ended(signals, group)
+                except anyio.get_cancelled_exc_class():
+                    raise  # pragma: no cover  # nobody cancels the command itself
+                except BaseException as error:  # whatever it is: it is told when the loop is closed
                     self.error = error
             group.cancel_scope.cancel()
+
+    async def _until_ended(self, signals: AsyncIterator[Signals], group: TaskGroup) -> None:
+        invocation = self.invocation
+        run_id = invocation.options.run_id
+        async with api.start(invocation.flow, invocation.params, run_id=run_id, **self.settings) as handle:
+            self.has_begun, self.run_id = True, handle.id
+            group.start_soon(self._obey, handle, signals, group)
+            try:
+                self.value = await handle.result()
+            finally:
+                self.is_drained = handle.status().state == "Drained"
+                self.failures = handle.failures
 
     async def _obey(self, handle: Run, signals: AsyncIterator[Signals], group: TaskGroup) -> None:
         grace = self.invocation.options.grace

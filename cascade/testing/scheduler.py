@@ -137,7 +137,7 @@ class Scheduler:
             except GeneratorExit:
                 coroutine.close()
                 raise
-            except BaseException as error:
+            except BaseException as error:  # what the wait has raised goes on into the task
                 step, given = coroutine.throw, error
             if period != self._period:
                 yield from self._park(serial)

@@ -160,8 +160,8 @@ class SimulatedRun:
                 self.value = await self._scheduler.paced(run)()
             except anyio.get_cancelled_exc_class():
                 raise
-            except BaseException as error:
-                self._error = error  # whatever it is: here it is a result
+            except BaseException as error:  # whatever it is: here it is a result
+                self._error = error
             group.cancel_scope.cancel()
 
     def _open_state(self, state: Any, run_id: str) -> StateBackend:

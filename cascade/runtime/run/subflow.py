@@ -9,10 +9,11 @@ import attrs
 
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.tail_loop import Halted, Loop
 
 
-async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
+async def run_in_place(execution: RunContext, preparation: Preparation, value: Any, node_id: str) -> Any:
     """*value*, with the lazies that are in it run, under the same engine, limits and scope.
 
     Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
@@ -21,7 +22,7 @@ async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
     Raises:
         BaseException: The failure that kept it from having a value.
     """
-    subflow = _Subflow(execution, value, f"{node_id}/")
+    subflow = _Subflow(execution, preparation, value, f"{node_id}/")
     assert execution.tasks.work is not None  # nodes run inside it
     execution.tasks.spawn(execution.tasks.work, subflow.run)
     await subflow.done.wait()
@@ -35,13 +36,14 @@ class _Subflow:
     """A flow that a node asked for, on its way."""
 
     execution: RunContext
+    preparation: Preparation
     value: Any
     prefix: str
     done: anyio.Event = attrs.field(factory=anyio.Event)
     error: BaseException | None = None
 
     async def run(self) -> None:
-        loop = Loop(self.execution, self.prefix)
+        loop = Loop(self.execution, self.preparation, self.prefix)
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
@@ -52,7 +54,7 @@ class _Subflow:
         except anyio.get_cancelled_exc_class():
             self.execution.lifecycle.halt()
             raise
-        except BaseException as error:
+        except BaseException as error:  # whatever it is: the node that waits for the value raises it
             self.execution.failures.pass_on(error)
             self.error = error
             self.done.set()

@@ -25,7 +25,7 @@ from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
-from cascade.runtime.run.preparation import Prepared, prepare
+from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.hot_loop import progressed
 from cascade.runtime.scheduling.stages import run_stages
@@ -46,11 +46,13 @@ class Loop:
 
     Attributes:
         execution: The run.
+        preparation: Makes its flows ready.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
     """
 
     execution: RunContext
+    preparation: Preparation
     prefix: str = ""
     is_top: bool = False
     _saves: Saves = attrs.field(factory=Saves)
@@ -141,23 +143,14 @@ class Loop:
             before.release()  # not earlier: what the next turn is given again need not be looked through again
 
     async def _prepare(self, target: Any, hold: Hold) -> Prepared:
-        execution = self.execution
-        sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target, hold))
+        shapes, has_solver = self.execution.memory.shapes, self.execution.settings.solver is not None
+        sketched = None if has_solver else await paced(sketch_steps(target, hold))
         if sketched is not None:
-            known: Prepared | None = execution.memory.shapes.take(sketched.shape)
+            known: Prepared | None = shapes.take(sketched.shape)
             if known is not None:
                 sketched.fill(known.graph)
                 return known
-        prepared = await prepare(
-            target,
-            execution.beginning.params,
-            execution.settings,
-            execution.admission.pool,
-            execution.beginning.providers,
-            execution.shared.durations.means,
-            hold,
-            is_whole=False,
-        )
+        prepared = await self.preparation.prepare(target, hold, is_whole=False)
         if sketched is not None and sketched.fits(prepared.graph):
             prepared = attrs.evolve(prepared, shape=sketched.shape)
         return prepared
