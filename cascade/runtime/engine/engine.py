@@ -312,15 +312,15 @@ class Engine:
         recovery = await recover(settings, run_id, prepared, partial(open_backend, settings.state), is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
-        beginning = Beginning(run_id, settings, given, providers, _ancestors())
-        execution = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
-        execution.store.recovery, execution.memory.hold = recovery, hold
-        lifetime = RunLifetime(execution, preparation, RunOutcome(execution, prepared))
+        beginning = Beginning(run_id, settings, providers, _ancestors())
+        context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
+        context.store.recovery, context.memory.hold = recovery, hold
+        lifetime = RunLifetime(context, preparation, RunOutcome(context, prepared))
         if recovery is not None and recovery.past.result is not None:
             await recovery.backend.aclose()
             lifetime.outcome.finished = recovery.past.result
         elif recovery is not None:
-            lifetime.store = StoreSession(execution, recovery.backend)
+            lifetime.store = StoreSession(context, recovery.backend)
         return lifetime
 
 

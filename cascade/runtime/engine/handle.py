@@ -25,12 +25,12 @@ class Run:
     @property
     def id(self) -> str:
         """The run's id."""
-        return self._lifetime.execution.run_id
+        return self._lifetime.context.run_id
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The failures so far, in order of time."""
-        return tuple(self._lifetime.execution.failures.recorded)
+        return tuple(self._lifetime.context.failures.recorded)
 
     def status(self) -> RunSnapshot:
         """A snapshot: state, counts, running nodes, failures."""
@@ -56,7 +56,7 @@ class Run:
             TypeError: If a kind is no class of events.
             ValueError: If *buffer* or *policy* is none of these.
         """
-        return self._lifetime.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+        return self._lifetime.context.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
     async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
         """Let no attempt of this run start. Attempts that run go on.
@@ -137,7 +137,7 @@ class Run:
 
     @property
     def _control(self) -> ControlPlane:
-        return self._lifetime.execution.shared.control
+        return self._lifetime.context.shared.control
 
     def _scope(self, scope: str | None) -> str:
         return f"run:{self.id}" if scope is None else scope
@@ -149,7 +149,7 @@ class Run:
         """
         if self._lifetime.status is None:
             self._was_cancelled = True
-            self._lifetime.execution.lifecycle.halt()
+            self._lifetime.context.lifecycle.halt()
 
     def drain(self) -> None:
         """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.
@@ -159,7 +159,7 @@ class Run:
         """
         if self._lifetime.status is None:
             self._was_cancelled = True
-            self._lifetime.execution.lifecycle.drain()
+            self._lifetime.context.lifecycle.drain()
 
     async def result(self) -> Any:
         """Wait for the end of the run and return its value.

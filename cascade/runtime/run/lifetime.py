@@ -39,7 +39,7 @@ class RunLifetime:
     """Takes one run to its end.
 
     Attributes:
-        execution: The run.
+        context: The run.
         preparation: Makes its flows ready.
         outcome: What it comes to.
         cancellation: The cancellation that ended it, if one did.
@@ -49,7 +49,7 @@ class RunLifetime:
         store: Keeps the store, if there is one.
     """
 
-    execution: RunContext
+    context: RunContext
     preparation: Preparation
     outcome: RunOutcome
     cancellation: BaseException | None = None
@@ -59,11 +59,11 @@ class RunLifetime:
     store: StoreSession | None = None
 
     def __attrs_post_init__(self) -> None:
-        execution = self.execution
-        execution.run_flow = functools.partial(run_in_place, execution, self.preparation)
-        execution.tasks.watch = watch = Watch(execution, execution.settings.cleanup_timeout)
-        execution.lifecycle.on_halt = watch.start
-        self.observers = ObserverTasks(execution, self._fail)
+        context = self.context
+        context.run_flow = functools.partial(run_in_place, context, self.preparation)
+        context.tasks.watch = watch = Watch(context, context.settings.cleanup_timeout)
+        context.lifecycle.on_halt = watch.start
+        self.observers = ObserverTasks(context, self._fail)
 
     async def run(self) -> None:
         """Run to the end; how it went is left in the attributes.
@@ -73,24 +73,24 @@ class RunLifetime:
         from_outside: BaseException | None = None
         try:
             async with anyio.create_task_group() as services:
-                self.execution.tasks.services = services
+                self.context.tasks.services = services
                 try:
                     self._open()
                     from_outside = await self._work()
                 except BaseException:  # pragma: no cover  # an interrupt between two steps
-                    self.execution.shared.control.runs.forget(self.execution)
+                    self.context.shared.control.runs.forget(self.context)
                     raise
                 # In a task of its own: an interrupt hits this one, whatever shields there are.
-                self.execution.tasks.start_service(self._wind_down)
+                self.context.tasks.start_service(self._wind_down)
         except get_cancelled_exc_class() as cancellation:
             from_outside = cancellation
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
-            self.execution.shared.control.runs.forget(self.execution)
+            self.context.shared.control.runs.forget(self.context)
             self._finish()
             self.ended.set()
-        if from_outside is not None and not self.execution.failures.recorded:
+        if from_outside is not None and not self.context.failures.recorded:
             raise from_outside
 
     def result(self) -> Any:
@@ -104,18 +104,18 @@ class RunLifetime:
     # -- before --------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        execution = self.execution
+        context = self.context
         self.observers.start()
         if self.store is not None:
             self.store.start()
-        execution.shared.control.runs.join(execution)
-        tell_of_start(execution, self.outcome.prepared)
+        context.shared.control.runs.join(context)
+        tell_of_start(context, self.outcome.prepared)
 
     # -- during --------------------------------------------------------------------------------------------
 
     async def _work(self) -> BaseException | None:
         """Run the flow; returns the cancellation from outside, if that ended it."""
-        tasks = self.execution.tasks
+        tasks = self.context.tasks
         try:
             async with anyio.create_task_group() as work:
                 tasks.work = work
@@ -133,12 +133,12 @@ class RunLifetime:
         """Have the flow's value put into the outcome: a recorded one, or that of its loop of turns."""
         outcome = self.outcome
         try:
-            await tell_of_the_past(self.execution, outcome.prepared, is_finished=outcome.finished is not None)
+            await tell_of_the_past(self.context, outcome.prepared, is_finished=outcome.finished is not None)
             if outcome.finished is not None:
                 outcome.value = outcome.finished
                 return
-            await self.execution.shared.control.runs.until_known()
-            loop = Loop(self.execution, self.preparation, is_top=True)
+            await self.context.shared.control.runs.until_known()
+            loop = Loop(self.context, self.preparation, is_top=True)
             outcome.value = (await loop.run(outcome.prepared),)
         except Halted:
             pass
@@ -150,7 +150,7 @@ class RunLifetime:
 
     def _abort(self, cancellation: BaseException) -> None:
         self.cancellation = cancellation
-        self.execution.lifecycle.halt()
+        self.context.lifecycle.halt()
 
     def _fail(self, error: BaseException) -> None:
         """Record what was raised beside the nodes.
@@ -159,12 +159,12 @@ class RunLifetime:
         nothing into groups. So it is taken apart; but not what a node has raised, which comes here as the reason
         why the target has no value.
         """
-        if self.execution.failures.has(error):
-            self.execution.lifecycle.halt()
+        if self.context.failures.has(error):
+            self.context.lifecycle.halt()
             return
         failures = [leaf for leaf in leaves(error) if not is_cancellation(leaf)]
         for failure in failures or [error]:
-            self.execution.failures.fail(failure, "the run")
+            self.context.failures.fail(failure, "the run")
 
     # -- after ---------------------------------------------------------------------------------------------
 
@@ -173,32 +173,32 @@ class RunLifetime:
             await self._close_all()
 
     async def _close_all(self) -> None:
-        execution = self.execution
-        execution.tasks.watch.stop()
-        execution.shared.control.runs.leave(execution)
-        failures = execution.failures.recorded
-        await execution.resources.close(failures[0].error if failures else self.cancellation)
+        context = self.context
+        context.tasks.watch.stop()
+        context.shared.control.runs.leave(context)
+        failures = context.failures.recorded
+        await context.resources.close(failures[0].error if failures else self.cancellation)
         if self.store is not None:
             await self.store.close(functools.partial(self.outcome.closing, self.outcome.status()))
-        await execution.shared.control.runs.foresee_end(execution, execution.settings.cleanup_timeout)
+        await context.shared.control.runs.foresee_end(context, context.settings.cleanup_timeout)
         self._finish()
-        await execution.shared.control.runs.unlink(execution, execution.settings.cleanup_timeout)
+        await context.shared.control.runs.unlink(context, context.settings.cleanup_timeout)
         await self.observers.until_left()
 
     def _finish(self) -> None:
         """Publish the last event, and end all streams."""
         if self.status is not None:
             return
-        execution = self.execution
+        context = self.context
         self.status = self.outcome.status()
         error = self.error()
         self.outcome.name_others(error)
-        execution.events.emit(
+        context.events.emit(
             RunFinished,
             status=self.status,
-            duration=current_time() - execution.beginning.at,
+            duration=current_time() - context.beginning.at,
             error=None if error is None else describe(error),
-            failures=tuple(describe(failure.error) for failure in execution.failures.recorded),
+            failures=tuple(describe(failure.error) for failure in context.failures.recorded),
             counts=self.outcome.counts(),
         )
-        execution.bus.close()
+        context.bus.close()
