@@ -9,6 +9,7 @@ import importlib
 from typing import TYPE_CHECKING, Any, Final
 
 from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
+from cascade.graph.canonical import NotDigestibleError
 from cascade.model.errors import (
     CapacityError,
     CascadeError,
@@ -17,6 +18,7 @@ from cascade.model.errors import (
     FlowChangedError,
     GraphError,
     InputError,
+    LazyUseError,
     ResourceNotFoundError,
     RouteNotFoundError,
     RunCancelled,
@@ -63,7 +65,7 @@ from cascade.runtime.engine.handle import Run
 from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
 from cascade.runtime.observation.bus import EventBus
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
     from cascade import cache as cache
     from cascade import control as control
     from cascade import events as events
@@ -91,9 +93,11 @@ __all__ = [
     "GraphError",
     "InputError",
     "LazyResult",
+    "LazyUseError",
     "LoopProgress",
     "MappedLazyResult",
     "NodeEvent",
+    "NotDigestibleError",
     "Param",
     "Partial",
     "Plan",

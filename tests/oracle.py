@@ -200,7 +200,7 @@ class _Turn:
             return BY_ROUTE
         if any(self.outcomes[part].value is None for part in data):
             return BY_DATA
-        if any(self.outcomes[part].status == "skipped" for part in parts(list(call.claims.values()))):
+        if any(self.outcomes[part].status == "skipped" for part in parts(list(call.terms.claims.values()))):
             return BY_DATA
         return None
 
@@ -253,7 +253,7 @@ class _Turn:
 
     def _refusal(self, call: Call) -> str | None:
         """What is wrong with what *call* claims."""
-        amounts = {name: self.filled(amount) for name, amount in call.claims.items()}
+        amounts = {name: self.filled(amount) for name, amount in call.terms.claims.items()}
         if any(type(amount) is not int for amount in amounts.values()):
             return "ValueError"
         return "CapacityError" if any(amount > CAPACITY[name] for name, amount in amounts.items()) else None
@@ -261,11 +261,11 @@ class _Turn:
     def _item(self, call: Call, name: str, args: tuple[Any, ...]) -> Outcome | None:
         """Call the function, and run the flow that it may return; ``None`` if that failed."""
         self.meaning.ran.add(name)
-        for attempt in range(1, call.attempts + 1):
+        for attempt in range(1, call.terms.attempts + 1):
             self.meaning.calls[name] += 1
-            if call.timeout is not None and call.pause > call.timeout:
+            if call.terms.timeout is not None and call.terms.pause > call.terms.timeout:
                 error = "TaskTimeoutError"
-            elif attempt <= call.flaky or self._raises(call, args):
+            elif attempt <= call.terms.flaky or self._raises(call, args):
                 error = "BoomError"
             else:
                 return self._value(call, name, args)

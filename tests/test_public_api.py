@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, get_type_hints
 
 import attrs
 import pytest
@@ -21,15 +21,15 @@ from cascade.runtime.context.settings import AsRun, Settings
 NAMES = [
     "AttemptStarted", "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected",
     "ControlChanged", "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event",
-    "EventBus", "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LoopProgress",
-    "MappedLazyResult", "NodeEvent", "Param", "Partial", "Plan", "Resource", "ResourceAcquired",
-    "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError", "Router", "Run", "RunCancelled",
-    "RunFailed", "RunFinished", "RunInProgressError", "RunResumed", "RunStarted", "SkipReason", "StageFinished",
-    "StageStarted", "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked",
-    "TaskCancelledError", "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying",
-    "TaskSkipped", "TaskTimeoutError", "checkpoint", "current", "dry_run", "gather", "inject",
-    "override_resource", "pipeline", "plan", "resource", "run", "run_sync", "sequence", "serve", "start", "task",
-    "visualize",
+    "EventBus", "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LazyUseError",
+    "LoopProgress", "MappedLazyResult", "NodeEvent", "NotDigestibleError", "Param", "Partial", "Plan",
+    "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError",
+    "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError", "RunResumed",
+    "RunStarted", "SkipReason", "StageFinished", "StageStarted", "StateError", "StateRecorded",
+    "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError", "TaskContext",
+    "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped", "TaskTimeoutError",
+    "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
+    "run", "run_sync", "sequence", "serve", "start", "task", "visualize",
 ]  # fmt: skip
 
 # The modules of api.md that exist, and what they must hold.
@@ -243,8 +243,9 @@ async def test_run_and_start_take_each_setting(setting: str) -> None:
     assert await cascade.run(one(), **settings) == started == 1
 
 
-def test_type_checkers_know_every_setting() -> None:
-    assert AsRun.__annotations__.keys() == SETTINGS.keys() == attrs.fields_dict(Settings).keys()
+def test_type_checkers_know_every_setting_and_its_type() -> None:
+    assert SETTINGS.keys() == attrs.fields_dict(Settings).keys()
+    assert get_type_hints(AsRun) == get_type_hints(Settings)
 
 
 def test_run_sync_takes_every_setting(backend_name: str) -> None:
@@ -298,6 +299,8 @@ def test_an_unknown_setting_of_a_task_is_a_type_error() -> None:
     [
         ("GraphError", ()),
         ("InputError", ()),
+        ("LazyUseError", (TypeError, AttributeError)),
+        ("NotDigestibleError", (TypeError,)),
         ("CapacityError", (ValueError,)),
         ("RouteNotFoundError", (LookupError, ValueError)),
         ("DependencyMissingError", ()),

@@ -32,7 +32,7 @@ from cascade.testing import (
     StoreLostError,
     simulate,
 )
-from cascade.testing.faults import FaultyStore
+from cascade.testing.faulty_store import FaultyStore
 
 pytestmark = pytest.mark.needs("trio")
 

@@ -14,23 +14,23 @@ from oracle import interpret
 import cascade.testing
 from cascade.testing import RandomFlow, flows, simulate
 from cascade.testing.building import Held
-from cascade.testing.descriptions import Ask, Call, Choice, Fail, Turns, all_nodes, parts
+from cascade.testing.descriptions import Ask, Call, Choice, Fail, Terms, Turns, all_nodes, parts
 
 FEATURES: dict[str, Callable[[Call], object]] = {
-    "a thread": lambda call: call.mode == "thread",
+    "a thread": lambda call: call.terms.mode == "thread",
     "an empty map": lambda call: call.column == [],
-    "a map in threads": lambda call: call.column and call.mode == "thread",
+    "a map in threads": lambda call: call.column and call.terms.mode == "thread",
     "a condition": lambda call: call.conditions and call.on_skip == "skip",
     "an order": lambda call: call.after,
-    "a partial": lambda call: call.style == "partial",
-    "a pipeline": lambda call: call.style == "pipeline",
-    "a timeout": lambda call: call.timeout and call.pause > call.timeout,
-    "a retry that helps": lambda call: 0 < call.flaky < call.attempts,
-    "a claim": lambda call: any(type(amount) is int for amount in call.claims.values()),
-    "a computed claim": lambda call: parts(list(call.claims.values())),
-    "a cache": lambda call: call.is_cached,
-    "resources": lambda call: call.injects == ("run", "task"),
-    "a swallowed cancellation": lambda call: call.swallows and call.pause,
+    "a partial": lambda call: call.terms.style == "partial",
+    "a pipeline": lambda call: call.terms.style == "pipeline",
+    "a timeout": lambda call: call.terms.timeout and call.terms.pause > call.terms.timeout,
+    "a retry that helps": lambda call: 0 < call.terms.flaky < call.terms.attempts,
+    "a claim": lambda call: any(type(amount) is int for amount in call.terms.claims.values()),
+    "a computed claim": lambda call: parts(list(call.terms.claims.values())),
+    "a cache": lambda call: call.terms.is_cached,
+    "resources": lambda call: call.terms.injects == ("run", "task"),
+    "a swallowed cancellation": lambda call: call.terms.swallows and call.terms.pause,
     "a loop": lambda call: isinstance(call.body, Turns),
     "a failure": lambda call: isinstance(call.body, Fail),
     "a flow of its own": lambda call: isinstance(call.body, Ask),
@@ -59,7 +59,8 @@ def test_without_policies_nothing_is_said(flow: RandomFlow) -> None:
     plain = Call("", Fail())
     for node in all_nodes(flow.description):
         if isinstance(node, Call):
-            assert (node.timeout, node.attempts, node.claims, node.injects) == (None, 1, {}, plain.injects)
+            assert (node.terms.timeout, node.terms.attempts, node.terms.claims) == (None, 1, {})
+            assert node.terms.injects == plain.terms.injects
 
 
 @given(flow=flows(most=1))
@@ -82,7 +83,9 @@ def test_a_flow_can_be_built_any_number_of_times(flow: RandomFlow) -> None:
 
 
 def test_a_flow_shows_what_it_does() -> None:
-    lines = repr(RandomFlow([Call("a", Turns(2), ("x",), timeout=1.0), Choice(0, {0: "y"}, name="b")]))
+    lines = repr(
+        RandomFlow([Call("a", Turns(2), ("x",), terms=Terms(timeout=1.0)), Choice(0, {0: "y"}, name="b")])
+    )
 
     assert lines.splitlines()[1:] == [
         "target: [a, b]",

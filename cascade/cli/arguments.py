@@ -167,7 +167,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         help="how long after the first SIGINT what runs may take to end (%(default)g)",
     )
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
-    run.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
+    _add_traceback(run)
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
     _add_records(commands)
     add_control(commands)
@@ -182,6 +182,10 @@ def _add_param(command: argparse.ArgumentParser, text: str) -> None:
 def _add_on_change(command: argparse.ArgumentParser) -> None:
     text = "what to do if the run was recorded with another flow (%(default)s)"
     command.add_argument("--on-change", choices=get_args(OnChange), default="error", help=text)
+
+
+def _add_traceback(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
 
 
 def _add_records(commands: Any) -> None:
@@ -200,6 +204,7 @@ def _add_records(commands: Any) -> None:
     resume.add_argument("--control", metavar="URL", help="where rules come from, if that holds a password")
     _add_on_change(resume)
     resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
+    _add_traceback(resume)
 
 
 def add_control(commands: Any) -> None:

@@ -28,6 +28,7 @@ def execute(invocation: Invocation) -> int:
         case "resume":
             words = arguments_to_resume(options.state, options.run_id, invocation.params, options.control)
             more = ["--log", options.log, "--on-change", options.on_change]
+            more += ["--traceback"] if options.traceback else []
             return run_flow(parse([*words, *more]), is_first=False)
         case "control":
             return run_control(options)

@@ -19,7 +19,7 @@ from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
-from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
+from cascade.cli.output import OutputLost, out_text, say
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
@@ -65,26 +65,24 @@ class _Running:
         async with anyio.create_task_group() as group:
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 try:
-                    async with api.start(
-                        self.invocation.flow,
-                        self.invocation.params,
-                        run_id=self.invocation.options.run_id,
-                        **self.settings,
-                    ) as handle:
-                        self.has_begun, self.run_id = True, handle.id
-                        group.start_soon(self._obey, handle, signals, group)
-                        try:
-                            self.value = await handle.result()
-                        finally:
-                            self.is_drained = handle.status().state == "Drained"
-                            self.failures = handle.failures
-                except Exception as error:
-                    self.error = error
-                except BaseException as error:
-                    if isinstance(error, anyio.get_cancelled_exc_class()):
-                        raise  # pragma: no cover  # nobody cancels the command itself
+                    await self._until_ended(signals, group)
+                except anyio.get_cancelled_exc_class():
+                    raise  # pragma: no cover  # nobody cancels the command itself
+                except BaseException as error:  # whatever it is: it is told when the loop is closed
                     self.error = error
             group.cancel_scope.cancel()
+
+    async def _until_ended(self, signals: AsyncIterator[Signals], group: TaskGroup) -> None:
+        invocation = self.invocation
+        run_id = invocation.options.run_id
+        async with api.start(invocation.flow, invocation.params, run_id=run_id, **self.settings) as handle:
+            self.has_begun, self.run_id = True, handle.id
+            group.start_soon(self._obey, handle, signals, group)
+            try:
+                self.value = await handle.result()
+            finally:
+                self.is_drained = handle.status().state == "Drained"
+                self.failures = handle.failures
 
     async def _obey(self, handle: Run, signals: AsyncIterator[Signals], group: TaskGroup) -> None:
         grace = self.invocation.options.grace
@@ -153,7 +151,9 @@ def _ended(running: _Running) -> int:
         say(f"cascade: ended by {running.signal.name}{running.remedy}")
         return EXIT_BY_SIGNAL[running.signal]
     if error is None:
-        return 0 if running.value is None or options.log == "json" else _show(running.value)
+        if running.value is not None and options.log != "json":
+            _show(running.value)
+        return 0
     if not running.has_begun and isinstance(error, Exception):
         words = str(error) if isinstance(error, CascadeError) else describe(error)
         raise UsageError(without_python(words)) from error
@@ -161,14 +161,14 @@ def _ended(running: _Running) -> int:
     return EXIT_FAILED
 
 
-def _show(value: object) -> int:
+def _show(value: object) -> None:
+    """Print the result of a run, as far as that can be shown."""
     try:
         text = str(value)
-    except Exception as error:  # its __str__ is user code
-        say(f"cascade: the result cannot be shown: {describe(error)}")
-        return EXIT_USAGE
-    out_text(f"{text}\n")
-    return 0
+    except Exception as error:  # its __str__ is user code, and the run has succeeded all the same
+        say(f"cascade: the result, of type {type(value).__qualname__}, cannot be shown: {describe(error)}")
+    else:
+        out_text(f"{text}\n")
 
 
 def _amounts(words: Sequence[str]) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import anyio
 import attrs
 
 from cascade.adapters.observers.picture import Line, cut, picture, plain_line, stopwatch
+from cascade.adapters.observers.progress import text_of
 from cascade.adapters.observers.tally import Tally
 from cascade.adapters.observers.terminal import Span
 from cascade.cli.control import EXIT_UNREACHED, connector_of
@@ -204,8 +205,6 @@ async def watch_run(connector: Connector, run_id: str | None, console: Any) -> N
 
 
 def _text(board: Board, console: Any) -> Any:
-    from cascade.adapters.observers.progress import text_of  # see run_watch
-
     width, height = console.size
     is_ascii = not console.encoding.startswith("utf")
     return text_of(board.drawn(time.time(), width=width, height=height - 1, is_ascii=is_ascii))

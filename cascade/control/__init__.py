@@ -18,7 +18,7 @@ from cascade.runtime.control.connector import (
 from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.foundation.lazy_import import adapter
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
     from cascade.adapters.connectors.local import LocalConnector
     from cascade.adapters.connectors.mqtt import MqttConnector
 

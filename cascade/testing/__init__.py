@@ -20,10 +20,11 @@ from cascade.testing.faults import (
     StoreLostError,
 )
 from cascade.testing.record import Recorded, record_events
-from cascade.testing.simulation import Simulation, StalledError, simulate
+from cascade.testing.simulated_run import StalledError
+from cascade.testing.simulation import Simulation, simulate
 from cascade.testing.trace import Happening, Trace
 
-if TYPE_CHECKING:
+if TYPE_CHECKING:  # at run time it is imported when it is first used; see __getattr__
     from cascade.testing.strategies import flows
 
 __all__ = [

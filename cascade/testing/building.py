@@ -126,26 +126,28 @@ class Builder:
     def _called(self, call: Call) -> Any:
         made: Any = task_of(call)
         args = [self.build(argument) for argument in call.args]
-        injected = {f"held_by_{scope}": inject(f"held_by_{scope}") for scope in call.injects}
+        injected = {f"held_by_{scope}": inject(f"held_by_{scope}") for scope in call.terms.injects}
         if call.column is not None:
             fixed = {f"fixed_{place}": argument for place, argument in enumerate(args)}
             return made.partial(**fixed, **injected).map(item=self.build(call.column))
         if isinstance(call.body, Turns):
             return made(call.body.count, *args)
-        if call.style == "partial":
+        if call.terms.style == "partial":
             return made.partial(**injected)(*args)
-        if call.style == "pipeline" and args:
+        if call.terms.style == "pipeline" and args:
             return pipeline(args[0], [lambda first: made(first, *args[1:], **injected)])
         return made(*args, **injected)
 
     def _with_policies(self, call: Call, lazy: Any) -> Any:
-        if call.attempts > 1:
-            lazy = lazy.with_retry(call.attempts, delay=0.1)
-        if call.timeout is not None:
-            lazy = lazy.with_timeout(call.timeout)
-        if call.claims:
-            lazy = lazy.with_constraints(**{name: self.build(amount) for name, amount in call.claims.items()})
-        if call.is_cached:
+        if call.terms.attempts > 1:
+            lazy = lazy.with_retry(call.terms.attempts, delay=0.1)
+        if call.terms.timeout is not None:
+            lazy = lazy.with_timeout(call.terms.timeout)
+        if call.terms.claims:
+            lazy = lazy.with_constraints(
+                **{name: self.build(amount) for name, amount in call.terms.claims.items()}
+            )
+        if call.terms.is_cached:
             cache = InputCache(MemoryCacheStore(), key=repr)  # the store is the call's own
             lazy = lazy.with_cache(cache)
         return lazy
@@ -157,7 +159,7 @@ def task_of(call: Call) -> Task[..., Any]:
         return _loop_of(call)
 
     def work(values: Iterable[Any]) -> Any:
-        if current().attempt <= call.flaky:
+        if current().attempt <= call.terms.flaky:
             raise BoomError(call.name)
         given = perform(call.body, call.name, tuple(values))
         return Builder().build(given) if parts(given) else given
@@ -165,11 +167,11 @@ def task_of(call: Call) -> Task[..., Any]:
     if call.column is not None:
 
         def for_item(item: Any, **fixed: Any) -> Any:
-            _look_around(call, [fixed.pop(f"held_by_{scope}") for scope in call.injects])
+            _look_around(call, [fixed.pop(f"held_by_{scope}") for scope in call.terms.injects])
             return work((item, *fixed.values()))
 
-        return task(name=call.name, mode="inline" if call.mode == "async" else call.mode)(for_item)
-    if call.mode == "async":
+        return task(name=call.name, mode="inline" if call.terms.mode == "async" else call.terms.mode)(for_item)
+    if call.terms.mode == "async":
 
         async def on_the_loop(*values: Any, **held: Held) -> Any:
             _look_around(call, held.values())
@@ -182,7 +184,7 @@ def task_of(call: Call) -> Task[..., Any]:
         _look_around(call, held.values())
         return work(values)
 
-    return task(name=call.name, mode=call.mode)(sync)
+    return task(name=call.name, mode=call.terms.mode)(sync)
 
 
 def _loop_of(call: Call) -> Task[..., Any]:
@@ -196,10 +198,10 @@ def _loop_of(call: Call) -> Task[..., Any]:
         return turn(left, *values)
 
     made: Any
-    if call.mode == "async":
+    if call.terms.mode == "async":
         made = task(name=call.name)(turn_on_the_loop)
     else:
-        made = task(name=call.name, mode=call.mode)(turn)
+        made = task(name=call.name, mode=call.terms.mode)(turn)
     return made  # type: ignore[no-any-return]  # a task of any signature
 
 
@@ -211,15 +213,15 @@ def _look_around(call: Call, held: Iterable[Held]) -> None:
     assert seen is None, f"{call.name} sees the context variable that {seen} has set"
     _passed_by.set(call.name)
     scopes = [each.scope for each in held if each.is_open]
-    assert sorted(scopes) == sorted(call.injects), f"{call.name} has {scopes} open"
+    assert sorted(scopes) == sorted(call.terms.injects), f"{call.name} has {scopes} open"
 
 
 async def _rest(call: Call) -> None:
     """Wait on the clock; some wait no longer when they are cancelled, and go on."""
-    if not call.pause:
+    if not call.terms.pause:
         return
     try:
-        await anyio.sleep(call.pause)
+        await anyio.sleep(call.terms.pause)
     except anyio.get_cancelled_exc_class():
-        if not call.swallows:
+        if not call.terms.swallows:
             raise

@@ -62,18 +62,11 @@ Argument = Any  # a Call, a Choice, a plain value, or a list, tuple or dict (its
 
 
 @dataclass(frozen=True, eq=False)
-class Call:
-    """A call of a task of its own.
+class Terms:
+    """How a call is run, and how it is written down.
 
     Attributes:
-        name: Name of the task and id of the node; no two calls in a flow, or in flows that it asks for, share one.
-        body: What its function does.
-        args: What it is called with; for a map what all items are called with, after their own value.
-        conditions: What must be true.
-        on_skip: Whether it hands on its sole upstream value when it is skipped.
-        after: Calls that must not have been skipped.
-        column: For a map: the items, or an argument that gives them; ``None`` for a plain call.
-        mode: How its function is run; of no consequence.
+        mode: Where its function is run; of no consequence.
         style: How the call is written down; of no consequence.
         pause: Seconds that it waits before it does anything; for async functions.
         timeout: Seconds that an attempt may take.
@@ -85,13 +78,6 @@ class Call:
         swallows: Whether it catches its cancellation, once; of no consequence.
     """
 
-    name: str
-    body: Body
-    args: tuple[Argument, ...] = ()
-    conditions: tuple[Argument, ...] = ()
-    on_skip: Literal["pass", "skip"] = "pass"
-    after: tuple[Call, ...] = ()
-    column: Argument | None = None
     mode: Mode = "inline"
     style: Literal["plain", "partial", "pipeline"] = "plain"
     pause: float = 0.0
@@ -102,6 +88,31 @@ class Call:
     injects: tuple[Scope, ...] = ()
     is_cached: bool = False
     swallows: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """A call of a task of its own.
+
+    Attributes:
+        name: Name of the task and id of the node; no two calls in a flow, or in flows that it asks for, share one.
+        body: What its function does.
+        args: What it is called with; for a map what all items are called with, after their own value.
+        conditions: What must be true.
+        on_skip: Whether it hands on its sole upstream value when it is skipped.
+        after: Calls that must not have been skipped.
+        column: For a map: the items, or an argument that gives them; ``None`` for a plain call.
+        terms: How it is run.
+    """
+
+    name: str
+    body: Body
+    args: tuple[Argument, ...] = ()
+    conditions: tuple[Argument, ...] = ()
+    on_skip: Literal["pass", "skip"] = "pass"
+    after: tuple[Call, ...] = ()
+    column: Argument | None = None
+    terms: Terms = field(default_factory=Terms)
 
     @property
     def data(self) -> tuple[Argument, ...]:
@@ -164,13 +175,13 @@ def parts(argument: Argument) -> list[Call | Choice]:
     found: dict[Call | Choice, None] = {}
     pending = [argument]
     while pending:
-        part = pending.pop(0)
-        if isinstance(part, (Call, Choice)):
-            found[part] = None
-        elif isinstance(part, (list, tuple)):
-            pending[:0] = part
-        elif isinstance(part, dict):
-            pending[:0] = part.values()
+        match pending.pop(0):
+            case Call() | Choice() as node:
+                found[node] = None
+            case list() | tuple() as several:
+                pending[:0] = several
+            case dict() as named:
+                pending[:0] = named.values()
     return list(found)
 
 
@@ -178,7 +189,7 @@ def named_by(node: Call | Choice) -> list[Call | Choice]:
     """All calls and choices that *node* mentions, chosen or not."""
     if isinstance(node, Choice):
         return [*parts(node.selector), *parts(list(node.all_routes()))]
-    return [*parts(node.data), *parts(node.conditions), *node.after, *parts(list(node.claims.values()))]
+    return [*parts(node.data), *parts(node.conditions), *node.after, *parts(list(node.terms.claims.values()))]
 
 
 def all_calls(flow: Argument) -> list[Call]:
@@ -199,10 +210,9 @@ def all_nodes(flow: Argument) -> list[Call | Choice]:
 
 
 def said(call: Call) -> dict[str, Any]:
-    """What is said about how *call* is run."""
-    names = ("style", "pause", "timeout", "attempts", "flaky", "claims", "injects", "is_cached", "swallows")
-    plain = Call(call.name, call.body)
-    return {name: getattr(call, name) for name in names if getattr(call, name) != getattr(plain, name)}
+    """What is said about how *call* is run, apart from where."""
+    plain, terms = vars(Terms()), vars(call.terms)
+    return {name: value for name, value in terms.items() if name != "mode" and value != plain[name]}
 
 
 def described(flow: Argument) -> str:
@@ -213,7 +223,7 @@ def described(flow: Argument) -> str:
             default = "" if call.default is NO_DEFAULT else f", otherwise {call.default!r}"
             lines.append(f"{call.name} = by {call.selector!r} of {call.routes!r}{default}")
             continue
-        words = [f"{call.name} = {call.mode} {call.body!r} of {call.args!r}"]
+        words = [f"{call.name} = {call.terms.mode} {call.body!r} of {call.args!r}"]
         words += [f"for each of {call.column!r}"] if call.column is not None else []
         words += [f"if {call.conditions!r} else {call.on_skip}"] if call.conditions else []
         words += [f"after {call.after!r}"] if call.after else []

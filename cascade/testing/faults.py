@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from random import Random
 from typing import Any, Final, Literal
@@ -12,7 +12,6 @@ import anyio
 import attrs
 
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
 
 
 class InjectedError(Exception):
@@ -167,16 +166,15 @@ class Faults:
         seed: The seed.
         plan: The plan.
         on_strike: Told of each fault that strikes.
-        on_crash: Called when the process is to end.
         cancel_at_event: Number of events after which the run is cancelled.
+        store_fault: What befalls the state store, if anything does.
     """
 
     seed: int
     plan: FaultPlan
     on_strike: Callable[[str], None]
-    on_crash: Callable[[], None]
     cancel_at_event: int | None = None
-    _store_fault: LoseStore | Crash | None = None
+    store_fault: LoseStore | Crash | None = None
     _begun: Counter[str] = attrs.field(factory=Counter)
 
     def __attrs_post_init__(self) -> None:
@@ -184,11 +182,11 @@ class Faults:
         self.cancel_at_event = plan.cancel_at_event
         if chance.random() < plan.cancel and plan.cancel_at_event is None:
             self.cancel_at_event = chance.randint(1, _EVENTS)
-        self._store_fault = plan.store
-        if chance.random() < plan.lose_store and self._store_fault is None:
-            self._store_fault = LoseStore(chance.randint(1, _WRITES))
-        if chance.random() < plan.crash and self._store_fault is None:
-            self._store_fault = Crash(chance.randint(1, _WRITES), chance.choice(_MOMENTS))
+        self.store_fault = plan.store
+        if chance.random() < plan.lose_store and self.store_fault is None:
+            self.store_fault = LoseStore(chance.randint(1, _WRITES))
+        if chance.random() < plan.crash and self.store_fault is None:
+            self.store_fault = Crash(chance.randint(1, _WRITES), chance.choice(_MOMENTS))
 
     def _chance(self, about: str) -> Random:
         # One source for each matter: so what befalls one attempt does not depend on which came before it.
@@ -225,126 +223,3 @@ class Faults:
         if chance.random() < plan.hang:
             return Hang()
         return Slow(chance.uniform(0, plan.most_seconds)) if chance.random() < plan.slow else None
-
-    def around(self, backend: StateBackend) -> StateBackend:
-        """*backend*, to which what is planned for it happens."""
-        if self._store_fault is None:
-            return backend
-        return FaultyStore(backend, self._store_fault, self.on_strike, self.on_crash)
-
-
-class FaultyStore(StateBackend):
-    """A state store that is lost, or in whose writes the process ends.
-
-    Args:
-        inner: The store itself.
-        fault: What happens.
-        on_strike: Told when it does.
-        on_crash: Called when the process is to end.
-    """
-
-    def __init__(
-        self,
-        inner: StateBackend,
-        fault: LoseStore | Crash,
-        on_strike: Callable[[str], None],
-        on_crash: Callable[[], None],
-    ) -> None:
-        super().__init__(inner.run_id)
-        self.inner = inner
-        self._fault = fault
-        self._on_strike = on_strike
-        self._on_crash = on_crash
-        self._writes = 0
-        self._end: InjectedError | None = None
-
-        self.keeps_loops: bool = inner.keeps_loops
-        self.can_resume: bool = inner.can_resume
-        self.heartbeat_every: float | None = inner.heartbeat_every
-
-    def _check(self) -> None:
-        if self._end is not None:
-            raise self._end
-
-    async def write(self, batch: Batch) -> NotDurable:
-        """Record *batch*, unless its number is that of the fault; nothing is recorded after that."""
-        self._check()
-        self._writes += 1
-        fault = self._fault
-        if self._writes < fault.at:
-            return await self.inner.write(batch)
-        self._on_strike(f"{fault}")
-        if isinstance(fault, LoseStore):
-            self._end = StoreLostError(f"the state store was lost at write {fault.at}")
-            raise self._end
-        self._end = SimulatedCrashError(f"the process ended {fault.when} write {fault.at}")
-        if fault.when != "before":
-            half = attrs.evolve(batch, entries=batch.entries[: len(batch.entries) // 2], notes=())
-            await self.inner.write(half if fault.when == "during" else batch)
-        self._on_crash()
-        raise self._end
-
-    # -- all else is the store's own ---------------------------------------------------------------------------
-
-    async def begin(self, opening: Opening) -> Past:
-        return await self.inner.begin(opening)
-
-    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
-        self._check()
-        return await self.inner.recall(node_ids)
-
-    async def forget(self, node_ids: Iterable[str]) -> None:
-        self._check()
-        await self.inner.forget(node_ids)
-
-    async def adopt(self, flow_digest: bytes) -> None:
-        self._check()
-        await self.inner.adopt(flow_digest)
-
-    async def heartbeat(self) -> None:
-        self._check()
-        await self.inner.heartbeat()
-
-    def sealed(self, value: Any) -> Any:
-        return self.inner.sealed(value)
-
-    async def finish(self, closing: Closing) -> NotDurable:
-        self._check()
-        return await self.inner.finish(closing)
-
-    async def put_results(self, results: Mapping[str, Any]) -> None:
-        self._check()
-        await self.inner.put_results(results)
-
-    async def put_result(self, node_id: str, result: Any) -> None:
-        await self.put_results({node_id: result})
-
-    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        self._check()
-        await self.inner.mark_all_skipped(reasons)
-
-    async def mark_skipped(self, node_id: str, reason: str) -> None:
-        await self.mark_all_skipped({node_id: reason})
-
-    async def get_result(self, node_id: str) -> Any:
-        self._check()
-        return await self.inner.get_result(node_id)
-
-    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        self._check()
-        return await self.inner.get_results(node_ids)
-
-    async def has_result(self, node_id: str) -> bool:
-        self._check()
-        return await self.inner.has_result(node_id)
-
-    async def get_skip_reason(self, node_id: str) -> str | None:
-        self._check()
-        return await self.inner.get_skip_reason(node_id)
-
-    async def clear(self) -> None:
-        self._check()
-        await self.inner.clear()
-
-    async def aclose(self) -> None:
-        await self.inner.aclose()

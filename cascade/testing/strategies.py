@@ -9,7 +9,7 @@ from typing import Any, Final, Literal, TypeVar
 from hypothesis import strategies as st
 
 from cascade.testing.building import RandomFlow
-from cascade.testing.descriptions import Ask, Body, Call, Choice, Echo, Fail, Give, Mode, Pack, Turns
+from cascade.testing.descriptions import Ask, Body, Call, Choice, Echo, Fail, Give, Mode, Pack, Terms, Turns
 
 MOST_NODES: Final = 12
 VALUES: Final = (0, 1, 1, None, False, "a", "a")
@@ -145,14 +145,13 @@ class Drawn:
             on_skip=self.one(_ON_SKIP),
             after=(self.one(before),) if before and is_late else (),
             column=self.arguments(pool, 0, 3) if is_map else None,
-            mode=mode,
-            **self.how(before, is_plain=not is_map and not isinstance(body, Turns), mode=mode)
-            if self.policies
-            else {},
+            terms=Terms(mode=mode, **self.how(before, mode, is_plain=not is_map and not isinstance(body, Turns))),
         )
 
-    def how(self, before: list[Call], *, is_plain: bool, mode: Mode) -> dict[str, Any]:
-        """What is said about how a call is run."""
+    def how(self, before: list[Call], mode: Mode, *, is_plain: bool) -> dict[str, Any]:
+        """What is said about how a call is run, apart from where."""
+        if not self.policies:
+            return {}
         if not is_plain:
             return {"claims": self.claims(before)} if self.rarely() else {}
         said: dict[str, Any] = {"style": self.one(("plain", "plain", "partial", "pipeline"))}

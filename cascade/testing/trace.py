@@ -90,18 +90,17 @@ class Trace:
 
     def _bars(self) -> Iterator[Bar]:
         begun: dict[tuple[int, str], float] = {}
-        last = self.happenings[-1].time if self.happenings else 0.0
         for each in self.happenings:
-            event = each.event
-            if isinstance(event, TaskExecutionStarted):
-                begun[each.run, event.task_id] = each.time
-            elif isinstance(event, TaskExecutionFinished):
-                begin = begun.pop((each.run, event.task_id), each.time)
-                yield Bar(event.task_id, begin, each.time, event.status)
-            elif isinstance(event, TaskSkipped):
-                yield Bar(event.task_id, each.time, each.time, "Skipped")
+            match each.event:
+                case TaskExecutionStarted() as event:
+                    begun[each.run, event.task_id] = each.time
+                case TaskExecutionFinished() as event:
+                    begin = begun.pop((each.run, event.task_id), each.time)
+                    yield Bar(event.task_id, begin, each.time, event.status)
+                case TaskSkipped() as event:
+                    yield Bar(event.task_id, each.time, each.time, "Skipped")
         for (_, node_id), begin in begun.items():
-            yield Bar(node_id, begin, last, "")
+            yield Bar(node_id, begin, self.happenings[-1].time, "")
 
     def to_svg(self) -> str:
         """A timeline as SVG: each node has a bar from its first attempt to its end, in virtual time."""

@@ -53,6 +53,20 @@ def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tm
 STATE = ("--state", "sqlite:///runs.db")
 
 
+@pytest.mark.parametrize("begun", [(), ("--traceback",)])
+@pytest.mark.parametrize("resumed", [(), ("--traceback",)])
+def test_a_resumed_run_shows_the_traceback_of_a_failure_if_that_is_asked_for_then(
+    call: Command, begun: tuple[str, ...], resumed: tuple[str, ...]
+) -> None:
+    Path("broken").touch()
+    call("run", "flows.py:flow", "-p", "size=5", *STATE, "--run-id", "night", "--log", "none", *begun)
+
+    outcome = call("resume", "night", *STATE, "--log", "none", *resumed)
+
+    assert outcome.status == 1
+    assert ('raise ValueError("the part is broken")' in outcome.err) == bool(resumed)
+
+
 def test_a_run_that_failed_is_shown_and_resumed(call: Command) -> None:
     Path("broken").touch()
     failed = call("run", "flows.py:flow", "-p", "size=5", *STATE, "--run-id", "night", "--log", "none")

@@ -123,6 +123,36 @@ def test_a_result_that_cannot_be_printed_is_no_traceback_of_ours(
     assert len(outcome.err.splitlines()) <= 1
 
 
+@pytest.mark.parametrize(("target", "kind"), [("given", "Unprintable"), ("listed", "list"), ("mute", "Mute")])
+@pytest.mark.parametrize("log", ["human", "none"])
+def test_a_result_that_cannot_be_shown_is_named_by_its_type_and_no_failure(
+    command: Command, target: str, kind: str, log: str
+) -> None:
+    text = """
+    import cascade
+
+    class Unprintable:
+        def __repr__(self):
+            raise RuntimeError("no words")
+
+    class Mute:
+        def __str__(self):
+            raise RuntimeError("no words")
+
+    @cascade.task
+    def give(value): return value
+
+    given, listed, mute = give(Unprintable()), give([Unprintable()]), give(Mute())
+    """
+    write("odd.py", text)
+
+    outcome = command("run", f"odd.py:{target}", "--log", log)
+
+    last = outcome.err.splitlines()[-1]
+    assert (outcome.status, outcome.out) == (0, "")
+    assert last == f"cascade: the result, of type {kind}, cannot be shown: RuntimeError: no words"
+
+
 @pytest.mark.parametrize("arguments", [("run", "flows.py:plain", "--log", "none"), ("graph", "flows.py:plain")])
 def test_a_reader_that_has_gone_is_no_traceback_of_ours(command: Command, arguments: tuple[str, ...]) -> None:
     read, write_end = os.pipe()

@@ -154,7 +154,7 @@ async def test_events_are_made_for_other_processes_only_while_any_of_them_listen
     for name in "bcde":
         flow = starts.job(name, 10).after(flow)
     async with cascade.start(flow, control=connector, schedule=schedule) as run:
-        bus = run._lifetime.execution.bus
+        bus = run._lifetime.context.bus
         await anyio.sleep(5)
         assert bus.is_silent()
         await anyio.sleep(10)

@@ -356,7 +356,7 @@ async def test_nothing_is_remembered_when_a_run_has_ended(fails: bool, schedule:
             await run.result()
         except cascade.RunFailed:
             assert fails
-    assert not run._lifetime.execution.memory.hold.seen._entries
+    assert not run._lifetime.context.memory.hold.seen._entries
 
 
 @pytest.mark.parametrize("make", [rows, lambda: {"a": (1, [2])}, lambda: {1, 2}], ids=["rows", "dict", "set"])

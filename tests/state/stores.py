@@ -15,7 +15,8 @@ from typing import Any
 import attrs
 
 from cascade.state import InMemoryStateBackend, StateBackend
-from cascade.testing.faults import FaultyStore, LoseStore
+from cascade.testing.faults import LoseStore
+from cascade.testing.faulty_store import FaultyStore
 
 
 class MinimalBackend(StateBackend):

@@ -73,7 +73,6 @@ class Beginning:
     Attributes:
         run_id: Its id.
         settings: How it is run.
-        params: What was given for its Params.
         providers: Resource providers by name, as they were when it began.
         ancestors: Claims of the tasks around it, outermost first, if it is nested in another run.
         rng: Its random numbers.
@@ -83,7 +82,6 @@ class Beginning:
 
     run_id: str
     settings: Settings
-    params: Mapping[str, Any] = attrs.field(repr=False)
     providers: Mapping[str, Resource]
     ancestors: tuple[Claim, ...]
     rng: random.Random = attrs.field(factory=random.Random)

@@ -4,25 +4,19 @@ from __future__ import annotations
 
 import math
 import os
-import secrets
-import time
-from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from types import TracebackType
 from typing import Any, Final, Self, Unpack
 
-import anyio
-import attrs
-from anyio import CapacityLimiter, get_cancelled_exc_class
-from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+from anyio import CapacityLimiter
+from anyio.lowlevel import checkpoint, current_token
 
 from cascade.graph.nested import Hold
-from cascade.model.errors import InputError, RunCancelled, raise_unchanged
 from cascade.model.events import Event
 from cascade.model.flow import refuse_uncalled
 from cascade.model.inputs import Provider, Resource, as_resource
-from cascade.model.tasks import Task
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim
@@ -34,60 +28,23 @@ from cascade.runtime.context.secrecy import SecretsOfRun
 from cascade.runtime.context.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.durability.resume import recover
+from cascade.runtime.engine.arguments import checked_params, checked_run_id
+from cascade.runtime.engine.beside_block import beside_block
 from cascade.runtime.engine.handle import Run
+from cascade.runtime.engine.session import Processes, Session
 from cascade.runtime.engine.urls import check_state, open_backend, open_control
 from cascade.runtime.execution.executor import LocalExecutor
 from cascade.runtime.foundation.async_context import async_context
-from cascade.runtime.foundation.cancellations import without_cancellations
-from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
-from cascade.runtime.run.preparation import prepare
+from cascade.runtime.run.outcome import RunOutcome
+from cascade.runtime.run.preparation import Preparation
+from cascade.runtime.run.store_session import StoreSession
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4
-
-
-@attrs.define(eq=False)
-class Processes:
-    """A process executor that is made, and imported, when the first task comes for it."""
-
-    _executor: Any = None
-
-    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call *task* in a worker process."""
-        if self._executor is None:
-            self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(os.cpu_count() or 2))
-        return await self._executor.execute(task, args, kwargs)
-
-    async def aclose(self) -> None:
-        """End the worker processes; see ``ProcessExecutor.aclose``."""
-        if self._executor is not None:
-            await self._executor.aclose()
-
-
-def new_run_id() -> str:
-    """An id that sorts by time and does not occur twice."""
-    return f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
-
-
-@attrs.define(eq=False)
-class Session:
-    """An engine on one event loop: what can only be made there.
-
-    Attributes:
-        token: The loop.
-        shared: What runs use.
-        processes: Worker processes of its own.
-        users: How many runs and ``async with`` blocks keep it open.
-    """
-
-    token: EventLoopToken
-    shared: Shared
-    processes: Processes
-    users: int = 0
 
 
 class Engine:
@@ -328,73 +285,43 @@ class Engine:
         self, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
     ) -> AsyncGenerator[Run, None]:
         await checkpoint()
-        errors: list[BaseException] = []
         session = self._enter()
         try:
             with SecretsOfRun(self.settings):
                 lifetime = await self._lifetime(session.shared, flow, params, run_id)
-            run = Run(lifetime)
-            try:
-                async with anyio.create_task_group() as group:
-                    lifetime.execution.tasks.spawn(group, lifetime.run)
-                    try:
-                        yield run
-                    except BaseException as error:
-                        errors.append(error)
-                        run.cancel()
-                    await _until_ended(lifetime)
-            except get_cancelled_exc_class() as cancellation:
-                errors.append(cancellation)
+            async with beside_block(lifetime) as run:
+                yield run
         finally:
             await self._leave(session)
-        unreported = run.unreported()
-        if unreported is not None and not (errors and isinstance(unreported, RunCancelled)):
-            errors.append(unreported)  # what has cancelled the run is among the errors already
-        _raise(errors)
 
     async def _lifetime(
         self, shared: Shared, flow: Any, params: Mapping[str, Any] | None, run_id: str | None
     ) -> RunLifetime:
         settings = self.settings
         refuse_uncalled(flow)
-        given = _checked_params(params)
+        given = checked_params(params)
         is_new = run_id is None
         if run_id is None and shared.pacer is not None:
             run_id = shared.pacer.new_run_id()
-        run_id = _checked_run_id(run_id)
+        run_id = checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         hold = Hold()
-        prepared = await prepare(
-            flow, given, settings, shared.admission.pool, providers, shared.durations.means, hold, is_whole=True
-        )
+        preparation = Preparation(settings, given, providers, shared.admission.pool, shared.durations.means)
+        prepared = await preparation.prepare(flow, hold, is_whole=True)
         await self.control.check()
         recovery = await recover(settings, run_id, prepared, partial(open_backend, settings.state), is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
-        beginning = Beginning(run_id, settings, given, providers, _ancestors())
-        execution = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
-        execution.store.recovery, execution.memory.hold = recovery, hold
-        if recovery is None or recovery.past.result is None:
-            return RunLifetime.of(execution, prepared, None if recovery is None else recovery.backend)
-        await recovery.backend.aclose()
-        return RunLifetime.of(execution, prepared, finished=recovery.past.result)
-
-
-async def _until_ended(lifetime: RunLifetime) -> None:
-    await lifetime.ended.wait()
-
-
-def _raise(errors: Sequence[BaseException]) -> None:
-    """Raise what block and run have raised: one error as it is, two in a group.
-
-    A cancellation counts only if there is nothing else: its scope stays cancelled anyway, an error would be lost.
-    """
-    distinct = list({id(error): error for error in errors}.values())
-    failures = [failure for error in distinct if (failure := without_cancellations(error)) is not None]
-    if len(failures) > 1:
-        raise BaseExceptionGroup("the run and the block around it both failed", failures)
-    for error in failures or distinct[:1]:
-        raise_unchanged(error)
+        beginning = Beginning(run_id, settings, providers, _ancestors())
+        context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
+        context.store.recovery, context.memory.hold = recovery, hold
+        lifetime = RunLifetime(context, preparation, RunOutcome(context, prepared))
+        if recovery is not None and recovery.past.result is not None:
+            await recovery.backend.aclose()
+            lifetime.outcome.finished = recovery.past.result
+        elif recovery is not None:
+            lifetime.store = StoreSession(context, recovery.backend)
+        return lifetime
 
 
 def _ancestors() -> tuple[Claim, ...]:
@@ -404,22 +331,3 @@ def _ancestors() -> tuple[Claim, ...]:
         return ()
     ancestors = attempt.surroundings.beginning.ancestors
     return ancestors if attempt.claim is None else (*ancestors, attempt.claim)
-
-
-def _checked_params(params: object) -> dict[str, Any]:
-    if params is None:
-        return {}
-    if not isinstance(params, Mapping):
-        raise InputError([f"params is a mapping from name to value, not of type {type(params).__name__}"])
-    for name in params:
-        if not isinstance(name, str):
-            raise InputError([f"names in params are strings, not {name!r:.100}"])
-    return dict(params)
-
-
-def _checked_run_id(run_id: object) -> str:
-    if run_id is None:
-        return new_run_id()
-    if not isinstance(run_id, str) or not run_id or len(run_id) > 200 or not run_id.isprintable():
-        raise InputError([f"run_id is a printable string of 1 to 200 characters, not {run_id!r:.100}"])
-    return run_id

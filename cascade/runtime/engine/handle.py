@@ -1,65 +1,17 @@
-"""The handle of a live run, and snapshots of it."""
+"""The handle of a live run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import Any
 
-import attrs
-from anyio import current_time
-
-from cascade.graph.nodes import Junction
-from cascade.model.calls.callee import Callee
-from cascade.model.errors import RunCancelled, describe
-from cascade.model.events import Event, RunStatus
-from cascade.model.outcomes import Status
-from cascade.model.text import one_line
+from cascade.model.errors import RunCancelled
+from cascade.model.events import Event
 from cascade.model.tracebacks import trimmed
-from cascade.planning.layout import Place
-from cascade.runtime.admission.blockers import Blockers, unread
-from cascade.runtime.admission.waiting_line import Waiter
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.control.plane import UNSET, ControlPlane
+from cascade.runtime.engine.diagnosis import Diagnosis, Explanation, RunSnapshot
 from cascade.runtime.observation.bus import EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
-
-# Of the inputs that a node waits for, how many are named.
-SHOWN_INPUTS: Final = 5
-
-
-@attrs.frozen
-class RunSnapshot:
-    """The state of a run at one moment.
-
-    Attributes:
-        run_id: The run.
-        state: ``"Running"``, or how it ended: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"`` or ``"Drained"``.
-        counts: Number of nodes by state.
-        running: Ids of the nodes that run now. In a loop, those of the present turn.
-        failures: ``"Type: message"`` of the failures so far.
-    """
-
-    run_id: str
-    state: Literal["Running"] | RunStatus
-    counts: dict[str, int]
-    running: tuple[str, ...]
-    failures: tuple[str, ...]
-
-
-@attrs.frozen
-class Explanation:
-    """Why a node is not running.
-
-    Attributes:
-        node_id: The node.
-        blockers: What it waits for, one sentence each.
-    """
-
-    node_id: str
-    blockers: tuple[str, ...]
-
-    def __str__(self) -> str:
-        return one_line(f"{self.node_id}: {'; '.join(self.blockers)}")
 
 
 class Run:
@@ -73,100 +25,20 @@ class Run:
     @property
     def id(self) -> str:
         """The run's id."""
-        return self._lifetime.execution.run_id
+        return self._lifetime.context.run_id
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The failures so far, in order of time."""
-        return tuple(self._lifetime.execution.failures.recorded)
+        return tuple(self._lifetime.context.failures.recorded)
 
     def status(self) -> RunSnapshot:
         """A snapshot: state, counts, running nodes, failures."""
-        execution = self._lifetime.execution
-        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | execution.progress.resting.keys()
-        waiting |= execution.progress.joined.keys()
-        running = tuple(name for name, status in self._nodes() if status == Status.RUNNING and name not in waiting)
-        failures = [*(describe(f.error) for f in execution.failures.recorded), *self._lifetime.observers.overran]
-        return RunSnapshot(
-            self.id,
-            self._lifetime.status or "Running",
-            self._lifetime.outcome.counts(),
-            running,
-            tuple(map(execution.events.secrets.redact, failures)),
-        )
-
-    def _nodes(self) -> Iterator[tuple[str, int]]:
-        frame = self._lifetime.execution.progress.frame
-        if frame is not None and self._lifetime.status is None:
-            calls = (index for index, row in enumerate(frame.graph.rows) if type(row) is not Junction)
-            yield from ((frame.name(index), frame.status[index]) for index in calls)
+        return Diagnosis(self._lifetime).snapshot()
 
     def explain(self) -> tuple[Explanation, ...]:
         """For each node that neither runs nor has ended: what it waits for."""
-        blockers = Blockers(self._lifetime.execution.admission)
-        waiting = dict(self._waiting(blockers))
-        found = [Explanation(name, words) for name, words in waiting.items()]
-        blocked = self._blocked_by_inputs(blockers)
-        found += [Explanation(name, words) for name, words in blocked if name not in waiting]
-        hide = self._lifetime.execution.events.secrets.redact
-        return tuple(Explanation(why.node_id, tuple(map(hide, why.blockers))) for why in found)
-
-    def _waiters(self) -> Iterator[Waiter]:
-        """Attempts of the run that wait for admission."""
-        for waiter in self._lifetime.execution.admission.queue.waiters():
-            if waiter.applicant.run_id == self.id and not waiter.applicant.is_lane:
-                yield waiter
-
-    def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
-        execution = self._lifetime.execution
-        for node_id, until in execution.progress.resting.items():
-            yield node_id, (f"its next attempt begins in {max(until - current_time(), 0):.3g} s",)
-        for node_id, (run_id, other, _) in execution.progress.joined.items():
-            yield node_id, (f"an equal call is being computed for the cache: {other!r} of run {run_id!r}",)
-        for waiter in self._waiters():
-            yield waiter.applicant.node_id, tuple(blockers.all_of(waiter.applicant, waiter.amounts))
-
-    def _blocked_by_inputs(self, blockers: Blockers) -> Iterator[tuple[str, tuple[str, ...]]]:
-        frame = self._lifetime.execution.progress.frame
-        if frame is None or self._lifetime.status is not None:
-            return
-        stage = None if frame.stage is None else set(frame.stage)
-        for index, row in enumerate(frame.graph.rows):
-            if isinstance(row, Junction):
-                continue
-            if frame.status[index] == Status.QUEUED:
-                held = self._held(frame.name(index), row.task, blockers)
-                yield frame.name(index), tuple(held or [self._queued_behind(index)])
-            elif frame.status[index] == Status.PENDING:
-                sources = frame.graph.sources[index]
-                missing = [source for source in sources if not frame.has_settled(source)]
-                words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
-                if len(missing) > SHOWN_INPUTS:
-                    words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
-                if index in frame.layout.gated and index not in frame.wanted:
-                    words.append("no router has chosen it yet")
-                words = words or self._held(frame.name(index), row.task, blockers)
-                if not words:
-                    has_begun = stage is None or index in stage
-                    words = [self._queued_behind(index) if has_begun else "its stage has not begun"]
-                yield frame.name(index), tuple(words)
-
-    def _held(self, node_id: str, task: Callee, blockers: Blockers) -> list[str]:
-        """The rules that will hold a node once it asks."""
-        execution = self._lifetime.execution
-        applicant = execution.applicant(node_id, task)
-        holders = execution.admission.holding.holders(applicant)
-        return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
-
-    def _queued_behind(self, index: int) -> str:
-        """What keeps a node that is queued in a lane."""
-        execution = self._lifetime.execution
-        stream = execution.bus.full()
-        if stream is not None:
-            return unread(stream)
-        frame = execution.progress.frame
-        is_sync = frame is not None and frame.layout.places[index] == Place.THREAD
-        return "waits for a thread" if is_sync else "waits for its turn"
+        return Diagnosis(self._lifetime).explain()
 
     def subscribe(self, *kinds: type[Event], buffer: int = 256, policy: Policy = "block") -> EventStream:
         """Listen to the run's events from this moment on. The stream ends after ``RunFinished``.
@@ -184,7 +56,7 @@ class Run:
             TypeError: If a kind is no class of events.
             ValueError: If *buffer* or *policy* is none of these.
         """
-        return self._lifetime.execution.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+        return self._lifetime.context.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
     async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
         """Let no attempt of this run start. Attempts that run go on.
@@ -265,7 +137,7 @@ class Run:
 
     @property
     def _control(self) -> ControlPlane:
-        return self._lifetime.execution.shared.control
+        return self._lifetime.context.shared.control
 
     def _scope(self, scope: str | None) -> str:
         return f"run:{self.id}" if scope is None else scope
@@ -277,7 +149,7 @@ class Run:
         """
         if self._lifetime.status is None:
             self._was_cancelled = True
-            self._lifetime.execution.lifecycle.halt()
+            self._lifetime.context.lifecycle.halt()
 
     def drain(self) -> None:
         """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.
@@ -287,7 +159,7 @@ class Run:
         """
         if self._lifetime.status is None:
             self._was_cancelled = True
-            self._lifetime.execution.lifecycle.drain()
+            self._lifetime.context.lifecycle.drain()
 
     async def result(self) -> Any:
         """Wait for the end of the run and return its value.

@@ -20,12 +20,12 @@ class ObserverTasks:
     """Runs the observers of a run.
 
     Attributes:
-        execution: The run.
+        context: The run.
         interrupt: Takes a ``KeyboardInterrupt`` that struck in an observer.
         overran: What is to be said of observers that did not end in time; that fails no run.
     """
 
-    execution: RunContext
+    context: RunContext
     interrupt: Callable[[BaseException], None]
     overran: list[str] = attrs.field(factory=list)
     _scopes: dict[int, CancelScope] = attrs.field(factory=dict)
@@ -33,15 +33,15 @@ class ObserverTasks:
 
     def start(self) -> None:
         """Start all observers that the settings name."""
-        execution = self.execution
-        for number, observer in enumerate(execution.settings.observers):
-            stream = execution.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
+        context = self.context
+        for number, observer in enumerate(context.settings.observers):
+            stream = context.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
             self._scopes[number] = CancelScope(shield=True)
-            execution.tasks.start_service(self._observe, number, observer, stream)
+            context.tasks.start_service(self._observe, number, observer, stream)
 
     async def until_left(self) -> None:
         """Wait until all have ended, within ``cleanup_timeout``; then cancel the rest."""
-        settings = self.execution.settings
+        settings = self.context.settings
         if self._scopes:
             with anyio.move_on_after(settings.cleanup_timeout):
                 await self._all_left.wait()
@@ -63,7 +63,7 @@ class ObserverTasks:
                 return
             # An observer never fails the run: it is detached, and that is reported.
             message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
-            self.execution.events.emit(EngineWarning, code="observer-failed", message=message)
+            self.context.events.emit(EngineWarning, code="observer-failed", message=message)
         finally:
             del self._scopes[number]
             if not self._scopes:

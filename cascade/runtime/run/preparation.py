@@ -50,52 +50,56 @@ class Prepared:
         return {param.name: MARK if param.secret else self.inputs[key] for key, param in given.items()}
 
 
-async def prepare(
-    target: Any,
-    params: Mapping[str, Any],
-    settings: Settings,
-    pool: Pool,
-    providers: Mapping[str, Resource],
-    durations: Mapping[str, float],
-    hold: Hold,
-    *,
-    is_whole: bool,
-) -> Prepared:
-    """Build, plan and check *target*.
+@attrs.frozen(eq=False)
+class Preparation:
+    """Makes flows of a run ready, with what holds for all of them.
 
-    Args:
-        target: What to run.
-        params: What was given for its Params.
-        settings: How it is run.
-        pool: The capacity there is.
+    Attributes:
+        settings: How they are run.
+        params: What was given for their Params.
         providers: Resource providers by name.
+        pool: The capacity there is.
         durations: Mean seconds by task name, as far as known.
-        hold: What large literal arguments are remembered by.
-        is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
-
-    Raises:
-        GraphError: If the flow contradicts itself.
-        InputError: If inputs are missing, malformed or unknown.
-        CapacityError: If a node that is certain to run claims more than there is.
-        ResourceNotFoundError: If a resource has no provider.
     """
-    graph = await paced(build_steps(target, hold))
-    inputs = resolve_inputs(graph, params, is_whole=is_whole)
-    if inputs:
-        await paced(_refuse_placeholders(graph, inputs, hold))
-    _refuse_resources(graph.target)
-    check_providers(providers, graph.injections)
-    if settings.solver is not None:
-        plan = settings.solver(graph)
-        check_plan(plan)
-    else:
-        plan = await paced(solve_steps(graph))
-    layout = await paced(lay_out(graph, plan.levels))
-    await paced(_check_calls(graph, layout, pool, inputs, has_executor=settings.executor is not None))
-    ranks = None
-    if settings.schedule == "eager" and _is_scarce(graph, layout):
-        ranks = await paced(rank_steps(graph, durations))
-    return Prepared(graph, plan, layout, inputs, ranks)
+
+    settings: Settings
+    params: Mapping[str, Any] = attrs.field(repr=False)
+    providers: Mapping[str, Resource]
+    pool: Pool
+    durations: Mapping[str, float]
+
+    async def prepare(self, target: Any, hold: Hold, *, is_whole: bool) -> Prepared:
+        """Build, plan and check a flow.
+
+        Args:
+            target: What to run.
+            hold: What large literal arguments are remembered by.
+            is_whole: Whether this is all of the flow, so that a parameter nobody knows is a mistake.
+
+        Raises:
+            GraphError: If the flow contradicts itself.
+            InputError: If inputs are missing, malformed or unknown.
+            CapacityError: If a node that is certain to run claims more than there is.
+            ResourceNotFoundError: If a resource has no provider.
+        """
+        settings = self.settings
+        graph = await paced(build_steps(target, hold))
+        inputs = resolve_inputs(graph, self.params, is_whole=is_whole)
+        if inputs:
+            await paced(_refuse_placeholders(graph, inputs, hold))
+        _refuse_resources(graph.target)
+        check_providers(self.providers, graph.injections)
+        if settings.solver is not None:
+            plan = settings.solver(graph)
+            check_plan(plan)
+        else:
+            plan = await paced(solve_steps(graph))
+        layout = await paced(lay_out(graph, plan.levels))
+        await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
+        ranks = None
+        if settings.schedule == "eager" and _is_scarce(graph, layout):
+            ranks = await paced(rank_steps(graph, self.durations))
+        return Prepared(graph, plan, layout, inputs, ranks)
 
 
 def _is_scarce(graph: Graph, layout: Layout) -> bool:

@@ -25,27 +25,27 @@ class StoreSession:
     """Keeps one store for one run.
 
     Attributes:
-        execution: The run.
+        context: The run.
         backend: The store.
     """
 
-    execution: RunContext
+    context: RunContext
     backend: StateBackend
     _beating: CancelScope = attrs.field(factory=lambda: CancelScope(shield=True))
 
     def start(self) -> None:
         """Record what settles from now on, and keep the lease."""
-        execution = self.execution
-        execution.start_service(execution.store.open_journal(self.backend).run)
+        context = self.context
+        context.start_service(context.store.open_journal(self.backend).run)
         if self.backend.heartbeat_every is not None:
-            execution.tasks.start_service(self._beat, self.backend.heartbeat_every)
+            context.tasks.start_service(self._beat, self.backend.heartbeat_every)
 
     async def close(self, closing: Callable[[], Closing]) -> None:
         """Write what is left, and let go of the run, also if the store did not take what is left."""
-        execution, journal = self.execution, self.execution.store.journal
+        context, journal = self.context, self.context.store.journal
         if journal is None:
             return
-        budget = execution.settings.cleanup_timeout
+        budget = context.settings.cleanup_timeout
         try:
             is_in_time = await self._ask(journal, lambda: self._write_rest(journal, closing), budget)
         finally:
@@ -54,7 +54,7 @@ class StoreSession:
             return
         journal.abandon()
         message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
-        execution.failures.fail(TimeoutError(message), "state store")
+        context.failures.fail(TimeoutError(message), "state store")
         if not is_in_time:
             with anyio.move_on_after(_LETTING_GO), suppress(Exception):
                 await self.backend.aclose()
@@ -67,25 +67,25 @@ class StoreSession:
                 try:
                     await self.backend.heartbeat()
                 except StateError as error:
-                    self.execution.failures.fail(error, "state store")
+                    self.context.failures.fail(error, "state store")
                     return
                 except Exception as error:  # the next one, or the next write, may do better
                     message = f"the state store could not be told that the run is alive: {describe(error)}"
-                    self.execution.events.emit(EngineWarning, code="heartbeat-failed", message=message)
+                    self.context.events.emit(EngineWarning, code="heartbeat-failed", message=message)
 
     async def _write_rest(self, journal: Journal, closing: Callable[[], Closing]) -> None:
         await journal.close()
         self._beating.cancel()
         if not journal.has_failed:
             # Failures of the store itself are recorded by then: they change what is said of the end.
-            self.execution.store.not_durable(await self.backend.finish(closing()))
+            self.context.store.not_durable(await self.backend.finish(closing()))
 
     async def _ask(self, journal: Journal, step: Callable[[], Awaitable[None]], budget: float) -> bool:
         """Do a last *step* with the store, whose failure is one of the run; whether it ended in time."""
         try:
             with anyio.move_on_after(budget) as patience:
                 await step()
-        except Exception as error:
+        except Exception as error:  # a store may raise anything; the run still ends in order
             lost = StateError(
                 f"the state store could not be closed ({describe(error)}); "
                 f"{journal.recorded} settled nodes are recorded",
@@ -93,5 +93,5 @@ class StoreSession:
                 lost=[],
             )
             lost.__cause__ = error
-            self.execution.failures.fail(lost, "state store")
+            self.context.failures.fail(lost, "state store")
         return not patience.cancelled_caught

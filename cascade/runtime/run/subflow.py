@@ -9,10 +9,11 @@ import attrs
 
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.tail_loop import Halted, Loop
 
 
-async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
+async def run_in_place(context: RunContext, preparation: Preparation, value: Any, node_id: str) -> Any:
     """*value*, with the lazies that are in it run, under the same engine, limits and scope.
 
     Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
@@ -21,9 +22,9 @@ async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
     Raises:
         BaseException: The failure that kept it from having a value.
     """
-    subflow = _Subflow(execution, value, f"{node_id}/")
-    assert execution.tasks.work is not None  # nodes run inside it
-    execution.tasks.spawn(execution.tasks.work, subflow.run)
+    subflow = _Subflow(context, preparation, value, f"{node_id}/")
+    assert context.tasks.work is not None  # nodes run inside it
+    context.tasks.spawn(context.tasks.work, subflow.run)
     await subflow.done.wait()
     if subflow.error is not None:
         raise subflow.error
@@ -34,26 +35,27 @@ async def run_in_place(execution: RunContext, value: Any, node_id: str) -> Any:
 class _Subflow:
     """A flow that a node asked for, on its way."""
 
-    execution: RunContext
+    context: RunContext
+    preparation: Preparation
     value: Any
     prefix: str
     done: anyio.Event = attrs.field(factory=anyio.Event)
     error: BaseException | None = None
 
     async def run(self) -> None:
-        loop = Loop(self.execution, self.prefix)
+        loop = Loop(self.context, self.preparation, self.prefix)
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
-            if self.execution.lifecycle.is_halted:
+            if self.context.lifecycle.is_halted:
                 return  # whoever waits is being cancelled
             self.error = DrainedError()
             self.done.set()
         except anyio.get_cancelled_exc_class():
-            self.execution.lifecycle.halt()
+            self.context.lifecycle.halt()
             raise
-        except BaseException as error:
-            self.execution.failures.pass_on(error)
+        except BaseException as error:  # whatever it is: the node that waits for the value raises it
+            self.context.failures.pass_on(error)
             self.error = error
             self.done.set()
         else:

@@ -25,7 +25,7 @@ from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
-from cascade.runtime.run.preparation import Prepared, prepare
+from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.hot_loop import progressed
 from cascade.runtime.scheduling.stages import run_stages
@@ -45,12 +45,14 @@ class Loop:
     """Runs one flow: the run's own, or one that a node asked for.
 
     Attributes:
-        execution: The run.
+        context: The run.
+        preparation: Makes its flows ready.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
     """
 
-    execution: RunContext
+    context: RunContext
+    preparation: Preparation
     prefix: str = ""
     is_top: bool = False
     _saves: Saves = attrs.field(factory=Saves)
@@ -61,7 +63,7 @@ class Loop:
 
     @_hold.default
     def _first_hold(self) -> Hold:
-        return self.execution.memory.hold if self.is_top else Hold(self.execution.memory.hold.seen)
+        return self.context.memory.hold if self.is_top else Hold(self.context.memory.hold.seen)
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.
@@ -74,7 +76,7 @@ class Loop:
             return await self._run(prepared)
         finally:
             self._hold.release()
-            self.execution.progress.turning.pop(self.prefix, None)
+            self.context.progress.turning.pop(self.prefix, None)
 
     async def _run(self, prepared: Prepared) -> Any:
         turns = 1
@@ -82,7 +84,7 @@ class Loop:
         if continuation is not None:
             turns = continuation.turn
             prepared = await self.prepare(continuation.value)
-        pacer = self.execution.shared.pacer
+        pacer = self.context.shared.pacer
         elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say
         since = elapsed()
         while True:
@@ -90,17 +92,17 @@ class Loop:
             turns = frame.turns
             if prepared.shape is not None:
                 emptied(prepared.graph)
-                self.execution.memory.shapes.put(prepared.shape, prepared)
+                self.context.memory.shapes.put(prepared.shape, prepared)
             if frame.flow is None:
                 break
-            progressed(self.execution, _target_name(prepared.graph), turns, turns + 1)
+            progressed(self.context, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
-            if self.is_top and self.execution.store.journal is not None:
-                self.execution.store.journal.begin_turn(turns, value)
+            if self.is_top and self.context.store.journal is not None:
+                self.context.store.journal.begin_turn(turns, value)
             if elapsed() - since > SLICE:  # turns may be too short for anything in them to give way
                 await give_way()
                 since = elapsed()
-            if self.execution.lifecycle.is_draining:
+            if self.context.lifecycle.is_draining:
                 raise Halted
             prepared = await self.prepare(value)
         await self._saves.finish(value)
@@ -108,12 +110,12 @@ class Loop:
 
     def _continuation(self) -> Continuation | None:
         """Where the run's own loop goes on, if it was recorded before."""
-        recovery = self.execution.store.recovery
+        recovery = self.context.store.recovery
         return recovery.past.continuation if recovery is not None and self.is_top else None
 
     async def _recall(self, frame: Frame, prepared: Prepared, turn: int) -> None:
         """See what of *frame* is recorded, and by what its records are to be compared."""
-        recovery = self.execution.store.recovery
+        recovery = self.context.store.recovery
         assert recovery is not None
         if not recovery.backend.can_resume:
             frame.is_recorded = self.is_top or turn == 1
@@ -123,17 +125,17 @@ class Loop:
             frame.is_recorded = False  # its nodes have the ids of those of the turn before
         elif turn > 1:
             if continuation is not None and continuation.turn == turn:
-                await restore(self.execution, frame)
+                await restore(self.context, frame)
         else:
             contents = recovery.contents
             if not self.is_top:
                 contents = await paced(contents_of(prepared.graph, prepared.inputs))
             frame.digests = contents.digests
-            await restore(self.execution, frame)
+            await restore(self.context, frame)
 
     async def prepare(self, target: Any) -> Prepared:
         """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
-        hold, before = Hold(self.execution.memory.hold.seen), self._hold
+        hold, before = Hold(self.context.memory.hold.seen), self._hold
         try:
             return await self._prepare(target, hold)
         finally:
@@ -141,23 +143,14 @@ class Loop:
             before.release()  # not earlier: what the next turn is given again need not be looked through again
 
     async def _prepare(self, target: Any, hold: Hold) -> Prepared:
-        execution = self.execution
-        sketched = None if execution.settings.solver is not None else await paced(sketch_steps(target, hold))
+        shapes, has_solver = self.context.memory.shapes, self.context.settings.solver is not None
+        sketched = None if has_solver else await paced(sketch_steps(target, hold))
         if sketched is not None:
-            known: Prepared | None = execution.memory.shapes.take(sketched.shape)
+            known: Prepared | None = shapes.take(sketched.shape)
             if known is not None:
                 sketched.fill(known.graph)
                 return known
-        prepared = await prepare(
-            target,
-            execution.beginning.params,
-            execution.settings,
-            execution.admission.pool,
-            execution.beginning.providers,
-            execution.shared.durations.means,
-            hold,
-            is_whole=False,
-        )
+        prepared = await self.preparation.prepare(target, hold, is_whole=False)
         if sketched is not None and sketched.fits(prepared.graph):
             prepared = attrs.evolve(prepared, shape=sketched.shape)
         return prepared
@@ -169,23 +162,23 @@ class Loop:
         frame.turns = turns
         frame.ranks = prepared.ranks
         if self.is_top:
-            self.execution.progress.frame = frame
-        if self.execution.store.recovery is not None:
+            self.context.progress.frame = frame
+        if self.context.store.recovery is not None:
             await self._recall(frame, prepared, turns)
-        schedule = _SCHEDULES[self.execution.settings.schedule]
+        schedule = _SCHEDULES[self.context.settings.schedule]
         try:
-            await schedule(self.execution, frame, prepared.plan, self._saves)
+            await schedule(self.context, frame, prepared.plan, self._saves)
         finally:
             if frame.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.holds.hand_over(frame.flow, self._hold)
             frame.holds.release()
-        if self.execution.lifecycle.is_halted or (self.execution.lifecycle.is_draining and frame.unsettled):
+        if self.context.lifecycle.is_halted or (self.context.lifecycle.is_draining and frame.unsettled):
             raise Halted
         return collect(frame), frame
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""
-        if not self.execution.events.wants(StaticAnalysisWarning):
+        if not self.context.events.wants(StaticAnalysisWarning):
             return
         calls = (row for row in prepared.graph.rows if not isinstance(row, Junction))
         tasks = {call.task: None for call in calls if call.task not in self._warned}
@@ -193,16 +186,16 @@ class Loop:
             return
         self._warned.update(tasks)
         # Reading sources takes milliseconds each, which the loop must not be kept waiting for.
-        recursion = await in_thread(lambda: analyse(tasks), self.execution.shared.io_limiter)
+        recursion = await in_thread(lambda: analyse(tasks), self.context.shared.io_limiter)
         for task in recursion.dynamic:
-            if task in self.execution.memory.advised:
+            if task in self.context.memory.advised:
                 continue
-            self.execution.memory.advised.add(task)
+            self.context.memory.advised.add(task)
             message = (
                 f"Task {task.name!r} uses a dynamic recursion pattern (a call among the arguments of its tail "
                 "call may be there in one turn and not in the next), so each turn is built anew"
             )
-            self.execution.events.emit(
+            self.context.events.emit(
                 StaticAnalysisWarning, warning_code=DYNAMIC_RECURSION, message=message, task_name=task.name
             )
 

@@ -1,0 +1,49 @@
+"""An engine on one event loop: what can only be made there."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import attrs
+from anyio import CapacityLimiter
+from anyio.lowlevel import EventLoopToken
+
+from cascade.model.tasks import Task
+from cascade.runtime.context.run_context import Shared
+from cascade.runtime.foundation.lazy_import import adapter
+
+
+@attrs.define(eq=False)
+class Processes:
+    """A process executor that is made, and imported, when the first task comes for it."""
+
+    _executor: Any = None
+
+    async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call *task* in a worker process."""
+        if self._executor is None:
+            self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(os.cpu_count() or 2))
+        return await self._executor.execute(task, args, kwargs)
+
+    async def aclose(self) -> None:
+        """End the worker processes; see ``ProcessExecutor.aclose``."""
+        if self._executor is not None:
+            await self._executor.aclose()
+
+
+@attrs.define(eq=False)
+class Session:
+    """An engine on one event loop, for as long as it is used there.
+
+    Attributes:
+        token: The loop.
+        shared: What runs use.
+        processes: Worker processes of its own.
+        users: How many runs and ``async with`` blocks keep it open.
+    """
+
+    token: EventLoopToken
+    shared: Shared
+    processes: Processes
+    users: int = 0

@@ -1,0 +1,75 @@
+"""What a run tells first: what it is about to do, and what was recorded of it earlier."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from cascade.graph.code import TaskNotDigestibleError
+from cascade.graph.identity import Contents
+from cascade.model.events import EngineWarning, RunResumed, RunStarted
+from cascade.model.text import without_secrets
+from cascade.planning.sizes import Sizes, by_task, sizes_of
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.foundation.fairness import paced
+from cascade.runtime.run.preparation import Prepared
+
+
+def tell_of_start(context: RunContext, prepared: Prepared) -> None:
+    """Tell what is going to be run."""
+    if not context.events.wants(RunStarted):
+        return
+    graph, sizes = prepared.graph, _sizes(prepared)
+    context.events.emit(
+        RunStarted,
+        target_tasks=tuple(graph.name(member) for member in graph.members),
+        params=_shown_params(context, prepared),
+        calls=sizes.calls,
+        maps=sizes.maps,
+    )
+
+
+def _sizes(prepared: Prepared) -> Sizes:
+    return sizes_of(prepared.graph, prepared.layout, prepared.inputs)
+
+
+def _shown_params(context: RunContext, prepared: Prepared) -> dict[str, Any]:
+    """The parameters as they may be shown.
+
+    Those that only a later flow may know are left out: whether one of them is secret is not known yet.
+    """
+    params, secrets = prepared.params(), context.events.secrets
+    return {name: without_secrets(value, secrets) for name, value in params.items()} if secrets else params
+
+
+async def tell_of_the_past(context: RunContext, prepared: Prepared, *, is_finished: bool) -> None:
+    """Tell what was recorded, and what could not be compared with it."""
+    recovery = context.store.recovery
+    if recovery is None:
+        return
+    past = recovery.past
+    if past.is_known and context.events.wants(RunResumed):
+        maps = {map_id for maps in _sizes(prepared).maps.values() for map_id in maps}
+        context.events.emit(
+            RunResumed,
+            recorded=len(past.nodes or ()),
+            epoch=past.epoch,
+            by_task=await paced(by_task(past.nodes or (), maps)),
+            finished=past.finished if is_finished else None,
+            is_finished=is_finished,
+        )
+    _warn_of_strangers(context, recovery.contents)
+
+
+def _warn_of_strangers(context: RunContext, contents: Contents) -> None:
+    """Tell of tasks and values that have no digest, so that nobody knows whether they are as they were."""
+    of_tasks: list[str] = []
+    of_values: list[str] = []
+    for name, error in contents.strangers.items():
+        (of_tasks if isinstance(error, TaskNotDigestibleError) else of_values).append(f"{name!r} ({error})")
+    for what, named in (
+        ("run again whenever the run is resumed, as it is not known what their tasks do", of_tasks),
+        ("compared with records by all but this, which has no digest", of_values),
+    ):
+        if named:
+            message = f"{what}: {', '.join(named[:5])}"
+            context.events.emit(EngineWarning, code="not-digestible", message=message)

@@ -1,0 +1,155 @@
+"""A state store that fails, or in whose writes the process ends, as a fault plan says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import attrs
+
+from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
+from cascade.testing.faults import Crash, InjectedError, LoseStore, SimulatedCrashError, StoreLostError
+
+
+@attrs.define(eq=False)
+class StoreFault:
+    """When the fault of a store strikes, and that nothing can be done with the store after that.
+
+    Attributes:
+        fault: What happens.
+        on_strike: Told when it does.
+        on_crash: Called when the process is to end.
+    """
+
+    fault: LoseStore | Crash
+    on_strike: Callable[[str], None]
+    on_crash: Callable[[], None]
+    _writes: int = 0
+    _end: InjectedError | None = None
+
+    def check(self) -> None:
+        """See that it has not struck.
+
+        Raises:
+            InjectedError: If it has.
+        """
+        if self._end is not None:
+            raise self._end
+
+    def strikes_now(self) -> bool:
+        """Count a write; returns whether this is the one in which it strikes."""
+        self._writes += 1
+        return self._writes >= self.fault.at
+
+    def strike(self, batch: Batch) -> Batch | None:
+        """Strike in the write of *batch*; returns what of it is in the store all the same."""
+        fault = self.fault
+        self.on_strike(f"{fault}")
+        if isinstance(fault, LoseStore):
+            self._end = StoreLostError(f"the state store was lost at write {fault.at}")
+            return None
+        self._end = SimulatedCrashError(f"the process ended {fault.when} write {fault.at}")
+        if fault.when == "before":
+            return None
+        half = attrs.evolve(batch, entries=batch.entries[: len(batch.entries) // 2], notes=())
+        return half if fault.when == "during" else batch
+
+    def end(self) -> InjectedError:
+        """End the process, if it crashes; returns what the write raises."""
+        if isinstance(self.fault, Crash):
+            self.on_crash()
+        assert self._end is not None
+        return self._end
+
+
+class FaultyStore(StateBackend):
+    """A state store that is lost, or in whose writes the process ends.
+
+    Operations on several nodes are those of :class:`StateBackend`, made of operations on single ones.
+
+    Args:
+        inner: The store itself.
+        fault: What happens.
+        on_strike: Told when it does.
+        on_crash: Called when the process is to end.
+    """
+
+    def __init__(
+        self,
+        inner: StateBackend,
+        fault: LoseStore | Crash,
+        on_strike: Callable[[str], None],
+        on_crash: Callable[[], None],
+    ) -> None:
+        super().__init__(inner.run_id)
+        self._inner = inner
+        self._fault = StoreFault(fault, on_strike, on_crash)
+
+        self.keeps_loops: bool = inner.keeps_loops
+        self.can_resume: bool = inner.can_resume
+        self.heartbeat_every: float | None = inner.heartbeat_every
+
+    async def write(self, batch: Batch) -> NotDurable:
+        """Record *batch*, unless its number is that of the fault; nothing is recorded after that."""
+        self._fault.check()
+        if not self._fault.strikes_now():
+            return await self._inner.write(batch)
+        share = self._fault.strike(batch)
+        if share is not None:
+            await self._inner.write(share)
+        raise self._fault.end()
+
+    # -- all else is the store's own ---------------------------------------------------------------------------
+
+    async def begin(self, opening: Opening) -> Past:
+        return await self._inner.begin(opening)
+
+    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
+        self._fault.check()
+        return await self._inner.recall(node_ids)
+
+    async def forget(self, node_ids: Iterable[str]) -> None:
+        self._fault.check()
+        await self._inner.forget(node_ids)
+
+    async def adopt(self, flow_digest: bytes) -> None:
+        self._fault.check()
+        await self._inner.adopt(flow_digest)
+
+    async def heartbeat(self) -> None:
+        self._fault.check()
+        await self._inner.heartbeat()
+
+    def sealed(self, value: Any) -> Any:
+        return self._inner.sealed(value)
+
+    async def finish(self, closing: Closing) -> NotDurable:
+        self._fault.check()
+        return await self._inner.finish(closing)
+
+    async def put_result(self, node_id: str, result: Any) -> None:
+        self._fault.check()
+        await self._inner.put_result(node_id, result)
+
+    async def mark_skipped(self, node_id: str, reason: str) -> None:
+        self._fault.check()
+        await self._inner.mark_skipped(node_id, reason)
+
+    async def get_result(self, node_id: str) -> Any:
+        self._fault.check()
+        return await self._inner.get_result(node_id)
+
+    async def has_result(self, node_id: str) -> bool:
+        self._fault.check()
+        return await self._inner.has_result(node_id)
+
+    async def get_skip_reason(self, node_id: str) -> str | None:
+        self._fault.check()
+        return await self._inner.get_skip_reason(node_id)
+
+    async def clear(self) -> None:
+        self._fault.check()
+        await self._inner.clear()
+
+    async def aclose(self) -> None:
+        await self._inner.aclose()
