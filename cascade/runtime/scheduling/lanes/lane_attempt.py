@@ -32,7 +32,6 @@ class LaneAttempt:
         clock: That clock, as it can be read where the attempt runs.
         claim: What the lane holds, if anything.
         is_over: Whether it has ended; what still runs in its name then is not it.
-        number: Counts attempts; there is one.
         rest: What is left of its coroutine, once that has waited.
         context: The context variables that the function sees, once it was called.
     """
@@ -44,7 +43,6 @@ class LaneAttempt:
     clock: Callable[[], float]
     claim: Claim | None = None
     is_over: bool = False
-    number: int = 1
     rest: Awaitable[Any] | None = None
     context: Context = attrs.field(init=False)
 
@@ -52,6 +50,11 @@ class LaneAttempt:
     def is_running(self) -> bool:
         """Whether its function has been called and has not ended."""
         return not self.is_over
+
+    @property
+    def number(self) -> int:
+        """Counts attempts; there is one."""
+        return 1
 
     @property
     def run_id(self) -> str:
