@@ -64,7 +64,7 @@ class Threads(Protocol):
 
 @attrs.define(eq=False)
 class Stint:
-    """How long a thread has kept the interpreter from others. All of it happens in that thread.
+    """How long a thread has kept the interpreter from others. Only that thread changes it.
 
     Attributes:
         since: When others had their turn.
