@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from contextlib import nullcontext
 from typing import Any
 
@@ -65,6 +66,42 @@ async def test_paused_nodes_are_few_tasks_and_all_of_them_are_explained(schedule
             blocked = record.of(cascade.TaskBlocked)
             assert len(blocked) == NODES
             assert len({event.task_id for event in blocked}) == NODES
+
+
+async def peak_of_memory(nodes: int, *, is_paused: bool) -> int:
+    """Bytes that a run of so many nodes takes at most."""
+    plane = ControlPlane()
+    if is_paused:
+        await plane.pause()
+
+    @cascade.task
+    async def echo(number: int) -> int:
+        return number
+
+    flow = [echo(number) for number in range(nodes)]
+    tracemalloc.start()
+    try:
+        async with cascade.start(flow, control=plane) as run:
+            if is_paused:
+                await anyio.sleep(1)
+                assert run.status().counts["succeeded"] == 0
+                await plane.resume()
+            assert await run.result() == list(range(nodes))
+        return tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+
+async def test_a_paused_node_takes_hardly_more_memory_than_one_that_runs_at_once() -> None:
+    few, many = 2 * MOST_ASKING, 6 * MOST_ASKING
+    bytes_per_node = {
+        is_paused: (
+            await peak_of_memory(many, is_paused=is_paused) - await peak_of_memory(few, is_paused=is_paused)
+        )
+        / (many - few)
+        for is_paused in (False, True)
+    }
+    assert bytes_per_node[True] <= 1.5 * bytes_per_node[False]  # with a task it would be thirty times as much
 
 
 async def test_a_limit_lets_one_after_the_other_through(schedule: Any) -> None:

@@ -20,10 +20,10 @@ import cascade
 from cascade.control import ControlPlane
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.runtime.execution.attempt import Attempt
-from cascade.runtime.scheduling import loop_lane, thread_lane
 from cascade.runtime.scheduling.conditions import Conditions
-from cascade.runtime.scheduling.thread_lane import Report
-from cascade.runtime.scheduling.thread_lanes import ThreadLanes
+from cascade.runtime.scheduling.lanes import loop_lane, thread_lane
+from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
+from cascade.runtime.scheduling.lanes.thread_reports import Report
 
 pytestmark = pytest.mark.loop
 
@@ -85,7 +85,7 @@ async def test_a_report_that_is_taken_before_it_is_announced_keeps_no_later_one_
 
     def with_such_reports(self: ThreadLanes) -> None:
         make(self)
-        self.reports = ReportsTakenAtOnce(brought, go_on)
+        self.reports.arrived = ReportsTakenAtOnce(brought, go_on)
 
     monkeypatch.setattr(ThreadLanes, "__attrs_post_init__", with_such_reports)
 

@@ -15,7 +15,7 @@ from looks import Visits, note_visits
 import cascade
 from cascade.model.calls.callee import Mode
 from cascade.runtime.foundation import fairness
-from cascade.runtime.scheduling import thread_lane
+from cascade.runtime.scheduling.lanes import thread_lane
 
 SIZE = 3000
 

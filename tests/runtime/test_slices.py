@@ -14,8 +14,9 @@ import pytest
 
 import cascade
 from cascade.runtime.foundation import fairness
-from cascade.runtime.scheduling import thread_lane, thread_lanes
-from cascade.runtime.scheduling.thread_lanes import STUCK, STUCK_AT_LAST, ThreadLanes
+from cascade.runtime.scheduling.lanes import thread_lane, thread_lanes
+from cascade.runtime.scheduling.lanes.thread_lane import Stint
+from cascade.runtime.scheduling.lanes.thread_lanes import STUCK, STUCK_AT_LAST, ThreadLanes
 
 pytestmark = pytest.mark.loop
 
@@ -152,7 +153,7 @@ class Lane:
 
     def __init__(self, advance: Iterator[int], is_aside: bool = False) -> None:
         self._advance = advance
-        self.is_aside = is_aside
+        self.stint = Stint(is_aside=is_aside)
 
     @property
     def advance(self) -> int:

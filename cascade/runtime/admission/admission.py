@@ -176,17 +176,18 @@ class Admission:
         If somebody may be held by them who was not before, the gate must have been closed.
         """
         after = list(rules)
+
+        def change() -> None:
+            self.holding.rules = after
+            self.gate.change()
+
         if bool(after) != bool(self.holding.rules):  # who of those with a rank are alike depends on it
-            self.queue.sort_anew(lambda: self._set_rules(after))
+            self.queue.sort_anew(change)
         else:
-            self._set_rules(after)
+            change()
         self.queue.changed()
         self._answer()
         self._end_deadlocks()
-
-    def _set_rules(self, rules: list[Rule]) -> None:
-        self.holding.rules = rules
-        self.gate.change()
 
     def turn_away(self, run_id: str, error: BaseException) -> None:
         """Let all waiters of a run have *error* instead of a claim."""

@@ -27,7 +27,7 @@ from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
-from cascade.runtime.scheduling.hot_loop import progressed
+from cascade.runtime.scheduling.lanes.hot_loop import progressed
 from cascade.runtime.scheduling.stages import run_stages
 
 _SCHEDULES: Final[dict[str, Callable[[RunContext, Frame, Plan, Saves], Awaitable[None]]]] = {

@@ -12,12 +12,8 @@ from cascade.graph.nodes import Node
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
-from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
-from cascade.runtime.scheduling.following import Following
-from cascade.runtime.scheduling.hot_loop import Turns
-from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
 
@@ -59,9 +55,7 @@ class FrameContext:
         calls: What its nodes are called with.
         conditions: Whether lanes may be used.
         settler: Settles nodes.
-        turns: The turns that a lane makes of a loop.
         returned: What becomes of returned values.
-        following: Which node goes on from another in a lane.
         group: Where tasks are started at present.
     """
 
@@ -70,31 +64,5 @@ class FrameContext:
     calls: Calls
     conditions: Conditions
     settler: Settler
-    turns: Turns
     returned: ReturnedValues
-    following: Following
     group: TaskGroup = attrs.field(init=False)
-
-
-class Owner(Protocol):
-    """The scheduler of a frame, as its lanes see it."""
-
-    def done(self, index: int, value: Any, started: float) -> int | None:
-        """A node has run in the loop lane; returns the node that goes on from it there."""
-        ...
-
-    def settle(self, index: int, ending: Ending) -> None:
-        """A node has ended."""
-        ...
-
-    def take_back(self, queue: Queue) -> None:
-        """A lane has stopped: decide anew about what it has not begun."""
-        ...
-
-    def settle_late(self) -> None:
-        """Settle what threads have reported after the run was halted, when nobody else does."""
-        ...
-
-    def tell(self) -> None:
-        """There is something to do for the scheduler."""
-        ...

@@ -49,13 +49,13 @@ async def live_map(execution: RunContext, frame: Frame, node: MapNode, job: Job,
     started = anyio.current_time()
     try:
         items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
-    except BaseException as error:
+    except BaseException as error:  # columns are made by user code; the map is settled with what that raises
         execution.events.emit_node(TaskExecutionStarted, job)
         return Ending(classify(error, job.node_id), attempts=1, started=started)
     execution.events.emit_node(TaskExecutionStarted, job, items=items.size)
     try:
         return Ending(await _run(execution, items, run_items), attempts=1, started=started)
-    except BaseException as error:
+    except BaseException as error:  # a cancellation most likely; the map is settled with it
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 

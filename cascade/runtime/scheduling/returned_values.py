@@ -3,24 +3,19 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from typing import Any
 
 import attrs
-from anyio import current_effective_deadline, current_time
 from anyio.abc import TaskGroup
 
 from cascade.graph.nested import Hold, Steps
-from cascade.model.errors import AttemptCancelled
 from cascade.model.outcomes import Done
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.returned import find_flow, is_flow
 from cascade.runtime.execution.settle import Ending
-from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.frame import Frame
-from cascade.runtime.foundation.task_context import attempt_var
-from cascade.runtime.scheduling.lane_attempt import LaneAttempt
 
 # Takes the node, how it ended, and when it started.
 Settle = Callable[[int, Ending], None]
@@ -62,34 +57,10 @@ class ReturnedValues:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
         self.execution.tasks.spawn(group, self._run_in_place, index, value, started)
 
-    def go_on(self, group: TaskGroup, index: int, rest: Coroutine[Any, Any, Any], started: float) -> None:
-        """Go on with a node whose function, called in a thread, gave a coroutine."""
-        self.execution.tasks.spawn(group, self._go_on, index, rest, started)
-
-    async def _go_on(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
-        execution, name, task = self.execution, self.frame.name(index), self.frame.graph.task(index)
-        attempt = LaneAttempt(execution, name, task, current_effective_deadline(), current_time)
-        attempt_var.set(attempt)
-        execution.tasks.watch.add(attempt)
-        try:
-            value = await coroutine
-            if is_cancelled():
-                raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
-        except BaseException as error:
-            self.settle(index, Ending(classify(error, name), 1, started))
-            return
-        finally:
-            attempt.is_over = True
-            execution.tasks.watch.remove(attempt)
-        if await self.is_flow(index, value):
-            await self._run_in_place(index, value, started)
-        else:
-            self.settle(index, Ending(Done(value), 1, started))
-
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
         name = self.frame.name(index)
         try:
             ending = Ending(Done(await self.execution.run_flow(value, name)), 1, started)
-        except BaseException as error:
+        except BaseException as error:  # of any node of that flow; the node is settled with it
             ending = Ending(classify(error, name), 1, started)
         self.settle(index, ending)

@@ -10,12 +10,10 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
-from types import CoroutineType
 from typing import Any
 
 import anyio
 import attrs
-from anyio import current_time
 from anyio.lowlevel import checkpoint
 
 from cascade.model.outcomes import Status
@@ -27,17 +25,16 @@ from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
-from cascade.runtime.scheduling.following import Following
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
-from cascade.runtime.scheduling.hot_loop import Turns
-from cascade.runtime.scheduling.loop_lane import LoopLane
+from cascade.runtime.scheduling.lanes.following import Following
+from cascade.runtime.scheduling.lanes.hot_loop import Turns
+from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
+from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
-from cascade.runtime.scheduling.thread_lane import TURNED, Report
-from cascade.runtime.scheduling.thread_lanes import ThreadLanes
 
 
 @attrs.define(eq=False)
@@ -89,9 +86,7 @@ class Scheduler:
             NodeCalls(frame) if calls is None else calls,
             conditions,
             Settler(execution, frame, conditions),
-            Turns(execution, frame),
             ReturnedValues(execution, frame),
-            Following(frame, conditions, is_eager),
         )
         return cls(context, is_eager, saves, window)
 
@@ -99,8 +94,10 @@ class Scheduler:
         context = self.context
         pacer = context.execution.shared.pacer
         context.returned.settle = self.settle
-        self._loop_lane = LoopLane(context, self)
-        self._threads = ThreadLanes(context, self)
+        turns = Turns(context.execution, context.frame)
+        following = Following(context.frame, context.conditions, self.is_eager)
+        self._loop_lane = LoopLane(context, self, turns, following)
+        self._threads = ThreadLanes(context, self, turns, following)
         self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self._left)
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
 
@@ -112,29 +109,39 @@ class Scheduler:
         If cancelled, nothing of the run starts any more; what was started is left to the group.
         """
         self._queue.extend(indices)
-        frame, journal = self.context.frame, self.context.execution.store.journal
         try:
             while True:
                 self.absorb()
-                is_slice = False
-                if frame.backlog:  # before anything starts: it may be large, what nobody needs any more
-                    is_slice = self._let_go_some()
-                elif self._threads.reports:
-                    is_slice = self._settle_some()
-                elif self._queue and journal is not None and journal.is_full:
-                    await journal.until_room()
-                elif self._queue and self._has_room():
-                    is_slice = self._start_some()
-                elif self._in_flight:
-                    self._news = anyio.Event()
-                    await self._news.wait()
+                work = self._next_work()
+                if work is not None:
+                    await (give_way() if work() else checkpoint())
                     continue
-                else:
+                if not self._queue and not self._in_flight:
                     break
-                await (give_way() if is_slice else checkpoint())
+                await self._until_work()
         except BaseException:
             self.context.execution.lifecycle.halt()
             raise
+
+    def _next_work(self) -> Callable[[], bool] | None:
+        """What is to be done first, for a slice at most; it says whether it took that long."""
+        if self.context.frame.backlog:  # before anything starts: it may be large, what nobody needs any more
+            return self._let_go_some
+        if self._threads.reports.arrived:
+            return self._threads.reports.settle_some
+        if self._queue and self._has_room() and not self.context.conditions.is_behind(0):
+            return self._start_some
+        return None
+
+    async def _until_work(self) -> None:
+        """Wait until there may be something to do: until the journal has room, or somebody tells of something."""
+        journal = self.context.execution.store.journal
+        if self._queue and journal is not None and journal.is_full:
+            await journal.until_room()
+            await checkpoint()
+            return
+        self._news = anyio.Event()
+        await self._news.wait()
 
     def tell(self) -> None:
         """There is something to do for :meth:`run`."""
@@ -221,14 +228,12 @@ class Scheduler:
 
     # -- settling ------------------------------------------------------------------------------------------
 
-    def done(self, index: int, value: Any, started: float) -> int | None:
-        """A node has run in the loop lane; returns the node that goes on from it there."""
-        following = self.context.following.node_after(index, value)
+    def done(self, index: int, value: Any, started: float, following: int | None) -> None:
+        """A node has succeeded in a lane, where *following* goes on from it."""
         if following is not None:
             self._in_flight += 1
         self.context.settler.succeed(index, value, started)
         self._left()
-        return following
 
     def settle(self, index: int, ending: Ending) -> None:
         """A node has ended."""
@@ -249,42 +254,6 @@ class Scheduler:
             self._start_some()
         if self._queue or not self._in_flight or frame.news or frame.backlog:
             self.tell()
-
-    def _settle_some(self) -> bool:
-        """Settle what threads have reported, for a slice at most; returns whether it took that long."""
-        reports = self._threads.reports
-        until = time.perf_counter() + SLICE
-        while reports:
-            report = reports.popleft()
-            self.context.turns.count()
-            if report is TURNED:
-                continue
-            self._in_flight += report.following is not None
-            self._settle_report(report)
-            if time.perf_counter() > until:
-                return True
-        return False
-
-    def _settle_report(self, report: Report) -> None:
-        context, index, value = self.context, report.index, report.value
-        if report.seconds is not None and not context.conditions.is_heard:
-            task = context.frame.graph.task(index)
-            context.execution.shared.durations.learn(task.name, report.seconds)
-        started = current_time() - (report.seconds or 0.0)
-        if report.error is not None:
-            self.settle(index, context.settler.failure(index, report.error, started))
-        elif type(value) is CoroutineType:
-            context.returned.go_on(context.group, index, value, started)
-        elif report.is_flow:
-            context.returned.run_in_place(context.group, index, value, started)
-        else:
-            context.settler.succeed(index, value, started)
-            self._left()
-
-    def settle_late(self) -> None:
-        """Settle what threads have reported after the run was halted, when :meth:`run` waits for the group."""
-        while self._threads.reports:
-            self._settle_some()
 
 
 async def _run_items(execution: RunContext, items: Items, frame: Frame) -> None:

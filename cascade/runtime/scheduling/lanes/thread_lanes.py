@@ -1,9 +1,6 @@
 """Thread lanes: sync nodes, called by as many worker threads as are needed to keep them from waiting.
 
 While all threads are stuck in functions that block, more are added.
-
-Outcomes go back to the scheduler in batches, with one wake-up for many. After an abort the scheduler no longer
-runs, and the task of each lane settles what its thread has reported.
 """
 
 from __future__ import annotations
@@ -16,17 +13,20 @@ from typing import Final
 
 import attrs
 from anyio import current_effective_deadline, current_time
-from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.model.errors import CascadeError
 from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.context.lifecycle import DrainedError
-from cascade.runtime.foundation.threads import in_thread, wake_soon
-from cascade.runtime.scheduling.frame_context import FrameContext, Owner
+from cascade.runtime.foundation.threads import in_thread
+from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.lanes.following import Following
+from cascade.runtime.scheduling.lanes.hot_loop import Turns
+from cascade.runtime.scheduling.lanes.owner import Owner
+from cascade.runtime.scheduling.lanes.thread_lane import ThreadLane
+from cascade.runtime.scheduling.lanes.thread_reports import ThreadReports
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
-from cascade.runtime.scheduling.thread_lane import Report, ThreadLane
 
 # Seconds without a node being begun, after which the threads there are count as stuck; and the same if somebody
 # else may have kept the interpreter from them.
@@ -41,27 +41,30 @@ class ThreadLanes:
     Attributes:
         context: The frame whose nodes they are.
         owner: Its scheduler.
+        turns: The turns that a lane makes of a loop.
+        following: Which node goes on from another.
         queue: The nodes that have not begun.
         ranked: The same, if some of them are more urgent than others.
-        reports: What threads have to say, for the owner.
+        reports: What threads have to say.
         has_failed: Whether a node has failed in a way that ends the run.
     """
 
     context: FrameContext
     owner: Owner
+    turns: Turns
+    following: Following
     queue: Queue = attrs.field(init=False)
     ranked: RankedQueue | None = attrs.field(init=False)
-    reports: deque[Report] = attrs.field(factory=deque)
+    reports: ThreadReports = attrs.field(init=False)
     has_failed: bool = False
-    _token: EventLoopToken = attrs.field(factory=current_token)
     _lanes: set[ThreadLane] = attrs.field(factory=set)
     _wanted: int = 0
     _is_watched: bool = False
-    _is_told: bool = False
 
     def __attrs_post_init__(self) -> None:
         ranks = self.context.frame.ranks
         self.ranked = None if ranks is None else RankedQueue(ranks)
+        self.reports = ThreadReports(self.context, self.owner, self.turns)
         self.queue = deque() if self.ranked is None else self.ranked
 
     def feed(self, index: int) -> None:
@@ -116,7 +119,7 @@ class ThreadLanes:
             if lane.adopted is not None:
                 lane.adopted.release()
             if execution.lifecycle.is_halted:
-                self.owner.settle_late()
+                self.reports.settle_late()
 
     async def _slot(self) -> Claim | None:
         """A thread slot; none if nothing is left, or if there can be none: then all that is queued fails."""
@@ -151,27 +154,11 @@ class ThreadLanes:
         execution = self.context.execution
         is_open = execution.gate.epoch == epoch and not execution.lifecycle.is_halted and not self.has_failed
         # What has been reported, and nobody has settled yet, is on its way to the journal.
-        return is_open and not self.context.conditions.is_behind(len(self.reports))
+        return is_open and not self.context.conditions.is_behind(len(self.reports.arrived))
 
     def wants_thread(self) -> bool:
         """Whether somebody else could start with the slot of one of these threads. Asked in any thread."""
         return self.context.execution.admission.queue.lacks_only(Slot.THREAD)
-
-    def report(self, report: Report) -> None:
-        """Tell the owner, from a thread: it is woken once for many reports."""
-        self.reports.append(report)
-        if not self._is_told:
-            self._is_told = True
-            wake_soon(self._token, self._tell)
-
-    def is_awaited(self) -> bool:
-        """Whether the loop has been woken, and has not gone on yet."""
-        return self._is_told
-
-    def _tell(self) -> None:
-        # Here and nowhere else, so that as long as it is set, this is still to come.
-        self._is_told = False
-        self.owner.tell()
 
     async def _watch(self) -> None:
         """Add threads while all there are stuck, up to what the engine has."""
@@ -192,7 +179,7 @@ class ThreadLanes:
             time.sleep(STUCK)
             after = time.perf_counter()
             now = {lane: lane.advance for lane in tuple(self._lanes)}
-            if now != seen or len(now) != self._wanted or any(lane.is_aside for lane in now):
+            if now != seen or len(now) != self._wanted or any(lane.stint.is_aside for lane in now):
                 seen, since = now, after
             elif after - before < 2 * STUCK or after - since > STUCK_AT_LAST:
                 return True

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
+from types import CoroutineType
 from typing import Any, Final
 
 import attrs
@@ -13,6 +14,7 @@ from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.foundation.step_in_context import as_coroutine, resume
 from cascade.runtime.foundation.task_context import attempt_var
 
 NO_RESOURCES: Final[Mapping[str, Any]] = {}
@@ -30,7 +32,7 @@ class LaneAttempt:
         clock: That clock, as it can be read where the attempt runs.
         claim: What the lane holds, if anything.
         is_over: Whether it has ended; what still runs in its name then is not it.
-        number: Counts attempts; there is one.
+        rest: What is left of its coroutine, once that has waited.
         context: The context variables that the function sees, once it was called.
     """
 
@@ -41,13 +43,18 @@ class LaneAttempt:
     clock: Callable[[], float]
     claim: Claim | None = None
     is_over: bool = False
-    number: int = 1
+    rest: Awaitable[Any] | None = None
     context: Context = attrs.field(init=False)
 
     @property
     def is_running(self) -> bool:
         """Whether its function has been called and has not ended."""
         return not self.is_over
+
+    @property
+    def number(self) -> int:
+        """Counts attempts; there is one."""
+        return 1
 
     @property
     def run_id(self) -> str:
@@ -59,11 +66,27 @@ class LaneAttempt:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
         return self.surroundings.progress.turns(self.node_id)
 
-    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Any:
-        """Call the function, with context variables of its own: those of the run's caller, and this attempt."""
+    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, steps: bool) -> Any:
+        """Call the function, with context variables of its own: those of the run's caller, and this attempt.
+
+        Args:
+            args: By position.
+            kwargs: By name.
+            steps: Whether the first step of a coroutine is made too: then ``rest`` is set if it waits.
+        """
+        task = self.task
         self.context = context = self.surroundings.tasks.base.copy()
         context.run(attempt_var.set, self)
-        return context.run(self.task.func, *args, **kwargs)
+        value = context.run(task.func, *args, **kwargs)
+        if not steps or not (task.is_async or type(value) is CoroutineType):
+            return value
+        coroutine = as_coroutine(value)
+        try:
+            yielded = context.run(coroutine.send, None)
+        except StopIteration as stop:
+            return stop.value
+        self.rest = resume(context, coroutine, yielded)
+        return None
 
     def why_late(self) -> str | None:
         """Nothing: a plain node has no timeout."""

@@ -31,6 +31,29 @@ PROGRESS_EVERY: Final = 1000
 MOST_PLACES: Final = 64
 
 
+@attrs.frozen
+class Due:
+    """When a lane has to end its part of a loop, so that the beginning of a turn is recorded.
+
+    Attributes:
+        made: After how many turns of the lane.
+        at: At the latest; a reading of the performance counter.
+    """
+
+    made: int
+    at: float
+
+    @classmethod
+    def after(cls, turns: int, journal: Journal) -> Due:
+        """What *journal* says of a loop that has made so many *turns*."""
+        more, seconds = journal.until_next_turn(turns)
+        return cls(more - 1, time.perf_counter() + seconds)
+
+    def has_come(self, made: int) -> bool:
+        """Whether a lane that has *made* so many turns has to end its part now. Asked in any thread."""
+        return made >= self.made or time.perf_counter() >= self.at
+
+
 @attrs.define(eq=False)
 class Turns:
     """The turns that a lane makes of a frame of one node.
@@ -50,10 +73,8 @@ class Turns:
     _made: int = 0
     _counted: int = 0
     _last: LazyResult[Any] | None = None
-    # Whether turns are recorded; and after how many, or when, the next is to be.
-    _is_kept: bool = False
-    _until: int = 0
-    _until_time: float = 0.0
+    # When a turn is to be recorded; None if none is.
+    _due: Due | None = None
     # For each task of which nothing is said, where its calls are made.
     _places: dict[Callee, int] = attrs.field(factory=dict)
 
@@ -61,8 +82,9 @@ class Turns:
         self._before = self.frame.turns
         if not self.frame.is_map:
             self.execution.progress.turning[self.frame.prefix] = self._now
-        if self.execution.store.journal is not None:
-            self._note_when_due(self.execution.store.journal)
+        journal = self.execution.store.journal
+        if journal is not None and journal.keeps_turns and self._is_top():
+            self._due = Due.after(self.frame.turns, journal)
 
     def _now(self) -> int:
         return self._before + self._made
@@ -73,7 +95,7 @@ class Turns:
         Asked in any thread.
         """
         gate = self.execution.admission.gate
-        if self._is_kept and (self._made >= self._until or time.perf_counter() >= self._until_time):
+        if self._due is not None and self._due.has_come(self._made):
             return False
         if self._epoch != gate.epoch:
             self._epoch = gate.epoch
@@ -122,13 +144,6 @@ class Turns:
             and not execution.events.wants(StageStarted)
             and not execution.events.wants(StageFinished)
         )
-
-    def _note_when_due(self, journal: Journal) -> None:
-        """Find out when the lane has to end its part, so that the beginning of a turn is recorded."""
-        self._is_kept = journal.keeps_turns and self._is_top()
-        if self._is_kept:
-            turns, seconds = journal.until_next_turn(self.frame.turns)
-            self._until, self._until_time = turns - 1, time.perf_counter() + seconds
 
     def _is_top(self) -> bool:
         return self.execution.progress.frame is self.frame

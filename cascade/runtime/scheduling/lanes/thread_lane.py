@@ -22,36 +22,14 @@ from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import step_back
 from cascade.runtime.scheduling.frame_context import FrameContext
-from cascade.runtime.scheduling.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.lanes.following import Following
+from cascade.runtime.scheduling.lanes.hot_loop import Turns
+from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.lanes.thread_reports import TURNED, Report, ThreadReports
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001
-
-
-@attrs.frozen
-class Report:
-    """How a node ended in a thread.
-
-    Attributes:
-        index: The node.
-        value: What it returned.
-        error: What it raised.
-        following: The node that goes on from it in the thread.
-        seconds: How long it took, if that matters.
-        is_flow: Whether there are calls in the value that are to be run in its place.
-    """
-
-    index: int
-    value: Any
-    error: BaseException | None = None
-    following: int | None = None
-    seconds: float | None = None
-    is_flow: bool = False
-
-
-# Not about a node: turns have been made, and may be counted.
-TURNED: Final = Report(-1, None)
 
 
 class Threads(Protocol):
@@ -61,12 +39,18 @@ class Threads(Protocol):
         context: The frame whose nodes they are.
         queue: The nodes that have not begun.
         ranked: The same, if some of them are more urgent than others.
+        turns: The turns that a lane makes of a loop.
+        following: Which node goes on from another.
+        reports: Takes how nodes ended.
         has_failed: Whether a node has failed in a way that ends the run.
     """
 
     context: FrameContext
     queue: Queue
     ranked: RankedQueue | None
+    turns: Turns
+    following: Following
+    reports: ThreadReports
     has_failed: bool
 
     def may_go_on(self, epoch: int) -> bool:
@@ -77,13 +61,34 @@ class Threads(Protocol):
         """Whether somebody else could start with the slot of one of these threads."""
         ...
 
-    def report(self, report: Report) -> None:
-        """Tell the scheduler; it is woken once for many reports."""
-        ...
 
-    def is_awaited(self) -> bool:
-        """Whether the loop has been woken, and has not gone on yet."""
-        ...
+@attrs.define(eq=False)
+class Stint:
+    """How long a thread has kept the interpreter from others. Only that thread changes it.
+
+    Attributes:
+        since: When others had their turn.
+        is_aside: Whether it lets others run now.
+    """
+
+    since: float = 0.0
+    is_aside: bool = False
+    # The processor time of the thread when it let others run.
+    _worked: float = 0.0
+
+    def begin(self) -> None:
+        """The thread begins."""
+        self.since, self._worked = time.perf_counter(), time.thread_time()
+
+    def step_back(self, is_awaited: Callable[[], bool]) -> None:
+        """Let others run, the loop first if it *is_awaited*."""
+        # A thread that has only waited has kept the interpreter from nobody.
+        if time.thread_time() - self._worked > TURN / 2:
+            self.is_aside = True
+            step_back(is_awaited)
+            self.is_aside = False
+            self._worked = time.thread_time()
+        self.since = time.perf_counter()
 
 
 @attrs.define(eq=False)
@@ -93,7 +98,7 @@ class ThreadLane:
     Attributes:
         advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
         is_crossing: Whether it is between the gate and a function.
-        is_aside: Whether it lets others run.
+        stint: How long it has kept the interpreter.
         index: The node it has begun last.
         turn: What it has gone on to call in place of that node, turn by turn.
         adopted: A claim for that node, if somebody has asked for one.
@@ -105,14 +110,11 @@ class ThreadLane:
     clock: Callable[[], float]
     advance: int = 0
     is_crossing: bool = False
-    is_aside: bool = False
+    stint: Stint = attrs.field(factory=Stint)
     attempt: LaneAttempt | None = None
     index: int | None = None
     turn: Callee | None = None
     adopted: Claim | None = None
-    # When others had their turn, and the processor time of the thread when it let them.
-    _since: float = 0.0
-    _worked: float = 0.0
 
     @property
     def node_id(self) -> str:
@@ -141,9 +143,9 @@ class ThreadLane:
 
     def run(self) -> None:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
-        lanes = self.lanes
+        lanes, stint = self.lanes, self.stint
         queue = lanes.queue
-        self._since, self._worked = time.perf_counter(), time.thread_time()
+        stint.begin()
         following: int | None = None
         while True:
             # Crossing is announced before the gate is read, as in Attempt: no function begins after a pause.
@@ -162,9 +164,9 @@ class ThreadLane:
             if following is not None and lanes.ranked is not None and lanes.ranked.outranks(following):
                 queue.append(following)
                 following = None
-            if time.perf_counter() - self._since > TURN:
-                self._step_back()
-                if self.lanes.wants_thread():
+            if time.perf_counter() - stint.since > TURN:
+                stint.step_back(lanes.reports.is_awaited)
+                if lanes.wants_thread():
                     break
         self.is_crossing = False
         if following is not None:
@@ -173,7 +175,7 @@ class ThreadLane:
     def _run(self, index: int) -> int | None:
         """Run one node; returns the node that goes on from it."""
         lanes = self.lanes
-        context, execution, turns = lanes.context, lanes.context.execution, lanes.context.turns
+        context, execution, turns = lanes.context, lanes.context.execution, lanes.turns
         task = context.frame.graph.task(index)
         name = context.frame.name(index)
         attempt: LaneAttempt | None = None
@@ -182,7 +184,7 @@ class ThreadLane:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
             while True:
                 self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
-                value = attempt.call(args, kwargs)
+                value = attempt.call(args, kwargs, steps=False)
                 attempt.is_over = True
                 if type(value) is not LazyResult:
                     break
@@ -193,16 +195,16 @@ class ThreadLane:
                 task, kwargs = value.task, value.kwargs
             taken = began and self.clock() - began
             is_flow = type(value) not in LEAVES and not glance(value) and self._is_flow(index, value)
-        except BaseException as error:
+        except BaseException as error:  # user code may raise anything, and the node is settled with that
             if attempt is not None:
                 attempt.is_over = True
             if _ends_run(execution, error):
                 lanes.has_failed = True
-            lanes.report(Report(index, None, error, seconds=began and self.clock() - began))
+            lanes.reports.add(Report(index, None, error, seconds=began and self.clock() - began))
             return None
         is_over = not is_flow and type(value) is not CoroutineType  # a coroutine goes on on the loop
-        following = context.following.node_after(index, value) if is_over else None
-        lanes.report(Report(index, value, None, following, taken, is_flow))
+        following = lanes.following.node_after(index, value) if is_over else None
+        lanes.reports.add(Report(index, value, None, following, taken, is_flow))
         return following
 
     def _is_flow(self, index: int, value: Any) -> bool:
@@ -213,23 +215,14 @@ class ThreadLane:
                 next(steps)
             except StopIteration as stop:
                 return bool(stop.value)
-            if time.perf_counter() - self._since > TURN:
-                self._step_back()
-
-    def _step_back(self) -> None:
-        # A thread that has only waited has kept the interpreter from nobody.
-        if time.thread_time() - self._worked > TURN / 2:
-            self.is_aside = True
-            step_back(self.lanes.is_awaited)
-            self.is_aside = False
-            self._worked = time.thread_time()
-        self._since = time.perf_counter()
+            if time.perf_counter() - self.stint.since > TURN:
+                self.stint.step_back(self.lanes.reports.is_awaited)
 
     def _may_turn(self, task: Callee) -> bool:
         """Whether to make another turn right here, a call of *task*: what :meth:`run` asks before another node."""
-        if time.perf_counter() - self._since > TURN:
-            self._step_back()
-            self.lanes.report(TURNED)
+        if time.perf_counter() - self.stint.since > TURN:
+            self.stint.step_back(self.lanes.reports.is_awaited)
+            self.lanes.reports.add(TURNED)
             if self.lanes.wants_thread():
                 return False
         self.is_crossing = True

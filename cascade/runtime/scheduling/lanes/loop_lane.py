@@ -15,7 +15,6 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable
-from types import CoroutineType
 from typing import Any
 
 import attrs
@@ -30,9 +29,11 @@ from cascade.model.outcomes import Status
 from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
-from cascade.runtime.foundation.step_in_context import as_coroutine, resume
-from cascade.runtime.scheduling.frame_context import FrameContext, Owner
-from cascade.runtime.scheduling.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.lanes.following import Following
+from cascade.runtime.scheduling.lanes.hot_loop import Turns
+from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.lanes.owner import Owner
 
 
 @attrs.define(eq=False)
@@ -42,11 +43,15 @@ class LoopLane:
     Attributes:
         context: The frame whose nodes they are.
         owner: Its scheduler.
+        turns: The turns that a lane makes of a loop.
+        following: Which node goes on from another.
         queue: The nodes that have not begun.
     """
 
     context: FrameContext
     owner: Owner
+    turns: Turns
+    following: Following
     queue: deque[int] = attrs.field(factory=deque)
     _is_tended: bool = False
     # When others had their turn.
@@ -113,8 +118,8 @@ class LoopLane:
 
     async def _run(self, index: int, deadline: float, *, is_tending: bool) -> tuple[int | None, bool]:
         """Run one node; returns the node that goes on from it, and whether it waited."""
-        owner, context = self.owner, self.context
-        execution, turns = context.execution, context.turns
+        owner, context, turns = self.owner, self.context, self.turns
+        execution = context.execution
         task = self._begin(index)
         has_waited = False
         started = execution.beginning.clock() if context.conditions.is_heard else 0.0
@@ -124,18 +129,10 @@ class LoopLane:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
             while True:
                 attempt = LaneAttempt(execution, name, task, deadline, current_time)
-                value = attempt.call(args, kwargs)
-                if task.is_async or type(value) is CoroutineType:
-                    coroutine = as_coroutine(value)
-                    try:
-                        yielded = attempt.context.run(coroutine.send, None)
-                    except StopIteration as stop:
-                        value = stop.value
-                    else:
-                        if is_tending and not has_waited:
-                            self._hand_over()
-                        has_waited = True
-                        value = await self._wait(attempt, resume(attempt.context, coroutine, yielded))
+                value = attempt.call(args, kwargs, steps=True)
+                if attempt.rest is not None:
+                    hands_over, has_waited = is_tending and not has_waited, True
+                    value = await self._wait(attempt, attempt.rest, hands_over=hands_over)
                 attempt.is_over = True
                 if type(value) is not LazyResult:
                     break
@@ -147,7 +144,7 @@ class LoopLane:
                 task, kwargs = value.task, value.kwargs
             turns.count()
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
-        except BaseException as error:
+        except BaseException as error:  # user code may raise anything, and the node is settled with that
             if attempt is not None:
                 attempt.is_over = True
             turns.count()
@@ -156,15 +153,19 @@ class LoopLane:
         if is_flow:
             context.returned.run_in_place(context.group, index, value, started)
             return None, has_waited
-        return owner.done(index, value, started), has_waited
+        following = self.following.node_after(index, value)
+        owner.done(index, value, started, following)
+        return following, has_waited
 
     async def _give_way_between_turns(self) -> None:
-        self.context.turns.count()
+        self.turns.count()
         await give_way()
         self._since = time.perf_counter()
 
-    async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any]) -> Any:
+    async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any], *, hands_over: bool) -> Any:
         """The value of a coroutine that waits; it can be counted meanwhile."""
+        if hands_over:
+            self._hand_over()
         tasks, gate = self.context.execution.tasks, self.context.execution.gate
         tasks.watch.add(attempt)
         if not self._waiting:

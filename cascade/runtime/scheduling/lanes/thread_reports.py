@@ -1,0 +1,145 @@
+"""Reports of worker threads on nodes, on their way to the event loop, where the nodes are settled.
+
+They come in batches, with one wake-up for many. After an abort the scheduler no longer runs, and the task of each
+lane settles what its thread has reported.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+from collections.abc import Coroutine
+from types import CoroutineType
+from typing import Any, Final
+
+import attrs
+from anyio import current_effective_deadline, current_time
+from anyio.lowlevel import EventLoopToken, current_token
+
+from cascade.model.errors import AttemptCancelled
+from cascade.model.outcomes import Done
+from cascade.runtime.execution.settle import Ending
+from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.foundation.fairness import SLICE
+from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.foundation.threads import wake_soon
+from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.lanes.hot_loop import Turns
+from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
+from cascade.runtime.scheduling.lanes.owner import Owner
+
+
+@attrs.frozen
+class Report:
+    """How a node ended in a thread.
+
+    Attributes:
+        index: The node.
+        value: What it returned.
+        error: What it raised.
+        following: The node that goes on from it in the thread.
+        seconds: How long it took, if that matters.
+        is_flow: Whether there are calls in the value that are to be run in its place.
+    """
+
+    index: int
+    value: Any
+    error: BaseException | None = None
+    following: int | None = None
+    seconds: float | None = None
+    is_flow: bool = False
+
+
+# Not about a node: turns have been made, and may be counted.
+TURNED: Final = Report(-1, None)
+
+
+@attrs.define(eq=False)
+class ThreadReports:
+    """Takes the reports of all threads that work for a scheduler, and settles the nodes on the event loop.
+
+    Attributes:
+        context: The frame whose nodes they are.
+        owner: Its scheduler.
+        turns: The turns that a lane makes of a loop.
+        arrived: The reports that are to be settled, oldest first.
+    """
+
+    context: FrameContext
+    owner: Owner
+    turns: Turns
+    arrived: deque[Report] = attrs.field(factory=deque)
+    _token: EventLoopToken = attrs.field(factory=current_token)
+    _is_told: bool = False
+
+    def add(self, report: Report) -> None:
+        """Tell the owner, from a thread: it is woken once for many reports."""
+        self.arrived.append(report)
+        if not self._is_told:
+            self._is_told = True
+            wake_soon(self._token, self._tell)
+
+    def is_awaited(self) -> bool:
+        """Whether the loop has been woken, and has not gone on yet."""
+        return self._is_told
+
+    def _tell(self) -> None:
+        # Here and nowhere else, so that as long as it is set, this is still to come.
+        self._is_told = False
+        self.owner.tell()
+
+    def settle_some(self) -> bool:
+        """Settle what has arrived, for a slice at most; returns whether it took that long."""
+        arrived = self.arrived
+        until = time.perf_counter() + SLICE
+        while arrived:
+            report = arrived.popleft()
+            self.turns.count()
+            if report is TURNED:
+                continue
+            self._settle(report)
+            if time.perf_counter() > until:
+                return True
+        return False
+
+    def settle_late(self) -> None:
+        """Settle all that has arrived, after the run was halted, when the scheduler does so no more."""
+        while self.arrived:
+            self.settle_some()
+
+    def _settle(self, report: Report) -> None:
+        context, index, value = self.context, report.index, report.value
+        if report.seconds is not None and not context.conditions.is_heard:
+            task = context.frame.graph.task(index)
+            context.execution.shared.durations.learn(task.name, report.seconds)
+        started = current_time() - (report.seconds or 0.0)
+        if report.error is not None:
+            self.owner.settle(index, context.settler.failure(index, report.error, started))
+        elif type(value) is CoroutineType:
+            context.execution.tasks.spawn(context.group, self._go_on, index, value, started)
+        elif report.is_flow:
+            context.returned.run_in_place(context.group, index, value, started)
+        else:
+            self.owner.done(index, value, started, report.following)
+
+    async def _go_on(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
+        """Go on with a node whose function, called in a thread, gave a coroutine."""
+        context = self.context
+        execution, name, task = context.execution, context.frame.name(index), context.frame.graph.task(index)
+        attempt = LaneAttempt(execution, name, task, current_effective_deadline(), current_time)
+        attempt_var.set(attempt)
+        execution.tasks.watch.add(attempt)
+        try:
+            value = await coroutine
+            if is_cancelled():
+                raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
+        except BaseException as error:  # user code may raise anything, and the node is settled with that
+            self.owner.settle(index, context.settler.failure(index, error, started))
+            return
+        finally:
+            attempt.is_over = True
+            execution.tasks.watch.remove(attempt)
+        if await context.returned.is_flow(index, value):
+            context.returned.run_in_place(context.group, index, value, started)
+        else:
+            self.owner.settle(index, Ending(Done(value), 1, started))
