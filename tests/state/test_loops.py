@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import cascade
-from cascade.runtime.durability.backend import Batch, NotDurable, Opening
+from cascade.runtime.durability.records import Batch, NotDurable, Opening
 from cascade.state import SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import StoreUnderTest

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.backend import Batch, Entry, NotDurable, StateBackend
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Batch, Entry, NotDurable
 
 
 class BatchedBackend(StateBackend):

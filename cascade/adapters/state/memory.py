@@ -9,16 +9,8 @@ import attrs
 from anyio import CapacityLimiter
 
 from cascade.model.errors import shown_url
-from cascade.runtime.durability.backend import (
-    Batch,
-    Closing,
-    NotDurable,
-    Opening,
-    Past,
-    Record,
-    RecordedStatus,
-    StateBackend,
-)
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus
 from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")

@@ -10,7 +10,7 @@ import attrs
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, NotDurable, Past
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NotDurable, Past
 from cascade.runtime.foundation.fairness import considerate
 
 # Characters of an error that are recorded.

@@ -39,9 +39,10 @@ from cascade.runtime.context.durations import Durations
 from cascade.runtime.context.resources import Resources
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.durability.backend import NotDurable, StateBackend
+from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.durability.resume import Recovery
+from cascade.runtime.durability.records import NotDurable
+from cascade.runtime.durability.recovery import Recovery
 from cascade.runtime.execution.attempt import DrainedError, Executor
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.simulation_seam import Pacer

@@ -1,4 +1,4 @@
-"""What a store tells people of its runs."""
+"""The history of a store: its recorded runs, for people to read."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cascade.runtime.foundation.threads import counted
 
 T = TypeVar("T")
 
-# "interrupted": it was begun and has not ended, and nobody executes it.
+# "interrupted": it has not ended, and no process executes it any more.
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
 
 _READERS: Final = {
@@ -34,11 +34,11 @@ class NodeRecord:
         node_id: The node.
         task: Name of its task.
         status: ``"succeeded"``, ``"skipped"``, ``"failed"``, ``"cancelled"``, or ``"retrying"``.
-        reason: Why it was skipped, if it was.
-        attempts: How many were made.
-        duration: Seconds from the start of the first.
+        reason: Why it was skipped; ``None`` if it was not.
+        attempts: Number of attempts made.
+        duration: Seconds from the start of the first attempt.
         error: ``"Type: message"``, if it failed.
-        recorded: When that was written, in seconds since the epoch.
+        recorded: When the record was written, in seconds since the epoch.
         is_durable: Whether its value is in the store.
     """
 
@@ -53,25 +53,28 @@ class NodeRecord:
     is_durable: bool
 
 
+# More than 12 fields: a public record, whose shape is fixed.
 @attrs.frozen
 class RunRecord:
     """A recorded run.
 
     Attributes:
         run_id: Its id.
-        status: How it ended, or whether it is executed.
+        status: How it ended, or whether a process executes it.
         flow: Ids of the nodes whose values it returns.
-        params: ``repr`` of what was given, by name.
-        created: When it was begun first, in seconds since the epoch.
-        updated: When it was written last.
-        finished: When it ended, if it has.
-        error: ``"Type: message"`` of what it raised; and what of its record is damaged, if anything is.
+        params: ``repr`` of each parameter, by name.
+        created: When it was begun for the first time, in seconds since the epoch.
+        updated: When it was last written, in seconds since the epoch.
+        finished: When it ended, in seconds since the epoch; ``None`` if it has not.
+        error: ``"Type: message"`` of what it raised, and which fields of its record are damaged; ``None`` if there
+            is neither.
         epoch: How often it was begun.
-        turn: Number of the turn that its loop goes on with, if it is one.
-        owner: Who executes it, in words.
-        origin: How the command line started it, as JSON.
+        turn: Number of the turn in which its loop of tail calls goes on; ``None`` if it is no loop, or is in its
+            first turn.
+        owner: The process that executes it, in words; ``None`` if none does.
+        origin: How the command line started it, as JSON; ``None`` if it did not.
         counts: Number of recorded nodes, by status.
-        nodes: The nodes, where a single run was asked for.
+        nodes: The nodes; empty in a list of runs.
     """
 
     run_id: str
@@ -101,16 +104,16 @@ def _reader(state: str, name: str) -> Any:
 
 
 async def _reading(read: Callable[[], T]) -> T:
-    """What *read* gives; if cancelled, does not wait for it: it changes nothing."""
+    """What *read* returns, called in a thread. If cancelled, leaves the thread behind, which changes nothing."""
     with counted():
         return await run_sync(read, abandon_on_cancel=True, limiter=CapacityLimiter(1))
 
 
 async def recorded_runs(state: str) -> list[RunRecord]:
-    """The runs in the store at the URL *state*, the latest first; without their nodes.
+    """The runs in the store at the URL *state*, the latest first, without their nodes.
 
     Raises:
-        InputError: If the URL means nothing.
+        InputError: If the URL names no store that outlives its process.
         StateError: If the store is not there, or cannot be read.
     """
     read = _reader(state, "read_runs")
@@ -122,12 +125,12 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
     """The run *run_id* in the store at the URL *state*, with its nodes in the order in which they were recorded.
 
     Raises:
-        InputError: If the URL means nothing.
+        InputError: If the URL names no store that outlives its process.
         StateError: If the store cannot be read, or has no such run.
     """
     read = _reader(state, "read_run")
     found: RunRecord | None = None
-    if run_id.isprintable():  # as all ids are; stores can encode no others
+    if run_id.isprintable():  # as all ids are; a store may be unable to encode others
         found = await _reading(lambda: read(state, run_id))
     if found is None:
         place = shown_url(state)

@@ -1,4 +1,4 @@
-"""From what ``state=`` says to a backend."""
+"""Finds the backend that ``state=`` names."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _KNOWN: Final = "memory:, sqlite:///path, redis://host:port/number"
 
 
 def check_state(state: object) -> None:
-    """See that *state* says where outcomes go.
+    """Check that *state* is ``None``, a known URL, or a function from run id to backend.
 
     Raises:
         ImportError: If the library of its store is not installed.
-        InputError: If it is a URL that means nothing.
+        InputError: If it is a URL of no known kind, or one that its store does not understand.
         TypeError: If it is neither a URL nor a factory.
     """
     if state is None or (callable(state) and not isinstance(state, str)):
@@ -46,7 +46,11 @@ def of_url(url: str, name: str) -> Any:
 
 
 def open_backend(state: Any, run_id: str) -> StateBackend | None:
-    """The backend of the run *run_id*."""
+    """The backend of the run *run_id*; ``None`` if *state* is ``None``.
+
+    Raises:
+        TypeError: If the function *state* returns something else.
+    """
     if state is None:
         return None
     if isinstance(state, str):

@@ -30,7 +30,6 @@ from cascade.runtime.context.secrecy import SecretsOfRun
 from cascade.runtime.context.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.control.protocol import Connector
-from cascade.runtime.durability.resume import recover
 from cascade.runtime.durability.store_urls import check_state
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.execution.executor import LocalExecutor
@@ -41,6 +40,7 @@ from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
 from cascade.runtime.run.lifetime import Conductor
 from cascade.runtime.run.preparation import prepare
+from cascade.runtime.run.restore import recover
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4

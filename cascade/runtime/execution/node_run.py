@@ -33,8 +33,8 @@ from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.pool import Amount, Name
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import Execution
-from cascade.runtime.durability.backend import Entry
 from cascade.runtime.durability.journal import Journal
+from cascade.runtime.durability.records import Entry
 from cascade.runtime.execution.attempt import Attempt, DrainedError, NotStartedError, perform
 from cascade.runtime.execution.binding import Arguments, Inputs, inputs
 from cascade.runtime.execution.executor import slot_of

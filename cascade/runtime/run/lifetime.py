@@ -24,7 +24,8 @@ from cascade.model.text import counted
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import Execution, Failure
 from cascade.runtime.context.settings import Observer
-from cascade.runtime.durability.backend import Closing, StateBackend
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Closing
 from cascade.runtime.execution.overdue_watch import Watch
 from cascade.runtime.foundation.cancellations import is_cancellation
 from cascade.runtime.foundation.fairness import paced

@@ -21,7 +21,7 @@ from cascade.model.outcomes import SkipReason, Status
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import Execution
-from cascade.runtime.durability.backend import Continuation
+from cascade.runtime.durability.records import Continuation
 from cascade.runtime.execution.attempt import DrainedError
 from cascade.runtime.execution.node_run import Saves
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced

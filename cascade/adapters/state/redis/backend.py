@@ -32,15 +32,8 @@ from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.durability.backend import (
-    Batch,
-    Closing,
-    NotDurable,
-    Opening,
-    PartlyWrittenError,
-    Past,
-    Record,
-)
+from cascade.runtime.durability.backend import PartlyWrittenError
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 
 TTL: Final = 86_400
 # Seconds between two looks at a lease of which it is not certain whether its holder lives.

@@ -14,7 +14,7 @@ from cascade.adapters.state.ownership import Owner, Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.redis.lease import FORMAT, RunLease
 from cascade.model.errors import StateError
-from cascade.runtime.durability.backend import Closing, Opening, Past, Record, RecordedStatus
+from cascade.runtime.durability.records import Closing, Opening, Past, Record, RecordedStatus
 from cascade.runtime.foundation.fairness import considerate
 
 # Values, and names, that are asked for at once: a reply is held in memory as a whole.

@@ -18,7 +18,7 @@ from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, resu
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
 from cascade.model.errors import StateError, describe, shown_url
-from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 
 # Seconds for which giving back a lease is tried; it ends by itself.
 _GIVING_UP: Final = 1.0

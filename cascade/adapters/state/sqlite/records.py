@@ -14,7 +14,7 @@ from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.sqlite.lease import RunLease
 from cascade.model.errors import describe
-from cascade.runtime.durability.backend import Closing, Continuation, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.records import Closing, Continuation, NotDurable, Opening, Past, Record
 from cascade.runtime.foundation.fairness import considerate
 
 # Bytes of a row that are left for all that is no value.
