@@ -1,4 +1,4 @@
-"""State in this process: for tests, and for seeing what would be recorded."""
+"""State in the memory of this process: for tests, and to see what a store would record."""
 
 from __future__ import annotations
 
@@ -8,18 +8,18 @@ from typing import Any, TypeVar
 import attrs
 from anyio import CapacityLimiter
 
+from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.model.errors import shown_url
-from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus
 from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")
 
 
-class InMemoryStateBackend(StateBackend):
-    """The outcomes of one run in dictionaries, reached as a real store is: in worker threads, in batches.
+class InMemoryStateBackend(ManyAtOnceBackend):
+    """The outcomes of one run, in dictionaries. It is used as a real store is: in worker threads, in batches.
 
-    Whoever keeps it, and gives it to a second run with the same id, resumes the first.
+    A second run with the same id that is given the same backend resumes the first.
 
     Args:
         run_id: The run.
@@ -38,17 +38,11 @@ class InMemoryStateBackend(StateBackend):
 
     @property
     def limiter(self) -> CapacityLimiter:
-        """What bounds this backend's threads: one at a time, so that operations keep their order."""
+        """The limiter of this backend's threads: one at a time, so that operations keep their order."""
         return self._thread.limiter
-
-    async def put_result(self, node_id: str, result: Any) -> None:
-        await self.put_results({node_id: result})
 
     async def put_results(self, results: Mapping[str, Any]) -> None:
         await self._thread.write(lambda: self._results.update(results))
-
-    async def get_result(self, node_id: str) -> Any:
-        return await self._thread.read(lambda: self._results.get(node_id))
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
@@ -56,9 +50,6 @@ class InMemoryStateBackend(StateBackend):
 
     async def has_result(self, node_id: str) -> bool:
         return await self._thread.read(lambda: node_id in self._results)
-
-    async def mark_skipped(self, node_id: str, reason: str) -> None:
-        await self.mark_all_skipped({node_id: reason})
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
         await self._thread.write(lambda: self._skips.update(reasons))
@@ -122,7 +113,7 @@ class InMemoryStateBackend(StateBackend):
 
 
 def check_url(url: str) -> None:
-    """See that *url* is ``memory:``.
+    """Check that *url* is ``memory:``.
 
     Raises:
         ValueError: If it says more.
@@ -132,7 +123,7 @@ def check_url(url: str) -> None:
 
 
 def open_url(url: str, run_id: str) -> InMemoryStateBackend:
-    """The backend of *run_id* at ``memory:``; nobody else ever has it."""
+    """The backend of *run_id* at ``memory:``, which no other run can get."""
     del url
     backend = InMemoryStateBackend(run_id)
     backend.can_resume = False
