@@ -1,4 +1,4 @@
-"""A cache that is the output file itself."""
+"""A cache whose entries are the output files of the tasks."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ FilePath = str | os.PathLike[str]
 
 @attrs.frozen
 class FileExistenceCache:
-    """Skips a task whose output file exists; the hit yields the path.
+    """Skips a task whose output file exists; the value of such a hit is the path.
 
-    For tasks that write a file (or a folder) and return its path. Says nothing about how old the file is, or what
-    made it. A file that is there before the first run is a hit.
+    For tasks that write a file (or a folder) and return its path. Neither the age of the file counts nor what made
+    it: a file that exists before the first run is a hit.
 
-    While a task is making its file, an empty file ``.NAME.unfinished`` stands beside it. It is removed when the
-    task has succeeded, and stays if the task fails or its process is killed. A file with such a mark is not a hit:
-    the task runs again. A missing folder is made for the mark.
+    While a task makes its file, an empty file ``.NAME.unfinished`` is beside it as a mark. The mark is removed
+    when the task succeeds, and stays if the task fails or its process is killed. A file with a mark is not a
+    hit: the task runs again. A missing folder is made for the mark.
 
     Args:
-        path: The file. A text or a ``Path`` may name arguments of the task, as in ``"out/{name}.txt"``, which are
-            put in as by ``str.format``; write ``{{`` for a brace. A function gets the bound arguments by name and
-            returns the path. The items of a map need a path each: one that names no mapped argument is a
-            ``GraphError``.
+        path: The file. A string or a ``Path`` may name arguments of the task, as in ``"out/{name}.txt"``, which
+            are inserted as by ``str.format``; write ``{{`` for a brace. A function gets the bound arguments by
+            name and returns the path. Each item of a map needs a path of its own: a path that names no mapped
+            argument is a ``GraphError``.
     """
 
     path: FilePath | Callable[[Mapping[str, Any]], FilePath]
@@ -43,8 +43,8 @@ class FileExistenceCache:
         """The file of the call with *inputs*.
 
         Raises:
-            TypeError: If the function that makes the path does not return one.
-            ValueError: If the path names an argument that there is not.
+            TypeError: If the function that makes the path returns something else.
+            ValueError: If the path names an argument that the task does not have.
         """
         if not isinstance(self.path, (str, os.PathLike)):
             made = self.path(inputs)
@@ -64,7 +64,7 @@ class FileExistenceCache:
         return text if isinstance(self.path, str) else type(self.path)(text)
 
     def why_no_items(self, columns: Collection[str]) -> str | None:
-        """Why it cannot serve the items of a map over *columns*; ``None`` if it can."""
+        """Why the items of a map over the arguments *columns* would share a path; ``None`` if they do not."""
         if not isinstance(self.path, (str, os.PathLike)):
             return None
         named = string.Formatter().parse(os.fspath(self.path))
@@ -78,16 +78,16 @@ class FileExistenceCache:
         )
 
     async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Hit[Any] | Miss:
-        """A hit if the file exists and is finished; else it is marked as unfinished from now on."""
+        """A hit if the file exists and has no mark; otherwise, marks it as unfinished."""
         path = self.path_of(inputs)
         return Hit(path) if await in_thread(lambda: _is_finished(path), _LIMITER.get()) else MISS
 
     def place_of(self, task_id: str, inputs: Mapping[str, Any]) -> Hashable:
-        """The file: one call at a time makes it."""
+        """The absolute path of the file: calls with the same one run one at a time."""
         return "file", os.path.abspath(self.path_of(inputs))
 
     async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
-        """The task has written the file: it is finished."""
+        """Remove the mark: the task has written the file."""
         path = self.path_of(inputs)
         await in_thread(lambda: _finish(path), _LIMITER.get())
 
@@ -101,7 +101,7 @@ def _is_finished(path: FilePath) -> bool:
     mark = _mark(path)
     if os.path.exists(path) and not os.path.exists(mark):
         return True
-    with suppress(OSError):  # where it cannot be written, the task cannot write either
+    with suppress(OSError):  # where the mark cannot be written, the task cannot write its file
         os.makedirs(os.path.dirname(mark), exist_ok=True)
         os.close(os.open(mark, os.O_CREAT | os.O_WRONLY, 0o600))
     return False

@@ -1,4 +1,4 @@
-"""A cache keyed by what is called and with what."""
+"""A cache whose key is the code of a task and its arguments."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ from cascade.runtime.execution.binding import Inputs
 
 
 class CacheStore(Protocol):
-    """Keeps values by key. What it raises is reported and otherwise a miss."""
+    """Keeps values by key. If it raises, that is reported as a warning and counts as a miss."""
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, ``None`` included, unless there is none or it has expired."""
+        """A hit with the value under *key*, which may be ``None``; a miss if there is none, or it has expired."""
         ...
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good."""
+        """Keep *value* under *key* for *ttl* seconds; ``None``: for good."""
         ...
 
 
@@ -39,22 +39,24 @@ def _check_ttl(_: object, __: object, ttl: Any) -> None:
 
 @attrs.frozen
 class InputCache:
-    """Remembers results by the code of the task and the values of all its arguments.
+    """Keeps results by the code of the task and the values of all its arguments.
 
-    Keys are canonical: equal arguments give equal keys in every process. An argument of a class without canonical
-    hash fails the node, naming the argument: register what stands for it (:func:`cascade.cache.register_digest`),
-    or give a *key* of your own. If what a task holds has none, such as the object that a method is bound to, its
-    results count for that very object, and so for this process only.
+    Keys are canonical: equal arguments give equal keys in every process. An argument of a class without a
+    canonical hash fails the node with an error that names the argument. Either register a digest for the class
+    (:func:`cascade.cache.register_digest`), or give a *key* of your own. If the task itself holds an object
+    without a canonical hash, such as the object of a bound method, its results are for that very object, and so
+    for this process only.
 
-    A task in a lone file, and not in a package, counts with the folder of that file; one in an interactive session
-    counts for that session only, and one in a notebook with the path of that. ``@task(version=)`` lifts this.
+    The key also has the place of the task, if this is not a package: the folder of a single file, the session of a
+    console, the path of a notebook. ``@task(version=)`` leaves that out.
 
-    While a call is being computed for the cache, equal calls on the same event loop wait for its value.
+    While a call is computed for the cache, equal calls on the same event loop wait for its value (single flight).
 
     Args:
         store: Where results are kept.
-        ttl: Seconds for which a result counts; ``None``: for good.
-        key: Makes the key from the bound arguments (name to value) instead.
+        ttl: Seconds for which a result counts; ``None``, the default: for good.
+        key: A function from the bound arguments (name to value) to the key, to use instead; ``None``, the default:
+            the canonical key.
     """
 
     store: CacheStore
@@ -62,7 +64,7 @@ class InputCache:
     key: Callable[[Mapping[str, Any]], str] | None = None
 
     async def check(self, task_id: str, inputs: Mapping[str, Any]) -> Hit[Any] | Miss:
-        """Look the call up.
+        """Look up the result of a call.
 
         Raises:
             NotDigestibleError: If an argument has no canonical hash.
@@ -70,7 +72,7 @@ class InputCache:
         return await self.store.get(self.key_of(task_id, inputs))
 
     def place_of(self, task_id: str, inputs: Mapping[str, Any]) -> Hashable:
-        """What calls that share an entry have in common; of them, one at a time is computed.
+        """The same for all calls that share an entry, of which one at a time is computed.
 
         Raises:
             NotDigestibleError: If an argument has no canonical hash.
@@ -78,10 +80,10 @@ class InputCache:
         return id(self.store), self.key_of(task_id, inputs)
 
     async def save(self, task_id: str, inputs: Mapping[str, Any], result: Any) -> None:
-        """Keep the result.
+        """Keep the result of a call.
 
         Raises:
-            TypeError: If it is an iterator, which only one reader can have.
+            TypeError: If the result is an iterator, which can be read only once.
         """
         if isinstance(result, (Iterator, AsyncIterator)):
             raise TypeError(
@@ -91,7 +93,7 @@ class InputCache:
         await self.store.set(self.key_of(task_id, inputs), result, self.ttl)
 
     def key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
-        """The key of a call: what it was when a run asked for it first, whatever the call does to its arguments.
+        """The key of a call, as it was before the call ran, even if the call has changed its arguments.
 
         Raises:
             NotDigestibleError: If an argument has no canonical hash.
@@ -104,7 +106,7 @@ class InputCache:
             if len(asked) == len(inputs) and all(inputs.get(name, asked) is asked[name] for name in asked):
                 return key
         key = self._key_of(task_id, inputs)
-        inputs.known_keys[id(self)] = (self, dict(inputs), key)  # with the policy: no other can have its id
+        inputs.known_keys[id(self)] = (self, dict(inputs), key)  # holds the policy, so that no other gets its id
         return key
 
     def _key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
@@ -122,14 +124,14 @@ class InputCache:
 
 @attrs.define(eq=False)
 class MemoryCacheStore:
-    """Values in this process, the least recently used dropped first.
+    """Values in the memory of this process; drops the least recently used first.
 
-    What is kept is a copy (``copy.deepcopy``), and each hit gets a copy of that: whoever changes a value changes
-    it for nobody else. A value that cannot be copied is not kept, which an ``EngineWarning`` tells.
+    It keeps a copy (``copy.deepcopy``) of each value, and each hit gets a copy of that, so nobody sees changes
+    that another makes to a value. A value that cannot be copied is not kept, with an ``EngineWarning``.
 
     Args:
-        most: Entries kept at the most; ``None``: any number.
-        clock: Seconds, for expiry.
+        most: Entries to keep at most; ``None``, the default: any number.
+        clock: Function that returns seconds, for expiry.
     """
 
     most: int | None = None
@@ -137,7 +139,7 @@ class MemoryCacheStore:
     _entries: OrderedDict[str, tuple[Any, float]] = attrs.field(factory=OrderedDict, init=False)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired."""
+        """A hit with a copy of the value under *key*; a miss if there is none, or it has expired."""
         await checkpoint()
         value, expiry = self._entries.get(key, (None, -math.inf))
         if self.clock() >= expiry:
@@ -147,10 +149,10 @@ class MemoryCacheStore:
         return Hit(_copied(value))
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep a copy of *value* under *key*, for *ttl* seconds or for good.
+        """Keep a copy of *value* under *key* for *ttl* seconds; ``None``: for good.
 
         Raises:
-            TypeError: If it cannot be copied.
+            TypeError: If the value cannot be copied.
         """
         await checkpoint()
         self._entries[key] = (_copied(value), math.inf if ttl is None else self.clock() + ttl)
@@ -164,5 +166,5 @@ def _copied(value: Any) -> Any:
         return value
     try:
         return copy.deepcopy(value)
-    except Exception as error:
+    except Exception as error:  # copying runs the code of the value's class, which may raise anything
         raise TypeError(f"a {type(value).__name__} cannot be copied, so it is not kept: {error}") from error

@@ -14,18 +14,18 @@ from cascade.model.policies import MISS, Hit, Miss
 
 @attrs.define(eq=False)
 class RedisCacheStore:
-    """Values in Redis, each under a key of its own that expires by itself.
+    """Values in Redis, each under a key of its own, which the server lets expire.
 
-    Values are pickled: the server must be trusted as code is.
+    Values are pickled, and reading a pickle can run any code, so the server must be trusted.
 
     Args:
         client: A ``redis.Redis``, made without ``decode_responses``.
-        prefix: What stands before every key.
+        prefix: The beginning of every key.
 
     Raises:
         ImportError: If the redis library is not installed.
-        TypeError: If *client* is no client of the synchronous kind.
-        ValueError: If it decodes responses.
+        TypeError: If *client* is not a synchronous client.
+        ValueError: If *client* decodes responses.
     """
 
     client: Any
@@ -38,7 +38,7 @@ class RedisCacheStore:
         self._line = RedisLine(self.client, "the cache", threads=4)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired.
+        """A hit with the value under *key*; a miss if there is none, or it has expired.
 
         Raises:
             StateError: If there is no connection, or no answer within 20 s.
@@ -46,7 +46,7 @@ class RedisCacheStore:
         return await self._line.call(lambda session: self._get(session, key), 0, PATIENCE)
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled.
+        """Keep *value* under *key* for *ttl* seconds; ``None``: for good. Not cancelled once it has begun.
 
         Raises:
             StateError: If there is no connection, or no answer within 20 s.

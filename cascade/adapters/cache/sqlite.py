@@ -28,26 +28,27 @@ _INDEX: Final = "CREATE INDEX IF NOT EXISTS cache_expires ON cache (expires) WHE
 
 
 def _now() -> float:
-    return time.time()  # looked up each time, so that whoever sets the clock in a test sets it here too
+    return time.time()  # looked up at each call, so that a test can replace it
 
 
 @attrs.define(eq=False)
 class SQLiteCacheStore:
     """Values in the table ``cache`` of an SQLite file, for many processes.
 
-    Its columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch; ``expires``
-    is null for what is kept for good). Values are pickled, and a pickle is code: a file that other users can
-    change or replace is refused.
+    The columns are ``key``, ``value`` (pickle), ``expires`` and ``created`` (seconds since the epoch;
+    ``expires`` is null for values that are kept for good). Reading a pickle can run any code, so a file that
+    other users can change or replace is refused.
 
-    What has expired is deleted when something is set. A value that expires counts only while the clock is between
-    its two times, so that it does not live on when the clock is set back. A file that others keep locked is waited
-    for, up to 20 s; one that was deleted, moved or replaced is made anew.
+    Each ``set`` deletes the values that have expired. A value with an expiry counts only while the clock is
+    between ``created`` and ``expires``, so that it does not live longer if the clock is set back. If another
+    process keeps the file locked, operations wait for up to 20 s. If the file was deleted, moved or replaced,
+    the file that is at the path now is used, or a new one made.
 
     Args:
-        path: The file; made if it is not there, with mode 0600. Its directory must exist.
-        clock: Seconds since the epoch, for expiry.
-        shared: Whether all who can write to the file or to its folders are trusted: then it is not refused, and
-            made with the mode that the umask says.
+        path: The file; made with mode 0600 if it is not there. Its folder must exist.
+        clock: Function that returns seconds since the epoch, for expiry.
+        shared: Whether all who can write to the file or to its folders are trusted. If so, the file is not
+            refused, and a new file gets the mode that the umask gives it.
     """
 
     path: str = attrs.field(converter=os.fsdecode)
@@ -60,7 +61,7 @@ class SQLiteCacheStore:
         weakref.finalize(self, self._file.close)
 
     async def get(self, key: str) -> Hit[Any] | Miss:
-        """The value under *key*, unless there is none or it has expired.
+        """A hit with the value under *key*; a miss if there is none, or it has expired.
 
         Raises:
             StateError: If the file cannot be used.
@@ -68,7 +69,7 @@ class SQLiteCacheStore:
         return await self._file.call(lambda: self._current(lambda: self._get(key)))
 
     async def set(self, key: str, value: Any, ttl: float | None) -> None:
-        """Keep *value* under *key*, for *ttl* seconds or for good. A set that has begun is not cancelled.
+        """Keep *value* under *key* for *ttl* seconds; ``None``: for good. Not cancelled once it has begun.
 
         Raises:
             StateError: If the file cannot be used.
@@ -81,7 +82,7 @@ class SQLiteCacheStore:
         await self._file.call(self._file.close)
 
     def _current(self, func: Callable[[], T]) -> T:
-        """What *func* does with the file that is at the path now."""
+        """What *func* returns, called with the file that is at the path now."""
         try:
             self._file.connection()
             self._file.check()
@@ -109,7 +110,7 @@ class SQLiteCacheStore:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous = NORMAL")  # losing the last values costs time only
+    connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the last values, which costs only time
     if "created" not in _columns(connection):
         with transaction(connection):
             if _columns(connection) == ["key", "value", "expires"]:  # made by an earlier version

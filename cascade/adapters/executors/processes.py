@@ -1,10 +1,10 @@
-"""Tasks in worker processes, on whatever event loop."""
+"""Runs tasks in worker processes, on asyncio and Trio alike."""
 
 from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -36,7 +36,7 @@ from cascade.model.tasks import Task
 from cascade.runtime.execution.attempt import Attempt
 from cascade.runtime.foundation.task_context import attempt_var
 
-# A reference to the function and what a FarAttempt is made of, if the call belongs to a run.
+# A reference to the function, and the fields of a FarAttempt; None if the call belongs to no run.
 Call = tuple[Reference, tuple[Any, ...] | None]
 
 _NOTHING: Final = pickle.dumps(do_nothing)
@@ -46,39 +46,39 @@ _NOTHING: Final = pickle.dumps(do_nothing)
 class ProcessExecutor:
     """Calls functions in worker processes, each of which makes one call after another.
 
-    An engine has one of its own, and ends its workers when its last run ends. One that you make belongs into an
-    ``async with`` block, which ends its workers when it is left.
+    An engine has an executor of its own, and ends its workers when its last run ends. Use one that you make in an
+    ``async with`` block, which ends its workers at the end.
 
-    What goes there: the function, by its name or, with cloudpickle, together with its code; the arguments and the
-    context variables, pickled. What comes back: the result or the exception, text for the standard streams, and
-    log records.
+    To a worker go the function, by name or (with cloudpickle) together with its code, and the arguments and the
+    context variables, pickled. Back come the result or the exception, text for the standard streams, and log
+    records.
 
     Args:
-        limiter: Bounds the number of processes at work.
+        limiter: Bounds the number of processes that work at the same time.
     """
 
     limiter: CapacityLimiter
-    # See LocalExecutor: an attempt begins once its process is there.
+    # As for LocalExecutor; here an attempt begins when its process has been started.
     marks_start: ClassVar[bool] = True
     _main: MainModule | None = attrs.field(factory=MainModule.here, init=False)
     _idle: list[Worker] = attrs.field(factory=list, init=False)
-    # By run.
+    # One for each run.
     _callers: WeakKeyDictionary[object, Caller] = attrs.field(factory=WeakKeyDictionary, init=False)
-    # Of the last call that was made outside a run, with its context.
+    # The caller of the last call outside a run, with the context of that call.
     _outside: tuple[Context, Caller] | None = attrs.field(default=None, init=False)
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the function in a worker process; starts one if none is idle.
+        """Call the function of *task* in a worker process; starts one if none is idle.
 
-        If cancelled, the worker has been killed when this ends, and what it had written has been shown. Programs
-        that the function started are left alone.
+        If cancelled, kills the worker, and shows what it had written, before it returns. Programs that the
+        function started go on.
 
         Raises:
             GraphError: If a worker cannot get the function.
-            TypeError: If an argument or the result cannot be pickled, or not be unpickled where it arrives.
+            TypeError: If an argument or the result cannot be pickled, or cannot be unpickled where it arrives.
             BrokenWorkerProcess: If the worker dies, or cannot start.
             BaseException: What the function raises, with its type, text and attributes, and the worker's traceback
-                in a note. What cannot be pickled in any way is described by a ``RuntimeError``.
+                in a note. A ``RuntimeError`` describes an exception that cannot be pickled in any way.
         """
         function = refer(task, shares_main=self._shares_main)
         arguments = dump_arguments(task, args, kwargs, shares_main=self._shares_main)
@@ -86,20 +86,21 @@ class ProcessExecutor:
             attempt = attempt_var.get(None)
             place: tuple[Any, ...] | None = None
             if isinstance(attempt, Attempt):
-                attempt.begin()  # not before: to start an interpreter is not the task's own time
+                attempt.begin()  # not before: the time to start an interpreter is not the task's
                 ends_by = time.monotonic() + attempt.remaining()
                 place = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by)
             caller = self._caller(attempt)
             kind, data = await _ask(worker, caller, (function, place), arguments)
             if kind is Kind.REFUSAL:
-                raise await self._refusal(worker, caller, task, pickle.loads(data), args, kwargs)
+                arguments_by_name = named_arguments(task, args, kwargs)
+                raise await self._refusal(worker, caller, task, pickle.loads(data), arguments_by_name)
         return _value(task, kind, data)
 
     async def aclose(self) -> None:
-        """End the workers that are idle. Those at work go on, and the next call starts a new one.
+        """End the idle workers. Workers in a call go on, and the next call starts a new one.
 
-        They have one second together to do what they have registered with :mod:`atexit`; then they are killed. Not
-        cancelled before that.
+        The idle workers have one second, all together, to run what they have registered with :mod:`atexit`; then
+        they are killed. A cancellation is delivered after that.
         """
         workers, self._idle = self._idle, []
         for worker in workers:
@@ -125,7 +126,7 @@ class ProcessExecutor:
 
     @asynccontextmanager
     async def _worker(self, task: Task[..., Any]) -> AsyncIterator[Worker]:
-        """A worker for a call of *task*; killed if it cannot make another one afterwards."""
+        """A worker for a call of *task*; kept for the next call afterwards, or killed if it cannot make one."""
         worker = await self._idle_worker() or _started(task)
         try:
             if not worker.is_ready:
@@ -146,7 +147,7 @@ class ProcessExecutor:
             worker = self._idle.pop()
             if worker.process.poll() is None:
                 return worker
-            await worker.kill()  # it has ended meanwhile, and has to be cleared away
+            await worker.kill()  # it has ended meanwhile; this closes its channel
         return None
 
     async def _load_main(self, worker: Worker, task: Task[..., Any]) -> None:
@@ -159,7 +160,7 @@ class ProcessExecutor:
             )
 
     def _caller(self, attempt: object) -> Caller:
-        """What goes along with the calls of a run, as it is when the first of them is made."""
+        """The context variables and log levels for a call; in a run, those of its first call."""
         if not isinstance(attempt, Attempt):
             return self._caller_outside_runs()
         run = attempt.surroundings
@@ -182,13 +183,12 @@ class ProcessExecutor:
         caller: Caller,
         task: Task[..., Any],
         refusal: Refusal,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        arguments: Iterable[tuple[str, Any]],
     ) -> Exception:
-        """What *refusal* is raised as. Finds out which argument cannot be read: sends each of them alone."""
+        """The error for *refusal*. Sends each of *arguments* alone, to find the one that cannot be read."""
         if refusal.what == "function":
             return refused_function(task, refusal.reason)
-        for name, value in named_arguments(task, args, kwargs):
+        for name, value in arguments:
             alone = dumps(((value,), {}), shares_main=self._shares_main)
             kind, data = await _ask(worker, caller, (_NOTHING, None), alone)
             if kind is Kind.REFUSAL:
@@ -198,7 +198,7 @@ class ProcessExecutor:
 
 @asynccontextmanager
 async def _held(limiter: CapacityLimiter) -> AsyncIterator[None]:
-    """Hold a token of *limiter*; a checkpoint only where it has to be waited for, as a turn of the loop costs."""
+    """Hold a token of *limiter*. No checkpoint unless it has to wait, as that costs a turn of the event loop."""
     await checkpoint_if_cancelled()
     try:
         limiter.acquire_nowait()
@@ -211,7 +211,7 @@ async def _held(limiter: CapacityLimiter) -> AsyncIterator[None]:
 
 
 def _are_same(one: Context, other: Context) -> bool:
-    """Whether the same variables have the same values. Does not compare them: they may be anything."""
+    """Whether both have the same variables with identical values. No ``==``: values may be anything."""
     return len(one) == len(other) and all(
         variable in other and other[variable] is value for variable, value in one.items()
     )
@@ -245,7 +245,7 @@ def _value(task: Task[..., Any], kind: Kind, data: Buffer) -> Any:
         raise unsendable_result(task, bytes(data).decode())
     try:
         value = pickle.loads(data)
-    except Exception as error:  # whatever the result's own code raises
+    except Exception as error:  # unpickling runs the code of the result's class, which may raise anything
         raise unreadable_result(task, error) from error
     if kind is Kind.ERROR:
         assert isinstance(value, FarError)

@@ -34,8 +34,8 @@ def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:
     """An observer that writes each event as a line of JSON, in ASCII.
 
     Args:
-        target: A file to append to, or a text stream, which is left open. A file that is not there is made, for
-            this user only (mode 0600); one that is there keeps its mode.
+        target: The path of a file to append to, or a text stream, which is not closed. A new file is for this user
+            only (mode 0600); an existing file keeps its mode.
     """
 
     async def write_json_lines(events: EventStream) -> None:
@@ -51,10 +51,11 @@ def json_lines(target: str | os.PathLike[str] | TextIO) -> Observer:
 def human_log(stream: TextIO | None = None) -> Observer:
     """An observer that writes what happens as lines for people, in colour on terminals.
 
-    Text in a line, such as the message of an error, stays on that line and cannot steer the terminal.
+    Text in a line, such as the message of an error, is escaped: it stays on that line, and cannot control the
+    terminal.
 
     Args:
-        stream: Where to; by default standard error, as it is when a line is written.
+        stream: The text stream; ``None``, the default: ``sys.stderr`` as it is when a line is written.
     """
 
     async def write_human_log(events: EventStream) -> None:
