@@ -59,7 +59,7 @@ class Journal:
         self._loop = LoopRecords(
             backend, on_not_durable, turns_between, seconds_between, writes_early=math.isfinite(largest)
         )
-        # Of all entries that were added, how many somebody waits to see recorded.
+        # Callers of flush() wait until this many of the entries that were added are recorded.
         self._wanted = 0
         self._scope: CancelScope | None = None
         self._progress = anyio.Event()

@@ -17,7 +17,7 @@ from cascade.runtime.durability.recovery import PORTION, RecordedFlow, Recovery,
 from cascade.runtime.durability.store_urls import open_backend
 from cascade.runtime.foundation.fairness import paced, paced_list, portions
 
-# Of runs that nobody can resume.
+# For stores whose runs cannot be resumed: nothing is compared.
 NO_CONTENTS: Final = Contents((), b"", {}, frozenset())
 
 # "return" also stands for going on: the run is what was recorded, whether it has finished or not.

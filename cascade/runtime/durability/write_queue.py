@@ -71,7 +71,7 @@ class WriteQueue:
         """Whether a batch is to be written now.
 
         Args:
-            is_wanted: Whether somebody waits for what is queued.
+            is_wanted: Whether a caller of ``flush`` waits for what is queued.
         """
         is_asked_for = is_wanted or self.is_closing or self._is_urgent
         return (is_asked_for and not self.is_empty) or len(self.entries) >= self.largest
