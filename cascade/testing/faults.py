@@ -12,7 +12,8 @@ import anyio
 import attrs
 
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 
 
 class InjectedError(Exception):

@@ -18,7 +18,7 @@ from cascade.model.events import StaticAnalysisWarning
 from cascade.model.tasks import Task
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.backend import Continuation
+from cascade.runtime.durability.records import Continuation
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.target import collect
