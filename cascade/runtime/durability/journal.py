@@ -119,7 +119,8 @@ class Journal:
 
     def is_full_with(self, more: int) -> bool:
         """The same with *more* entries, which have not been added yet."""
-        return self._queue.is_full_with(more) and not self.has_failed
+        queue = self._queue
+        return len(queue.entries) + queue.in_hand + more >= queue.most and not self.has_failed
 
     async def until_room(self) -> None:
         """Wait while it is full."""

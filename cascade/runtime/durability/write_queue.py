@@ -21,7 +21,7 @@ class WriteQueue:
     Attributes:
         largest: Entries at which a batch is due; infinite if it is written at the end only.
         entries: Nodes that have settled, in order.
-        added: Entries taken so far; the beginning of a turn counts as one.
+        most: Entries that may wait or be in hand; with so many, no node should start.
         in_hand: Entries that are being written.
         is_closing: Whether nothing more will come, so that everything is due.
         news: Set when the writer has to look again.
@@ -29,13 +29,26 @@ class WriteQueue:
 
     largest: float
     entries: list[Entry] = attrs.field(factory=list)
-    added: int = 0
+    most: float = attrs.field(init=False)
     in_hand: int = 0
     is_closing: bool = False
     news: anyio.Event = attrs.field(factory=anyio.Event)
     _notes: list[Entry] = attrs.field(factory=list)
     _continuation: Continuation | None = None
     _is_urgent: bool = False
+    # Entries that were here, and have been taken or dropped.
+    _gone: int = 0
+
+    def __attrs_post_init__(self) -> None:
+        self.most = MOST_WAITING * self.largest
+
+    @property
+    def added(self) -> int:
+        """Number of entries that have been added so far. The beginning of a turn counts as one."""
+        return self._gone + self._waiting()
+
+    def _waiting(self) -> int:
+        return len(self.entries) + (self._continuation is not None)
 
     @property
     def is_empty(self) -> bool:
@@ -44,9 +57,9 @@ class WriteQueue:
 
     def add(self, entry: Entry) -> None:
         """Queue the outcome of a node."""
-        self.entries.append(entry)
-        self.added += 1
-        if len(self.entries) == 1 or len(self.entries) >= self.largest:
+        entries = self.entries
+        entries.append(entry)
+        if (count := len(entries)) == 1 or count >= self.largest:
             self.news.set()
 
     def note(self, entry: Entry) -> None:
@@ -60,9 +73,9 @@ class WriteQueue:
     def start_over(self, turn: Batch) -> int:
         """Queue *turn* of a loop in place of all entries; returns how many need not be written any more."""
         # The queued entries belong to earlier turns, whose records this turn deletes.
-        dropped = len(self.entries) + (self._continuation is not None)
+        dropped = self._waiting()
+        self._gone += dropped
         self.entries, self._continuation = list(turn.entries), turn.continuation
-        self.added += 1 + len(self.entries)
         self._is_urgent = True
         self.news.set()
         return dropped
@@ -76,10 +89,6 @@ class WriteQueue:
         is_asked_for = is_wanted or self.is_closing or self._is_urgent
         return (is_asked_for and not self.is_empty) or len(self.entries) >= self.largest
 
-    def is_full_with(self, more: int) -> bool:
-        """Whether as many batches wait as may, if *more* entries are counted that have not been added yet."""
-        return len(self.entries) + self.in_hand + more >= MOST_WAITING * self.largest
-
     async def until_news(self, period: float) -> bool:
         """Wait for news; returns ``False`` if entries have waited for *period* seconds instead."""
         self.news = anyio.Event()
@@ -89,6 +98,7 @@ class WriteQueue:
 
     def take(self) -> Batch:
         """Everything that is queued, to be written now."""
+        self._gone += self._waiting()
         batch = Batch(self.entries, self._notes, self._continuation)
         self.entries, self._notes, self._continuation, self._is_urgent = [], [], None, False
         self.in_hand = len(batch.entries)
