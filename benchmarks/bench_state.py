@@ -19,7 +19,7 @@ from typing import Any
 from harness import Figure, main, medians
 
 import cascade
-from cascade.runtime.durability.backend import Batch, Entry, Opening
+from cascade.runtime.durability.records import Batch, Entry, Opening
 from cascade.state import SQLiteStateBackend
 
 NODES = 20_000

@@ -25,7 +25,7 @@ from cascade.api import NodeRecord, RunRecord
 from cascade.graph.canonical import NotDigestibleError
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.settings import Settings
-from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, Opening, Past, Record
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, Opening, Past, Record
 from cascade.runtime.engine.diagnosis import Explanation, RunSnapshot
 from cascade.runtime.observation.bus import EventStream, StreamStatistics
 from cascade.testing import Happening, RandomFlow, Recorded, Simulation, Trace

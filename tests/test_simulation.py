@@ -15,7 +15,7 @@ import pytest
 from simulated import Scene, at_once, in_thread, nests, wait
 
 import cascade
-from cascade.runtime.durability.backend import Batch, Closing, Entry
+from cascade.runtime.durability.records import Batch, Closing, Entry
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.state import InMemoryStateBackend
 from cascade.testing import (

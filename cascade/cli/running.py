@@ -25,7 +25,7 @@ from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.settings import Observer
-from cascade.runtime.durability.backend import origin_var
+from cascade.runtime.durability.recovery import origin_var
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.urls import outlives_process
 from cascade.runtime.observation.bus import EventStream

@@ -7,7 +7,8 @@ from typing import Any
 
 import attrs
 
-from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record, StateBackend
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 from cascade.testing.faults import Crash, InjectedError, LoseStore, SimulatedCrashError, StoreLostError
 
 

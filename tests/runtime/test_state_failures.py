@@ -12,7 +12,7 @@ from anyio import sleep
 from strategies_runtime import Store, failures, raised_by
 
 import cascade
-from cascade.runtime.durability.backend import Closing, NotDurable, Opening, Past
+from cascade.runtime.durability.records import Closing, NotDurable, Opening, Past
 from cascade.state import StateBackend
 from cascade.testing import record_events, virtual_backends
 

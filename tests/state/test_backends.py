@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 import cascade
-from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, Opening
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, Opening
 from cascade.state import StateBackend
 from state.stores import StoreUnderTest
 

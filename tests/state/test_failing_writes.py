@@ -13,7 +13,8 @@ import pytest
 
 import cascade
 from cascade.adapters import redis_client, sqlite_file
-from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, Opening, StateBackend
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import RedisServer, empty_redis

@@ -9,8 +9,8 @@ import pytest
 
 import cascade
 from cascade import api
-from cascade.runtime.durability.backend import Batch, NotDurable
-from cascade.runtime.durability.journal import MOST_WAITING
+from cascade.runtime.durability.records import Batch, NotDurable
+from cascade.runtime.durability.write_queue import MOST_WAITING
 from cascade.state import InMemoryStateBackend
 from state.stores import StoreUnderTest
 

@@ -13,7 +13,7 @@ import pytest
 
 import cascade
 from cascade import api
-from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, Opening
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import RedisServer, StoreUnderTest, empty_redis, store_at

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import cascade
-from cascade.runtime.durability.backend import Batch, NotDurable, Opening
+from cascade.runtime.durability.records import Batch, NotDurable, Opening
 from cascade.state import SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import StoreUnderTest
@@ -137,34 +137,38 @@ async def test_a_loop_that_failed_goes_on_in_the_turn_that_failed(
 class Watched(SQLiteStateBackend):
     """Notes what is written."""
 
-    def __init__(self, run_id: str, path: str, turns: list[int]) -> None:
+    def __init__(self, run_id: str, path: str, turns: list[int], entries: Counter[str]) -> None:
         super().__init__(run_id, path)
         self.turns = turns
+        self.entries = entries
 
     async def write(self, batch: Batch) -> NotDurable:
         if batch.continuation is not None:
             self.turns.append(batch.continuation.turn)
+        self.entries.update(entry.node_id for entry in batch.entries)
         return await super().write(batch)
 
 
 @pytest.mark.parametrize("flow", [FLOWS[0], FLOWS[1], grow(1, double(1), 5000)], ids=["lane", "thread", "nodes"])
 async def test_turns_are_recorded_after_so_many_and_others_touch_no_store(tmp_path: Any, flow: Any) -> None:
     turns: list[int] = []
+    entries: Counter[str] = Counter()
 
     def state(run_id: str) -> Watched:
-        return Watched(run_id, str(tmp_path / "runs.db"), turns)
+        return Watched(run_id, str(tmp_path / "runs.db"), turns, entries)
 
     await cascade.run(flow, state=state, loop_record=(1000, 1000.0))
     assert turns[-1] == 5000
     assert len(turns) <= 6
     assert all(turn > 1000 * number for number, turn in enumerate(turns[:-1], 1))
+    assert max(entries.values()) <= len(turns) + 1  # nothing of the turns between
 
 
 async def test_turns_are_recorded_after_so_much_time(tmp_path: Any) -> None:
     turns: list[int] = []
 
     def state(run_id: str) -> Watched:
-        return Watched(run_id, str(tmp_path / "runs.db"), turns)
+        return Watched(run_id, str(tmp_path / "runs.db"), turns, Counter())
 
     began = anyio.current_time()
     await cascade.run(slow(1), state=state, loop_record=(1000, 0.05))

@@ -17,7 +17,7 @@ import pytest
 import cascade
 from cascade.adapters.state import ownership
 from cascade.adapters.state.ownership import LEASE, Owner, UncertainHolderError, Vigil
-from cascade.runtime.durability.backend import Opening
+from cascade.runtime.durability.records import Opening
 from cascade.state import StateBackend
 from state.stores import StoreUnderTest
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import pickle
 import sys
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ import pytest
 import cascade
 from cascade.api import recorded_run, recorded_runs
 from cascade.cache import Hit, RedisCacheStore
+from cascade.runtime.durability.records import Opening
 from cascade.state import RedisStateBackend
 from state.stores import empty_redis
 
@@ -53,6 +55,14 @@ async def test_every_write_renews_the_expiry_of_every_key(client: Any, ttl: int)
     lives = {key: client.ttl(key) for key in client.keys("*")}
     assert lives
     assert all(ttl - 5 <= left <= ttl for left in lives.values())
+
+
+async def test_a_backend_that_is_closed_gives_its_lease_back(client: Any) -> None:
+    backend = RedisStateBackend("night", client)
+    await backend.begin(Opening(False, ["step"], b"flow", {}))
+    assert json.loads(client.get("cascade:run:night:lease"))["owner"] is not None
+    await backend.aclose()
+    assert json.loads(client.get("cascade:run:night:lease"))["owner"] is None
 
 
 @pytest.mark.parametrize("version", [None, "1", "99"])

@@ -9,7 +9,7 @@ import anyio
 import pytest
 
 import cascade
-from cascade.runtime.durability.backend import Batch, NotDurable, Opening, Past
+from cascade.runtime.durability.records import Batch, NotDurable, Opening, Past
 from cascade.state import InMemoryStateBackend
 from cascade.testing import record_events
 from state.stores import StoreUnderTest, kept

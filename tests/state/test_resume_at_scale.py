@@ -14,8 +14,8 @@ from anyio.lowlevel import checkpoint
 
 import cascade
 from cascade.model.errors import StateError
-from cascade.runtime.durability.backend import Record
-from cascade.runtime.durability.resume import PORTION
+from cascade.runtime.durability.records import Record
+from cascade.runtime.durability.recovery import PORTION
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 from cascade.state import InMemoryStateBackend
 from state.stores import StoreUnderTest

@@ -15,7 +15,7 @@ import pytest
 import cascade
 from cascade import api
 from cascade.cache import MISS, Hit, SQLiteCacheStore
-from cascade.runtime.durability.backend import Batch, Closing, Entry, Opening
+from cascade.runtime.durability.records import Batch, Closing, Entry, Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
 from state.stores import RedisServer, empty_redis

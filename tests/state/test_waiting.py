@@ -19,7 +19,7 @@ import cascade
 from cascade import api
 from cascade.adapters import redis_client
 from cascade.cache import MISS, InputCache, RedisCacheStore, SQLiteCacheStore
-from cascade.runtime.durability.backend import Opening
+from cascade.runtime.durability.records import Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events, virtual_backends
 from state.stores import RedisServer

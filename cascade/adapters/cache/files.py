@@ -140,7 +140,7 @@ def _is_finished(path: FilePath) -> bool:
     mark = _mark(path)
     if os.path.exists(path) and not os.path.exists(mark):
         return True
-    with suppress(OSError):  # where it cannot be written, the task cannot write either
+    with suppress(OSError):  # where the mark cannot be written, the task cannot write its file
         os.makedirs(os.path.dirname(mark), exist_ok=True)
         os.close(os.open(mark, os.O_CREAT | os.O_WRONLY, 0o600))
     return False

@@ -63,7 +63,7 @@ class InputCache:
     For a task in a single file, outside of a package, the folder of the file counts too. For a task in a notebook
     its path counts, and for one in an interactive session the session. ``@task(version=...)`` lifts this.
 
-    While a call is being computed for the cache, equal calls on the same event loop wait for its value.
+    While a call is computed for the cache, equal calls on the same event loop wait for its value (single flight).
 
     Args:
         store: Where results are kept.
@@ -145,7 +145,7 @@ class InputCache:
             if len(asked) == len(inputs) and all(inputs.get(name, asked) is asked[name] for name in asked):
                 return key
         key = self._key_of(task_id, inputs)
-        inputs.known_keys[id(self)] = (self, dict(inputs), key)  # with the policy: no other can have its id
+        inputs.known_keys[id(self)] = (self, dict(inputs), key)  # holds the policy, so that no other gets its id
         return key
 
     def _key_of(self, task_id: str, inputs: Mapping[str, Any]) -> str:
@@ -217,5 +217,5 @@ def _copied(value: Any) -> Any:
         return value
     try:
         return copy.deepcopy(value)
-    except Exception as error:
+    except Exception as error:  # copying runs the code of the value's class, which may raise anything
         raise TypeError(f"a {type(value).__name__} cannot be copied, so it is not kept: {error}") from error

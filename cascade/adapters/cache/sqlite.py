@@ -28,7 +28,7 @@ _INDEX: Final = "CREATE INDEX IF NOT EXISTS cache_expires ON cache (expires) WHE
 
 
 def _now() -> float:
-    return time.time()  # looked up each time, so that whoever sets the clock in a test sets it here too
+    return time.time()  # looked up at each call, so that a test can replace it
 
 
 @attrs.define(eq=False)
@@ -94,7 +94,7 @@ class SQLiteCacheStore:
         await self._file.call(self._file.close)
 
     def _current(self, func: Callable[[], T]) -> T:
-        """What *func* does with the file that is at the path now."""
+        """What *func* returns, called with the file that is at the path now."""
         try:
             self._file.connection()
             self._file.check()
@@ -122,7 +122,7 @@ class SQLiteCacheStore:
 
 
 def _prepare(connection: sqlite3.Connection) -> None:
-    connection.execute("PRAGMA synchronous = NORMAL")  # losing the last values costs time only
+    connection.execute("PRAGMA synchronous = NORMAL")  # a crash may lose the last values, which costs only time
     if "created" not in _columns(connection):
         with transaction(connection):
             if _columns(connection) == ["key", "value", "expires"]:  # made by an earlier version

@@ -1,4 +1,4 @@
-"""Messages between this process and a worker process: a kind, a length and bytes, over a stream of bytes."""
+"""Messages between this process and a worker process. A frame is a kind, a length and that many bytes."""
 
 from __future__ import annotations
 
@@ -16,25 +16,25 @@ from cascade.adapters.serialization.logs import Levels
 from cascade.adapters.serialization.main_module import MainModule
 
 HEADER: Final = struct.Struct("!BQ")
-# Frames that are longer are received in their place, and not copied out of a buffer.
+# Longer frames are received into a buffer of their own, so that they are not copied.
 _LARGE: Final = 1 << 16
 
 Buffer = bytes | bytearray | memoryview
 
 
 class Kind(IntEnum):
-    """What a frame is. The first four go to the worker, the others come from it."""
+    """What a frame holds. The first four kinds go to the worker, the others come from it."""
 
     START = 0  # a pickled Start
-    CALLER = 1  # a pickled Caller, which holds for all calls that follow
-    CALL = 2  # a pickled pair: reference to the function, what makes a FarAttempt or None
-    ARGUMENTS = 3  # of the call before
+    CALLER = 1  # a pickled Caller, for all calls that follow
+    CALL = 2  # a pickled pair: reference to the function, fields of a FarAttempt or None
+    ARGUMENTS = 3  # the pickled arguments of the last CALL
     READY = 4  # empty: the worker has started
     UNLOADABLE = 5  # text: why it has not
     STDOUT = 6
     STDERR = 7
-    RECORD = 8  # of logging
-    RESULT = 9
+    RECORD = 8  # a log record, for handle_record
+    RESULT = 9  # the pickled result
     ERROR = 10  # a pickled FarError
     REFUSAL = 11  # a pickled Refusal
     UNSENDABLE = 12  # text: why the result cannot be sent
@@ -42,13 +42,13 @@ class Kind(IntEnum):
 
 @attrs.frozen
 class Start:
-    """What a worker process is told first.
+    """The first message to a worker process.
 
     Attributes:
-        mark: Separates what was written to its file descriptors 1 and 2 before a frame from what was written after
-            it; empty if nobody looks for marks there.
-        argv: The arguments of the program.
-        main: The script to load.
+        mark: Bytes to write to the file descriptors 1 and 2 before each frame, so that output is shown in its
+            order; empty for no marks.
+        argv: The value of ``sys.argv``.
+        main: The script to load; ``None`` if there is none.
     """
 
     mark: bytes
@@ -58,7 +58,7 @@ class Start:
 
 @attrs.frozen(eq=False)
 class Caller:
-    """What calls take along from where the flow was run."""
+    """The context variables and log levels of the code that runs the flow."""
 
     variables: Variables
     levels: Levels
@@ -70,13 +70,13 @@ def frame(kind: Kind, data: Buffer) -> list[memoryview]:
 
 
 def send_some(channel: socket.socket, pieces: list[memoryview]) -> None:
-    """Send as much of *pieces* as goes in one call of the system, and take that away from them.
+    """Send as much of *pieces* as one system call takes, and remove that from *pieces*.
 
     Raises:
         BlockingIOError: If nothing can be sent at the moment.
-        OSError: If nobody is there to take it.
+        OSError: If the other process is gone.
     """
-    # Together: each send may wake the other process, which then finds that there is more to come.
+    # All pieces in one call: each send may wake the other process, which would find half a frame.
     count = channel.sendmsg(pieces) if sys.platform != "win32" else channel.send(pieces[0])
     while pieces and count >= len(pieces[0]):
         count -= len(pieces.pop(0))
@@ -86,15 +86,15 @@ def send_some(channel: socket.socket, pieces: list[memoryview]) -> None:
 
 @attrs.define(eq=False)
 class FrameBuffer:
-    """Frames, put together from pieces of any size."""
+    """Puts frames together from pieces of any size."""
 
-    # As long as all of a large frame, once that has begun: it is received in its place, and never moved.
+    # Once a large frame has begun, as long as that frame, so that its bytes are never moved.
     _received: bytearray = attrs.field(factory=bytearray)
-    # How much of that has been received.
+    # Bytes of it that have been received.
     _filled: int = 0
 
     def feed(self, data: Buffer) -> None:
-        """Take in more of the stream."""
+        """Take in the next bytes of the stream."""
         space = self.space()
         if space is not None:
             count = min(len(space), len(data))
@@ -106,9 +106,9 @@ class FrameBuffer:
         self._filled += len(data)
 
     def space(self) -> memoryview | None:
-        """Where the rest of a large frame goes that has begun; to be released before anything else is called.
+        """Where to receive the rest of a large frame that has begun; ``None`` if there is no such frame.
 
-        ``None`` if there is no such frame.
+        The caller releases it before it calls any other method.
         """
         if self._filled < HEADER.size:
             return None
@@ -122,11 +122,11 @@ class FrameBuffer:
         return memoryview(self._received)[self._filled :]
 
     def fill(self, count: int) -> None:
-        """Say that *count* bytes have been put into :meth:`space`."""
+        """Note that *count* bytes have been received into :meth:`space`."""
         self._filled += count
 
     def take(self) -> tuple[Kind, Buffer] | None:
-        """The next frame, if all of it is there."""
+        """The next frame; ``None`` if it is not complete."""
         received = self._received
         if self._filled < HEADER.size:
             return None
@@ -135,7 +135,7 @@ class FrameBuffer:
         if self._filled < end:
             return None
         self._filled -= end
-        if not self._filled and size > _LARGE:  # not worth a copy, and there may be no room for one
+        if not self._filled and size > _LARGE:  # not copied: that takes time, and the memory may not suffice
             self._received = bytearray()
             return Kind(kind), memoryview(received)[HEADER.size :]
         data = bytes(received[HEADER.size : end])

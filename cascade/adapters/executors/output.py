@@ -1,4 +1,4 @@
-"""Output of a worker process: what it and its children write to the file descriptors 1 and 2."""
+"""Output of a worker process and its children, and the standard streams on which it is shown."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from cascade.adapters.executors.frames import Buffer
 Stream = Literal["stdout", "stderr"]
 STREAMS: Final[tuple[Stream, ...]] = ("stdout", "stderr")
 
-# As much as a pipe holds, unless it was made larger than an ordinary user may make one.
+# Bytes that a pipe holds by default, and bytes that a pipe of an ordinary user holds at most.
 _PIPE: Final = 1 << 16
 _LARGEST_PIPE: Final = 1 << 20
-# Marks begin with a byte that is in no other place of them.
+# A mark begins with this byte, and has it nowhere else.
 _START_OF_MARK: Final = b"\0"
 
 
 def new_mark() -> bytes:
-    """Bytes that nobody writes by chance; few enough for a pipe to take them in one piece."""
+    """Bytes that no program writes by chance; few enough to be written to a pipe in one piece."""
     return _START_OF_MARK + os.urandom(8).hex().encode()
 
 
@@ -34,20 +34,20 @@ class MarkedPipe:
 
     Attributes:
         fd: Its file descriptor, which does not block.
-        stream: What the other end is to the worker.
+        stream: The stream of the worker at the other end.
         mark: The bytes of a mark.
     """
 
     fd: int
     stream: Stream
     mark: bytes
-    # What stands before, between and behind the marks that have been read and not been passed.
+    # The text before, between and after the marks that have been read and not passed.
     _texts: deque[bytes] = attrs.field(factory=lambda: deque([b""]))
-    # What may be the beginning of a mark.
+    # The last bytes, if a mark may begin with them.
     _rest: bytes = b""
 
     def read(self) -> bool:
-        """Take in what is there, or some of it; returns whether there may be more later."""
+        """Take in some of what is there; returns whether more may come."""
         try:
             data = os.read(self.fd, _PIPE)
         except BlockingIOError:
@@ -56,7 +56,7 @@ class MarkedPipe:
         return bool(data)
 
     def read_last(self) -> None:
-        """Take in what is there at the end of the worker, whose children may go on writing."""
+        """Take in what is there when the worker has ended. Reads once, as its children may go on writing."""
         with suppress(BlockingIOError):
             self.feed(os.read(self.fd, _LARGEST_PIPE))
         self.finish()
@@ -74,34 +74,34 @@ class MarkedPipe:
             self._texts[-1] = last[:start]
 
     def finish(self) -> None:
-        """Nothing more will come: what looks like the beginning of a mark is none."""
+        """Note that nothing more will come, so that no further mark begins."""
         self._texts[-1] += self._rest
         self._rest = b""
 
     def take(self) -> bytes:
-        """What stands before the next mark."""
+        """The text before the next mark; it is returned once."""
         text = self._texts[0]
         self._texts[0] = b""
         return text
 
     @property
     def is_at_mark(self) -> bool:
-        """Whether a mark is next, once :meth:`take` has been called."""
+        """Whether a mark comes next, after the text that :meth:`take` returns."""
         return len(self._texts) > 1
 
     def pass_mark(self) -> None:
-        """Go on behind the mark."""
+        """Go on after the mark, if one comes next."""
         if len(self._texts) > 1:
             self._texts.popleft()
 
 
 @attrs.define(eq=False)
 class Screen:
-    """Writes to what ``sys.stdout`` and ``sys.stderr`` are at the moment."""
+    """Writes to the present ``sys.stdout`` and ``sys.stderr``."""
 
-    # Characters may be cut in two on their way.
+    # One for each stream, as a character may come in two pieces.
     _decoders: dict[Stream, codecs.IncrementalDecoder] = attrs.field(init=False)
-    # What has been written to and not flushed.
+    # The stream that was written to last, unless it has been flushed.
     _open: Stream | None = None
 
     def __attrs_post_init__(self) -> None:
@@ -109,13 +109,13 @@ class Screen:
         self._decoders = {"stdout": make("surrogateescape"), "stderr": make("surrogateescape")}
 
     def write(self, name: Stream, data: Buffer) -> None:
-        """Write *data*; what the stream cannot encode is written as an escape.
+        """Write *data*; a character that the stream cannot encode is written as an escape.
 
         Raises:
-            Exception: Whatever the stream raises, as ``print`` would.
+            Exception: Whatever the stream raises, as for ``print``.
         """
         if self._open not in (None, name):
-            self.flush()  # both may lead to the same place, where the order is to be seen
+            self.flush()  # both streams may lead to the same terminal or file, which has to show their order
         stream = getattr(sys, name)
         text = self._decoders[name].decode(data)
         if stream is None or not text:
@@ -127,7 +127,7 @@ class Screen:
         self._open = name
 
     def flush(self) -> None:
-        """Have what was written be seen."""
+        """Flush the stream that was written to last."""
         if self._open is not None:
             name, self._open = self._open, None
             stream = getattr(sys, name)

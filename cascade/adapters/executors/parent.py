@@ -1,4 +1,4 @@
-"""The end of a worker process with that of its parent, whatever either is doing then."""
+"""Ends a worker process when its parent ends, whatever either of them is doing."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ import time
 from typing import Any, Final
 
 _PR_SET_PDEATHSIG: Final = 1
-# Seconds between two looks at whether the parent is still there, once the channel says that it may not be.
+# Seconds between two looks at whether the parent is alive, once it has closed the channel.
 _POLL: Final = 0.05
 
 
 def end_with_parent(parent: int, channel: socket.socket) -> None:
-    """Have this process killed when its parent ends: by ``kill -9``, in a crash or as it likes.
+    """Kill this process when its parent ends, also if that is killed or crashes.
 
-    On Linux the kernel does it, at once, also in a long call of native code, when the *thread* that started this
-    process ends. Elsewhere a thread watches the channel, and needs the GIL to do it.
+    On Linux the kernel does it, at once, even during a long call of native code; it does it when the *thread* that
+    started this process ends. Elsewhere a thread watches the channel, for which it needs the GIL.
 
     Args:
-        parent: Its process id.
-        channel: What it holds the other end of.
+        parent: The process id of the parent.
+        channel: A socket of which the parent holds the other end.
     """
     if not _kernel_kills() and hasattr(select, "poll"):
         threading.Thread(target=_watch, args=(parent, channel), name="watches parent", daemon=True).start()
     if sys.platform != "win32" and os.getppid() not in (parent, 0):
-        os._exit(1)  # it had ended before the kernel was told; 0 is one that this namespace does not show
+        os._exit(1)  # it ended before the kernel was asked; 0 stands for a parent in another PID namespace
 
 
 def _kernel_kills() -> bool:
-    """Ask the kernel to kill this process when the thread ends that started it; returns whether it will."""
+    """Ask the kernel to kill this process when the thread that started it ends; returns whether it will."""
     if sys.platform != "linux":
         return False
     try:
-        import ctypes  # not everywhere, and of no use elsewhere
+        import ctypes  # some builds of Python lack it, and only Linux needs it
 
         prctl: Any = ctypes.CDLL(None).prctl
         return bool(prctl(_PR_SET_PDEATHSIG, signal.SIGKILL) == 0)
@@ -47,9 +47,9 @@ def _kernel_kills() -> bool:
 
 def _watch(parent: int, channel: socket.socket) -> None:
     poller = select.poll()
-    poller.register(channel, 0)  # only for the end of the other side
+    poller.register(channel, 0)  # no events but the closing of the other end
     poller.poll()
-    # The parent may have hung up on purpose; otherwise it is about to be gone.
+    # The parent may have closed the channel on purpose, and live on.
     while os.getppid() == parent:
         time.sleep(_POLL)
     os._exit(1)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pickle
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from contextvars import Context, copy_context
 from types import TracebackType
@@ -36,7 +36,7 @@ from cascade.model.tasks import Task
 from cascade.runtime.execution.attempt import Attempt
 from cascade.runtime.foundation.task_context import attempt_var
 
-# A reference to the function and what a FarAttempt is made of, if the call belongs to a run.
+# A reference to the function, and the fields of a FarAttempt; None if the call belongs to no run.
 Call = tuple[Reference, tuple[Any, ...] | None]
 
 _NOTHING: Final = pickle.dumps(do_nothing)
@@ -61,13 +61,13 @@ class ProcessExecutor:
     """
 
     limiter: CapacityLimiter
-    # See LocalExecutor: an attempt begins once its process is there.
+    # As for LocalExecutor; here an attempt begins when its process has been started.
     marks_start: ClassVar[bool] = True
     _main: MainModule | None = attrs.field(factory=MainModule.here, init=False)
     _idle: list[Worker] = attrs.field(factory=list, init=False)
-    # By run.
+    # One for each run.
     _callers: WeakKeyDictionary[object, Caller] = attrs.field(factory=WeakKeyDictionary, init=False)
-    # Of the last call that was made outside a run, with its context.
+    # The caller of the last call outside a run, with the context of that call.
     _outside: tuple[Context, Caller] | None = attrs.field(default=None, init=False)
 
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -98,13 +98,14 @@ class ProcessExecutor:
             attempt = attempt_var.get(None)
             place: tuple[Any, ...] | None = None
             if isinstance(attempt, Attempt):
-                attempt.begin()  # not before: to start an interpreter is not the task's own time
+                attempt.begin()  # not before: the time to start an interpreter is not the task's
                 ends_by = time.monotonic() + attempt.remaining()
                 place = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by)
             caller = self._caller(attempt)
             kind, data = await _ask(worker, caller, (function, place), arguments)
             if kind is Kind.REFUSAL:
-                raise await self._refusal(worker, caller, task, pickle.loads(data), args, kwargs)
+                arguments_by_name = named_arguments(task, args, kwargs)
+                raise await self._refusal(worker, caller, task, pickle.loads(data), arguments_by_name)
         return _value(task, kind, data)
 
     async def aclose(self) -> None:
@@ -137,7 +138,7 @@ class ProcessExecutor:
 
     @asynccontextmanager
     async def _worker(self, task: Task[..., Any]) -> AsyncIterator[Worker]:
-        """A worker for a call of *task*; killed if it cannot make another one afterwards."""
+        """A worker for a call of *task*; kept for the next call afterwards, or killed if it cannot make one."""
         worker = await self._idle_worker() or _started(task)
         try:
             if not worker.is_ready:
@@ -158,7 +159,7 @@ class ProcessExecutor:
             worker = self._idle.pop()
             if worker.process.poll() is None:
                 return worker
-            await worker.kill()  # it has ended meanwhile, and has to be cleared away
+            await worker.kill()  # it has ended meanwhile; this closes its channel
         return None
 
     async def _load_main(self, worker: Worker, task: Task[..., Any]) -> None:
@@ -171,7 +172,7 @@ class ProcessExecutor:
             )
 
     def _caller(self, attempt: object) -> Caller:
-        """What goes along with the calls of a run, as it is when the first of them is made."""
+        """The context variables and log levels for a call; in a run, those of its first call."""
         if not isinstance(attempt, Attempt):
             return self._caller_outside_runs()
         run = attempt.surroundings
@@ -194,13 +195,12 @@ class ProcessExecutor:
         caller: Caller,
         task: Task[..., Any],
         refusal: Refusal,
-        args: tuple[Any, ...],
-        kwargs: dict[str, Any],
+        arguments: Iterable[tuple[str, Any]],
     ) -> Exception:
-        """What *refusal* is raised as. Finds out which argument cannot be read: sends each of them alone."""
+        """The error for *refusal*. Sends each of *arguments* alone, to find the one that cannot be read."""
         if refusal.what == "function":
             return refused_function(task, refusal.reason)
-        for name, value in named_arguments(task, args, kwargs):
+        for name, value in arguments:
             alone = dumps(((value,), {}), shares_main=self._shares_main)
             kind, data = await _ask(worker, caller, (_NOTHING, None), alone)
             if kind is Kind.REFUSAL:
@@ -210,7 +210,7 @@ class ProcessExecutor:
 
 @asynccontextmanager
 async def _held(limiter: CapacityLimiter) -> AsyncIterator[None]:
-    """Hold a token of *limiter*; a checkpoint only where it has to be waited for, as a turn of the loop costs."""
+    """Hold a token of *limiter*. No checkpoint unless it has to wait, as that costs a turn of the event loop."""
     await checkpoint_if_cancelled()
     try:
         limiter.acquire_nowait()
@@ -223,7 +223,7 @@ async def _held(limiter: CapacityLimiter) -> AsyncIterator[None]:
 
 
 def _are_same(one: Context, other: Context) -> bool:
-    """Whether the same variables have the same values. Does not compare them: they may be anything."""
+    """Whether both have the same variables with identical values. No ``==``: values may be anything."""
     return len(one) == len(other) and all(
         variable in other and other[variable] is value for variable, value in one.items()
     )
@@ -257,7 +257,7 @@ def _value(task: Task[..., Any], kind: Kind, data: Buffer) -> Any:
         raise unsendable_result(task, bytes(data).decode())
     try:
         value = pickle.loads(data)
-    except Exception as error:  # whatever the result's own code raises
+    except Exception as error:  # unpickling runs the code of the result's class, which may raise anything
         raise unreadable_result(task, error) from error
     if kind is Kind.ERROR:
         assert isinstance(value, FarError)

@@ -1,4 +1,4 @@
-"""A worker process, seen from the process that uses it."""
+"""A worker process, as the process that started it sees it."""
 
 from __future__ import annotations
 
@@ -18,20 +18,18 @@ import anyio
 import attrs
 from anyio import CancelScope, CapacityLimiter, wait_readable, wait_writable
 
-from cascade.adapters.executors.frames import Buffer, Caller, FrameBuffer, Kind, Start, frame, send_some
-from cascade.adapters.executors.output import STREAMS, MarkedPipe, Screen, Stream, new_mark
-from cascade.adapters.serialization.logs import handle_record
+from cascade.adapters.executors.frames import Buffer, Caller, Kind, Start, frame, send_some
+from cascade.adapters.executors.inbox import Inbox
+from cascade.adapters.executors.output import STREAMS, MarkedPipe, Stream, new_mark
 from cascade.adapters.serialization.main_module import MainModule, answer_to_alias
 
-# Seconds for a worker to end by itself: to run what it has registered with atexit.
+# Seconds in which a worker can end by itself, to run what it has registered with atexit.
 GRACE: Final = 1.0
-# The path comes as arguments: without it, the worker might find nothing but the standard library.
+# sys.path comes as arguments: without it, the worker might find only the standard library.
 _BOOTSTRAP: Final = (
     "import sys; _, parent, *sys.path = sys.argv; "
     "from cascade.adapters.executors.worker_main import main; main(int(parent))"
 )
-# Bytes that are received at a time, as long as it is not known how many there will be.
-_CHUNK: Final = 1 << 18
 # Bytes that either side may send before the other reads; the system may allow fewer.
 _SEND_BUFFER: Final = 1 << 20
 # Windows can wait for sockets, but not for pipes.
@@ -39,7 +37,7 @@ _CAN_WATCH_PIPES: Final = hasattr(selectors.DefaultSelector, "fileno")
 
 
 class WorkerLostError(Exception):
-    """The worker process is gone; says when that was. Stays in this package."""
+    """The worker process is gone; the text says when it went. Users never see this error."""
 
 
 @attrs.define(eq=False)
@@ -48,31 +46,27 @@ class Worker:
 
     Attributes:
         process: The process.
-        channel: Frames go to it and come from it here. Does not block.
-        pipes: What comes out of its file descriptors 1 and 2; none where these are the ones of this process.
-        caller: What it was told last of where calls come from.
-        is_ready: Whether it can be asked: it has started, and has answered all that it was asked.
+        channel: The socket for frames in both directions, which does not block.
+        caller: The caller that it was told last; ``None`` if none.
+        is_ready: Whether it can be asked: it has started, and has answered everything that it was asked.
     """
 
     process: subprocess.Popen[bytes]
     channel: socket.socket
-    pipes: Sequence[MarkedPipe]
-    # Readable when the channel or one of the pipes is: one thing to wait for, and so no task for each.
+    _inbox: Inbox
+    # Readable when the channel or one of the pipes is, so that one task can wait for all of them.
     _selector: selectors.BaseSelector | None
+    # The file descriptor to wait for.
     _watched: int
     caller: Caller | None = None
     is_ready: bool = False
-    _received: bytearray = attrs.field(factory=lambda: bytearray(_CHUNK), repr=False)
-    _frames: FrameBuffer = attrs.field(factory=FrameBuffer)
-    _screen: Screen = attrs.field(factory=Screen)
-    _has_ended: bool = False
 
     @classmethod
     def start(cls) -> Self:
-        """Start a process. To be called in the event loop's thread: on Linux, workers end when that thread does.
+        """Start a process. To be called in the event loop's thread: on Linux, workers end when that thread ends.
 
         Raises:
-            OSError: If there can be no further process.
+            OSError: If the system allows no further process.
         """
         with ExitStack() as on_failure, ExitStack() as always:
             ours, theirs = socket.socketpair()
@@ -99,26 +93,27 @@ class Worker:
             process = _spawn(theirs, ends)
             on_failure.pop_all()
         watched: Any = selector or ours
-        return cls(process, ours, pipes, selector, watched.fileno())
+        return cls(process, ours, Inbox(ours, pipes), selector, watched.fileno())
 
     async def load(self, main: MainModule | None) -> str | None:
-        """Have the process get ready for calls.
+        """Make the process ready for calls.
 
         Returns:
-            Why it cannot load *main*, if it cannot.
+            Why it cannot load *main*; ``None`` if it can.
 
         Raises:
-            WorkerLostError: If it ends.
+            WorkerLostError: If the process ends first.
         """
         answer_to_alias()
-        mark = self.pipes[0].mark if self.pipes else b""
+        pipes = self._inbox.pipes
+        mark = pipes[0].mark if pipes else b""
         await self._send(frame(Kind.START, pickle.dumps(Start(mark, sys.argv, main))))
         kind, data = await self._answer("while it started; what it wrote is in sys.stderr")
         self.is_ready = kind is Kind.READY
         return None if self.is_ready else bytes(data).decode()
 
     async def ask(self, *frames: Sequence[memoryview]) -> tuple[Kind, Buffer]:
-        """Send *frames*, and get the frame that answers them; shows all output that comes before it.
+        """Send *frames*; returns the frame that answers them, and shows all output that comes before it.
 
         If cancelled, the worker is not ready any more, and can only be killed.
 
@@ -140,79 +135,28 @@ class Worker:
                 except BlockingIOError:
                     await wait_writable(self.channel)
         except ConnectionError:
-            pass  # it has gone, which is found out again, after its last output
+            pass  # it is gone; _answer notices that too, after its last output
 
     async def _answer(self, when: str) -> tuple[Kind, Buffer]:
-        """The next frame that is no output; *when* is for the error that is raised if the process ends first."""
-        while not self._has_ended:
+        """The next frame that is not output; *when* is the text of the error if the process ends first."""
+        while not self._inbox.has_ended:
             await wait_readable(self._watched)
-            self._read()
-            answer = self._show()
+            self._inbox.read()
+            answer = self._inbox.answer()
             if answer is not None:
                 return answer
         raise WorkerLostError(when)
 
-    def _read(self) -> bool:
-        """Take in some of what is there; returns whether anything came through the channel."""
-        count = 0
-        try:
-            count = self._receive()
-            self._has_ended = not count
-        except BlockingIOError:
-            pass
-        except ConnectionError:
-            self._has_ended = True
-        for pipe in self.pipes:
-            self._has_ended |= not pipe.read()
-        return bool(count)
-
-    def _receive(self) -> int:
-        space = self._frames.space()
-        if space is None:
-            count = self.channel.recv_into(self._received)
-            with memoryview(self._received) as received:
-                self._frames.feed(received[:count])
-            return count
-        with space:
-            count = self.channel.recv_into(space)
-        self._frames.fill(count)
-        return count
-
-    def _show(self) -> tuple[Kind, Buffer] | None:
-        """Write what has come from the worker, in its order, up to the first frame that is no output."""
-        try:
-            while True:
-                for pipe in self.pipes:
-                    if text := pipe.take():
-                        self._screen.write(pipe.stream, text)
-                if not all(pipe.is_at_mark for pipe in self.pipes) and not self._has_ended:
-                    return None
-                taken = self._frames.take()
-                if taken is None:
-                    return None
-                for pipe in self.pipes:
-                    pipe.pass_mark()
-                kind, data = taken
-                if kind is Kind.STDOUT or kind is Kind.STDERR:
-                    self._screen.write("stdout" if kind is Kind.STDOUT else "stderr", data)
-                elif kind is Kind.RECORD:
-                    self._screen.flush()
-                    handle_record(bytes(data))
-                else:
-                    return taken
-        finally:
-            self._screen.flush()
-
     # -- its end -------------------------------------------------------------------------------------------
 
     def hang_up(self) -> None:
-        """Have the process end by itself, if nothing keeps it."""
+        """Tell the process that no more calls will come, so that it ends by itself."""
         with suppress(OSError):
             self.channel.shutdown(socket.SHUT_WR)
 
     async def until_ended(self) -> None:
         """Wait until the process has ended, and show what it writes."""
-        with suppress(Exception):  # its end, or a stream that refuses: nobody is left to tell
+        with suppress(Exception):  # the process ends, or a stream of ours raises: no call is left to raise it
             while True:
                 await self._answer("at its end")
         await exited(self.process)
@@ -220,19 +164,19 @@ class Worker:
     async def kill(self) -> None:
         """Kill the process, unless it has ended, and show what it had written. Not cancelled before that."""
         if self.channel.fileno() < 0:
-            return  # it has been closed
+            return  # it was killed before
         with CancelScope(shield=True):
             self.process.kill()
             await exited(self.process)
         try:
-            self._show_rest()
-        except Exception:  # there is another error to tell of, or nobody left to tell
+            self._inbox.show_rest()
+        except Exception:  # a stream of ours raises: another error is on its way, or no call is left to raise it
             pass
         finally:
             self._close()
 
     async def fate(self) -> str:
-        """How the process, which has left the channel, ended; kills it if it does not end."""
+        """How the process ended, which has closed the channel; kills it if it does not end within a second."""
         with CancelScope(shield=True), anyio.move_on_after(GRACE):
             await exited(self.process)
         status = self.process.returncode
@@ -246,25 +190,16 @@ class Worker:
         known = {number.value: number.name for number in signal.Signals}
         return f"was killed by {known.get(-status, f'signal {-status}')}"
 
-    def _show_rest(self) -> None:
-        while self._read():
-            pass
-        self._has_ended = True
-        for pipe in self.pipes:
-            pipe.read_last()
-        while self._show() is not None:
-            pass
-
     def _close(self) -> None:
         if self._selector is not None:
             self._selector.close()
-        for pipe in self.pipes:
+        for pipe in self._inbox.pipes:
             os.close(pipe.fd)
         self.channel.close()
 
 
 async def exited(process: subprocess.Popen[bytes]) -> None:
-    """Wait until *process* has ended, and let the system forget it."""
+    """Wait until *process* has ended, and reap it."""
     if process.poll() is not None:
         return
     try:
@@ -280,8 +215,8 @@ async def exited(process: subprocess.Popen[bytes]) -> None:
 
 
 def _spawn(channel: socket.socket, ends: Mapping[Stream, int]) -> subprocess.Popen[bytes]:
-    """Start the interpreter with *channel* as its standard input."""
-    # As multiprocessing does it: what was said on the command line (-O, -W, -X, -I) holds for workers, too.
+    """Start an interpreter with *channel* as its standard input."""
+    # As multiprocessing does it: options of the command line (-O, -W, -X, -I) hold for workers, too.
     flags: list[str] = subprocess._args_from_interpreter_flags()  # type: ignore[attr-defined]  # noqa: SLF001
     executable = os.fsdecode(spawn.get_executable() or "")
     if not executable:
@@ -305,7 +240,7 @@ def _is_text(entry: object) -> bool:
 
 @contextmanager
 def _interrupts_held() -> Iterator[None]:
-    """A process that starts in the block hears no Ctrl-C until it asks to: a starting Python would complain."""
+    """Block SIGINT for a process that starts in the block: Ctrl-C would print a traceback while Python starts."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
     try:
         yield

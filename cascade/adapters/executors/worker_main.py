@@ -1,4 +1,4 @@
-"""What runs in a worker process."""
+"""The program of a worker process: makes the calls that its parent sends, one after another."""
 
 from __future__ import annotations
 
@@ -19,22 +19,22 @@ from cascade.adapters.executors.parent import end_with_parent
 from cascade.adapters.serialization.calls import FarAttempt, Refusal, Returned, perform
 from cascade.adapters.serialization.context import Variables
 from cascade.adapters.serialization.functions import Reference
-from cascade.adapters.serialization.logs import ForwardingHandler, Levels, apply_levels, undoing_configuration
+from cascade.adapters.serialization.logs import Levels, LogForwarder, apply_levels, undoing_configuration
 from cascade.adapters.serialization.main_module import ALIAS, MainModule
 from cascade.adapters.serialization.values import dumps, shortened
 
-# Text without an end of line that is kept back for more, in bytes.
+# Bytes of text without an end of line that are kept back for more.
 _LINE: Final = 1 << 13
 
 
 class Channel:
-    """The way to the process that makes the calls.
+    """The socket to the parent process.
 
-    Frames keep their order, also with what is written to the file descriptors 1 and 2. In a child that is forked,
-    the channel is closed: text goes to these file descriptors, and frames go nowhere.
+    Frames and what is written to the file descriptors 1 and 2 arrive in their order. In a forked child of this
+    process the channel is closed: text goes to the file descriptors, and other frames are dropped.
 
     Attributes:
-        is_forked: Whether this is such a child.
+        is_forked: Whether this process is a forked child.
     """
 
     def __init__(self, connection: socket.socket) -> None:
@@ -54,13 +54,13 @@ class Channel:
             )
 
     def mark_pipes(self, mark: bytes) -> None:
-        """From now on, write *mark* to the file descriptors 1 and 2 before each frame; nothing if it is empty."""
+        """From now on, write *mark* to the file descriptors 1 and 2 before each frame; if empty, write nothing."""
         self._mark = mark
-        # Copies, as the user's code may redirect the originals.
+        # Duplicates, as the user's code may redirect the file descriptors 1 and 2.
         self._pipes = [os.dup(fd) for fd in (1, 2)] if mark else ()
 
     def receive(self) -> tuple[Kind, bytes] | None:
-        """The next frame; ``None`` if none will come any more."""
+        """The next frame; ``None`` if no more will come."""
         header = self._file.read(HEADER.size)
         if len(header) < HEADER.size:
             return None
@@ -69,13 +69,13 @@ class Channel:
         return (Kind(kind), data) if len(data) == size else None
 
     def send(self, kind: Kind, data: Buffer) -> None:
-        """Send a frame, after all text. Ends the process if nobody is there to take it."""
+        """Send a frame, after all text. Ends the process if the parent is gone."""
         with self._lock:
             self.flush()
             self._put(kind, data)
 
     def write(self, kind: Kind, text: bytes) -> None:
-        """Send *text*, at the latest with its next end of line, or when something else is sent."""
+        """Send *text* at the next end of line, or before the next frame of another kind."""
         with self._lock:
             if self.is_forked:
                 _write_all(1 if kind is Kind.STDOUT else 2, text)
@@ -97,7 +97,7 @@ class Channel:
     def _put(self, kind: Kind, data: Buffer) -> None:
         self._frames.append((kind, data))
         if self._is_sending or self.is_forked:
-            return  # a signal handler or finalizer wants to write, in the middle of a frame
+            return  # a signal handler or finalizer writes while a frame is sent; the loop there sends this one
         self._is_sending = True
         try:
             while self._frames:
@@ -112,7 +112,7 @@ class Channel:
             self._is_sending = False
 
     def _leave(self) -> None:
-        """In a child that has been forked: leave the channel to the parent."""
+        """In a forked child: close its copy of the channel."""
         self.is_forked = True
         self._lock = threading.RLock()
         self._connection.close()
@@ -127,7 +127,7 @@ def _write_all(fd: int, data: Buffer) -> None:
 
 
 class StandardStream(io.RawIOBase):
-    """What is below ``sys.stdout`` or ``sys.stderr``: sends what is written, without waiting for a flush."""
+    """The raw stream of ``sys.stdout`` or ``sys.stderr``: sends what is written to the parent."""
 
     def __init__(self, channel: Channel, kind: Kind) -> None:
         super().__init__()
@@ -137,11 +137,11 @@ class StandardStream(io.RawIOBase):
         self.mode = "wb"
 
     def writable(self) -> bool:
-        """It is."""
+        """Always ``True``."""
         return True
 
     def fileno(self) -> int:
-        """The file descriptor, for children."""
+        """The file descriptor 1 or 2, for child processes."""
         return 1 if self._kind is Kind.STDOUT else 2
 
     def write(self, data: Any, /) -> int:
@@ -151,12 +151,12 @@ class StandardStream(io.RawIOBase):
         return len(text)
 
     def flush(self) -> None:
-        """Send what was kept back."""
+        """Send the text that was kept back."""
         self._channel.flush()
 
 
-class RecordHandler(ForwardingHandler):
-    """Sends records to the process that makes the calls; in a forked child, prints what is important."""
+class WorkerLog(LogForwarder):
+    """Sends log records to the parent; in a forked child, prints warnings and errors."""
 
     def __init__(self, channel: Channel) -> None:
         super().__init__(lambda data: channel.send(Kind.RECORD, data))
@@ -172,24 +172,24 @@ class RecordHandler(ForwardingHandler):
 
 
 class Server:
-    """Makes the calls that come over a channel, one after another."""
+    """Makes the calls that come over a channel, and sends the answers."""
 
     def __init__(self, channel: Channel, main: MainModule | None) -> None:
         self._channel = channel
-        # The script, as long as it has not been loaded.
+        # The script, until it is loaded.
         self._main = main
         self._caller = Caller(Variables(), Levels(0, {}))
         self._call: tuple[Reference, tuple[Any, ...] | None] = (b"", None)
         self._arguments = b""
 
     def load_main(self) -> str | None:
-        """Load the script, unless that has been done; returns why that is impossible."""
+        """Load the script, unless it is loaded; returns why it cannot be loaded, or ``None``."""
         main, self._main = self._main, None
         try:
             if main is not None:
                 with undoing_configuration():
                     main.load()
-        except (Exception, SystemExit) as error:  # whatever it raises
+        except (Exception, SystemExit) as error:  # the script is the user's, and may raise anything
             return shortened(error)
         return None
 
@@ -204,7 +204,7 @@ class Server:
                 self._call = pickle.loads(data)
             else:
                 self._arguments = data
-                del received, data  # they may be large, and are not needed while the function runs
+                del received, data  # large arguments are not kept in memory while the function runs
                 self._channel.send(*self._answer())
 
     def _load_arguments(self) -> Any:
@@ -224,19 +224,19 @@ class Server:
             None if attempt is None else FarAttempt(*attempt),
         )
         if self._channel.is_forked:
-            os._exit(0)  # a child that the function forked, and that has returned from it
+            os._exit(0)  # the function has forked, and this is the child, which has no one to answer
         if isinstance(answer, Refusal):
             return Kind.REFUSAL, pickle.dumps(answer)
         if isinstance(answer, Returned):
             try:
                 return Kind.RESULT, dumps(answer.value)
-            except Exception as error:  # whatever the value's own __reduce__ raises
+            except Exception as error:  # pickling runs the value's __reduce__, which may raise anything
                 return Kind.UNSENDABLE, shortened(error).encode("utf-8", "backslashreplace")
         return Kind.ERROR, pickle.dumps(answer)
 
 
 def main(parent: int) -> None:
-    """Run the worker process of the process with this id, until that has no more use for it."""
+    """Run the worker process of the process with the id *parent*, until that closes the channel."""
     connection = _connection()
     end_with_parent(parent, connection)
     _ignore_interrupts()
@@ -248,7 +248,7 @@ def main(parent: int) -> None:
     channel.mark_pipes(start.mark)
     for kind in (Kind.STDOUT, Kind.STDERR):
         stream = io.TextIOWrapper(
-            StandardStream(channel, kind),  # a raw one will do, as with python -u
+            StandardStream(channel, kind),  # a raw stream is enough, as with python -u
             encoding="utf-8",
             errors="surrogateescape",
             newline="\n",
@@ -257,7 +257,7 @@ def main(parent: int) -> None:
         name = "stdout" if kind is Kind.STDOUT else "stderr"
         setattr(sys, name, stream)
         setattr(sys, f"__{name}__", stream)
-    logging.root.addHandler(RecordHandler(channel))
+    logging.root.addHandler(WorkerLog(channel))
     sys.argv[:] = start.argv
     server = Server(channel, start.main)
     problem = None if start.main is None or start.main.is_program else server.load_main()
@@ -269,7 +269,7 @@ def main(parent: int) -> None:
 
 
 def _connection() -> socket.socket:
-    """The channel, which came in the place of the standard input, and is not to be inherited."""
+    """The channel, which is the standard input; children get an empty one instead."""
     if sys.platform == "win32":  # pragma: no cover
         return socket.fromshare(sys.stdin.buffer.read())
     connection = socket.socket(fileno=os.dup(0))
@@ -280,9 +280,9 @@ def _connection() -> socket.socket:
 
 
 def _ignore_interrupts() -> None:
-    """Let Ctrl-C pass, which a terminal sends to all processes: the parent decides what to do about it.
+    """Ignore SIGINT: a terminal sends Ctrl-C to all processes, and the parent decides what to do about it.
 
-    Programs that tasks start hear it as usual.
+    Programs that tasks start get it as usual.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
         signal.signal(signal.SIGINT, lambda *_: None)

@@ -1,1 +1,1 @@
-"""Those who watch runs."""
+"""Observers: they show the events of runs to people and programs."""

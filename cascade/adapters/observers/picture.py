@@ -1,4 +1,4 @@
-"""A run's progress as lines: a bar and a line for each task on a terminal, or one line now and then elsewhere."""
+"""The progress of a run as text: a bar and a line for each task, or one line for logs."""
 
 from __future__ import annotations
 
@@ -11,29 +11,29 @@ from cascade.model.text import columns, counted, duration, fitted, one_line
 
 Line = list[Span]
 
-# Columns that are kept for the time that is left, so that the bar does not jump when that changes.
+# Columns that are kept for the time left, so that the bar does not jump when its length changes.
 LEFT_COLUMNS: Final = 18
-# Columns of the bar: at least, if there is room, and at most.
+# Columns of the bar: the fewest, the usual number, and the most.
 SHORTEST_BAR, USUAL_BAR, LONGEST_BAR = 8, 20, 40
-# Columns of the name of the run: at least, if there is room for anything else; and at least, if there is not.
+# Fewest columns of the name of the run: beside anything else, and if nothing else fits.
 LEAST_NAME, SHORTEST_NAME = 12, 4
-# Tasks that have a line of their own, at most.
+# Tasks with a line of their own, at most.
 MOST_TASKS: Final = 12
-# Tasks that are named in the one line that stands for all.
+# Tasks that the line for logs names, at most.
 NAMED_TASKS: Final = 3
 _STYLES: Final[dict[str, Style]] = {"running": "cyan", "succeeded": "green", "failed": "red"}
 _PARTS: Final[dict[str, Style]] = {"failed": "red", "waiting": "yellow", "retries": "yellow", "retry": "yellow"}
 
 
 def picture(tally: Tally, now: float, *, width: int, height: int, is_ascii: bool = False) -> list[Line]:
-    """How far the run is, in lines that are not longer than *width*, and not more than *height*.
+    """How far the run is, in at most *height* lines of at most *width* columns.
 
     Args:
-        tally: What is known of it.
-        now: The moment, on the clock of the tally.
+        tally: The run, in numbers.
+        now: The present time, on the clock of the tally.
         width: Columns of the terminal.
         height: Lines of the terminal.
-        is_ascii: Whether it can show nothing else.
+        is_ascii: Whether the terminal can only show ASCII.
     """
     shown, hidden = _chosen(list(tally.tasks.values()), min(height - 3, MOST_TASKS))
     lines = [_headline(tally, now, width, is_ascii=is_ascii)]
@@ -52,7 +52,7 @@ def picture(tally: Tally, now: float, *, width: int, height: int, is_ascii: bool
 
 
 def _parts(task: TaskTally, room: int) -> Iterator[Span]:
-    """What else is to be said of *task*, as far as there is room for it: half a number would be another one."""
+    """The numbers of *task* that fit into *room* columns; a number is left out rather than cut."""
     for words, number in parts_of(task):
         part = f"  {number} {words}"
         room -= len(part)
@@ -62,7 +62,7 @@ def _parts(task: TaskTally, room: int) -> Iterator[Span]:
 
 
 def _chosen(tasks: Sequence[TaskTally], most: int) -> tuple[list[TaskTally], list[TaskTally]]:
-    """The tasks that are shown, in their order, and the others: what is under way comes before what is done."""
+    """The tasks to show, in their order, and the others. Tasks that run are preferred to those that are done."""
     if len(tasks) <= most:
         return list(tasks), []
     by_interest = sorted(tasks, key=_interest)
@@ -79,7 +79,7 @@ def _interest(task: TaskTally) -> int:
 
 
 def _headline(tally: Tally, now: float, width: int, *, is_ascii: bool) -> Line:
-    """Name, bar, and numbers; what does not fit is left out, the least interesting first."""
+    """Name, bar and numbers; if these do not fit, the least interesting numbers are left out."""
     title = one_line(f"run {tally.run_id}" if tally.run_id else "no run yet")
     style = _STYLES.get(tally.status, "yellow")
     least = min(columns(title), LEAST_NAME)
@@ -87,7 +87,7 @@ def _headline(tally: Tally, now: float, width: int, *, is_ascii: bool) -> Line:
     for numbers in choices[:-1] if tally.is_sized else ():
         room = _room(width, numbers) - 2
         if room >= least + SHORTEST_BAR:
-            # The name is cut for the sake of a bar.
+            # The name is cut so that there is room for the bar.
             name = fitted(title, max(room - USUAL_BAR, least))
             length = min(room - columns(name), LONGEST_BAR)
             return _spaced([Span(name, "bold"), *_bar(tally, length, style, is_ascii=is_ascii)], numbers, width)
@@ -96,7 +96,7 @@ def _headline(tally: Tally, now: float, width: int, *, is_ascii: bool) -> Line:
 
 
 def _choices(tally: Tally, now: float, style: Style) -> list[Line]:
-    """The numbers of the headline: all of them, and what is left as the least interesting go one by one."""
+    """Choices for the numbers of the headline: first all of them, then fewer, down to the most interesting one."""
     elapsed = Span(stopwatch(tally.elapsed(now)), "dim")
     total = _total(tally)
     count = Span(f"{tally.ended:>{len(total)}}/{total}" if tally.is_sized else f"{tally.ended} done")
@@ -107,7 +107,7 @@ def _choices(tally: Tally, now: float, style: Style) -> list[Line]:
     numbers = [span for span in (share, count, elapsed, state, turns) if span.text]
     if not tally.is_sized:
         numbers.remove(share)
-    # In the end, how it ended comes before how far it came.
+    # Once the run has ended, its status is more interesting than its count.
     choices = [numbers]
     for expendable in (elapsed, turns, *((share, count) if tally.is_over else (state, count))):
         if expendable in numbers and len(numbers) > 1:
@@ -117,7 +117,7 @@ def _choices(tally: Tally, now: float, style: Style) -> list[Line]:
 
 
 def _room(width: int, numbers: Sequence[Span]) -> int:
-    """Columns that *numbers*, each after a gap, leave."""
+    """Columns that are left beside *numbers*, each of which follows a gap."""
     return width - sum(columns(one_line(span.text)) + 2 for span in numbers)
 
 
@@ -134,7 +134,7 @@ def _bar(tally: Tally, length: int, style: Style, *, is_ascii: bool) -> list[Spa
 
 
 def cut(line: Sequence[Span], width: int) -> Line:
-    """*line*, without what does not fit."""
+    """*line*, cut to *width* columns."""
     found, left = [], width
     for span in line:
         text = fitted(one_line(span.text), left)
@@ -144,7 +144,7 @@ def cut(line: Sequence[Span], width: int) -> Line:
 
 
 def percent(tally: Tally) -> int:
-    """How much of the run is done; 100 only if all is."""
+    """The share of nodes that have ended, rounded down, so that 100 means all of them."""
     return 100 * tally.ended // tally.total if tally.total else 100 * tally.is_over
 
 
@@ -153,7 +153,7 @@ def _total(tally: Tally) -> str:
 
 
 def stopwatch(seconds: float) -> str:
-    """*seconds* in a form that does not change its width every moment: ``0:07``, ``1:02:03``."""
+    """*seconds* as ``0:07`` or ``1:02:03``, whose width seldom changes."""
     minutes, rest = divmod(max(int(seconds), 0), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
@@ -165,7 +165,7 @@ def _left(tally: Tally, now: float) -> str:
 
 
 def about(seconds: float) -> str:
-    """*seconds* as roughly as they are known."""
+    """*seconds* rounded, as it is an estimate."""
     if seconds < 10:
         return "a few seconds"
     for limit, step in ((60, 5), (3600, 60), (36_000, 600)):
@@ -198,7 +198,7 @@ def _done(tally: Tally) -> str:
 
 
 def _under_way(tally: Tally) -> Iterator[str]:
-    """Tasks that are begun and not done, if there are others."""
+    """Tasks that have begun and are not done; none if the run has only one task."""
     tasks = [task for task in tally.tasks.values() if task.ended < task.total and (task.ended or task.running)]
     if len(tally.tasks) > 1:
         yield from (f"{task.name} {task.ended}/{task.total}" for task in tasks[:NAMED_TASKS])

@@ -53,11 +53,11 @@ def progress(console: Console | None = None) -> Observer:
 
 @attrs.define(eq=False)
 class _Progress:
-    """The observer. Runs at the same time share the screen."""
+    """The observer. Runs that are executed at the same time share the screen."""
 
     console: Console | None
     __name__ = "progress"
-    # The start of later attempts too: otherwise those that wait for it would be shown as running.
+    # AttemptStarted too: without it, a node would never be seen to run again after a retry.
     kinds = (Event, AttemptStarted)
     _screen: Screen | None = None
 
@@ -89,7 +89,7 @@ def _write(file: IO[str] | None, tally: Tally) -> None:
 
 
 async def follow(events: EventStream, tally: Tally, period: float, show: Callable[[], None]) -> None:
-    """Count *events* until the last one; meanwhile, call *show* every *period* seconds."""
+    """Count *events* in *tally* until the last one, and call *show* every *period* seconds."""
     due = current_time() + period
     while True:
         try:
@@ -105,7 +105,7 @@ async def follow(events: EventStream, tally: Tally, period: float, show: Callabl
 
 
 async def _next(events: EventStream, seconds: float) -> Event | None:
-    """The next event; ``None`` if there is none within so many seconds."""
+    """The next event; ``None`` if none comes within *seconds*."""
     with suppress(anyio.WouldBlock):
         return events.receive_nowait()
     with anyio.move_on_after(seconds):
@@ -115,11 +115,11 @@ async def _next(events: EventStream, seconds: float) -> Event | None:
 
 @attrs.define(eq=False)
 class Screen:
-    """Draws runs on a terminal, one below the other; what tasks print appears above.
+    """Draws runs on a terminal, one below the other; what tasks print appears above them.
 
     Attributes:
         console: The terminal.
-        tallies: The runs.
+        tallies: The runs that are drawn.
     """
 
     console: Console
@@ -130,17 +130,17 @@ class Screen:
         """Draw a run from now on."""
         self.tallies.append(tally)
         if self._live is None:
-            # What tasks print to a file or a pipe stays there.
+            # If stdout is a file or a pipe, what tasks print must go there, and not to the terminal.
             has_terminal = sys.stdout is not None and is_terminal(sys.stdout)
             self._live = Live(console=self.console, auto_refresh=False, redirect_stdout=has_terminal)
             self._live.start()
 
     def draw(self) -> None:
-        """Draw all of them as they stand."""
+        """Draw all runs as they are now."""
         self._live.update(self._drawn(self.tallies), refresh=True)
 
     def remove(self, tally: Tally) -> None:
-        """Leave a run on the terminal as it stands, and draw it no longer."""
+        """Draw a run for the last time, and leave that on the terminal."""
         try:
             if len(self.tallies) > 1:
                 self.console.print(self._drawn([tally]))
@@ -165,7 +165,7 @@ class Screen:
 
 
 def text_of(lines: list[list[Span]]) -> Text:
-    """*lines* for rich: nothing in them is markup, and none is longer than the screen."""
+    """*lines* for rich, which takes nothing in them as markup, and cuts what is wider than the screen."""
     text = Text(no_wrap=True, overflow="crop", end="")
     for number, line in enumerate(lines):
         text.append("\n" if number else "")

@@ -1,4 +1,4 @@
-"""What a person is told of a run, event by event."""
+"""The sentences that tell people of a run, one for an event."""
 
 from __future__ import annotations
 
@@ -31,20 +31,20 @@ from cascade.model.events import (
 from cascade.model.outcomes import SkipReason
 from cascade.model.text import counted, duration, moment
 
-# How many targets of a run are named.
+# Targets of a run that are named, at most.
 SHOWN_TARGETS: Final = 5
-# How many errors are kept, so that the end of the run does not say again what a node has said.
+# Errors that are remembered, at most.
 MOST_ERRORS: Final = 1000
 
 
 @attrs.define(eq=False)
 class Story:
-    """Tells one run, and remembers of it what later sentences need.
+    """The sentences for one run, and what later sentences need to know.
 
     Attributes:
-        expected: How many nodes the run has; ``None`` if that is not known yet.
-        hits: How many of them the cache had.
-        errors: Errors that have been told.
+        expected: Number of nodes of the run; ``None`` if it is not known yet.
+        hits: Number of nodes whose values the cache had.
+        errors: Errors that a sentence has told, so that the last one does not repeat them.
         is_cut_off: Whether the connector has lost its connection.
     """
 
@@ -54,7 +54,7 @@ class Story:
     is_cut_off: bool = False
 
     def sentence(self, event: Event) -> str:
-        """What is to be said of *event*; empty for the less interesting ones."""
+        """The sentence for *event*; empty for events that do not interest people."""
         match event:
             case RunStarted():
                 return self._begun(event)

@@ -1,4 +1,4 @@
-"""How far a run is, counted from its events: by task, and which nodes run or wait."""
+"""Counts the events of a run: how many nodes of each task have ended, and which nodes run or wait."""
 
 from __future__ import annotations
 
@@ -27,21 +27,21 @@ from cascade.model.text import duration
 
 @attrs.define(eq=False)
 class TaskTally:
-    """The nodes of one task, items of maps among them, maps themselves not.
+    """The nodes of one task, in numbers. Items of maps count as nodes, maps themselves do not.
 
     Attributes:
-        name: The task's name.
-        expected: How many there are, as far as that is known ahead.
-        recorded: How many are in the store from before the run was resumed.
-        succeeded: How many ran and succeeded.
-        cached: How many the cache had.
-        skipped: How many were skipped.
-        failed: How many failed.
-        cancelled: How many were cancelled.
-        running: How many run.
-        waiting: How many wait for capacity, for a rule or for another attempt.
-        retries: Attempts that failed and were, or are, followed by another.
-        seconds: How long those that ended took together.
+        name: Name of the task.
+        expected: Nodes that are known to exist; a map may add more when it begins.
+        recorded: Nodes that were in the store when the run was resumed.
+        succeeded: Nodes that ran and succeeded.
+        cached: Nodes whose values the cache had.
+        skipped: Nodes that were skipped.
+        failed: Nodes that failed.
+        cancelled: Nodes that were cancelled.
+        running: Nodes that run.
+        waiting: Nodes that wait for capacity, for a rule or for another attempt.
+        retries: Failed attempts that are followed by another one.
+        seconds: Sum of the durations of the nodes that ran and ended.
     """
 
     name: str
@@ -59,26 +59,26 @@ class TaskTally:
 
     @property
     def ran(self) -> int:
-        """How many ended that had begun."""
+        """Nodes that ran and ended."""
         return self.succeeded + self.failed + self.cancelled
 
     @property
     def ended(self) -> int:
-        """How many have ended, but for those that were cancelled."""
+        """Nodes that have ended, without those that were cancelled."""
         return self.succeeded + self.failed + self.recorded + self.cached + self.skipped
 
     @property
     def total(self) -> int:
-        """How many there are, as far as is known."""
+        """Nodes that are known to exist."""
         return max(self.expected, self.ended + self.cancelled + self.running + self.waiting)
 
 
 @attrs.frozen
 class Active:
-    """A node that has been heard of and has not ended.
+    """A node that runs or waits.
 
     Attributes:
-        task: Its task.
+        task: The numbers of its task.
         since: When it began to run, or to wait.
         waits: Why it waits; empty if it runs.
     """
@@ -88,25 +88,25 @@ class Active:
     waits: str = ""
 
 
-# Nodes that have ended, and seconds since the beginning, before the time that is left can be told.
+# Nodes that must have ended, and seconds that must have passed, before the time left is estimated.
 _FEWEST, _SHORTEST = 3, 2.0
 
 
 @attrs.define(eq=False)
 class Tally:
-    """One run.
+    """One run, in numbers.
 
     Attributes:
         run_id: The run; empty before its first event.
-        status: ``"running"``, or how it ended, in small letters.
-        began: When it began, on the clock of whoever counts.
-        ended_at: When it ended.
-        tasks: By name, in the order in which the flow has them.
+        status: ``"running"``, or how the run ended, in lower case.
+        began: When the run began, on the clock of the caller; ``None`` before its first event.
+        ended_at: When the run ended; ``None`` while it runs.
+        tasks: The numbers of its tasks, by name, in the order of the flow.
         active: The nodes that run or wait, by id.
-        stage: The present stage, if there are stages.
-        turns: Of a loop: its task and the number of turns.
-        is_replayed: Whether it had finished before, so that nothing runs.
-        is_sized: Whether its first event has been heard, which tells how many nodes there are.
+        stage: The present stage; ``None`` if the schedule has no stages.
+        turns: For a loop of tail calls: its task and the number of turns; ``None`` for other runs.
+        is_replayed: Whether the run had finished before, so that nothing runs.
+        is_sized: Whether the number of nodes is known: the first event of the run says it.
     """
 
     run_id: str = ""
@@ -119,41 +119,41 @@ class Tally:
     turns: tuple[str, int] | None = None
     is_replayed: bool = False
     is_sized: bool = False
-    # Maps that have not begun, with the number of their items as far as it is known; and those that have.
+    # Maps that have not begun, with the number of their items, or None if it is not known; and those that have.
     _ahead: dict[str, int | None] = attrs.field(factory=dict)
     _maps: set[str] = attrs.field(factory=set)
 
     @property
     def is_over(self) -> bool:
-        """Whether the last event has been heard."""
+        """Whether the run has ended."""
         return self.ended_at is not None
 
     @property
     def is_open(self) -> bool:
-        """Whether there are more nodes than :attr:`total` says: a map does not know its length yet."""
+        """Whether :attr:`total` may grow: the length of a map is not known yet."""
         return not self.is_over and None in self._ahead.values()
 
     @property
     def ended(self) -> int:
-        """How many nodes have ended, but for those that were cancelled."""
+        """Nodes that have ended, without those that were cancelled."""
         return sum(task.ended for task in self.tasks.values())
 
     @property
     def total(self) -> int:
-        """How many nodes there are, as far as is known."""
+        """Nodes that are known to exist."""
         return sum(task.total for task in self.tasks.values())
 
     def elapsed(self, now: float) -> float:
-        """Seconds since it began, or until it ended."""
+        """Seconds since the run began; once it has ended, its duration."""
         if self.began is None:
             return 0.0
         return max((now if self.ended_at is None else self.ended_at) - self.began, 0.0)
 
     def left(self, now: float) -> float | None:
-        """Seconds until its end, if it goes on as it has; ``None`` if that cannot be told.
+        """Estimated seconds until the end of the run; ``None`` if there is too little to estimate from.
 
-        Each task's nodes are taken to need as long as those that have ended, and as many to run at a time as have
-        run so far.
+        Assumes that the nodes of a task take as long as its nodes so far, and that as many nodes run at the same
+        time as so far.
         """
         tasks = self.tasks.values()
         ran, elapsed = sum(task.ran for task in tasks), self.elapsed(now)
@@ -168,7 +168,7 @@ class Tally:
     # -- events --------------------------------------------------------------------------------------------
 
     def hear(self, event: Event, now: float) -> None:
-        """Take in *event*, heard at the moment *now*."""
+        """Count *event*, which was received at the time *now*."""
         self.run_id = self.run_id or event.run_id
         if self.began is None:
             self.began = now
@@ -227,7 +227,7 @@ class Tally:
             task.running += 1
 
     def _finish(self, event: TaskExecutionFinished, task: TaskTally) -> None:
-        if event.task_id in self._maps:  # its items count
+        if event.task_id in self._maps:  # only the items of a map count
             self._maps.remove(event.task_id)
             return
         self._leave(event.task_id, task)
@@ -241,7 +241,7 @@ class Tally:
                 task.cancelled += 1
 
     def _leave(self, node_id: str, task: TaskTally) -> None:
-        """The node is not what it was; a map that has not begun is one node, and has no items."""
+        """Remove a node from those that run or wait; a map that has not begun counts as one node from now on."""
         before = self.active.pop(node_id, None)
         if before is not None and before.waits:
             before.task.waiting -= 1
@@ -265,12 +265,12 @@ class Tally:
     # -- views ---------------------------------------------------------------------------------------------
 
     def parts(self) -> Iterator[tuple[str, int]]:
-        """What is to be said of all nodes together: words and numbers, those that are zero left out."""
+        """The numbers of all tasks together, with words for them; without those that are zero."""
         return parts_of(*self.tasks.values())
 
 
 def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:
-    """What is to be said of these: words and numbers, those that are zero left out."""
+    """The numbers of *tasks* together, with words for them; without those that are zero."""
     for words, field in (
         ("running", "running"),
         ("waiting", "waiting"),

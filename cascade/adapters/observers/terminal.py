@@ -1,4 +1,4 @@
-"""Lines for people on text streams: safe whatever text is in them, coloured where that is wanted."""
+"""Lines for people on text streams: escaped, and coloured on terminals."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Span:
     """A part of a line.
 
     Attributes:
-        text: Any text; what cannot be printed is escaped when it is written.
-        style: How it looks where there is colour.
+        text: Any text; characters that cannot be printed are escaped when it is written.
+        style: How it looks on a stream with colour.
     """
 
     text: str
@@ -35,7 +35,7 @@ def is_terminal(stream: IO[str]) -> bool:
     """Whether *stream* is a terminal that can move its cursor and show colour."""
     try:
         return stream.isatty() and os.environ.get("TERM") != "dumb"
-    except ValueError:  # it is closed, which whoever writes to it is going to hear
+    except ValueError:  # it is closed: writing to it raises the same
         return False
 
 
@@ -50,12 +50,12 @@ def width_of(stream: IO[str]) -> int | None:
         return None
     try:
         return os.get_terminal_size(stream.fileno()).columns or None
-    except (OSError, ValueError):  # a stream that calls itself a terminal, and is none of the system's
+    except (OSError, ValueError):  # a stream that claims to be a terminal, and is not one of the system
         return None
 
 
 def write_line(stream: IO[str], *spans: str | Span) -> None:
-    """Write one line, whatever is in *spans*: what cannot be printed, or encoded, appears as an escape.
+    """Write *spans* as one line; characters that cannot be printed or encoded are escaped.
 
     Raises:
         OSError: If the stream cannot be written.
@@ -74,12 +74,12 @@ def _rendered(spans: Iterable[str | Span], *, is_coloured: bool) -> str:
 
 
 def for_stream(text: str, stream: IO[str]) -> str:
-    """*text* with what *stream* cannot encode as escapes."""
+    """*text*, with characters that *stream* cannot encode escaped."""
     encoding = getattr(stream, "encoding", None) or "utf-8"
     try:
         text.encode(encoding, getattr(stream, "errors", None) or "strict")
     except UnicodeEncodeError:
         return text.encode(encoding, "backslashreplace").decode(encoding)
-    except LookupError:  # what a stream calls its encoding need not be one
+    except LookupError:  # a stream may claim an encoding that does not exist
         pass
     return text

@@ -1,4 +1,4 @@
 """What crosses to another process: functions, values, context variables, log records, errors.
 
-Knows nothing of how bytes get there, so that every executor that leaves this process can use it.
+It does not know how the bytes travel, so every executor that leaves this process can use it.
 """

@@ -1,4 +1,4 @@
-"""Functions and classes together with their code, by cloudpickle. Imported only where that may be needed."""
+"""Pickles functions and classes together with their code, by cloudpickle. Imported on first use."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class CodePickler(_Pickler):
 
     Args:
         file: Where the bytes go.
-        shares_main: Whether what ``__main__`` defines can be imported where the bytes are read.
+        shares_main: Whether the other process can import what ``__main__`` defines, so that it is sent by name.
         takes_errors_apart: Whether exceptions are rebuilt without a call of their ``__init__``.
     """
 
@@ -38,7 +38,7 @@ class CodePickler(_Pickler):
         self._takes_errors_apart = takes_errors_apart
 
     def reducer_override(self, obj: Any, /) -> Any:
-        """How *obj* is pickled; called by pickle for whatever it has no way of its own for."""
+        """How to pickle *obj*; pickle calls this for objects other than plain data."""
         if isinstance(obj, ContextVar):
             return _taken_to_pieces(obj)
         if isinstance(obj, Task) and name_of(obj, shares_main=self._shares_main) is None:
@@ -51,10 +51,10 @@ class CodePickler(_Pickler):
 
 
 def dumps(value: object, *, shares_main: bool = True, takes_errors_apart: bool = False) -> bytes:
-    """*value* as bytes; see :class:`CodePickler`. Read by ``pickle.loads``, where cloudpickle is installed, too.
+    """*value* as bytes, pickled by :class:`CodePickler`. ``pickle.loads`` reads them if cloudpickle is installed.
 
     Raises:
-        Exception: Whatever keeps it from that.
+        Exception: Whatever pickling the value raises.
     """
     file = io.BytesIO()
     CodePickler(file, shares_main=shares_main, takes_errors_apart=takes_errors_apart).dump(value)
@@ -62,7 +62,7 @@ def dumps(value: object, *, shares_main: bool = True, takes_errors_apart: bool =
 
 
 def _taken_to_pieces(variable: ContextVar[Any]) -> tuple[Any, ...]:
-    """The places of *variable*, and its default."""
+    """How to pickle a context variable: by its places and its default."""
     places = places_of([variable])[variable]
     if not places:
         raise pickle.PicklingError(f"the context variable {variable.name!r} is no global of a module")
@@ -73,7 +73,7 @@ def _taken_to_pieces(variable: ContextVar[Any]) -> tuple[Any, ...]:
 
 
 def _blank_task() -> Task[..., Any]:
-    # Filled afterwards: its function may refer to it, as one that calls itself does.
+    # Its fields are set afterwards: its function may refer to the task, as a recursive one does.
     return object.__new__(Task)
 
 

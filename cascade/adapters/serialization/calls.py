@@ -1,4 +1,4 @@
-"""A call of a task's function in another process, and what comes of it."""
+"""Calls the function of a task in another process, and describes the outcome."""
 
 from __future__ import annotations
 
@@ -21,15 +21,15 @@ from cascade.runtime.foundation.task_context import attempt_var
 
 @attrs.define(eq=False)
 class FarAttempt:
-    """In the other process: the attempt that a call is, as far as code inside it can ask.
+    """In the other process: the present attempt, as ``cascade.current()`` shows it.
 
     Attributes:
         run_id: The run, which is in the process that made the call.
         node_id: The node.
-        number: Counts attempts, from 1.
-        turns: Numbers of the turns that the loops around its node are in, the run's own first.
-        ends_by: The effective deadline on the clock of :func:`time.monotonic`, which the processes of a machine
-            share; infinite if there is none.
+        number: Number of the attempt, from 1.
+        turns: For each loop around the node, the outermost first: the number of its turn.
+        ends_by: The effective deadline by :func:`time.monotonic`, which all processes of a machine share; infinite
+            if there is none.
     """
 
     run_id: str
@@ -46,7 +46,7 @@ class FarAttempt:
         return self.ends_by - time.monotonic()
 
     def check(self) -> None:
-        """Nothing: whoever made the call ends the process if it is to stop."""
+        """Does nothing: to stop the call, the process that made it kills this one."""
 
 
 @attrs.frozen
@@ -61,7 +61,7 @@ class Refusal:
     """Why a function could not be called.
 
     Attributes:
-        what: What could not be found or unpickled.
+        what: Whether the function could not be found, or its arguments could not be unpickled.
         reason: Why, in one line.
     """
 
@@ -78,25 +78,25 @@ def perform(
     """In the other process: make a call; never raises.
 
     Args:
-        function: As of ``refer``.
-        load_arguments: Unpickles what ``dump_arguments`` gave.
-        variables: As of ``variables_of``. What the function sets is gone when it returns.
-        attempt: What ``cascade.current()`` tells the function of; ``None`` outside a run.
+        function: What ``refer`` returned.
+        load_arguments: Unpickles what ``dump_arguments`` returned.
+        variables: What ``variables_of`` returned. Changes that the function makes are lost when it returns.
+        attempt: The attempt that ``cascade.current()`` shows; ``None`` outside a run.
     """
     try:
         func = _imported(function)
-    except (Exception, SystemExit) as error:  # whatever its module raises
+    except (Exception, SystemExit) as error:  # importing runs the user's module, which may raise anything
         return Refusal("function", shortened(error))
     try:
         args, kwargs = load_arguments()
-    except (Exception, SystemExit) as error:  # whatever the arguments' own code raises
+    except (Exception, SystemExit) as error:  # unpickling runs the code of the arguments' classes
         return Refusal("arguments", shortened(error))
     context = context_of(variables)
     if attempt is not None:
         context.run(attempt_var.set, attempt)
     try:
         return Returned(context.run(func, *args, **kwargs))
-    except BaseException as error:  # SystemExit included: it is for the process that made the call
+    except BaseException as error:  # SystemExit too: the process that made the call raises it
         explain_unset(error, variables)
         return FarError.of(error)
     finally:
@@ -105,7 +105,7 @@ def perform(
 
 
 def do_nothing(*_: object) -> None:
-    """For finding out which of some arguments can be read where they arrive."""
+    """Called with one argument at a time, to find the one that cannot be unpickled."""
 
 
 def _imported(function: Reference) -> Callable[..., Any]:
@@ -116,7 +116,7 @@ def _imported(function: Reference) -> Callable[..., Any]:
 
 
 def refused_function(task: Task[..., Any], reason: str) -> GraphError:
-    """What is raised for a function that cannot be found where it is to be called."""
+    """The error for a function that the other process cannot import or unpickle."""
     return GraphError(
         f"{task.name!r} cannot run in another process, which cannot get {task.full_name}: {reason}; define it at "
         "the top level of a module that can be imported there"

@@ -1,4 +1,4 @@
-"""Context variables: those that another process can import, with values that can be pickled."""
+"""Sends context variables to another process: those that it can import, with values that can be pickled."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from cascade.model.errors import annotate
 # Module, and name in it.
 Place = tuple[str, str]
 
-# Packages whose variables are about the event loop here.
+# Packages whose variables belong to the event loop of this process.
 _OF_EVENT_LOOPS: Final = frozenset({"anyio", "asyncio", "cascade", "sniffio", "trio", "uvloop"})
 
-# Where variables have been found. They are globals of modules, which live as long as the process does.
+# Places of the variables that were found: they are globals of modules, and so live as long as the process.
 _places: dict[ContextVar[Any], tuple[Place, ...]] = {}
-# Variables of a notebook or console, made in the process that functions from there were sent to.
+# In the other process: variables of a notebook or console, which exist in no module here.
 _made: dict[Place, ContextVar[Any]] = {}
 
 
 @attrs.frozen
 class Variables:
-    """Context variables on their way.
+    """Context variables on their way to another process.
 
     Attributes:
-        values: For each variable its places, as of :func:`places_of`, and its pickled value.
-        left: The name of each variable that stayed behind, and why.
+        values: For each variable its places, as from :func:`places_of`, and its pickled value.
+        left: By name, the variables that could not be sent, and why.
     """
 
     values: tuple[tuple[tuple[Place, ...], bytes], ...] = ()
@@ -43,7 +43,7 @@ class Variables:
 
 
 def variables_of(context: Mapping[ContextVar[Any], Any], *, shares_main: bool = True) -> Variables:
-    """The variables that are set in *context*, as far as they can be sent; never raises.
+    """The variables that are set in *context*, if they can be sent; never raises.
 
     Args:
         context: A context.
@@ -59,15 +59,15 @@ def variables_of(context: Mapping[ContextVar[Any], Any], *, shares_main: bool = 
             continue
         try:
             values.append((places, dumps(context[variable], shares_main=shares_main)))
-        except Exception as error:  # whatever the value's own __reduce__ raises
+        except Exception as error:  # pickling runs the value's __reduce__, which may raise anything
             left[variable.name] = shortened(error)
     return Variables(tuple(values), left)
 
 
 def places_of(variables: Iterable[ContextVar[Any]]) -> dict[ContextVar[Any], tuple[Place, ...]]:
-    """Modules and names under which *variables* can be imported; none for those that are no globals.
+    """Modules and names under which each of *variables* can be imported; none if it is not a global of a module.
 
-    Looks through the globals of all modules, which takes milliseconds, unless all have been found before.
+    Looks through the globals of all modules, which takes milliseconds, unless all were found before.
     """
     wanted = list(variables)
     found: dict[ContextVar[Any], list[Place]] = {variable: [] for variable in wanted if variable not in _places}
@@ -80,10 +80,11 @@ def places_of(variables: Iterable[ContextVar[Any]]) -> dict[ContextVar[Any], tup
 
 
 def _globals() -> Iterator[tuple[str, str, Any]]:
-    # Backwards, as a module comes after the first one that imports it, which thus is not the first choice.
+    # Backwards: a module starts to be imported after those that import it, and the module that defines a variable
+    # should come first.
     for module_name, module in reversed(list(sys.modules.items())):
         if isinstance(module, ModuleType) and module_name != ALIAS:
-            # Not vars(): that would load a module which waits for its first use.
+            # Not vars(): it would load a module that is imported lazily.
             for name, value in list(object.__getattribute__(module, "__dict__").items()):
                 yield module_name, name, value
 
@@ -91,19 +92,19 @@ def _globals() -> Iterator[tuple[str, str, Any]]:
 def context_of(variables: Variables) -> Context:
     """In the other process: a new context with *variables*; never raises.
 
-    A variable that cannot be set here joins those that were left behind.
+    A variable that cannot be set here is added to those that could not be sent.
     """
     context = Context()
     for places, pickled in variables.values:
         try:
             context.run(_variable(places).set, pickle.loads(pickled))
-        except Exception as error:  # whatever importing and unpickling raise
+        except Exception as error:  # importing and unpickling run the user's code, which may raise anything
             variables.left[places[0][1]] = shortened(error)
     return context
 
 
 def _variable(places: Sequence[Place]) -> ContextVar[Any]:
-    """The variable of these places; what has been imported already is looked at first.
+    """The variable at one of *places*; looks first into modules that have been imported already.
 
     Raises:
         LookupError: If it is at none of them.
@@ -113,7 +114,7 @@ def _variable(places: Sequence[Place]) -> ContextVar[Any]:
         if (module, name) in _made:
             return _made[module, name]
         if is_import_allowed and module not in sys.modules:
-            with suppress(Exception):  # whatever the module raises; there may be another
+            with suppress(Exception):  # the module may raise anything; there may be other places
                 importlib.import_module(module)
         found = getattr(sys.modules.get(module), name, None)
         if isinstance(found, ContextVar):
@@ -122,7 +123,7 @@ def _variable(places: Sequence[Place]) -> ContextVar[Any]:
 
 
 def variable_at(places: tuple[Place, ...], *default: Any) -> ContextVar[Any]:
-    """In the other process: the variable of these places, made if it is at none of them."""
+    """In the other process: the variable at one of *places*, or a new one if it is at none of them."""
     try:
         return _variable(places)
     except LookupError:
@@ -133,7 +134,7 @@ def variable_at(places: tuple[Place, ...], *default: Any) -> ContextVar[Any]:
 
 
 def explain_unset(error: BaseException, variables: Variables) -> None:
-    """Say in a note to *error*, if a context variable raised it that is not set, why it was left behind."""
+    """If *error* comes from a context variable that could not be sent, add a note that says why."""
     if type(error) is not LookupError or not error.args or not isinstance(error.args[0], ContextVar):
         return
     name = error.args[0].name

@@ -1,8 +1,8 @@
-"""Exceptions on their way from the process where a function raised them to the one that waits for it.
+"""Sends exceptions from the process where a function raised them to the one that waits for it.
 
-Many exceptions do not survive pickling, as their ``args`` are not what their classes are called with: they raise
-when they are unpickled, or come out with another message. Such exceptions are rebuilt without a call of their
-``__init__``. With cloudpickle, exceptions whose class is not importable are sent together with the class.
+Many exceptions do not survive pickling, because their ``args`` are not the arguments of their class: unpickling
+them raises, or gives another message. Such exceptions are rebuilt without a call of their ``__init__``. With
+cloudpickle, an exception whose class cannot be imported is sent together with the class.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from cascade.model.tracebacks import trim
 
 
 def _builtin(cls: type[BaseException]) -> Any:
-    """The builtin exception on which *cls* is built."""
+    """The builtin exception class from which *cls* is derived."""
     found: Any = cls
     while found.__module__ != "builtins":
         found = found.__base__
@@ -30,7 +30,7 @@ def _builtin(cls: type[BaseException]) -> Any:
 
 
 def _blank(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
-    """An exception of *cls*, made as the builtin one below it would be: nothing of the user's is called."""
+    """An exception of *cls*, made by its builtin class alone, without a call of the user's code."""
     builtin = _builtin(cls)
     error = builtin.__new__(cls, *args)
     builtin.__init__(error, *args)
@@ -39,14 +39,14 @@ def _blank(cls: type[BaseException], args: tuple[Any, ...]) -> BaseException:
 
 
 def _restore(error: BaseException, fields: dict[str, Any]) -> None:
-    """Set *fields*, past what refuses in frozen exceptions."""
+    """Set *fields*, also if the exception is frozen."""
     for name, value in fields.items():
         object.__setattr__(error, name, value)
 
 
 def _parts(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    """What the builtin exception below *error* is made of, and the attributes, also those in slots."""
-    # Not error.args: there, an OSError has no file name.
+    """The arguments for the builtin class of *error*, and its attributes, those in slots among them."""
+    # Not error.args: that of an OSError lacks the file name.
     _, args, *more = _builtin(type(error)).__reduce__(error)
     state: Any = object.__getstate__(error)
     parts = [*more, *(state if isinstance(state, tuple) else (state,))]
@@ -56,22 +56,22 @@ def _parts(error: BaseException) -> tuple[tuple[Any, ...], dict[str, Any]]:
 def _can_be_pickled(value: object, dumps: Callable[[object], bytes]) -> bool:
     try:
         dumps(value)
-    except Exception:  # whatever the value's own __reduce__ raises
+    except Exception:  # pickling runs the value's __reduce__, which may raise anything
         return False
     return True
 
 
 def take_apart(error: BaseException, dumps: Callable[[object], bytes]) -> tuple[Any, ...]:
-    """How to pickle *error* so that its ``__init__`` is not called, leaving out what *dumps* cannot pickle."""
+    """How to pickle *error* so that its ``__init__`` is not called; leaves out what *dumps* cannot pickle."""
     args, fields = _parts(error)
     args = args if _can_be_pickled(args, dumps) else (str(error),)
     fields = {name: value for name, value in fields.items() if _can_be_pickled(value, dumps)}
-    # Fields come after the exception is there: they may lead back to it.
+    # Fields are set after the exception is made, as they may refer to it.
     return _blank, (type(error), args), fields, None, None, _restore
 
 
 class _RebuildingPickler(pickle.Pickler):
-    """Takes exceptions apart."""
+    """Pickles exceptions so that they are rebuilt without a call of their ``__init__``."""
 
     def reducer_override(self, obj: Any, /) -> Any:
         return take_apart(obj, pickle.dumps) if isinstance(obj, BaseException) else NotImplemented
@@ -88,7 +88,7 @@ def _plain(error: BaseException) -> bytes:
 
 
 def _ways() -> Iterator[tuple[Callable[[BaseException], bytes], bool]]:
-    """Ways to pickle an exception, and whether each is only for what cannot be pickled in another."""
+    """The ways to pickle an exception, and whether each is used only if the ones before it fail."""
     yield _plain, False
     yield _rebuilding, False
     by_value = code_dumps()
@@ -98,10 +98,10 @@ def _ways() -> Iterator[tuple[Callable[[BaseException], bytes], bool]]:
 
 
 def _likeness(error: BaseException, pickled: bytes) -> tuple[bool, bool]:
-    """How much of *error* arrives: its type, its text.
+    """Whether the type and the text of *error* survive *pickled*.
 
     Raises:
-        TypeError: If what arrives is not an exception.
+        TypeError: If *pickled* gives no exception.
     """
     copy = pickle.loads(pickled)
     if not isinstance(copy, BaseException):
@@ -110,7 +110,7 @@ def _likeness(error: BaseException, pickled: bytes) -> tuple[bool, bool]:
 
 
 def _pickled(error: BaseException) -> tuple[bytes, str]:
-    """*error* in the way in which most of it arrives, or nothing and the reason."""
+    """*error* pickled in the way that preserves most of it; empty, with the reason, if there is no way."""
     best, most, problem = b"", (False, False), ""
     for way, is_last_resort in _ways():
         if all(most) or (best and is_last_resort):
@@ -118,7 +118,7 @@ def _pickled(error: BaseException) -> tuple[bytes, str]:
         try:
             pickled = way(error)
             likeness = _likeness(error, pickled)
-        except Exception as reason:  # whatever the error's own __reduce__ and __init__ raise
+        except Exception as reason:  # this runs the error's __reduce__ and __init__, which may raise anything
             problem = problem or describe(reason)
             continue
         if not best or likeness > most:
@@ -128,13 +128,13 @@ def _pickled(error: BaseException) -> tuple[bytes, str]:
 
 @attrs.frozen
 class FarError:
-    """An exception of another process, in a form that arrives whatever the exception is.
+    """An exception in a form that can always be sent to another process.
 
     Attributes:
         pickled: The exception; empty if it cannot be pickled.
         text: Its type and message.
-        problem: Why it cannot be pickled.
-        place: Its traceback, as text: pickling drops it.
+        problem: Why it cannot be pickled; empty if it can.
+        place: Its traceback as text, as pickling drops the traceback.
     """
 
     pickled: bytes
@@ -144,14 +144,14 @@ class FarError:
 
     @classmethod
     def of(cls, error: BaseException) -> Self:
-        """Where it was raised: *error*, ready to leave."""
+        """*error* in this form; called in the process where it was raised."""
         trim(error)
         place = "in the worker process:\n" + "".join(traceback.format_exception(error)).rstrip()
         pickled, problem = _pickled(error)
         return cls(pickled, describe(error), problem, place)
 
     def near(self, name: str) -> BaseException:
-        """The exception that the task of this name raised, or one that describes it."""
+        """The exception that the task *name* raised, or a ``RuntimeError`` that describes it."""
         error, problem = self.rebuilt()
         if error is None:
             error = RuntimeError(
@@ -162,12 +162,12 @@ class FarError:
         return error
 
     def rebuilt(self) -> tuple[BaseException | None, str]:
-        """The exception, or ``None`` and the reason."""
+        """The exception, or ``None`` and the reason why it cannot be rebuilt."""
         if not self.pickled:
             return None, self.problem
         try:
             error = pickle.loads(self.pickled)
             assert isinstance(error, BaseException)
-        except Exception as reason:  # this process may have other modules than the other one
+        except Exception as reason:  # unpickling imports modules, which may be missing here or raise anything
             return None, describe(reason)
         return error, ""

@@ -1,4 +1,4 @@
-"""References to the functions of tasks: their names, or their code where another process cannot import them."""
+"""References to the functions of tasks: by name, or with their code if another process cannot import them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def name_of(task: Task[..., Any], *, shares_main: bool) -> tuple[str, str] | Non
 
 
 def check_function(task: Task[..., Any]) -> None:
-    """See that the function of *task* can be sent to a worker process of this machine.
+    """Check that the function of *task* can be sent to a worker process of this machine.
 
     Raises:
         GraphError: If it has no importable name, and cloudpickle is not installed.
@@ -42,14 +42,14 @@ def check_function(task: Task[..., Any]) -> None:
 
 
 def refer(task: Task[..., Any], *, shares_main: bool = True) -> Reference:
-    """What :func:`resolve` makes the function of *task* from.
+    """A reference to the function of *task*, for :func:`resolve`.
 
     Args:
         task: The task.
         shares_main: Whether the other process can import what ``__main__`` defines.
 
     Raises:
-        GraphError: If there is no way to send it.
+        GraphError: If the function can be sent neither by name nor with its code.
     """
     name = name_of(task, shares_main=shares_main)
     if name is not None:
@@ -68,7 +68,7 @@ def refer(task: Task[..., Any], *, shares_main: bool = True) -> Reference:
 
 
 def _where(task: Task[..., Any]) -> str:
-    """The name of *task* and, where it has no importable one, why."""
+    """The full name of *task*, and why it cannot be imported."""
     name = f"{task.__module__}.{task.__qualname__}"
     if task.__module__ == "__main__" and MainModule.here() is None:
         return f"{name} (typed into a notebook or console, or given by -c)"
@@ -78,10 +78,10 @@ def _where(task: Task[..., Any]) -> str:
 
 
 def resolve(reference: Reference) -> Callable[..., Any]:
-    """In the other process: the function.
+    """In the other process: the function of a reference.
 
     Raises:
-        BaseException: Whatever importing or unpickling it raises.
+        BaseException: Whatever importing or unpickling the function raises.
     """
     if isinstance(reference, bytes):
         function: Callable[..., Any] = pickle.loads(reference)

@@ -1,4 +1,4 @@
-"""Log records of another process, handled by the loggers of this one: their levels, filters and handlers count."""
+"""Sends log records to another process, whose loggers, with their levels, filters and handlers, handle them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from cascade.adapters.serialization.values import dumps
 _TRACEBACKS: Final = logging.Formatter()
 
 
-# -- where they are handled ------------------------------------------------------------------------------------
+# -- in the process that handles the records -------------------------------------------------------------------
 
 
 @attrs.frozen
@@ -24,8 +24,8 @@ class Levels:
     """Which records are worth sending.
 
     Attributes:
-        disabled: Up to which level :func:`logging.disable` suppresses everything.
-        levels: The levels that have been set, by name of the logger; the root's name is empty.
+        disabled: The level up to which :func:`logging.disable` suppresses all records.
+        levels: The levels that are set, by name of the logger; the root's name is empty.
     """
 
     disabled: int
@@ -39,11 +39,11 @@ def present_levels() -> Levels:
 
 
 def handle_record(data: bytes) -> None:
-    """Have the record in *data* handled by the logger of its name."""
+    """Let the logger of its name handle the record in *data*."""
     rich, plain, error = pickle.loads(data)
     try:
         fields: dict[str, Any] = pickle.loads(rich)
-    except Exception:  # it needs something that is not here
+    except Exception:  # unpickling imports modules, which may be missing here or raise anything
         fields = plain
     if error is not None:
         near, _ = error.rebuilt()
@@ -54,11 +54,11 @@ def handle_record(data: bytes) -> None:
         logger.handle(record)
 
 
-# -- where they come from --------------------------------------------------------------------------------------
+# -- in the process that makes the records ---------------------------------------------------------------------
 
 
-class ForwardingHandler(logging.Handler):
-    """Sends records away, as bytes for :func:`handle_record`.
+class LogForwarder(logging.Handler):
+    """Sends log records to another process, as bytes for :func:`handle_record`.
 
     Args:
         send: Called with the bytes; must not raise.
@@ -74,7 +74,7 @@ class ForwardingHandler(logging.Handler):
 
 
 def dump_record(record: logging.LogRecord) -> bytes:
-    """*record* as bytes; never raises. What cannot be pickled, or not be read there, is replaced by its text."""
+    """*record* as bytes; never raises. Values that cannot be pickled, or unpickled there, are replaced by text."""
     fields: dict[str, Any] = {**vars(record), "exc_info": None}
     error: FarError | None = None
     if record.exc_info and record.exc_info[1] is not None:
@@ -84,7 +84,7 @@ def dump_record(record: logging.LogRecord) -> bytes:
     plain.update(msg=_message(record), args=None)
     try:
         rich = dumps(fields)
-    except Exception:  # whatever the values' own __reduce__ raise
+    except Exception:  # pickling runs the __reduce__ of the values, which may raise anything
         rich = b""
     return pickle.dumps((rich, plain, error), pickle.HIGHEST_PROTOCOL)
 
@@ -108,7 +108,7 @@ def _message(record: logging.LogRecord) -> str:
 
 
 def apply_levels(levels: Levels, previous: Levels | None) -> None:
-    """Have the loggers here let through what those in the process of *levels* would."""
+    """Give the loggers of this process *levels*, and reset those that only *previous* has."""
     logging.disable(levels.disabled)
     for name in previous.levels if previous is not None else ():
         if name not in levels.levels:
@@ -119,10 +119,10 @@ def apply_levels(levels: Levels, previous: Levels | None) -> None:
 
 @contextmanager
 def undoing_configuration() -> Iterator[None]:
-    """Take away the handlers that the block adds, and let its loggers propagate.
+    """Remove the handlers that the block adds, and let its loggers propagate.
 
-    For modules that configure logging when they are imported: the process where records are handled has imported
-    them too, and each record would be handled twice.
+    For modules that configure logging when they are imported: the process that handles the records has imported
+    them too, so each record would be handled twice.
     """
     before = set(_handlers())
     try:

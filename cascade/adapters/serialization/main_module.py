@@ -1,4 +1,4 @@
-"""``__main__`` in another process: the script that was started has that name in one process only."""
+"""``__main__`` in another process: the script that was started has this name in its own process only."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import attrs
 
 from cascade.runtime.foundation.task_context import loading_main
 
-# The name of the script where it is not the program: that of multiprocessing, which libraries know.
+# The name of the script in other processes. It is the one that multiprocessing uses, which libraries know.
 ALIAS = "__mp_main__"
 
 
@@ -21,8 +21,8 @@ class MainModule:
     """Where another process finds what ``__main__`` defines.
 
     Attributes:
-        name: The module that was started by ``python -m``.
-        path: The file that was started, otherwise.
+        name: The module that was started by ``python -m``; ``None`` if a file was started.
+        path: The file of the script.
     """
 
     name: str | None
@@ -30,26 +30,26 @@ class MainModule:
 
     @classmethod
     def here(cls) -> Self | None:
-        """The present one; ``None`` if it was typed in: in a notebook, a console, or given by ``python -c``."""
+        """The script of this process; ``None`` in a notebook or console, and for ``python -c``."""
         main: Any = sys.modules["__main__"]
         name = getattr(getattr(main, "__spec__", None), "name", None)
         path = getattr(main, "__file__", None)
         is_typed_in = hasattr(sys, "ps1") or sys.flags.interactive
         if is_typed_in or not isinstance(path, str) or not os.path.isfile(path):
             return None
-        # A folder that was started has a spec, with a name under which nobody can import it.
+        # For a folder that was started, the name is "__main__", which cannot be imported.
         return cls(None if name == "__main__" else name, os.path.abspath(path))
 
     @property
     def is_program(self) -> bool:
-        """Whether it is a ``__main__.py``: such files run their program without asking for their name."""
+        """Whether it is a ``__main__.py``: such files usually run their program whatever ``__name__`` is."""
         return os.path.basename(self.path) == "__main__.py"
 
     def load(self) -> None:
-        """Run it under the name ``__mp_main__``, and have what it defines found under ``__main__``, too.
+        """Run the script under the name ``__mp_main__``, so that what it defines is found under ``__main__``, too.
 
         Raises:
-            BaseException: Whatever it raises.
+            BaseException: Whatever the script raises.
         """
         module = ModuleType(ALIAS)
         token = loading_main.set(True)
@@ -65,5 +65,5 @@ class MainModule:
 
 
 def answer_to_alias() -> None:
-    """Have classes of the script that come back from another process found in this one."""
+    """Let this process unpickle instances of the script's classes that come from another process."""
     sys.modules.setdefault(ALIAS, sys.modules["__main__"])

@@ -1,4 +1,4 @@
-"""Values as bytes: by pickle, and by cloudpickle, where it is installed, what pickle refuses."""
+"""Values as bytes: by pickle or, for what pickle refuses, by cloudpickle if it is installed."""
 
 from __future__ import annotations
 
@@ -28,17 +28,17 @@ def dumps(value: object, *, shares_main: bool = True) -> bytes:
 
     Args:
         value: Anything.
-        shares_main: Whether whoever reads the bytes can import what ``__main__`` defines. If not, that is sent
-            together with its code.
+        shares_main: Whether the process that reads the bytes can import what ``__main__`` defines. If not, that is
+            sent together with its code.
 
     Raises:
-        Exception: Whatever keeps it from that.
+        Exception: Whatever pickling the value raises.
     """
     if not shares_main and (by_value := code_dumps()) is not None:
         return by_value(value, shares_main=False)
     try:
         return pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
-    except Exception:
+    except Exception:  # pickling runs the value's __reduce__; cloudpickle may still be able to do it
         by_value = code_dumps()
         if by_value is None:
             raise
@@ -54,7 +54,7 @@ def shortened(error: BaseException) -> str:
 def named_arguments(
     task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]
 ) -> Iterator[tuple[str, Any]]:
-    """The arguments of a call by the names of their parameters; ``*numbers`` gives ``numbers[0]`` and so on."""
+    """The arguments of a call by the names of their parameters; those of ``*args`` are ``args[0]`` and so on."""
     if task.signature is None:
         yield from ((f"number {index + 1}", value) for index, value in enumerate(args))
         yield from kwargs.items()
@@ -75,7 +75,7 @@ def dump_arguments(
     """The arguments of a call of *task* as bytes: a pickled pair of positional and keyword arguments.
 
     Raises:
-        TypeError: If that is impossible; names the argument that is to blame.
+        TypeError: If an argument cannot be pickled; names the argument.
     """
     try:
         return dumps((args, kwargs), shares_main=shares_main)
@@ -89,7 +89,7 @@ def dump_arguments(
 
 
 def unsendable_argument(task: Task[..., Any], name: str | None, error: Exception) -> TypeError:
-    """What is raised for an argument that cannot be pickled."""
+    """The error for an argument that cannot be pickled; ``None``: it is not known which one."""
     which = "the arguments" if name is None else f"argument {name!r}"
     return TypeError(
         f"{which} of {task.name!r} cannot be sent to another process: {shortened(error)}; {_remedy('pass')}"
@@ -97,7 +97,7 @@ def unsendable_argument(task: Task[..., Any], name: str | None, error: Exception
 
 
 def unreadable_argument(task: Task[..., Any], name: str | None, reason: str) -> TypeError:
-    """What is raised for an argument that cannot be unpickled where it arrives."""
+    """The error for an argument that cannot be unpickled where it arrives; ``None``: it is not known which one."""
     which = "the arguments" if name is None else f"argument {name!r}"
     return TypeError(
         f"{which} of {task.name!r} cannot be read in the other process: {reason}; its class must be importable "
@@ -106,12 +106,12 @@ def unreadable_argument(task: Task[..., Any], name: str | None, reason: str) -> 
 
 
 def unsendable_result(task: Task[..., Any], reason: str) -> TypeError:
-    """What is raised for a result that cannot be pickled."""
+    """The error for a result that cannot be pickled."""
     return TypeError(f"the result of {task.name!r} cannot leave its process: {reason}; {_remedy('return')}")
 
 
 def unreadable_result(task: Task[..., Any], error: Exception) -> TypeError:
-    """What is raised for a result that cannot be unpickled where it arrives."""
+    """The error for a result that cannot be unpickled where it arrives."""
     return TypeError(
         f"the result of {task.name!r} cannot be read in this process: {shortened(error)}; its class must be "
         "importable here, and what it pickles to must be enough to make an instance"
@@ -119,7 +119,7 @@ def unreadable_result(task: Task[..., Any], error: Exception) -> TypeError:
 
 
 def _remedy(verb: str) -> str:
-    """What to do about something that cannot be pickled."""
+    """What the user can do about a value that cannot be pickled."""
     remedy = f"{verb} plain data from which it can be made again, or run the task in a thread"
     if code_dumps() is None:
         return f"{remedy}; functions and classes that are not importable need cloudpickle ({EXTRA})"

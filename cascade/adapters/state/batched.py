@@ -1,4 +1,4 @@
-"""Backends whose one way to record is a batch: single operations are batches of one."""
+"""Backends that read and write many nodes at once: an operation on one node is an operation on many."""
 
 from __future__ import annotations
 
@@ -7,14 +7,18 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.backend import Batch, Entry, NotDurable, StateBackend
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Batch, Entry, NotDurable, Record
 
 
-class BatchedBackend(StateBackend):
-    """The operations on single nodes, by those on several."""
+class ManyAtOnceBackend(StateBackend):
+    """Operations on one node, by those on many nodes."""
 
     @abstractmethod
-    async def write(self, batch: Batch) -> NotDurable: ...
+    async def put_results(self, results: Mapping[str, Any]) -> None: ...
+
+    @abstractmethod
+    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None: ...
 
     @abstractmethod
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]: ...
@@ -22,11 +26,24 @@ class BatchedBackend(StateBackend):
     async def put_result(self, node_id: str, result: Any) -> None:
         await self.put_results({node_id: result})
 
-    async def put_results(self, results: Mapping[str, Any]) -> None:
-        await self._put([Entry(node_id, result) for node_id, result in results.items()])
-
     async def mark_skipped(self, node_id: str, reason: str) -> None:
         await self.mark_all_skipped({node_id: reason})
+
+    async def get_result(self, node_id: str) -> Any:
+        return (await self.get_results([node_id])).get(node_id)
+
+
+class BatchedBackend(ManyAtOnceBackend):
+    """All operations on nodes, by those on batches."""
+
+    @abstractmethod
+    async def write(self, batch: Batch) -> NotDurable: ...
+
+    @abstractmethod
+    async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]: ...
+
+    async def put_results(self, results: Mapping[str, Any]) -> None:
+        await self._put([Entry(node_id, result) for node_id, result in results.items()])
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
         await self._put([Entry(node_id, None, reason, "skipped") for node_id, reason in reasons.items()])
@@ -35,5 +52,10 @@ class BatchedBackend(StateBackend):
         for node_id, error in await self.write(Batch(entries)):
             raise StateError(f"the result of {node_id!r} cannot be stored: {describe(error)}") from error
 
-    async def get_result(self, node_id: str) -> Any:
-        return (await self.get_results([node_id])).get(node_id)
+    async def has_result(self, node_id: str) -> bool:
+        record = (await self.recall([node_id])).get(node_id)
+        return record is not None and record.reason is None and record.is_durable
+
+    async def get_skip_reason(self, node_id: str) -> str | None:
+        record = (await self.recall([node_id])).get(node_id)
+        return None if record is None else record.reason

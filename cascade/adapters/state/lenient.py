@@ -1,4 +1,4 @@
-"""Records for people, made of whatever is in a store: what is damaged is said, and hides nothing else."""
+"""Makes records for people from the fields in a store. A damaged field is named, and hides no other."""
 
 from __future__ import annotations
 
@@ -18,35 +18,35 @@ D = TypeVar("D")
 
 @attrs.define(eq=False)
 class Fields:
-    """Fields by name, as a store gave them.
+    """The fields of one record, as a store returned them.
 
     Attributes:
-        given: The fields; one that is ``None`` is not there.
-        damaged: Names of those that do not hold what they should.
+        given: The fields by name; ``None`` stands for a field that is not there.
+        damaged: Names of the fields that could not be read.
     """
 
     given: Mapping[str, Any]
     damaged: list[str] = attrs.field(factory=list)
 
     def get(self, name: str, read: Callable[[Any], T], default: D) -> T | D:
-        """What *read* makes of the field *name*; *default* if it is not there, or is damaged."""
+        """The field *name*, decoded by *read*; *default* if it is not there, or is damaged."""
         value = self.given.get(name)
         if value is None:
             return default
         try:
             return read(value)
-        except Exception:  # whatever is in a store, and however the reading of it fails
+        except Exception:  # a store may hold anything, on which *read* may fail in any way
             self.damaged.append(name)
             return default
 
     def need(self, name: str, read: Callable[[Any], T], default: D) -> T | D:
-        """The same; a field that is not there is damaged too."""
+        """As :meth:`get`, but a field that is not there counts as damaged."""
         if self.given.get(name) is None:
             self.damaged.append(name)
         return self.get(name, read, default)
 
     def said(self, error: str | None) -> str | None:
-        """*error*, and which fields are damaged, if any are."""
+        """*error*, with the names of the damaged fields; ``None`` if there is neither."""
         if not self.damaged:
             return error
         damage = f"its record is damaged ({', '.join(dict.fromkeys(self.damaged))})"
@@ -54,12 +54,12 @@ class Fields:
 
 
 def text(value: Any) -> str:
-    """A field that holds text."""
+    """Decodes a field that holds text."""
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def number(value: Any) -> float:
-    """A field that holds a finite number."""
+    """Decodes a field that holds a finite number."""
     found = float(value)
     if not math.isfinite(found):
         raise ValueError(value)
@@ -83,13 +83,13 @@ def read_run_record(
     nodes: Sequence[NodeRecord],
     left: Callable[[Owner, float], float],
 ) -> RunRecord:
-    """The run that *fields* tell of.
+    """The record of a run.
 
     Args:
         fields: ``run_id``, ``status``, ``flow`` and so on, with ``owner`` and ``until`` of the lease.
-        counts: Nodes by status.
-        nodes: The nodes, if they are wanted.
-        left: Seconds for which a lease holds, by its holder and its end.
+        counts: Number of nodes, by status.
+        nodes: The nodes, or none.
+        left: Function from the holder and the end of a lease to the seconds for which it holds.
     """
     holder = fields.get("owner", lambda value: value if isinstance(value, Owner) else Owner.read(value), None)
     until = fields.get("until", number, 0.0)
@@ -109,7 +109,7 @@ def read_run_record(
 
 
 def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
-    """The node that *fields* tell of: ``task``, ``status`` and so on."""
+    """The record of a node, from its ``task``, ``status`` and so on."""
     task, status = fields.get("task", text, ""), fields.need("status", text, "unknown")
     reason, error = fields.get("reason", text, None), fields.get("error", text, None)
     attempts, duration = fields.get("attempts", int, 0), fields.get("duration", number, 0.0)

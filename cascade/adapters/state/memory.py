@@ -8,23 +8,15 @@ from typing import Any, TypeVar
 import attrs
 from anyio import CapacityLimiter
 
+from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.model.errors import shown_url
-from cascade.runtime.durability.backend import (
-    Batch,
-    Closing,
-    NotDurable,
-    Opening,
-    Past,
-    Record,
-    RecordedStatus,
-    StateBackend,
-)
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus
 from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")
 
 
-class InMemoryStateBackend(StateBackend):
+class InMemoryStateBackend(ManyAtOnceBackend):
     """The outcomes of one run in dictionaries. Like a real store, it is used through worker threads and in
     batches.
 
@@ -50,14 +42,8 @@ class InMemoryStateBackend(StateBackend):
         """The limiter of this backend's threads: one at a time, so that operations keep their order."""
         return self._thread.limiter
 
-    async def put_result(self, node_id: str, result: Any) -> None:
-        await self.put_results({node_id: result})
-
     async def put_results(self, results: Mapping[str, Any]) -> None:
         await self._thread.write(lambda: self._results.update(results))
-
-    async def get_result(self, node_id: str) -> Any:
-        return await self._thread.read(lambda: self._results.get(node_id))
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
@@ -65,9 +51,6 @@ class InMemoryStateBackend(StateBackend):
 
     async def has_result(self, node_id: str) -> bool:
         return await self._thread.read(lambda: node_id in self._results)
-
-    async def mark_skipped(self, node_id: str, reason: str) -> None:
-        await self.mark_all_skipped({node_id: reason})
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
         await self._thread.write(lambda: self._skips.update(reasons))
@@ -131,7 +114,7 @@ class InMemoryStateBackend(StateBackend):
 
 
 def check_url(url: str) -> None:
-    """See that *url* is ``memory:``.
+    """Check that *url* is ``memory:``.
 
     Raises:
         ValueError: If it says more.
@@ -141,7 +124,7 @@ def check_url(url: str) -> None:
 
 
 def open_url(url: str, run_id: str) -> InMemoryStateBackend:
-    """The backend of *run_id* at ``memory:``; nobody else ever has it."""
+    """The backend of *run_id* at ``memory:``, which no other run can get."""
     del url
     backend = InMemoryStateBackend(run_id)
     backend.can_resume = False

@@ -22,11 +22,11 @@ import attrs
 from cascade.model.errors import RunInProgressError
 from cascade.runtime.durability.history import RunState
 
-# Seconds for which a lease holds without a sign of life, and between two of these.
+# Seconds for which a lease holds after it was renewed, and between two renewals.
 LEASE: Final = 30.0
 HEARTBEAT: Final = 8.0
 
-# Tokens of the leases that this process holds: one that it does not know is left from a run that is over.
+# Tokens of the leases that this process holds. A lease of this process with another token is that of a dead run.
 _held: set[str] = set()
 
 
@@ -39,29 +39,29 @@ def _inode(path: str) -> int:
 
 
 def _host() -> str:
-    """The name of this host, and the number of the process table that is seen from here; 0 if that is not known.
+    """``HOST/NUMBER``: the name of this host and the inode of its process table (PID namespace); 0 if unknown.
 
-    Containers have tables of their own. Not kept: a process can move to another table, its children more often.
+    Containers have process tables of their own. Not cached: a process, or its child, can move to another table.
     """
     try:
         is_own = os.readlink("/proc/self") == str(os.getpid())
     except OSError:  # pragma: no cover  # no Linux
         is_own = False
-    # A /proc that belongs to another table would tell of processes that are others.
+    # If /proc shows another process table, its ids stand for other processes.
     return f"{socket.gethostname()}/{_inode('/proc/self/ns/pid') if is_own else 0}"
 
 
 @functools.cache
 def _boot() -> str:
-    """This start of this machine, which no other shares; empty if it cannot be told.
+    """An id of the present boot of this machine, unique among machines; empty if it is not known.
 
-    The name of a host tells no machines apart: clones and containers often share one.
+    The name of the host is not enough: clones and containers often share one.
     """
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
     except OSError:  # pragma: no cover  # no Linux
         return _boot_of_a_mac()
-    # Clocks that count from the start of the machine may be shifted for a group of processes.
+    # In another time namespace, the clock that counts from the boot is shifted.
     return f"{boot}/{_inode('/proc/self/ns/time')}"
 
 
@@ -76,47 +76,50 @@ def _boot_of_a_mac() -> str:  # pragma: no cover  # tested on Linux only
 
 
 def steady_time() -> float:
-    """Seconds since the start of this machine, the same for all its processes; nobody sets this clock."""
+    """Seconds since this machine was booted, the same for all its processes; this clock cannot be set."""
     if hasattr(time, "CLOCK_BOOTTIME"):
         return time.clock_gettime(time.CLOCK_BOOTTIME)
     return time.monotonic()  # pragma: no cover  # no Linux
 
 
 def _started(pid: int) -> str:
-    """When the process began, in the words of the system; empty if it cannot be told, or is gone."""
+    """When the process began, as the system says it; empty if that is not known, or the process is gone."""
     try:
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):  # pragma: no cover  # no Linux, or gone in this very moment
+    except (OSError, IndexError):  # pragma: no cover  # no Linux, or it has just ended
         return ""
 
 
 def _is_running(pid: int) -> bool:
-    if os.name == "nt":  # pragma: no cover  # there, signal 0 would end the process
+    if os.name == "nt":  # pragma: no cover  # on Windows, signal 0 would end the process
         return True
     try:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (OSError, OverflowError):  # pragma: no cover  # it is somebody else's, which root never hears
+    except (
+        OSError,
+        OverflowError,
+    ):  # pragma: no cover  # another user's process, which root may signal
         return True
     try:
-        # A zombie has been killed, and only waits for its parent to notice.
+        # A zombie has ended; its parent has not waited for it yet.
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
-    except (OSError, IndexError):  # pragma: no cover  # no Linux, hidden, or gone in this very moment
+    except (OSError, IndexError):  # pragma: no cover  # no Linux, hidden, or it has just ended
         return True
 
 
 @attrs.frozen
 class Owner:
-    """A holder of a lease.
+    """The holder of a lease.
 
     Attributes:
-        host: The host, and its table of processes.
-        boot: Its present start.
+        host: The host and its process table, as ``HOST/NUMBER``.
+        boot: The boot of the machine; empty if it is not known.
         pid: The process.
-        started: When that began: ids of processes are used again.
+        started: When the process began, as process ids are used again; empty if it is not known.
         token: Tells the leases of one process apart.
-        until: When the lease ends to hold, by :func:`steady_time` of that machine; ``None`` if that is not known.
+        until: When the lease ends, by :func:`steady_time` of that machine; ``None`` if it is not known.
     """
 
     host: str
@@ -128,7 +131,7 @@ class Owner:
 
     @classmethod
     def here(cls) -> Self:
-        """A new holder in this process; to be given up by :meth:`release`."""
+        """A new holder in this process; :meth:`release` it in the end."""
         pid = os.getpid()
         owner = cls(_host(), _boot(), pid, _started(pid), secrets.token_hex(8))
         _held.add(owner.token)
@@ -136,19 +139,19 @@ class Owner:
 
     @classmethod
     def read(cls, text: str | bytes) -> Self:
-        """What :meth:`written` made of one.
+        """The holder that :meth:`written` encoded as *text*.
 
         Raises:
-            ValueError: If it is nothing of the kind.
+            ValueError: If *text* encodes no holder.
         """
         return cls.of_fields(json.loads(text))
 
     @classmethod
     def of_fields(cls, fields: Any) -> Self:
-        """The holder with these fields, as they were read from JSON.
+        """The holder with these fields, which were read from JSON.
 
         Raises:
-            ValueError: If they are not those of a holder.
+            ValueError: If these are not the fields of a holder.
         """
         until = fields.get("until") if isinstance(fields, dict) else None
         try:
@@ -160,22 +163,21 @@ class Owner:
         return cls(host, boot, pid, started, token, until)
 
     def written(self) -> str:
-        """As it stands in stores: JSON."""
+        """As JSON, for stores."""
         return json.dumps(attrs.asdict(self))
 
     def release(self) -> None:
-        """It holds nothing any more."""
+        """Note that the lease is not held any more."""
         _held.discard(self.token)
 
     def is_on_this_machine(self) -> bool:
-        """Whether it is certain that the holder was, or is, on this machine since its present start."""
+        """Whether the holder has certainly run on this machine since its present boot."""
         return bool(self.boot) and self.boot == _boot()
 
     def is_dead(self) -> bool:
-        """Whether it is certain that nothing happens in its name any more. Reads files, and never waits long.
+        """Whether the holder has certainly ended. Reads files, and never waits long.
 
-        Nothing is certain of another machine, nor of another start of what may be this one, nor of a container
-        with processes of its own.
+        ``False`` if it cannot be known: for another machine, for another boot, and for another container.
         """
         table = self.host.rpartition("/")[2]
         if not self.is_on_this_machine() or table in ("", "0") or table != _host().rpartition("/")[2]:
@@ -183,7 +185,7 @@ class Owner:
         started = _started(self.pid)
         if self.pid == os.getpid() and self.started == started:
             return self.token not in _held
-        # Where a process may not be looked at, it may be the one.
+        # If the start of the process cannot be read, it may be the holder.
         return not _is_running(self.pid) or (bool(self.started and started) and started != self.started)
 
     def __str__(self) -> str:
@@ -191,12 +193,12 @@ class Owner:
 
 
 def seconds_left(holder: Owner, lease_until: float, now: float) -> float:
-    """Seconds for which the lease of *holder* holds; negative if it does not, as far as clocks can be trusted.
+    """Seconds for which the lease of *holder* still holds; negative if it has ended.
 
     Args:
-        holder: Who has it.
-        lease_until: When it ends, by the clock of the store.
-        now: What that clock says.
+        holder: The holder. If it is on this machine, its steady clock counts.
+        lease_until: When the lease ends, by the clock of the store.
+        now: The time by the clock of the store.
     """
     if holder.until is not None and holder.is_on_this_machine():
         return holder.until - steady_time()
@@ -204,20 +206,20 @@ def seconds_left(holder: Owner, lease_until: float, now: float) -> float:
 
 
 class UncertainHolderError(Exception):
-    """Nobody can tell yet whether the holder of a lease is alive; to be asked again. Stays in the adapters."""
+    """It is not certain yet whether the holder of a lease is alive: ask again. Users never see this error."""
 
 
 @attrs.define(eq=False)
 class Vigil:
-    """Decides whether a run may be taken from whoever holds it; asked again and again while that is not certain.
+    """Decides whether a run may be taken from its holder; asked again and again while that is not certain.
 
-    Clocks of two machines may disagree, and clocks are set. So where a lease seems to have ended by another clock
-    than that by which it was written, or to hold for longer than any does, it is watched: it is free once it has
-    stayed as it is for the 30 s for which it would hold.
+    The clocks of two machines may disagree, and people set clocks. So if a lease was written by one clock and has
+    ended by another, or holds for longer than any lease does, it is watched. It is free once it has not been
+    renewed for 30 s, which is how long a lease holds.
 
     Attributes:
         run_id: The run.
-        now: Seconds on a clock that nobody sets; brought up to date before each question.
+        now: Seconds on a clock that cannot be set; the caller updates it before each question.
     """
 
     run_id: str
@@ -226,17 +228,17 @@ class Vigil:
     _since: float = 0.0
 
     def refuse_if_alive(self, holder: Owner, lease: object, left: float, *, is_certain: bool) -> None:
-        """See that the run may be taken from *holder*.
+        """Return if the run may be taken from *holder*.
 
         Args:
-            holder: Who has it.
-            lease: All that is recorded of the lease, to see whether it is renewed.
-            left: Seconds for which it holds.
-            is_certain: Whether that was found by the clock by which it was written.
+            holder: The holder.
+            lease: All that is recorded of the lease; it changes when the lease is renewed.
+            left: Seconds for which the lease holds.
+            is_certain: Whether *left* is by the clock by which the lease was written.
 
         Raises:
             RunInProgressError: If the lease holds, and the holder may be alive.
-            UncertainHolderError: If that cannot be told yet.
+            UncertainHolderError: If that is not certain yet.
         """
         if holder.is_dead() or (is_certain and left <= 0):
             return
@@ -257,13 +259,13 @@ class Vigil:
 
 
 def overtaken(run_id: str, holder: Owner | None) -> str:
-    """What a writer is told who has lost the run to *holder*, or to somebody who has given it up since."""
+    """The message for a writer that has lost the run to *holder*; ``None``: to one that has given it up since."""
     by = "somebody else" if holder is None else str(holder)
     return f"run {run_id!r} has been taken over by {by}; nothing more is recorded here"
 
 
 def vanished(run_id: str) -> str:
-    """What a writer is told whose run is no longer in the store."""
+    """The message for a writer whose run is no longer in the store."""
     return (
         f"the record of run {run_id!r} is gone from the store: deleted, flushed or expired; nothing more is "
         "recorded here"
@@ -271,12 +273,12 @@ def vanished(run_id: str) -> str:
 
 
 def run_state(status: str, holder: Owner | None, left: float) -> RunState:
-    """What is to be said of a run whose status is recorded as *status*.
+    """The state of a run, for people.
 
     Args:
         status: The recorded status.
-        holder: Who has its lease.
-        left: Seconds for which that holds.
+        holder: The holder of its lease; ``None`` if it is free.
+        left: Seconds for which the lease holds.
     """
     if status in _ENDED:
         return cast("RunState", status)

@@ -1,4 +1,4 @@
-"""Values as stores keep them: pickled, which is said in the documentation, as a pickle is code."""
+"""Values as stores keep them: pickled. Reading a pickle can run any code, so a store must be trusted."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ import attrs
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.backend import Batch, Closing, Continuation, Entry, NotDurable, Past
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NotDurable, Past
 from cascade.runtime.foundation.fairness import considerate
 
-# Characters of an error that are recorded.
+# Characters of an error that are recorded, at most.
 LONGEST_TEXT: Final = 10_000
 
 
@@ -25,14 +25,15 @@ class Sealed:
 
 
 def pickled(value: Any, largest: float = math.inf) -> bytes:
-    """*value* as bytes; raises whatever keeps it from that.
+    """*value* as bytes.
 
     Args:
-        value: The value.
-        largest: How many bytes the store can take.
+        value: The value, or one that is sealed.
+        largest: Bytes that the store can take; any number by default.
 
     Raises:
-        ValueError: If it has more.
+        ValueError: If the pickle has more bytes.
+        Exception: Whatever pickling the value raises.
     """
     data = value.data if type(value) is Sealed else dumps(value)
     if len(data) > largest:
@@ -41,7 +42,7 @@ def pickled(value: Any, largest: float = math.inf) -> bytes:
 
 
 def shortened(text: str | None) -> str | None:
-    """*text* as any store takes it: not too long, and without what is no text in UTF-8."""
+    """*text* in a form that any store takes: at most 10 000 characters, and lone surrogates escaped."""
     if text is None:
         return None
     if len(text) > LONGEST_TEXT:
@@ -53,11 +54,11 @@ def loaded(data: bytes, what: str, run_id: str) -> Any:
     """The value in *data*.
 
     Raises:
-        StateError: If there is none.
+        StateError: If *data* cannot be unpickled.
     """
     try:
         return loads(data)
-    except Exception as error:
+    except Exception as error:  # unpickling runs the user's code, which may raise anything
         raise StateError(
             f"cannot read {what} of run {run_id!r}: {describe(error)}; is the code that made it still there? "
             'on_change="recompute" computes it anew'
@@ -65,15 +66,15 @@ def loaded(data: bytes, what: str, run_id: str) -> Any:
 
 
 def loaded_all(found: Mapping[str, bytes], run_id: str, *, is_lenient: bool) -> dict[str, Any]:
-    """The values in *found*, by node; in a thread.
+    """The values in *found*, by node. To be called in a worker thread, as it may take long.
 
     Args:
-        found: Pickles.
+        found: Pickled values by node.
         run_id: The run.
-        is_lenient: Whether to leave out what cannot be read.
+        is_lenient: Whether to leave out values that cannot be read.
 
     Raises:
-        StateError: If one cannot be read, and may not be left out.
+        StateError: If a value cannot be read, unless *is_lenient*.
     """
     values: dict[str, Any] = {}
     for node_id, data in considerate(found.items()):
@@ -88,7 +89,7 @@ def loaded_all(found: Mapping[str, bytes], run_id: str, *, is_lenient: bool) -> 
 def with_values(
     past: Past, run_id: str, result: bytes | None, turn: int | None, continuation: bytes | None
 ) -> Past:
-    """*past* with what is pickled of it: the result of a run that has finished, and where its loop goes on."""
+    """*past* with its pickled parts: the result, if the run has succeeded, and the continuation of a loop."""
     try:
         boxed = None if result is None else (loaded(result, "the result", run_id),)
         going_on = None
@@ -101,13 +102,13 @@ def with_values(
 
 @attrs.frozen
 class Row:
-    """An entry on its way to the store.
+    """An entry with its value pickled.
 
     Attributes:
         entry: The entry.
-        value: Its pickled value, if there is one that can be stored.
-        is_durable: Whether nothing is missing.
-        error: The text of its error, as it can be stored.
+        value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
+        is_durable: Whether the store will have its value; true if it has none.
+        error: The text of its error, as the store can take it.
     """
 
     entry: Entry
@@ -118,11 +119,11 @@ class Row:
 
 @attrs.define(eq=False)
 class Sealing:
-    """A batch that is pickled once, in a thread, however often it has to be written.
+    """Pickles a batch once, in a worker thread, however often the write is tried.
 
     Attributes:
         batch: The batch.
-        largest: How many bytes of a value the store can take.
+        largest: Bytes of a value that the store can take.
     """
 
     batch: Batch
@@ -133,21 +134,21 @@ class Sealing:
 
     @property
     def missing(self) -> NotDurable:
-        """What the store cannot take the value of, and why."""
+        """The nodes whose values the store cannot take, and why."""
         return self._missing
 
     def rows(self) -> Sequence[Row]:
-        """The entries and notes, in order."""
+        """The entries of the batch in order, then its notes."""
         if self._rows is None:
             entries = [*self.batch.entries, *self.batch.notes]
             self._rows = [self._row(entry) for entry in considerate(entries)]
         return self._rows
 
     def continuation(self) -> bytes | None:
-        """What the loop goes on with, if it does.
+        """The pickled value of the continuation; ``None`` if the batch has none.
 
         Raises:
-            Exception: Whatever keeps that from being stored.
+            Exception: Whatever pickling it raises.
         """
         going_on = self.batch.continuation
         if going_on is not None and self._continuation is None:
@@ -159,24 +160,24 @@ class Sealing:
         if entry.status == "succeeded":
             try:
                 value = pickled(entry.value, self.largest)
-            except Exception as error:  # pickling runs user code
+            except Exception as error:  # pickling runs the user's code, which may raise anything
                 self._missing.append((entry.node_id, error))
                 return Row(entry, None, False, shortened(entry.error))
         return Row(entry, value, True, shortened(entry.error))
 
 
 def result_of(closing: Closing, largest: float) -> tuple[bytes | None, NotDurable]:
-    """The pickled result of a run that has one, and what is missing if the store cannot take it."""
+    """The pickled result of a run, or ``None``; and why the store cannot take it, if it cannot."""
     if closing.result is None:
         return None, ()
     try:
         return pickled(closing.result[0], largest), ()
-    except Exception as error:  # pickling runs user code
+    except Exception as error:  # pickling runs the user's code, which may raise anything
         return None, [("the result", error)]
 
 
 def once(make: Callable[[], Any]) -> Callable[[], Any]:
-    """*make*, called the first time only, and what it gave then."""
+    """A function that calls *make* the first time, and then always returns the same value."""
     made: list[Any] = []
 
     def get() -> Any:
@@ -188,7 +189,7 @@ def once(make: Callable[[], Any]) -> Callable[[], Any]:
 
 
 def parts(rows: Sequence[Row], most: int) -> Iterator[Sequence[Row]]:
-    """*rows*, in order, in parts whose values have at most *most* bytes together, or that are single."""
+    """*rows* in order, in parts of at most *most* bytes of values; a larger row is a part of its own."""
     part: list[Row] = []
     size = 0
     for row in rows:

@@ -11,9 +11,10 @@ from cascade.model.events import EngineWarning, StateRecorded
 from cascade.runtime.context.failures import Failures
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.settings import Settings
-from cascade.runtime.durability.backend import NotDurable, StateBackend
+from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.durability.resume import Recovery
+from cascade.runtime.durability.records import NotDurable
+from cascade.runtime.durability.recovery import Recovery
 
 
 @attrs.define(eq=False)

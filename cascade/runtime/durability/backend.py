@@ -1,167 +1,20 @@
-"""The interface of state backends, and the records that pass through it."""
+"""The interface of state backends."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from contextvars import ContextVar
-from typing import Any, Literal
-
-import attrs
+from typing import Any
 
 from cascade.model.errors import StateError
-
-NodeStatus = Literal["succeeded", "skipped", "failed", "cancelled", "retrying"]
-RecordedStatus = Literal["running", "succeeded", "failed", "cancelled"]
-
-# What the run is recorded as having been started by, as JSON: set by the command line, for ``cascade resume``.
-origin_var: ContextVar[str | None] = ContextVar("cascade_origin", default=None)
-
-
-@attrs.frozen
-class Entry:
-    """The outcome of a node, on its way to the store.
-
-    Attributes:
-        node_id: The node.
-        value: Its value, if it succeeded; otherwise ``None``.
-        reason: Why it was skipped; ``None`` if it was not.
-        status: ``"succeeded"``, ``"skipped"``, ``"failed"``, ``"cancelled"``, or ``"retrying"`` if another attempt
-            follows. Nodes that failed or were cancelled are recorded for people only and run again. For
-            ``"retrying"`` the number of attempts is kept.
-        digest: Digest of the node: code, bound arguments, everything upstream. ``None`` if it is not to be
-            compared.
-        task_name: The task's name.
-        attempts: Number of attempts that were made.
-        duration: Seconds from the start of the first attempt.
-        error: ``"Type: message"`` if it failed, otherwise ``None``.
-    """
-
-    node_id: str
-    value: Any = None
-    reason: str | None = None
-    status: NodeStatus = "succeeded"
-    digest: bytes | None = None
-    task_name: str = ""
-    attempts: int = 0
-    duration: float = 0.0
-    error: str | None = None
-
-
-@attrs.frozen
-class Continuation:
-    """The next turn of a loop of tail calls.
-
-    Attributes:
-        turn: Number of that turn, from 1.
-        value: What it runs: the lazy that the turn before returned.
-    """
-
-    turn: int
-    value: Any
-
-
-@attrs.frozen
-class Batch:
-    """What is written together: all of it or nothing.
-
-    Attributes:
-        entries: Nodes that succeeded or were skipped, in order.
-        notes: Nodes that failed, were cancelled, or will be attempted again.
-        continuation: If not ``None``, all records of nodes before it are deleted.
-    """
-
-    entries: Sequence[Entry] = ()
-    notes: Sequence[Entry] = ()
-    continuation: Continuation | None = None
-
-
-@attrs.frozen
-class Record:
-    """What a store knows of a node, without its value.
-
-    Args:
-        digest: The node's digest when it ran. ``None`` (default): not known.
-        reason: Why it was skipped. ``None`` (default): it was not.
-        is_durable: Whether the store has the value; ``True`` by default.
-    """
-
-    digest: bytes | None = None
-    reason: str | None = None
-    is_durable: bool = True
-
-
-@attrs.frozen
-class Opening:
-    """What a run tells the store when it begins.
-
-    Attributes:
-        is_new: Whether the run id was made for this run, so that the store cannot know it.
-        flow: Ids of the nodes whose values the run returns.
-        flow_digest: Digest of the whole flow.
-        params: Parameter name to ``repr`` of its value.
-        origin: The command line that started the run, as JSON; ``None`` if it was not started by one.
-    """
-
-    is_new: bool
-    flow: Sequence[str]
-    flow_digest: bytes
-    params: Mapping[str, str]
-    origin: str | None = None
-
-
-@attrs.frozen
-class Past:
-    """What a store knows of a run when the run begins.
-
-    Args:
-        is_known: Whether there may be records of it.
-        status: ``"running"`` (default), also if it was cut short; ``"succeeded"``, ``"failed"`` or
-            ``"cancelled"``.
-        flow_digest: Digest of the flow with which it was recorded. ``None`` (default): not known.
-        nodes: Ids of the nodes that have a record. ``None`` (default): the store has to be asked for each node.
-        result: The result of a run that has succeeded, in a tuple of one. ``None`` (default): there is none.
-        continuation: The turn with which its loop of tail calls goes on. ``None`` (default): it is no loop.
-        epoch: How often it was begun, this time included; 1 by default.
-        retrying: Node id to digest and number of attempts, for nodes that were to be attempted again. By default
-            none.
-        unreadable: Why the result or the loop cannot be read. ``None`` (default): nothing is damaged.
-        finished: When it ended, in seconds since the epoch (0 is 1970). ``None`` (default): it has not, or that is
-            not known.
-    """
-
-    is_known: bool = False
-    status: RecordedStatus = "running"
-    flow_digest: bytes | None = None
-    nodes: Sequence[str] | None = None
-    result: tuple[Any] | None = None
-    continuation: Continuation | None = None
-    epoch: int = 1
-    retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
-    unreadable: StateError | None = None
-    finished: float | None = None
-
-
-@attrs.frozen
-class Closing:
-    """What a run tells the store when it ends.
-
-    Attributes:
-        status: ``"succeeded"``, ``"failed"`` or ``"cancelled"``; the last also for a run that was drained.
-        error: ``"Type: message"`` of what it raises; ``None`` if it succeeded.
-        result: Its result in a tuple of one; ``None`` if it has none.
-    """
-
-    status: RecordedStatus
-    error: str | None = None
-    result: tuple[Any] | None = None
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 
 
 class PartlyWrittenError(Exception):
-    """A store that cannot write a batch at once failed in the middle. Stays in the engine.
+    """A store that writes a batch in several steps failed between two of them. Users never see this error.
 
     Attributes:
-        reason: What it raised.
+        reason: What the store raised.
         written: Ids of the nodes that are recorded.
     """
 
@@ -171,10 +24,7 @@ class PartlyWrittenError(Exception):
         self.written: frozenset[str] = frozenset(written)
 
 
-# Ids of nodes whose values the store could not take, and why.
-NotDurable = Sequence[tuple[str, Exception]]
-
-
+# More than 15 methods: this is a public interface, whose shape is fixed, and users subclass it.
 class StateBackend(ABC):
     """The recorded outcomes of one run, by node id.
 

@@ -7,7 +7,7 @@ from typing import Literal
 
 import attrs
 
-# "interrupted": it was begun and has not ended, and nobody executes it.
+# "interrupted": it has not ended, and no process executes it any more.
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
 
 
@@ -39,6 +39,7 @@ class NodeRecord:
     is_durable: bool
 
 
+# More than 12 fields: a public record, whose shape is fixed.
 @attrs.frozen
 class RunRecord:
     """A recorded run.

@@ -1,181 +1,126 @@
-"""The journal: settled nodes on their way to the state store, in order and in batches, beside the work."""
+"""The journal: writes settled nodes to the state store, in order and in batches, while the run goes on."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, Final
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import anyio
-import attrs
-from anyio import CancelScope, current_time, get_cancelled_exc_class
+from anyio import CancelScope, get_cancelled_exc_class
 
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.backend import (
-    Batch,
-    Continuation,
-    Entry,
-    NotDurable,
-    PartlyWrittenError,
-    StateBackend,
-)
-
-# Batches that may wait to be written before nothing starts any more.
-MOST_WAITING: Final = 10
+from cascade.runtime.durability.backend import PartlyWrittenError, StateBackend
+from cascade.runtime.durability.loop_records import LoopRecords
+from cascade.runtime.durability.records import Entry, NotDurable
+from cascade.runtime.durability.write_queue import WriteQueue
 
 
-@attrs.define(eq=False)
 class Journal:
     """Writes entries to a backend, one batch at a time.
 
-    Of a loop of tail calls, only some turns are recorded: the first, and those whose beginning is, because there
-    had been enough turns or enough time. What settles in the others is held, in case theirs lasts, and dropped
-    with them.
-
-    Attributes:
+    Args:
         backend: The store.
         on_recorded: Called with the number of entries of a batch, and of all, once they are in the store.
         on_failure: Called when the store fails; nothing is written after that.
-        on_not_durable: Called with what the store could not take the value of.
+        on_not_durable: Called with the nodes whose values the store could not take.
         period: Seconds after which entries are written without being asked for.
-        largest: Number of entries at which they are.
+        largest: Number of entries at which they are written; infinite: at the end only.
         turns_between: Turns of a loop after which one is recorded.
-        seconds_between: Seconds after which one is.
-        added: Entries taken.
-        recorded: Entries that are in the store.
+        seconds_between: Seconds after which a turn is recorded.
+
+    Attributes:
+        backend: The store.
+        recorded: Number of entries that need not be written any more: they are in the store, or a later turn of
+            their loop is.
         has_failed: Whether nothing is written any more.
     """
 
-    backend: StateBackend
-    on_recorded: Callable[[int, int], None]
-    on_failure: Callable[[BaseException], None]
-    on_not_durable: Callable[[NotDurable], None] = lambda _: None
-    period: float = math.inf
-    largest: float = 1000
-    turns_between: int = 1000
-    seconds_between: float = 0.1
-    added: int = 0
-    recorded: int = 0
-    has_failed: bool = False
-    _entries: list[Entry] = attrs.field(factory=list)
-    _notes: list[Entry] = attrs.field(factory=list)
-    _continuation: Continuation | None = None
-    # Of a turn whose beginning is not recorded: that, and what has settled in it.
-    _held_turn: Continuation | None = None
-    _held: list[Entry] = attrs.field(factory=list)
-    _recorded_turn: int = 1
-    # What its turns begin with cannot be stored.
-    _is_loop_lost: bool = False
-    _recorded_at: float = attrs.field(factory=current_time)
-    # Number of entries, of all that were added, that somebody waits to see recorded.
-    _wanted: int = 0
-    _in_hand: int = 0
-    _is_closing: bool = False
-    _is_urgent: bool = False
-    _scope: CancelScope | None = None
-    _news: anyio.Event = attrs.field(factory=anyio.Event)
-    _progress: anyio.Event = attrs.field(factory=anyio.Event)
+    def __init__(
+        self,
+        backend: StateBackend,
+        *,
+        on_recorded: Callable[[int, int], None],
+        on_failure: Callable[[BaseException], None],
+        on_not_durable: Callable[[NotDurable], None],
+        period: float = math.inf,
+        largest: float = 1000,
+        turns_between: int = 1000,
+        seconds_between: float = 0.1,
+    ) -> None:
+        self.backend = backend
+        self.recorded = 0
+        self.has_failed = False
+        self._on_recorded = on_recorded
+        self._on_failure = on_failure
+        self._on_not_durable = on_not_durable
+        self._period = period
+        self._queue = WriteQueue(largest)
+        self._loop = LoopRecords(
+            backend, on_not_durable, turns_between, seconds_between, writes_early=math.isfinite(largest)
+        )
+        # Callers of flush() wait until this many of the entries that were added are recorded.
+        self._wanted = 0
+        self._scope: CancelScope | None = None
+        self._progress = anyio.Event()
 
     def add(self, entry: Entry) -> None:
         """Queue *entry*."""
         if self.has_failed:
             return
         if entry.status not in ("succeeded", "skipped"):
-            self._note(entry)
-            return
-        if self._held_turn is not None:
-            self._held.append(entry)
-            if self.keeps_turns and self._is_time():
-                self._let_go()
-            return
-        self._entries.append(entry)
-        self.added += 1
-        if len(self._entries) == 1 or len(self._entries) >= self.largest:
-            self._news.set()
-
-    def _note(self, entry: Entry) -> None:
-        if self._held_turn is not None and entry.status == "retrying":
-            return  # the turn that is recorded has a node of the same name
-        self._notes.append(entry)
-        if entry.status == "retrying" and math.isfinite(self.largest):
-            # Written at once: during the pause is when a run is likely to be killed.
-            self._is_urgent = True
-            self._news.set()
+            # Each turn uses the same ids: the attempts of a turn that is held are not those of the recorded one.
+            if entry.status != "retrying" or self._loop.turn is None:
+                self._queue.note(entry)
+        elif self._loop.turn is None:
+            self._queue.add(entry)
+        elif (turn := self._loop.hold(entry)) is not None:
+            self.recorded += self._queue.start_over(turn)
 
     def refusal(self, value: Any) -> StateError | None:
-        """Why the store cannot take *value*, if it cannot."""
+        """Why the store cannot take *value*; ``None`` if it can."""
         try:
             self.backend.sealed(value)
-        except Exception as error:  # pickling runs user code
+        except Exception as error:  # pickling runs the user's code, which may raise anything
             failure = StateError(f"the result cannot be recorded ({describe(error)}), and strict_state is set")
             failure.__cause__ = error
             return failure
         return None
 
-    def begin_turn(self, turn: int, value: Any) -> None:
-        """A loop of tail calls goes on with *value*: what settles from now on belongs to that."""
-        if self.has_failed:  # pragma: no cover  # in this very moment; a run whose store has failed makes no turns
-            return
-        self._held.clear()
-        self._held_turn = Continuation(turn, value)
-        if self.keeps_turns and (self._left(turn) <= 0 or self._is_time()):
-            self._let_go()
+    # -- loops of tail calls -------------------------------------------------------------------------------
 
     @property
     def keeps_turns(self) -> bool:
-        """Whether turns are recorded: if there is a place for them, and not just at the end."""
-        return self.backend.keeps_loops and math.isfinite(self.largest) and not self._is_loop_lost
+        """Whether turns are recorded before the run ends."""
+        return self._loop.keeps_turns
 
-    def _left(self, turn: int) -> int:
-        return self.turns_between - (turn - self._recorded_turn)
-
-    def _is_time(self) -> bool:
-        return current_time() - self._recorded_at >= self.seconds_between
+    def begin_turn(self, turn: int, value: Any) -> None:
+        """The loop goes on with *value*: entries that are added from now on belong to *turn*."""
+        if self.has_failed:  # pragma: no cover  # in this very moment; a run whose store has failed makes no turns
+            return
+        if (due := self._loop.begin_turn(turn, value)) is not None:
+            self.recorded += self._queue.start_over(due)
 
     def go_on_in(self, turn: int, value: Any) -> None:
-        """What settles from now on belongs to *turn*, which began with *value*, and is not recorded so far."""
-        if not self.has_failed and turn != self._recorded_turn:
-            self._held.clear()
-            self._held_turn = Continuation(turn, value)
+        """Entries that are added from now on belong to *turn*, which a lane has begun with *value*."""
+        if not self.has_failed:
+            self._loop.go_on_in(turn, value)
 
     def until_next_turn(self, turn: int) -> tuple[int, float]:
-        """In how many turns after *turn*, and in how many seconds, one is to be recorded."""
-        return self._left(turn), self.seconds_between - (current_time() - self._recorded_at)
+        """In how many turns after *turn*, and in how many seconds, a turn is to be recorded."""
+        return self._loop.until_next_turn(turn)
 
-    def _let_go(self) -> None:
-        """Record the beginning of the turn that is held, and what has settled in it."""
-        assert self._held_turn is not None
-        turn = self._sealed(self._held_turn)
-        if turn is None:
-            return
-        # What waits to be written belongs to turns before, and would be forgotten at once.
-        self.added += 1 + len(self._held)
-        self.recorded += len(self._entries) + (self._continuation is not None)
-        self._entries, self._held = self._held, []
-        self._continuation, self._held_turn, self._is_urgent = turn, None, True
-        self._recorded_turn, self._recorded_at = turn.turn, current_time()
-        self._news.set()
-
-    def _sealed(self, turn: Continuation) -> Continuation | None:
-        """*turn* as it is before anything of it has run; ``None`` if the store cannot take it."""
-        if self._is_loop_lost:
-            return None
-        try:
-            return Continuation(turn.turn, self.backend.sealed(turn.value))
-        except Exception as error:  # pickling runs user code
-            self._is_loop_lost = True
-            self.on_not_durable([(f"turn {turn.turn} of the loop", error)])
-            return None
+    # -- waiting for the store -----------------------------------------------------------------------------
 
     @property
     def is_full(self) -> bool:
-        """Whether so much waits to be written that nothing should start."""
+        """Whether so many entries wait to be written that no node should start."""
         return self.is_full_with(0)
 
     def is_full_with(self, more: int) -> bool:
         """The same with *more* entries, which have not been added yet."""
-        waiting = len(self._entries) + self._in_hand + more
-        return waiting >= MOST_WAITING * self.largest and not self.has_failed
+        queue = self._queue
+        return len(queue.entries) + queue.in_hand + more >= queue.most and not self.has_failed
 
     async def until_room(self) -> None:
         """Wait while it is full."""
@@ -184,32 +129,35 @@ class Journal:
 
     async def flush(self) -> None:
         """Wait until all that was added so far is in the store, or the store has failed."""
-        target = self.added
+        target = self._queue.added
         while self.recorded < target and not self.has_failed:
             self._wanted = max(self._wanted, target)
-            self._news.set()
+            self._queue.news.set()
             await self._progress.wait()
 
     async def close(self) -> None:
         """Write what is left, and end :meth:`run`."""
-        self._is_closing = True
-        if self._held_turn is not None and self.backend.keeps_loops and not self.has_failed:
-            self._let_go()  # a loop that failed, or was cancelled, goes on in that very turn
-        self._news.set()
+        self._queue.is_closing = True
+        # A loop that failed, or was cancelled, is resumed in the very turn in which it ended.
+        turn = self._loop.take() if self.backend.keeps_loops and not self.has_failed else None
+        if turn is not None:
+            self.recorded += self._queue.start_over(turn)
+        self._queue.news.set()
         await self.flush()
+
+    # -- writing -------------------------------------------------------------------------------------------
 
     async def run(self) -> None:
         """Write until closed. The run has a task for this."""
+        queue = self._queue
         with CancelScope(shield=True) as self._scope:
-            while self._has_any() or not self._is_closing:
-                if self._is_due():
+            while not (queue.is_empty and queue.is_closing):
+                if queue.is_due(is_wanted=self.recorded < self._wanted):
                     await self._write()
                     continue
-                self._news = anyio.Event()
-                with anyio.move_on_after(self.period if self._entries else None) as patience:
-                    await self._news.wait()
-                if patience.cancelled_caught:
-                    self._wanted = self.added
+                has_news = await queue.until_news(self._period)
+                if not has_news:
+                    self._wanted = queue.added
 
     def abandon(self) -> None:
         """Stop writing, whatever is left."""
@@ -217,52 +165,43 @@ class Journal:
         if self._scope is not None:
             self._scope.cancel()
 
-    def _has_any(self) -> bool:
-        return bool(self._entries or self._notes) or self._continuation is not None
-
-    def _is_due(self) -> bool:
-        is_wanted = self.recorded < self._wanted or self._is_closing or self._is_urgent
-        return (self._has_any() and is_wanted) or len(self._entries) >= self.largest
-
     async def _write(self) -> None:
-        batch = Batch(self._entries, self._notes, self._continuation)
-        self._entries, self._notes, self._continuation, self._is_urgent = [], [], None, False
-        self._in_hand = len(batch.entries)
+        batch = self._queue.take()
         count = len(batch.entries) + (batch.continuation is not None)
         try:
             missing = await self.backend.write(batch)
         except PartlyWrittenError as error:
             lost = [entry for entry in batch.entries if entry.node_id not in error.written]
             self.recorded += len(batch.entries) - len(lost)
-            self._fail([*lost, *self._entries], error.reason)
+            self._fail(lost, error.reason)
         except get_cancelled_exc_class():
             raise  # it has been abandoned
-        except BaseException as error:
-            self._fail([*batch.entries, *self._entries], error)
+        except BaseException as error:  # told to the run, which raises it: SystemExit must not end this event loop
+            self._fail(batch.entries, error)
             if not isinstance(error, Exception):
-                # Pickling runs user code, which may exit. That ends the run, and not the event loop around it.
-                self.on_failure(error)
+                self._on_failure(error)
         else:
             self.recorded += count
             if count:
-                self.on_recorded(count, self.recorded)
+                self._on_recorded(count, self.recorded)
             if missing:
-                self.on_not_durable(missing)
+                self._on_not_durable(missing)
         finally:
-            self._in_hand = 0
+            self._queue.in_hand = 0
             self._progress.set()
             self._progress = anyio.Event()
 
-    def _fail(self, lost: list[Entry], error: BaseException) -> None:
+    def _fail(self, unwritten: Sequence[Entry], error: BaseException) -> None:
+        """Write nothing any more; *unwritten* are those of the last batch that are not in the store."""
         self.has_failed = True
-        for left in (self._entries, self._notes, self._held):
-            left.clear()
-        self._continuation = None
+        lost = [entry.node_id for entry in (*unwritten, *self._queue.entries)]
+        self._queue.clear()
+        self._loop.clear()
         failure = StateError(
             f"the state store failed ({describe(error)}): {self.recorded} settled nodes are recorded, "
             f"{len(lost)} are not",
             recorded=self.recorded,
-            lost=[entry.node_id for entry in lost],
+            lost=lost,
         )
         failure.__cause__ = error
-        self.on_failure(failure)
+        self._on_failure(failure)

@@ -19,8 +19,8 @@ from cascade.model.outcomes import Done, Outcome
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.backend import Entry
 from cascade.runtime.durability.journal import Journal
+from cascade.runtime.durability.records import Entry
 from cascade.runtime.execution.attempts import Attempts
 from cascade.runtime.execution.caching import CachedCall
 from cascade.runtime.execution.classify import classify

@@ -1,4 +1,4 @@
-"""Giving a frame what is recorded of its nodes, with the values that somebody is going to need."""
+"""Giving a frame the recorded outcomes of its nodes, with those of their values that are needed."""
 
 from __future__ import annotations
 
@@ -12,8 +12,9 @@ from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Junction, Node
 from cascade.model.errors import StateError, describe
 from cascade.model.outcomes import SkipReason
-from cascade.runtime.durability.backend import Record
-from cascade.runtime.durability.resume import DERIVED, PORTION, Recovery
+from cascade.runtime.durability.changes import DERIVED
+from cascade.runtime.durability.records import Record
+from cascade.runtime.durability.recovery import PORTION, Recovery
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.foundation.frame import Frame, Recalled
 
@@ -24,7 +25,7 @@ Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 
 
 async def restore(execution: RunContext, frame: Frame) -> None:
-    """Give *frame* what is recorded of its nodes, with the values that somebody is going to need.
+    """Fill *frame* with the recorded outcomes of its nodes, and with those of their values that are needed.
 
     Raises:
         StateError: If the store cannot be read.
@@ -41,7 +42,7 @@ async def restore(execution: RunContext, frame: Frame) -> None:
 
 
 def _is_in_recorded_turn(execution: RunContext, recovery: Recovery, frame: Frame) -> bool:
-    """Whether the records are of the turn that *frame* belongs to: the turns after it use their ids again."""
+    """Whether the records are of the turn to which *frame* belongs: all turns of a loop use the same ids."""
     if not frame.prefix:
         return True  # it is restored in that turn only
     continuation = recovery.past.continuation
@@ -57,7 +58,7 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     found = await paced_dict(_valid(frame, names, records))
     if is_lenient:
         recall = Recall(frame, names, found, recovery.backend.get_readable_results, PORTION)
-    else:  # one that cannot be read is an error, so none is read that nobody may need
+    else:  # a value that cannot be read is an error, so no value is read that may turn out not to be needed
         recall = Recall(frame, names, found, recovery.backend.get_results)
     await recall.run()
     frame.recorded = await paced_dict(recall.recalled())
@@ -65,7 +66,7 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
 
 
 def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:
-    """By node, the records that are of its present content."""
+    """The records that still hold, by index of their node: the digest is the same, and the skip is not derived."""
     for index, name in enumerate(names):
         record, digest = records.get(name), frame.digest(index)
         if record is None or record.reason in DERIVED or not (digest is None or record.digest in (None, digest)):
@@ -76,18 +77,18 @@ def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> It
 
 @attrs.define(eq=False)
 class Recall:
-    """Reads the values that somebody is going to need, and no others.
+    """Reads the values that nodes which run are going to need, and no others.
 
-    A recorded node whose value is needed and not there runs again, and then needs what is upstream of it. That is
-    found in one pass from the last node to the first, as every source comes before its consumers.
+    A recorded node whose value is needed, and cannot be read, runs again, and then needs the values upstream of
+    it. One pass from the last node to the first finds all of these, as every source comes before its consumers.
 
     Attributes:
         frame: The frame.
         names: The ids of its nodes.
-        found: By node, what is recorded; what turns out to run again is taken out.
+        found: The records, by index of their node; the records of nodes that have to run again are removed.
         read: Gives the values of nodes that have one.
-        most_ahead: How many values may be read that may turn out not to be needed, at a time.
-        values: Those that have been read.
+        most_ahead: How many values may be read at a time that may turn out not to be needed; at least 1.
+        values: The values that have been read, by index of their node.
     """
 
     frame: Frame
@@ -98,6 +99,7 @@ class Recall:
     values: dict[int, Any] = attrs.field(factory=dict)
     # Nodes whose values have been asked for.
     _asked: set[int] = attrs.field(factory=set)
+    # 1 for each node whose value is needed.
     _wanted: bytearray = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -114,8 +116,8 @@ class Recall:
         await self._ask(needed)
         if len(self.values) == len(needed):
             return
-        # Some have no value after all. What is upstream of them is read ahead of knowing whether it is needed,
-        # more each time: in a chain of which nothing can be read, each value is needed for want of the next.
+        # Some values could not be read. Values upstream are read before it is known whether they are needed, twice
+        # as many each time: in a chain of which no value can be read, each is needed because the next is missing.
         since, ahead = time.perf_counter(), 1
         for missing in self._misses():
             if missing is not None:
@@ -126,7 +128,7 @@ class Recall:
                 since = time.perf_counter()
 
     def recalled(self) -> Iterator[tuple[int, Recalled]]:
-        """By node, how it ended, as far as it does not run again."""
+        """The outcomes of the nodes that do not run again, by index of the node."""
         for index, record in self.found.items():
             reason = None if record.reason is None else SkipReason(record.reason)
             yield index, Recalled(self.values.get(index), reason)
@@ -152,18 +154,18 @@ class Recall:
             yield
 
     def _sources(self, index: int) -> Sequence[int]:
-        """The nodes whose values the node *index* is going to look at."""
+        """The nodes whose values the node *index* needs."""
         record = self.found.get(index)
         graph = self.frame.graph
         if record is None or isinstance(graph.rows[index], Junction):
             return graph.sources[index]
         if record.reason is None:
             return ()
-        node = graph.node(index)  # it was skipped, and may hand on a value
+        node = graph.node(index)  # a skipped node may pass on the value of a source
         return node.data if isinstance(node, Node) else ()
 
     def _needs_value(self, index: int) -> bool:
-        """Whether the value of a recorded node is needed; one that has none that can be is taken out."""
+        """Whether the value of a recorded node is to be read; without a stored value, the node runs again."""
         record = self.found.get(index)
         if record is None or record.reason is not None or not self._wanted[index]:
             return False
@@ -172,7 +174,7 @@ class Recall:
         return record.is_durable
 
     def _needed(self) -> Generator[None, None, list[int]]:
-        """The nodes whose values are needed, if all of these can be read."""
+        """The nodes whose values are needed, provided that all of these can be read."""
         needed = []
         for index in range(len(self.names) - 1, -1, -1):
             if self._needs_value(index):
@@ -182,9 +184,9 @@ class Recall:
         return needed
 
     def _misses(self) -> Iterator[int | None]:
-        """Take out the nodes that have no value; yields those whose value is needed and was not asked for.
+        """Remove the nodes whose values cannot be read; yields those whose values have to be asked for first.
 
-        Yields ``None`` wherever others can have their turn.
+        Yields ``None`` where the event loop may run other tasks.
         """
         for index in range(len(self.names) - 1, -1, -1):
             if self._needs_value(index):
@@ -198,7 +200,7 @@ class Recall:
             yield None
 
     def _ahead(self, last: int, count: int) -> Iterator[int]:
-        """The node *last*, and recorded nodes among the *count* before it whose values may be needed next."""
+        """The node *last*, and those among the *count* nodes before it whose values may be needed next."""
         for index in range(last, max(last - count, -1), -1):
             record = self.found.get(index)
             if index not in self._asked and record is not None and record.reason is None and record.is_durable:

@@ -13,7 +13,7 @@ from cascade.model.events import TaskExecutionFinished, TaskSkipped
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.backend import Entry, NodeStatus
+from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.foundation.frame import Frame
 
 _STATUS = {

@@ -14,7 +14,7 @@ from cascade.model.outcomes import Status
 from cascade.model.text import counted
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.backend import Closing
+from cascade.runtime.durability.records import Closing
 from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.run.preparation import Prepared
 

@@ -13,8 +13,9 @@ from anyio import CancelScope
 from cascade.model.errors import StateError, describe
 from cascade.model.events import EngineWarning
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.backend import Closing, StateBackend
+from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal
+from cascade.runtime.durability.records import Closing
 
 # Seconds in which a store that did not take all in time is to let go of the run.
 _LETTING_GO: Final = 2.0

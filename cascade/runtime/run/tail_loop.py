@@ -18,7 +18,7 @@ from cascade.model.calls.callee import Callee
 from cascade.model.events import StaticAnalysisWarning
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.backend import Continuation
+from cascade.runtime.durability.records import Continuation
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.target import collect

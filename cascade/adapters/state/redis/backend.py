@@ -1,4 +1,4 @@
-"""State in Redis: a few keys for each run, all of which expire. ``lease`` says which."""
+"""State in Redis: a few keys for each run, all of which expire. ``lease.py`` lists them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,6 @@ from anyio import CancelScope, CapacityLimiter, current_time
 
 from cascade.adapters.redis_client import (
     RedisLine,
-    Session,
     check_client,
     client_of,
     redis_library,
@@ -32,18 +31,11 @@ from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.model.typed.numbers import plain_number
-from cascade.runtime.durability.backend import (
-    Batch,
-    Closing,
-    NotDurable,
-    Opening,
-    PartlyWrittenError,
-    Past,
-    Record,
-)
+from cascade.runtime.durability.backend import PartlyWrittenError
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 
 TTL: Final = 86_400
-# Seconds between two looks at a lease of which it is not certain whether its holder lives.
+# Seconds between two looks at a lease whose holder may be dead.
 _LOOK: Final = 1.0
 
 
@@ -83,7 +75,7 @@ class RedisStateBackend(BatchedBackend):
             raise ValueError(f"ttl is a whole number of seconds from 1, not {ttl!r}")
         self.client = client
         self.ttl = ttl
-        # Records must not expire between two signs of life.
+        # The heartbeat renews the expiry, so it must come before that.
         self.heartbeat_every: float | None = min(HEARTBEAT, ttl / 3)
         self._line = RedisLine(client, f"run {run_id!r}")
         self._lease = RunLease(run_id, ttl)
@@ -101,15 +93,6 @@ class RedisStateBackend(BatchedBackend):
     async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
         return await self._line.call(lambda session: self._keys.results(session, wanted, is_lenient=True))
-
-    async def has_result(self, node_id: str) -> bool:
-        key = self._lease.names["results"]
-        return bool(await self._line.call(lambda session: session.ask("hexists", key, node_id)))
-
-    async def get_skip_reason(self, node_id: str) -> str | None:
-        key = self._lease.names["skipped"]
-        reason = await self._line.call(lambda session: session.ask("hget", key, node_id))
-        return None if reason is None else str(reason, "utf-8")
 
     async def clear(self) -> None:
         await self._line.call(self._keys.clear)
@@ -135,7 +118,7 @@ class RedisStateBackend(BatchedBackend):
     async def write(self, batch: Batch) -> NotDurable:
         sealing = Sealing(batch, self._keys.largest)
         portions = once(lambda: list(parts(sealing.rows(), MOST_AT_ONCE)))
-        # Pickled in the thread that writes the first of them.
+        # Pickled once, in the thread that writes the first portion.
         await self._line.call(lambda session: self._keys.write(session, portions()[0], sealing))
         written = [row.entry.node_id for row in portions()[0]]
         for portion in portions()[1:]:
@@ -158,7 +141,7 @@ class RedisStateBackend(BatchedBackend):
 
     async def heartbeat(self) -> None:
         try:
-            await self._line.call(self._beat)
+            await self._line.call(self._lease.beat)
         except self._redis.RedisError as error:
             if steady_time() - self._lease.renewed > LEASE - HEARTBEAT:
                 raise StateError(
@@ -166,10 +149,6 @@ class RedisStateBackend(BatchedBackend):
                     f"{describe(error)}"
                 ) from error
             raise
-
-    def _beat(self, session: Session) -> None:
-        self._lease.set_clock(session)
-        self._lease.change(session, lambda _: None)
 
     def sealed(self, value: Any) -> Sealed:
         return Sealed(pickled(value, self._keys.largest))
@@ -183,12 +162,10 @@ class RedisStateBackend(BatchedBackend):
 
     async def aclose(self) -> None:
         try:
-            # Not tried again: where the server cannot be told, the lease runs out by itself.
+            # Tried once: if the server does not hear of it, the lease ends by itself.
             if self._lease.owner is not None and not self._line.is_lost:
                 with suppress(StateError):
-                    await self._line.call(
-                        lambda session: self._lease.change(session, lambda _: None, self._lease.given_up), 0
-                    )
+                    await self._line.call(self._lease.give_up, 0)
         finally:
             self._lease.disown()
             with CancelScope(shield=True):
@@ -210,11 +187,11 @@ class RedisStateBackend(BatchedBackend):
 
 
 def check_url(url: str) -> None:
-    """See that *url* says where a server is, and what else its library knows. Connects to nothing.
+    """Check that *url* names a server, with options that the redis library knows. Does not connect.
 
     Raises:
-        ImportError: If the library is not installed.
-        ValueError: If it does not.
+        ImportError: If the redis library is not installed.
+        ValueError: If *url* does not, or has other options.
     """
     reason = ""
     if _is_place(url):
@@ -231,7 +208,7 @@ def _is_place(url: str) -> bool:
     try:
         parts = urlsplit(url)
         has_port = parts.port != 0
-    except ValueError:  # its text may quote a piece of a password
+    except ValueError:  # not passed on: its text may quote a part of a password
         return False
     return has_port and url.partition(":")[2].startswith("//") and bool(re.fullmatch(r"/?|/\d+", parts.path))
 

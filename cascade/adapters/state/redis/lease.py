@@ -1,4 +1,4 @@
-"""The lease on one run in Redis, and the changes that it guards. In threads.
+"""The lease on one run in Redis, and the writes that need it. Called in worker threads.
 
 Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the epoch:
 
@@ -39,12 +39,12 @@ _PARTS: Final = ("results", "skipped", "nodes", "meta", "lease")
 
 @attrs.frozen
 class Lease:
-    """Who may write.
+    """Which process may write the records of a run.
 
     Attributes:
-        epoch: Counts the times that the run was begun.
-        owner: Who executes it, if anybody does.
-        until: When that ends to hold.
+        epoch: How often the run was begun.
+        owner: The process that executes it; ``None`` if none does.
+        until: When the lease ends, by the server's clock.
     """
 
     epoch: int = 0
@@ -53,10 +53,10 @@ class Lease:
 
     @classmethod
     def read(cls, text: bytes | None) -> Lease:
-        """What :meth:`written` made of one; the first, if there is none.
+        """The lease that :meth:`written` encoded as *text*; that of a new run if *text* is ``None``.
 
         Raises:
-            ValueError: If it is nothing of the kind.
+            ValueError: If *text* encodes no lease.
         """
         if text is None:
             return cls()
@@ -68,20 +68,20 @@ class Lease:
         return cls(epoch, None if owner is None else Owner.of_fields(owner), until)
 
     def written(self) -> str:
-        """As it stands in the store: JSON."""
+        """As JSON, for the store."""
         owner = None if self.owner is None else attrs.asdict(self.owner)
         return json.dumps({"epoch": self.epoch, "owner": owner, "until": self.until})
 
 
 @attrs.define(eq=False)
 class RunLease:
-    """Changes the keys of one run, as long as nobody else has it.
+    """Writes the keys of one run, unless another process has its lease.
 
     Attributes:
         run_id: The run.
-        ttl: Seconds after the last write for which it is kept.
-        owner: Who has the lease; ``None`` as long as the run is not executed here.
-        renewed: When the lease was renewed, by the steady clock of this machine.
+        ttl: Seconds after the last write for which the keys are kept.
+        owner: The holder of the lease in this process; ``None`` while the run is not executed here.
+        renewed: When the lease was renewed, by :func:`steady_time`.
         names: The keys, by what is in them.
     """
 
@@ -90,11 +90,11 @@ class RunLease:
     owner: Owner | None = None
     renewed: float = 0.0
     names: Mapping[str, str] = attrs.field(init=False)
-    # Ends of the lease, one of which must stand there: that of the last write, and of one without an answer.
+    # The lease in the store must have one of these ends: that of the last write, or of a write without an answer.
     _ends: set[float] = attrs.field(factory=set)
-    # Keys that the last write has left.
+    # Keys that existed after the last write; if one is gone, the server has lost records.
     _left: tuple[str, ...] = ()
-    # What the server's clock is ahead of the steady one.
+    # Seconds by which the server's clock is ahead of the steady one.
     _ahead: float = 0.0
 
     def __attrs_post_init__(self) -> None:
@@ -103,16 +103,17 @@ class RunLease:
     def change(
         self, session: Session, change: Callable[[Any], None], renewed: Callable[[Lease], Lease] | None = None
     ) -> Lease:
-        """Make *change* in one MULTI, unless somebody else has the run; returns the lease as it is then.
+        """Make *change* in one MULTI, unless another process has the run; returns the lease after that.
 
         Args:
             session: The visit to the server.
             change: Queues commands.
-            renewed: The lease after that; judged before anything is written.
+            renewed: Makes the lease after the change from the one before, or raises to refuse the change. By
+                default it renews the lease of this process.
 
         Raises:
-            StateError: If somebody else has the run, or the server has lost what was written before.
-            redis.WatchError: If somebody has changed the lease in this moment.
+            StateError: If another process has the run, or the server has lost records.
+            redis.WatchError: If another client has changed the lease in this moment.
         """
         key = self.names["lease"]
         with session.pipeline(transaction=True) as pipe:
@@ -139,7 +140,7 @@ class RunLease:
         return lease
 
     def has_lost(self) -> str:
-        """What is said of a server that has lost what was written."""
+        """The message for a server that has lost records."""
         return (
             f"Redis has lost records of run {self.run_id!r}: keys were deleted, flushed or evicted, or the server "
             "was replaced by an older state; let it evict nothing (maxmemory-policy noeviction), and run again"
@@ -151,8 +152,8 @@ class RunLease:
         if not lease.epoch:
             raise StateError(vanished(self.run_id))
         if lease.owner is None and lease.until in self._ends:
-            return lease  # it was given up by a try of which no answer came
-        # By the token: the count of beginnings starts anew where keys were lost.
+            return lease  # an earlier try, whose answer was lost, has given it up
+        # Compared by token, as the epoch starts again where keys were lost.
         if lease.owner is None or lease.owner.token != self.owner.token:
             raise StateError(overtaken(self.run_id, lease.owner))
         if lease.until not in self._ends:
@@ -160,19 +161,19 @@ class RunLease:
         return attrs.evolve(lease, until=self._now() + LEASE)
 
     def _now(self) -> float:
-        """Seconds on the clock of the server, by which all who use it judge leases."""
+        """Seconds on the server's clock, by which all processes judge leases."""
         return self._ahead + steady_time()
 
     def set_clock(self, session: Session) -> None:
-        """Find out what the clock of the server says."""
+        """Compare the server's clock with the steady one."""
         seconds, micros = session.ask("time")
         self._ahead = seconds + micros / 1e6 - steady_time()
 
     def take(self, session: Session, change: Callable[[Any], None], mine: Owner, vigil: Vigil) -> int:
-        """Take the run as *mine*, and make *change*; returns how often it has been begun.
+        """Take the lease for *mine*, and make *change*; returns the epoch.
 
         Raises:
-            RunInProgressError: If somebody else executes it.
+            RunInProgressError: If another process or task executes the run.
             UncertainHolderError: If that cannot be told yet.
         """
         self.owner, self._left, self._ends = None, (), set()
@@ -186,16 +187,28 @@ class RunLease:
             left = lease.until - self._now()
             is_certain = left <= LEASE  # else the server's clock has been set
             vigil.refuse_if_alive(lease.owner, lease, left, is_certain=is_certain)
-        # The answer to the first try may have been lost: then the lease is ours already.
+        # The lease is ours already if the answer to an earlier try was lost.
         epoch = lease.epoch if lease.owner == mine else lease.epoch + 1
         return Lease(epoch, mine, self._now() + LEASE)
 
+    def beat(self, session: Session) -> None:
+        """Renew the lease, and the expiry of the keys.
+
+        Raises:
+            StateError: If another process has the run, or the server has lost records.
+        """
+        self.set_clock(session)
+        self.change(session, _nothing)
+
+    def give_up(self, session: Session) -> None:
+        """Give the lease back, if this process has it; the run counts as cut short."""
+        self.change(session, _nothing, self._given_up)
+
     def ended(self, lease: Lease) -> Lease:
-        """*lease* as it is once the run has ended; judged as for any other change."""
+        """*lease* once the run has ended; raises what :meth:`change` does."""
         return attrs.evolve(self._renewed(lease), owner=None, until=0.0)
 
-    def given_up(self, lease: Lease) -> Lease:
-        """*lease* as it is once this has let go of the run, if it had it."""
+    def _given_up(self, lease: Lease) -> Lease:
         if self.owner is None or lease.owner is None or lease.owner.token != self.owner.token:
             return lease
         return attrs.evolve(lease, owner=None, until=0.0)
@@ -205,3 +218,7 @@ class RunLease:
         if self.owner is not None:
             self.owner.release()
         self.owner, self._left = None, ()
+
+
+def _nothing(_: Any) -> None:
+    """A change that only renews the lease."""

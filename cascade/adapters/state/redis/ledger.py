@@ -1,4 +1,4 @@
-"""Reading what Redis says about runs; changes nothing there."""
+"""Reads the history of the runs in Redis, without changing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.foundation.fairness import considerate
 
-# Keys that are asked for at once.
+# Names of keys that are asked for at once.
 _AT_ONCE: Final = 1000
 _PURPOSE = "reading runs from Redis"
 
@@ -32,7 +32,7 @@ def _opened(url: str) -> Iterator[Session]:
 
 
 def read_runs(url: str) -> list[RunRecord]:
-    """All runs at *url*, without nodes."""
+    """All runs at *url*, without their nodes."""
     with _opened(url) as session:
         now = _now(session)
         found = [_run(session, name, now) for name in _names(session)]
@@ -40,7 +40,7 @@ def read_runs(url: str) -> list[RunRecord]:
 
 
 def read_run(url: str, run_id: str) -> RunRecord | None:
-    """One run at *url*."""
+    """The run *run_id* at *url*, with its nodes; ``None`` if there is none."""
     with _opened(url) as session:
         return _run(session, run_id.encode(), _now(session), with_nodes=True)
 
@@ -58,7 +58,7 @@ def _names(session: Session) -> list[bytes]:
 
 
 def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False) -> RunRecord | None:
-    """The run called *name*; ``None`` if nothing is there."""
+    """The run called *name*; ``None`` if there is none."""
     fields: dict[str, Any] = {"run_id": name.decode("utf-8", "backslashreplace")}
     damaged: list[str] = []
     meta = _hash(session, name, "meta", damaged)

@@ -1,4 +1,4 @@
-"""The records of one run in Redis; ``lease`` says which keys there are. In threads."""
+"""The records of one run in Redis; ``lease.py`` lists the keys. Called in worker threads."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from cascade.adapters.state.ownership import Owner, Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.redis.lease import FORMAT, RunLease
 from cascade.model.errors import StateError
-from cascade.runtime.durability.backend import Closing, Opening, Past, Record, RecordedStatus
+from cascade.runtime.durability.records import Closing, Opening, Past, Record, RecordedStatus
 from cascade.runtime.foundation.fairness import considerate
 
-# Values, and names, that are asked for at once: a reply is held in memory as a whole.
+# Values, or names, that are asked for at once: a reply is in memory as a whole.
 _AT_ONCE: Final = 200
-# Bytes of values that are written in one MULTI, which the server holds in memory until it is complete.
+# Bytes of values that are written in one MULTI: the server keeps it in memory until it is complete.
 MOST_AT_ONCE: Final = 64 * 1024 * 1024
-# What a server takes of one value if it does not say otherwise, and what is left for all that is no value.
+# Bytes that a value may have if the server does not tell its limit, and bytes kept free for everything else.
 _LARGEST: Final = 512 * 1024 * 1024
 _MARGIN: Final = 1_000_000
 
@@ -31,8 +31,8 @@ class RunKeys:
     """The records of one run in Redis.
 
     Attributes:
-        lease: Guards what is written.
-        largest: How many bytes a value can have.
+        lease: The lease of the run, without which nothing is written.
+        largest: Bytes that a value may have.
     """
 
     lease: RunLease
@@ -43,10 +43,10 @@ class RunKeys:
         return self.lease.names
 
     def begin(self, session: Session, opening: Opening, mine: Owner, vigil: Vigil) -> Past:
-        """Take the run as *mine*, and say what is known of it.
+        """Take the lease of the run for *mine*; returns what is known of the run.
 
         Raises:
-            RunInProgressError: If somebody else executes it.
+            RunInProgressError: If another process or task executes the run.
             StateError: If another version of the library recorded it.
             UncertainHolderError: If that cannot be told yet.
         """
@@ -66,7 +66,7 @@ class RunKeys:
             pipe.hdel(self._names["meta"], "error")
 
         epoch = self.lease.take(session, change, mine, vigil)
-        # Read again, now that nobody else may write.
+        # Read again: before the lease was taken, others could write.
         known = {**known, **self._meta(session)}
         nodes, retrying, is_whole = self._listed(session)
         is_known = epoch > 1 or bool(nodes)
@@ -80,14 +80,14 @@ class RunKeys:
         return with_values(past, self.lease.run_id, known.get("result"), turn, known.get("continuation"))
 
     def _learn_limits(self, session: Session) -> None:
-        """Find out how large a value can be, where the server tells."""
+        """Ask the server how large a value can be."""
         found = []
         for name in ("proto-max-bulk-len", "client-query-buffer-limit"):
             try:
                 found.append(int(session.ask("config_get", name)[name]) - _MARGIN)
-            except (KeyError, ValueError):  # a server that knows no such limit
+            except (KeyError, ValueError):  # the server has no such limit
                 continue
-            except session.library.ResponseError:  # one that tells nobody
+            except session.library.ResponseError:  # the server does not allow CONFIG GET
                 continue
         self.largest = max(min(found, default=_LARGEST), _MARGIN)
 
@@ -96,14 +96,14 @@ class RunKeys:
         return {name.decode(): value for name, value in fields.items()}
 
     def _listed(self, session: Session) -> tuple[list[str], dict[str, tuple[bytes | None, int]], bool]:
-        """The nodes that have a record, those that were going to be attempted again, and whether no key is lost.
+        """The nodes that have a record, those that waited for another attempt, and whether no key is lost.
 
-        A server that evicts keys takes whole hashes; single results may have been put there by others.
+        A server that evicts keys removes whole hashes, so results without any node mean a loss.
         """
         noted = {name.decode(): json.loads(text) for name, text in considerate(self._scan(session, "nodes"))}
         named = dict.fromkeys(name for name, node in considerate(noted.items()) if _is_done(node))
         for part in ("results", "skipped"):
-            # Without the values, which may be large.
+            # Names only: the values may be large.
             for name in considerate(session.ask("hkeys", self._names[part])):
                 named[name.decode()] = None
         retrying = {
@@ -114,14 +114,14 @@ class RunKeys:
         return list(named), retrying, bool(noted) or not named
 
     def _scan(self, session: Session, part: str) -> Iterator[tuple[bytes, bytes]]:
-        """The fields of a hash, asked for in portions."""
+        """The fields of a hash, read in portions."""
         cursor = -1
         while cursor:
             cursor, some = session.ask("hscan", self._names[part], max(cursor, 0), count=_AT_ONCE)
             yield from some.items()
 
     def write(self, session: Session, rows: Sequence[Row], sealing: Sealing | None) -> None:
-        """Record *rows*, and where the loop goes on if *sealing* says so."""
+        """Record *rows*, and the continuation of *sealing* if that has one."""
         names, now = self._names, time.time()
         going_on = None if sealing is None else sealing.batch.continuation
         meta: dict[str, Any] = {"updated": now}
@@ -146,7 +146,7 @@ class RunKeys:
         self.lease.change(session, change)
 
     def clear(self, session: Session) -> None:
-        """Forget everything but that the run has begun."""
+        """Forget everything except that the run has begun."""
         names = self._names
 
         def change(pipe: Any) -> None:
@@ -159,7 +159,7 @@ class RunKeys:
         self.lease.change(session, change)
 
     def adopt(self, session: Session, flow_digest: bytes) -> None:
-        """The records are those of the flow with this digest, and there is no result."""
+        """Forget the result of the run; from now on its records belong to the flow with this digest."""
 
         def change(pipe: Any) -> None:
             pipe.hset(self._names["meta"], mapping={"status": "running", "flow_digest": flow_digest})
@@ -168,7 +168,7 @@ class RunKeys:
         self.lease.change(session, change)
 
     def forget(self, session: Session, node_ids: Sequence[str]) -> None:
-        """Forget nodes."""
+        """Forget the records of *node_ids*."""
 
         def change(pipe: Any) -> None:
             for part in ("results", "skipped", "nodes"):
@@ -192,7 +192,7 @@ class RunKeys:
         )
 
     def records(self, session: Session, node_ids: Sequence[str]) -> dict[str, Record]:
-        """What is recorded of *node_ids*, without values."""
+        """The records of *node_ids*, without values."""
         found = {}
         for start in range(0, len(node_ids), _AT_ONCE):
             some = node_ids[start : start + _AT_ONCE]
@@ -210,7 +210,7 @@ class RunKeys:
         return found
 
     def results(self, session: Session, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
-        """The results among *node_ids*; without those that cannot be read, if that is wanted."""
+        """The results among *node_ids*. If *is_lenient*, leaves out those that cannot be read."""
         values: dict[str, Any] = {}
         for start in range(0, len(node_ids), _AT_ONCE):
             some = node_ids[start : start + _AT_ONCE]
@@ -221,7 +221,7 @@ class RunKeys:
 
 
 def _opened(opening: Opening, known: Mapping[str, bytes], now: float) -> dict[str, Any]:
-    """What ``meta`` says of a run that begins, of which *known* is known."""
+    """The fields of ``meta`` for a run that begins, whose fields so far are *known*."""
     flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
     meta = {
         "format": FORMAT,
@@ -255,7 +255,7 @@ def _noted(row: Row, now: float) -> str:
 
 
 def _record(node: bytes | None, reason: bytes | None, *, has_result: bool) -> Record | None:
-    """What the hashes together say of a node; the results alone may be there, written by somebody else."""
+    """The record of a node, from its fields in the hashes; a result counts even if nothing else is there."""
     fields = {} if node is None else json.loads(node)
     if not has_result and reason is None and not (fields and _is_done(fields)):
         return None

@@ -1,4 +1,4 @@
-"""State in an SQLite file: one file for many runs, readable with plain SQL. ``lease`` has the schema."""
+"""State in an SQLite file: one file for many runs, readable with plain SQL. ``lease.py`` has the schema."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import os
 import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 
 import anyio
@@ -18,17 +19,17 @@ from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, resu
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
 from cascade.model.errors import StateError, describe, shown_url
-from cascade.runtime.durability.backend import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 
-# Seconds for which giving back a lease is tried; it ends by itself.
+# Seconds for which giving back a lease is tried; otherwise it ends by itself.
 _GIVING_UP: Final = 1.0
 
 
 def path_of(url: str) -> str:
-    """The path in ``sqlite:///path``, as it is seen from the working directory.
+    """The path in ``sqlite:///path``; a relative path starts at the working directory.
 
     Raises:
-        ValueError: If there is none.
+        ValueError: If *url* has no path to a file.
     """
     path = url.removeprefix("sqlite:///").partition("?")[0]
     is_path = path[:1] not in ("", ":") and not path.endswith("/") and path.isprintable()
@@ -38,10 +39,10 @@ def path_of(url: str) -> str:
 
 
 def is_shared(url: str) -> bool:
-    """Whether *url* says that all who can write to its file are trusted.
+    """Whether *url* ends in ``?shared=on``: all who can write to its file are trusted.
 
     Raises:
-        ValueError: If it says something else after a question mark.
+        ValueError: If *url* has any other option.
     """
     _, mark, option = url.partition("?")
     if mark and option not in ("shared=on", "shared=off"):
@@ -53,10 +54,10 @@ def is_shared(url: str) -> bool:
 
 
 def check_url(url: str) -> None:
-    """See that *url* names a file.
+    """Check that *url* names a file.
 
     Raises:
-        ValueError: If it does not, or says more.
+        ValueError: If it does not, or has an unknown option.
     """
     path_of(url)
     is_shared(url)
@@ -84,12 +85,9 @@ class SQLiteStateBackend(BatchedBackend):
         super().__init__(run_id)
         self.path: str = os.fsdecode(path)
         self.shared = shared
-        self._file = SQLiteFile(self.path, self._prepare, shared)
+        self._file = SQLiteFile(self.path, partial(prepare, path=self.path), shared)
         self._lease = RunLease(run_id, self._file)
         self._rows = RunRows(self._lease)
-
-    def _prepare(self, connection: sqlite3.Connection) -> None:
-        prepare(connection, self.path)
 
     @property
     def limiter(self) -> CapacityLimiter:
@@ -103,13 +101,6 @@ class SQLiteStateBackend(BatchedBackend):
     async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
         return await self._file.call(lambda: self._rows.results(wanted, is_lenient=True))
-
-    async def has_result(self, node_id: str) -> bool:
-        record = (await self.recall([node_id])).get(node_id)
-        return record is not None and record.reason is None and record.is_durable
-
-    async def get_skip_reason(self, node_id: str) -> str | None:
-        return await self._file.call(lambda: self._rows.reason(node_id))
 
     async def clear(self) -> None:
         await self._file.call(self._rows.clear)
@@ -154,7 +145,7 @@ class SQLiteStateBackend(BatchedBackend):
 
     async def aclose(self) -> None:
         try:
-            with suppress(StateError):  # somebody keeps it locked: then the lease ends by itself
+            with suppress(StateError):  # another process keeps the file locked: then the lease ends by itself
                 await self._file.call(self._lease.give_up, _GIVING_UP)
         finally:
             self._lease.disown()

@@ -1,4 +1,4 @@
-"""The lease on one run in an SQLite state file, and the transactions that it guards. In threads.
+"""The lease on one run in an SQLite state file, and the transactions that need it. Called in worker threads.
 
 Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); times are seconds since the epoch:
 
@@ -15,7 +15,7 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
     ``duration`` (seconds), ``error``, ``recorded``, ``is_durable`` (0: the value could not be
     pickled, or is too large), ``digest``, ``value`` (pickle).
 ``events``
-    What is worth noting: ``run``, ``time``, ``kind``, ``message``.
+    A log of the file: ``run``, ``time``, ``kind``, ``message``.
 """
 
 from __future__ import annotations
@@ -68,10 +68,10 @@ CREATE INDEX events_of_run ON events (run);
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
-    """See that *connection* is one to a state file; makes the tables of a new one.
+    """Check that *connection* is to a state file; makes the tables of a new one.
 
     Raises:
-        StateError: If the file is something else.
+        StateError: If the file is not a state file of this version.
     """
     if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         with transaction(connection):
@@ -79,7 +79,7 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
 
 
 def of_another_version(path: str, version: int) -> str:
-    """What to say of the file *path*, whose ``user_version`` is *version*."""
+    """The message for the file *path*, whose ``user_version`` is *version*."""
     what = f"it has format {version}, and this one reads {VERSION}; finish its runs with the version that wrote it"
     return (
         f"{path!r} is no state file of this version of cascade: "
@@ -89,7 +89,7 @@ def of_another_version(path: str, version: int) -> str:
 
 def _make_schema(connection: sqlite3.Connection, path: str) -> None:
     version = connection.execute("PRAGMA user_version").fetchone()[0]
-    if version == VERSION:  # pragma: no cover  # somebody else was faster
+    if version == VERSION:  # pragma: no cover  # another process has made it meanwhile
         return
     names = {name for (name,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
     if version or not names.isdisjoint(("runs", "nodes", "events")):
@@ -101,33 +101,33 @@ def _make_schema(connection: sqlite3.Connection, path: str) -> None:
 
 @attrs.define(eq=False)
 class RunLease:
-    """Writes to the rows of one run, as long as nobody else has it.
+    """Writes the rows of one run, unless another process has its lease.
 
     Attributes:
         run_id: The run.
         file: The file.
-        owner: Who has the lease; ``None`` as long as the run is not executed here.
+        owner: The holder of the lease in this process; ``None`` while the run is not executed here.
     """
 
     run_id: str
     file: SQLiteFile
     owner: Owner | None = None
     _number: int | None = None
-    # When the lease was renewed: by the steady clock, and by that which people set.
+    # When the lease was renewed: by the steady clock, and by the wall clock, which people may set.
     _renewed: tuple[float, float] = (0.0, 0.0)
 
     @contextmanager
     def transaction(self) -> Iterator[sqlite3.Connection]:
-        """All that is written inside, or nothing.
+        """A transaction: all writes in the block, or none.
 
         Raises:
-            StateError: If it was written to a file that is no longer where it was.
+            StateError: If the file is no longer at its path, so that the writes are lost.
         """
         try:
             with transaction(self.file.connection()) as connection:
                 yield connection
         except BaseException:
-            self._number = None  # it may have been made by what was taken back
+            self._number = None  # the row may have been made in the transaction that is rolled back
             raise
         self.file.check()
 
@@ -139,7 +139,11 @@ class RunLease:
         return self._number
 
     def enrol(self, connection: sqlite3.Connection) -> int:
-        """The run's number, whose lease this still has. To be called in a transaction."""
+        """The run's number; makes the run if it is not in the file. To be called in a transaction.
+
+        Raises:
+            StateError: If this process had the lease of the run, and has lost it.
+        """
         if self.owner is not None:
             return self._held(connection, self.owner)
         found = self.find(connection)
@@ -158,32 +162,32 @@ class RunLease:
         if row is None:
             raise StateError(vanished(self.run_id))
         holder = None if row[1] is None else Owner.read(row[1])
-        # By the token: the count of beginnings starts anew in a row that was deleted and made again.
+        # Compared by token, as the epoch starts again in a row that was deleted and made again.
         if holder is None or holder.token != owner.token:
             raise StateError(overtaken(self.run_id, holder))
         self._number = number = int(row[0])
         return number
 
     def note(self, connection: sqlite3.Connection, kind: str, message: str) -> None:
-        """Note what is worth it."""
+        """Add a line to the log of the file."""
         connection.execute(
             "INSERT INTO events (run, time, kind, message) VALUES (?, ?, ?, ?)",
             (self._number, time.time(), kind, shortened(message)),
         )
 
     def take(self, connection: sqlite3.Connection, vigil: Vigil) -> int:
-        """Take the run, in a transaction; returns how often it has been begun.
+        """Take the lease, in a transaction; returns the epoch: how often the run was begun.
 
         Raises:
-            RunInProgressError: If somebody else executes it.
-            UncertainHolderError: If that cannot be told yet.
+            RunInProgressError: If another process or task executes the run.
+            UncertainHolderError: If that is not certain yet.
         """
         number = self.enrol(connection)
         row = connection.execute("SELECT epoch, owner, lease_until FROM runs WHERE id = ?", (number,)).fetchone()
         epoch, owner, lease_until = row
         if owner is not None:
             self._judge(connection, vigil, owner, lease_until)
-        # Known before the commit: if that fails, the lease is given back whether or not it was taken.
+        # Set before the commit: if that fails, the lease is given back, whether or not it was taken.
         self.owner = Owner.here()
         connection.execute("UPDATE runs SET epoch = ? WHERE id = ?", (epoch + 1, number))
         self.renew(connection, time.time())
@@ -198,7 +202,7 @@ class RunLease:
         self.note(connection, "taken over", f"from {holder}, which is gone")
 
     def renew(self, connection: sqlite3.Connection, now: float) -> None:
-        """Note that the run has been written to, and that whoever executes it is alive."""
+        """Record that the run was written, and renew the lease of this process if it has it."""
         if self.owner is None:
             connection.execute("UPDATE runs SET updated = ? WHERE id = ?", (now, self._number))
             return
@@ -211,17 +215,17 @@ class RunLease:
         self._renewed = steady, now
 
     def beat(self) -> None:
-        """See that the file is in its place, and that this has the run; renew the lease if that is due.
+        """Check that the file is at its path, and that this process has the run; renew the lease if that is due.
 
         Raises:
-            StateError: If it is not, or somebody else has the run, or the lease could not be renewed in time.
+            StateError: If the file is gone, another process has the run, or the lease cannot be renewed in time.
         """
         self.file.check()
         if self.owner is None:
             return
         try:
             self._held(self.file.connection(), self.owner)
-            # Also when the clock was set, by which others judge the lease.
+            # Renewed also when the wall clock was set: other processes judge the lease by it.
             steady, now = steady_time() - self._renewed[0], time.time()
             if max(steady, abs(now - self._renewed[1])) < HEARTBEAT - LOOK:
                 return
@@ -237,7 +241,7 @@ class RunLease:
             raise
 
     def give_up(self) -> None:
-        """Give the lease back, if this has it; the run counts as cut short."""
+        """Give the lease back, if this process has it; the run counts as cut short."""
         if self.owner is None:
             return
         connection = self.file.connection()

@@ -1,4 +1,4 @@
-"""Reading what an SQLite state file says about runs; changes nothing in it."""
+"""Reads the history of an SQLite state file, without changing it."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
     try:
         found = trusted(path, makes=False, shared=is_shared(url))
         connection = sqlite3.connect(f"file:{quote(str(Path(found).absolute()))}?mode=ro", uri=True)
-        # What is no text in UTF-8 was not written here; that must not hide the other runs.
+        # Text that is not UTF-8 was not written by us; it must not hide the other runs.
         connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
         try:
             version = connection.execute("PRAGMA user_version").fetchone()[0]
@@ -60,13 +60,13 @@ def _left(holder: Owner, until: float) -> float:
 
 
 def read_runs(url: str) -> list[RunRecord]:
-    """All runs in the file at *url*, without nodes."""
+    """All runs in the file at *url*, without their nodes."""
     with _opened(url) as connection:
         return [_run(connection, row) for row in connection.execute(_RUNS).fetchall()]
 
 
 def read_run(url: str, run_id: str) -> RunRecord | None:
-    """One run in the file at *url*."""
+    """The run *run_id* in the file at *url*, with its nodes; ``None`` if there is none."""
     with _opened(url) as connection:
         row = connection.execute(f"{_RUNS} WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:

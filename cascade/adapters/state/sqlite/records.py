@@ -1,4 +1,4 @@
-"""The records of one run in an SQLite state file; ``lease`` has the schema. In threads."""
+"""The records of one run in an SQLite state file; ``lease.py`` has the schema. Called in worker threads."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.sqlite.lease import RunLease
 from cascade.model.errors import describe
-from cascade.runtime.durability.backend import Closing, Continuation, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.records import Closing, Continuation, NotDurable, Opening, Past, Record
 from cascade.runtime.foundation.fairness import considerate
 
-# Bytes of a row that are left for all that is no value.
+# Bytes of a row that are kept free for everything that is not a value.
 _MARGIN: Final = 1_000_000
 # Rows that are read with one statement: SQLite bounds the number of its parameters.
 _AT_ONCE: Final = 500
@@ -32,18 +32,18 @@ class RunRows:
     """The records of one run in a state file.
 
     Attributes:
-        lease: Guards what is written.
-        largest: How many bytes a value can have.
+        lease: The lease of the run, without which nothing is written.
+        largest: Bytes that a value may have; by default what SQLite allows, less a margin.
     """
 
     lease: RunLease
     largest: int = 1_000_000_000 - _MARGIN
 
     def begin(self, opening: Opening, vigil: Vigil) -> Past:
-        """Take the run, and say what is known of it.
+        """Take the lease of the run; returns what is known of the run.
 
         Raises:
-            RunInProgressError: If somebody else executes it.
+            RunInProgressError: If another process or task executes the run.
             UncertainHolderError: If that cannot be told yet.
         """
         texts = _texts(opening)
@@ -70,7 +70,7 @@ class RunRows:
 
     def write(self, sealing: Sealing) -> None:
         """Record a batch."""
-        # Pickled before the transaction: nobody else is kept from writing meanwhile.
+        # Pickled before the transaction, so that other writers need not wait for it.
         rows, continuation = sealing.rows(), sealing.continuation()
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
@@ -84,7 +84,7 @@ class RunRows:
             self.lease.renew(connection, now)
 
     def clear(self) -> None:
-        """Forget everything but that the run has begun."""
+        """Forget everything except that the run has begun."""
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
@@ -94,7 +94,7 @@ class RunRows:
             )
 
     def adopt(self, flow_digest: bytes) -> None:
-        """The records are those of the flow with this digest, and there is no result."""
+        """Forget the result of the run; from now on its records belong to the flow with this digest."""
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.execute(
@@ -103,7 +103,7 @@ class RunRows:
             )
 
     def forget(self, node_ids: Sequence[str]) -> None:
-        """Forget nodes."""
+        """Forget the records of *node_ids*."""
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.executemany(
@@ -112,12 +112,12 @@ class RunRows:
             )
 
     def finish(self, closing: Closing, result: bytes | None) -> NotDurable:
-        """Record how the run ended, with its pickled result, and give up the lease."""
+        """Record how the run ended, with its pickled result, and give up the lease; returns what was left out."""
         missing: NotDurable = ()
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             row = connection.execute("SELECT length(continuation) FROM runs WHERE id = ?", (number,)).fetchone()
-            if result is not None and len(result) + (row[0] or 0) > self.largest:  # they stand in one row
+            if result is not None and len(result) + (row[0] or 0) > self.largest:  # one row has both
                 missing = [("the result", ValueError(f"its pickle has {len(result)} bytes"))]
                 result = None
             now = time.time()
@@ -130,7 +130,7 @@ class RunRows:
         return missing
 
     def select(self, columns: str, node_ids: Sequence[str]) -> Iterator[tuple[Any, ...]]:
-        """Rows of *node_ids*, but for failures."""
+        """Rows of those of *node_ids* that succeeded or were skipped."""
         connection = self.lease.file.connection()
         number = self.lease.find(connection)
         for start in range(0, len(node_ids), _AT_ONCE):
@@ -143,31 +143,25 @@ class RunRows:
         self.lease.file.check()
 
     def records(self, node_ids: Sequence[str]) -> dict[str, Record]:
-        """What is recorded of *node_ids*, without values."""
+        """The records of *node_ids*, without values."""
         rows = considerate(self.select("node_id, digest, reason, is_durable", node_ids))
         return {node_id: Record(digest, reason, bool(is_durable)) for node_id, digest, reason, is_durable in rows}
 
     def results(self, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
-        """The results among *node_ids*; without those that cannot be read, if that is wanted."""
+        """The results among *node_ids*. If *is_lenient*, leaves out those that cannot be read."""
         rows = self.select("node_id, value, status, is_durable", node_ids)
         found = {name: value for name, value, status, durable in rows if status == "succeeded" and durable}
         return loaded_all(found, self.lease.run_id, is_lenient=is_lenient)
 
-    def reason(self, node_id: str) -> str | None:
-        """Why a node was skipped, if it was."""
-        for (reason,) in self.select("reason", [node_id]):
-            return str(reason) if reason is not None else None
-        return None
-
 
 def _texts(opening: Opening) -> tuple[str, str, str | None]:
-    """Flow, parameters and origin, as they stand in a row."""
+    """The columns ``flow``, ``params`` and ``origin`` of a run."""
     flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
     return f"[{flow}]", json.dumps(dict(opening.params)), opening.origin
 
 
 def _listed(connection: sqlite3.Connection, number: int) -> tuple[list[str], dict[str, tuple[bytes | None, int]]]:
-    """The nodes that have a record, and those that were going to be attempted again."""
+    """The nodes that have a record, and those that waited for another attempt."""
     rows = connection.execute(
         "SELECT node_id FROM nodes WHERE run = ? AND status IN ('succeeded', 'skipped')", (number,)
     )

@@ -1,0 +1,125 @@
+"""What a run has from its store when it begins, and afterwards."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextvars import ContextVar
+from typing import Any, Final, Protocol
+
+import attrs
+
+from cascade.graph.identity import Contents
+from cascade.graph.nodes import Graph
+from cascade.model.policies import Retry
+from cascade.model.secrets import MARK
+from cascade.model.text import preview
+from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.records import Opening, Past, Record
+from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
+
+# Records and values that are asked for at once.
+PORTION: Final = 500
+
+# The command line that starts the run, as JSON: ``cascade resume`` reads it from the record of the run.
+origin_var: ContextVar[str | None] = ContextVar("cascade_origin", default=None)
+
+
+class ResumePolicy(Protocol):
+    """What the settings of a run say about records of an earlier execution."""
+
+    @property
+    def on_finished(self) -> str:
+        """If the run had succeeded: return its result, run it again, or refuse."""
+
+    @property
+    def on_change(self) -> str:
+        """If the flow has changed: refuse, record it as another run, or run again what has changed."""
+
+
+class RecordedFlow(Protocol):
+    """A flow that is going to be recorded."""
+
+    @property
+    def graph(self) -> Graph:
+        """Its graph."""
+
+    @property
+    def inputs(self) -> Mapping[str, Any]:
+        """Values of its inputs."""
+
+    def params(self) -> dict[str, Any]:
+        """Its parameters, as they may be shown."""
+
+
+# Opens the backend of the run with an id; returns None if outcomes are not recorded.
+OpenRun = Callable[[str], StateBackend | None]
+
+
+@attrs.define(eq=False)
+class Recovery:
+    """What a run has from its store.
+
+    Attributes:
+        run_id: The run. After a fork, it is not the run that was asked for.
+        backend: The store of the run.
+        past: What the store knew when the run began.
+        contents: The digests with which records are compared.
+        restored: Number of nodes that were taken from the store instead of being run.
+    """
+
+    run_id: str
+    backend: StateBackend
+    past: Past
+    contents: Contents
+    restored: int = 0
+    _listed: Collection[str] | None = None
+    _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self._attempts.update(self.past.retrying)
+
+    def attempts(self, name: str, digest: bytes | None, retry: Retry) -> int:
+        """How many attempts at the node *name* were made before the run was cut short, and count now.
+
+        The second time it is 0: in a loop, a later turn has another node of the same name.
+        """
+        if name not in self.past.retrying:
+            return 0
+        recorded, made = self._attempts.pop(name, (None, 0))
+        return min(made, retry.max_attempts - 1) if recorded in (None, digest) or digest is None else 0
+
+    def forget_attempts(self) -> None:
+        """Let no earlier attempts count: everything runs again."""
+        self._attempts.clear()
+
+    async def records(self, names: Iterable[str | None]) -> dict[str, Record]:
+        """The records of the nodes *names*; read in portions, as there may be very many."""
+        if self._listed is None and self.past.nodes is not None:
+            self._listed = await paced_dict((name, None) for name in self.past.nodes)
+        listed, found = self._listed, dict[str, Record]()
+        wanted = await paced_list(name if listed is None or name in listed else None for name in names)
+        for portion in portions(wanted, PORTION):
+            found.update(await self.backend.recall(portion))
+        return found
+
+    async def records_of(self, graph: Graph) -> tuple[dict[str, Record], dict[str, bytes]]:
+        """The records of the nodes of *graph*, and the present digests of these nodes, by name."""
+        digests = await paced_dict(
+            (graph.name(index), digest) for index, digest in enumerate(self.contents.digests)
+        )
+        return await self.records(digests), digests
+
+
+async def open_recovery(
+    backend: StateBackend, flow: RecordedFlow, contents: Contents, *, is_new: bool
+) -> Recovery:
+    """Take the lease of the run of *backend*, and read what is known of the run."""
+    graph = flow.graph
+    opening = Opening(
+        is_new,
+        await paced_list(graph.name(member) for member in graph.members),
+        contents.flow,
+        {name: value if value is MARK else preview(value) for name, value in flow.params().items()},
+        origin_var.get(),
+    )
+    return Recovery(backend.run_id, backend, await backend.begin(opening), contents)
