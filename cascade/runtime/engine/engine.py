@@ -7,10 +7,10 @@ import os
 import secrets
 import time
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 
 import anyio
 import attrs
@@ -21,6 +21,7 @@ from cascade.graph.nested import Hold
 from cascade.model.errors import InputError, RunCancelled, raise_unchanged
 from cascade.model.events import Event
 from cascade.model.inputs import Provider, Resource, as_resource
+from cascade.model.lazies import LazyResult
 from cascade.model.tasks import Task, refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission.admission import Admission
@@ -44,6 +45,8 @@ from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
 from cascade.runtime.run.preparation import prepare
+
+T = TypeVar("T")
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4
@@ -261,6 +264,14 @@ class Engine:
 
     # -- runs ----------------------------------------------------------------------------------------------
 
+    @overload
+    async def run(
+        self, flow: LazyResult[T], /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> T: ...
+    @overload
+    async def run(
+        self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> Any: ...
     async def run(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Any:
@@ -295,6 +306,14 @@ class Engine:
             finally:
                 await self._leave(session)
 
+    @overload
+    def start(
+        self, flow: LazyResult[T], /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> AbstractAsyncContextManager[Run[T]]: ...
+    @overload
+    def start(
+        self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> AbstractAsyncContextManager[Run[Any]]: ...
     @async_context
     async def start(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
@@ -332,7 +351,7 @@ class Engine:
         try:
             with SecretsOfRun(self.settings):
                 lifetime = await self._lifetime(session.shared, flow, params, run_id)
-            run = Run(lifetime)
+            run: Run[Any] = Run(lifetime)
             try:
                 async with anyio.create_task_group() as group:
                     lifetime.execution.tasks.spawn(group, lifetime.run)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, cast
 
 import attrs
 from anyio import current_time
@@ -22,6 +22,15 @@ from cascade.runtime.context.failures import Failure
 from cascade.runtime.control.plane import UNSET, ControlPlane
 from cascade.runtime.observation.bus import EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a TypeVar with a default, before Python 3.13
+
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
 
 # Of the inputs that a node waits for, how many are named.
 SHOWN_INPUTS: Final = 5
@@ -62,7 +71,7 @@ class Explanation:
         return one_line(f"{self.node_id}: {'; '.join(self.blockers)}")
 
 
-class Run:
+class Run(Generic[T_co]):
     """A run that is live or has ended: to look at it and to steer it. ``start`` and ``serve`` give it."""
 
     def __init__(self, lifetime: RunLifetime) -> None:
@@ -289,7 +298,7 @@ class Run:
             self._was_cancelled = True
             self._lifetime.execution.lifecycle.drain()
 
-    async def result(self) -> Any:
+    async def result(self) -> T_co:
         """Wait for the end of the run and return its value.
 
         If the waiting is cancelled, the run goes on.
@@ -301,7 +310,7 @@ class Run:
         await self._lifetime.ended.wait()
         self._raised = self._lifetime.error()
         with trimmed:
-            return self._lifetime.result()
+            return cast("T_co", self._lifetime.result())
 
     def unreported(self) -> BaseException | None:
         """The run's error, unless it is a cancellation that was asked for or ``result`` has raised it; ``None``
