@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import AbstractContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from contextvars import copy_context
 from functools import partial
 from typing import Any, TypeVar, Unpack, overload
@@ -44,7 +44,10 @@ __all__ = [
     "visualize",
 ]
 
+K = TypeVar("K")
 T = TypeVar("T")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
 
 
 def _engine(settings: AsRun) -> Engine:
@@ -66,6 +69,51 @@ async def run(
     run_id: str | None = None,
     **settings: Unpack[AsRun],
 ) -> T: ...
+@overload
+async def run(
+    flow: dict[K, LazyResult[T]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> dict[K, T]: ...
+@overload
+async def run(
+    flow: list[LazyResult[T]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> list[T]: ...
+@overload
+async def run(
+    flow: tuple[LazyResult[T], LazyResult[T2]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> tuple[T, T2]: ...
+@overload
+async def run(
+    flow: tuple[LazyResult[T], LazyResult[T2], LazyResult[T3]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> tuple[T, T2, T3]: ...
+@overload
+async def run(
+    flow: tuple[LazyResult[T], ...],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> tuple[T, ...]: ...
 @overload
 async def run(
     flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
@@ -123,6 +171,61 @@ def run_sync(
     run_id: str | None = None,
     **settings: Unpack[AsRun],
 ) -> T: ...
+@overload
+def run_sync(
+    flow: dict[K, LazyResult[T]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> dict[K, T]: ...
+@overload
+def run_sync(
+    flow: list[LazyResult[T]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> list[T]: ...
+@overload
+def run_sync(
+    flow: tuple[LazyResult[T], LazyResult[T2]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> tuple[T, T2]: ...
+@overload
+def run_sync(
+    flow: tuple[LazyResult[T], LazyResult[T2], LazyResult[T3]],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> tuple[T, T2, T3]: ...
+@overload
+def run_sync(
+    flow: tuple[LazyResult[T], ...],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    backend: str = "asyncio",
+    backend_options: dict[str, Any] | None = None,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> tuple[T, ...]: ...
 @overload
 def run_sync(
     flow: Any,
@@ -201,6 +304,19 @@ def _forget_loop() -> None:
         sniffio.current_async_library_cvar.set(None)
 
 
+@overload
+def start(
+    flow: LazyResult[T],
+    /,
+    params: Mapping[str, Any] | None = None,
+    *,
+    run_id: str | None = None,
+    **settings: Unpack[AsRun],
+) -> AbstractAsyncContextManager[Run[T]]: ...
+@overload
+def start(
+    flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None, **settings: Unpack[AsRun]
+) -> AbstractAsyncContextManager[Run[Any]]: ...
 @shows_settings
 @async_context
 async def start(

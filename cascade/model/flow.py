@@ -4,20 +4,25 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any, Generic, TypeVar, overload
+from typing import Any, TypeVar, overload
 
 import attrs
 
 from cascade.model.lazies import LazyResult, rendered, short_arguments
-from cascade.model.placeholders import Placeholder
+from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
 from cascade.model.tasks import Partial, Task, task
 
 T = TypeVar("T")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
 
 
 @attrs.frozen(eq=False, init=False, repr=False)
-class Router(Placeholder, Generic[T]):
+class Router(OneOf[T]):
     """One of several values, chosen by a key. Only the chosen route runs, after its key is known.
 
     Args:
@@ -71,6 +76,45 @@ def _gather(*values: object) -> tuple[object, ...]:
     return values
 
 
+@overload
+def gather(
+    a1: Placeholder[T1],
+    /,
+) -> LazyResult[tuple[T1]]: ...
+@overload
+def gather(
+    a1: Placeholder[T1],
+    a2: Placeholder[T2],
+    /,
+) -> LazyResult[tuple[T1, T2]]: ...
+@overload
+def gather(
+    a1: Placeholder[T1],
+    a2: Placeholder[T2],
+    a3: Placeholder[T3],
+    /,
+) -> LazyResult[tuple[T1, T2, T3]]: ...
+@overload
+def gather(
+    a1: Placeholder[T1],
+    a2: Placeholder[T2],
+    a3: Placeholder[T3],
+    a4: Placeholder[T4],
+    /,
+) -> LazyResult[tuple[T1, T2, T3, T4]]: ...
+@overload
+def gather(
+    a1: Placeholder[T1],
+    a2: Placeholder[T2],
+    a3: Placeholder[T3],
+    a4: Placeholder[T4],
+    a5: Placeholder[T5],
+    /,
+) -> LazyResult[tuple[T1, T2, T3, T4, T5]]: ...
+@overload
+def gather(*lazies: Placeholder[T]) -> LazyResult[tuple[T, ...]]: ...
+@overload
+def gather(*lazies: Any) -> LazyResult[tuple[Any, ...]]: ...
 def gather(*lazies: Any) -> LazyResult[tuple[Any, ...]]:
     """Combine several values into one tuple, in order.
 

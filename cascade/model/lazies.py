@@ -5,7 +5,7 @@ from __future__ import annotations
 import reprlib
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Final, Generic, NoReturn, Self, TypeVar, cast
+from typing import Any, Final, NoReturn, Self, TypeVar, cast
 
 import attrs
 
@@ -130,7 +130,7 @@ def filled(draft: Draft, task: Callee, args: tuple[Any, ...], kwargs: dict[str, 
     return draft
 
 
-class LazyResult(Draft, Placeholder, Generic[R_co]):
+class LazyResult(Draft, Placeholder[R_co]):
     """A call that has not happened yet. Pass it to other tasks, or run it.
 
     A lazy result is frozen. Two of them are equal only if they are the same object. Each ``with_...`` method

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final, NoReturn
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn
 
 from cascade.model.errors import LazyUseError
+
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a TypeVar with a default, before Python 3.13
+
+    V_co = TypeVar("V_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    V_co = TypeVar("V_co", covariant=True)
+V = TypeVar("V")
 
 PASS_IT_ON: Final = "pass it as an argument to a task that does this with the value"
 
 
-class Placeholder:
+class Placeholder(Generic[V_co]):
     """Something in the place of a value that is not known yet: a lazy, a Param, an Env, a Router, an injection.
 
     May stand anywhere in the arguments of a call, at any depth of containers: lists, tuples, sets, dict values,
@@ -78,3 +88,9 @@ class Placeholder:
         __and__ = __or__ = __xor__ = __rand__ = __ror__ = __rxor__ = __divmod__ = __rdivmod__ = _calculate
         __lshift__ = __rshift__ = __rlshift__ = __rrshift__ = _calculate
         __neg__ = __pos__ = __abs__ = __invert__ = _calculate
+
+
+class OneOf(Placeholder[V], Generic[V]):
+    """One of several values. It is known which when the flow runs."""
+
+    __slots__ = ()

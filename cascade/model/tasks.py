@@ -8,6 +8,7 @@ from collections.abc import Callable, Coroutine, Mapping, Sequence
 from typing import (
     TYPE_CHECKING,
     Any,
+    Concatenate,
     Generic,
     ParamSpec,
     Protocol,
@@ -20,6 +21,19 @@ from typing import (
 
 import attrs
 
+from cascade.model.calls.argument_types import (
+    Arg,
+    Free,
+    OfFree,
+    Takes1,
+    Takes2,
+    Takes3,
+    Takes4,
+    Takes5,
+    Takes6,
+    Takes7,
+    Takes8,
+)
 from cascade.model.calls.callee import Mode
 from cascade.model.calls.columns import as_column, check_lengths
 from cascade.model.calls.functions import check_mode, check_texts, is_async_function
@@ -50,6 +64,15 @@ from cascade.model.text import encodable
 P = ParamSpec("P")
 R = TypeVar("R")
 T = TypeVar("T")
+S = TypeVar("S")
+T1 = TypeVar("T1")
+T2 = TypeVar("T2")
+T3 = TypeVar("T3")
+T4 = TypeVar("T4")
+T5 = TypeVar("T5")
+T6 = TypeVar("T6")
+T7 = TypeVar("T7")
+T8 = TypeVar("T8")
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -110,10 +133,77 @@ class Task(Generic[P, R]):
         """``module.qualname``: the same in every process."""
         return f"{self.__module__}.{self.__qualname__}"
 
+    if TYPE_CHECKING:
+
+        def _takes(self, *args: P.args, **kwargs: P.kwargs) -> Any: ...  # what Takes1 to Takes8 ask for
+
     @overload
     def __call__(self, /, *args: P.args, **kwargs: P.kwargs) -> LazyResult[R]: ...
     @overload
-    def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]: ...
+    def __call__(self, /, **kwargs: Any) -> LazyResult[R]: ...
+    @overload
+    def __call__(self: Takes1[T1], a1: Arg[T1], /, **kwargs: Any) -> LazyResult[R]: ...
+    @overload
+    def __call__(self: Takes2[T1, T2], a1: Arg[T1], a2: Arg[T2], /, **kwargs: Any) -> LazyResult[R]: ...
+    @overload
+    def __call__(
+        self: Takes3[T1, T2, T3], a1: Arg[T1], a2: Arg[T2], a3: Arg[T3], /, **kwargs: Any
+    ) -> LazyResult[R]: ...
+    @overload
+    def __call__(
+        self: Takes4[T1, T2, T3, T4], a1: Arg[T1], a2: Arg[T2], a3: Arg[T3], a4: Arg[T4], /, **kwargs: Any
+    ) -> LazyResult[R]: ...
+    @overload
+    def __call__(
+        self: Takes5[T1, T2, T3, T4, T5],
+        a1: Arg[T1],
+        a2: Arg[T2],
+        a3: Arg[T3],
+        a4: Arg[T4],
+        a5: Arg[T5],
+        /,
+        **kwargs: Any,
+    ) -> LazyResult[R]: ...
+    @overload
+    def __call__(
+        self: Takes6[T1, T2, T3, T4, T5, T6],
+        a1: Arg[T1],
+        a2: Arg[T2],
+        a3: Arg[T3],
+        a4: Arg[T4],
+        a5: Arg[T5],
+        a6: Arg[T6],
+        /,
+        **kwargs: Any,
+    ) -> LazyResult[R]: ...
+    @overload
+    def __call__(
+        self: Takes7[T1, T2, T3, T4, T5, T6, T7],
+        a1: Arg[T1],
+        a2: Arg[T2],
+        a3: Arg[T3],
+        a4: Arg[T4],
+        a5: Arg[T5],
+        a6: Arg[T6],
+        a7: Arg[T7],
+        /,
+        **kwargs: Any,
+    ) -> LazyResult[R]: ...
+    @overload
+    def __call__(
+        self: Takes8[T1, T2, T3, T4, T5, T6, T7, T8],
+        a1: Arg[T1],
+        a2: Arg[T2],
+        a3: Arg[T3],
+        a4: Arg[T4],
+        a5: Arg[T5],
+        a6: Arg[T6],
+        a7: Arg[T7],
+        a8: Arg[T8],
+        /,
+        *more: Any,
+        **kwargs: Any,
+    ) -> LazyResult[R]: ...
     def __call__(self, /, *args: Any, **kwargs: Any) -> LazyResult[R]:
         """Describe a call. Nothing runs.
 
@@ -172,12 +262,16 @@ class Task(Generic[P, R]):
         """
         return Partial(self).partial(**fixed)
 
-    if not TYPE_CHECKING:
-        # Hidden from type checkers, which would take every attribute that holds a task for a bound one.
-        def __get__(self, instance: object, owner: type | None = None) -> Task[P, R] | Partial[R]:
-            """Bind the task to an instance, as a function in a class body would be."""
-            is_unbound = instance is None or isinstance(self.func, staticmethod)
-            return self if is_unbound else Partial(self, (instance,))
+    @overload
+    def __get__(self: Takes1[type[S]], instance: None, owner: type[S]) -> Task[..., R]: ...
+    @overload
+    def __get__(self, instance: None, owner: type | None = None) -> Task[P, R]: ...
+    @overload
+    def __get__(self, instance: object, owner: type | None = None) -> Task[..., R]: ...
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        """Bind the task to an instance, as a function in a class body would be."""
+        is_unbound = instance is None or isinstance(self.func, staticmethod)
+        return self if is_unbound else Partial(self, (instance,))
 
     def __reduce__(self) -> str:
         # A task is its place in its module; the function itself is not under that name any more.
@@ -262,9 +356,17 @@ class TaskDecorator(Protocol):
     """What ``task(...)`` with settings returns."""
 
     @overload
-    def __call__(self, func: Callable[P, Coroutine[Any, Any, T]], /) -> Task[P, T]: ...
+    def __call__(
+        self, func: Callable[Concatenate[Free, ...], OfFree | Coroutine[Any, Any, OfFree]], /
+    ) -> Task[..., Any]: ...
     @overload
-    def __call__(self, func: Callable[P, T], /) -> Task[P, T]: ...
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, LazyResult[T]]], /) -> Task[P, T]: ...
+    @overload
+    def __call__(self, func: Callable[P, Coroutine[Any, Any, T | LazyResult[T]]], /) -> Task[P, T]: ...
+    @overload
+    def __call__(self, func: Callable[P, LazyResult[T]], /) -> Task[P, T]: ...
+    @overload
+    def __call__(self, func: Callable[P, T | LazyResult[T]], /) -> Task[P, T]: ...
 
 
 class AsTask(TypedDict, total=False):
@@ -282,9 +384,19 @@ class AsTask(TypedDict, total=False):
 
 
 @overload
-def task(func: Callable[P, Coroutine[Any, Any, T]], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
+def task(
+    func: Callable[Concatenate[Free, ...], OfFree | Coroutine[Any, Any, OfFree]], /, **settings: Unpack[AsTask]
+) -> Task[..., Any]: ...
 @overload
-def task(func: Callable[P, T], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
+def task(func: Callable[P, Coroutine[Any, Any, LazyResult[T]]], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
+@overload
+def task(
+    func: Callable[P, Coroutine[Any, Any, T | LazyResult[T]]], /, **settings: Unpack[AsTask]
+) -> Task[P, T]: ...
+@overload
+def task(func: Callable[P, LazyResult[T]], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
+@overload
+def task(func: Callable[P, T | LazyResult[T]], /, **settings: Unpack[AsTask]) -> Task[P, T]: ...
 @overload
 def task(func: None = None, /, **settings: Unpack[AsTask]) -> TaskDecorator: ...
 def task(

@@ -62,7 +62,7 @@ def test_files_and_folders_are_made_for_this_user_only_whatever_the_umask(tmp_pa
 @pytest.mark.usefixtures("umask")
 async def test_what_a_run_writes_is_for_this_user_only_whatever_the_umask(tmp_path: Path) -> None:
     @cascade.task
-    async def look(value: int) -> dict[str, int]:
+    async def look(value: object) -> dict[str, int]:
         return modes(tmp_path)
 
     found = await cascade.run(

@@ -171,7 +171,8 @@ async def test_a_cache_hit_and_a_skip_need_no_thread() -> None:
 
     async with cascade.Engine(max_threads=1) as engine, engine.start(occupies()):
         await is_occupied.wait()
-        assert await engine.run(works(1).with_cache(Cache(works="known"))) == "known"
+        known: object = await engine.run(works(1).with_cache(Cache(works="known")))
+        assert known == "known"
         assert await engine.run(just(works(just(1)).run_if(just(False)))) == 1
         released.set()
 

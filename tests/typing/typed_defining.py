@@ -172,7 +172,9 @@ def routers() -> None:
 
 
 def together() -> None:
-    assert_type(cascade.gather(fetch("a"), maybe("k")), cascade.LazyResult[tuple[Any, ...]])
+    assert_type(cascade.gather(fetch("a"), maybe("k")), cascade.LazyResult[tuple[bytes, int | None]])
+    assert_type(cascade.gather(fetch("a"), 3), cascade.LazyResult[tuple[Any, ...]])
+    assert_type(cascade.gather(*[fetch("a")]), cascade.LazyResult[tuple[bytes, ...]])
     assert_type(cascade.sequence([stored([]), fetch("a")]), cascade.LazyResult[Any])
 
 
@@ -185,5 +187,6 @@ def one_coroutine() -> Coroutine[Any, Any, int]:
 
 
 def settings() -> None:
-    assert_type(cascade.task(one_coroutine), cascade.Task[[], int])
+    of_coroutine: cascade.Task[[], int] = cascade.task(one_coroutine)
+    del of_coroutine
     assert_type(cascade.Retry().on, tuple[type[Exception], ...])

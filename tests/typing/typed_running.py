@@ -33,7 +33,11 @@ async def running() -> None:
     assert_type(await cascade.run(number(), schedule="eager", max_threads=2, observers=[human_log()]), int)
     together: tuple[Any, ...] = await cascade.run(cascade.gather(number()))
     del together
-    assert_type(await cascade.run([number()]), Any)
+    assert_type(await cascade.run([number()]), list[int])
+    assert_type(await cascade.run({"a": number()}), dict[str, int])
+    assert_type(await cascade.run((number(), word(1))), tuple[int, str])
+    assert_type(await cascade.run((number(), word(1), number())), tuple[int, str, int])
+    assert_type(await cascade.run(cascade.gather(number(), word(1))), tuple[int, str])
     assert_type(await cascade.run(5), Any)
 
 
@@ -51,10 +55,10 @@ def in_a_loop() -> None:
 
 async def steering() -> None:
     async with cascade.start(number(), {"limit": 10}, schedule="eager") as run:
-        assert_type(run, cascade.Run)
+        assert_type(run, cascade.Run[int])
         assert_type(run.id, str)
         run.cancel()
-        assert_type(await run.result(), Any)
+        assert_type(await run.result(), int)
         assert_type(run.status().counts, dict[str, int])
         assert_type(run.status().running, tuple[str, ...])
         assert_type(run.explain()[0].blockers, tuple[str, ...])
@@ -109,9 +113,9 @@ async def engines() -> None:
     async with engine as opened:
         assert_type(opened, cascade.Engine)
         with cascade.override_resource(engine, "database", fake):
-            assert_type(await engine.run(query()), Any)
+            assert_type(await engine.run(query()), int)
         async with engine.start(query()) as run:
-            assert_type(run, cascade.Run)
+            assert_type(run, cascade.Run[int])
         with record_events(engine) as recorded:
             assert_type(recorded.names(), list[str])
             assert_type(recorded.of(cascade.TaskSkipped), list[cascade.TaskSkipped])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from enum import Enum
 from inspect import iscoroutinefunction
-from typing import Any, ClassVar, Final, Generic, TypeVar, cast
+from typing import Any, ClassVar, Final, TypeVar, cast
 
 import attrs
 
@@ -37,7 +37,7 @@ def check_name(_: object, attribute: attrs.Attribute[str], value: str) -> None:
 
 
 @attrs.frozen(init=False, eq=False, repr=False)
-class Input(Placeholder, Generic[T]):
+class Input(Placeholder[T]):
     """Base class of :class:`Param` and :class:`Env`: a name, a default, and how a value is converted.
 
     Attributes:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
 from types import TracebackType
-from typing import Any, Final, Self, Unpack
+from typing import Any, Final, Self, TypeVar, Unpack, overload
 
 from anyio import CapacityLimiter
 from anyio.lowlevel import checkpoint, current_token
@@ -17,6 +17,7 @@ from cascade.graph.nested import Hold
 from cascade.model.events import Event
 from cascade.model.flow import refuse_uncalled
 from cascade.model.inputs import Provider, Resource, as_resource
+from cascade.model.lazies import LazyResult
 from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim
@@ -42,6 +43,8 @@ from cascade.runtime.run.lifetime import RunLifetime
 from cascade.runtime.run.outcome import RunOutcome
 from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.store_session import StoreSession
+
+T = TypeVar("T")
 
 # Threads for the engine's own work, which user code must not be able to use up.
 IO_THREADS: Final = 4
@@ -219,6 +222,14 @@ class Engine:
 
     # -- runs ----------------------------------------------------------------------------------------------
 
+    @overload
+    async def run(
+        self, flow: LazyResult[T], /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> T: ...
+    @overload
+    async def run(
+        self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> Any: ...
     async def run(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
     ) -> Any:
@@ -253,6 +264,14 @@ class Engine:
             finally:
                 await self._leave(session)
 
+    @overload
+    def start(
+        self, flow: LazyResult[T], /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> AbstractAsyncContextManager[Run[T]]: ...
+    @overload
+    def start(
+        self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None
+    ) -> AbstractAsyncContextManager[Run[Any]]: ...
     @async_context
     async def start(
         self, flow: Any, /, params: Mapping[str, Any] | None = None, *, run_id: str | None = None

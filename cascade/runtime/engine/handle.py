@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, Generic, cast
 
 from cascade.model.errors import RunCancelled
 from cascade.model.events import Event
@@ -13,8 +13,17 @@ from cascade.runtime.engine.diagnosis import Diagnosis, Explanation, RunSnapshot
 from cascade.runtime.observation.bus import EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
 
+if TYPE_CHECKING:
+    from typing_extensions import TypeVar  # a TypeVar with a default, before Python 3.13
 
-class Run:
+    T_co = TypeVar("T_co", covariant=True, default=Any)
+else:
+    from typing import TypeVar
+
+    T_co = TypeVar("T_co", covariant=True)
+
+
+class Run(Generic[T_co]):
     """A run that is live or has ended: to look at it and to steer it. ``start`` and ``serve`` give it."""
 
     def __init__(self, lifetime: RunLifetime) -> None:
@@ -161,7 +170,7 @@ class Run:
             self._was_cancelled = True
             self._lifetime.context.lifecycle.drain()
 
-    async def result(self) -> Any:
+    async def result(self) -> T_co:
         """Wait for the end of the run and return its value.
 
         If the waiting is cancelled, the run goes on.
@@ -173,7 +182,7 @@ class Run:
         await self._lifetime.ended.wait()
         self._raised = self._lifetime.error()
         with trimmed:
-            return self._lifetime.result()
+            return cast("T_co", self._lifetime.result())
 
     def unreported(self) -> BaseException | None:
         """The run's error, unless it is a cancellation that was asked for or ``result`` has raised it; ``None``
