@@ -130,7 +130,7 @@ class Run:
         frame = self._lifetime.execution.progress.frame
         if frame is None or self._lifetime.status is not None:
             return
-        stage = None if frame.stage is None else set(frame.stage)
+        stage = None if frame.readiness.stage is None else set(frame.readiness.stage)
         for index, row in enumerate(frame.graph.rows):
             if isinstance(row, Junction):
                 continue
@@ -143,7 +143,7 @@ class Run:
                 words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
                 if len(missing) > SHOWN_INPUTS:
                     words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
-                if index in frame.layout.gated and index not in frame.wanted:
+                if frame.routing is not None and not frame.routing.gating.is_wanted(index):
                     words.append("no router has chosen it yet")
                 words = words or self._held(frame.name(index), row.task, blockers)
                 if not words:

@@ -15,7 +15,8 @@ from cascade.model.outcomes import SkipReason
 from cascade.runtime.durability.backend import Record
 from cascade.runtime.durability.resume import DERIVED, PORTION, Recovery
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
-from cascade.runtime.foundation.frame import Frame, Recalled
+from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import Recalled
 
 if TYPE_CHECKING:
     from cascade.runtime.context.run_context import RunContext
@@ -60,8 +61,8 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     else:  # one that cannot be read is an error, so none is read that nobody may need
         recall = Recall(frame, names, found, recovery.backend.get_results)
     await recall.run()
-    frame.recorded = await paced_dict(recall.recalled())
-    recovery.restored += len(frame.recorded)
+    frame.turn.recorded = await paced_dict(recall.recalled())
+    recovery.restored += len(frame.turn.recorded)
 
 
 def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:

@@ -23,8 +23,8 @@ from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
-from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared, prepare
 from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.hot_loop import progressed
@@ -87,11 +87,11 @@ class Loop:
         since = elapsed()
         while True:
             value, frame = await self._turn(prepared, turns)
-            turns = frame.turns
+            turns = frame.turn.number
             if prepared.shape is not None:
                 emptied(prepared.graph)
                 self.execution.memory.shapes.put(prepared.shape, prepared)
-            if frame.flow is None:
+            if frame.turn.flow is None:
                 break
             progressed(self.execution, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
@@ -116,11 +116,11 @@ class Loop:
         recovery = self.execution.store.recovery
         assert recovery is not None
         if not recovery.backend.can_resume:
-            frame.is_recorded = self.is_top or turn == 1
+            frame.turn.is_recorded = self.is_top or turn == 1
             return
         continuation = self._continuation()
         if turn > 1 and not self.is_top:
-            frame.is_recorded = False  # its nodes have the ids of those of the turn before
+            frame.turn.is_recorded = False  # its nodes have the ids of those of the turn before
         elif turn > 1:
             if continuation is not None and continuation.turn == turn:
                 await restore(self.execution, frame)
@@ -128,7 +128,7 @@ class Loop:
             contents = recovery.contents
             if not self.is_top:
                 contents = await paced(contents_of(prepared.graph, prepared.inputs))
-            frame.digests = contents.digests
+            frame.turn.digests = contents.digests
             await restore(self.execution, frame)
 
     async def prepare(self, target: Any) -> Prepared:
@@ -166,8 +166,8 @@ class Loop:
         """The value of a turn, or of a number of them that a lane made at once; and the frame it comes from."""
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
-        frame.turns = turns
-        frame.ranks = prepared.ranks
+        frame.turn.number = turns
+        frame.turn.ranks = prepared.ranks
         if self.is_top:
             self.execution.progress.frame = frame
         if self.execution.store.recovery is not None:
@@ -176,10 +176,11 @@ class Loop:
         try:
             await schedule(self.execution, frame, prepared.plan, self._saves)
         finally:
-            if frame.flow is not None:  # the next turn is prepared from it, and need not look again
-                frame.holds.hand_over(frame.flow, self._hold)
-            frame.holds.release()
-        if self.execution.lifecycle.is_halted or (self.execution.lifecycle.is_draining and frame.unsettled):
+            if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
+                frame.demand.holds.hand_over(frame.turn.flow, self._hold)
+            frame.demand.holds.release()
+        lifecycle = self.execution.lifecycle
+        if lifecycle.is_halted or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
         return collect(frame), frame
 

@@ -13,7 +13,7 @@ from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
 from cascade.runtime.execution.settle import Ending
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.following import Following
 from cascade.runtime.scheduling.hot_loop import Turns

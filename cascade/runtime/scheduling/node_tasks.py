@@ -45,7 +45,7 @@ class NodeTasks:
 
     @_crowd.default
     def _new_crowd(self) -> Crowd:
-        return Crowd(self.context.frame.ranks)
+        return Crowd(self.context.frame.turn.ranks)
 
     def start(self, index: int) -> bool:
         """Start a node, unless it has to wait behind others of its task; returns whether it was started."""
@@ -64,7 +64,7 @@ class NodeTasks:
     def _is_crowded(self, task: Task[..., Any]) -> bool:
         # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
         context = self.context
-        is_one_line = context.frame.ranks is not None and not context.execution.admission.holding.rules
+        is_one_line = context.frame.turn.ranks is not None and not context.execution.admission.holding.rules
         return not is_one_line and self._crowd.is_full(task)
 
     def _wait_behind(self, index: int, task: Task[..., Any]) -> None:
@@ -116,7 +116,7 @@ class NodeTasks:
         name, digest = frame.name(index), frame.digest(index)
         recovery, retry = context.execution.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
-            frame.read_again(node.data)
+            frame.demand.read_again(node.data)
         return Job(
             name,
             node.task,
@@ -124,7 +124,7 @@ class NodeTasks:
             bind=functools.partial(context.calls.bind, index),
             amounts=functools.partial(context.calls.claimed, node),
             resources=frame.layout.injecting.get(index, ()),
-            rank=0.0 if frame.ranks is None else frame.ranks[index],
+            rank=0.0 if frame.turn.ranks is None else frame.turn.ranks[index],
             save_later=self.saves.add if index in frame.layout.tails else None,
             digest=digest,
             is_told_of=index in self._crowd.told,

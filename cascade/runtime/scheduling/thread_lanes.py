@@ -60,7 +60,7 @@ class ThreadLanes:
     _is_told: bool = False
 
     def __attrs_post_init__(self) -> None:
-        ranks = self.context.frame.ranks
+        ranks = self.context.frame.turn.ranks
         self.ranked = None if ranks is None else RankedQueue(ranks)
         self.queue = deque() if self.ranked is None else self.ranked
 
