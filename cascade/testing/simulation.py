@@ -42,8 +42,8 @@ from cascade.runtime.context.settings import AsRun
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.urls import open_backend
-from cascade.runtime.execution.attempt import Attempt
-from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.execution.attempt.attempt import Attempt
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.runtime.foundation.step_in_context import call_in

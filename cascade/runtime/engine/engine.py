@@ -35,7 +35,7 @@ from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.durability.resume import recover
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.urls import check_state, open_backend, open_control
-from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.async_context import async_context
 from cascade.runtime.foundation.cancellations import without_cancellations
 from cascade.runtime.foundation.lazy_import import adapter

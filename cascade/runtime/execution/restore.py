@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -12,14 +12,12 @@ from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Junction, Node
 from cascade.model.errors import StateError, describe
 from cascade.model.outcomes import SkipReason
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import Record
 from cascade.runtime.durability.resume import DERIVED, PORTION, Recovery
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Recalled
-
-if TYPE_CHECKING:
-    from cascade.runtime.context.run_context import RunContext
 
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 

@@ -26,7 +26,7 @@ from cascade.model.events import EngineWarning, RunFinished, RunResumed, RunStar
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import StateBackend
-from cascade.runtime.execution.overdue_watch import Watch
+from cascade.runtime.execution.attempt.overdue_watch import Watch
 from cascade.runtime.foundation.cancellations import is_cancellation
 from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.run.observer_tasks import ObserverTasks

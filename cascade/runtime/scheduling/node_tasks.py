@@ -15,7 +15,7 @@ from cascade.model.tasks import Task
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.job import Job
+from cascade.runtime.execution.job import Asking, Job
 from cascade.runtime.execution.node_run import live
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
@@ -117,18 +117,21 @@ class NodeTasks:
         recovery, retry = context.execution.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
             frame.demand.read_again(node.data)
+        asking = Asking(
+            functools.partial(context.calls.claimed, node),
+            functools.partial(self._has_asked, index),
+            rank=0.0 if frame.turn.ranks is None else frame.turn.ranks[index],
+            is_told_of=index in self._crowd.told,
+        )
         return Job(
             name,
             node.task,
             node.terms,
             bind=functools.partial(context.calls.bind, index),
-            amounts=functools.partial(context.calls.claimed, node),
+            asking=asking,
             resources=frame.layout.injecting.get(index, ()),
-            rank=0.0 if frame.turn.ranks is None else frame.turn.ranks[index],
             save_later=self.saves.add if index in frame.layout.tails else None,
             digest=digest,
-            is_told_of=index in self._crowd.told,
-            on_admission=functools.partial(self._has_asked, index),
             keep=context.returned.keeper(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )

@@ -21,7 +21,7 @@ from anyio.lowlevel import checkpoint
 from cascade.model.outcomes import Status
 from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.fairness import SLICE, give_way
