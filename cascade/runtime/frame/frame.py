@@ -126,7 +126,7 @@ class Frame:
         sources = graph.sources[index]
         if len(sources) > PAUSE_EVERY:
             self.demand.backlog.append(iter(sources))
-        else:
+        elif sources:
             self.demand.let_go(sources)
         if self.routing is not None:
             self.routing.go_on_from(index)
