@@ -283,6 +283,51 @@ def test_a_router_that_cannot_choose_is_a_fault() -> None:
     assert board.frame.gaps.is_failure(router)
 
 
+def settle(board: Board, name: str, end: str) -> None:
+    """Have a step end in this way; "waits" is none."""
+    if end == "fails":
+        board.frame.fail(board.index[name], ValueError())
+    elif end in ("skipped", "passes"):
+        board.skip(name, ("k",) if end == "passes" else None)
+    elif end != "waits":
+        board.succeed(name, [] if end == "unfit" else end)
+
+
+@pytest.mark.parametrize(
+    ("selector", "route", "status", "reason"),
+    [
+        ("waits", "waits", Status.PENDING, None),
+        ("fails", "waits", Status.SKIPPED, SkipReason.UPSTREAM_FAILED),
+        ("skipped", "waits", Status.SKIPPED, SkipReason.UPSTREAM_DATA),
+        ("other", "waits", Status.FAILED, None),
+        ("unfit", "waits", Status.FAILED, None),
+        ("k", "waits", Status.PENDING, None),
+        ("k", "fails", Status.SKIPPED, SkipReason.UPSTREAM_FAILED),
+        ("k", "skipped", Status.SKIPPED, SkipReason.UPSTREAM_ROUTE),
+        ("k", "passes", Status.SKIPPED, SkipReason.UPSTREAM_ROUTE),
+        ("k", "unfit", Status.FAILED, None),
+        ("k", "value", Status.SUCCEEDED, None),
+        ("passes", "value", Status.SUCCEEDED, None),
+    ],
+)
+def test_a_router_settles_as_the_table_of_routing_says(
+    selector: str, route: str, status: Status, reason: SkipReason | None
+) -> None:
+    # Of a set, so that it may not be possible to put it together.
+    board = Board(cascade.Router(step("k"), {"k": {step("a"), step("b")}}))
+    (router,) = board.routers
+    settle(board, "k", selector)
+    settle(board, "a", "waits" if route == "waits" else "first")
+    settle(board, "b", route)
+    assert (board.frame.status[router], board.frame.gaps.reasons.get(router)) == (status, reason)
+    assert board.frame.values[router] == ({"first", "value"} if status == Status.SUCCEEDED else None)
+    assert [index for index, _ in board.frame.readiness.news.faults] == [router] * (status == Status.FAILED)
+    assert set(board.frame.gaps.errors) - {board.index["k"], board.index["b"]} == (
+        {router} if status == Status.FAILED else set()
+    )
+    assert board.frame.gaps.exist == (status in (Status.SKIPPED, Status.FAILED) or selector == "passes")
+
+
 # -- in a run --------------------------------------------------------------------------------------------------
 
 
