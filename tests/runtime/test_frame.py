@@ -283,6 +283,17 @@ def test_a_router_that_cannot_choose_is_a_fault() -> None:
     assert board.frame.gaps.is_failure(router)
 
 
+def test_a_route_that_has_begun_already_is_waited_for() -> None:
+    shared = step("shared")
+    board = Board([shared, cascade.Router(step("k"), {"k": shared, 0: 0})])
+    board.frame.status[board.index["shared"]] = Status.RUNNING
+    board.succeed("k", "k")
+    (router,) = board.routers
+    assert board.frame.status[router] == Status.PENDING
+    board.succeed("shared", "value")
+    assert (board.frame.status[router], board.frame.values[router]) == (Status.SUCCEEDED, "value")
+
+
 def settle(board: Board, name: str, end: str) -> None:
     """Have a step end in this way; "waits" is none."""
     if end == "fails":
