@@ -48,8 +48,8 @@ SLOW_STEPS = 2
 
 # By the first line of `new`: why no test can tell.
 EXPLAINED: dict[str, str] = {
-    "elif index not in self.wanted:": "what no route leads to is used until it has settled itself",
-    "if self.tells_ready and not self.pending[index]:": "the scheduler starts only what is pending",
+    "if index in self.wanted:": "what no route leads to is used until it has settled itself",
+    "if self.stage is None and not self.pending[index]:": "the scheduler starts only what is pending",
     "self._queue.extend(news.ready)": "only the eager schedule asks for news of what is ready",
     "if may_start and False:": "the scheduler's own task starts the same nodes, a turn of the loop later",
     "self.base.run(partial(group.start_soon, func, *args))": (

@@ -17,8 +17,8 @@ from anyio.lowlevel import checkpoint
 
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
-from cascade.runtime.execution.attempt import Attempt
-from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.execution.attempt.attempt import Attempt
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.step_in_context import call_in
 from cascade.runtime.foundation.task_context import attempt_var

@@ -15,7 +15,7 @@ from cascade.graph.nodes import Graph, MapNode, Node
 from cascade.model.outcomes import SkipReason
 from cascade.planning.layout import lay_out
 from cascade.runtime.execution.binding import Skip, amounts, arguments, columns, judge
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 
 @cascade.task(mode="inline")

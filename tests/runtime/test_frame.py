@@ -14,7 +14,7 @@ from cascade.graph.build import build
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.outcomes import SkipReason, Status
 from cascade.planning.layout import lay_out
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 
 @cascade.task(mode="inline")
@@ -40,16 +40,16 @@ class Board:
 
     def ready(self) -> set[str]:
         """Who has become ready since the last time."""
-        news = self.frame.take_news()
-        self.frame.news.pruned.extend(news.pruned)
-        self.frame.news.faults.extend(news.faults)
+        news = self.frame.readiness.take_news()
+        self.frame.readiness.news.pruned.extend(news.pruned)
+        self.frame.readiness.news.faults.extend(news.faults)
         assert len(set(news.ready)) == len(news.ready), "a node became ready twice"
         return {self.names[index] for index in news.ready}
 
     def pruned(self) -> set[str]:
         """Who has been pruned since the last time."""
-        news = self.frame.take_news()
-        self.frame.news.ready.extend(news.ready)
+        news = self.frame.readiness.take_news()
+        self.frame.readiness.news.ready.extend(news.ready)
         return {self.names[index] for index in news.pruned}
 
     def succeed(self, name: str, value: Any = None) -> None:
@@ -92,17 +92,17 @@ def test_whatever_ends_lets_those_who_wait_for_it_go_on(end: str) -> None:
     else:
         board.frame.fail(board.index["a"], ValueError() if end == "fail" else None)
     assert board.ready() == {"b"}
-    assert board.frame.has_gaps
+    assert board.frame.gaps.exist
 
 
 def test_unsettled_counts_calls_that_have_not_ended() -> None:
     board = Board([step("a"), cascade.Router(step("k"), {"k": step("b"), 0: step("c")})])
-    assert board.frame.unsettled == 4
+    assert board.frame.readiness.unsettled == 4
     board.succeed("a")
     board.skip("k", ("k",))
-    assert board.frame.unsettled == 1
+    assert board.frame.readiness.unsettled == 1
     board.frame.fail(board.index["b"], None)
-    assert board.frame.unsettled == 0
+    assert board.frame.readiness.unsettled == 0
 
 
 def test_a_prefix_stands_before_all_node_ids() -> None:
@@ -187,8 +187,8 @@ def test_very_many_values_are_let_go_of_in_parts() -> None:
         board.succeed(name)
     board.succeed("all")
     kept = [sum(board.value(name) is not None for name in names)]
-    while board.frame.backlog:
-        board.frame.let_go_some()
+    while board.frame.demand.backlog:
+        board.frame.demand.let_go_some()
         kept.append(sum(board.value(name) is not None for name in names))
     assert kept == [count, 2 * PAUSE_EVERY + 1, PAUSE_EVERY + 1, 1, 1]
     assert board.value("1") == "1"
@@ -200,8 +200,8 @@ def test_a_node_with_many_values_and_a_consumer_that_still_waits_keeps_what_that
     for number in range(2 * PAUSE_EVERY):
         board.succeed(f"{number}")
     board.succeed("all")
-    while board.frame.backlog:
-        board.frame.let_go_some()
+    while board.frame.demand.backlog:
+        board.frame.demand.let_go_some()
     assert board.value("5") == "5"
     board.succeed("late")
     assert board.value("5") is None
@@ -277,10 +277,66 @@ def test_a_router_that_cannot_choose_is_a_fault() -> None:
     board = Board(cascade.Router(step("k"), {"k": step("a"), 0: step("b")}))
     board.ready()
     board.succeed("k", "other")
-    ((router, error),) = board.frame.news.faults
+    ((router, error),) = board.frame.readiness.news.faults
     assert router == board.routers[0]
     assert isinstance(error, cascade.RouteNotFoundError)
-    assert board.frame.is_failure(router)
+    assert board.frame.gaps.is_failure(router)
+
+
+def test_a_route_that_has_begun_already_is_waited_for() -> None:
+    shared = step("shared")
+    board = Board([shared, cascade.Router(step("k"), {"k": shared, 0: 0})])
+    board.frame.status[board.index["shared"]] = Status.RUNNING
+    board.succeed("k", "k")
+    (router,) = board.routers
+    assert board.frame.status[router] == Status.PENDING
+    board.succeed("shared", "value")
+    assert (board.frame.status[router], board.frame.values[router]) == (Status.SUCCEEDED, "value")
+
+
+def settle(board: Board, name: str, end: str) -> None:
+    """Have a step end in this way; "waits" is none."""
+    if end == "fails":
+        board.frame.fail(board.index[name], ValueError())
+    elif end in ("skipped", "passes"):
+        board.skip(name, ("k",) if end == "passes" else None)
+    elif end != "waits":
+        board.succeed(name, [] if end == "unfit" else end)
+
+
+@pytest.mark.parametrize(
+    ("selector", "route", "status", "reason"),
+    [
+        ("waits", "waits", Status.PENDING, None),
+        ("fails", "waits", Status.SKIPPED, SkipReason.UPSTREAM_FAILED),
+        ("skipped", "waits", Status.SKIPPED, SkipReason.UPSTREAM_DATA),
+        ("other", "waits", Status.FAILED, None),
+        ("unfit", "waits", Status.FAILED, None),
+        ("k", "waits", Status.PENDING, None),
+        ("k", "fails", Status.SKIPPED, SkipReason.UPSTREAM_FAILED),
+        ("k", "skipped", Status.SKIPPED, SkipReason.UPSTREAM_ROUTE),
+        ("k", "passes", Status.SKIPPED, SkipReason.UPSTREAM_ROUTE),
+        ("k", "unfit", Status.FAILED, None),
+        ("k", "value", Status.SUCCEEDED, None),
+        ("passes", "value", Status.SUCCEEDED, None),
+    ],
+)
+def test_a_router_settles_as_the_table_of_routing_says(
+    selector: str, route: str, status: Status, reason: SkipReason | None
+) -> None:
+    # Of a set, so that it may not be possible to put it together.
+    board = Board(cascade.Router(step("k"), {"k": {step("a"), step("b")}}))
+    (router,) = board.routers
+    settle(board, "k", selector)
+    settle(board, "a", "waits" if route == "waits" else "first")
+    settle(board, "b", route)
+    assert (board.frame.status[router], board.frame.gaps.reasons.get(router)) == (status, reason)
+    assert board.frame.values[router] == ({"first", "value"} if status == Status.SUCCEEDED else None)
+    assert [index for index, _ in board.frame.readiness.news.faults] == [router] * (status == Status.FAILED)
+    assert set(board.frame.gaps.errors) - {board.index["k"], board.index["b"]} == (
+        {router} if status == Status.FAILED else set()
+    )
+    assert board.frame.gaps.exist == (status in (Status.SKIPPED, Status.FAILED) or selector == "passes")
 
 
 # -- in a run --------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ from anyio.to_thread import run_sync
 import cascade
 from cascade.control import ControlPlane
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.lanes import loop_lane, thread_lane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
@@ -388,11 +388,11 @@ async def test_the_results_of_a_failed_run_are_those_that_somebody_wants_however
 
 async def test_a_thread_that_is_given_up_while_it_begins_has_begun(monkeypatch: pytest.MonkeyPatch) -> None:
     begins, go_on = threading.Event(), threading.Event()
-    read_clock = Attempt.read_clock_in_thread
+    read_clock = Timing.read_in_thread
     ran: list[str] = []
     loop_thread = threading.current_thread()
 
-    def with_a_slow_clock(self: Attempt) -> Any:
+    def with_a_slow_clock(self: Timing) -> Any:
         token = read_clock(self)
         clock = self.clock
 
@@ -409,7 +409,7 @@ async def test_a_thread_that_is_given_up_while_it_begins_has_begun(monkeypatch: 
         time.sleep(0.05)  # in a thread: the loop waits for the crossing by now
         go_on.set()
 
-    monkeypatch.setattr(Attempt, "read_clock_in_thread", with_a_slow_clock)
+    monkeypatch.setattr(Timing, "read_in_thread", with_a_slow_clock)
 
     @cascade.task(abandon_on_cancel=True)
     def work() -> None:

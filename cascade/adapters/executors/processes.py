@@ -33,7 +33,7 @@ from cascade.adapters.serialization.values import (
     unsendable_result,
 )
 from cascade.model.tasks import Task
-from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.execution.attempt.attempt import Attempt
 from cascade.runtime.foundation.task_context import attempt_var
 
 # A reference to the function, and the fields of a FarAttempt; None if the call belongs to no run.

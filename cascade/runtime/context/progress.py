@@ -8,7 +8,7 @@ import anyio
 import attrs
 
 from cascade.model.outcomes import Status
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 
 @attrs.define(eq=False)

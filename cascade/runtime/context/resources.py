@@ -1,48 +1,19 @@
-"""Injected resources: opened when first needed, closed in reverse order, each by the task that opened it.
-
-Every resource has a task of its own, shielded and outside the nurseries of the nodes, that enters its generator,
-waits, and exits it. So a provider may yield from inside a task group, and nodes have cleaned up before what they
-used is closed.
-
-The cancel scope that bounds the closing is entered before the generator is, because scopes must nest.
-"""
+"""Injected resources: opened when first needed, closed in reverse order, each by the task that opened it."""
 
 from __future__ import annotations
 
-import threading
-from collections.abc import AsyncGenerator, Callable, Generator, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Iterable, Mapping, Sequence
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import anyio
 import attrs
-from anyio import CancelScope, CapacityLimiter
-from anyio.lowlevel import EventLoopToken, checkpoint, current_token
-from anyio.to_thread import run_sync
+from anyio import CapacityLimiter
 
-from cascade.model.errors import GraphError, ResourceNotFoundError, TaskCancelledError, annotate, set_past_refusal
-from cascade.model.events import Event, ResourceAcquired, ResourceReleased
+from cascade.model.errors import GraphError, ResourceNotFoundError
 from cascade.model.inputs import Resource
 from cascade.runtime.context.lifecycle import DrainedError
-from cascade.runtime.foundation.cancellations import is_cancellation, without_cancellations
-from cascade.runtime.foundation.threads import counted, wake_soon
-
-
-class Host(Protocol):
-    """What resources need of the run that they belong to."""
-
-    def emit(self, kind: type[Event], /, **fields: object) -> None:
-        """Publish an event, if anybody listens."""
-        ...
-
-    def fail(self, error: BaseException, origin: str) -> None:
-        """Record a failure and, as the run's settings say, end the run."""
-        ...
-
-    def start_service(self, func: Callable[..., Any], *args: object) -> None:
-        """Start a task that outlives the nodes."""
-        ...
+from cascade.runtime.context.open_resource import Host, Opened
 
 
 def check_providers(providers: Mapping[str, Resource], needed: Mapping[str, str]) -> None:
@@ -57,24 +28,29 @@ def check_providers(providers: Mapping[str, Resource], needed: Mapping[str, str]
         GraphError: If providers need each other in a circle, or a run's resource injects a task's.
     """
     checked: set[str] = set()
-    for name, needed_by in needed.items():
-        path: list[tuple[str, list[str]]] = []
-        pending = [(name, needed_by)]
-        while pending or path:
-            if not pending:
-                done, rest = path[-1]
-                if rest:
-                    pending.append((rest.pop(), done))
-                else:
-                    checked.add(done)
-                    path.pop()
-                continue
-            current, user = pending.pop()
-            _check_provider(providers, current, user, [step for step, _ in path])
-            if current in checked:
-                continue
-            injects = providers[current].injects
-            path.append((current, [inject.name for inject in injects.values()]))
+    for name, user in needed.items():
+        _check_with_injected(providers, name, user, checked)
+
+
+def _check_with_injected(providers: Mapping[str, Resource], name: str, user: str, checked: set[str]) -> None:
+    """Check the provider *name* and, depth first, those of the resources that it injects; adds to *checked*."""
+    _check_provider(providers, name, user, ())
+    # The names on the way to where we are, each with those that it injects and that are left to be checked.
+    path = [] if name in checked else [(name, _injected_by(providers, name))]
+    while path:
+        user, left = path[-1]
+        if not left:
+            checked.add(user)
+            path.pop()
+            continue
+        injected = left.pop()
+        _check_provider(providers, injected, user, [step for step, _ in path])
+        if injected not in checked:
+            path.append((injected, _injected_by(providers, injected)))
+
+
+def _injected_by(providers: Mapping[str, Resource], name: str) -> list[str]:
+    return [inject.name for inject in providers[name].injects.values()]
 
 
 def _check_provider(providers: Mapping[str, Resource], name: str, user: str, path: Sequence[str]) -> None:
@@ -88,203 +64,6 @@ def _check_provider(providers: Mapping[str, Resource], name: str, user: str, pat
             f"the resource {path[-1]!r} lives as long as the run and injects {name!r}, which lives as long as a "
             'task; give both the scope "task", or both the scope "run"'
         )
-
-
-@attrs.define(eq=False)
-class Opened:
-    """One instance of a resource, from opening to closing.
-
-    Attributes:
-        resource: What is provided.
-        injected: The resources that its provider takes, by parameter.
-        budget: Seconds that closing may take.
-        value: What the provider yielded.
-        error: Why it could not be opened.
-        trouble: Why it could not be closed.
-        ended_by: What the provider sees at its ``yield`` when it is closed.
-    """
-
-    host: Host
-    resource: Resource
-    injected: Mapping[str, Any]
-    budget: float
-    limiter: CapacityLimiter
-    value: Any = None
-    error: BaseException | None = None
-    trouble: BaseException | None = None
-    ended_by: BaseException | None = None
-    _ready: anyio.Event = attrs.field(factory=anyio.Event)
-    _closing: anyio.Event = attrs.field(factory=anyio.Event)
-    _closing_in_thread: threading.Event = attrs.field(factory=threading.Event)
-    _closed: anyio.Event = attrs.field(factory=anyio.Event)
-    _scope: CancelScope = attrs.field(factory=lambda: CancelScope(shield=True))
-    _was_open: bool = False
-
-    @property
-    def origin(self) -> str:
-        """How failures name it."""
-        return f"resource {self.resource.name!r}"
-
-    async def open(self) -> None:
-        """Open it in a task of its own; leaves the error, if it could not be opened, in ``error``.
-
-        If cancelled meanwhile, the opening is cancelled, and what had been opened is closed.
-        """
-        self.host.start_service(self._live)
-        try:
-            with self._at_work():
-                await self._ready.wait()
-        except BaseException as cancelled:
-            self._scope.cancel()
-            await self.close(cancelled)
-            for error in (self.error, self.trouble):
-                if error is not None:  # raised while the provider cleaned up: nobody else comes to see it
-                    self.host.fail(error, self.origin)
-            raise
-
-    async def close(self, ended_by: BaseException | None) -> None:
-        """Have it closed, within the budget, and wait until it is."""
-        self.ended_by = ended_by
-        self._closing.set()
-        self._closing_in_thread.set()
-        with self._at_work(), CancelScope(shield=True):
-            for _ in range(2):  # what needs no time to close has closed then, also on a budget of nothing
-                await checkpoint()
-            with anyio.move_on_after(self.budget) as patience:
-                await self._closed.wait()
-            if patience.cancelled_caught and not self._closed.is_set():
-                self._overran()
-                await self._closed.wait()
-
-    def _at_work(self) -> AbstractContextManager[None]:
-        """Around waiting for the provider: a thread counts as at work then, but not while it waits for its end."""
-        return nullcontext() if self.resource.is_async else counted()
-
-    def _overran(self) -> None:
-        message = f"closing the {self.origin} took longer than cleanup_timeout ({self.budget:g} s)"
-        self.host.fail(TimeoutError(message), self.origin)
-        self._scope.cancel()
-
-    async def _live(self) -> None:
-        try:
-            with self._scope:
-                if self.resource.is_async:
-                    await self._live_async(self.resource.func(**self.injected))
-                else:
-                    await run_sync(self._live_in_thread, current_token(), limiter=self.limiter)
-        except BaseException as raised:
-            if self._closing.is_set() and _is_same(raised, self.ended_by):
-                return  # it has only let pass what ended its scope
-            error = self._failure(raised)
-            annotate(error, f"raised by the provider of {self.origin}")
-            if not self._ready.is_set():
-                self.error = error
-            elif self._closing.is_set():
-                self.trouble = error
-            else:
-                self.host.fail(error, self.origin)
-        finally:
-            self._ready.set()
-            self._closed.set()
-            if self._was_open:
-                self.host.emit(ResourceReleased, resource_name=self.resource.name, scope=self.resource.scope)
-
-    def _is_open(self, value: Any) -> None:
-        self.value = value
-        self._was_open = True
-        self._ready.set()
-        self.host.emit(ResourceAcquired, resource_name=self.resource.name, scope=self.resource.scope)
-
-    async def _live_async(self, generator: AsyncGenerator[Any, None]) -> None:
-        try:
-            value = await anext(generator)
-        except StopAsyncIteration:
-            raise self._no_yield() from None
-        self._is_open(value)
-        error: BaseException | None = None
-        try:
-            # A crash inside the provider (of a task group it yields from) cancels this wait.
-            await self._closing.wait()
-            error = self.ended_by
-        except BaseException as crash:
-            error = crash
-        try:
-            if error is None:
-                await anext(generator)
-            else:
-                await _throw(generator, error)
-        except StopAsyncIteration:
-            if not self._closing.is_set():
-                raise self._early_end() from None
-            return
-        await generator.aclose()
-        raise self._second_yield()
-
-    def _live_in_thread(self, token: EventLoopToken) -> None:
-        generator: Generator[Any, None, None] = self.resource.func(**self.injected)
-        try:
-            value = next(generator)
-        except StopIteration:
-            raise self._no_yield() from None
-        wake_soon(token, self._is_open, value)
-        self._closing_in_thread.wait()
-        error = self.ended_by
-        try:
-            if error is None:
-                next(generator)
-            else:
-                _throw_in_thread(generator, error)
-        except StopIteration:
-            return
-        generator.close()
-        raise self._second_yield()
-
-    def _failure(self, raised: BaseException) -> BaseException:
-        """*raised*, but what is left of it, or an error about it, if it is a cancellation: none was due here."""
-        failure = without_cancellations(raised)
-        if failure is None:
-            failure = TaskCancelledError(self.resource.name, "provider of the resource")
-            failure.__cause__ = raised
-        return failure
-
-    def _no_yield(self) -> RuntimeError:
-        return RuntimeError(f"the provider of the {self.origin} ended without yielding")
-
-    def _early_end(self) -> RuntimeError:
-        return RuntimeError(
-            f"the provider of the {self.origin} ended while that was in use; a scope around its yield that is "
-            "cancelled or times out should raise"
-        )
-
-    def _second_yield(self) -> RuntimeError:
-        return RuntimeError(f"the provider of the {self.origin} yielded twice; a resource yields once")
-
-
-def _is_same(raised: BaseException, error: BaseException | None) -> bool:
-    """Whether *raised* is *error*, as it is or in the group of a task group that the provider yields from.
-
-    A provider that has seen a cancellation may raise another one: that is the same cancellation.
-    """
-    if isinstance(raised, BaseExceptionGroup) and raised is not error:
-        return all(_is_same(part, error) for part in raised.exceptions)
-    return raised is error or (error is not None and is_cancellation(raised) and is_cancellation(error))
-
-
-async def _throw(generator: AsyncGenerator[Any, None], error: BaseException) -> None:
-    """Raise *error* at the generator's ``yield``; the traceback that users see stays the task's own."""
-    traceback, context = error.__traceback__, error.__context__
-    try:
-        await generator.athrow(error)
-    finally:
-        set_past_refusal(error, traceback, context)
-
-
-def _throw_in_thread(generator: Generator[Any, None, None], error: BaseException) -> None:
-    traceback, context = error.__traceback__, error.__context__
-    try:
-        generator.throw(error)
-    finally:
-        set_past_refusal(error, traceback, context)
 
 
 @attrs.define(eq=False)

@@ -18,7 +18,7 @@ from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers, unread
 from cascade.runtime.admission.waiting_line import Waiter
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.observation.bus import EventStream
 from cascade.runtime.run.lifetime import RunLifetime
 
@@ -125,7 +125,7 @@ class Diagnosis:
 
     def _not_begun(self, frame: Frame, blockers: Blockers) -> Iterator[tuple[str, Sequence[str]]]:
         """Nodes of *frame* that have not begun, and what keeps them."""
-        stage = None if frame.stage is None else set(frame.stage)
+        stage = None if frame.readiness.stage is None else set(frame.readiness.stage)
         for index in _calls(frame):
             name, status = frame.name(index), frame.status[index]
             if status == Status.QUEUED:
@@ -164,6 +164,6 @@ def _missing(frame: Frame, index: int) -> list[str]:
     words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
     if len(missing) > SHOWN_INPUTS:
         words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
-    if index in frame.layout.gated and index not in frame.wanted:
+    if frame.routing is not None and not frame.routing.gating.is_wanted(index):
         words.append("no router has chosen it yet")
     return words

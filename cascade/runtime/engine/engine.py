@@ -34,7 +34,7 @@ from cascade.runtime.engine.beside_block import beside_block
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.session import Processes, Session
 from cascade.runtime.engine.urls import check_state, open_backend, open_control
-from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.async_context import async_context
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.runtime.foundation.task_context import ambient, loading_main

@@ -17,8 +17,9 @@ from cascade.runtime.admission.pool import Amount, Name
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.attempt import Attempt, NotStartedError, perform
-from cascade.runtime.execution.executor import slot_of
+from cascade.runtime.execution.attempt.attempt import Attempt, NotStartedError, perform
+from cascade.runtime.execution.attempt.local_executor import slot_of
+from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.single_flight import Flight
 from cascade.runtime.foundation.task_context import attempt_var
@@ -47,7 +48,7 @@ class Attempts:
 
     def claim_amounts(self) -> None:
         """Find out what each attempt claims."""
-        amounts: dict[Name, Amount] = dict(self.job.amounts().items())
+        amounts: dict[Name, Amount] = dict(self.job.asking.amounts().items())
         self.execution.note_unknown(self.job.task.name, amounts)
         slot = slot_of(self.job.task, self.execution.shared.executor)
         if slot is not None:
@@ -63,7 +64,7 @@ class Attempts:
         """
         while True:
             claim = await self._admit()
-            self.job.on_admission()
+            self.job.asking.on_admission()
             attempt: Attempt | None = None
             try:
                 opened = await own.open()
@@ -86,7 +87,7 @@ class Attempts:
             if again is not None:
                 again.release(has_run=False)
             raise DrainedError
-        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.rank)
+        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.asking.rank)
         on_wait = functools.partial(self._waits, applicant)
         try:
             claim = await admit(self.execution.admission, applicant, self._amounts, on_wait, again)
@@ -105,8 +106,8 @@ class Attempts:
             self.job.node_id,
             self.job.task,
             self.made + 1,
-            self.job.terms.timeout,
             claim,
+            Timing(self.job.terms.timeout),
             on_start=self._report_start if self.execution.events.wants(kind) else None,
         )
 
@@ -115,13 +116,13 @@ class Attempts:
         if attempt is not None:
             self.execution.tasks.watch.remove(attempt)
             attempt.until_decided()
-        if attempt is None or attempt.started is None:
+        if attempt is None or attempt.timing.started is None:
             if claim is not self._again:
                 claim.release(has_run=False)
             return
         self.made = attempt.number
         if self.started is None:
-            self.started = attempt.started
+            self.started = attempt.timing.started
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
             message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
             self.execution.events.emit(EngineWarning, code="thread-abandoned", message=message)
@@ -138,6 +139,6 @@ class Attempts:
     def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
         if self.flight is not None:
             self.flight.wait_as(applicant)
-        if reason is not None and not self.job.is_told_of and self.execution.events.wants(TaskBlocked):
+        if reason is not None and not self.job.asking.is_told_of and self.execution.events.wants(TaskBlocked):
             detail = Blockers(self.execution.admission).first(applicant, self._amounts)
             self.execution.events.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

@@ -29,7 +29,7 @@ from cascade.model.outcomes import SkipReason, Status
 from cascade.model.policies import exact
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 
 @attrs.frozen
@@ -55,9 +55,9 @@ def judge(frame: Frame, node: Node) -> Skip | None:
     If several reasons apply, the first of this order is given: a failure upstream, the conditions, the order,
     the routes, the data.
     """
-    if not frame.has_gaps and not node.terms.conditions:
+    if not frame.gaps.exist and not node.terms.conditions:
         return None
-    if any(frame.is_failure(source) for source in node.sources):
+    if any(frame.gaps.is_failure(source) for source in node.sources):
         return Skip(SkipReason.UPSTREAM_FAILED)
     reason = _by_condition(frame, node) or _by_order(frame, node)
     if reason is not None:
@@ -90,11 +90,11 @@ def passed_by(frame: Frame, node: Node, reason: SkipReason) -> tuple[Any] | None
 
 def _by_data(frame: Frame, node: Node) -> SkipReason | None:
     """What a missing argument or amount means."""
-    routes = [source for source in node.data if frame.reasons.get(source) is SkipReason.UPSTREAM_ROUTE]
+    routes = [source for source in node.data if frame.gaps.reasons.get(source) is SkipReason.UPSTREAM_ROUTE]
     if any(isinstance(frame.graph.rows[source], Junction) for source in routes):
         return SkipReason.UPSTREAM_ROUTE
     amounts = [source for _, operand in node.terms.amounts for source in sources_of(operand)]
-    if any(source in frame.gone for source in node.data):
+    if any(source in frame.gaps.gone for source in node.data):
         return SkipReason.UPSTREAM_DATA
     if any(frame.status[source] == Status.SKIPPED for source in amounts):
         return SkipReason.UPSTREAM_DATA
@@ -106,7 +106,7 @@ def _passed(frame: Frame, node: Node) -> tuple[Any] | None:
 
     A router counts as the route that it chose.
     """
-    if node.terms.on_skip == "skip" or any(source in frame.gone for source in node.data):
+    if node.terms.on_skip == "skip" or any(source in frame.gaps.gone for source in node.data):
         return None
     calls = {call for source in node.data for call in frame.calls_in(source)}
     if len(calls) != 1:

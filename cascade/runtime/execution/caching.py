@@ -100,7 +100,7 @@ class CachedCall:
             return None
         except NotDigestibleError:
             raise  # the task was given what this cache cannot work with, and would never be found
-        except Exception as error:
+        except Exception as error:  # the node can be computed without its cache
             _warn(self.execution, node_id, "could not be asked", error)
             return None
         return None if found is MISS else found
@@ -111,7 +111,7 @@ async def _save(execution: RunContext, node_id: str, cache: CachePolicy, named: 
         await cache.save(node_id, named, value)
     except TaskNotDigestibleError:
         pass  # that has been told
-    except Exception as error:
+    except Exception as error:  # the value is there, with or without its cache
         _warn(execution, node_id, "did not take the result", error)
 
 

@@ -16,6 +16,23 @@ from cascade.runtime.execution.saves import Save
 
 
 @attrs.frozen(eq=False)
+class Asking:
+    """How a node asks for admission, before each attempt.
+
+    Attributes:
+        amounts: What it claims, exact.
+        on_admission: Called whenever it has been admitted.
+        rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
+        is_told_of: Whether its waiting has been told already.
+    """
+
+    amounts: Callable[[], Mapping[str, Amount]]
+    on_admission: Callable[[], None]
+    rank: float = 0.0
+    is_told_of: bool = False
+
+
+@attrs.frozen(eq=False)
 class Job:
     """What there is to do for one node, or for one item of a map.
 
@@ -24,15 +41,12 @@ class Job:
         task: What is called.
         terms: How it is run.
         bind: Its arguments, given the open resources.
-        amounts: What it claims, exact.
+        asking: How it asks for admission.
         resources: The resources that it injects.
-        rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
         save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
             its place: takes what is to be done with the final value.
         digest: Its content, for the store.
         attempts: Those that were made when the run was executed before.
-        is_told_of: Whether its waiting has been told already.
-        on_admission: Called whenever it has been admitted.
         keep: Takes what large data in its value is remembered by.
     """
 
@@ -40,12 +54,9 @@ class Job:
     task: Task[..., Any]
     terms: Terms
     bind: Callable[[Mapping[str, Any]], Arguments]
-    amounts: Callable[[], Mapping[str, Amount]]
+    asking: Asking
     resources: tuple[str, ...] = ()
-    rank: float = 0.0
     save_later: Callable[[Save], None] | None = None
     digest: bytes | None = None
     attempts: int = 0
-    is_told_of: bool = False
-    on_admission: Callable[[], None] = attrs.field(default=lambda: None, kw_only=True)
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)

@@ -35,7 +35,7 @@ async def live(execution: RunContext, job: Job) -> Ending:
     node_run = NodeRun(execution, job, Attempts(execution, job, job.attempts), failed=job.attempts)
     try:
         outcome = await node_run.outcome()
-    except BaseException as error:
+    except BaseException as error:  # whatever it is, it is how the node ends
         outcome = classify(error, job.node_id)
     attempts = node_run.attempts
     return Ending(outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import attrs
 
@@ -12,14 +12,13 @@ from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Junction, Node
 from cascade.model.errors import StateError, describe
 from cascade.model.outcomes import SkipReason
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.changes import DERIVED
 from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION, Recovery
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
-from cascade.runtime.foundation.frame import Frame, Recalled
-
-if TYPE_CHECKING:
-    from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import Recalled
 
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -61,8 +60,8 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     else:  # a value that cannot be read is an error, so no value is read that may turn out not to be needed
         recall = Recall(frame, names, found, recovery.backend.get_results)
     await recall.run()
-    frame.recorded = await paced_dict(recall.recalled())
-    recovery.restored += len(frame.recorded)
+    frame.turn.recorded = await paced_dict(recall.recalled())
+    recovery.restored += len(frame.turn.recorded)
 
 
 def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:

@@ -14,7 +14,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, Sk
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Entry, NodeStatus
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 _STATUS = {
     Done: Status.SUCCEEDED,
@@ -132,7 +132,7 @@ def record_silently(execution: RunContext, frame: Frame, index: int, value: Any,
     duration = execution.beginning.clock() - started
     if execution.settings.schedule == "eager":
         execution.shared.durations.learn(task.name, duration)
-    if journal is not None and frame.is_recorded and index != frame.flow:
+    if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
         journal.add(
             Entry(
                 frame.name(index), value, None, "succeeded", frame.digest(index), task.name, 1,

@@ -9,7 +9,7 @@ from cascade.graph.nodes import Junction, sources_of
 from cascade.model.errors import DependencyMissingError
 from cascade.model.outcomes import SkipReason, Status
 from cascade.runtime.execution.binding import put_together
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 
 def collect(frame: Frame) -> Any:
@@ -27,7 +27,7 @@ def collect(frame: Frame) -> Any:
         cause = _failure_behind(frame, judged)
         if cause is not None:
             raise cause
-        if frame.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
+        if frame.gaps.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
             raise DependencyMissingError(frame.name(judged), list(_skips_behind(frame, judged)))
         frame.values[member] = None
     return put_together(frame, frame.graph.target)
@@ -40,20 +40,20 @@ def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
 
 def _failure_behind(frame: Frame, index: int) -> BaseException | None:
     """The error of the node, or of the one whose failure kept it from running."""
-    while index not in frame.errors:
-        failed = [source for source in _sources_gone(frame, index) if frame.is_failure(source)]
-        if not failed or not frame.is_failure(index):
+    while index not in frame.gaps.errors:
+        failed = [source for source in _sources_gone(frame, index) if frame.gaps.is_failure(source)]
+        if not failed or not frame.gaps.is_failure(index):
             return None
         index = failed[0]
-    return frame.errors[index]
+    return frame.gaps.errors[index]
 
 
 def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:
     """The node and those whose skip led to its own, with their reasons."""
     for _ in range(20):
-        yield frame.name(index), frame.reasons[index].value
-        skipped = [source for source in _blamed(frame, index) if source in frame.reasons]
-        skipped = [source for source in skipped if frame.reasons[source] is not SkipReason.PRUNED]
+        yield frame.name(index), frame.gaps.reasons[index].value
+        skipped = [source for source in _blamed(frame, index) if source in frame.gaps.reasons]
+        skipped = [source for source in skipped if frame.gaps.reasons[source] is not SkipReason.PRUNED]
         if not skipped:
             return
         index = skipped[0]
@@ -65,7 +65,7 @@ def _blamed(frame: Frame, index: int) -> Iterator[int]:
     if isinstance(node, Junction):
         yield from node.sources
         return
-    match frame.reasons[index]:
+    match frame.gaps.reasons[index]:
         case SkipReason.CONDITION_FALSE:
             return
         case SkipReason.UPSTREAM_CONDITION:
@@ -75,7 +75,7 @@ def _blamed(frame: Frame, index: int) -> Iterator[int]:
             yield from node.terms.predecessors
         case SkipReason.UPSTREAM_DATA:
             # What was skipped and handed its value on is no reason.
-            yield from (source for source in node.data if source in frame.gone)
+            yield from (source for source in node.data if source in frame.gaps.gone)
             for _, amount in node.terms.amounts:
                 yield from sources_of(amount)
         case _:

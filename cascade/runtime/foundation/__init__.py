@@ -1,4 +1,4 @@
-"""Parts that know no run: the frame, giving way, threads, cancellation, context variables, the simulation seam.
+"""Parts that know no run: giving way, threads, cancellation, context variables, the simulation seam.
 
 Imports no other room.
 """

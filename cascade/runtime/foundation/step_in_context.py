@@ -30,7 +30,7 @@ def resume(context: Context, coroutine: Coroutine[Any, Any, Any], yielded: Any) 
     while True:
         try:
             sent = yield yielded
-        except BaseException as error:
+        except BaseException as error:  # a cancellation, say: for the coroutine to see
             try:
                 yielded = run(coroutine.throw, error)
             except StopIteration as stop:

@@ -23,7 +23,7 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class
 from cascade.model.errors import describe, leaves
 from cascade.model.events import RunFinished, RunStatus
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.overdue_watch import Watch
+from cascade.runtime.execution.attempt.overdue_watch import Watch
 from cascade.runtime.foundation.cancellations import is_cancellation
 from cascade.runtime.run.first_events import tell_of_start, tell_of_the_past
 from cascade.runtime.run.observer_tasks import ObserverTasks

@@ -15,7 +15,7 @@ from cascade.model.text import counted
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
 
 
@@ -99,7 +99,7 @@ class RunOutcome:
             counts["pending"] = 0  # all of them had ended before
         else:
             frame = progress.frame
-            counts["pending"] = self.prepared.layout.calls if frame is None else frame.unsettled
+            counts["pending"] = self.prepared.layout.calls if frame is None else frame.readiness.unsettled
         return counts
 
     def _results(self) -> dict[str, Any]:
@@ -127,8 +127,8 @@ def _others(failures: Sequence[Failure]) -> str:
 
 
 def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
-    while frame.backlog:
-        frame.let_go_some()
+    while frame.demand.backlog:
+        frame.demand.let_go_some()
     for index, row in enumerate(frame.graph.rows):
-        if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.uses[index]:
+        if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.demand.uses[index]:
             yield frame.name(index), frame.values[index]

@@ -23,8 +23,8 @@ from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
-from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.threads import in_thread
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.lanes.hot_loop import progressed
@@ -89,11 +89,11 @@ class Loop:
         since = elapsed()
         while True:
             value, frame = await self._turn(prepared, turns)
-            turns = frame.turns
+            turns = frame.turn.number
             if prepared.shape is not None:
                 emptied(prepared.graph)
                 self.context.memory.shapes.put(prepared.shape, prepared)
-            if frame.flow is None:
+            if frame.turn.flow is None:
                 break
             progressed(self.context, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
@@ -118,11 +118,11 @@ class Loop:
         recovery = self.context.store.recovery
         assert recovery is not None
         if not recovery.backend.can_resume:
-            frame.is_recorded = self.is_top or turn == 1
+            frame.turn.is_recorded = self.is_top or turn == 1
             return
         continuation = self._continuation()
         if turn > 1 and not self.is_top:
-            frame.is_recorded = False  # its nodes have the ids of those of the turn before
+            frame.turn.is_recorded = False  # its nodes have the ids of those of the turn before
         elif turn > 1:
             if continuation is not None and continuation.turn == turn:
                 await restore(self.context, frame)
@@ -130,7 +130,7 @@ class Loop:
             contents = recovery.contents
             if not self.is_top:
                 contents = await paced(contents_of(prepared.graph, prepared.inputs))
-            frame.digests = contents.digests
+            frame.turn.digests = contents.digests
             await restore(self.context, frame)
 
     async def prepare(self, target: Any) -> Prepared:
@@ -159,8 +159,8 @@ class Loop:
         """The value of a turn, or of a number of them that a lane made at once; and the frame it comes from."""
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
-        frame.turns = turns
-        frame.ranks = prepared.ranks
+        frame.turn.number = turns
+        frame.turn.ranks = prepared.ranks
         if self.is_top:
             self.context.progress.frame = frame
         if self.context.store.recovery is not None:
@@ -169,10 +169,10 @@ class Loop:
         try:
             await schedule(self.context, frame, prepared.plan, self._saves)
         finally:
-            if frame.flow is not None:  # the next turn is prepared from it, and need not look again
-                frame.holds.hand_over(frame.flow, self._hold)
-            frame.holds.release()
-        if self.context.lifecycle.is_halted or (self.context.lifecycle.is_draining and frame.unsettled):
+            if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
+                frame.demand.holds.hand_over(frame.turn.flow, self._hold)
+            frame.demand.holds.release()
+        if self.context.lifecycle.is_halted or (self.context.lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
         return collect(frame), frame
 

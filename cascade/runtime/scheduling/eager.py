@@ -7,7 +7,7 @@ import anyio
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.saves import Saves
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.scheduler import Scheduler
 
 

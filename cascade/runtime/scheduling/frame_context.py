@@ -12,7 +12,7 @@ from cascade.graph.nodes import Node
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler

@@ -26,7 +26,7 @@ from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 # Runs all nodes of a frame, which are the items of a map.
 RunItems = Callable[[RunContext, "Items", Frame], Awaitable[None]]
@@ -66,19 +66,19 @@ async def _run(execution: RunContext, items: Items, run_items: RunItems) -> Outc
     try:
         await run_items(execution, items, frame)
     except get_cancelled_exc_class():
-        if not frame.errors:
+        if not frame.gaps.errors:
             raise
     finally:
-        items.frame.holds.gather(items.node.index, frame.holds)
-    if frame.errors:
+        items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
+    if frame.gaps.errors:
         return _failed(execution, frame)
-    is_left = execution.lifecycle.is_draining and frame.unsettled > 0
-    return Cancelled() if frame.gone or execution.lifecycle.is_halted or is_left else Done(frame.values)
+    is_left = execution.lifecycle.is_draining and frame.readiness.unsettled > 0
+    return Cancelled() if frame.gaps.gone or execution.lifecycle.is_halted or is_left else Done(frame.values)
 
 
 def _failed(execution: RunContext, frame: Frame) -> Failed:
     """A map fails with the error of the item that failed first; the values of the others are kept."""
-    error = next(iter(frame.errors.values()))
+    error = next(iter(frame.gaps.errors.values()))
     execution.failures.pass_on(error)  # the note names the item
     execution.progress.failed_maps.append(frame)
     return Failed(error)
@@ -87,13 +87,15 @@ def _failed(execution: RunContext, frame: Frame) -> Failed:
 class ItemFrame(Frame):
     """A frame of nodes that differ in nothing but their number."""
 
+    is_map = True
+
     def name(self, index: int) -> str:
         """Id of an item: ``map[3]``."""
         return f"{self.prefix}[{index}]"
 
     def digest(self, index: int) -> bytes | None:
         """Content of an item: that of the map, and its place."""
-        return None if self.digests is None else item_digest(self.digests[0], index)
+        return None if self.turn.digests is None else item_digest(self.turn.digests[0], index)
 
 
 @attrs.frozen(eq=False)
@@ -167,10 +169,10 @@ class Items:
             own=(),
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
-        if self.frame.ranks is not None:
-            frame.ranks = [self.frame.ranks[node.index]] * size
-        frame.take_news()
+        if self.frame.turn.ranks is not None:
+            frame.turn.ranks = [self.frame.turn.ranks[node.index]] * size
+        frame.readiness.take_news()
         digest = self.frame.digest(node.index)
-        frame.digests = None if digest is None else [digest]
-        frame.is_recorded, frame.is_map = self.frame.is_recorded, True
+        frame.turn.digests = None if digest is None else [digest]
+        frame.turn.is_recorded = self.frame.turn.is_recorded
         return frame

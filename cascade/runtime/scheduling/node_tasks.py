@@ -14,7 +14,7 @@ from cascade.model.outcomes import Done, Status
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.job import Job
+from cascade.runtime.execution.job import Asking, Job
 from cascade.runtime.execution.node_run import live
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
@@ -44,7 +44,7 @@ class NodeTasks:
 
     @_crowd.default
     def _new_crowd(self) -> Crowd:
-        return Crowd(self.context.frame.ranks)
+        return Crowd(self.context.frame.turn.ranks)
 
     def start(self, index: int) -> bool:
         """Start a node, unless it has to wait behind others of its task; returns whether it was started."""
@@ -63,7 +63,7 @@ class NodeTasks:
     def _is_crowded(self, task: Callee) -> bool:
         # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
         context = self.context
-        is_one_line = context.frame.ranks is not None and not context.execution.admission.holding.rules
+        is_one_line = context.frame.turn.ranks is not None and not context.execution.admission.holding.rules
         return not is_one_line and self._crowd.is_full(task)
 
     def _wait_behind(self, index: int, task: Callee) -> None:
@@ -115,19 +115,22 @@ class NodeTasks:
         name, digest = frame.name(index), frame.digest(index)
         recovery, retry = context.execution.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
-            frame.read_again(node.data)
+            frame.demand.read_again(node.data)
+        asking = Asking(
+            functools.partial(context.calls.claimed, node),
+            functools.partial(self._has_asked, index),
+            rank=0.0 if frame.turn.ranks is None else frame.turn.ranks[index],
+            is_told_of=index in self._crowd.told,
+        )
         return Job(
             name,
             node.task,
             node.terms,
             bind=functools.partial(context.calls.bind, index),
-            amounts=functools.partial(context.calls.claimed, node),
+            asking=asking,
             resources=frame.layout.injecting.get(index, ()),
-            rank=0.0 if frame.ranks is None else frame.ranks[index],
             save_later=self.saves.add if index in frame.layout.tails else None,
             digest=digest,
-            is_told_of=index in self._crowd.told,
-            on_admission=functools.partial(self._has_asked, index),
             keep=context.returned.keeper(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )

@@ -15,7 +15,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.returned import find_flow, is_flow
 from cascade.runtime.execution.settle import Ending
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 # Takes the node, how it ended, and when it started.
 Settle = Callable[[int, Ending], None]
@@ -45,11 +45,11 @@ class ReturnedValues:
 
     def keeper(self, index: int) -> Callable[[Hold], None]:
         """Takes what large data in the value of the node *index* is remembered by."""
-        return functools.partial(self.frame.holds.keep, index)
+        return functools.partial(self.frame.demand.holds.keep, index)
 
     def _is_in_place(self, index: int, has_lazies: bool) -> bool:
         if has_lazies and index in self.frame.layout.tails:
-            self.frame.flow = index  # which goes on in place of the flow
+            self.frame.turn.flow = index  # which goes on in place of the flow
             return False
         return has_lazies
 

@@ -19,11 +19,11 @@ from anyio.lowlevel import checkpoint
 from cascade.model.outcomes import Status
 from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.executor import LocalExecutor
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.fairness import SLICE, give_way
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.lanes.following import Following
@@ -125,7 +125,7 @@ class Scheduler:
 
     def _next_work(self) -> Callable[[], bool] | None:
         """What is to be done first, for a slice at most; it says whether it took that long."""
-        if self.context.frame.backlog:  # before anything starts: it may be large, what nobody needs any more
+        if self.context.frame.demand.backlog:  # before anything starts, as it may be large
             return self._let_go_some
         if self._threads.reports.arrived:
             return self._threads.reports.settle_some
@@ -151,13 +151,13 @@ class Scheduler:
         """Deal with what settling has led to, until nothing follows any more."""
         context, frame = self.context, self.context.frame
         execution = context.execution
-        while frame.news:
-            news = frame.take_news()
+        while frame.readiness.news:
+            news = frame.readiness.take_news()
             for index, error in news.faults:
                 note = f"raised by {frame.name(index)!r} while it chose a route in run {execution.run_id!r}"
                 execution.failures.fail_node(error, frame.name(index), note)
             if execution.lifecycle.is_halted:
-                frame.unsettled += len(news.pruned)  # left, as all that had not begun
+                frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
             for index in news.pruned:
                 context.settler.prune(index)
@@ -167,8 +167,8 @@ class Scheduler:
     def _let_go_some(self) -> bool:
         """Let go of what nobody needs, for a slice at most; returns whether it took that long."""
         until = self._elapsed() + SLICE
-        while self.context.frame.backlog:
-            self.context.frame.let_go_some()
+        while self.context.frame.demand.backlog:
+            self.context.frame.demand.let_go_some()
             if self._elapsed() > until:
                 return True
         return False
@@ -188,7 +188,7 @@ class Scheduler:
                 queue.clear()
                 return False
             index = queue.popleft()
-            if frame.status[index] == Status.PENDING and not frame.pending[index]:
+            if frame.status[index] == Status.PENDING and not frame.readiness.pending[index]:
                 self._start(index)
             if self._elapsed() > until:
                 return True
@@ -197,7 +197,7 @@ class Scheduler:
     def _start(self, index: int) -> None:
         context, frame = self.context, self.context.frame
         place = frame.layout.places[index]
-        may_settle_now = place == Place.OWN or frame.has_gaps or frame.recorded
+        may_settle_now = place == Place.OWN or frame.gaps.exist or frame.turn.recorded
         if may_settle_now and context.settler.settle_without_running(index):
             return
         if context.conditions.may_use_place(place):
@@ -216,7 +216,7 @@ class Scheduler:
     def take_back(self, queue: Queue) -> None:
         """A lane has stopped: decide anew about what it has not begun."""
         frame = self.context.frame
-        if not queue and not frame.news and self._in_flight:
+        if not queue and not frame.readiness.news and self._in_flight:
             return
         with suppress(IndexError):  # threads may take some of it, or give some back, at the same time
             while True:
@@ -247,12 +247,12 @@ class Scheduler:
         # that settle at once would start others for a slice.
         may_start = self.window is not None or not self._queue
         frame = self.context.frame
-        news = frame.news
+        news = frame.readiness.news
         if news.ready or news.pruned or news.faults:
             self.absorb()
-        if may_start and self._queue and self._has_room() and not frame.backlog:
+        if may_start and self._queue and self._has_room() and not frame.demand.backlog:
             self._start_some()
-        if self._queue or not self._in_flight or frame.news or frame.backlog:
+        if self._queue or not self._in_flight or frame.readiness.news or frame.demand.backlog:
             self.tell()
 
 

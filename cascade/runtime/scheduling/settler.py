@@ -12,7 +12,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import judge, passed_by
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.settle import Ending, Settled, leave, record, record_silently
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 
 
@@ -37,7 +37,7 @@ class Settler:
         retry = row.terms.retry if isinstance(row, Node) else None
         return Settled(
             frame.name(index), frame.graph.task(index), 1 if retry is None else retry.max_attempts,
-            frame.digest(index), frame.is_recorded, index == frame.flow,
+            frame.digest(index), frame.turn.is_recorded, index == frame.turn.flow,
         )  # fmt: skip
 
     def succeed(self, index: int, value: Any, started: float) -> None:
@@ -80,10 +80,10 @@ class Settler:
     def settle_without_running(self, index: int) -> bool:
         """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""
         frame, row = self.frame, self.frame.graph.rows[index]
-        if not (frame.has_gaps or frame.recorded or (isinstance(row, Node) and row.terms.conditions)):
+        if not (frame.gaps.exist or frame.turn.recorded or (isinstance(row, Node) and row.terms.conditions)):
             return False
         node: Node = frame.graph.node(index)  # type: ignore[assignment]  # routers are settled by the frame
-        if index in frame.recorded:
+        if index in frame.turn.recorded:
             self._replay(index, node)
             return True
         try:
@@ -120,7 +120,7 @@ class Settler:
     def _replay(self, index: int, node: Node) -> None:
         """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
         frame, counts = self.frame, self.execution.progress.counts
-        recalled = frame.recorded.pop(index)
+        recalled = frame.turn.recorded.pop(index)
         if recalled.reason is None:
             counts[Status.SUCCEEDED] += 1
             frame.succeed(index, recalled.value)

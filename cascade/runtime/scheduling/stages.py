@@ -10,7 +10,7 @@ from cascade.model.events import StageFinished, StageStarted
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.saves import Saves
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.scheduler import Scheduler
 
 
@@ -20,8 +20,7 @@ async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Sav
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
     again in each stage that follows.
     """
-    frame.tells_ready = False
-    frame.stage = ()
+    frame.readiness.stage = ()
     late: list[int] = []
     scheduler = Scheduler.of(execution, frame, saves)
     may_be_late = bool(frame.layout.selectors)
@@ -48,7 +47,7 @@ async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Sav
 async def run_stage(scheduler: Scheduler, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
     execution = scheduler.context.execution
-    scheduler.context.frame.stage = level
+    scheduler.context.frame.readiness.stage = level
     execution.events.emit(StageStarted, index=number, size=len(level))
     async with anyio.create_task_group() as scheduler.context.group:
         await scheduler.run(level)

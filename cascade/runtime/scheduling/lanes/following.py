@@ -13,8 +13,8 @@ import attrs
 
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.outcomes import Status
-from cascade.runtime.foundation.frame import Frame
 from cascade.runtime.foundation.replay import for_several
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 
 
@@ -39,11 +39,11 @@ class Following:
         """
         frame, conditions = self.frame, self.conditions
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or frame.has_gaps or conditions.is_heard or conditions.execution.lifecycle.is_closing:
+        if found is None or frame.gaps.exist or conditions.is_heard or conditions.execution.lifecycle.is_closing:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first
-        if frame.uses[index] > 1 and for_several(value) is not value:
+        if frame.demand.uses[index] > 1 and for_several(value) is not value:
             return None  # it becomes something that several can read, first
         frame.values[index] = value
         frame.status[found] = Status.QUEUED
@@ -52,10 +52,10 @@ class Following:
     def _next(self, index: int) -> int | None:
         """A consumer that waits for nothing but *index* and has the same place."""
         frame = self.frame
-        if frame.choices:
+        if frame.routing is not None:
             return None
         places = frame.layout.places
         for consumer in frame.graph.consumers[index]:
-            if frame.pending[consumer] == 1 and places[consumer] == places[index]:
+            if frame.readiness.pending[consumer] == 1 and places[consumer] == places[index]:
                 return consumer
         return None

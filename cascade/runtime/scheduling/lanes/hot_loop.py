@@ -23,7 +23,7 @@ from cascade.model.policies import NOTHING_SAID
 from cascade.planning.layout import Place, place_of_task
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.foundation.frame import Frame
+from cascade.runtime.frame.frame import Frame
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
@@ -79,12 +79,12 @@ class Turns:
     _places: dict[Callee, int] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
-        self._before = self.frame.turns
+        self._before = self.frame.turn.number
         if not self.frame.is_map:
             self.execution.progress.turning[self.frame.prefix] = self._now
         journal = self.execution.store.journal
         if journal is not None and journal.keeps_turns and self._is_top():
-            self._due = Due.after(self.frame.turns, journal)
+            self._due = Due.after(self.frame.turn.number, journal)
 
     def _now(self) -> int:
         return self._before + self._made
@@ -163,12 +163,12 @@ class Turns:
         self.execution.progress.counts[Status.SUCCEEDED] += fresh
         # A single call without sources, as the first was.
         self.frame.graph = attrs.evolve(self.frame.graph, rows=[last], ordinals=[1])
-        turns = self.frame.turns
-        self.frame.turns += fresh
+        turns = self.frame.turn.number
+        self.frame.turn.number += fresh
         journal = self.execution.store.journal
         if journal is not None and journal.backend.keeps_loops and self._is_top():
-            journal.go_on_in(self.frame.turns, last)
-        progressed(self.execution, last.task.name, turns, self.frame.turns)
+            journal.go_on_in(self.frame.turn.number, last)
+        progressed(self.execution, last.task.name, turns, self.frame.turn.number)
 
 
 def progressed(execution: RunContext, task_name: str, before: int, turns: int) -> None:

@@ -62,7 +62,7 @@ class ThreadLanes:
     _is_watched: bool = False
 
     def __attrs_post_init__(self) -> None:
-        ranks = self.context.frame.ranks
+        ranks = self.context.frame.turn.ranks
         self.ranked = None if ranks is None else RankedQueue(ranks)
         self.reports = ThreadReports(self.context, self.owner, self.turns)
         self.queue = deque() if self.ranked is None else self.ranked

@@ -12,7 +12,7 @@ from anyio.lowlevel import EventLoopToken
 
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
-from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.execution.attempt.attempt import Attempt
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.step_in_context import call_in, drive
 from cascade.runtime.foundation.task_context import attempt_var
@@ -97,14 +97,14 @@ class LocalExecutor:
             return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
         value = await self._call_in_thread(attempt, args, kwargs)
         if type(value) is CoroutineType:
-            attempt.ended = None  # the function has, but what it gave goes on
+            attempt.timing.ended = None  # the function has, but what it gave goes on
             context = attempt.surroundings.tasks.base.copy()
             context.run(attempt_var.set, attempt)
             value = await drive(context, value)
         return value
 
     async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        call = ThreadCall(attempt, attempt.read_clock_in_thread(), args, kwargs)
+        call = ThreadCall(attempt, attempt.timing.read_in_thread(), args, kwargs)
         crossers = attempt.surroundings.gate.crossers
         crossers.add(attempt)
         try:

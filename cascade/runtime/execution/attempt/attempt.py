@@ -1,4 +1,4 @@
-"""One attempt: from the start mark to a value or an error, with its timeout.
+"""One attempt: from the start mark to a value or an error.
 
 The *start mark* is set where user code starts, in whatever thread that is. Between admission and mark a rule may
 close the gate; then the attempt goes back and asks again, with its ticket. Whoever closes the gate waits until
@@ -7,19 +7,19 @@ nobody is between gate and mark. There is no lock: the crossing is announced bef
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
-from anyio import CancelScope, current_effective_deadline, current_time
-from anyio.lowlevel import EventLoopToken, current_token
+from anyio import CancelScope
+from anyio.lowlevel import EventLoopToken
 
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.threads import wake_soon
@@ -36,15 +36,10 @@ class Attempt:
     Attributes:
         surroundings: The run.
         number: Counts attempts, from 1.
-        timeout: Seconds it may take from its start mark.
-        ends_by: When the scopes around it end, on the event loop's clock.
         claim: What it holds.
+        timing: When it began and ended, and by when it has to.
         on_start: Called once, on the event loop, after the start mark.
         on_end: Called when a thread that was left behind has ended.
-        clock: The event loop's clock, as it can be read where the attempt runs.
-        scope: What its timeout cancels, where that helps.
-        started: The start mark; ``None`` before.
-        ended: When user code returned or raised.
         is_over: Whether it has ended; what still runs in its name then is not it.
         is_crossing: Whether it is between the gate and its start mark.
     """
@@ -53,15 +48,10 @@ class Attempt:
     node_id: str
     task: Task[..., Any]
     number: int
-    timeout: float | None
     claim: Claim
+    timing: Timing
     on_start: Callable[[], None] | None = None
     on_end: Callable[[], object] | None = None
-    ends_by: float = attrs.field(factory=current_effective_deadline)
-    clock: Callable[[], float] = current_time
-    scope: CancelScope | None = None
-    started: float | None = None
-    ended: float | None = None
     is_over: bool = False
     is_crossing: bool = False
 
@@ -83,34 +73,34 @@ class Attempt:
         Raises:
             NotStartedError: If a rule has changed since.
         """
-        if self.started is None:
+        if self.timing.started is None:
             self._mark()
             self._has_begun()
 
     def begin_in_thread(self, token: EventLoopToken) -> None:
         """What :meth:`begin` does, in a thread."""
-        if self.started is not None:
+        if self.timing.started is not None:
             return
         self._mark()
-        if self.on_start is not None or self.scope is not None:
+        if self.on_start is not None or self.timing.scope is not None:
             wake_soon(token, self._has_begun)
 
     def end_in_thread(self) -> None:
         """Note, in its thread, that user code has ended."""
-        self.ended = self.clock()
+        self.timing.end()
         if self.on_end is not None:
             self.on_end()
 
     def leave_behind(self, on_end: Callable[[], object]) -> None:
         """Stop waiting for the thread; *on_end* is called when it has ended, in any thread, and perhaps twice."""
         self.on_end = on_end
-        if self.ended is not None:  # pragma: no cover  # in this very moment
+        if self.timing.ended is not None:  # pragma: no cover  # in this very moment
             on_end()
 
     @property
     def may_still_run(self) -> bool:
         """Whether user code runs, or is about to, although the attempt is over."""
-        return self.is_crossing or (self.started is not None and self.ended is None)
+        return self.is_crossing or (self.timing.started is not None and self.timing.ended is None)
 
     def _mark(self) -> None:
         # Crossing is announced before the epoch is read, and whoever closes a gate changes the epoch before
@@ -120,7 +110,7 @@ class Attempt:
         if self.is_over or run.lifecycle.is_halted or run.gate.epoch != self.claim.epoch:
             self.is_crossing = False
             raise NotStartedError
-        self.started = self.clock()
+        self.timing.started = self.timing.clock()
         self.is_crossing = False
 
     def until_decided(self) -> None:
@@ -130,56 +120,39 @@ class Attempt:
         """
         while self.is_crossing:
             time.sleep(0)
-        if self.started is not None:
+        if self.timing.started is not None:
             self._has_begun()
 
     def _has_begun(self) -> None:
-        assert self.started is not None
-        if self.scope is not None and self.timeout is not None:
-            self.scope.deadline = self.started + self.timeout
+        self.timing.limit()
         if self.on_start is not None:
             report, self.on_start = self.on_start, None
             report()
 
-    def read_clock_in_thread(self) -> EventLoopToken:
-        """Prepare for running in a thread, where the loop's clock cannot be asked; returns the loop's token."""
-        offset = current_time() - time.perf_counter()
-        self.clock = lambda: time.perf_counter() + offset
-        return current_token()
-
     @property
     def is_running(self) -> bool:
         """Whether its function has been called and has not ended."""
-        return self.started is not None and not self.is_over
+        return self.timing.started is not None and not self.is_over
 
     def why_late(self) -> str | None:
         """How long it should have taken, if it takes longer."""
-        return f"its timeout was {self.timeout:g} s" if self.is_late() else None
-
-    def is_late(self) -> bool:
-        """Whether it has taken longer than its timeout."""
-        if self.timeout is None or self.started is None:
-            return False
-        return (self.clock() if self.ended is None else self.ended) - self.started > self.timeout
+        return f"its timeout was {self.timing.timeout:g} s" if self.timing.is_late() else None
 
     def remaining(self) -> float:
         """Seconds to the effective deadline."""
-        ends_by = self.ends_by
-        if self.timeout is not None and self.started is not None:
-            ends_by = min(ends_by, self.started + self.timeout)
-        return ends_by - self.clock() if math.isfinite(ends_by) else ends_by
+        return self.timing.remaining()
 
     def check(self) -> None:
         """Raise if it is cancelled or late."""
-        if self.is_late():
+        if self.timing.is_late():
             raise self.late()
         if self.surroundings.lifecycle.is_halted:
             raise AttemptCancelled
 
     def late(self) -> TaskTimeoutError:
         """What a late attempt raises."""
-        assert self.timeout is not None
-        return TaskTimeoutError(self.node_id, self.timeout)
+        assert self.timing.timeout is not None
+        return TaskTimeoutError(self.node_id, self.timing.timeout)
 
 
 async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any:
@@ -195,21 +168,21 @@ async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any
     """
     error: Exception | None = None
     value: Any = None
+    timing = attempt.timing
     try:
-        with CancelScope() if attempt.timeout is not None else _NO_SCOPE as attempt.scope:
+        with CancelScope() if timing.timeout is not None else _NO_SCOPE as timing.scope:
             if not getattr(executor, "marks_start", False):
                 attempt.begin()  # somebody's own, which may also do with its arguments what it likes
                 bound = bound[0], dict(bound[1])
             value = await executor.execute(attempt.task, *bound)
-            attempt.ended = attempt.clock() if attempt.ended is None else attempt.ended
+            timing.end()
     except NotStartedError:
         raise
-    except Exception as raised:
+    except Exception as raised:  # raised below, if it was in time
         error = raised
     finally:
         attempt.is_over = True
-    was_cut_short = attempt.scope is not None and attempt.scope.cancel_called
-    if was_cut_short or attempt.is_late():
+    if timing.was_cut_short() or timing.is_late():
         raise attempt.late() from error
     if error is not None:
         raise error

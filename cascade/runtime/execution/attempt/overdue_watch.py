@@ -9,7 +9,7 @@ from anyio import CancelScope
 from cascade.model.events import EngineWarning
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.run_tasks import Watched
-from cascade.runtime.execution.attempt import Attempt
+from cascade.runtime.execution.attempt.attempt import Attempt
 
 
 @attrs.define(eq=False)
@@ -82,4 +82,4 @@ class Watch:
 
 def _cannot_be_stopped(attempt: Watched) -> bool:
     """Whether *attempt* may outlast its timeout: a thread does not end when it should."""
-    return isinstance(attempt, Attempt) and attempt.timeout is not None and attempt.task.mode == "thread"
+    return isinstance(attempt, Attempt) and attempt.timing.timeout is not None and attempt.task.mode == "thread"

@@ -1,0 +1,138 @@
+"""One turn's slots: where every node of a graph stands, and what it gave.
+
+A frame changes only in synchronous steps. Settling a node wakes those that waited for it, releases what nobody
+needs any more, lets routers choose, and prunes what they did not choose; what follows from it (events, launches)
+is left for the caller in the news of its ``readiness``.
+
+One counter for each node says how many consumers may still want it. It does three jobs: at zero the value is
+dropped, a node that has not begun is pruned at zero, and being a target counts as a consumer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, ClassVar, Self
+
+import attrs
+
+from cascade.graph.nested import PAUSE_EVERY
+from cascade.graph.nodes import Graph
+from cascade.model.inputs import Inject
+from cascade.model.outcomes import SkipReason, Status
+from cascade.planning.layout import Layout
+from cascade.runtime.foundation.replay import for_several
+from cascade.runtime.frame.demand import Demand
+from cascade.runtime.frame.gaps import Gaps
+from cascade.runtime.frame.readiness import Readiness
+from cascade.runtime.frame.routing import Routing
+from cascade.runtime.frame.turn import Turn
+
+
+@attrs.define(eq=False)
+class Frame:
+    """The slots of one turn.
+
+    Attributes:
+        graph: What is run.
+        layout: Its starting position.
+        inputs: The resolved Params and Envs, by key.
+        prefix: What stands before the node ids of this frame.
+        values: By node, what it gave, or what passes through it when skipped.
+        status: By node, where it is in its life.
+        gaps: Which nodes have no value of their own, and why.
+        demand: Whose value is still needed.
+        readiness: Who waits for how many, and what has come of it.
+        routing: Has the routers choose; ``None`` if there are none.
+        turn: What the frame is in its run.
+        is_map: Whether all its nodes are wanted, each as an item of a list.
+    """
+
+    graph: Graph
+    layout: Layout
+    inputs: Mapping[str, Any]
+    prefix: str
+    values: list[Any]
+    status: bytearray
+    gaps: Gaps
+    demand: Demand
+    readiness: Readiness
+    routing: Routing | None
+    turn: Turn = attrs.field(factory=Turn)
+
+    is_map: ClassVar[bool] = False
+
+    @classmethod
+    def begin(cls, graph: Graph, layout: Layout, inputs: Mapping[str, Any], prefix: str) -> Self:
+        """A frame of *graph* in which nothing has happened; its first ready nodes are in the news."""
+        size = len(graph.rows)
+        values: list[Any] = [None] * size
+        status = bytearray(size)
+        gaps, demand = Gaps(status), Demand(values, layout.uses.copy())
+        readiness = Readiness(status, layout.pending.copy(), layout.calls)
+        readiness.news.ready.extend(layout.ready)
+        routing = None
+        if layout.selectors:
+            routing = Routing(graph, layout, inputs, prefix, gaps, demand, readiness)
+        return cls(graph, layout, inputs, prefix, values, status, gaps, demand, readiness, routing)
+
+    def injected(self, name: str) -> Any:
+        """The placeholder: resources are not in the frame, each node adds those that it sees."""
+        return Inject(name)
+
+    def name(self, index: int) -> str:
+        """The node's id."""
+        return self.prefix + self.graph.name(index)
+
+    def digest(self, index: int) -> bytes | None:
+        """The node's content, if records are compared by it."""
+        digests = self.turn.digests
+        return None if digests is None else digests[index]
+
+    def has_settled(self, index: int) -> bool:
+        """Whether the node's outcome is known."""
+        return self.status[index] > Status.RUNNING
+
+    def chosen(self, index: int) -> int:
+        """The call that a node stands for: itself, or what it chose if it is a router that chose a single call."""
+        return index if self.routing is None else self.routing.chosen(index)
+
+    def calls_in(self, index: int) -> set[int]:
+        """The calls that a node stands for: itself, or all those in what it chose if it is a router."""
+        return {index} if self.routing is None else self.routing.calls_in(index)
+
+    def succeed(self, index: int, value: Any) -> None:
+        """Record the value of a call."""
+        self.status[index] = Status.SUCCEEDED
+        # As Demand.keep does; each node comes by here, and a call would cost it.
+        self.values[index] = value if self.demand.uses[index] < 2 else for_several(value)
+        self._follow_up(index)
+
+    def skip(self, index: int, reason: SkipReason, passed: tuple[Any] | None) -> None:
+        """Record that a call is skipped; its consumers get the value in *passed*, if any, in its place."""
+        self.gaps.skip(index, reason, gives_value=passed is not None)
+        if passed is not None:
+            self.demand.keep(index, passed[0])
+        self._follow_up(index)
+
+    def fail(self, index: int, error: BaseException | None) -> None:
+        """Record that a call failed, or (without an error) was cancelled."""
+        self.gaps.fail(index, error)
+        self._follow_up(index)
+
+    def _follow_up(self, index: int) -> None:
+        """A call has settled: what it used may be let go of, and whoever waits for it waits for one less."""
+        readiness, graph = self.readiness, self.graph
+        readiness.unsettled -= 1
+        sources = graph.sources[index]
+        if len(sources) > PAUSE_EVERY:
+            self.demand.backlog.append(iter(sources))
+        elif sources:
+            self.demand.let_go(sources)
+        if self.routing is not None:
+            self.routing.go_on_from(index)
+            return
+        pending = readiness.pending
+        for consumer in graph.consumers[index]:
+            pending[consumer] -= 1
+            if not pending[consumer] and readiness.stage is None:
+                readiness.news.ready.append(consumer)

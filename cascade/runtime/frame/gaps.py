@@ -1,0 +1,58 @@
+"""Which nodes of a frame have no value of their own, and why."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import attrs
+
+from cascade.model.outcomes import SkipReason, Status
+
+
+@attrs.define(eq=False)
+class Gaps:
+    """The nodes that were skipped, failed or cancelled, with the reasons.
+
+    Attributes:
+        status: By node, where it is in its life; the frame's own.
+        reasons: Why the skipped nodes were skipped.
+        errors: Why the failed nodes failed.
+        gone: Nodes that have settled and give no value, not even one that passes through them.
+        exist: Whether there are any, so that consumers have to look.
+    """
+
+    status: bytearray
+    reasons: dict[int, SkipReason] = attrs.field(factory=dict)
+    errors: dict[int, BaseException] = attrs.field(factory=dict)
+    gone: set[int] = attrs.field(factory=set)
+    exist: bool = False
+
+    def skip(self, index: int, reason: SkipReason, *, gives_value: bool = False) -> None:
+        """Note that a node is skipped; another value may stand in the place of its own."""
+        self.exist = True
+        self.status[index] = Status.SKIPPED
+        self.reasons[index] = reason
+        if not gives_value:
+            self.gone.add(index)
+
+    def fail(self, index: int, error: BaseException | None) -> None:
+        """Note that a node failed, or (without an error) was cancelled."""
+        self.exist = True
+        self.status[index] = Status.CANCELLED if error is None else Status.FAILED
+        if error is not None:
+            self.errors[index] = error
+        self.gone.add(index)
+
+    def is_failure(self, index: int) -> bool:
+        """Whether the node failed, or did not run because another one did."""
+        return (
+            self.status[index] in (Status.FAILED, Status.CANCELLED)
+            or self.reasons.get(index) is SkipReason.UPSTREAM_FAILED
+        )
+
+    def behind(self, sources: Iterable[int], reason: SkipReason) -> SkipReason | None:
+        """Why somebody is skipped who needs the values of *sources*: for a failure, or for *reason*."""
+        missing = [source for source in sources if source in self.gone]
+        if any(self.is_failure(source) for source in missing):
+            return SkipReason.UPSTREAM_FAILED
+        return reason if missing else None

@@ -1,0 +1,210 @@
+"""How routers settle: by their selector, and then by the route that it names.
+
+=======================  =================================  ===========================================
+selector                 chosen route                       router
+=======================  =================================  ===========================================
+has not settled          -                                  waits; its routes wait with it
+has failed               -                                  skipped, ``UPSTREAM_FAILED``
+was skipped, no value    -                                  skipped, ``UPSTREAM_DATA``
+gives a value            there is none for it               failed, ``RouteNotFoundError``
+gives a value            some of it has not settled         waits; the other routes are released
+gives a value            some of it has failed              skipped, ``UPSTREAM_FAILED``
+gives a value            some of it was skipped             skipped, ``UPSTREAM_ROUTE``
+gives a value            cannot be put together             failed, with that error
+gives a value            has all its values                 succeeded, with the value of the route
+=======================  =================================  ===========================================
+
+"Has failed" includes what did not run because something else had failed. A selector that was skipped gives a value
+if one passes through it. Of a route, any skip counts, as the route is the router's value: it has none of its own
+that could stand in its place. The rows are looked at from top to bottom, and not before a router is wanted.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
+from cascade.model.errors import RouteNotFoundError
+from cascade.model.inputs import Inject
+from cascade.model.outcomes import SkipReason, Status
+from cascade.planning.layout import Layout
+from cascade.runtime.frame.demand import Demand
+from cascade.runtime.frame.gaps import Gaps
+from cascade.runtime.frame.gating import Gating
+from cascade.runtime.frame.readiness import Readiness
+
+
+@attrs.define(eq=False)
+class Choice:
+    """What a router is waiting for: first its selector, then the route it names."""
+
+    waiting: set[int]
+    route: Route | None = None
+
+
+@attrs.define(eq=False)
+class Routing:
+    """Has the routers of a frame choose, and settles them.
+
+    Attributes:
+        graph: What is run.
+        layout: Its starting position.
+        inputs: The resolved Params and Envs, by key.
+        prefix: What stands before the node ids of the frame.
+        gaps: Where routers without a value are noted.
+        demand: Whose value is still needed, and the values.
+        readiness: Where consumers of routers are counted down, and faults are told.
+        gating: Wants what has been chosen, and releases the rest.
+        choices: By router, what it waits for.
+    """
+
+    graph: Graph
+    layout: Layout
+    inputs: Mapping[str, Any]
+    prefix: str
+    gaps: Gaps
+    demand: Demand
+    readiness: Readiness
+    gating: Gating = attrs.field(init=False)
+    choices: dict[int, Choice] = attrs.field(factory=dict, init=False)
+    # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
+    _agenda: deque[int] = attrs.field(factory=deque, init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness)
+        for router, selectors in self.layout.selectors.items():
+            self.choices[router] = Choice(set(selectors))
+            self._agenda.append(router)
+        self._work_off()
+
+    @property
+    def values(self) -> list[Any]:
+        """By node, what it gave."""
+        return self.demand.values
+
+    def injected(self, name: str) -> Any:
+        """The placeholder: resources are not in a frame."""
+        return Inject(name)
+
+    def chosen(self, index: int) -> int:
+        """The call that a node stands for: itself, or what it chose if it is a router that chose a single call."""
+        while index in self.choices:
+            route = self.choices[index].route
+            if route is None or not isinstance(route.operand, int):
+                break
+            index = route.operand
+        return index
+
+    def calls_in(self, index: int) -> set[int]:
+        """The calls that a node stands for: itself, or all those in what it chose if it is a router."""
+        found: set[int] = set()
+        pending = [index]
+        while pending:
+            index = pending.pop()
+            if index not in self.choices:
+                found.add(index)
+                continue
+            route = self.choices[index].route
+            pending.extend(() if route is None else route.sources)
+        return found
+
+    def go_on_from(self, index: int) -> None:
+        """A call has settled: its consumers wait for one less, and routers among them may go on."""
+        self._wake_consumers(index)
+        self._work_off()
+
+    def _wake_consumers(self, index: int) -> None:
+        for consumer in self.graph.consumers[index]:
+            if consumer in self.choices:
+                self.choices[consumer].waiting.discard(index)
+                self._agenda.append(consumer)
+            else:
+                self.readiness.count_down(consumer)
+
+    def _work_off(self) -> None:
+        while self._agenda:
+            self._advance(self._agenda.popleft())
+
+    def _advance(self, router: int) -> None:
+        """Go on with a router, if what it waits for has settled."""
+        choice, gating = self.choices[router], self.gating
+        if choice.waiting or gating.has_settled(router) or not gating.is_wanted(router):
+            return
+        if choice.route is None:
+            self._choose(router, choice)
+        if choice.route is not None and not choice.waiting:
+            self._take(router, choice.route)
+
+    def _choose(self, router: int, choice: Choice) -> None:
+        """Look the route up that the selector names, want it, and release the others."""
+        junction, gating = self._junction(router), self.gating
+        selectors = self.layout.selectors[router]
+        reason = self.gaps.behind(selectors, SkipReason.UPSTREAM_DATA)
+        if reason is not None:
+            self._skip(router, reason)
+            return
+        try:
+            route = self._route(junction)
+        except Exception as error:  # the lookup runs __hash__ and __eq__ of a user's key
+            self._fail(router, error)
+            return
+        choice.route = route
+        choice.waiting = {source for source in route.sources if not gating.has_settled(source)}
+        gating.release(
+            source for source in junction.sources if source not in route.sources and source not in selectors
+        )
+        self._agenda.extend(gating.want(route.sources))
+
+    def _route(self, junction: Junction) -> Route:
+        key = resolve(junction.selector, self)
+        try:
+            route = junction.routes.get(key, junction.default)
+        except TypeError:  # unhashable
+            route = None
+        if route is None:
+            selectors = [self.prefix + self.graph.name(source) for source in sources_of(junction.selector)]
+            names = selectors or [repr(key)]
+            raise RouteNotFoundError(key, junction.routes, ", ".join(map(repr, names)))
+        return route
+
+    def _take(self, router: int, route: Route) -> None:
+        """All of the chosen route has settled: it is the router's value, unless some of it was skipped."""
+        reason = self.gaps.behind(route.sources, SkipReason.UPSTREAM_ROUTE)
+        if reason is None and any(self.gaps.status[source] == Status.SKIPPED for source in route.sources):
+            reason = SkipReason.UPSTREAM_ROUTE
+        if reason is not None:
+            self._skip(router, reason)
+            return
+        try:
+            value = resolve(route.operand, self)
+        except Exception as error:  # records in it are made anew by their own constructors
+            self._fail(router, error)
+            return
+        self.demand.keep(router, value)
+        self.gaps.status[router] = Status.SUCCEEDED
+        self._leave(router)
+
+    def _skip(self, router: int, reason: SkipReason) -> None:
+        self.gaps.skip(router, reason)
+        self._leave(router)
+
+    def _fail(self, router: int, error: Exception) -> None:
+        self.readiness.news.faults.append((router, error))
+        self.gaps.fail(router, error)
+        self._leave(router)
+
+    def _leave(self, router: int) -> None:
+        """The router has settled: its sources lose a consumer, its consumers may go on."""
+        route = self.choices[router].route
+        every = self._junction(router).sources
+        self.gating.release(every if route is None else {*route.sources, *self.layout.selectors[router]})
+        self._wake_consumers(router)
+
+    def _junction(self, router: int) -> Junction:
+        junction = self.graph.rows[router]
+        assert isinstance(junction, Junction)
+        return junction

@@ -1,0 +1,39 @@
+"""What a frame is in its run: which turn of a loop, and what of it is in the store."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import attrs
+
+from cascade.model.outcomes import SkipReason
+
+
+@attrs.frozen
+class Recalled:
+    """How a node ended when the run was executed before: its value, if anybody needs it, or why it was skipped."""
+
+    value: Any
+    reason: SkipReason | None = None
+
+
+@attrs.define(eq=False)
+class Turn:
+    """What a frame is in its run.
+
+    Attributes:
+        number: Number of turns that the loop has made with this one.
+        flow: The node whose value is a flow that goes on in place of the frame, if it has come to that.
+        digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
+        recorded: The nodes that need not be run, until they are ready.
+        is_recorded: Whether what settles in it goes to the journal.
+        ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
+    """
+
+    number: int = 1
+    flow: int | None = None
+    digests: Sequence[bytes] | None = None
+    recorded: dict[int, Recalled] = attrs.field(factory=dict)
+    is_recorded: bool = True
+    ranks: Sequence[float] | None = None
