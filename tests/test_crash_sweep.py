@@ -6,10 +6,10 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Literal
 
-import anyio
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
+from virtual_time import pass_time
 
 import cascade
 from cascade.state import InMemoryStateBackend
@@ -25,7 +25,7 @@ calls: list[str] = []
 @cascade.task
 async def step(name: str, *values: Any) -> str:
     calls.append(name)
-    await anyio.sleep(1)
+    await pass_time(1)
     return f"{name}({', '.join(map(str, values))})"
 
 
@@ -44,7 +44,7 @@ def never() -> bool:
 @cascade.task
 async def down(n: int) -> Any:
     calls.append(f"down {n}")
-    await anyio.sleep(0.1)
+    await pass_time(0.1)
     return down(n - 1) if n else "landed"
 
 

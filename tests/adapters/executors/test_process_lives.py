@@ -305,7 +305,7 @@ import os, sys, time
 if "-c" in sys.orig_argv:
     open({str(tmp_path / "part")!r}, "w").write(str(os.getpid()))
     os.replace({str(tmp_path / "part")!r}, {str(tmp_path / "pid")!r})
-    time.sleep(60)
+    time.sleep(60)  # the interpreter takes long to start
 """
     )
     path = os.pathsep.join([str(slow), ENVIRONMENT["PYTHONPATH"]])

@@ -15,18 +15,16 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.observers import progress
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
 rich_console = pytest.importorskip("rich.console")
 
 
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Virtual time: the bar is redrawn at most every tenth of a second."""
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

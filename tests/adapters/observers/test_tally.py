@@ -11,16 +11,13 @@ from anyio import current_time, sleep
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies_events import any_events
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.adapters.observers.tally import Tally
-from cascade.testing import RandomFlow, flows, virtual_backends
+from cascade.testing import RandomFlow, flows
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Virtual time: what runs how long is certain."""
-    return request.param
+anyio_backend = virtual_loops
 
 
 def hearing(tally: Tally) -> Any:

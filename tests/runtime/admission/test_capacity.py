@@ -12,15 +12,12 @@ import pytest
 from anyio import sleep
 from anyio.lowlevel import checkpoint
 from strategies_runtime import Gauge
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

@@ -9,14 +9,12 @@ from typing import Any
 
 import pytest
 from strategies_runtime import Gauge
+from virtual_time import virtual_loops
 
 import cascade
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

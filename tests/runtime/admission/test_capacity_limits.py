@@ -11,15 +11,13 @@ import anyio
 import pytest
 from anyio import from_thread, sleep
 from anyio.lowlevel import checkpoint
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

@@ -7,14 +7,11 @@ from typing import Any
 import anyio
 import pytest
 from anyio import from_thread, sleep
+from virtual_time import virtual_loops
 
 import cascade
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

@@ -9,15 +9,12 @@ import pytest
 from anyio import sleep
 from effort import effort, once
 from life import give_way_always
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.control import ControlPlane
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

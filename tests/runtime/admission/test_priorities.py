@@ -11,6 +11,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from life import Log, give_way_never
+from virtual_time import in_virtual_time, pass_time
 
 import cascade
 from cascade.runtime.admission.claims import Applicant
@@ -18,7 +19,6 @@ from cascade.runtime.admission.waiting_line import Line, Waiter
 from cascade.runtime.context.durations import Durations
 from cascade.runtime.observation.bus import EventBus
 from cascade.runtime.scheduling.ready_queue import RankedQueue
-from cascade.testing import virtual_backends
 
 BUS = EventBus()
 
@@ -87,19 +87,19 @@ async def test_threads_go_to_the_longest_way(said: dict[str, Any]) -> None:
     assert_longest_first(started)
 
 
-@pytest.mark.parametrize("anyio_backend", virtual_backends(), ids=lambda backend: backend[0])
+@in_virtual_time
 async def test_what_tasks_took_is_learnt_and_used_by_the_next_run(anyio_backend: Any) -> None:
     started: list[str] = []
 
     @cascade.task(constraints={"slot": 1})
     async def slow(name: str, *_: Any) -> None:
         started.append(name)
-        await anyio.sleep(10)
+        await pass_time(10)
 
     @cascade.task(constraints={"slot": 1})
     async def quick(name: str, *_: Any) -> None:
         started.append(name)
-        await anyio.sleep(0.1)
+        await pass_time(0.1)
 
     engine = cascade.Engine(system_resources={"slot": 1}, schedule="eager")
     await engine.run([quick("warm"), slow("warm")])

@@ -9,16 +9,14 @@ import anyio
 import pytest
 from anyio import sleep
 from strategies_runtime import Log, failures, leaves, raised_by
+from virtual_time import virtual_loops
 
 import cascade
-from cascade.testing import virtual_backends
 
 DB, A, B, C = map(cascade.inject, ("db", "a", "b", "c"))
 
 
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @pytest.fixture(params=["run", "task"])

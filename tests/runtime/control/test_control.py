@@ -11,16 +11,14 @@ import anyio
 import pytest
 from anyio import current_time
 from anyio.lowlevel import checkpoint
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.control import Concurrency, ControlPlane, Pause, Rate
 from cascade.model.rules import as_json, from_json
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 class Starts(list[tuple[str, float]]):
@@ -37,7 +35,7 @@ class Starts(list[tuple[str, float]]):
             self.running += 1
             self.most = max(self.most, self.running)
             try:
-                await anyio.sleep(seconds)
+                await pass_time(seconds)
             finally:
                 self.running -= 1
             return name
@@ -60,9 +58,9 @@ async def test_a_pause_in_the_middle_of_a_stage_holds_who_waits_for_the_slot(sch
     starts = Starts()
     flow = [starts.job(name, 10).with_constraints(slot=1) for name in "AB"]
     async with cascade.start(flow, system_resources={"slot": 1}, schedule=schedule) as run:
-        await anyio.sleep(1)
+        await pass_time(1)
         await run.pause(author="ada")
-        await anyio.sleep(50)
+        await pass_time(50)
         assert len(starts) == 1
         (blocked,) = run.explain()
         assert blocked.node_id.startswith("job")
@@ -82,7 +80,7 @@ async def test_a_pause_by_one_task_holds_the_rest_of_its_own_run(schedule: Any) 
 
     flow = [starts.job(str(number)).after(pauses()) for number in range(50)]
     async with cascade.start(flow, schedule=schedule, control=plane) as run:
-        await anyio.sleep(5)
+        await pass_time(5)
         assert starts == []
         await plane.resume("task:job")
         await run.result()
@@ -94,7 +92,7 @@ async def test_every_scope_that_covers_an_attempt_holds_it(scope: str) -> None:
     starts, plane = Starts(), ControlPlane()
     await plane.pause(scope)
     async with cascade.start(starts.job("a"), control=plane, run_id="nightly"):
-        await anyio.sleep(100)
+        await pass_time(100)
         assert starts == []
         await plane.clear(scope)
     assert starts.times == [100]
@@ -113,7 +111,7 @@ async def test_a_pause_ends_by_itself(schedule: Any) -> None:
     engine = cascade.Engine(control=plane, schedule=schedule)
     with record_events(engine) as recorded:
         async with engine.start(starts.job("a").after(starts.job("first"))) as run:
-            await anyio.sleep(0.5)
+            await pass_time(0.5)
             await plane.pause(ttl=7)
             await run.result()
     assert starts.times == [0, 7.5]
@@ -129,7 +127,7 @@ async def test_a_pause_ends_by_itself_although_the_run_that_kept_the_time_is_ove
     engine = cascade.Engine(control=plane)
     async with engine, anyio.create_task_group() as group:
         group.start_soon(engine.run, starts.job("short", 2))
-        await anyio.sleep(1)
+        await pass_time(1)
         await plane.pause("task:late", ttl=20)
         group.start_soon(engine.run, starts.job("b", 1, task="late"))
     assert starts.times == [0, 21]
@@ -147,9 +145,9 @@ async def test_retries_are_held_and_holding_takes_nothing(schedule: Any) -> None
     flow = fails().with_retry(max_attempts=3, delay=1).with_constraints(slot=1)
     engine = cascade.Engine(system_resources={"slot": 1}, schedule=schedule)
     async with engine.start(flow) as run:
-        await anyio.sleep(0.5)
+        await pass_time(0.5)
         await run.pause()
-        await anyio.sleep(9.5)
+        await pass_time(9.5)
         assert engine.capacity()["slot"][0] == 0
         await run.resume()
         await run.result()
@@ -163,23 +161,23 @@ async def test_items_of_maps_and_turns_of_loops_are_held(schedule: Any) -> None:
     async def turn(number: int) -> Any:
         nonlocal count
         count += 1
-        await anyio.sleep(1)
+        await pass_time(1)
         return turn(number + 1) if number < 20 else number
 
     @cascade.task
     async def item(number: int) -> None:
         nonlocal count
         count += 1
-        await anyio.sleep(1)
+        await pass_time(1)
 
     flow: Callable[[], Any]
     for flow in (lambda: turn(0), lambda: item.map(number=range(30)).with_concurrency(2)):
         count = 0
         async with cascade.start(flow(), schedule=schedule) as run:
-            await anyio.sleep(4.5)
+            await pass_time(4.5)
             await run.pause()
             seen = count
-            await anyio.sleep(20)
+            await pass_time(20)
             assert count == seen
             assert count > 3
             await run.resume()
@@ -193,14 +191,14 @@ async def test_raising_a_limit_wakes_at_once_and_lowering_it_ends_nothing(schedu
     starts = Starts()
     async with cascade.start([starts.job(str(n), 10) for n in range(9)], schedule=schedule) as run:
         await run.limit("task:job", concurrency=2)
-        await anyio.sleep(1)
+        await pass_time(1)
         assert starts.running == 2
         await run.limit("task:job", concurrency=5)
-        await anyio.sleep(1)
+        await pass_time(1)
         assert starts.running == 5
         assert starts.times == pytest.approx([0, 0, 1, 1, 1])
         await run.limit("task:job", concurrency=1)
-        await anyio.sleep(5)
+        await pass_time(5)
         assert starts.running == 5
         await run.result()
     assert starts.times == pytest.approx([0, 0, 1, 1, 1, 11, 21, 31, 41])
@@ -211,7 +209,7 @@ async def test_a_limit_counts_what_runs_already_also_in_lanes() -> None:
     first = starts.job("first", 1)
     flow = [starts.job("long", 10), [starts.job(str(n), 1).after(first) for n in range(3)]]
     async with cascade.start(flow, schedule="eager") as run:
-        await anyio.sleep(0.5)
+        await pass_time(0.5)
         await run.limit(concurrency=1)
         await run.result()
     assert sorted(starts.times) == pytest.approx([0, 0, 10, 11, 12])
@@ -221,9 +219,9 @@ async def test_lifting_a_limit_wakes_everybody() -> None:
     starts = Starts()
     async with cascade.start([starts.job(str(n), 10) for n in range(9)]) as run:
         await run.limit(concurrency=1)
-        await anyio.sleep(1)
+        await pass_time(1)
         await run.limit(concurrency=None)
-        await anyio.sleep(1)
+        await pass_time(1)
         assert starts.running == 9
 
 
@@ -255,7 +253,7 @@ async def test_refused_admissions_leave_the_bucket_full() -> None:
     await plane.pause("task:job")
     async with cascade.start([starts.job(str(n)) for n in range(5)], control=plane):
         for _ in range(5):
-            await anyio.sleep(1)
+            await pass_time(1)
             await plane.limit("run:nobody", concurrency=1)
             await plane.clear("run:nobody")
         assert starts == []
@@ -267,10 +265,10 @@ async def test_a_rate_that_is_said_again_fills_no_bucket() -> None:
     starts, plane = Starts(), ControlPlane()
     await plane.limit(rate="1/10s")
     async with cascade.start([starts.job(str(n), 0.1) for n in range(3)], control=plane):
-        await anyio.sleep(1)
+        await pass_time(1)
         await plane.limit(rate="1/10s")
         await plane.limit(rate="1/10s", burst=3)
-        await anyio.sleep(1)
+        await pass_time(1)
         assert starts.times == [0]
     assert starts.times == pytest.approx([0, 10, 20])
 
@@ -279,7 +277,7 @@ async def test_explain_says_when_the_next_token_comes() -> None:
     starts = Starts()
     async with cascade.start([starts.job(str(n), 0.1) for n in range(3)]) as run:
         await run.limit(rate="1/10s", author="bob")
-        await anyio.sleep(4)
+        await pass_time(4)
         assert "the next may start in 6.0 s" in run.explain()[0].blockers[0]
         assert "'bob'" in run.explain()[0].blockers[0]
         run.cancel()
@@ -368,7 +366,7 @@ async def test_a_plane_keeps_its_buckets_from_run_to_run() -> None:
     await cascade.run([starts.job("b", 0)], control=plane)
     assert starts.times == [0, 0]
     async with cascade.start([starts.job("c", 0)], control=plane) as run:
-        await anyio.sleep(1)
+        await pass_time(1)
         assert "the next may start in 59 min" in run.explain()[0].blockers[0]
         run.cancel()
 
@@ -379,7 +377,7 @@ def test_what_was_said_on_one_event_loop_ends_in_time_on_the_next_whose_clock_is
     starts, plane = Starts(), ControlPlane()
 
     async def say() -> None:
-        await anyio.sleep(50_000)  # so the next clock is far behind this one
+        await pass_time(50_000)  # so the next clock is far behind this one
         await plane.pause("task:job", ttl=1000)
         await plane.limit("task:other", rate="1/1000s")
         await cascade.run(starts.job("a", 0, task="other"), control=plane)
@@ -417,10 +415,10 @@ async def test_a_run_lifts_its_own_rules_and_those_of_a_scope() -> None:
     async with cascade.start(starts.job("a"), control=plane, run_id="nightly") as run:
         await run.pause()
         await run.limit(rate="1/h")
-        await anyio.sleep(5)
+        await pass_time(5)
         await run.clear()
         assert [rule.scope for rule in plane.rules()] == ["task:job"]
-        await anyio.sleep(5)
+        await pass_time(5)
         await run.clear("task:job")
     assert starts.times == [10]
     assert plane.rules() == ()
@@ -477,7 +475,7 @@ async def test_a_claim_that_comes_back_and_fits_no_longer_is_an_error_and_given_
 
     @cascade.resource(scope="task")
     async def opened() -> Any:
-        await anyio.sleep(5)
+        await pass_time(5)
         yield "open"
 
     @cascade.task
@@ -487,7 +485,7 @@ async def test_a_claim_that_comes_back_and_fits_no_longer_is_an_error_and_given_
     flow = use(cascade.inject("opened")).with_constraints(gpu=2)
     engine = cascade.Engine(providers=[opened], system_resources={"gpu": 2}, schedule=schedule)
     async with engine, engine.start(flow) as run:
-        await anyio.sleep(1)
+        await pass_time(1)
         await run.limit("task:other", concurrency=1)  # after admission, and before it starts
         engine.set_capacity({"gpu": 1})
         with pytest.raises(cascade.CapacityError, match="gpu"):

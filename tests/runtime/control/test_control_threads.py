@@ -11,6 +11,7 @@ import anyio
 import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
+from real_time import hold_thread
 
 import cascade
 from cascade.runtime.foundation.task_context import current
@@ -31,7 +32,7 @@ class Gauge:
             self.running += 1
             self.most = max(self.most, self.running)
             self.changed.notify_all()
-        time.sleep(0.0005)
+        hold_thread(0.0005)
         with self.changed:
             self.running -= 1
             self.changed.notify_all()

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.control import AudienceChanged, ControlPlane, ControlRule, Pause, Rate
@@ -17,12 +18,9 @@ from cascade.model.rules import as_json
 from cascade.runtime.control.connector import ConnectorError, Message, Missed, Subscription
 from cascade.runtime.control.protocol import rule_message, rule_topic
 from cascade.runtime.control.remote_client import Presence, Remote
-from cascade.testing import MemoryBroker, MemoryConnector, record_events, virtual_backends
+from cascade.testing import MemoryBroker, MemoryConnector, record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 def say(broker: MemoryBroker, rule: ControlRule) -> None:
@@ -38,7 +36,7 @@ class Starts(list[str]):
     def job(self, name: str, seconds: float = 1.0) -> cascade.LazyResult[str]:
         async def work() -> str:
             self.append(name)
-            await anyio.sleep(seconds)
+            await pass_time(seconds)
             return name
 
         return cascade.task(name=name)(work)()
@@ -49,7 +47,7 @@ async def test_rules_in_force_when_a_run_starts_apply_to_its_first_task(schedule
     say(broker, Pause(scope="task:a", author="ada"))
     engine = cascade.Engine(control=MemoryConnector(broker), schedule=schedule)
     async with engine.start(starts.job("a")):
-        await anyio.sleep(10)
+        await pass_time(10)
         assert starts == []
         assert [rule.author for rule in engine.control.rules()] == ["ada"]
         lift(broker, "pause", "task:a")
@@ -62,7 +60,7 @@ async def test_what_is_lifted_while_there_is_no_run_holds_no_later_one() -> None
     engine = cascade.Engine(control=MemoryConnector(broker))
     async with engine:
         async with engine.start(starts.job("a", 10)):
-            await anyio.sleep(1)
+            await pass_time(1)
             say(broker, Pause(scope="task:b"))
         await engine.control.pause("task:c")
         lift(broker, "pause", "task:b")
@@ -75,9 +73,9 @@ async def test_a_pause_in_the_middle_of_a_stage(schedule: Any) -> None:
     flow = [starts.job(name, 10).with_constraints(slot=1) for name in "AB"]
     settings: dict[str, Any] = {"system_resources": {"slot": 1}, "schedule": schedule}
     async with cascade.start(flow, control=MemoryConnector(broker), **settings) as run:
-        await anyio.sleep(1)
+        await pass_time(1)
         say(broker, Pause(scope="global", author="ada"))
-        await anyio.sleep(50)
+        await pass_time(50)
         assert len(starts) == 1
         assert "'ada'" in run.explain()[0].blockers[0]
         lift(broker, "pause", "global")
@@ -97,13 +95,13 @@ async def test_whoever_obeys_says_so_with_its_runs() -> None:
     broker, starts = MemoryBroker(), Starts()
     engine = cascade.Engine(control=MemoryConnector(broker, project="p/q"))
     async with engine.start(starts.job("a", 5), run_id="one"), engine.start(starts.job("a", 5), run_id="two"):
-        await anyio.sleep(1)
+        await pass_time(1)
         (presence,) = broker.retained.values()
         assert json.loads(presence)["runs"] == ["one", "two"]
         rule = Rate(scope="global", rate="3/s")
         say(broker, rule)
         lift(broker, "rate", "global")
-        await anyio.sleep(1)
+        await pass_time(1)
     acks = [json.loads(message.payload) for message in broker.published if "/acks/" in message.topic]
     assert [ack["runs"] for ack in acks] == [["one", "two"]] * len(acks)
     assert {ack["topic"] for ack in acks} == {"cascade/constraints/rate/global"}
@@ -155,21 +153,21 @@ async def test_events_are_made_for_other_processes_only_while_any_of_them_listen
         flow = starts.job(name, 10).after(flow)
     async with cascade.start(flow, control=connector, schedule=schedule) as run:
         bus = run._lifetime.execution.bus
-        await anyio.sleep(5)
+        await pass_time(5)
         assert bus.is_silent()
-        await anyio.sleep(10)
+        await pass_time(10)
         assert connector.sent() == []
         connector.change(1)
-        await anyio.sleep(10)
+        await pass_time(10)
         assert not bus.is_silent()
         is_stages = schedule == "stages"
         assert connector.sent()[:1] == ["TaskExecutionFinished"]  # of b
         assert "TaskExecutionStarted" in connector.sent()  # of c
         connector.change(0)
-        await anyio.sleep(10)  # the next event is sent still: only then is it seen that nobody listens
+        await pass_time(10)  # the next event is sent still: only then is it seen that nobody listens
         told = connector.sent()
         assert bus.is_silent()
-        await anyio.sleep(10)
+        await pass_time(10)
         assert connector.sent() == told
         assert is_stages == ("StageFinished" in told)
     assert connector.sent() == told
@@ -179,7 +177,7 @@ async def test_events_are_made_for_other_processes_only_while_any_of_them_listen
 async def test_who_listens_when_a_run_ends_hears_of_it(schedule: Any) -> None:
     connector, starts = Attentive(), Starts()
     async with cascade.start(starts.job("a", 10), control=connector, schedule=schedule):
-        await anyio.sleep(5)
+        await pass_time(5)
         connector.change(1)
     assert connector.sent()[-1] == "RunFinished"
     assert "RunStarted" not in connector.sent()
@@ -188,7 +186,7 @@ async def test_who_listens_when_a_run_ends_hears_of_it(schedule: Any) -> None:
 async def test_who_listens_when_a_run_ends_hears_of_it_though_the_engine_has_not_been_told(schedule: Any) -> None:
     connector, starts = Attentive(), Starts()
     async with cascade.start(starts.job("a", 10), control=connector, schedule=schedule):
-        await anyio.sleep(5)
+        await pass_time(5)
         connector.listeners = 1
     assert connector.sent() == ["RunFinished"]
 
@@ -252,12 +250,12 @@ async def test_a_run_goes_on_without_its_broker_and_catches_up(schedule: Any) ->
     say(broker, Pause(scope="task:c"))
     with record_events(engine) as recorded:
         async with engine.start(flow) as run:
-            await anyio.sleep(1)
+            await pass_time(1)
             broker.stop()
-            await anyio.sleep(20)
+            await pass_time(20)
             assert starts == ["a", "b"]
             lift(broker, "pause", "task:c")
-            await anyio.sleep(20)
+            await pass_time(20)
             assert starts == ["a", "b"]
             broker.start()
             await run.result()
@@ -274,11 +272,11 @@ async def test_a_broker_that_is_not_there_keeps_no_run_from_starting() -> None:
     engine = cascade.Engine(control=MemoryConnector(broker))
     with record_events(engine) as recorded:
         async with engine.start(starts.job("b", 100).after(starts.job("a", 10))):
-            await anyio.sleep(1)
+            await pass_time(1)
             assert starts == ["a"]
             say(broker, Pause(scope="task:b"))
             broker.start()
-            await anyio.sleep(50)
+            await pass_time(50)
             assert starts == ["a"]
             lift(broker, "pause", "task:b")
     (lost,) = recorded.of(cascade.ConnectorDisconnected)
@@ -306,7 +304,7 @@ async def test_a_connection_that_breaks_at_once_is_reported_and_made_again(sched
     engine = cascade.Engine(control=Fragile(broker, failures=2), schedule=schedule)
     with record_events(engine) as recorded:
         async with engine.start(starts.job("b").after(starts.job("a", 10))):
-            await anyio.sleep(50)
+            await pass_time(50)
             assert starts == ["a"]
             lift(broker, "pause", "task:b")
     assert starts == ["a", "b"]
@@ -321,11 +319,11 @@ async def test_a_connector_that_somebody_disconnects_is_connected_again() -> Non
     connector = MemoryConnector(broker)
     engine = cascade.Engine(control=connector)
     async with engine.start(starts.job("b").after(starts.job("a", 5))):
-        await anyio.sleep(1)
+        await pass_time(1)
         say(broker, Pause(scope="task:b"))
-        await anyio.sleep(1)
+        await pass_time(1)
         await connector.disconnect()
-        await anyio.sleep(50)
+        await pass_time(50)
         assert starts == ["a"]
         lift(broker, "pause", "task:b")
     assert starts == ["a", "b"]
@@ -337,11 +335,11 @@ async def test_another_run_takes_over_when_the_one_that_kept_the_connection_ends
     engine = cascade.Engine(control=MemoryConnector(broker))
     async with engine, anyio.create_task_group() as group:
         group.start_soon(engine.run, starts.job("short", 2))
-        await anyio.sleep(1)
+        await pass_time(1)
         group.start_soon(engine.run, starts.job("late").after(starts.job("long", 10)))
-        await anyio.sleep(5)
+        await pass_time(5)
         say(broker, Pause(scope="task:late"))
-        await anyio.sleep(50)
+        await pass_time(50)
         assert starts == ["short", "long"]
         lift(broker, "pause", "task:late")
     assert starts[-1] == "late"
@@ -374,10 +372,10 @@ async def test_messages_that_mean_nothing_are_reported_and_change_nothing() -> N
     engine = cascade.Engine(control=MemoryConnector(broker))
     with record_events(engine) as recorded:
         async with engine.start(starts.job("b", 10).after(starts.job("a", 10))):
-            await anyio.sleep(1)
+            await pass_time(1)
             for topic, payload in HOSTILE:
                 broker.publish(topic, payload)
-                await anyio.sleep(0.1)
+                await pass_time(0.1)
             assert engine.control.rules() == ()
     warnings = recorded.of(cascade.EngineWarning)
     assert len(warnings) == len(HOSTILE)
@@ -389,7 +387,7 @@ async def test_ten_thousand_messages_that_mean_nothing_leave_the_run_as_it_is() 
     broker, starts = MemoryBroker(), Starts()
     engine = cascade.Engine(control=MemoryConnector(broker))
     async with engine.start(starts.job("b", 10).after(starts.job("a", 10))):
-        await anyio.sleep(1)
+        await pass_time(1)
         for number in range(10_000):
             topic, payload = HOSTILE[number % len(HOSTILE)]
             broker.publish(f"{topic}{number}", payload)
@@ -397,7 +395,7 @@ async def test_ten_thousand_messages_that_mean_nothing_leave_the_run_as_it_is() 
                 await checkpoint()
                 broker.published.clear()
         say(broker, Pause(scope="task:b"))
-        await anyio.sleep(100)
+        await pass_time(100)
         assert [rule.scope for rule in engine.control.rules()] == ["task:b"]
         assert starts == ["a"]
         lift(broker, "pause", "task:b")
@@ -408,13 +406,13 @@ async def test_strangers_can_set_a_thousand_rules_and_no_more() -> None:
     broker, starts = MemoryBroker(), Starts()
     engine = cascade.Engine(control=MemoryConnector(broker))
     async with engine.start(starts.job("a", 10)):
-        await anyio.sleep(1)
+        await pass_time(1)
         for number in range(1100):
             say(broker, Pause(scope=f"run:{number}"))
-        await anyio.sleep(1)
+        await pass_time(1)
         assert len(engine.control.rules()) == 1000
         say(broker, Pause(scope="run:7", author="later"))
-        await anyio.sleep(1)
+        await pass_time(1)
         assert "later" in {rule.author for rule in engine.control.rules()}
 
 
@@ -441,7 +439,7 @@ async def test_a_plane_with_a_connector_serves_too() -> None:
     plane = ControlPlane(MemoryConnector(broker))
     say(broker, Pause(scope="global"))
     async with cascade.start(starts.job("a"), control=plane):
-        await anyio.sleep(5)
+        await pass_time(5)
         lift(broker, "pause", "global")
         await checkpoint()
     assert starts == ["a"]

@@ -10,16 +10,14 @@ import attrs
 import pytest
 from anyio import sleep
 from strategies_runtime import Store, failures, raised_by
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.runtime.durability.backend import Closing, NotDurable, Opening, Past
 from cascade.state import StateBackend
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

@@ -9,17 +9,15 @@ from typing import Any
 import anyio
 import anyio.lowlevel
 import pytest
-from anyio import current_time, sleep
+from anyio import current_time
 from life import cancelled_at, failure_of, finished, just, raising
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.adapters.state.memory import InMemoryStateBackend
-from cascade.testing import Recorded, record_events, virtual_backends
+from cascade.testing import Recorded, record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 def closing_in(seconds: float, name: str = "slow", scope: Any = "run", log: list[str] | None = None) -> Any:
@@ -29,7 +27,7 @@ def closing_in(seconds: float, name: str = "slow", scope: Any = "run", log: list
         try:
             yield name
         finally:
-            await sleep(seconds)
+            await pass_time(seconds)
             if log is not None:
                 log.append(f"{name} closed")
 
@@ -186,7 +184,7 @@ class StuckStore(InMemoryStateBackend):
         self.was_let_go = False
 
     async def stick(self) -> None:
-        await sleep(1_000)
+        await pass_time(1_000)
         self.was_let_go = True
 
     async def put_results(self, results: Mapping[str, Any]) -> None:
@@ -226,7 +224,7 @@ async def test_observers_have_the_time_to_deal_with_the_last_events() -> None:
 
     async def slow(events: Any) -> None:
         async for event in events:
-            await sleep(1)
+            await pass_time(1)
             seen.append(type(event).__name__)
 
     _, took, error = await recorded_run(just(1), observers=[slow])
@@ -273,12 +271,12 @@ async def tidying_up_for(seconds: float) -> None:
         await anyio.sleep_forever()
     finally:
         with anyio.CancelScope(shield=True):
-            await sleep(seconds)
+            await pass_time(seconds)
 
 
 @cascade.task
 async def failing_later(error: Exception) -> None:
-    await sleep(1)
+    await pass_time(1)
     raise error
 
 
@@ -308,7 +306,7 @@ async def test_resources_stay_open_while_nodes_clean_up() -> None:
             await anyio.sleep_forever()
         finally:
             with anyio.CancelScope(shield=True):
-                await sleep(50)
+                await pass_time(50)
             log.append("node ended")
 
     flow = [tidies(cascade.inject("slow")), failing_later(ValueError())]

@@ -7,14 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
+from virtual_time import pass_time, virtual_loops
 
 import cascade
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task
@@ -29,7 +26,7 @@ async def culprit() -> int:
 
 @cascade.task
 async def use(db: object = cascade.inject("db")) -> None:
-    await anyio.sleep(2)
+    await pass_time(2)
 
 
 @cascade.task
@@ -135,7 +132,7 @@ async def test_a_failure_beside_the_error_that_a_provider_gets_back_is_one_more(
     async def grouped() -> AsyncIterator[int]:
         async with anyio.create_task_group() as group:
             group.start_soon(fails_when_cancelled)
-            await anyio.sleep(1)
+            await pass_time(1)
             yield 1
 
     with pytest.raises(cascade.RunFailed) as caught:
@@ -148,7 +145,7 @@ async def test_a_provider_sees_nothing_of_a_drain(schedule: Any) -> None:
 
     @cascade.resource(name="db", scope="task")
     async def late() -> AsyncIterator[int]:
-        await anyio.sleep(2)
+        await pass_time(2)
         try:
             yield 1
         except BaseException as error:
@@ -157,7 +154,7 @@ async def test_a_provider_sees_nothing_of_a_drain(schedule: Any) -> None:
         seen.append("closed")
 
     async with cascade.start(use(), providers=[late], schedule=schedule) as run:
-        await anyio.sleep(1)
+        await pass_time(1)
         run.drain()
     assert run.status().state == "Drained"
     assert seen == ["closed"]

@@ -8,15 +8,12 @@ from typing import Any
 
 import anyio
 import pytest
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 class Computing:
@@ -29,7 +26,7 @@ class Computing:
 
     async def compute(self, x: int) -> int:
         self.count += 1
-        await anyio.sleep(10)
+        await pass_time(10)
         return x
 
     def call(self) -> cascade.LazyResult[int]:
@@ -41,7 +38,7 @@ class Computing:
 
 @cascade.task
 async def hold() -> None:
-    await anyio.sleep(100)
+    await pass_time(100)
 
 
 @pytest.fixture
@@ -51,9 +48,9 @@ def computing() -> Computing:
 
 async def test_runs_of_several_engines_wait_for_the_one_that_computes(computing: Computing, schedule: Any) -> None:
     async with cascade.start(computing.call(), schedule=schedule, run_id="first") as first:
-        await anyio.sleep(1)
+        await pass_time(1)
         async with cascade.start(computing.call(), schedule=schedule) as second:
-            await anyio.sleep(1)
+            await pass_time(1)
             (found,) = second.explain()
             assert found.node_id == "compute"
             assert found.blockers == ("an equal call is being computed for the cache: 'compute' of run 'first'",)
@@ -67,7 +64,7 @@ async def test_runs_of_several_engines_wait_for_the_one_that_computes(computing:
 async def test_nobody_waits_for_a_run_that_is_paused(computing: Computing, schedule: Any) -> None:
     async with cascade.start(computing.call(), schedule=schedule) as paused:
         await paused.pause()
-        await anyio.sleep(1)
+        await pass_time(1)
         assert await cascade.run([computing.call(), computing.call()], schedule=schedule) == [1, 1]
         assert anyio.current_time() == 11
         await paused.resume()
@@ -79,7 +76,7 @@ async def test_nobody_waits_for_a_run_whose_own_subscriber_does_not_read(
 ) -> None:
     async with cascade.start(computing.call(), schedule=schedule) as held:
         async with held.subscribe(buffer=1):
-            await anyio.sleep(1)
+            await pass_time(1)
             assert await cascade.run(computing.call(), schedule=schedule) == 1
             assert anyio.current_time() == 11
         assert await held.result() == 1
@@ -94,7 +91,7 @@ async def one_waits_for_capacity_and_one_for_it(computing: Computing) -> AsyncIt
         engine.start(computing.claiming()) as first,
         engine.start(computing.call()) as second,
     ):
-        await anyio.sleep(5)
+        await pass_time(5)
         assert second.explain()[0].blockers[0].startswith("an equal call is being computed")
         yield [first, second]
         first.cancel()
@@ -120,7 +117,7 @@ async def test_a_run_of_another_engine_does_not_wait_for_the_capacity_of_this_on
         engine.start(hold().with_constraints(gpu=1)),
         engine.start(computing.claiming()) as first,
     ):
-        await anyio.sleep(1)
+        await pass_time(1)
         assert await cascade.run(computing.call()) == 1
         assert anyio.current_time() == 11
         first.cancel()
@@ -133,7 +130,7 @@ async def test_who_waited_before_the_capacity_ran_out_goes_on_without(computing:
     async def flaky(x: int) -> int:
         computing.count += 1
         if computing.count == 1:
-            await anyio.sleep(1)
+            await pass_time(1)
             raise ValueError("once more")
         return x
 
@@ -143,7 +140,7 @@ async def test_who_waited_before_the_capacity_ran_out_goes_on_without(computing:
         engine.start(call.with_constraints(gpu=1)) as first,
         cascade.start(call) as second,
     ):
-        await anyio.sleep(1.5)
+        await pass_time(1.5)
         async with engine.start(hold().with_constraints(gpu=1)):
             assert await second.result() == 1
             assert anyio.current_time() == 2
@@ -170,9 +167,9 @@ async def test_who_waited_before_the_pause_was_seen_goes_on_without(computing: C
 
 async def test_a_run_that_drains_waits_for_nobody(computing: Computing, schedule: Any) -> None:
     async with cascade.start(computing.call(), schedule=schedule) as first:
-        await anyio.sleep(1)
+        await pass_time(1)
         async with cascade.start(computing.call(), schedule=schedule) as second:
-            await anyio.sleep(1)
+            await pass_time(1)
             second.drain()
         assert anyio.current_time() == 2
         assert second.status().state == "Drained"
@@ -182,7 +179,7 @@ async def test_a_run_that_drains_waits_for_nobody(computing: Computing, schedule
 
 async def test_a_cancelled_wait_leaves_nothing(computing: Computing, schedule: Any) -> None:
     async with cascade.start(computing.call(), schedule=schedule) as first:
-        await anyio.sleep(1)
+        await pass_time(1)
         with anyio.move_on_after(1):
             await cascade.run(computing.call(), schedule=schedule)
         assert await first.result() == 1

@@ -7,15 +7,13 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.executors import Executor, LocalExecutor
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @attrs.define
@@ -84,7 +82,7 @@ async def test_nothing_starts_under_a_pause(schedule: Any) -> None:
 
     @cascade.resource(name="late", scope="task")
     async def late() -> Any:
-        await anyio.sleep(2)
+        await pass_time(2)
         yield 1
 
     @cascade.task
@@ -92,9 +90,9 @@ async def test_nothing_starts_under_a_pause(schedule: Any) -> None:
         started.append(late)
 
     async with cascade.start(use(), providers=[late], executor=Direct(), schedule=schedule) as run:
-        await anyio.sleep(1)
+        await pass_time(1)
         await run.pause()
-        await anyio.sleep(5)
+        await pass_time(5)
         assert started == []
         await run.resume()
     assert started == [1]

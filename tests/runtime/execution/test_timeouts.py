@@ -11,16 +11,15 @@ import anyio
 import pytest
 from anyio import current_time, get_cancelled_exc_class, sleep
 from life import finished, just, unfinished
+from virtual_time import virtual_loops
 
 import cascade
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
 pytestmark = pytest.mark.loop
 
 
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from real_time import hold_thread
 
 import cascade
 from cascade.runtime.foundation import fairness
@@ -74,7 +75,7 @@ async def test_a_thread_steps_back_for_having_worked_and_not_for_having_waited(
             while time.thread_time() < until:
                 pass
         else:
-            time.sleep(2 * thread_lane.TURN)
+            hold_thread(2 * thread_lane.TURN)
 
     await cascade.run([work(number) for number in range(20)], max_threads=1)
     assert times > 10 if works else times < 10

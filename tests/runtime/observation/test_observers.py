@@ -7,15 +7,13 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.runtime.observation.bus import EventStream
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 OPENED = cascade.inject("opened")
@@ -99,7 +97,7 @@ async def test_a_run_waits_for_its_observers() -> None:
 
     async def slow(events: EventStream) -> None:
         async for event in events:
-            await anyio.sleep(0.5)
+            await pass_time(0.5)
             written.append(type(event).__name__)
 
     await cascade.run(step(), observers=[slow])
@@ -210,7 +208,7 @@ async def test_a_cancelled_run_waits_for_its_observers_too() -> None:
 
     async def slow(events: EventStream) -> None:
         async for event in events:
-            await anyio.sleep(0.5)
+            await pass_time(0.5)
             written.append(type(event).__name__)
 
     with anyio.move_on_after(3) as scope:

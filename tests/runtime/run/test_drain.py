@@ -8,14 +8,12 @@ import anyio
 import pytest
 from anyio import sleep
 from anyio.lowlevel import checkpoint
+from virtual_time import virtual_loops
 
 import cascade
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 class Log(list[str]):

@@ -9,15 +9,11 @@ import anyio
 import pytest
 from anyio import sleep
 from observed import observe
+from virtual_time import virtual_loops
 
 import cascade
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Both backends, in virtual time."""
-    return request.param
+anyio_backend = virtual_loops
 
 
 @cascade.task

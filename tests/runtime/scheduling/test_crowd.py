@@ -8,18 +8,17 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.control import ControlPlane
 from cascade.runtime.scheduling.crowd import MOST_ASKING
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 
 NODES = 5 * MOST_ASKING
 
 
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 class Counter:
@@ -32,7 +31,7 @@ class Counter:
         self.begun += 1
         self.running += 1
         self.most = max(self.most, self.running)
-        await anyio.sleep(1)
+        await pass_time(1)
         self.running -= 1
         return number
 
@@ -53,7 +52,7 @@ async def test_paused_nodes_are_few_tasks_and_all_of_them_are_explained(schedule
     with record_events(engine) if is_heard else nullcontext() as record:
         before = tasks()
         async with engine.start(counter.nodes()) as run:
-            await anyio.sleep(10)
+            await pass_time(10)
             assert tasks() - before <= MOST_ASKING + 10
             explained = run.explain()
             assert len({one.node_id for one in explained}) == NODES
@@ -78,7 +77,7 @@ async def test_raising_a_limit_above_those_who_ask_lets_all_of_that_run(schedule
     counter, plane = Counter(), ControlPlane()
     await plane.limit("task:count", concurrency=1)
     async with cascade.start(counter.nodes(), control=plane, schedule=schedule) as run:
-        await anyio.sleep(3)
+        await pass_time(3)
         await plane.limit("task:count", concurrency=3 * MOST_ASKING)
         await run.result()
     assert counter.most == 3 * MOST_ASKING
@@ -97,7 +96,7 @@ async def test_nodes_that_wait_are_left_when_the_run_ends(schedule: Any, how: st
     await plane.limit("task:count", concurrency=2)
     with anyio.fail_after(100):
         async with cascade.start(counter.nodes(), control=plane, schedule=schedule) as run:
-            await anyio.sleep(2.5)
+            await pass_time(2.5)
             assert counter.begun == 6
             getattr(run, how)()
             with pytest.raises(cascade.RunCancelled):
@@ -116,7 +115,7 @@ async def test_a_pause_that_comes_again_while_they_are_let_go_holds_the_rest(sch
             await checkpoint()
             await plane.pause()
             seen = counter.begun
-            await anyio.sleep(2)
+            await pass_time(2)
             assert counter.begun == seen
         await plane.resume()
         assert await run.result() == list(range(NODES))

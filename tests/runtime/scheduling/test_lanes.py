@@ -15,6 +15,7 @@ import anyio.to_thread
 import pytest
 from anyio.lowlevel import checkpoint
 from anyio.to_thread import run_sync
+from real_time import hold_thread
 
 import cascade
 from cascade.control import ControlPlane
@@ -126,7 +127,7 @@ async def test_what_threads_report_after_the_abort_counts(*, observed: bool) -> 
         try:
             while True:
                 cascade.checkpoint()
-                time.sleep(0.0001)  # in a thread, until the abort
+                hold_thread(0.0001)  # until the abort
         except BaseException:
             raise KeyError("second") from None
 
@@ -272,7 +273,7 @@ async def test_nothing_starts_in_threads_while_a_subscriber_of_other_events_is_f
     @cascade.task
     def works(number: int) -> None:
         begun.append(number)
-        time.sleep(0.0005)  # in a thread
+        hold_thread(0.0005)
 
     flow = [works(number) for number in range(2000)]
     async with cascade.start(flow, state="memory:", schedule="eager", max_threads=1) as run:
@@ -406,7 +407,7 @@ async def test_a_thread_that_is_given_up_while_it_begins_has_begun(monkeypatch: 
         return token
 
     def let_go_on() -> None:
-        time.sleep(0.05)  # in a thread: the loop waits for the crossing by now
+        hold_thread(0.05)  # the loop waits for the crossing by now
         go_on.set()
 
     monkeypatch.setattr(Attempt, "read_clock_in_thread", with_a_slow_clock)
