@@ -7,12 +7,13 @@ import time
 import anyio
 import attrs
 import pytest
+from plain_tasks import step
 from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.adapters.state.ownership import LEASE, Owner
 from state.stores import StoreUnderTest
-from state.test_ownership import OPENING, elsewhere, ended_process, set_lease, step, take
+from state.test_ownership import OPENING, elsewhere, ended_process, set_lease, take
 
 anyio_backend = virtual_loops
 

@@ -9,13 +9,14 @@ from typing import Any
 
 import attrs
 import pytest
+from plain_tasks import step
 from real_time import hold_thread
 
 import cascade
 from cascade import api
 from cascade.adapters.state.ownership import Owner
 from state.stores import StoreUnderTest
-from state.test_ownership import elsewhere, step, take
+from state.test_ownership import elsewhere, take
 
 
 @cascade.task

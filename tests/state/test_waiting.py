@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from plain_tasks import step
 from virtual_time import in_virtual_time, pass_time
 
 import cascade
@@ -28,11 +29,6 @@ from state.stores import RedisServer
 pytestmark = pytest.mark.loop
 
 OPENING = Opening(False, ("target",), b"flow", {})
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 @contextmanager

@@ -15,6 +15,8 @@ import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from life import forever
+from plain_tasks import fails, one
 from strategies_events import any_events
 
 import cascade
@@ -24,23 +26,8 @@ from cascade.testing import record_events
 
 
 @cascade.task
-async def one() -> int:
-    return 1
-
-
-@cascade.task
 def double(x: object) -> str:
     return 2 * str(x)
-
-
-@cascade.task
-async def fails(message: str = "trouble") -> None:
-    raise ValueError(message)
-
-
-@cascade.task
-async def for_ever() -> None:
-    await anyio.sleep_forever()
 
 
 def records(text: str) -> list[dict[str, Any]]:
@@ -94,7 +81,7 @@ async def test_a_stream_is_left_open_and_flushed() -> None:
 async def test_lines_are_there_while_the_run_goes_on() -> None:
     raw = io.BytesIO()
     stream = io.TextIOWrapper(raw, encoding="utf-8")
-    async with cascade.start(for_ever(), observers=[json_lines(stream)]) as run:
+    async with cascade.start(forever(), observers=[json_lines(stream)]) as run:
         while b"TaskExecutionStarted" not in raw.getvalue():
             await anyio.lowlevel.checkpoint()
         run.cancel()
@@ -120,7 +107,7 @@ async def test_the_last_line_says_how_the_run_ended(how: str) -> None:
         with pytest.raises(ValueError, match="trouble"):
             await cascade.run(fails(), observers=[json_lines(stream)])
     else:
-        async with cascade.start(for_ever(), observers=[json_lines(stream)]) as run:
+        async with cascade.start(forever(), observers=[json_lines(stream)]) as run:
             await anyio.wait_all_tasks_blocked()
             run.cancel()
 

@@ -15,6 +15,8 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from life import forever
+from plain_tasks import double, fails
 from virtual_time import virtual_loops
 
 import cascade
@@ -33,23 +35,8 @@ async def one(*_: object) -> int:
 
 
 @cascade.task
-async def double(x: int) -> int:
-    return 2 * x
-
-
-@cascade.task
 async def slow(_: object = None) -> None:
     await sleep(10)
-
-
-@cascade.task
-async def fails() -> None:
-    raise ValueError("trouble")
-
-
-@cascade.task
-async def for_ever() -> None:
-    await anyio.sleep_forever()
 
 
 @cascade.task(constraints={"gpu": 1})
@@ -109,12 +96,12 @@ async def test_what_runs_and_what_waits_is_drawn_meanwhile() -> None:
 
 @pytest.mark.parametrize(
     ("how", "words"),
-    [("fails", ["failed", "fails  1/1  1 failed"]), ("cancelled", ["cancelled", "for_ever  0/1  1 cancelled"])],
+    [("fails", ["failed", "fails  1/1  1 failed"]), ("cancelled", ["cancelled", "forever  0/1  1 cancelled"])],
 )
 async def test_a_run_that_does_not_succeed_says_so(how: str, words: list[str]) -> None:
     console = terminal()
     with suppress(ValueError):
-        async with cascade.start(fails() if how == "fails" else for_ever(), observers=[progress(console)]) as run:
+        async with cascade.start(fails() if how == "fails" else forever(), observers=[progress(console)]) as run:
             await sleep(1)
             run.cancel()
 

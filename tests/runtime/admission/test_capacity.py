@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import pytest
 from anyio import sleep
 from anyio.lowlevel import checkpoint
+from observed import held
 from strategies_runtime import Gauge
 from virtual_time import virtual_loops
 
@@ -30,10 +30,6 @@ async def work(gauge: Gauge, name: str = "", seconds: float = 1.0) -> str:
 def work_in_thread(gauge: Gauge, name: str) -> str:
     gauge.order.append(name)
     return name
-
-
-def held(engine: cascade.Engine) -> Mapping[str, Any]:
-    return {name: amount for name, (amount, _) in engine.capacity().items()}
 
 
 async def start_in_order(group: anyio.abc.TaskGroup, engine: cascade.Engine, *flows: Any) -> None:

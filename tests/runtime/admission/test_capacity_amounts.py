@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from observed import held
 from strategies_runtime import Gauge
 from virtual_time import virtual_loops
 
@@ -26,10 +27,6 @@ async def work(gauge: Gauge, name: str = "") -> str:
 @cascade.task
 async def number(value: Any) -> Any:
     return value
-
-
-def held(engine: cascade.Engine) -> Mapping[str, Any]:
-    return {name: amount for name, (amount, _) in engine.capacity().items()}
 
 
 @pytest.mark.parametrize(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Mapping
 from typing import Any
 
 import anyio
 import pytest
 from anyio import from_thread, sleep
 from anyio.lowlevel import checkpoint
+from observed import held
 from virtual_time import virtual_loops
 
 import cascade
@@ -25,10 +25,6 @@ async def note(ran: list[str], name: str, value: Any = None, seconds: float = 0.
     ran.append(name)
     await sleep(seconds)
     return value
-
-
-def held(engine: cascade.Engine) -> Mapping[str, Any]:
-    return {name: amount for name, (amount, _) in engine.capacity().items()}
 
 
 # -- more than there is ----------------------------------------------------------------------------------------

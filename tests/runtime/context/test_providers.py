@@ -8,21 +8,13 @@ from typing import Any
 
 import anyio
 import pytest
+from resourceful import log_of_providers, use
 from strategies_runtime import Log
 
 import cascade
 
 DB, A, B = map(cascade.inject, ("db", "a", "b"))
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
-
-@cascade.task
-async def use(value: Any = None, db: Any = DB) -> Any:
-    return db
+log = log_of_providers
 
 
 @cascade.task

@@ -11,41 +11,20 @@ import anyio
 import anyio.lowlevel
 import pytest
 from life import stray_cancellation
+from resourceful import async_or_sync, each_scope, log_of_providers, use, use_forever
 from strategies_runtime import Log, failures, raised_by
 
 import cascade
 
 DB, A, C = map(cascade.inject, ("db", "a", "c"))
-
-
-@pytest.fixture(params=["run", "task"])
-def scope(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture(params=["async", "sync"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
-@cascade.task
-async def use(value: Any = None, db: Any = DB) -> Any:
-    return db
+is_async = async_or_sync
+scope = each_scope
+log = log_of_providers
 
 
 @cascade.task
 async def use_and_fail(error: Exception, db: Any = DB) -> None:
     raise error
-
-
-@cascade.task
-async def use_forever(db: Any = DB) -> None:
-    await anyio.sleep_forever()
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
 
 
 def watcher(scope: Any, is_async: bool, seen: list[Any], *, swallows: bool = False, fails: Any = None) -> Any:

@@ -9,27 +9,15 @@ from typing import Any
 
 import anyio
 import pytest
+from resourceful import async_or_sync, log_of_providers, use
 from strategies_runtime import Log
 
 import cascade
 from cascade.testing import record_events
 
 DB, A, B, C, ONE, TWO = map(cascade.inject, ("db", "a", "b", "c", "one", "two"))
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
-
-@pytest.fixture(params=["async", "sync"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
-@cascade.task
-async def use(value: Any = None, db: Any = DB) -> Any:
-    return db
+is_async = async_or_sync
+log = log_of_providers
 
 
 # -- order -----------------------------------------------------------------------------------------------------

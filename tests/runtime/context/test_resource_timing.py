@@ -8,35 +8,18 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from resourceful import each_scope, log_of_providers, use, use_forever
 from strategies_runtime import Log, failures, leaves, raised_by
 from virtual_time import virtual_loops
 
 import cascade
 
 DB, A, B, C = map(cascade.inject, ("db", "a", "b", "c"))
+scope = each_scope
+log = log_of_providers
 
 
 anyio_backend = virtual_loops
-
-
-@pytest.fixture(params=["run", "task"])
-def scope(request: pytest.FixtureRequest) -> Any:
-    return request.param
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
-
-@cascade.task
-async def use(value: Any = None, db: Any = DB) -> Any:
-    return db
-
-
-@cascade.task
-async def use_forever(db: Any = DB) -> None:
-    await anyio.sleep_forever()
 
 
 async def test_closing_may_await_although_the_run_was_cancelled(log: Log, scope: Any) -> None:

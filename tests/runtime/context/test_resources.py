@@ -7,26 +7,14 @@ from typing import Any
 
 import anyio
 import pytest
+from resourceful import async_or_sync, log_of_providers, use
 from strategies_runtime import Log
 
 import cascade
 
 DB = cascade.inject("db")
-
-
-@pytest.fixture
-def log() -> Log:
-    return Log()
-
-
-@pytest.fixture(params=["async", "sync"])
-def is_async(request: pytest.FixtureRequest) -> bool:
-    return bool(request.param == "async")
-
-
-@cascade.task
-async def use(value: Any = None, db: Any = DB) -> Any:
-    return db
+is_async = async_or_sync
+log = log_of_providers
 
 
 @cascade.task

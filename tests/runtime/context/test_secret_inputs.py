@@ -14,6 +14,7 @@ import process_tasks
 import pytest
 from leaks import notes_of, texts_in_sqlite, texts_of_events
 from observed import observe
+from plain_tasks import give
 
 import cascade
 from cascade.cache import Hit, InputCache, MemoryCacheStore
@@ -23,11 +24,6 @@ from cascade.testing import MemoryConnector, record_events, simulate
 SECRET = "hunter2-of-the-day"
 token = cascade.Param("token", secret=True)
 vault = cascade.inject("secret")
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
 
 
 @cascade.task

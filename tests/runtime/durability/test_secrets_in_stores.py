@@ -8,16 +8,12 @@ from typing import Any
 import pytest
 from leaks import notes_of, texts_in_sqlite, texts_of_events
 from observed import observe
+from plain_tasks import give
 
 import cascade
 
 SECRET = "hunter2-of-the-day"
 token = cascade.Param("token", secret=True)
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
 
 
 class Stubborn:

@@ -9,6 +9,7 @@ import anyio
 import attrs
 import pytest
 from anyio import sleep
+from plain_tasks import fail, step
 from strategies_runtime import Store, failures, raised_by
 from virtual_time import virtual_loops
 
@@ -18,16 +19,6 @@ from cascade.state import StateBackend
 from cascade.testing import record_events
 
 anyio_backend = virtual_loops
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
-
-
-@cascade.task
-async def fail(_: Any = None) -> None:
-    raise ValueError("no luck")
 
 
 @attrs.define(eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import get_cancelled_exc_class
-from life import failure_of, finished, forever, joined, just, raising, turns, unfinished
+from life import Halt, failure_of, finished, forever, joined, just, raising, turns, unfinished
 
 import cascade
 from cascade.testing import Recorded, record_events
@@ -128,10 +128,6 @@ async def test_a_node_that_fails_with_the_exception_of_another_is_reported_as_fa
 async def test_an_exit_is_raised_as_it_is_and_ends_the_run(error: BaseException, on_error: str) -> None:
     flow = [failing_when_all_wait(error), forever(), failing_in_clean_up(OSError())]
     assert await failure_of(flow, on_error=on_error) is error
-
-
-class Halt(BaseException):
-    """No Exception, and no exit either."""
 
 
 @pytest.mark.parametrize("on_error", ["group", "continue"])

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 import pytest
-from life import failure_of, finished, just, raising, stray_cancellation, unfinished
+from life import Halt, failure_of, finished, just, raising, stray_cancellation, unfinished
 
 import cascade
 from cascade.testing import record_events
@@ -66,10 +66,6 @@ class NeverEqualError(Exception):
         raise RuntimeError("cannot be compared")
 
     __hash__ = Exception.__hash__
-
-
-class Halt(BaseException):
-    """No Exception."""
 
 
 class UnderivableError(ExceptionGroup[Exception]):

@@ -9,29 +9,11 @@ import anyio
 import anyio.lowlevel
 import pytest
 from life import Flaky, Log, errors, forever, just, raising, turns, until
+from plain_tasks import doubled_param, sums
 
 import cascade
 
 pytestmark = pytest.mark.loop
-
-
-@cascade.task
-def add(a: int, b: int) -> int:
-    return a + b
-
-
-@cascade.task
-async def double(x: int) -> int:
-    await anyio.lowlevel.checkpoint()
-    return 2 * x
-
-
-def flow() -> cascade.LazyResult[int]:
-    return add(double(add(1, 2)), double(4))
-
-
-def with_param() -> cascade.LazyResult[int]:
-    return double(cascade.Param("limit", type=int))
 
 
 async def test_several_runs_go_on_beside_each_other(schedule: Any) -> None:
@@ -55,7 +37,7 @@ async def test_several_runs_go_on_beside_each_other(schedule: Any) -> None:
 
 
 async def test_one_flow_may_run_several_times_at_once() -> None:
-    the_flow = flow()
+    the_flow = sums()
     results: list[int] = []
 
     async def collect() -> None:
@@ -75,7 +57,7 @@ async def test_a_failing_run_leaves_the_other_runs_of_its_engine_alone() -> None
             await engine.run(raising(ValueError("bad")))
 
     async def succeed() -> None:
-        results.append(await engine.run(flow()))
+        results.append(await engine.run(sums()))
 
     async with cascade.Engine() as engine, anyio.create_task_group() as group:
         for _ in range(5):
@@ -98,7 +80,7 @@ async def test_a_cancelled_run_leaves_the_other_runs_of_its_engine_alone() -> No
 
 async def test_serve_hands_out_the_run_and_goes_on() -> None:
     async with anyio.create_task_group() as group:
-        run: cascade.Run = await group.start(cascade.serve, flow())
+        run: cascade.Run = await group.start(cascade.serve, sums())
         assert isinstance(run, cascade.Run)
         assert await run.result() == 14
 
@@ -106,7 +88,7 @@ async def test_serve_hands_out_the_run_and_goes_on() -> None:
 async def test_serve_passes_params_and_settings_on() -> None:
     async with anyio.create_task_group() as group:
         serve = functools.partial(cascade.serve, run_id="nightly", schedule="eager")
-        run: cascade.Run = await group.start(serve, with_param(), {"limit": 10})
+        run: cascade.Run = await group.start(serve, doubled_param(), {"limit": 10})
         assert run.id == "nightly"
         assert await run.result() == 20
 
@@ -159,7 +141,7 @@ def test_a_run_is_a_task_of_a_trio_nursery() -> None:
 
     async def main() -> int:
         async with trio.open_nursery() as nursery:
-            run: cascade.Run = await nursery.start(cascade.serve, flow())
+            run: cascade.Run = await nursery.start(cascade.serve, sums())
             return int(await run.result())
         raise AssertionError("not reached")
 
@@ -234,11 +216,11 @@ def test_timeouts_pass_on_a_mock_clock_of_trio() -> None:
 def test_sync_tasks_run_under_a_mock_clock_of_trio() -> None:
     import trio.testing
 
-    assert trio.run(cascade.run, flow(), clock=trio.testing.MockClock(autojump_threshold=0)) == 14
+    assert trio.run(cascade.run, sums(), clock=trio.testing.MockClock(autojump_threshold=0)) == 14
 
 
 @pytest.mark.needs("trio")
 def test_a_mock_clock_that_stands_still_does_not_hold_up_a_run() -> None:
     import trio.testing
 
-    assert trio.run(cascade.run, flow(), clock=trio.testing.MockClock()) == 14
+    assert trio.run(cascade.run, sums(), clock=trio.testing.MockClock()) == 14

@@ -11,16 +11,12 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from plain_tasks import step
 
 import cascade
 from cascade.testing import record_events
 
 DB = cascade.inject("db")
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 @cascade.task

@@ -18,61 +18,43 @@ import pytest
 from anyio import get_cancelled_exc_class
 from labels import label
 from life import Log, joined, just, raising, until
+from plain_tasks import doubled_param, sums
 
 import cascade
 
 pytestmark = pytest.mark.loop
 
 
-@cascade.task
-def add(a: int, b: int) -> int:
-    return a + b
-
-
-@cascade.task
-async def double(x: int) -> int:
-    await anyio.lowlevel.checkpoint()
-    return 2 * x
-
-
-def flow() -> cascade.LazyResult[int]:
-    return add(double(add(1, 2)), double(4))
-
-
-def with_param() -> cascade.LazyResult[int]:
-    return double(cascade.Param("limit", type=int))
-
-
 # -- starting a loop -------------------------------------------------------------------------------------------
 
 
 def test_anyio_runs_a_flow(backend_name: str) -> None:
-    assert anyio.run(cascade.run, flow(), backend=backend_name) == 14
+    assert anyio.run(cascade.run, sums(), backend=backend_name) == 14
 
 
 def test_anyio_runs_a_flow_with_params_as_its_second_argument(backend_name: str) -> None:
-    assert anyio.run(cascade.run, with_param(), {"limit": 10}, backend=backend_name) == 20
+    assert anyio.run(cascade.run, doubled_param(), {"limit": 10}, backend=backend_name) == 20
 
 
 @pytest.mark.needs("trio")
 def test_trio_runs_a_flow() -> None:
     import trio
 
-    assert trio.run(cascade.run, flow()) == 14
+    assert trio.run(cascade.run, sums()) == 14
 
 
 def test_asyncio_runs_a_flow() -> None:
-    assert asyncio.run(cascade.run(flow())) == 14
+    assert asyncio.run(cascade.run(sums())) == 14
 
 
 @pytest.mark.parametrize("schedule", ["stages", "eager"])
 def test_a_script_runs_a_flow(backend_name: str, schedule: Any) -> None:
-    assert cascade.run_sync(flow(), backend=backend_name, schedule=schedule) == 14
+    assert cascade.run_sync(sums(), backend=backend_name, schedule=schedule) == 14
 
 
 def test_a_script_passes_params_by_name_or_as_the_second_argument(backend_name: str) -> None:
-    assert cascade.run_sync(with_param(), params={"limit": 10}, backend=backend_name) == 20
-    assert cascade.run_sync(with_param(), {"limit": 10}, backend=backend_name) == 20
+    assert cascade.run_sync(doubled_param(), params={"limit": 10}, backend=backend_name) == 20
+    assert cascade.run_sync(doubled_param(), {"limit": 10}, backend=backend_name) == 20
 
 
 def test_the_default_backend_of_a_script_is_asyncio() -> None:
@@ -101,7 +83,7 @@ def test_a_script_raises_the_very_object_that_a_node_raised(backend_name: str) -
 
 @pytest.mark.needs("trio")
 def test_a_script_may_run_one_flow_after_another_on_either_backend() -> None:
-    the_flow = flow()
+    the_flow = sums()
     results = [cascade.run_sync(the_flow, backend=backend) for backend in ("asyncio", "trio") * 2]
     assert results == [14] * 4
 
@@ -110,7 +92,7 @@ def test_a_script_may_run_one_flow_after_another_on_either_backend() -> None:
 def test_the_same_flow_gives_the_same_everywhere() -> None:
     import trio
 
-    the_flow = flow()
+    the_flow = sums()
     ways: list[Callable[[], int]] = [
         lambda: anyio.run(cascade.run, the_flow),
         lambda: anyio.run(cascade.run, the_flow, backend="trio"),
@@ -123,7 +105,7 @@ def test_the_same_flow_gives_the_same_everywhere() -> None:
 
 def test_asyncio_starts_and_follows_a_run_without_anyio() -> None:
     async def main() -> Any:
-        async with cascade.start(flow()) as run:
+        async with cascade.start(sums()) as run:
             return await run.result()
 
     assert asyncio.run(main()) == 14
@@ -131,7 +113,7 @@ def test_asyncio_starts_and_follows_a_run_without_anyio() -> None:
 
 def test_a_setting_that_there_is_not_is_refused(backend_name: str) -> None:
     with pytest.raises(TypeError, match="shedule"):
-        cascade.run_sync(flow(), backend=backend_name, shedule="eager")  # type: ignore[call-overload]
+        cascade.run_sync(sums(), backend=backend_name, shedule="eager")  # type: ignore[call-overload]
 
 
 # -- plain values and containers -------------------------------------------------------------------------------
@@ -152,7 +134,7 @@ async def test_a_container_of_lazies_gives_the_same_container_of_values(schedule
 
 def test_a_blocking_portal_runs_a_flow(backend_name: str) -> None:
     with anyio.from_thread.start_blocking_portal(backend=backend_name) as portal:
-        assert portal.call(cascade.run, flow()) == 14
+        assert portal.call(cascade.run, sums()) == 14
 
 
 def test_a_blocking_portal_raises_the_very_object_that_a_node_raised(backend_name: str) -> None:
@@ -175,7 +157,7 @@ def test_a_blocking_portal_starts_and_cancels_a_run(backend_name: str) -> None:
 
 def test_a_blocking_portal_wraps_the_block_of_start(backend_name: str) -> None:
     portals = anyio.from_thread.start_blocking_portal(backend=backend_name)
-    with portals as portal, portal.wrap_async_context_manager(cascade.start(flow())) as run:
+    with portals as portal, portal.wrap_async_context_manager(cascade.start(sums())) as run:
         assert portal.call(run.result) == 14
 
 

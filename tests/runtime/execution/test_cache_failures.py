@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from plain_tasks import step
 from strategies_runtime import raised_by
 
 import cascade
@@ -18,11 +19,6 @@ from cascade.testing import record_events
 @pytest.fixture
 def cache() -> InputCache:
     return InputCache(MemoryCacheStore())
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 @attrs.define

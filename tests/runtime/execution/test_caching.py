@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from plain_tasks import step
 from strategies_runtime import raised_by
 
 import cascade
@@ -38,11 +39,6 @@ def counter() -> Counter:
 @pytest.fixture
 def cache() -> InputCache:
     return InputCache(MemoryCacheStore())
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 # -- hits ------------------------------------------------------------------------------------------------------

@@ -8,7 +8,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import current_time, sleep
-from life import Flaky, errors, stray_cancellation
+from life import Flaky, Halt, errors, stray_cancellation
 from virtual_time import virtual_loops
 
 import cascade
@@ -181,10 +181,6 @@ async def test_only_errors_named_by_on_are_worth_another_attempt(raised: Excepti
 async def test_a_group_may_be_named_by_on_itself() -> None:
     flaky = Flaky(ExceptionGroup("both", [KeyError("a")]))
     assert await cascade.run(flaky.call().with_retry(2, on=(ExceptionGroup,))) == 2
-
-
-class Halt(BaseException):
-    """No Exception."""
 
 
 @pytest.mark.parametrize(

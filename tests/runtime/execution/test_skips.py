@@ -9,15 +9,11 @@ import anyio
 import pytest
 from labels import label
 from observed import Observed, observe
+from plain_tasks import crash, give, off
 
 import cascade
 
 Router = cascade.Router
-
-
-@cascade.task(mode="inline")
-def give(value: Any = None) -> Any:
-    return value
 
 
 @cascade.task
@@ -33,16 +29,6 @@ def subject(*values: Any, **more: Any) -> Any:
 @cascade.task(mode="inline")
 def last(value: Any) -> Any:
     return ("last", value)
-
-
-@cascade.task
-async def crash(*_: Any) -> Any:
-    raise ZeroDivisionError("crash")
-
-
-def off(lazy: Any) -> Any:
-    """*lazy*, skipped, with no value in its place."""
-    return lazy.run_if(False, on_skip="skip")
 
 
 # -- each reason -----------------------------------------------------------------------------------------------

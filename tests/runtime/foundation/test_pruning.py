@@ -6,20 +6,11 @@ from typing import Any
 
 import pytest
 from observed import observe
+from plain_tasks import gathered, key, off
 
 import cascade
 
 Router = cascade.Router
-
-
-@cascade.task(mode="inline")
-def key(value: Any, *_: Any) -> Any:
-    return value
-
-
-@cascade.task
-def use(*values: Any) -> Any:
-    return values
 
 
 def step(name: str, *data: Any) -> Any:
@@ -30,11 +21,6 @@ def step(name: str, *data: Any) -> Any:
         return name
 
     return call(*data)
-
-
-def off(lazy: Any) -> Any:
-    """*lazy*, skipped, with no value in its place."""
-    return lazy.run_if(False, on_skip="skip")
 
 
 # -- upstream --------------------------------------------------------------------------------------------------
@@ -73,7 +59,7 @@ async def test_one_lazy_may_be_several_routes(schedule: Any) -> None:
 
 async def test_what_the_target_needs_otherwise_is_not_pruned(schedule: Any) -> None:
     shared = step("shared")
-    flow = [Router(key("k"), {"k": 1, 0: step("rejected", shared)}), use(shared)]
+    flow = [Router(key("k"), {"k": 1, 0: step("rejected", shared)}), gathered(shared)]
     seen = await observe(flow, schedule=schedule)
     assert seen.value == [1, ("shared",)]
     assert seen.skipped == {"rejected": "Pruned"}
@@ -111,7 +97,7 @@ async def test_routers_that_reject_a_shared_call_one_after_the_other_prune_it_to
 async def test_a_call_that_any_of_several_routers_chooses_runs(one: Any, other: Any, schedule: Any) -> None:
     shared = step("shared")
     first = Router(key(one), {"k": 1, 0: shared})
-    second = Router(key(other, first), {"k": 2, 0: use(shared)})
+    second = Router(key(other, first), {"k": 2, 0: gathered(shared)})
     seen = await observe([first, second], schedule=schedule)
     assert seen.value == ["shared" if one == 0 else 1, ("shared",) if other == 0 else 2]
     assert seen.started.count("shared") == 1
@@ -119,7 +105,7 @@ async def test_a_call_that_any_of_several_routers_chooses_runs(one: Any, other: 
 
 async def test_one_router_used_twice_chooses_once(schedule: Any) -> None:
     router = Router(key("k"), {"k": step("a"), 0: step("b")})
-    seen = await observe([use(router), use(router, [router])], schedule=schedule)
+    seen = await observe([gathered(router), gathered(router, [router])], schedule=schedule)
     assert seen.value == [("a",), ("a", ["a"])]
     assert seen.skipped == {"b": "Pruned"}
 
@@ -147,10 +133,10 @@ async def test_a_rejected_step_that_would_be_skipped_anyway_is_pruned(schedule: 
 async def test_what_the_skip_of_the_last_node_prunes_is_reported_too(schedule: Any) -> None:
     shared = step("shared")
     first = Router(key("k"), {"k": step("first"), 0: shared})
-    second = Router(use(first).run_if(False), {"first": 1, 0: shared})
+    second = Router(gathered(first).run_if(False), {"first": 1, 0: shared})
     seen = await observe(second, schedule=schedule)
     assert seen.value == 1
-    assert seen.skipped == {"use": "ConditionFalse", "shared": "Pruned"}
+    assert seen.skipped == {"gathered": "ConditionFalse", "shared": "Pruned"}
     assert seen.last.counts == {"pending": 0, "succeeded": 2, "skipped": 2, "failed": 0, "cancelled": 0}
 
 
@@ -245,9 +231,9 @@ async def test_two_routers_may_each_need_the_others_selector(
 
 async def test_a_route_skipped_in_a_nested_router_skips_all_routers_around_it(schedule: Any) -> None:
     inner = Router("k", {"k": off(step("a"))})
-    flow = use(Router("k", {"k": Router("k", {"k": inner})}))
+    flow = gathered(Router("k", {"k": Router("k", {"k": inner})}))
     seen = await observe(flow, schedule=schedule)
-    assert seen.skipped == {"a": "ConditionFalse", "use": "UpstreamSkipped_Route"}
+    assert seen.skipped == {"a": "ConditionFalse", "gathered": "UpstreamSkipped_Route"}
 
 
 async def test_many_routes_are_pruned_at_once(schedule: Any) -> None:
@@ -283,7 +269,7 @@ async def test_a_target_whose_chosen_route_is_skipped_by_its_place_in_a_sequence
 
 async def test_a_target_that_was_rejected_by_a_router_elsewhere_has_its_value(schedule: Any) -> None:
     a = step("a")
-    assert await cascade.run({"x": use(Router(key(0), {0: 1, 1: a})), "y": a}, schedule=schedule) == {
+    assert await cascade.run({"x": gathered(Router(key(0), {0: 1, 1: a})), "y": a}, schedule=schedule) == {
         "x": (1,),
         "y": "a",
     }

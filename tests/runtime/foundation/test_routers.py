@@ -9,15 +9,11 @@ import anyio
 import pytest
 from labels import label
 from observed import observe
+from plain_tasks import crash, key, off
 
 import cascade
 
 Router = cascade.Router
-
-
-@cascade.task(mode="inline")
-def key(value: Any, *_: Any) -> Any:
-    return value
 
 
 @cascade.task
@@ -38,16 +34,6 @@ async def c(*values: Any) -> Any:
 @cascade.task(mode="inline")
 def use(*values: Any) -> Any:
     return values
-
-
-@cascade.task
-async def crash(*_: Any) -> Any:
-    raise ZeroDivisionError("crash")
-
-
-def off(lazy: Any) -> Any:
-    """*lazy*, skipped, with no value in its place."""
-    return lazy.run_if(False, on_skip="skip")
 
 
 # -- choosing --------------------------------------------------------------------------------------------------

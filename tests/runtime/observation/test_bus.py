@@ -11,6 +11,8 @@ from typing import Any, Literal
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from life import forever
+from plain_tasks import fail, step
 from strategies_runtime import event, rest, skipped
 
 import cascade
@@ -18,21 +20,6 @@ from cascade.runtime.admission.admission import Admission
 from cascade.testing import record_events
 
 Policy = Literal["block", "drop"]
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
-
-
-@cascade.task
-async def fail() -> None:
-    raise ValueError("no luck")
-
-
-@cascade.task
-async def forever() -> None:
-    await anyio.sleep_forever()
 
 
 # -- who gets what ---------------------------------------------------------------------------------------------

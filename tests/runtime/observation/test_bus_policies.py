@@ -6,14 +6,10 @@ from typing import Any
 
 import anyio
 import pytest
+from plain_tasks import step
 from strategies_runtime import event, last, rest, skipped
 
 import cascade
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 async def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again() -> None:

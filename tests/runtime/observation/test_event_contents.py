@@ -10,6 +10,7 @@ from typing import Any
 
 import attrs
 import pytest
+from plain_tasks import fail, in_thread
 
 import cascade
 from cascade.events import as_record
@@ -19,16 +20,6 @@ from cascade.testing import Recorded, record_events
 @cascade.task
 async def source(value: Any = 1) -> Any:
     return value
-
-
-@cascade.task
-def in_thread(value: Any) -> Any:
-    return value
-
-
-@cascade.task
-async def fail(_: Any = None) -> None:
-    raise ValueError("no luck")
 
 
 async def events_of(flow: Any, **settings: Any) -> Recorded:

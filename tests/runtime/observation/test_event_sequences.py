@@ -6,6 +6,8 @@ from typing import Any
 
 import anyio
 import pytest
+from life import forever
+from plain_tasks import fail, in_thread
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
@@ -15,21 +17,6 @@ from cascade.testing import Recorded, record_events
 @cascade.task
 async def source(value: Any = 1) -> Any:
     return value
-
-
-@cascade.task
-def in_thread(value: Any) -> Any:
-    return value
-
-
-@cascade.task
-async def fail(_: Any = None) -> None:
-    raise ValueError("no luck")
-
-
-@cascade.task
-async def forever() -> None:
-    await anyio.sleep_forever()
 
 
 async def events_of(flow: Any, **settings: Any) -> Recorded:

@@ -7,6 +7,8 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from life import forever
+from plain_tasks import fail, step
 from virtual_time import pass_time, virtual_loops
 
 import cascade
@@ -17,21 +19,6 @@ anyio_backend = virtual_loops
 
 
 OPENED = cascade.inject("opened")
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
-
-
-@cascade.task
-async def fail() -> None:
-    raise ValueError("no luck")
-
-
-@cascade.task
-async def forever() -> None:
-    await anyio.sleep_forever()
 
 
 @attrs.define(eq=False)

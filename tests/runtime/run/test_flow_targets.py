@@ -14,18 +14,9 @@ import attrs
 import pytest
 from labels import label
 from observed import observe
+from plain_tasks import give, in_thread
 
 import cascade
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
-
-
-@cascade.task
-def in_thread(value: Any) -> Any:
-    return value
 
 
 @cascade.task

@@ -8,15 +8,11 @@ from typing import Any
 import pytest
 from labels import label
 from observed import observe
+from plain_tasks import give
 
 import cascade
 
 Param, Env, Router = cascade.Param, cascade.Env, cascade.Router
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
 
 
 @cascade.task

@@ -9,14 +9,10 @@ from typing import Any
 
 import pytest
 from observed import Observed, observe
+from plain_tasks import give
 
 import cascade
 from cascade.model.policies import MISS
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
 
 
 class Tracked:

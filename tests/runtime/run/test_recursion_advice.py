@@ -6,13 +6,9 @@ from typing import Any
 
 import pytest
 from observed import Observed, observe
+from plain_tasks import give
 
 import cascade
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
 
 
 @cascade.task(mode="inline")
@@ -20,7 +16,7 @@ def other(value: Any) -> Any:
     return value
 
 
-STEPS = [give, other]
+STEPS: list[Any] = [give, other]
 
 # -- recursions whose next turn may have another shape -----------------------------------------------------------
 

@@ -5,20 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from plain_tasks import add, one
 
 import cascade
 
 pytestmark = pytest.mark.loop
-
-
-@cascade.task
-def add(a: int, b: int) -> int:
-    return a + b
-
-
-@cascade.task
-async def one() -> int:
-    return 1
 
 
 async def test_a_flow_gives_its_value(schedule: Any) -> None:

@@ -9,29 +9,15 @@ from typing import Any, Literal
 import anyio
 import pytest
 from observed import observe
+from plain_tasks import crash, gathered, give
 
 import cascade
 from cascade.cache import MISS, Hit
 
 
 @cascade.task(mode="inline")
-def give(value: Any = None) -> Any:
-    return value
-
-
-@cascade.task
-def use(*values: Any) -> Any:
-    return values
-
-
-@cascade.task(mode="inline")
 def add(a: int, b: int) -> int:
     return a + b
-
-
-@cascade.task
-async def crash(*_: Any) -> Any:
-    raise ZeroDivisionError("crash")
 
 
 def returning(make: Callable[[], Any], mode: Literal["inline", "thread", "async"] = "inline") -> Any:
@@ -56,8 +42,8 @@ def returning(make: Callable[[], Any], mode: Literal["inline", "thread", "async"
 
 @pytest.mark.parametrize("mode", ["inline", "thread", "async"])
 async def test_a_lazy_that_a_middle_node_returns_is_run_in_its_place(mode: Any, schedule: Any) -> None:
-    outer = returning(lambda: use(give(1), give(2)), mode)
-    assert await cascade.run(use(outer()), schedule=schedule) == ((1, 2),)
+    outer = returning(lambda: gathered(give(1), give(2)), mode)
+    assert await cascade.run(gathered(outer()), schedule=schedule) == ((1, 2),)
 
 
 @pytest.mark.parametrize(
@@ -67,7 +53,7 @@ async def test_a_lazy_that_a_middle_node_returns_is_run_in_its_place(mode: Any, 
         (lambda: {"a": (give(1),), "b": {give(2)}}, {"a": (1,), "b": {2}}),
         (lambda: cascade.gather(give(1), 2), (1, 2)),
         (lambda: cascade.sequence([give(1), give(2)]), 2),
-        (lambda: cascade.pipeline(give(1), [use, use]), ((1,),)),
+        (lambda: cascade.pipeline(give(1), [gathered, gathered]), ((1,),)),
         (lambda: give.map(value=[give(1), 2]), [1, 2]),
         (lambda: cascade.Router(give("a"), {"a": give(1), "b": crash()}), 1),
         (lambda: [cascade.Router("a", {"a": [give(1)], "b": crash()})], [[1]]),
@@ -80,7 +66,7 @@ async def test_a_lazy_that_a_middle_node_returns_is_run_in_its_place(mode: Any, 
     ],
 )
 async def test_whatever_can_be_run_can_be_returned(make: Callable[[], Any], expected: Any, schedule: Any) -> None:
-    for flow, value in ((use(returning(make)()), (expected,)), ([returning(make)()], [expected])):
+    for flow, value in ((gathered(returning(make)()), (expected,)), ([returning(make)()], [expected])):
         assert await cascade.run(flow, schedule=schedule) == value
 
 
@@ -90,9 +76,9 @@ async def test_a_container_without_lazies_is_returned_as_the_same_object(schedul
 
 
 async def test_flows_nest_and_all_consumers_get_the_final_value(schedule: Any) -> None:
-    middle = returning(lambda: use(returning(lambda: give("deep"))()))
+    middle = returning(lambda: gathered(returning(lambda: give("deep"))()))
     outer = middle()
-    assert await cascade.run([use(outer), outer, [outer]], schedule=schedule) == [
+    assert await cascade.run([gathered(outer), outer, [outer]], schedule=schedule) == [
         (("deep",),),
         ("deep",),
         [("deep",)],
@@ -104,15 +90,15 @@ async def test_a_flow_that_returns_a_flow_is_run_until_there_is_a_value(schedule
     def countdown(n: int) -> Any:
         return countdown(n - 1) if n else "end"
 
-    assert await cascade.run(use(countdown(50)), schedule=schedule) == ("end",)
+    assert await cascade.run(gathered(countdown(50)), schedule=schedule) == ("end",)
 
 
 async def test_a_condition_selector_or_amount_may_ask_for_a_flow(schedule: Any) -> None:
     flow = [
-        use(1).run_if(returning(lambda: give(True))()),
+        gathered(1).run_if(returning(lambda: give(True))()),
         cascade.Router(returning(lambda: give("a"))(), {"a": give(2), "b": crash()}),
-        use(3).with_constraints(gpu=returning(lambda: give(1))()),
-        use(4).after(returning(lambda: give(0))()),
+        gathered(3).with_constraints(gpu=returning(lambda: give(1))()),
+        gathered(4).after(returning(lambda: give(0))()),
         give.map(value=returning(lambda: give([5]))()),
     ]
     value = await cascade.run(flow, schedule=schedule, system_resources={"gpu": 1})
@@ -123,7 +109,7 @@ async def test_what_a_route_returns_is_run_also_if_another_route_takes_it(schedu
     outer = returning(lambda: give(5))()
     router = cascade.Router(give("b"), {"a": outer, "b": add(outer, 1)})
     assert await cascade.run(router, schedule=schedule) == 6
-    assert await cascade.run(use(router), schedule=schedule) == (6,)
+    assert await cascade.run(gathered(router), schedule=schedule) == (6,)
 
 
 async def test_what_a_selector_returns_is_run_also_if_it_is_a_route(schedule: Any) -> None:
@@ -135,15 +121,17 @@ async def test_what_a_selector_returns_is_run_also_if_it_is_a_route(schedule: An
 
 
 async def test_nodes_of_a_flow_in_the_middle_have_the_asking_node_in_their_ids(schedule: Any) -> None:
-    inner = returning(lambda: use(give(1)))
-    seen = await observe(use(returning(lambda: [inner(), give(2)])()), schedule=schedule)
-    assert seen.ran == sorted(["outer", "outer/outer", "outer/outer/give", "outer/outer/use", "outer/give", "use"])
+    inner = returning(lambda: gathered(give(1)))
+    seen = await observe(gathered(returning(lambda: [inner(), give(2)])()), schedule=schedule)
+    assert seen.ran == sorted(
+        ["outer", "outer/outer", "outer/outer/give", "outer/outer/gathered", "outer/give", "gathered"]
+    )
     assert set(seen.finished.values()) == {"Succeeded"}
     assert seen.last.counts == {"pending": 0, "succeeded": 6, "skipped": 0, "failed": 0, "cancelled": 0}
 
 
 async def test_an_asking_node_ends_after_the_flow_that_it_asked_for(schedule: Any) -> None:
-    seen = await observe(use(returning(lambda: use(give(1)))()), schedule=schedule)
+    seen = await observe(gathered(returning(lambda: gathered(give(1)))()), schedule=schedule)
     order = [
         (type(event).__name__.removeprefix("TaskExecution"), event.task_id)
         for event in seen.recorded.of(cascade.NodeEvent)
@@ -152,11 +140,11 @@ async def test_an_asking_node_ends_after_the_flow_that_it_asked_for(schedule: An
         ("Started", "outer"),
         ("Started", "outer/give"),
         ("Finished", "outer/give"),
-        ("Started", "outer/use"),
-        ("Finished", "outer/use"),
+        ("Started", "outer/gathered"),
+        ("Finished", "outer/gathered"),
         ("Finished", "outer"),
-        ("Started", "use"),
-        ("Finished", "use"),
+        ("Started", "gathered"),
+        ("Finished", "gathered"),
     ]
     assert [event.result_preview for event in seen.recorded.of(cascade.TaskExecutionFinished)] == [
         "1",
@@ -180,13 +168,13 @@ async def test_the_same_flow_asked_for_by_several_nodes_runs_for_each(schedule: 
 async def test_the_asking_nodes_claim_is_free_while_its_flow_runs(schedule: Any) -> None:
     outer = returning(lambda: give(1).with_constraints(gpu=1))().with_constraints(gpu=1)
     with anyio.fail_after(60):
-        assert await cascade.run(use(outer), schedule=schedule, system_resources={"gpu": 1}) == (1,)
+        assert await cascade.run(gathered(outer), schedule=schedule, system_resources={"gpu": 1}) == (1,)
 
 
 async def test_the_asking_nodes_thread_is_free_while_its_flow_runs(schedule: Any) -> None:
-    outer = returning(lambda: use(returning(lambda: use(1), "thread")()), "thread")
+    outer = returning(lambda: gathered(returning(lambda: gathered(1), "thread")()), "thread")
     with anyio.fail_after(60):
-        assert await cascade.run(use(outer()), schedule=schedule, max_threads=1) == (((1,),),)
+        assert await cascade.run(gathered(outer()), schedule=schedule, max_threads=1) == (((1,),),)
 
 
 async def test_the_flow_of_a_node_keeps_to_the_limits_of_the_run(schedule: Any) -> None:
@@ -221,7 +209,7 @@ async def test_a_retry_covers_the_function_and_not_the_flow_that_it_returns(sche
         raise OSError("always")
 
     with pytest.raises(OSError, match="always"):
-        await cascade.run(use(outer().with_retry(5)), schedule=schedule)
+        await cascade.run(gathered(outer().with_retry(5)), schedule=schedule)
     assert calls == {"outer": 2, "broken": 1}
 
 
@@ -241,18 +229,18 @@ class Memory:
 async def test_a_cache_keeps_the_final_value(schedule: Any) -> None:
     memory = Memory()
     outer = returning(lambda: [give(1), {"k": give(None)}])().with_cache(memory)
-    assert await cascade.run(use(outer), schedule=schedule) == ([1, {"k": None}],)
+    assert await cascade.run(gathered(outer), schedule=schedule) == ([1, {"k": None}],)
     assert memory.saved == {"outer": [1, {"k": None}]}
-    seen = await observe(use(outer), schedule=schedule)
+    seen = await observe(gathered(outer), schedule=schedule)
     assert seen.value == ([1, {"k": None}],)
-    assert seen.started == ["use"]
+    assert seen.started == ["gathered"]
 
 
 # -- failures --------------------------------------------------------------------------------------------------
 
 
 async def test_a_failure_in_a_nodes_flow_is_raised_as_it_is_and_told_once(schedule: Any) -> None:
-    flow = use(returning(lambda: use(returning(lambda: use(crash()))()))())
+    flow = gathered(returning(lambda: gathered(returning(lambda: gathered(crash()))()))())
     for on_error in ("first", "continue"):
         seen = await observe(flow, schedule=schedule, on_error=on_error)
         (error,) = seen.failures()
@@ -262,7 +250,7 @@ async def test_a_failure_in_a_nodes_flow_is_raised_as_it_is_and_told_once(schedu
 
 
 async def test_who_asked_for_a_failing_flow_fails_where_the_run_goes_on(schedule: Any) -> None:
-    flow = [use(returning(lambda: [crash(), give(1)])()), give(2)]
+    flow = [gathered(returning(lambda: [crash(), give(1)])()), give(2)]
     seen = await observe(flow, schedule=schedule, on_error="continue")
     assert seen.finished == {
         "outer/crash": "Failed",
@@ -270,18 +258,18 @@ async def test_who_asked_for_a_failing_flow_fails_where_the_run_goes_on(schedule
         "outer": "Failed",
         "give": "Succeeded",
     }
-    assert seen.skipped == {"use": "UpstreamFailed"}
+    assert seen.skipped == {"gathered": "UpstreamFailed"}
 
 
 async def test_what_is_left_of_a_failed_run_is_told_by_the_nodes_of_its_own_flow(schedule: Any) -> None:
-    flow = [use(returning(lambda: [crash(), give(1)])()), give(2)]
+    flow = [gathered(returning(lambda: [crash(), give(1)])()), give(2)]
     seen = await observe(flow, schedule=schedule, on_error="continue")
     assert isinstance(seen.error, cascade.RunFailed)
     assert seen.error.results == {"give": 2}
 
 
 async def test_a_skipped_target_of_a_nodes_flow_fails_the_node(schedule: Any) -> None:
-    seen = await observe(use(returning(lambda: give(1).run_if(False))()), schedule=schedule)
+    seen = await observe(gathered(returning(lambda: give(1).run_if(False))()), schedule=schedule)
     assert isinstance(seen.error, cascade.DependencyMissingError)
     assert seen.error.node_id == "outer/give"
     assert seen.skipped == {"outer/give": "ConditionFalse"}
@@ -301,9 +289,9 @@ async def test_a_skipped_target_of_a_nodes_flow_fails_the_node(schedule: Any) ->
 async def test_a_flow_that_cannot_be_run_fails_the_node_that_returned_it(
     make: Callable[[], Any], kind: type[Exception], schedule: Any
 ) -> None:
-    seen = await observe(use(returning(make)()), {"p": "x"}, schedule=schedule, system_resources={"gpu": 1})
+    seen = await observe(gathered(returning(make)()), {"p": "x"}, schedule=schedule, system_resources={"gpu": 1})
     assert isinstance(seen.error, kind)
-    assert "use" not in seen.started
+    assert "gathered" not in seen.started
 
 
 async def test_a_run_that_ends_cancels_the_flows_of_its_nodes(schedule: Any) -> None:
@@ -323,7 +311,7 @@ async def test_a_run_that_ends_cancels_the_flows_of_its_nodes(schedule: Any) -> 
         await began.wait()
         raise ZeroDivisionError
 
-    outer = returning(lambda: use(forever()))
+    outer = returning(lambda: gathered(forever()))
     seen = await observe([outer(), returning(fail_then)()], schedule=schedule)
     assert isinstance(seen.error, ZeroDivisionError)
     assert ended == ["forever"]

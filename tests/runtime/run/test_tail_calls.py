@@ -9,21 +9,12 @@ from typing import Any
 import anyio
 import pytest
 from observed import observe
+from plain_tasks import gathered, give
 
 import cascade
 from cascade.cache import MISS, Hit
 from cascade.planning.solve import solve
 from cascade.testing import record_events
-
-
-@cascade.task(mode="inline")
-def give(value: Any = None) -> Any:
-    return value
-
-
-@cascade.task
-def use(*values: Any) -> Any:
-    return values
 
 
 @cascade.task(mode="inline")
@@ -64,7 +55,7 @@ def minus(n: int, m: int = 1) -> int:
 @cascade.task(mode="inline")
 def with_plan(n: int, *_: Any) -> Any:
     """Each turn is a flow of several nodes."""
-    return with_plan(minus(n), use(give(n), give([n]))) if n else "end"
+    return with_plan(minus(n), gathered(give(n), give([n]))) if n else "end"
 
 
 # -- replacement -----------------------------------------------------------------------------------------------
@@ -90,7 +81,7 @@ async def test_a_turn_may_be_a_flow_of_many_nodes(schedule: Any) -> None:
     seen = await observe(with_plan(minus(4)), schedule=schedule)
     assert seen.value == "end"
     started = Counter(seen.started)
-    assert started == {"with_plan": 4, "minus": 4, "give": 3, "give#2": 3, "use": 3}
+    assert started == {"with_plan": 4, "minus": 4, "give": 3, "give#2": 3, "gathered": 3}
 
 
 async def test_turns_may_differ_in_everything(schedule: Any) -> None:
@@ -118,7 +109,7 @@ async def test_turns_may_differ_in_everything(schedule: Any) -> None:
         (lambda: cascade.Router(give("?"), {"b": give(2)}, default=[inline(3)]), ["end"]),
         (lambda: cascade.Router("a", {"a": cascade.Router(give(1), {1: inline(2)})}), "end"),
         (lambda: cascade.Param("p", default=5), 5),
-        (lambda: [inline(3), use(inline(2))], ["end", ("end",)]),
+        (lambda: [inline(3), gathered(inline(2))], ["end", ("end",)]),
     ],
 )
 async def test_whatever_can_be_run_can_replace_the_target(
@@ -172,13 +163,13 @@ async def test_each_turn_has_the_events_of_a_run_of_its_own(schedule: Any) -> No
 async def test_a_skip_in_a_later_turn_is_reported_and_judged_as_in_the_first(schedule: Any) -> None:
     @cascade.task(mode="inline")
     def turn(n: int, _: Any = None) -> Any:
-        step = use(give(n)).run_if(n % 2)
+        step = gathered(give(n)).run_if(n % 2)
         return turn(minus(n), step) if n else give("never").run_if(False)
 
     seen = await observe(turn(4), schedule=schedule)
     assert isinstance(seen.error, cascade.DependencyMissingError)
     skips = [event.task_id for event in seen.recorded.of(cascade.TaskSkipped)]
-    assert skips == ["use", "use", "give"]
+    assert skips == ["gathered", "gathered", "give"]
 
 
 async def test_without_listeners_to_nodes_turns_are_sampled(schedule: Any) -> None:

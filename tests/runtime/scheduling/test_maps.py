@@ -10,15 +10,11 @@ import anyio
 import pytest
 from labels import label
 from observed import observe
+from plain_tasks import give
 
 import cascade
 import cascade.cache
 from cascade.testing import record_events
-
-
-@cascade.task(mode="inline")
-def give(value: Any) -> Any:
-    return value
 
 
 @cascade.task
