@@ -9,6 +9,7 @@ from typing import Any, Literal
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
+from pairs import SCHEDULES, each_once
 from virtual_time import pass_time
 
 import cascade
@@ -107,7 +108,7 @@ def sweep(make: Callable[[], Any], when: Moment, **as_run: Any) -> int:
     raise AssertionError
 
 
-@pytest.mark.parametrize("durability", ["task", "stage", "exit"])
+@each_once("durability, schedule", {"task": "task", "stage": "stage", "exit": "exit"}, SCHEDULES)
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_run_goes_on_from_a_crash_at_any_write(name: str, when: Moment, durability: Any, schedule: Any) -> None:

@@ -30,6 +30,7 @@ def test_process_tasks_run_in_another_process(run: Run) -> None:
     assert run(process_tasks.pid()) != os.getpid()
 
 
+@pytest.mark.parametrize("schedule", ["stages", pytest.param("eager", marks=pytest.mark.slow)])
 async def test_arguments_and_results_go_to_the_process_and_back(schedule: Any) -> None:
     flow = process_tasks.add(process_tasks.add(1, 2), 3)
     assert await cascade.run(flow, schedule=schedule) == 6
