@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, cascade_process, command_line, environment, write
+from command_line import Command, Outcome, cascade_process, command_line, command_with, environment, write
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies_events import ANY_TEXT
@@ -45,14 +45,7 @@ many = [give(n) for n in range(2000)]
 """
 
 
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in a folder with some flows."""
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        write("flows.py", FLOWS)
-        yield call
+command = command_with(FLOWS)
 
 
 STATE = ("--state", "sqlite:///runs.db")

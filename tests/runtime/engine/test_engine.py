@@ -283,7 +283,7 @@ async def test_a_nested_run_without_settings_is_on_the_engine_around_it() -> Non
     assert len(recorded.of(cascade.RunFinished)) == 2
 
 
-async def test_a_nested_run_with_settings_has_an_engine_of_its_own() -> None:
+async def test_a_nested_run_with_settings_tells_the_engine_around_it_nothing() -> None:
     @cascade.task
     async def outer() -> None:
         await cascade.run(step(), max_threads=1)

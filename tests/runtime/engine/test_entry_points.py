@@ -120,7 +120,7 @@ def test_a_setting_that_there_is_not_is_refused(backend_name: str) -> None:
 
 
 @pytest.mark.parametrize("value", [5, None, "text", [], {}, (1, [2]), {"a": {1, 2}}], ids=label)
-async def test_a_plain_value_is_returned_as_it_is(value: Any, schedule: Any) -> None:
+async def test_a_plain_value_is_returned_in_both_schedules(value: Any, schedule: Any) -> None:
     assert await cascade.run(value, schedule=schedule) is value
 
 

@@ -74,7 +74,7 @@ async def test_a_nested_run_uses_the_providers_of_the_engine_around_it() -> None
     assert await cascade.run(outer(), providers=[laboratory]) == "open"
 
 
-async def test_a_nested_run_with_settings_has_an_engine_of_its_own() -> None:
+async def test_a_nested_run_with_settings_has_a_capacity_of_its_own() -> None:
     @cascade.task
     async def outer() -> Any:
         return await cascade.run(just(1).with_constraints(gpu=3), system_resources={"gpu": 3})
