@@ -273,6 +273,16 @@ async def test_a_rate_that_is_said_again_fills_no_bucket() -> None:
     assert starts.times == pytest.approx([0, 10, 20])
 
 
+async def test_a_rule_that_ends_before_one_said_earlier_ends_in_time() -> None:
+    starts, plane = Starts(), ControlPlane()
+    await plane.pause("task:late", ttl=1000)
+    async with cascade.start([starts.job("a"), starts.job("b", task="late")], control=plane):
+        await plane.pause("task:job", ttl=20)
+        await pass_time(1)
+        await plane.pause("task:job", ttl=2)
+    assert starts.times == [3, 1000]
+
+
 async def test_explain_says_when_the_next_token_comes() -> None:
     starts = Starts()
     async with cascade.start([starts.job(str(n), 0.1) for n in range(3)]) as run:
