@@ -151,18 +151,25 @@ class Reached:
         return chosen[:: -(-len(chosen) // MOST_REACHING)] if chosen else []
 
 
+def mirror(file: str) -> Path:
+    """The folder of the tests of *file*: that of its package, or of the nearest package around it that has one."""
+    folder = Path("tests", *Path(file).parent.parts[1:])
+    while not (ROOT / folder).is_dir():
+        folder = folder.parent
+    return folder
+
+
 def steps_for(mutation: Mutation, reached: Reached | None) -> list[list[str]]:
     """Tests, step by step: those that reach it, those about the module, the properties, then everything near."""
-    layer, module = Path(mutation.file).parent.name, Path(mutation.file).stem
-    near = sorted(str(path.relative_to(ROOT)) for path in (ROOT / "tests" / layer).glob(f"test_*{module}*.py"))
-    others = [name for name in ("tests/runtime", "tests/planning") if name != f"tests/{layer}"]
+    room, module = mirror(mutation.file), Path(mutation.file).stem
+    near = sorted(str(path.relative_to(ROOT)) for path in (ROOT / room).rglob(f"test_*{module}*.py"))
     reaching = [] if reached is None else reached.by(mutation)
     steps = [
         reaching,
         near,
         ["tests/properties"],
-        [f"tests/{layer}"],
-        [*others, "tests/state", "tests/test_simulation.py"],
+        [str(room)],
+        ["tests/runtime", "tests/planning", "tests/state", "tests/test_simulation.py"],
     ]
     return [step for step in steps if step]
 

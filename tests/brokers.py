@@ -6,13 +6,13 @@ import os
 import shutil
 import socket
 import subprocess
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import attrs
 import pytest
+from real_time import look_until
 
 USER, PASSWORD = "ada", "lovelace"
 
@@ -48,16 +48,13 @@ class Broker:
         config = str(self.folder / "mosquitto.conf")
         with open(self.folder / "log", "ab") as log:
             self.process = subprocess.Popen([find_server("mosquitto"), "-c", config], stdout=log, stderr=log)
-        until = time.monotonic() + 60
-        while True:
-            assert self.process.poll() is None, (self.folder / "log").read_text()
-            try:
-                socket.create_connection(("127.0.0.1", self.port), 1).close()
-            except OSError:
-                assert time.monotonic() < until
-                time.sleep(0.01)  # another program, of which nothing but this can be asked
-            else:
-                return
+        assert look_until(self._answers, 60)
+
+    def _answers(self) -> bool:
+        assert self.process is not None
+        assert self.process.poll() is None, (self.folder / "log").read_text()
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
     def stop(self, *, kill: bool = False) -> None:
         """Stop it, or kill it."""

@@ -18,6 +18,10 @@ import cascade
 from cascade.testing import Recorded
 
 
+class Halt(BaseException):
+    """Ends a program, as ``SystemExit`` does."""
+
+
 class Flaky:
     """Raises the given errors, one per call, and then returns how often it has been called."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -70,3 +71,8 @@ async def observe(flow: Any, params: dict[str, Any] | None = None, **as_run: Any
         except Exception as error:
             raised = error
     return Observed(value, raised, recorded)
+
+
+def held(engine: cascade.Engine) -> Mapping[str, Any]:
+    """How much of each resource is held now."""
+    return {name: amount for name, (amount, _) in engine.capacity().items()}

@@ -8,6 +8,7 @@ from typing import Any
 
 import anyio
 import attrs
+from virtual_time import pass_time
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
@@ -19,9 +20,9 @@ PAUSES = (0.0, 0.0, 0.1, 0.1, 0.2, 0.3, 1.0)
 @cascade.resource
 async def shared() -> AsyncIterator[str]:
     """Of the run."""
-    await anyio.sleep(0.2)
+    await pass_time(0.2)
     yield "shared"
-    await anyio.sleep(0.1)
+    await pass_time(0.1)
 
 
 @cascade.resource(scope="task")
@@ -33,7 +34,7 @@ def own(base: str = cascade.inject("shared")) -> Iterator[str]:
 @cascade.task
 async def wait(name: str, seconds: float, *_: Any) -> str:
     """Waits on virtual time."""
-    await anyio.sleep(seconds)
+    await pass_time(seconds)
     return name
 
 
@@ -55,14 +56,14 @@ OWN: Any = cascade.inject("own")
 @cascade.task
 async def with_resources(name: str, *_: Any, first: Any = OWN) -> str:
     """Injects resources."""
-    await anyio.sleep(0.1)
+    await pass_time(0.1)
     return f"{name} with {first}"
 
 
 @cascade.task
 async def one_in_two(name: str, *_: Any) -> str:
     """Fails at its first attempt."""
-    await anyio.sleep(0.1)
+    await pass_time(0.1)
     if cascade.current().attempt == 1:
         raise OSError(name)
     return name
@@ -71,21 +72,21 @@ async def one_in_two(name: str, *_: Any) -> str:
 @cascade.task
 async def asks(name: str, seconds: float, *_: Any) -> Any:
     """Returns a flow, to be run in its place."""
-    await anyio.sleep(seconds)
+    await pass_time(seconds)
     return [wait(f"{name}.1", 0.1), at_once(f"{name}.2", wait(f"{name}.3", 0.1))]
 
 
 @cascade.task
 async def nests(name: str, seconds: float, *_: Any) -> Any:
     """Runs a flow itself."""
-    await anyio.sleep(seconds)
+    await pass_time(seconds)
     return await cascade.run([wait(f"{name}.1", 0.1), in_thread(f"{name}.2")])
 
 
 @cascade.task
 async def turns(left: int) -> Any:
     """A loop."""
-    await anyio.sleep(0.1)
+    await pass_time(0.1)
     return turns(left - 1) if left else "turned"
 
 
@@ -93,10 +94,10 @@ async def turns(left: int) -> Any:
 async def shields(name: str, *_: Any) -> str:
     """Takes its time to end."""
     try:
-        await anyio.sleep(0.2)
+        await pass_time(0.2)
     finally:
         with anyio.CancelScope(shield=True):
-            await anyio.sleep(0.1)
+            await pass_time(0.1)
     return name
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import anyio
 import attrs
 from hypothesis import strategies as st
+from virtual_time import pass_time
 
 import cascade
 from cascade.runtime.admission.pool import Amount, Name, Slot
@@ -197,6 +198,6 @@ class Gauge:
         self.most = max(self.most, self.now)
         self.order.append(name)
         try:
-            await anyio.sleep(seconds)
+            await pass_time(seconds)
         finally:
             self.now -= 1

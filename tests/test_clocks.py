@@ -14,15 +14,12 @@ import anyio
 import pytest
 from anyio import CancelScope, current_time, from_thread, move_on_after, sleep, sleep_until, to_thread
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
+from virtual_time import virtual_loops
 
 import cascade
 from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    """Each backend, in virtual time."""
-    return request.param
+anyio_backend = virtual_loops
 
 
 @pytest.mark.parametrize("late", [0.0, 1.0])

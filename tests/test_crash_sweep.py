@@ -6,10 +6,11 @@ import itertools
 from collections.abc import Callable
 from typing import Any, Literal
 
-import anyio
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
+from pairs import SCHEDULES, each_once
+from virtual_time import pass_time
 
 import cascade
 from cascade.state import InMemoryStateBackend
@@ -25,7 +26,7 @@ calls: list[str] = []
 @cascade.task
 async def step(name: str, *values: Any) -> str:
     calls.append(name)
-    await anyio.sleep(1)
+    await pass_time(1)
     return f"{name}({', '.join(map(str, values))})"
 
 
@@ -44,7 +45,7 @@ def never() -> bool:
 @cascade.task
 async def down(n: int) -> Any:
     calls.append(f"down {n}")
-    await anyio.sleep(0.1)
+    await pass_time(0.1)
     return down(n - 1) if n else "landed"
 
 
@@ -107,7 +108,7 @@ def sweep(make: Callable[[], Any], when: Moment, **as_run: Any) -> int:
     raise AssertionError
 
 
-@pytest.mark.parametrize("durability", ["task", "stage", "exit"])
+@each_once("durability, schedule", {"task": "task", "stage": "stage", "exit": "exit"}, SCHEDULES)
 @pytest.mark.parametrize("when", MOMENTS)
 @pytest.mark.parametrize("name", FLOWS)
 def test_a_run_goes_on_from_a_crash_at_any_write(name: str, when: Moment, durability: Any, schedule: Any) -> None:

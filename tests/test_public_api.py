@@ -13,6 +13,7 @@ from typing import Any, get_type_hints
 
 import attrs
 import pytest
+from plain_tasks import one
 
 import cascade
 from cascade.runtime.context.settings import AsRun, Settings
@@ -216,11 +217,6 @@ TASK_SETTINGS: dict[str, Any] = {
     "constraints": None,
     "abandon_on_cancel": False,
 }
-
-
-@cascade.task
-async def one() -> int:
-    return 1
 
 
 def defaults_of(function: Callable[..., Any], names: dict[str, Any]) -> dict[str, Any]:

@@ -7,29 +7,11 @@ from typing import Any
 
 import anyio
 import pytest
+from life import forever
+from plain_tasks import double, fails, one
 
 import cascade
 from cascade.testing import record_events
-
-
-@cascade.task
-async def one() -> int:
-    return 1
-
-
-@cascade.task
-async def double(x: int) -> int:
-    return 2 * x
-
-
-@cascade.task
-async def fails() -> None:
-    raise ValueError("trouble")
-
-
-@cascade.task
-async def for_ever() -> None:
-    await anyio.sleep_forever()
 
 
 async def test_it_records_the_events_of_an_engine_in_order() -> None:
@@ -116,7 +98,7 @@ async def test_two_records_of_one_engine_are_alike() -> None:
 
 
 async def test_it_can_be_read_while_the_run_goes_on() -> None:
-    async with cascade.start(for_ever()) as run:
+    async with cascade.start(forever()) as run:
         with record_events(run) as recorded:
             while "TaskExecutionStarted" not in recorded.names():
                 await anyio.lowlevel.checkpoint()
@@ -176,7 +158,7 @@ async def test_the_record_of_a_failing_run_is_complete() -> None:
 async def test_the_record_of_a_run_that_is_ended_is_complete(how: str, when: str) -> None:
     engine = cascade.Engine()
     with record_events(engine) as recorded, suppress(KeyError):
-        async with engine.start(for_ever()) as run:
+        async with engine.start(forever()) as run:
             if when == "later":
                 await anyio.wait_all_tasks_blocked()
             if how == "cancelled":

@@ -13,6 +13,7 @@ import anyio
 import anyio.lowlevel
 import pytest
 from simulated import Scene, at_once, in_thread, nests, wait
+from virtual_time import pass_time
 
 import cascade
 from cascade.runtime.durability.records import Batch, Closing, Entry
@@ -106,7 +107,7 @@ def test_a_race_that_one_order_in_six_loses_is_found() -> None:
     @cascade.task
     async def buys(name: str) -> None:
         is_there = len(winners) < 2
-        await anyio.sleep(0.1)
+        await pass_time(0.1)
         if is_there:
             winners.append(name)
 
@@ -170,7 +171,7 @@ def test_runs_that_a_task_follows_by_a_handle_are_simulated() -> None:
     @cascade.task
     async def follows() -> Any:
         async with cascade.start(wait("a", 5)) as run:
-            await anyio.sleep(1)
+            await pass_time(1)
             return run.status().running, await run.result()
 
     assert simulate(follows()).result() == (("wait",), "a")
@@ -264,9 +265,9 @@ def test_two_tasks_that_wait_for_each_other_are_found() -> None:
     @cascade.task
     async def takes(first: anyio.Lock, second: anyio.Lock) -> None:
         async with first:
-            await anyio.sleep(0.1)
+            await pass_time(0.1)
             async with second:
-                await anyio.sleep(1)
+                await pass_time(1)
 
     kinds = set()
     for seed in range(30):
@@ -282,7 +283,7 @@ def test_a_run_that_moves_without_an_end_is_ended(backend_name: Any) -> None:
     @cascade.task
     async def polls() -> None:
         for _ in itertools.count():
-            await anyio.sleep(60)
+            await pass_time(60)
 
     with pytest.raises(StalledError, match="made no end; 'polls'"):
         simulate(polls(), backend=backend_name).result()

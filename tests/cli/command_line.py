@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
-from typing import IO
+from typing import IO, Any
 
 import attrs
 import pytest
@@ -63,6 +63,20 @@ def write(path: str, text: str) -> None:
     place = Path(path)
     place.parent.mkdir(parents=True, exist_ok=True)
     place.write_text(dedent(text), encoding="utf-8")
+
+
+def command_with(flows: str) -> Any:
+    """A fixture for a module: the command line, in a folder with *flows* in ``flows.py``."""
+
+    @pytest.fixture
+    def command(
+        capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    ) -> Iterator[Command]:
+        with command_line(capsys, monkeypatch, tmp_path) as call:
+            write("flows.py", flows)
+            yield call
+
+    return command
 
 
 def assert_is_a_mistake(outcome: Outcome, *words: str) -> None:

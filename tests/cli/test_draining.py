@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Outcome, cascade_process, ended, started, wait_for, write
+from pairs import BACKENDS, each_once
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -93,7 +94,9 @@ def test_what_takes_longer_than_the_budget_is_cancelled(backend_name: str) -> No
         assert ended(process) == Outcome(130, "cleaned\n", "cascade: ended by SIGINT\n")
 
 
-@pytest.mark.parametrize(("second", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@each_once(
+    "backend_name, second, status", BACKENDS, {"SIGINT": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
+)
 def test_a_second_signal_cancels_at_once(backend_name: str, second: signal.Signals, status: int) -> None:
     with started("run", "flows.py:endless", "--log", "json", "--backend", backend_name, grace=100) as process:
         wait_for(process.stdout, "ready")
@@ -103,7 +106,9 @@ def test_a_second_signal_cancels_at_once(backend_name: str, second: signal.Signa
         assert ended(process).status == status
 
 
-@pytest.mark.parametrize("words", ["-1", "inf", "nan", "soon"])
+@pytest.mark.parametrize(
+    "words", ["-1", *(pytest.param(words, marks=pytest.mark.slow) for words in ("inf", "nan", "soon"))]
+)
 def test_a_budget_that_is_none_is_bad_usage(words: str) -> None:
     with started("run", "flows.py:flow", "--grace", words) as process:
         outcome = ended(process)

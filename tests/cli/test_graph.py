@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
-from command_line import Command, assert_is_a_mistake, command_line, write
+from command_line import Command, assert_is_a_mistake, command_with, write
 
 import cascade
 from cascade.cli.targets import load_flow
@@ -55,14 +54,7 @@ plain = 5
 """
 
 
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in a folder with some flows."""
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        write("flows.py", FLOWS)
-        yield call
+command = command_with(FLOWS)
 
 
 TARGETS = ["chain", "twice", "rich", "odd", "several", "needs_params", "maps", "survey"]
@@ -249,7 +241,7 @@ def test_parameters_need_no_value_for_a_drawing(command: Command) -> None:
         ([], ["TARGET"]),
     ],
 )
-def test_a_mistake_is_one_clear_line(command: Command, arguments: list[str], words: list[str]) -> None:
+def test_a_mistake_for_graph_is_one_clear_line(command: Command, arguments: list[str], words: list[str]) -> None:
     assert_is_a_mistake(command("graph", *arguments), *words)
 
 

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, cascade_process, command_line, environment, write
+from command_line import Command, Outcome, cascade_process, command_line, command_with, environment, write
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies_events import ANY_TEXT
@@ -45,14 +45,7 @@ many = [give(n) for n in range(2000)]
 """
 
 
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in a folder with some flows."""
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        write("flows.py", FLOWS)
-        yield call
+command = command_with(FLOWS)
 
 
 STATE = ("--state", "sqlite:///runs.db")
@@ -161,6 +154,8 @@ def test_a_flow_that_failed_has_failed_whatever_becomes_of_its_log(
     assert "cascade: cannot write to standard output: No space left on device\n" in outcome.err
 
 
+# What other commands do as well, within this process, is slow here.
+REPEATED = ("runs, to a full disk", "graph, to head", "help, to a full disk")
 SITUATIONS = {
     "runs, to a full disk": ("$CASCADE runs --state sqlite:///runs.db > /dev/full", 2, "No space left"),
     "graph, to head": ("set -o pipefail; $CASCADE graph flows.py:many | head -1 > /dev/null", 0, ""),
@@ -173,7 +168,13 @@ SITUATIONS = {
 
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="there is no device that is full")
-@pytest.mark.parametrize(("line", "status", "words"), SITUATIONS.values(), ids=SITUATIONS)
+@pytest.mark.parametrize(
+    ("line", "status", "words"),
+    [
+        pytest.param(*situation, marks=[pytest.mark.slow] * (name in REPEATED), id=name)
+        for name, situation in SITUATIONS.items()
+    ],
+)
 def test_a_shell_sees_the_same(command: Command, line: str, status: int, words: str) -> None:
     command("run", "flows.py:plain", "--run-id", "night", *STATE, "--log", "none")
     done = subprocess.run(
@@ -209,7 +210,7 @@ def test_a_result_goes_to_a_file_as_it_is_as_far_as_that_can_be(
     assert b"Traceback" not in done.stderr
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "ascii"])
+@pytest.mark.parametrize("encoding", [pytest.param("utf-8", marks=pytest.mark.slow), "ascii"])
 def test_the_name_of_a_file_that_is_no_text_is_printed_as_the_bytes_that_it_is(
     command: Command, encoding: str
 ) -> None:
@@ -268,7 +269,7 @@ def test_on_a_terminal_there_is_colour_unless_the_user_says_no(command: Command)
     assert "\x1b" not in on_terminal("run", "flows.py:bad", NO_COLOR="1")
 
 
-@pytest.mark.parametrize("width", [80, 100])
+@pytest.mark.parametrize("width", [80, pytest.param(100, marks=pytest.mark.slow)])
 def test_tables_fit_into_the_terminal(command: Command, width: int) -> None:
     command("run", "flows.py:many", "--run-id", "a long id of a run that is", *STATE, "--log", "none")
     shown = on_terminal("runs", *STATE, columns=width, NO_COLOR="1")

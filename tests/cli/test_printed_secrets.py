@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, assert_is_a_mistake, command_line, write
+from command_line import Command, Outcome, assert_is_a_mistake, command_with
 from leaks import texts_in_sqlite
 
 SECRET, KEY, PASSWORD = "hunter2-of-the-day", "swordfish-and-chips", "MQPASSWORD"
@@ -43,11 +42,7 @@ STATE = ("--state", "sqlite:///runs.db")
 CONTROL = ("--control", f"mqtt://bob:{PASSWORD}@127.0.0.1:9/x")
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
-    with command_line(capsys, monkeypatch, tmp_path) as command:
-        write("flows.py", FLOWS)
-        yield command
+call = command_with(FLOWS)
 
 
 def assert_tells_nothing(*outcomes: Outcome) -> None:

@@ -6,12 +6,11 @@ import json
 import re
 import shutil
 import sqlite3
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, assert_is_a_mistake, command_line, write
+from command_line import Command, Outcome, assert_is_a_mistake, command_with, write
 
 FLOWS = """
 import os
@@ -43,11 +42,7 @@ skips = check(check(fetch(2)).run_if(is_on()))
 """
 
 
-@pytest.fixture
-def call(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
-    with command_line(capsys, monkeypatch, tmp_path) as command:
-        write("flows.py", FLOWS)
-        yield command
+call = command_with(FLOWS)
 
 
 STATE = ("--state", "sqlite:///runs.db")

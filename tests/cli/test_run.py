@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ from command_line import (
     Outcome,
     assert_is_a_mistake,
     cascade_process,
-    command_line,
+    command_with,
     environment,
     write,
 )
@@ -82,14 +81,7 @@ chain = one().after(one())
 """
 
 
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in a folder with some flows."""
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        write("flows.py", FLOWS)
-        yield call
+command = command_with(FLOWS)
 
 
 def events(outcome: Outcome) -> list[dict[str, Any]]:

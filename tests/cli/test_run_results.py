@@ -7,11 +7,9 @@ import os
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, cascade_process, command_line, environment, write
+from command_line import Command, Outcome, cascade_process, command_with, environment, write
 
 FLOWS = """
 import cascade
@@ -67,14 +65,7 @@ skipped = one().run_if(False)
 """
 
 
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in a folder with some flows."""
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        write("flows.py", FLOWS)
-        yield call
+command = command_with(FLOWS)
 
 
 # -- results ----------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from command_line import Outcome, ended, environment, started, wait_for, write
+from pairs import BACKENDS, SCHEDULES, each_once
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
 
@@ -104,9 +105,8 @@ def _flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     write("flows.py", FLOWS)
 
 
-SIGNALS = pytest.mark.parametrize(
-    ("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)], ids=["SIGINT", "SIGTERM"]
-)
+STATUSES = {"SIGINT": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}
+SIGNALS = each_once("backend_name, number, status", BACKENDS, STATUSES)
 
 
 @SIGNALS
@@ -121,7 +121,7 @@ def test_a_signal_ends_the_run_and_the_status_says_which(
     assert outcome == Outcome(status, "cleaned\n", f"cascade: ended by {number.name}\n")
 
 
-@pytest.mark.parametrize("schedule_name", ["stages", "eager"])
+@each_once("backend_name, schedule_name", BACKENDS, SCHEDULES)
 def test_every_task_cleans_up(backend_name: str, schedule_name: str) -> None:
     words = ["--log", "none", "--backend", backend_name, "--schedule", schedule_name]
     with started("run", "flows.py:siblings", *words) as process:
@@ -155,7 +155,7 @@ def test_a_thread_that_cannot_be_stopped_is_waited_for(backend_name: str) -> Non
     assert outcome == Outcome(130, "cleaned\n", "cascade: ended by SIGINT\n")
 
 
-@pytest.mark.parametrize("second", [signal.SIGINT, signal.SIGTERM])
+@each_once("backend_name, second", BACKENDS, {"SIGINT": signal.SIGINT, "SIGTERM": signal.SIGTERM})
 def test_a_second_signal_does_not_break_the_clean_up(backend_name: str, second: signal.Signals) -> None:
     with started("run", "flows.py:slow", "--log", "none", "--backend", backend_name) as process:
         wait_for(process.stdout, "ready")
@@ -223,7 +223,7 @@ def flow():
 """
 
 
-@SIGNALS
+@each_once("number, status", STATUSES)
 @pytest.mark.parametrize(
     ("text", "target"),
     [(WAITS_AT_IMPORT, "waits_early.py:flow"), (WAITS_WHEN_CALLED, "waits_early:flow")],

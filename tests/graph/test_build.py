@@ -216,7 +216,7 @@ async def test_a_container_of_lazies_gives_the_same_container(schedule: Any, tar
 
 
 @pytest.mark.parametrize("value", [5, None, "text", [1, [2]], {"a": 1}, (), Crate(1), object(), [one]], ids=label)
-async def test_a_plain_value_is_returned_as_it_is(value: Any) -> None:
+async def test_running_a_plain_value_gives_the_very_object(value: Any) -> None:
     assert await cascade.run(value) is value
 
 

@@ -25,6 +25,7 @@ from typing import Any
 
 import attrs
 import pytest
+from digests import digest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from labels import label
@@ -46,10 +47,6 @@ from strategies import (
 import cascade
 from cascade.graph.canonical import NotDigestibleError, combine
 from cascade.graph.identity import value_digest
-
-
-def digest(value: Any) -> bytes:
-    return value_digest(value, "value")
 
 
 class Colour(enum.Enum):

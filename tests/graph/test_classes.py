@@ -13,14 +13,11 @@ from typing import Any, NamedTuple
 
 import attrs
 import pytest
+from digests import digest
 from labels import label
 
 from cascade.graph.canonical import NotDigestibleError, class_name
 from cascade.graph.identity import value_digest
-
-
-def digest(value: Any) -> bytes:
-    return value_digest(value, "value")
 
 
 class Known:

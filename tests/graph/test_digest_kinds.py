@@ -24,6 +24,7 @@ from typing import Any
 
 import attrs
 import pytest
+from digests import digest
 from hypothesis import given
 from labels import label
 from strategies_digests import Recipe, cooked, recipes, spoiled
@@ -33,10 +34,6 @@ from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.identity import value_digest
 
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
-
-
-def digest(value: Any) -> bytes:
-    return value_digest(value, "value")
 
 
 # -- classes that add something --------------------------------------------------------------------------------

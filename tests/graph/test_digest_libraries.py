@@ -12,15 +12,12 @@ from importlib import import_module
 from typing import Any
 
 import pytest
+from digests import digest
 
 from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.identity import value_digest
 
 Make = Callable[[Any], Any]
-
-
-def digest(value: Any) -> bytes:
-    return value_digest(value, "value")
 
 
 def all_differ(values: list[Any]) -> bool:

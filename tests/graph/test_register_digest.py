@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from digests import digest
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore, register_digest
@@ -40,10 +41,6 @@ class Reading:
 
 class Heap(list[int]):
     """A container, likewise."""
-
-
-def digest(value: Any) -> bytes:
-    return value_digest(value, "value")
 
 
 @pytest.fixture(autouse=True)

@@ -156,12 +156,6 @@ async def test_a_given_value_goes_before_the_default() -> None:
     assert await cascade.run(cascade.Param("p", 5), {"p": 0}) == 0
 
 
-async def test_an_environment_variable_is_read_when_the_run_starts(monkeypatch: pytest.MonkeyPatch) -> None:
-    flow = echo([cascade.Env("CASCADE_TEST")])
-    monkeypatch.setenv("CASCADE_TEST", "late")
-    assert await cascade.run(flow) == (["late"],)
-
-
 async def test_one_environment_variable_may_stand_in_many_places(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("CASCADE_TEST", "x")
     assert await cascade.run(echo([cascade.Env("CASCADE_TEST"), (cascade.Env("CASCADE_TEST"),)])) == (

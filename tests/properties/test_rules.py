@@ -9,20 +9,16 @@ from typing import Any
 
 import anyio
 import attrs
-import pytest
 from anyio import current_time
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.control import ControlPlane
 from cascade.model.rules import matcher
-from cascade.testing import virtual_backends
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda backend: backend[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 @attrs.frozen
@@ -179,7 +175,7 @@ def _body(call: Call, witness: Witness) -> Callable[[int], Any]:
         nonlocal left
         witness.start(call.task)
         try:
-            await anyio.sleep(call.seconds)
+            await pass_time(call.seconds)
             if left:
                 left -= 1
                 raise ValueError
@@ -209,7 +205,7 @@ async def test_rules_hold_whatever_happens(
     with anyio.fail_after(10_000):
         async with engine.start(flow_of(calls, witness), run_id="it") as run:
             for change in changes[before:]:
-                await anyio.sleep(change.pause)
+                await pass_time(change.pause)
                 await witness.say(plane, change)
             for scope in SCOPES:
                 await witness.say(plane, Change(0, "clear", scope, 1, None))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import time
 from typing import Any
 
 import anyio
+from real_time import hold_thread
 
 import cascade
 
@@ -22,14 +22,14 @@ def note(text: str | None = None) -> None:
 @cascade.task
 async def fetch(n: int) -> int:
     note()
-    await anyio.sleep(0.002)
+    await anyio.sleep(0.002)  # may be killed meanwhile
     return n
 
 
 @cascade.task
 def parse(n: int) -> int:
     note()
-    time.sleep(0.001)
+    hold_thread(0.001)
     return n + 1
 
 

@@ -6,13 +6,13 @@ import shutil
 import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import attrs
+from real_time import look_until
 
 from cascade.state import InMemoryStateBackend, StateBackend
 from cascade.testing.faults import LoseStore
@@ -179,10 +179,10 @@ def redis_server(folder: Path) -> Iterator[RedisServer]:
 
 
 def _wait_until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
-    until = time.monotonic() + 10
-    while server.poll() is None and time.monotonic() < until:
+    def listens() -> bool:
         with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                return
-        time.sleep(0.01)  # a process says in no other way that it listens
-    raise RuntimeError("redis-server does not listen")
+            return probe.connect_ex(("127.0.0.1", port)) == 0
+
+    look_until(lambda: server.poll() is not None or listens())
+    if server.poll() is not None or not listens():
+        raise RuntimeError("redis-server does not listen")

@@ -15,6 +15,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from real_time import look_until
 
 from cascade import api
 from cascade.model.errors import StateError
@@ -60,13 +61,11 @@ def recorded(store: StoreUnderTest) -> RunRecord | None:
 
 def kill_after(log: Path, count: int, words: tuple[str, ...]) -> bool:
     """Run until *count* more lines are written, then kill; whether it had not ended before."""
-    before = len(lines(log))
-    until = time.monotonic() + PATIENCE
+    enough = len(lines(log)) + count
     with launched(log, *words) as process:
-        while len(lines(log)) < before + count and time.monotonic() < until:
-            if process.poll() is not None:
-                return False
-            time.sleep(0.0005)  # another process: only looking tells
+        look_until(lambda: process.poll() is not None or len(lines(log)) >= enough, PATIENCE)
+        if process.poll() is not None:
+            return False
         process.kill()
         process.wait()
     return True
@@ -134,6 +133,5 @@ def test_a_loop_that_is_killed_goes_on_from_its_last_record(
     assert run is not None
     assert run.turn is not None
     with launched(log, "loop", str(durable.state), backend_name, "1000000000") as process:
-        while len(lines(log)) < 4 and time.monotonic() < until:
-            time.sleep(0.001)  # another process: only looking tells
+        look_until(lambda: len(lines(log)) >= 4, PATIENCE)
     assert lines(log) == ["begins", "first 1", "begins", f"first {run.turn}"]

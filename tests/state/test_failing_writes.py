@@ -10,6 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
+from plain_tasks import step
 
 import cascade
 from cascade.adapters import redis_client, sqlite_file
@@ -156,11 +157,6 @@ async def test_redis_does_it_all_once_the_connection_is_back(
 
     assert await outcome("failing", fails=True) == await outcome("sound", fails=False)
     assert lost
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 async def test_a_server_that_comes_back_within_the_budget_loses_nothing(own_redis: RedisServer) -> None:

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import anyio
 import attrs
 import pytest
+from plain_tasks import step
+from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.adapters.state.ownership import LEASE, Owner
-from cascade.testing import virtual_backends
 from state.stores import StoreUnderTest
-from state.test_ownership import OPENING, elsewhere, ended_process, set_lease, step, take
+from state.test_ownership import OPENING, elsewhere, ended_process, set_lease, take
 
-
-@pytest.fixture(params=virtual_backends(), ids=lambda value: value[0])
-def anyio_backend(request: pytest.FixtureRequest) -> Any:
-    return request.param
+anyio_backend = virtual_loops
 
 
 def set_clock(monkeypatch: pytest.MonkeyPatch, ahead: float) -> None:
@@ -74,7 +71,7 @@ async def test_a_lease_that_is_renewed_while_it_is_watched_is_not_taken(
     set_lease(durable, time.time() + 365 * 86_400)
 
     async def renew() -> None:
-        await anyio.sleep(LEASE / 2)
+        await pass_time(LEASE / 2)
         set_lease(durable, time.time() + 366 * 86_400)
 
     async with anyio.create_task_group() as group:

@@ -9,12 +9,14 @@ from typing import Any
 
 import attrs
 import pytest
+from plain_tasks import step
+from real_time import hold_thread
 
 import cascade
 from cascade import api
 from cascade.adapters.state.ownership import Owner
 from state.stores import StoreUnderTest
-from state.test_ownership import elsewhere, step, take
+from state.test_ownership import elsewhere, take
 
 
 @cascade.task
@@ -47,7 +49,7 @@ async def test_a_run_is_shown_with_its_nodes(durable: StoreUnderTest) -> None:
 
 @cascade.task
 def dawdle(*_: Any) -> Any:
-    time.sleep(0.05)
+    hold_thread(0.02)
     if cascade.current().node_id == "dawdle#3":
         raise ValueError("no luck")
 
@@ -57,7 +59,7 @@ async def test_what_runs_in_threads_is_shown_with_its_duration(durable: StoreUnd
         await cascade.run(dawdle(dawdle(dawdle())), state=durable.state, run_id="night", schedule=schedule)
     run = await api.recorded_run(durable.state, "night")
     assert len(run.nodes) == 3
-    assert all(node.duration >= 0.05 for node in run.nodes)
+    assert all(node.duration >= 0.02 for node in run.nodes)
 
 
 async def test_whether_a_run_is_alive_is_told(durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch) -> None:

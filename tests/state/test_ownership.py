@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from plain_tasks import step
 
 import cascade
 from cascade.adapters.state import ownership
@@ -22,11 +23,6 @@ from cascade.state import StateBackend
 from state.stores import StoreUnderTest
 
 OPENING = Opening(False, ("target",), b"flow", {})
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 async def take(store: StoreUnderTest, monkeypatch: pytest.MonkeyPatch, owner: Owner) -> StateBackend:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from plain_tasks import step
 
 import cascade
 from cascade.api import recorded_run, recorded_runs
@@ -25,11 +26,6 @@ def client(redis_url: str) -> Iterator[Any]:
     empty_redis(redis_url)
     with redis.Redis.from_url(redis_url) as client:
         yield client
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 async def test_results_and_skips_stand_under_the_keys_of_the_contract(client: Any) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 
 import anyio
 import pytest
+from plain_tasks import step
 
 import cascade
 from cascade import api
@@ -81,11 +82,6 @@ MISHAPS: list[Callable[[Path], None]] = [
 ]  # fmt: skip
 every_mishap = pytest.mark.parametrize("mishap", MISHAPS, ids=lambda mishap: mishap.__name__)
 SAID = r"(runs\.db|runs\.db-wal|runs\.db-shm)'.* was deleted, moved or replaced while it was in use"
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 # -- SQLite ----------------------------------------------------------------------------------------------------

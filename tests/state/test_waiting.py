@@ -14,6 +14,8 @@ from typing import Any
 
 import anyio
 import pytest
+from plain_tasks import step
+from virtual_time import in_virtual_time, pass_time
 
 import cascade
 from cascade import api
@@ -21,17 +23,12 @@ from cascade.adapters import redis_client
 from cascade.cache import MISS, InputCache, RedisCacheStore, SQLiteCacheStore
 from cascade.runtime.durability.records import Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
-from cascade.testing import record_events, virtual_backends
+from cascade.testing import record_events
 from state.stores import RedisServer
 
 pytestmark = pytest.mark.loop
 
 OPENING = Opening(False, ("target",), b"flow", {})
-
-
-@cascade.task
-async def step(value: Any = None) -> Any:
-    return value
 
 
 @contextmanager
@@ -47,7 +44,6 @@ def locked(path: Path) -> Iterator[sqlite3.Connection]:
 
 # -- an SQLite file that somebody else is writing to, in virtual time ---------------------------------------------
 
-in_virtual_time = pytest.mark.parametrize("anyio_backend", virtual_backends(), ids=lambda value: value[0])
 
 OPERATIONS: dict[str, Callable[[SQLiteStateBackend], Any]] = {
     "put_result": lambda backend: backend.put_result("a", 1),
@@ -66,7 +62,7 @@ async def test_a_locked_file_is_waited_for(tmp_path: Path, operation: Any) -> No
     await backend.put_result("first", 0)
 
     async def unlock(connection: sqlite3.Connection) -> None:
-        await anyio.sleep(15)
+        await pass_time(15)
         connection.execute("ROLLBACK")
 
     with locked(path) as connection:
@@ -119,7 +115,7 @@ async def test_a_file_in_another_mode_that_is_locked_when_it_is_opened_is_waited
     other.close()
 
     async def unlock(connection: sqlite3.Connection) -> None:
-        await anyio.sleep(15)
+        await pass_time(15)
         connection.execute("COMMIT")
 
     with locked(path) as connection:

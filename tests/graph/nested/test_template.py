@@ -176,7 +176,7 @@ class Tagged(frozenset[Any]):
         pytest.param([None, LAZY, ...], [None, 7, ...], id="among constants"),
     ],
 )
-def test_a_placeholder_is_replaced_in(nested: Any, expected: Any) -> None:
+def test_a_template_fills_placeholders_in(nested: Any, expected: Any) -> None:
     assert exactly(filled(nested)) == exactly(expected)
 
 
