@@ -6,7 +6,7 @@ once: later turns put their calls into the graph of the first.
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable, Hashable
 from typing import Any, Final, Generic, TypeVar, cast
 
 import attrs
@@ -224,6 +224,10 @@ class Shapes(Generic[T]):
     def take(self, shape: Hashable) -> T | None:
         """What there is for *shape*; nobody else gets it until it is put back."""
         return self._known.pop(shape, None)
+
+    def take_all(self, which: Callable[[T], bool]) -> list[T]:
+        """What there is of which *which* holds; nobody else gets it until it is put back."""
+        return [self._known.pop(shape) for shape, prepared in tuple(self._known.items()) if which(prepared)]
 
     def put(self, shape: Hashable, prepared: T) -> None:
         """Keep *prepared* for *shape*."""

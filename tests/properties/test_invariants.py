@@ -21,7 +21,7 @@ from cascade.graph.build import build
 from cascade.graph.nodes import Junction
 from cascade.model.text import preview
 from cascade.runtime.admission.pool import Pool
-from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.foundation.task_context import ambient
 from cascade.testing import FaultPlan, RandomFlow, Simulation, flows, record_events, simulate, virtual_backends
 from cascade.testing.building import called
 from cascade.testing.descriptions import Ask, Call, Turns, all_calls
@@ -64,7 +64,8 @@ class Ledger:
 
     def note_call(self, node_id: str) -> None:
         self.calls[node_id] += 1
-        claim = attempt_var.get().claim
+        here = ambient()
+        claim = None if here is None else here.claim
         if claim is None:
             return
         pool = claim.holdings.pool

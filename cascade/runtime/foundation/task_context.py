@@ -56,15 +56,32 @@ class Here(Protocol):
         ...
 
 
-attempt_var: ContextVar[Here] = ContextVar("cascade_attempt")
+class TokenMaker(Protocol):
+    """Who makes the attempts of nodes that are too quick for one each, once somebody asks for one."""
+
+    def attempt_of(self, token: Any, /) -> Here:
+        """The attempt that *token* stands for."""
+        ...
+
+
+# In place of an attempt: who makes it, and what tells it from others.
+Token = tuple[TokenMaker, Any, int, int]
+
+attempt_var: ContextVar[Here | Token] = ContextVar("cascade_attempt")
 
 # Set in a worker process while it loads the script that was started, which must not start its flow once more.
 loading_main: ContextVar[bool] = ContextVar("cascade_loading_main", default=False)
 
 
+def here() -> Here | None:
+    """The attempt that this code runs in, or has been started in; it may be over."""
+    found = attempt_var.get(None)
+    return found[0].attempt_of(found) if isinstance(found, tuple) else found
+
+
 def ambient() -> Here | None:
     """The attempt that this code runs in, if any."""
-    attempt = attempt_var.get(None)
+    attempt = here()
     return attempt if attempt is not None and not attempt.is_over else None
 
 
@@ -117,7 +134,7 @@ def checkpoint() -> None:
         RuntimeError: If the calling code does not run in a task.
         BaseException: An internal exception if the attempt is cancelled. Let it pass.
     """
-    attempt = attempt_var.get(None)
+    attempt = here()
     if attempt is not None:
         attempt.check()  # also of a thread that was left behind: that is how it learns of it
     if attempt is None or attempt.is_over:

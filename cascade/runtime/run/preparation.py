@@ -26,6 +26,7 @@ from cascade.runtime.context.resources import check_providers
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.foundation.lazy_import import check_function
+from cascade.runtime.scheduling.turns.turn_code import TurnCode
 
 
 @attrs.frozen(eq=False)
@@ -35,6 +36,8 @@ class Prepared:
     Attributes:
         ranks: For each node, how urgent it is where places are scarce; ``None`` if that does not matter.
         shape: What it has in common with flows that can be run by putting their calls into its graph.
+        code: Makes turns of this shape, if there can be code for it.
+        has_met: Whether the shape has come up twice, so that it is known whether there can be code for it.
     """
 
     graph: Graph
@@ -43,6 +46,8 @@ class Prepared:
     inputs: Mapping[str, Any] = attrs.field(repr=False)
     ranks: Sequence[float] | None = None
     shape: Hashable = None
+    code: TurnCode | None = None
+    has_met: bool = False
 
     def params(self) -> dict[str, Any]:
         """The parameters of the flow by name, as they may be shown: ``***`` for a secret one."""

@@ -25,12 +25,14 @@ from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.run.hot_loop import HotLoop, Made
 from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
-from cascade.runtime.scheduling.lanes.hot_loop import progressed
+from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.stages import run_stages
+from cascade.runtime.scheduling.turns.hot_turns import progressed
 
-_SCHEDULES: Final[dict[str, Callable[[RunContext, Frame, Plan, Saves], Awaitable[None]]]] = {
+_SCHEDULES: Final[dict[str, Callable[[Scheduler, Plan], Awaitable[None]]]] = {
     "stages": run_stages,
     "eager": run_eager,
 }
@@ -60,10 +62,14 @@ class Loop:
     _warned: WeakSet[Callee] = attrs.field(factory=WeakSet)
     # What large literal arguments of the present turn are remembered by.
     _hold: Hold = attrs.field(init=False)
+    _hot: HotLoop = attrs.field(init=False)
 
     @_hold.default
     def _first_hold(self) -> Hold:
         return self.context.memory.hold if self.is_top else Hold(self.context.memory.hold.seen)
+
+    def __attrs_post_init__(self) -> None:
+        self._hot = HotLoop(self.context, self.prefix, self.is_top, self._scheduler, self._finish)
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.
@@ -88,12 +94,12 @@ class Loop:
         elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say
         since = elapsed()
         while True:
-            value, frame = await self._turn(prepared, turns)
-            turns = frame.turn.number
+            made = await self._hot.make_turns(prepared, turns) or await self._turn(prepared, turns)
+            value, turns = made.value, made.turns
             if prepared.shape is not None:
                 emptied(prepared.graph)
                 self.context.memory.shapes.put(prepared.shape, prepared)
-            if frame.turn.flow is None:
+            if not made.is_flow:
                 break
             progressed(self.context, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
@@ -105,6 +111,7 @@ class Loop:
             if self.context.lifecycle.is_draining:
                 raise Halted
             prepared = await self.prepare(value)
+            del made, value  # what the turn is given is the graph's, and is let go of with that
         await self._saves.finish(value)
         return value
 
@@ -118,20 +125,17 @@ class Loop:
         recovery = self.context.store.recovery
         assert recovery is not None
         if not recovery.backend.can_resume:
-            frame.turn.is_recorded = self.is_top or turn == 1
             return
         continuation = self._continuation()
-        if turn > 1 and not self.is_top:
-            frame.turn.is_recorded = False  # its nodes have the ids of those of the turn before
-        elif turn > 1:
+        if turn > 1:
             if continuation is not None and continuation.turn == turn:
                 await restore(self.context, frame)
-        else:
-            contents = recovery.contents
-            if not self.is_top:
-                contents = await paced(contents_of(prepared.graph, prepared.inputs))
-            frame.turn.digests = contents.digests
-            await restore(self.context, frame)
+            return
+        contents = recovery.contents
+        if not self.is_top:
+            contents = await paced(contents_of(prepared.graph, prepared.inputs))
+        frame.turn.digests = contents.digests
+        await restore(self.context, frame)
 
     async def prepare(self, target: Any) -> Prepared:
         """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
@@ -148,6 +152,7 @@ class Loop:
         if sketched is not None:
             known: Prepared | None = shapes.take(sketched.shape)
             if known is not None:
+                known = self._hot.learn(sketched, known)
                 sketched.fill(known.graph)
                 return known
         prepared = await self.preparation.prepare(target, hold, is_whole=False)
@@ -155,26 +160,41 @@ class Loop:
             prepared = attrs.evolve(prepared, shape=sketched.shape)
         return prepared
 
-    async def _turn(self, prepared: Prepared, turns: int) -> tuple[Any, Frame]:
-        """The value of a turn, or of a number of them that a lane made at once; and the frame it comes from."""
+    async def _turn(self, prepared: Prepared, number: int) -> Made:
+        """Make one turn, in a frame of its own."""
         await self._advise(prepared)
-        frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
-        frame.turn.number = turns
-        frame.turn.ranks = prepared.ranks
-        if self.is_top:
-            self.context.progress.frame = frame
+        scheduler = self._scheduler(prepared, number)
         if self.context.store.recovery is not None:
-            await self._recall(frame, prepared, turns)
-        schedule = _SCHEDULES[self.context.settings.schedule]
+            await self._recall(scheduler.context.frame, prepared, number)
+        return await self._finish(scheduler, prepared)
+
+    def _scheduler(self, prepared: Prepared, number: int) -> Scheduler:
+        """A scheduler of a turn in which nothing has happened."""
+        context, is_eager = self.context, self.context.settings.schedule == "eager"
+        frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
+        frame.turn.number, frame.turn.ranks = number, prepared.ranks
+        if not is_eager:
+            frame.readiness.stage = ()
+        if context.store.recovery is not None and number > 1:
+            frame.turn.is_recorded = self.is_top  # else its nodes have the ids of those of the turn before
+        if self.is_top:
+            context.progress.frame = frame
+        context.progress.turning[self.prefix] = lambda: number
+        return Scheduler.of(context, frame, self._saves, is_eager=is_eager)
+
+    async def _finish(self, scheduler: Scheduler, prepared: Prepared) -> Made:
+        """Run what a turn has not run, and collect its value."""
+        frame = scheduler.context.frame
         try:
-            await schedule(self.context, frame, prepared.plan, self._saves)
+            await _SCHEDULES[self.context.settings.schedule](scheduler, prepared.plan)
         finally:
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.demand.holds.hand_over(frame.turn.flow, self._hold)
             frame.demand.holds.release()
-        if self.context.lifecycle.is_halted or (self.context.lifecycle.is_draining and frame.readiness.unsettled):
+        lifecycle = self.context.lifecycle
+        if lifecycle.is_halted or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
-        return collect(frame), frame
+        return Made(collect(frame), frame.turn.number, frame.turn.flow is not None)
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -27,7 +27,7 @@ from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.lanes.following import Following
-from cascade.runtime.scheduling.lanes.hot_loop import Turns
+from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 from cascade.runtime.scheduling.map_items import Items
@@ -94,10 +94,9 @@ class Scheduler:
         context = self.context
         pacer = context.execution.shared.pacer
         context.returned.settle = self.settle
-        turns = Turns(context.execution, context.frame)
         following = Following(context.frame, context.conditions, self.is_eager)
-        self._loop_lane = LoopLane(context, self, turns, following)
-        self._threads = ThreadLanes(context, self, turns, following)
+        self._loop_lane = LoopLane(context, self, following)
+        self._threads = ThreadLanes(context, self, following)
         self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self._left)
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
 
@@ -225,6 +224,15 @@ class Scheduler:
                 self._in_flight -= 1
                 self._queue.append(index)
         self.tell()
+
+    def expect(self, index: int) -> None:
+        """The node has been begun elsewhere, and will be settled here."""
+        self._in_flight += 1
+        self.context.frame.status[index] = Status.RUNNING
+
+    async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
+        """See a node to its end that is expected; *rest* gives its value."""
+        await self._loop_lane.stay(index, attempt, rest)
 
     # -- settling ------------------------------------------------------------------------------------------
 

@@ -104,19 +104,6 @@ class Settler:
         """Record a node that no route leads to; the frame knows that already."""
         record(self.execution, self.subject(index), Ending(Skipped(SkipReason.PRUNED)))
 
-    def is_to_blame(self, index: int, error: BaseException) -> bool:
-        """Whether *error*, a cancellation that hit a lane after a node had run there, is that node's doing.
-
-        Then it is a failure of the node, though it has ended.
-        """
-        name = self.frame.name(index)
-        outcome = classify(error, name)
-        if not isinstance(outcome, Failed):
-            return False
-        note = f"of {name!r} in run {self.execution.run_id!r}, which had ended"
-        self.execution.failures.fail_node(outcome.error, name, note)
-        return True
-
     def _replay(self, index: int, node: Node) -> None:
         """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
         frame, counts = self.frame, self.execution.progress.counts
@@ -159,3 +146,16 @@ class Settler:
             case _:
                 self.execution.lifecycle.halt()  # only the end of the run cancels a node
                 self.frame.fail(index, None)
+
+
+def is_to_blame(execution: RunContext, name: str, error: BaseException) -> bool:
+    """Whether *error*, a cancellation that hit a task after the node *name* had run there, is that node's doing.
+
+    Then it is a failure of the node, though it has ended.
+    """
+    outcome = classify(error, name)
+    if not isinstance(outcome, Failed):
+        return False
+    note = f"of {name!r} in run {execution.run_id!r}, which had ended"
+    execution.failures.fail_node(outcome.error, name, note)
+    return True

@@ -8,23 +8,24 @@ from anyio.lowlevel import checkpoint
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.events import StageFinished, StageStarted
 from cascade.planning.solve import Plan
-from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.saves import Saves
-from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.scheduler import Scheduler
 
 
-async def run_stages(execution: RunContext, frame: Frame, plan: Plan, saves: Saves) -> None:
-    """Run *frame* stage by stage.
+async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
+    """Run a frame stage by stage; what has settled before are the nodes of its first stages.
 
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
     again in each stage that follows.
     """
-    frame.readiness.stage = ()
+    execution, frame = scheduler.context.execution, scheduler.context.frame
     late: list[int] = []
-    scheduler = Scheduler.of(execution, frame, saves)
     may_be_late = bool(frame.layout.selectors)
+    settled = frame.layout.calls - frame.readiness.unsettled
     for number, level in enumerate(plan.levels):
+        if settled >= len(level):
+            settled -= len(level)
+            continue
+        settled = 0
         if len(level) == 1 and frame.has_settled(level[0]):
             # It went on from the one before, in the same lane.
             if not number % PAUSE_EVERY:

@@ -24,16 +24,16 @@ from cascade.graph.nested import LEAVES
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskExecutionStarted
-from cascade.model.lazies import LazyResult
-from cascade.model.outcomes import Status
+from cascade.model.outcomes import Done, Status
 from cascade.runtime.admission.claims import Claim, Holdings
+from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
-from cascade.runtime.scheduling.lanes.hot_loop import Turns
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
 from cascade.runtime.scheduling.lanes.owner import Owner
+from cascade.runtime.scheduling.settler import is_to_blame
 
 
 @attrs.define(eq=False)
@@ -43,14 +43,12 @@ class LoopLane:
     Attributes:
         context: The frame whose nodes they are.
         owner: Its scheduler.
-        turns: The turns that a lane makes of a loop.
         following: Which node goes on from another.
         queue: The nodes that have not begun.
     """
 
     context: FrameContext
     owner: Owner
-    turns: Turns
     following: Following
     queue: deque[int] = attrs.field(factory=deque)
     _is_tended: bool = False
@@ -112,55 +110,55 @@ class LoopLane:
             await give_way()
         except get_cancelled_exc_class() as error:
             # The node that ran last may have cancelled the task that it found itself in.
-            if not self.context.settler.is_to_blame(index, error):
+            if not is_to_blame(self.context.execution, self.context.frame.name(index), error):
                 raise
         self._since = time.perf_counter()
 
     async def _run(self, index: int, deadline: float, *, is_tending: bool) -> tuple[int | None, bool]:
         """Run one node; returns the node that goes on from it, and whether it waited."""
-        owner, context, turns = self.owner, self.context, self.turns
-        execution = context.execution
+        context, execution = self.context, self.context.execution
         task = self._begin(index)
         has_waited = False
         started = execution.beginning.clock() if context.conditions.is_heard else 0.0
         attempt: LaneAttempt | None = None
-        name = context.frame.name(index)
         try:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
-            while True:
-                attempt = LaneAttempt(execution, name, task, deadline, current_time)
-                value = attempt.call(args, kwargs, steps=True)
-                if attempt.rest is not None:
-                    hands_over, has_waited = is_tending and not has_waited, True
-                    value = await self._wait(attempt, attempt.rest, hands_over=hands_over)
-                attempt.is_over = True
-                if type(value) is not LazyResult:
-                    break
-                if time.perf_counter() - self._since > SLICE:
-                    await self._give_way_between_turns()
-                if not turns.may_follow(value, value.args):
-                    break
-                name, args = turns.follow(value), value.args
-                task, kwargs = value.task, value.kwargs
-            turns.count()
+            attempt = LaneAttempt(execution, context.frame.name(index), task, deadline, current_time)
+            value = attempt.call(args, kwargs, steps=True)
+            if attempt.rest is not None:
+                has_waited = True
+                value = await self._wait(attempt, attempt.rest, hands_over=is_tending)
+            attempt.is_over = True
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            if attempt is not None:
-                attempt.is_over = True
-            turns.count()
-            owner.settle(index, context.settler.failure(index, error, started))
+            self._failed(index, attempt, error, started)
             return None, has_waited
         if is_flow:
             context.returned.run_in_place(context.group, index, value, started)
             return None, has_waited
         following = self.following.node_after(index, value)
-        owner.done(index, value, started, following)
+        self.owner.done(index, value, started, following)
         return following, has_waited
 
-    async def _give_way_between_turns(self) -> None:
-        self.turns.count()
-        await give_way()
-        self._since = time.perf_counter()
+    async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
+        """See a node to its end that was begun elsewhere; *rest* gives its value."""
+        context, started = self.context, self.context.execution.beginning.clock()
+        try:
+            value = await self._wait(attempt, rest, hands_over=False)
+            attempt.is_over = True
+            is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
+        except BaseException as error:  # user code may raise anything, and the node is settled with that
+            self._failed(index, attempt, error, started)
+            return
+        if is_flow:
+            context.returned.run_in_place(context.group, index, value, started)
+        else:
+            self.owner.settle(index, Ending(Done(value), 1, started))
+
+    def _failed(self, index: int, attempt: LaneAttempt | None, error: BaseException, started: float) -> None:
+        if attempt is not None:
+            attempt.is_over = True
+        self.owner.settle(index, self.context.settler.failure(index, error, started))
 
     async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any], *, hands_over: bool) -> Any:
         """The value of a coroutine that waits; it can be counted meanwhile."""

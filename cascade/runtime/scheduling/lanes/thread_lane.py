@@ -14,18 +14,15 @@ from typing import Any, Final, Protocol
 import attrs
 
 from cascade.graph.nested import LEAVES, glance
-from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
-from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import step_back
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
-from cascade.runtime.scheduling.lanes.hot_loop import Turns
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
-from cascade.runtime.scheduling.lanes.thread_reports import TURNED, Report, ThreadReports
+from cascade.runtime.scheduling.lanes.thread_reports import Report, ThreadReports
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
 # Seconds for which a thread keeps the interpreter from others.
@@ -39,7 +36,6 @@ class Threads(Protocol):
         context: The frame whose nodes they are.
         queue: The nodes that have not begun.
         ranked: The same, if some of them are more urgent than others.
-        turns: The turns that a lane makes of a loop.
         following: Which node goes on from another.
         reports: Takes how nodes ended.
         has_failed: Whether a node has failed in a way that ends the run.
@@ -48,7 +44,6 @@ class Threads(Protocol):
     context: FrameContext
     queue: Queue
     ranked: RankedQueue | None
-    turns: Turns
     following: Following
     reports: ThreadReports
     has_failed: bool
@@ -100,7 +95,6 @@ class ThreadLane:
         is_crossing: Whether it is between the gate and a function.
         stint: How long it has kept the interpreter.
         index: The node it has begun last.
-        turn: What it has gone on to call in place of that node, turn by turn.
         adopted: A claim for that node, if somebody has asked for one.
     """
 
@@ -113,7 +107,6 @@ class ThreadLane:
     stint: Stint = attrs.field(factory=Stint)
     attempt: LaneAttempt | None = None
     index: int | None = None
-    turn: Callee | None = None
     adopted: Claim | None = None
 
     @property
@@ -133,11 +126,8 @@ class ThreadLane:
     def adopt(self, holdings: Holdings, epoch: int) -> None:
         """Give the node that runs a claim; called with the gate closed, so none follows it."""
         if self.adopted is None and self.index is not None:
-            frame, task = self.lanes.context.frame, self.turn
-            if task is None:
-                node_id, task = frame.name(self.index), frame.graph.task(self.index)
-            else:
-                node_id = frame.prefix + task.name
+            frame = self.lanes.context.frame
+            node_id, task = frame.name(self.index), frame.graph.task(self.index)
             applicant = self.lanes.context.execution.applicant(node_id, task)
             self.adopted = holdings.adopted(applicant, epoch)
 
@@ -157,7 +147,7 @@ class ThreadLane:
             except IndexError:
                 break
             self.advance += 1
-            self.index, self.turn = index, None
+            self.index = index
             lanes.context.frame.status[index] = Status.RUNNING
             self.is_crossing = False
             following = self._run(index)
@@ -175,24 +165,16 @@ class ThreadLane:
     def _run(self, index: int) -> int | None:
         """Run one node; returns the node that goes on from it."""
         lanes = self.lanes
-        context, execution, turns = lanes.context, lanes.context.execution, lanes.turns
+        context, execution = lanes.context, lanes.context.execution
         task = context.frame.graph.task(index)
         name = context.frame.name(index)
         attempt: LaneAttempt | None = None
         began = None if lanes.ranked is None and not context.conditions.is_heard else self.clock()
         try:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
-            while True:
-                self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
-                value = attempt.call(args, kwargs, steps=False)
-                attempt.is_over = True
-                if type(value) is not LazyResult:
-                    break
-                args = value.args
-                if not turns.may_follow(value, args) or not self._may_turn(value.task):
-                    break
-                name = turns.follow(value)
-                task, kwargs = value.task, value.kwargs
+            self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
+            value = attempt.call(args, kwargs, steps=False)
+            attempt.is_over = True
             taken = began and self.clock() - began
             is_flow = type(value) not in LEAVES and not glance(value) and self._is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
@@ -217,20 +199,6 @@ class ThreadLane:
                 return bool(stop.value)
             if time.perf_counter() - self.stint.since > TURN:
                 self.stint.step_back(self.lanes.reports.is_awaited)
-
-    def _may_turn(self, task: Callee) -> bool:
-        """Whether to make another turn right here, a call of *task*: what :meth:`run` asks before another node."""
-        if time.perf_counter() - self.stint.since > TURN:
-            self.stint.step_back(self.lanes.reports.is_awaited)
-            self.lanes.reports.add(TURNED)
-            if self.lanes.wants_thread():
-                return False
-        self.is_crossing = True
-        is_open = self.lanes.may_go_on(self.claim.epoch)
-        if is_open:
-            self.turn = task
-        self.is_crossing = False
-        return is_open
 
 
 def _ends_run(execution: RunContext, error: BaseException) -> bool:

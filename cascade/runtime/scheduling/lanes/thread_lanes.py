@@ -22,7 +22,6 @@ from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
-from cascade.runtime.scheduling.lanes.hot_loop import Turns
 from cascade.runtime.scheduling.lanes.owner import Owner
 from cascade.runtime.scheduling.lanes.thread_lane import ThreadLane
 from cascade.runtime.scheduling.lanes.thread_reports import ThreadReports
@@ -41,7 +40,6 @@ class ThreadLanes:
     Attributes:
         context: The frame whose nodes they are.
         owner: Its scheduler.
-        turns: The turns that a lane makes of a loop.
         following: Which node goes on from another.
         queue: The nodes that have not begun.
         ranked: The same, if some of them are more urgent than others.
@@ -51,7 +49,6 @@ class ThreadLanes:
 
     context: FrameContext
     owner: Owner
-    turns: Turns
     following: Following
     queue: Queue = attrs.field(init=False)
     ranked: RankedQueue | None = attrs.field(init=False)
@@ -64,7 +61,7 @@ class ThreadLanes:
     def __attrs_post_init__(self) -> None:
         ranks = self.context.frame.turn.ranks
         self.ranked = None if ranks is None else RankedQueue(ranks)
-        self.reports = ThreadReports(self.context, self.owner, self.turns)
+        self.reports = ThreadReports(self.context, self.owner)
         self.queue = deque() if self.ranked is None else self.ranked
 
     def feed(self, index: int) -> None:

@@ -10,7 +10,7 @@ import time
 from collections import deque
 from collections.abc import Coroutine
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any
 
 import attrs
 from anyio import current_effective_deadline, current_time
@@ -24,7 +24,6 @@ from cascade.runtime.foundation.fairness import SLICE
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.foundation.threads import wake_soon
 from cascade.runtime.scheduling.frame_context import FrameContext
-from cascade.runtime.scheduling.lanes.hot_loop import Turns
 from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.lanes.owner import Owner
 
@@ -50,10 +49,6 @@ class Report:
     is_flow: bool = False
 
 
-# Not about a node: turns have been made, and may be counted.
-TURNED: Final = Report(-1, None)
-
-
 @attrs.define(eq=False)
 class ThreadReports:
     """Takes the reports of all threads that work for a scheduler, and settles the nodes on the event loop.
@@ -61,13 +56,11 @@ class ThreadReports:
     Attributes:
         context: The frame whose nodes they are.
         owner: Its scheduler.
-        turns: The turns that a lane makes of a loop.
         arrived: The reports that are to be settled, oldest first.
     """
 
     context: FrameContext
     owner: Owner
-    turns: Turns
     arrived: deque[Report] = attrs.field(factory=deque)
     _token: EventLoopToken = attrs.field(factory=current_token)
     _is_told: bool = False
@@ -93,11 +86,7 @@ class ThreadReports:
         arrived = self.arrived
         until = time.perf_counter() + SLICE
         while arrived:
-            report = arrived.popleft()
-            self.turns.count()
-            if report is TURNED:
-                continue
-            self._settle(report)
+            self._settle(arrived.popleft())
             if time.perf_counter() > until:
                 return True
         return False

@@ -1,0 +1,208 @@
+"""The hot turns of one loop: when they are made, what they are made from, and what becomes of the rest of one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
+from typing import Any, Final
+
+import anyio
+import attrs
+from anyio import current_time
+from anyio.abc import TaskGroup
+
+from cascade.graph.nested import Holds
+from cascade.graph.nodes import Node
+from cascade.graph.shapes import Sketch, emptied
+from cascade.model.calls.callee import Callee
+from cascade.model.lazies import LazyResult
+from cascade.model.policies import NOTHING_SAID
+from cascade.planning.layout import Place
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.returned import is_flow
+from cascade.runtime.foundation.replay import for_several
+from cascade.runtime.run.preparation import Prepared
+from cascade.runtime.scheduling.scheduler import Scheduler
+from cascade.runtime.scheduling.turns.hot_turns import HotThreadTurns, HotTurns, is_plain, may_be_hot
+from cascade.runtime.scheduling.turns.turn_code import TurnCode, write_turns
+from cascade.runtime.scheduling.turns.turn_steps import Attempts, TurnSteps
+
+# Turns that are made in frames after one that could not be made in code, if that goes on.
+_MOST_COLD: Final = 1024
+
+
+@attrs.frozen(eq=False)
+class Made:
+    """What a turn, or a number of them, gave.
+
+    Attributes:
+        value: What the last one gave.
+        turns: Its number.
+        is_flow: Whether the loop goes on with the value.
+    """
+
+    value: Any
+    turns: int
+    is_flow: bool
+
+
+@attrs.define(eq=False)
+class HotLoop:
+    """Makes turns of one loop in code.
+
+    Attributes:
+        execution: The run.
+        prefix: What stands before its node ids.
+        is_top: Whether it is the run's own.
+        begin: Makes a scheduler for a turn: of what was prepared, with its number.
+        finish: Runs what a scheduler has, to the end of the turn.
+    """
+
+    execution: RunContext
+    prefix: str
+    is_top: bool
+    begin: Callable[[Prepared, int], Scheduler]
+    finish: Callable[[Scheduler, Prepared], Any]
+    _lent: dict[TurnCode, Prepared] = attrs.field(factory=dict)
+    # The turn from which on it is tried again, and how many are left out next time.
+    _cold_until: int = 0
+    _cold: int = 1
+
+    # -- code ----------------------------------------------------------------------------------------------
+
+    def learn(self, sketch: Sketch, prepared: Prepared) -> Prepared:
+        """*prepared*, whose shape has come up again, with code for flows like *sketch* if there can be any."""
+        if prepared.has_met:
+            return prepared
+        return attrs.evolve(prepared, code=self._write(sketch, prepared), has_met=True)
+
+    def _write(self, sketch: Sketch, prepared: Prepared) -> TurnCode | None:
+        layout, graph, levels = prepared.layout, prepared.graph, prepared.plan.levels
+        is_one_place = len(set(layout.places)) == 1 and layout.places[0] != Place.OWN
+        if not is_one_place or any(call.task.policies is not NOTHING_SAID for call in sketch.calls):
+            return None
+        if graph.target != len(sketch.calls) - 1 or len(levels[-1]) != 1:
+            return None
+        names = [graph.name(index) for index in range(len(sketch.calls))]
+        keeps_values = self.execution.store.journal is not None  # which records them
+        plain = partial(is_plain, self.execution)
+        return write_turns(sketch, names, levels, plain, for_several, keeps_values=keeps_values)
+
+    def codes_for(self, flow: LazyResult[Any]) -> Iterator[TurnCode]:
+        """Code that may fit *flow*, for the place where the first turn was made."""
+        task, place = flow.task, self._place
+        for code in tuple(self._lent):
+            if code.tasks[-1] is task:
+                yield code
+        for prepared in self.execution.memory.shapes.take_all(lambda known: _fits(known, task, place)):
+            self._lent[prepared.code] = prepared
+            yield prepared.code
+
+    @property
+    def _place(self) -> int:
+        return next(iter(self._lent.values())).layout.places[0]
+
+    def name(self, code: TurnCode, index: int) -> str:
+        """The id of a node of the turns that *code* makes."""
+        return self.prefix + code.names[index]
+
+    # -- turns ---------------------------------------------------------------------------------------------
+
+    async def make_turns(self, prepared: Prepared, number: int) -> Made | None:
+        """Make turns from *number* on, the first of which is *prepared*; ``None`` if none could be made."""
+        execution = self.execution
+        code = prepared.code
+        if code is None or number < self._cold_until or not may_be_hot(execution):
+            return None
+        self._lent[code] = prepared
+        row = prepared.graph.rows[-1]
+        steps = TurnSteps(
+            Attempts(execution, self, current_time), row.call if isinstance(row, Node) else row, number
+        )
+        try:
+            if not steps.begin():
+                return None
+            emptied(prepared.graph)  # in a long loop, the first turn would be kept for as long
+            return await self._make_turns(steps)
+        finally:
+            if steps.number == number and steps.turns is not None:
+                self._fill(steps, prepared)
+            lent, self._lent = self._lent, {}
+            for each in lent.values():
+                if each is not prepared:
+                    execution.memory.shapes.put(each.shape, each)
+
+    async def _make_turns(self, steps: TurnSteps) -> Made | None:
+        execution, number = self.execution, steps.number
+        kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
+        made: Made | None = None
+        try:
+            async with anyio.create_task_group() as group:
+                hot = kind(execution, self, self.prefix, steps, group)
+                self._note_when_due(hot)
+                execution.tasks.spawn(group, hot.run)
+                await hot.done.wait()
+                if hot.scheduler is not None:
+                    assert steps.code is not None
+                    made = await self.finish(hot.scheduler, self._lent[steps.code])
+        except BaseException:
+            execution.lifecycle.halt()
+            raise
+        finally:
+            if made is None:
+                self._note_present(steps)
+        self._cool_down(hot, number)
+        if made is not None or steps.number == number:
+            return made
+        value, holds = steps.present_flow(), Holds()
+        goes_on = await is_flow(execution, value, partial(holds.keep, 0))
+        holds.release()
+        return Made(value, steps.number - 1, goes_on)
+
+    def _fill(self, steps: TurnSteps, prepared: Prepared) -> None:
+        """Put the calls of the present turn into the graph of its shape, which is empty."""
+        assert steps.code is not None
+        assert steps.turns is not None
+        for row, call in zip(prepared.graph.rows, steps.code.calls(steps.turns), strict=True):
+            assert isinstance(row, Node)
+            row.call = call
+
+    def _note_when_due(self, hot: HotTurns) -> None:
+        """Find out when it has to end, so that the beginning of a turn is recorded."""
+        journal = self.execution.store.journal
+        if journal is not None and journal.keeps_turns and self.is_top:
+            turns, seconds = journal.until_next_turn(hot.steps.number)
+            hot.last, hot.last_time = hot.steps.number + turns, time.perf_counter() + seconds
+
+    def _note_present(self, steps: TurnSteps) -> None:
+        """Tell the journal which turn the loop is in, if that has begun and is not recorded."""
+        journal = self.execution.store.journal
+        if journal is not None and journal.backend.keeps_loops and self.is_top and steps.turns is not None:
+            journal.go_on_in(steps.number, steps.present_flow())
+
+    def _cool_down(self, hot: HotTurns, since: int) -> None:
+        """Leave out the more turns, the fewer could be made."""
+        made = hot.steps.number - since
+        self._cold = min(2 * self._cold, _MOST_COLD) if made < 2 * self._cold else 1
+        self._cold_until = hot.steps.number + self._cold if hot.scheduler is not None else 0
+
+    def resume(self, steps: TurnSteps, group: TaskGroup) -> Scheduler:
+        """A scheduler of the present turn, in which the nodes so far have settled."""
+        code, turns = steps.code, steps.turns
+        assert code is not None
+        assert turns is not None
+        self._note_present(steps)
+        prepared = self._lent[code]
+        self._fill(steps, prepared)
+        scheduler = self.begin(prepared, steps.number)
+        scheduler.context.group = group
+        for index, value in code.values(turns, steps.place):
+            scheduler.context.settler.succeed(index, value, current_time())
+        return scheduler
+
+
+def _fits(prepared: Prepared, task: Callee, place: int) -> bool:
+    """Whether there is code for flows like *prepared*, all made in *place*, whose target is a call of *task*."""
+    code = prepared.code
+    return code is not None and code.tasks[-1] is task and prepared.layout.places[0] == place

@@ -1,0 +1,340 @@
+"""Hot turns: a loop whose turns have a shape that is known, made by straight-line code.
+
+One task, or one thread, calls the nodes of a turn one after another, and goes on with the next turn as long as
+that has a known shape (``turn_code``). Each node has context variables of its own; before each one it is looked
+whether the run goes on and the gate is as it was.
+
+Whatever is not as plain as that ends it: a rule or a listener, a failure, a value that has to be looked at
+closely, a coroutine that really waits, a thread that takes long while others could work. Then the rest of the
+turn runs in a frame like any other, into which the values so far have been entered. So nothing has a second
+meaning here.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import types
+from collections.abc import Generator
+from contextvars import Context
+from types import CoroutineType
+from typing import Any, Final, Protocol
+
+import anyio
+import attrs
+from anyio import current_effective_deadline, get_cancelled_exc_class
+from anyio.abc import TaskGroup
+from anyio.lowlevel import EventLoopToken, current_token
+
+from cascade.graph.nested import glance, is_flat
+from cascade.model.errors import CascadeError
+from cascade.model.events import LoopProgress, StageFinished, StageStarted
+from cascade.model.outcomes import Status
+from cascade.runtime.admission.asking import admit
+from cascade.runtime.admission.claims import Applicant, Claim, Holdings
+from cascade.runtime.admission.pool import Slot
+from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
+from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.foundation.fairness import SLICE, give_way, step_back
+from cascade.runtime.foundation.step_in_context import drive
+from cascade.runtime.foundation.threads import in_thread, wake_soon
+from cascade.runtime.scheduling.lanes.thread_lanes import thread_clock
+from cascade.runtime.scheduling.scheduler import Scheduler
+from cascade.runtime.scheduling.settler import is_to_blame
+from cascade.runtime.scheduling.turns.turn_code import Mark, Raised, Turns
+from cascade.runtime.scheduling.turns.turn_steps import Codes, Stop, TurnSteps
+
+# Turns between two LoopProgress events.
+PROGRESS_EVERY: Final = 1000
+# Seconds for which a thread keeps the interpreter from others.
+TURN: Final = 0.001
+# Seconds that a function may take in a thread while others could run beside it.
+STUCK: Final = 0.0005
+
+
+class Loop(Codes, Protocol):
+    """The loop whose turns are made."""
+
+    def resume(self, steps: TurnSteps, group: TaskGroup) -> Scheduler:
+        """A scheduler of the present turn, in which the nodes so far have settled."""
+        ...
+
+
+def may_be_hot(execution: RunContext) -> bool:
+    """Whether turns may be made without a frame: nobody is told of nodes, and no rule stands."""
+    settings, journal, events = execution.settings, execution.store.journal, execution.events
+    return (
+        not execution.lifecycle.is_closing
+        and not execution.admission.holding.rules
+        and execution.shared.pacer is None
+        and isinstance(execution.shared.executor, LocalExecutor)
+        and settings.solver is None
+        and (
+            journal is None
+            or (settings.durability != "task" and not settings.strict_state and not journal.is_full)
+        )
+        and execution.bus.full() is None
+        and not events.wants_attempts()
+        and not events.wants(StageStarted)
+        and not events.wants(StageFinished)
+    )
+
+
+def is_plain(execution: RunContext, value: Any) -> bool:
+    """Whether there is certainly no placeholder in *value*, as far as that can be told at once."""
+    known = glance(value)
+    if known is None:
+        return execution.memory.hold.seen.knows(value) or is_flat(value)
+    return known
+
+
+@attrs.define(eq=False)
+class HotTurns:
+    """Turns of known shapes, made one after another on the event loop.
+
+    Attributes:
+        execution: The run.
+        loop: Its loop.
+        prefix: What stands before the node ids of the loop.
+        steps: Calls the nodes.
+        group: Where its task was started.
+        last: The turn that is not to be begun here, as its beginning is to be recorded.
+        last_time: When that is so for any turn, by ``time.perf_counter``.
+        done: Set when no more turns are made here.
+        scheduler: Runs the rest of the present turn, if that could not be made here.
+    """
+
+    execution: RunContext
+    loop: Loop
+    prefix: str
+    steps: TurnSteps
+    group: TaskGroup
+    last: float = math.inf
+    last_time: float = math.inf
+    done: anyio.Event = attrs.field(factory=anyio.Event)
+    scheduler: Scheduler | None = None
+    # Of the nodes and turns that have ended, how many have been counted.
+    _counted: int = 0
+    _told: int = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._told = self.steps.number
+        self.execution.progress.turning[self.prefix] = self.steps.present_number
+
+    async def run(self) -> None:
+        """Make turns, and stay with the node that does not simply end, if it comes to that."""
+        steps = self.steps
+        try:
+            if is_cancelled():  # before anything has begun
+                return
+            steps.attempts.ends_by = current_effective_deadline()
+            while may_be_hot(self.execution) and steps.begin():
+                stop = await self._drive(self.execution.gate.epoch)
+                if stop is Stop.GIVEN:
+                    await self._stay()
+                    return
+                is_due = time.perf_counter() >= self.last_time and not steps.place
+                if is_due or stop in (Stop.DUE, Stop.LEFT):
+                    break
+            if steps.turns is not None and steps.place:
+                self._hand_over()
+        finally:
+            self.count()
+            self.done.set()
+
+    async def _drive(self, epoch: int) -> Stop:
+        """Make turns for a slice at most."""
+        stop = self.steps.drive(epoch, time.perf_counter() + SLICE, self.last)
+        self.count()
+        if stop is Stop.PAUSE:
+            try:
+                await give_way()
+            except get_cancelled_exc_class() as error:
+                # The node that ran last may have cancelled the task that it found itself in.
+                if not is_to_blame(self.execution, self.steps.last_name(), error):
+                    raise
+        return stop
+
+    def _hand_over(self) -> Scheduler:
+        """Have the rest of the present turn run in a frame."""
+        self.count()
+        self.scheduler = self.loop.resume(self.steps, self.group)
+        self.done.set()
+        return self.scheduler
+
+    async def _stay(self) -> None:
+        """See a node to its end that has not simply ended, while the rest of the turn goes on."""
+        steps = self.steps
+        assert steps.code is not None
+        assert steps.attempts.current is not None
+        index = steps.code.order[steps.place]
+        attempt = steps.attempts.attempt_of(steps.attempts.current)
+        rest = _rest(steps, index)
+        scheduler = self._hand_over()
+        scheduler.expect(index)
+        await scheduler.stay(index, attempt, rest)
+
+    def count(self) -> None:
+        """Count the nodes and turns that have ended so far; on the loop."""
+        steps, execution = self.steps, self.execution
+        fresh, self._counted = steps.ended - self._counted, steps.ended
+        execution.progress.counts[Status.SUCCEEDED] += fresh
+        before, self._told = self._told, steps.number
+        if fresh and steps.code is not None:
+            progressed(execution, steps.code.tasks[-1].name, before, steps.number)
+
+
+@attrs.define(eq=False)
+class HotThreadTurns(HotTurns):
+    """The same in a worker thread, for turns of sync functions.
+
+    Attributes:
+        adopted: A claim for the node that runs, if somebody has asked for one.
+    """
+
+    adopted: Claim | None = None
+    _token: EventLoopToken = attrs.field(factory=current_token)
+    _is_told_soon: bool = False
+
+    @property
+    def node_id(self) -> str:
+        """The node that runs."""
+        current = self.steps.attempts.current
+        return "" if current is None else self.loop.name(current[1], current[2])
+
+    @property
+    def is_running(self) -> bool:
+        """Whether any does."""
+        return self.steps.attempts.current is not None
+
+    def why_late(self) -> str | None:
+        """Nothing: plain nodes have no timeout."""
+        return None
+
+    def adopt(self, holdings: Holdings, epoch: int) -> None:
+        """Give the node that runs a claim; called with the gate closed, so none follows it."""
+        current = self.steps.attempts.current
+        if self.adopted is None and current is not None:
+            _, code, index, _ = current
+            applicant = self.execution.applicant(self.loop.name(code, index), code.tasks[index])
+            self.adopted = holdings.adopted(applicant, epoch)
+
+    async def _drive(self, epoch: int) -> Stop:
+        """Make turns in a thread, as long as it may have a slot."""
+        del epoch
+        execution, gate = self.execution, self.execution.gate
+        claim = await self._slot()
+        if claim is None:
+            return Stop.LEFT
+        self.steps.attempts.claim, self.steps.attempts.clock = claim, thread_clock()
+        gate.crossers.add(self.steps)
+        gate.lanes.add(self)
+        execution.tasks.watch.add(self)
+        try:
+            context = execution.tasks.base.copy()
+            return await in_thread(
+                lambda: context.run(self._drive_here, claim.epoch), execution.shared.lane_limiter
+            )
+        finally:
+            execution.tasks.watch.remove(self)
+            gate.lanes.remove(self)
+            gate.crossers.remove(self.steps)
+            claim.release()
+            if self.adopted is not None:
+                self.adopted.release()
+                self.adopted = None
+            self.count()
+
+    async def _slot(self) -> Claim | None:
+        execution, code = self.execution, self.steps.code
+        assert code is not None
+        node_id = self.loop.name(code, code.order[self.steps.place])
+        ancestors = execution.beginning.ancestors
+        applicant = Applicant(node_id, "", "", execution.run_id, execution.bus, ancestors, is_lane=True)
+        try:
+            return await admit(execution.admission, applicant, {Slot.THREAD: 1}, lambda _: None)
+        except (DrainedError, CascadeError):  # which whoever runs the rest meets, too
+            return None
+
+    def _drive_here(self, epoch: int) -> Stop:
+        steps, code = self.steps, self.steps.code
+        assert code is not None
+        worked = time.thread_time()
+        while True:
+            stop = steps.drive(epoch, time.perf_counter() + TURN, self.last)
+            if stop is not Stop.PAUSE:
+                return stop
+            if steps.took > STUCK and not code.is_chain:
+                return Stop.LEFT  # others could work beside it
+            # A thread that has only waited has kept the interpreter from nobody.
+            if time.thread_time() - worked > TURN / 2:
+                step_back(self._is_awaited)
+                worked = time.thread_time()
+            self._tell_soon()
+            is_wanted = self.execution.admission.queue.lacks_only(Slot.THREAD)
+            if is_wanted or time.perf_counter() >= self.last_time:
+                return Stop.PAUSE
+
+    def _is_awaited(self) -> bool:
+        return self._is_told_soon
+
+    def _tell_soon(self) -> None:
+        if not self._is_told_soon:
+            self._is_told_soon = True
+            wake_soon(self._token, self._tell)
+
+    def _tell(self) -> None:
+        self._is_told_soon = False
+        self.count()
+
+
+async def _rest(steps: TurnSteps, index: int) -> Any:
+    """The value of the node *index*, which has not simply ended."""
+    code, turns, context, given = steps.code, steps.turns, steps.context, steps.given
+    assert code is not None
+    assert turns is not None
+    assert context is not None
+    steps.context = steps.given = None
+    if not isinstance(given, (Mark, Raised)):
+        given = await _awaited(context, turns, given)
+    if isinstance(given, Raised):
+        raise given.error
+    if isinstance(given, Returned):
+        return given.value
+    value = code.value(turns, index)
+    return await drive(context, value) if type(value) is CoroutineType else value
+
+
+@attrs.frozen(eq=False)
+class Returned:
+    """What the generator returned: the value of the last node."""
+
+    value: Any
+
+
+@types.coroutine
+def _awaited(context: Context, turns: Turns, given: Any) -> Generator[Any, Any, Mark | Raised | Returned]:
+    """Step *turns*, which has yielded *given*, until the node that waits has ended."""
+    run = context.run
+    try:
+        while not isinstance(given, (Mark, Raised)):
+            try:
+                sent = yield given
+            except BaseException as error:
+                try:
+                    given = run(turns.throw, error)
+                finally:
+                    del error
+            else:
+                given = run(turns.send, sent)
+    except StopIteration as stop:
+        return Returned(stop.value)
+    return given
+
+
+def progressed(execution: RunContext, task_name: str, before: int, turns: int) -> None:
+    """Tell now and then how many turns a loop has made, if nobody is told of each node."""
+    if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not execution.events.wants_attempts():
+        execution.events.emit(LoopProgress, task_name=task_name, turns=turns)

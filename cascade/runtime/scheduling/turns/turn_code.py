@@ -1,0 +1,301 @@
+"""Straight-line code for the turns of a loop: flows of one shape, whose nodes are called one after another.
+
+The code is a generator. It checks that a flow has the shape and takes its arguments out, in one pass without a
+dict; then it calls node after node. Between two nodes it yields :data:`NEXT`, so that whoever drives it can call
+each node in a context of its own, and look whether the run goes on. The target's value is the flow of the next
+turn.
+
+What it yields besides: :class:`Raised`, when a node has raised; :data:`ODD`, when a node has returned something
+that has to be looked at closely; and whatever a coroutine waits with. The generator stays where it is then, and
+:meth:`TurnCode.values` tells what it has got so far. It returns the first value that has not the shape.
+"""
+
+from __future__ import annotations
+
+import inspect
+import keyword
+import linecache
+import logging
+import types
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Sequence
+from types import CoroutineType, FunctionType, GeneratorType
+from typing import Any, Final, cast
+from weakref import finalize
+
+import attrs
+
+from cascade.graph.nested import LEAVES
+from cascade.graph.shapes import Sketch
+from cascade.model.calls.callee import Callee
+from cascade.model.lazies import NO_KWARGS, LazyResult
+
+# Longer code would take longer to make than it saves.
+MOST_NODES: Final = 256
+
+Turns = Generator[Any, Any, Any]
+
+_LOG: Final = logging.getLogger("cascade.turns")
+_FIELDS: Final = ("args_first", "args_second", "args_third")
+
+
+class Mark:
+    """Something that a generator of turns yields; told by identity."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __repr__(self) -> str:
+        return self._name
+
+
+NEXT: Final = Mark("NEXT")
+ODD: Final = Mark("ODD")
+
+
+@attrs.frozen(eq=False)
+class Raised:
+    """A node has raised.
+
+    Attributes:
+        error: What.
+    """
+
+    error: BaseException
+
+
+@attrs.frozen(eq=False)
+class TurnCode:
+    """Code for flows of one shape.
+
+    Attributes:
+        begin: Makes the generator for a flow.
+        tasks: By node, what is called.
+        names: By node, its id within the flow.
+        order: The nodes, in the order in which they are called.
+        is_chain: Whether no two of them could run at once.
+        source: The code.
+    """
+
+    begin: Callable[[Any], Turns]
+    tasks: Sequence[Callee]
+    names: Sequence[str]
+    order: Sequence[int]
+    is_chain: bool
+    source: str = attrs.field(repr=False)
+
+    def calls(self, turns: Turns) -> list[LazyResult[Any]]:
+        """The calls of the present turn, by node. *turns* has to stand still."""
+        known = _locals_of(turns)
+        return [known[f"c{index}"] for index in range(len(self.tasks))]
+
+    def values(self, turns: Turns, count: int) -> list[tuple[int, Any]]:
+        """By number, what the first *count* nodes of the present turn gave; ``None`` once nobody needs it."""
+        known = _locals_of(turns)
+        return [(index, known[f"v{index}"]) for index in self.order[:count]]
+
+    def value(self, turns: Turns, index: int) -> Any:
+        """What a node has just given. *turns* has to stand still."""
+        return _locals_of(turns)[f"v{index}"]
+
+
+def _locals_of(turns: Turns) -> dict[str, Any]:
+    found: dict[str, Any] = inspect.getgeneratorlocals(cast("GeneratorType[Any, Any, Any]", turns))
+    return found
+
+
+def write_turns(
+    sketch: Sketch,
+    names: Sequence[str],
+    levels: Sequence[Sequence[int]],
+    is_plain: Callable[[Any], bool],
+    shared: Callable[[Any], Any],
+    *,
+    keeps_values: bool,
+) -> TurnCode | None:
+    """Code for flows like that of *sketch*; ``None`` if there can be none.
+
+    All its calls have to be such that nothing is said of them or of their tasks, and its async functions have to
+    be written as such.
+
+    Args:
+        sketch: The flow, taken apart.
+        names: The ids of its nodes.
+        levels: Its nodes, stage by stage. The last one is the target.
+        is_plain: Whether there is certainly no placeholder in a value. Called in any thread.
+        shared: A value in a form that several consumers can read.
+        keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them any more.
+    """
+    if len(sketch.calls) > MOST_NODES or not all(map(_is_writable, sketch.calls)):
+        return None
+    order = [index for level in levels for index in level]
+    writer = _Writer(sketch, order, keeps_values)
+    source = "\n".join(writer.lines())
+    filename = f"<turns of {sketch.calls[-1].task.name!r} {id(writer):x}>"
+    known: dict[str, Any] = {
+        "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "NEXT": NEXT, "ODD": ODD,
+        "Raised": Raised, "is_plain": is_plain, "is_value": _is_value(is_plain), "shared": shared,
+        "CoroutineType": CoroutineType,
+    }  # fmt: skip
+    for number, task in enumerate(writer.tasks):
+        known[f"T{number}"], known[f"F{number}"] = task, task.func
+    exec(compile(source, filename, "exec"), known)
+    begin = types.coroutine(known["turns"])  # so that it may ``yield from`` coroutines
+    linecache.cache[filename] = (len(source), None, [f"{line}\n" for line in source.split("\n")], filename)
+    finalize(known["turns"], linecache.cache.pop, filename, None)
+    if _LOG.isEnabledFor(logging.DEBUG):
+        _LOG.debug("code for the turns of %r:\n%s", sketch.calls[-1].task.name, source)
+    is_chain = len(levels) == len(order)
+    return TurnCode(begin, [call.task for call in sketch.calls], names, order, is_chain, source)
+
+
+def _is_value(is_plain: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """Whether what a sync function returned is its value: no flow, and no coroutine that has to be awaited."""
+    return lambda value: type(value) is not CoroutineType and is_plain(value)
+
+
+def _is_writable(call: LazyResult[Any]) -> bool:
+    if type(call) is not LazyResult or not all(
+        name.isidentifier() and not keyword.iskeyword(name) for name in call.kwargs
+    ):
+        return False
+    func = call.task.func
+    is_written_async = type(func) is FunctionType and bool(func.__code__.co_flags & inspect.CO_COROUTINE)
+    return is_written_async or not call.task.is_async
+
+
+@attrs.define(eq=False)
+class _Writer:
+    """Writes the code for one shape.
+
+    In the code, ``c3`` is the call of node 3, ``a3_0`` its first argument, ``v3`` its value; ``T1`` and ``F1`` are
+    a task and its function.
+    """
+
+    sketch: Sketch
+    order: Sequence[int]
+    keeps_values: bool
+    # Each once, by number.
+    tasks: dict[Callee, int] = attrs.field(factory=dict)
+    # By node: what its function is called with, as text; and the nodes whose values are in it.
+    _arguments: list[list[str]] = attrs.field(factory=list)
+    _sources: list[list[int]] = attrs.field(factory=list)
+
+    def __attrs_post_init__(self) -> None:
+        for call in self.sketch.calls:
+            self.tasks.setdefault(call.task, len(self.tasks))
+            self._arguments.append([])
+            self._sources.append([])
+
+    def lines(self) -> Iterator[str]:
+        """The code, line by line."""
+        target = len(self.sketch.calls) - 1
+        kept = ["LazyResult", "LEAVES", "NO_KWARGS", "NEXT", "is_plain", "is_value"]
+        kept += [f"{letter}{number}" for number in self.tasks.values() for letter in "TF"]
+        yield f"def turns(c{target}, {', '.join(f'{name}={name}' for name in kept)}):"
+        yield "    try:"
+        yield "        while True:"
+        for line in (*self._checks(target), "yield NEXT", *self._calls(target)):
+            yield f"            {line}"
+        yield "    except GeneratorExit:"
+        yield "        raise"
+        yield "    except BaseException as error:"
+        yield "        yield Raised(error)"
+
+    # -- the shape -----------------------------------------------------------------------------------------
+
+    def _checks(self, target: int) -> Iterator[str]:
+        other = f"return c{target}"
+        seen = {target}
+        shape = cast("tuple[tuple[Any, ...], ...]", self.sketch.shape)  # by call: its task, and where calls are
+        for index in reversed(range(target + 1)):
+            call = self.sketch.calls[index]
+            yield (
+                f"if type(c{index}) is not LazyResult or c{index}.task is not T{self.tasks[call.task]}"
+                f" or c{index}.args_count != {call.args_count}"
+                + (f" or c{index}.kwargs is not NO_KWARGS" if not call.kwargs else "")
+                + f": {other}"
+            )
+            patches = {patch[0]: patch[1:] for patch in shape[index][1:]}
+            for key, name, lines in self._taken_out(index, call):
+                yield from (line.replace("OTHER", other) for line in lines)
+                text = yield from self._argument(index, name, patches.get(key), seen, other)
+                self._arguments[index].append(text if isinstance(key, int) else f"{key}={text}")
+        if target:
+            every = ", ".join(f"c{index}" for index in range(target + 1))
+            yield f"if len({{{every}}}) != {target + 1}: {other}"
+
+    def _taken_out(self, index: int, call: LazyResult[Any]) -> Iterator[tuple[int | str, str, list[str]]]:
+        """Each argument: its key, the name that it gets, and the code that gives it that name."""
+        names = [f"a{index}_{place}" for place in range(call.args_count)]
+        for place, name in enumerate(names):
+            if call.args_count <= len(_FIELDS):
+                yield place, name, [f"{name} = c{index}.{_FIELDS[place]}"]
+            else:
+                yield place, name, [] if place else [f"{', '.join(names)}, = c{index}.args_first"]
+        if call.kwargs:
+            keys = tuple(call.kwargs)
+            named = [f"a{index}_{key}" for key in keys]
+            for place, (key, name) in enumerate(zip(keys, named, strict=True)):
+                first = [
+                    f"if tuple(c{index}.kwargs) != {keys!r}: OTHER",
+                    f"{', '.join(named)}, = c{index}.kwargs.values()",
+                ]
+                yield key, name, [] if place else first
+
+    def _argument(
+        self, index: int, name: str, patch: tuple[Any, ...] | None, seen: set[int], other: str
+    ) -> Generator[str, None, str]:
+        """Check one argument; returns what stands for it in the call."""
+        if patch is None:
+            yield f"if type({name}) not in LEAVES and not is_plain({name}): {other}"
+            return name
+        if len(patch) == 1:
+            (source,) = patch
+            self._sources[index].append(source)
+            yield f"if {name} is not c{source}: {other}" if source in seen else f"c{source} = {name}"
+            seen.add(source)
+            return f"v{source}"
+        kind, *items = patch
+        self._sources[index] += items
+        yield f"if type({name}) is not {kind.__name__} or len({name}) != {len(items)}: {other}"
+        fresh = dict.fromkeys(item for item in items if item not in seen)
+        met: set[int] = set()
+        places = []
+        for place, item in enumerate(items):
+            places.append(f"c{item}" if item in fresh and item not in met else f"x{place}")
+            met.add(item)
+        yield f"{', '.join(places)}, = {name}"
+        again = [f"x{place} is not c{item}" for place, item in enumerate(items) if places[place] == f"x{place}"]
+        if again:
+            yield f"if {' or '.join(again)}: {other}"
+        seen.update(items)
+        inner = ", ".join(f"v{item}" for item in items)
+        return f"[{inner}]" if kind is list else f"({inner},)"
+
+    # -- the calls -----------------------------------------------------------------------------------------
+
+    def _calls(self, target: int) -> Iterator[str]:
+        last = {source: index for index in self.order for source in self._sources[index]}
+        uses = Counter(source for sources in self._sources for source in set(sources))
+        for index in self.order:
+            task = self.sketch.calls[index].task
+            called = f"F{self.tasks[task]}({', '.join(self._arguments[index])})"
+            called = f"yield from {called}" if task.is_async else called
+            gone = [source for source in dict.fromkeys(self._sources[index]) if last[source] == index]
+            yield f"v{index} = {called}"
+            if index == target:
+                if not task.is_async:
+                    yield f"if type(v{index}) is CoroutineType: yield ODD"
+                yield f"c{index} = v{index}"
+                yield from self._let_go(gone)
+                continue
+            yield f"if type(v{index}) not in LEAVES:"
+            yield f"    if not {'is_plain' if task.is_async else 'is_value'}(v{index}): yield ODD"
+            if uses[index] > 1:
+                yield f"    v{index} = shared(v{index})"
+            yield from self._let_go(gone)
+            yield "yield NEXT"
+
+    def _let_go(self, gone: list[int]) -> list[str]:
+        return [] if self.keeps_values or not gone else [" = ".join(f"v{source}" for source in gone) + " = None"]

@@ -1,0 +1,206 @@
+"""The nodes of hot turns, called one after another: what is the same on the loop and in a thread."""
+
+from __future__ import annotations
+
+import enum
+import math
+import time
+from collections.abc import Callable, Iterable
+from contextvars import Context, copy_context
+from typing import Any, Protocol
+
+import attrs
+
+from cascade.model.lazies import LazyResult
+from cascade.runtime.admission.claims import Claim
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.foundation.task_context import Token, attempt_var
+from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
+from cascade.runtime.scheduling.turns.turn_code import NEXT, TurnCode, Turns
+
+
+class Codes(Protocol):
+    """The code for turns that a loop knows."""
+
+    def codes_for(self, flow: LazyResult[Any]) -> Iterable[TurnCode]:
+        """Code that may fit *flow*."""
+        ...
+
+    def name(self, code: TurnCode, index: int) -> str:
+        """The id of a node of the turns that *code* makes."""
+        ...
+
+
+@attrs.define(eq=False)
+class Attempts:
+    """The attempts of the nodes, each made when somebody asks for it.
+
+    What a node sees in its context variables is a token: code, node and turn. That is an attempt only as long as
+    no other token is the current one.
+
+    Attributes:
+        execution: The run.
+        codes: Name the nodes.
+        clock: The event loop's clock, as it can be read where the nodes run.
+        ends_by: When the scopes around them end, on that clock.
+        claim: What they hold, if anything.
+        current: The token of the node that runs.
+        asked: What was made for that token.
+    """
+
+    execution: RunContext
+    codes: Codes
+    clock: Callable[[], float]
+    ends_by: float = math.inf
+    claim: Claim | None = None
+    current: Token | None = None
+    asked: dict[Token, LaneAttempt] = attrs.field(factory=dict)
+
+    def attempt_of(self, token: Token) -> LaneAttempt:
+        """The attempt that *token* stands for. Asked in any thread."""
+        attempt = self.asked.get(token)
+        if attempt is None:
+            _, code, index, _ = token
+            name, task = self.codes.name(code, index), code.tasks[index]
+            attempt = LaneAttempt(self.execution, name, task, self.ends_by, self.clock, self.claim)
+            attempt.is_over = token is not self.current
+            if not attempt.is_over:
+                attempt = self.asked.setdefault(token, attempt)
+        return attempt
+
+    def end(self) -> None:
+        """The current node has ended."""
+        self.current = None
+        while self.asked:
+            self.asked.popitem()[1].is_over = True
+
+
+class Stop(enum.Enum):
+    """Why no node is called at present."""
+
+    # The gate is not what it was.
+    CHANGED = enum.auto()
+    # Others should have their turn.
+    PAUSE = enum.auto()
+    # The beginning of the present turn is to be recorded.
+    DUE = enum.auto()
+    # A node has not simply ended: it waits, has raised, or gave something that has to be looked at closely.
+    GIVEN = enum.auto()
+    # What is left is for a frame.
+    LEFT = enum.auto()
+    # The last turn gave a value that is no flow of the same shape.
+    ENDED = enum.auto()
+
+
+@attrs.define(eq=False)
+class TurnSteps:
+    """Makes turns, node after node, until something else has to be done.
+
+    Attributes:
+        attempts: Those of its nodes.
+        flow: What the last turn gave, or the flow of the first one, while there is no code for it.
+        number: The number of the present turn.
+        code: The code of the present turn.
+        turns: Its generator, which stands still.
+        place: How many nodes of the present turn have ended.
+        ended: How many nodes have ended in all turns before it.
+        is_crossing: Whether it is between the gate and a function.
+        given: What the generator yielded last, if that is not ``NEXT``.
+        context: Where the current node runs.
+        took: Seconds that the node took that ended last.
+    """
+
+    attempts: Attempts
+    flow: Any
+    number: int
+    code: TurnCode | None = None
+    turns: Turns | None = None
+    place: int = 0
+    ended: int = 0
+    is_crossing: bool = False
+    given: Any = None
+    context: Context | None = None
+    took: float = 0.0
+
+    def begin(self) -> bool:
+        """Find code for the flow, if there is none yet; returns whether there is."""
+        if self.turns is None and type(self.flow) is LazyResult:
+            for code in self.attempts.codes.codes_for(self.flow):
+                turns = code.begin(self.flow)
+                if next(turns, None) is NEXT:
+                    self.code, self.turns, self.flow = code, turns, None
+                    break
+        return self.turns is not None
+
+    def present_flow(self) -> Any:
+        """The flow of the present turn; what the last turn gave, if that is none of a known shape."""
+        if self.code is None or self.turns is None:
+            return self.flow
+        return self.code.calls(self.turns)[-1]
+
+    def present_number(self) -> int:
+        """The number of the present turn. Asked in any thread."""
+        current = self.attempts.current
+        return self.number if current is None else current[3]
+
+    def last_name(self) -> str:
+        """The id of the node that ran last."""
+        assert self.code is not None
+        return self.attempts.codes.name(self.code, self.code.order[self.place - 1])
+
+    def drive(self, epoch: int, until: float, last: float) -> Stop:
+        """Call nodes.
+
+        Args:
+            epoch: What the gate was at when it was open.
+            until: When others are to have their turn, by ``time.perf_counter``.
+            last: The turn that is not to be begun here.
+        """
+        assert self.code is not None
+        assert self.turns is not None
+        code, send, order = self.code, self.turns.send, self.code.order
+        attempts, gate = self.attempts, self.attempts.execution.gate
+        mark, copy, clock = attempt_var.set, copy_context, time.perf_counter
+        asked, size, number, start = attempts.asked, len(order), self.number, self.place
+        before = clock()
+        place = start
+        try:
+            while number < last:
+                for place in range(start, size):
+                    # Crossing is announced before the gate is read: no function begins after a pause.
+                    self.is_crossing = True
+                    if gate.epoch != epoch:
+                        return self._stopped(Stop.CHANGED, number, place)
+                    attempts.current = token = (attempts, code, order[place], number)
+                    self.is_crossing = False
+                    mark(token)
+                    context = copy()
+                    given = context.run(send, None)
+                    now = clock()
+                    if given is NEXT and now < until and not asked:
+                        before = now
+                        continue
+                    if given is not NEXT:
+                        self.given, self.context = given, context
+                        return self._stopped(Stop.GIVEN, number, place)
+                    attempts.end()
+                    if now >= until:
+                        self.took = now - before
+                        return self._stopped(Stop.PAUSE, number, place + 1)
+                number, start = number + 1, 0
+                self.ended += size
+            return self._stopped(Stop.DUE, number, 0)
+        except StopIteration as stop:
+            self.flow, self.turns = stop.value, None
+            self.ended += size
+            attempts.end()
+            return self._stopped(Stop.ENDED, number + 1, 0)
+
+    def _stopped(self, reason: Stop, number: int, place: int) -> Stop:
+        assert self.code is not None
+        if place == len(self.code.order):
+            self.ended += place
+            number, place = number + 1, 0
+        self.number, self.place = number, place
+        self.is_crossing = False
+        return reason

@@ -1,0 +1,488 @@
+"""Turns of loops that are made in straight-line code."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import threading
+import traceback
+import weakref
+from collections.abc import Callable
+from contextlib import ExitStack
+from contextvars import ContextVar, copy_context
+from pathlib import Path
+from typing import Any, cast
+
+import anyio
+import pytest
+
+import cascade
+from cascade.api import recorded_run
+from cascade.testing import record_events, virtual_backends
+
+MODES = ["async", "thread", "inline"]
+
+
+def is_in_code() -> bool:
+    """Whether the function that calls this runs in straight-line code."""
+    frame = sys._getframe(1)
+    while frame.f_back is not None:
+        frame = frame.f_back
+        if frame.f_code.co_filename.startswith("<turns of "):
+            return True
+    return False
+
+
+def task_in(mode: str, func: Callable[..., Any], name: str = "") -> Any:
+    """A task that runs *func* in this way."""
+    name = name or func.__name__
+    if mode != "async":
+        return cascade.task(mode=cast("Any", mode), name=name, version="1")(func)
+
+    async def on_the_loop(*args: Any, **kwargs: Any) -> Any:
+        return func(*args, **kwargs)
+
+    return cascade.task(name=name, version="1")(on_the_loop)
+
+
+class Wide:
+    """A loop that counts down, with some parts in each turn."""
+
+    def __init__(self, mode: str, part: Callable[[int], Any], parts: int = 3) -> None:
+        self.part, self.turn, self.parts = task_in(mode, part, "part"), task_in(mode, self._turn, "turn"), parts
+        self.in_code: list[int] = []
+        self.values: list[Any] = []
+
+    def _turn(self, left: int, values: list[Any]) -> Any:
+        if is_in_code():
+            self.in_code.append(left)
+        self.values = values
+        return self.call(left - 1) if left else "end"
+
+    def call(self, left: int) -> Any:
+        """The turns that are left."""
+        return self.turn(left, [self.part(left) for _ in range(self.parts)])
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+# -- what is made in code --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("parts", [0, 1, 20])
+async def test_turns_of_a_known_shape_are_made_in_code(mode: str, parts: int, schedule: Any) -> None:
+    loop = Wide(mode, double, parts)
+    assert await cascade.run(loop.call(30), schedule=schedule) == "end"
+    assert loop.in_code == [*range(28, -1, -1)]
+    assert loop.values == [0] * parts
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_turns_of_alternating_shapes_are_made_in_code(mode: str, schedule: Any) -> None:
+    in_code = 0
+
+    def left(number: int, *parts: Any) -> Any:
+        nonlocal in_code
+        in_code += is_in_code()
+        return call(number - 1) if number else parts
+
+    one, two = (task_in(mode, left, name) for name in ("one", "two"))
+
+    def call(number: int) -> Any:
+        task = one if number % 2 else two
+        return task(number, *[one(0) for _ in range(number % 3)])
+
+    assert await cascade.run(call(60), schedule=schedule) == ()
+    # Each of the six shapes is met twice before there is code for it.
+    assert in_code > 40 + 20
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_is_given_and_taken_is_as_ever(mode: str) -> None:
+    seen: list[Any] = []
+
+    def part(number: int, *, name: str = "", data: Any = ()) -> Any:
+        return iter([number, name, *data])
+
+    def turn(left: int, one: Any, pair: Any, *, again: Any, named: Any) -> Any:
+        seen.append((list(one), [list(item) for item in pair], list(again), named))
+        return call(left - 1) if left else "end"
+
+    parts, turns = task_in(mode, part), task_in(mode, turn)
+
+    def call(left: int) -> Any:
+        one, two = parts(left, name="a"), parts(left, data=[1, {"b": 2}], name="c")
+        return turns(left, one, (one, two), again=two, named={"left": left})
+
+    assert await cascade.run(call(6)) == "end"
+    assert seen == [
+        # One consumer reads an iterator once, however often it is given it.
+        ([n, "a"], [[], [n, "c", 1, {"b": 2}]], [], {"left": n})
+        for n in range(6, -1, -1)
+    ]
+
+
+async def test_a_call_in_two_places_is_not_two_calls() -> None:
+    calls = 0
+
+    def part(_: int) -> int:
+        nonlocal calls
+        calls += 1
+        return calls
+
+    def turn(left: int, one: int, two: int) -> Any:
+        return call(left - 1) if left else (one, two)
+
+    parts, turns = task_in("inline", part), task_in("inline", turn)
+
+    def call(left: int) -> Any:
+        one = parts(left)
+        return turns(left, one, one if left % 2 else parts(left))
+
+    assert await cascade.run(call(9)) == (14, 15)
+
+
+# -- as on the general path ------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_nodes_know_who_they_are(mode: str) -> None:
+    seen: list[cascade.TaskContext] = []
+
+    def part(_: int) -> None:
+        seen.append(cascade.current())
+
+    loop = Wide(mode, part, 2)
+    await cascade.run(loop.call(9), run_id="night")
+    assert [here.node_id for here in seen[:2]] == ["part", "part#2"] * 1
+    assert {here.node_id for here in seen} == {"part", "part#2"}
+    keys = [here.idempotency_key for here in seen]
+    assert keys[:4] == ["night/part", "night/part#2", "night/part@2", "night/part#2@2"]
+    assert keys[-1] == "night/part#2@10"
+    assert len(set(keys)) == 20
+
+
+async def test_who_a_node_was_is_not_who_the_next_one_is() -> None:
+    contexts: list[Any] = []
+
+    def part(number: int) -> None:
+        if contexts:
+            with pytest.raises(RuntimeError, match="for code that runs in a task"):
+                contexts.pop().run(cascade.current)
+        assert cascade.current().node_id.startswith("part")
+        contexts.append(copy_context())
+
+    await cascade.run(Wide("inline", part).call(9))
+    with pytest.raises(RuntimeError, match="for code that runs in a task"):
+        contexts.pop().run(cascade.current)
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_each_node_has_context_variables_of_its_own(mode: str) -> None:
+    variable: ContextVar[str] = ContextVar("variable", default="default")
+    seen = set()
+
+    def part(_: int) -> None:
+        seen.add(variable.get())
+        variable.set("set by a node")
+
+    variable.set("set by the caller")
+    await cascade.run(Wide(mode, part).call(9))
+    assert seen == {"set by the caller"}
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("on_error", ["first", "continue"])
+async def test_a_failure_is_that_of_its_node(mode: str, on_error: Any, schedule: Any) -> None:
+    def part(number: int) -> int:
+        return 12 // number
+
+    with pytest.raises((ZeroDivisionError, cascade.RunFailed)) as caught:
+        await cascade.run(Wide(mode, part).call(9), on_error=on_error, run_id="night", schedule=schedule)
+    error = caught.value
+    if isinstance(error, cascade.RunFailed):
+        assert len(error.exceptions) == 3
+        error = error.exceptions[0]
+    assert any("'part" in note and "night" in note for note in error.__notes__)
+
+
+async def test_the_traceback_shows_the_code_that_called_a_node() -> None:
+    def part(number: int) -> float:
+        return 12 / number
+
+    with pytest.raises(ZeroDivisionError) as caught:
+        await cascade.run(Wide("inline", part).call(9))
+    shown = "".join(traceback.format_exception(caught.value))
+    assert "<turns of 'turn'" in shown
+    assert "= F" in shown
+
+
+async def test_the_code_is_shown_when_the_log_is_asked_for_it(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.DEBUG, "cascade.turns"):
+        await cascade.run(Wide("inline", double).call(9))
+    (record,) = caplog.records
+    assert "code for the turns of 'turn'" in record.getMessage()
+    assert "v0 = F" in record.getMessage()
+
+
+async def test_a_sync_function_that_gives_a_coroutine_is_awaited(schedule: Any) -> None:
+    async def later(number: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        return number
+
+    loop = Wide("inline", lambda number: later(number))
+    assert await cascade.run(loop.call(5), schedule=schedule) == "end"
+    assert loop.values == [0, 0, 0]
+
+
+async def test_a_target_that_gives_a_coroutine_is_awaited() -> None:
+    async def later(left: int) -> Any:
+        await anyio.lowlevel.checkpoint()
+        return turn(left - 1) if left else "end"
+
+    turn = cascade.task(mode="inline", name="turn")(lambda left: later(left))
+    assert await cascade.run(turn(9)) == "end"
+
+
+# -- what waits, and who changes something ---------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(("backend", "options"), virtual_backends())
+def test_nodes_that_wait_do_so_at_once(backend: str, options: dict[str, Any]) -> None:
+    @cascade.task
+    async def nap(seconds: float) -> None:
+        await anyio.sleep(seconds)
+
+    @cascade.task
+    async def turn(left: int, _: Any) -> Any:
+        return turn(left - 1, [nap(1.0) for _ in range(20)]) if left else None
+
+    async def main() -> float:
+        began = anyio.current_time()
+        await cascade.run(turn(20, []))
+        return anyio.current_time() - began
+
+    assert anyio.run(main, backend=backend, backend_options=options) == pytest.approx(20.0)
+
+
+@pytest.mark.parametrize("mode", ["async", "inline"])
+async def test_who_begins_to_listen_is_told_of_all_that_follows(mode: str) -> None:
+    with ExitStack() as stack:
+        engine = cascade.Engine()
+        heard: list[Any] = []
+
+        def part(number: int) -> int:
+            if number == 50 and not heard:
+                heard.append(stack.enter_context(record_events(engine)))
+            return number
+
+        async with engine:
+            await engine.run(Wide(mode, part).call(100))
+    (recorded,) = heard
+    assert {"TaskExecutionFinished", "StageStarted"} <= set(recorded.names())
+    assert sum(event.task_name == "turn" for event in recorded.of(cascade.TaskExecutionFinished)) == 51
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_no_node_starts_after_a_pause(mode: str) -> None:
+    """A pause from inside, from another thread or task: what is told of it last is the last to have started."""
+    paused, started_late = threading.Event(), []
+    calls = 0
+
+    def part(number: int) -> int:
+        nonlocal calls
+        calls += 1
+        if paused.is_set():
+            started_late.append(number)
+        return number
+
+    loop = Wide(mode, part, 20)
+    async with cascade.Engine() as engine, engine.start(loop.call(10**9)) as run:
+        for _ in range(50):
+            before = calls
+            while calls < before + 100:
+                await anyio.lowlevel.checkpoint()
+            await engine.control.pause()
+            paused.set()
+            for _ in range(5):
+                await anyio.lowlevel.checkpoint()
+            paused.clear()
+            await engine.control.resume()
+        run.cancel()
+    assert started_late == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_loop_of_many_nodes_lets_others_run_and_can_be_cancelled(mode: str, schedule: Any) -> None:
+    loop, steps = Wide(mode, double, 20), 0
+    with anyio.fail_after(60):
+        async with cascade.start(loop.call(10**9), schedule=schedule) as run:
+            while steps < 50:
+                steps += 1
+                await anyio.lowlevel.checkpoint()
+            run.cancel()
+    assert run.status().state == "Cancelled"
+
+
+# -- memory and state ------------------------------------------------------------------------------------------
+
+
+class Load:
+    """Something to refer to weakly."""
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_what_nobody_needs_is_let_go_of(mode: str) -> None:
+    loads: list[weakref.ref[Load]] = []
+
+    def part(number: int) -> Load:
+        alive = [reference for reference in loads if reference() is not None]
+        assert len(alive) <= 2 * 3 + 1, "values of turns before are kept"
+        load = Load()
+        loads.append(weakref.ref(load))
+        return load
+
+    def turn(left: int, first: Load, values: list[Load]) -> Any:
+        return call(left - 1, values[0]) if left else None
+
+    parts, turns = task_in(mode, part), task_in(mode, turn)
+
+    def call(left: int, load: Any) -> Any:
+        return turns(left, load, [parts(left) for _ in range(3)])
+
+    await cascade.run(call(30, Load()))
+    assert len(loads) == 31 * 3
+
+
+# Module level, so that turns can be recorded: tasks are pickled by their names.
+MADE: list[int] = []
+
+
+def note_part(number: int) -> int:
+    MADE.append(number)
+    if number == 40 and len(MADE) < 200:
+        raise OSError("out of order")
+    return number
+
+
+@cascade.task
+async def async_part(number: int) -> int:
+    return note_part(number)
+
+
+@cascade.task
+async def async_turn(left: int, _: list[int]) -> Any:
+    return recorded_call(left - 1, "async") if left else "end"
+
+
+@cascade.task
+def thread_part(number: int) -> int:
+    return note_part(number)
+
+
+@cascade.task
+def thread_turn(left: int, _: list[int]) -> Any:
+    return recorded_call(left - 1, "thread") if left else "end"
+
+
+@cascade.task(mode="inline")
+def inline_part(number: int) -> int:
+    return note_part(number)
+
+
+@cascade.task(mode="inline")
+def inline_turn(left: int, _: list[int]) -> Any:
+    return recorded_call(left - 1, "inline") if left else "end"
+
+
+RECORDED: dict[str, tuple[Any, Any]] = {
+    "async": (async_part, async_turn),
+    "thread": (thread_part, thread_turn),
+    "inline": (inline_part, inline_turn),
+}
+
+
+def recorded_call(left: int, mode: str) -> Any:
+    part, turn = RECORDED[mode]
+    return turn(left, [part(left) for _ in range(3)])
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_turn_is_recorded_now_and_then_and_the_loop_goes_on_from_it(mode: str, tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path / 'runs.db'}?shared=on"
+    MADE.clear()
+    settings: Any = {"state": state, "run_id": "night", "loop_record": (10, 3600.0)}
+    with pytest.raises(OSError, match="out of order"):
+        await cascade.run(recorded_call(100, mode), **settings)
+    before = len(MADE)
+    MADE.extend([0] * 200)
+    assert await cascade.run(recorded_call(100, mode), **settings) == "end"
+    again = MADE[before + 200 :]
+    assert max(again) == 40  # a loop that failed goes on in that very turn
+    assert again.count(39) == 3
+    assert (await recorded_run(state, "night")).status == "succeeded"
+
+
+async def test_values_are_recorded_that_were_made_in_code(tmp_path: Path) -> None:
+    """The turn that fails has nodes that were made in code before, and are not made again."""
+    state = f"sqlite:///{tmp_path / 'runs.db'}?shared=on"
+    calls: list[str] = []
+    is_broken = True
+
+    def first(number: int) -> str:
+        calls.append("first")
+        return f"first {number}"
+
+    def second(value: str) -> str:
+        calls.append("second")
+        if is_broken and value == "first 5":
+            raise OSError(value)
+        return value.upper()
+
+    def turn(left: int, value: str) -> Any:
+        return call(left - 1) if left else value
+
+    firsts, seconds, turns = (task_in("inline", func) for func in (first, second, turn))
+
+    def call(left: int) -> Any:
+        return turns(left, seconds(firsts(left)))
+
+    with pytest.raises(OSError, match="first 5"):
+        await cascade.run(call(20), state=state, run_id="night")
+    is_broken = False
+    calls.clear()
+    assert await cascade.run(call(20), state=state, run_id="night") == "FIRST 0"
+    assert calls[:2] == ["second", "first"]
+
+
+async def test_a_rule_counts_a_node_that_waits_in_a_turn_made_in_code() -> None:
+    waits, go_on, order = anyio.Event(), anyio.Event(), []
+
+    @cascade.task
+    async def part(number: int) -> int:
+        if number == 5:
+            waits.set()
+            await go_on.wait()
+            order.append("part")
+        return number
+
+    @cascade.task
+    async def turn(left: int, _: Any) -> Any:
+        return turn(left - 1, part(left)) if left else "end"
+
+    @cascade.task
+    async def other() -> None:
+        order.append("other")
+
+    async with cascade.Engine() as engine, engine.start(turn(9, 0)) as run:
+        await waits.wait()
+        await engine.control.limit(concurrency=1)
+        async with engine.start(other()) as beside:
+            while not beside.explain():
+                await anyio.lowlevel.checkpoint()
+            go_on.set()
+            assert await run.result() == "end"
+    assert order == ["part", "other"]
