@@ -72,7 +72,7 @@ RENAMED: Final = {
     "lines": "waiting_line", "link": "remote_link, telemetry", "loop": "tail_loop", "maps": "map_items",
     "node": "node_run", "overdue": "overdue_watch", "pacing": "simulation_seam", "plugins": "lazy_import",
     "prepare": "preparation", "queues": "ready_queue", "remote": "remote_client", "rules": "standing_rules",
-    "run": "handle", "slices": "fairness", "state": "backend", "stores": "urls", "turns": "hot_loop",
+    "run": "handle", "slices": "fairness", "state": "backend", "stores": "urls", "turns": "hot_turns",
     "wire": "protocol, connector",
 }  # fmt: skip
 

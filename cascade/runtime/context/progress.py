@@ -18,6 +18,7 @@ class Progress:
     Attributes:
         counts: Ended nodes by status.
         frame: The top-level frame of the present turn.
+        in_code: Makes a frame that shows the present turn, if that is made in code and has none.
         failed_maps: The items of each map that failed, whose values the error hands over.
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
             turns that have not been counted.
@@ -27,6 +28,7 @@ class Progress:
 
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     frame: Frame | None = None
+    in_code: Callable[[], Frame] | None = None
     failed_maps: list[Frame] = attrs.field(factory=list)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     resting: dict[str, float] = attrs.field(factory=dict)
@@ -36,6 +38,10 @@ class Progress:
         """In which turns the loops around *node_id* are, the run's own first. Asked in any thread."""
         prefixes = ["", *(node_id[: place + 1] for place, letter in enumerate(node_id) if letter == "/")]
         return [self.turning[prefix]() if prefix in self.turning else 1 for prefix in prefixes]
+
+    def present(self) -> Frame | None:
+        """The top-level frame of the present turn, to look at; ``None`` if there is none."""
+        return self.frame if self.in_code is None else self.in_code()
 
     def wake_joined(self) -> None:
         """Let nodes that wait for what another is computing look up."""

@@ -105,7 +105,7 @@ class Diagnosis:
 
     def _frame(self) -> Frame | None:
         """The present turn; ``None`` if there is none."""
-        return self._context.progress.frame if self.lifetime.status is None else None
+        return self._context.progress.present() if self.lifetime.status is None else None
 
     def _waiters(self) -> Iterator[Waiter]:
         """Attempts of the run that wait for admission."""

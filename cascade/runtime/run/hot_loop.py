@@ -17,11 +17,13 @@ from cascade.graph.nodes import Node
 from cascade.graph.shapes import Sketch, emptied
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
+from cascade.model.outcomes import Status
 from cascade.model.policies import NOTHING_SAID
 from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.returned import is_flow
 from cascade.runtime.foundation.replay import for_several
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.turns.hot_turns import HotThreadTurns, HotTurns, is_plain, may_be_hot
@@ -126,22 +128,20 @@ class HotLoop:
             emptied(prepared.graph)  # in a long loop, the first turn would be kept for as long
             return await self._make_turns(steps)
         finally:
-            if steps.number == number and steps.turns is not None:
-                self._fill(steps, prepared)
-            lent, self._lent = self._lent, {}
-            for each in lent.values():
-                if each is not prepared:
-                    execution.memory.shapes.put(each.shape, each)
+            self._give_back(prepared)
 
     async def _make_turns(self, steps: TurnSteps) -> Made | None:
         execution, number = self.execution, steps.number
+        progress = execution.progress
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
         made: Made | None = None
+        hot = kind(execution, self, self.prefix, steps)
         try:
-            async with anyio.create_task_group() as group:
-                hot = kind(execution, self, self.prefix, steps, group)
+            async with anyio.create_task_group() as hot.group:
                 self._note_when_due(hot)
-                execution.tasks.spawn(group, hot.run)
+                if self.is_top:  # who looks at the run sees the present turn
+                    progress.frame, progress.in_code = None, partial(self._shown, steps)
+                execution.tasks.spawn(hot.group, hot.run)
                 await hot.done.wait()
                 if hot.scheduler is not None:
                     assert steps.code is not None
@@ -150,20 +150,34 @@ class HotLoop:
             execution.lifecycle.halt()
             raise
         finally:
-            if made is None:
+            if hot.scheduler is None:
                 self._note_present(steps)
+            if self.is_top:
+                progress.frame, progress.in_code = progress.present(), None
         self._cool_down(hot, number)
-        if made is not None or steps.number == number:
+        if made is not None:
             return made
+        if steps.number == number:
+            self._fill(steps)  # which the loop runs in a frame
+            return None
         value, holds = steps.present_flow(), Holds()
         goes_on = await is_flow(execution, value, partial(holds.keep, 0))
         holds.release()
         return Made(value, steps.number - 1, goes_on)
 
-    def _fill(self, steps: TurnSteps, prepared: Prepared) -> None:
+    def _give_back(self, first: Prepared) -> None:
+        """Keep what was prepared for shapes that were met on the way; *first* is up to the loop."""
+        lent, self._lent = self._lent, {}
+        for prepared in lent.values():
+            if prepared is not first:
+                emptied(prepared.graph)
+                self.execution.memory.shapes.put(prepared.shape, prepared)
+
+    def _fill(self, steps: TurnSteps) -> None:
         """Put the calls of the present turn into the graph of its shape, which is empty."""
         assert steps.code is not None
         assert steps.turns is not None
+        prepared = self._lent[steps.code]
         for row, call in zip(prepared.graph.rows, steps.code.calls(steps.turns), strict=True):
             assert isinstance(row, Node)
             row.call = call
@@ -187,14 +201,30 @@ class HotLoop:
         self._cold = min(2 * self._cold, _MOST_COLD) if made < 2 * self._cold else 1
         self._cold_until = hot.steps.number + self._cold if hot.scheduler is not None else 0
 
+    def _shown(self, steps: TurnSteps) -> Frame:
+        """A frame that shows the present turn, or the last one if there is none."""
+        assert steps.code is not None
+        prepared, order, current = self._lent[steps.code], steps.code.order, steps.attempts.current
+        frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
+        place = len(order) if steps.turns is None else steps.place
+        if current is not None:
+            place = order.index(current[2])
+        for index in order[:place]:
+            frame.status[index] = Status.SUCCEEDED
+        frame.readiness.unsettled -= place
+        if current is not None:
+            frame.status[current[2]] = Status.RUNNING
+        return frame
+
     def resume(self, steps: TurnSteps, group: TaskGroup) -> Scheduler:
         """A scheduler of the present turn, in which the nodes so far have settled."""
         code, turns = steps.code, steps.turns
         assert code is not None
         assert turns is not None
         self._note_present(steps)
+        self.execution.progress.in_code = None
         prepared = self._lent[code]
-        self._fill(steps, prepared)
+        self._fill(steps)
         scheduler = self.begin(prepared, steps.number)
         scheduler.context.group = group
         for index, value in code.values(turns, steps.place):

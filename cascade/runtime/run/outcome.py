@@ -98,7 +98,7 @@ class RunOutcome:
         if self.finished is not None:
             counts["pending"] = 0  # all of them had ended before
         else:
-            frame = progress.frame
+            frame = progress.present()
             counts["pending"] = self.prepared.layout.calls if frame is None else frame.readiness.unsettled
         return counts
 

@@ -486,3 +486,42 @@ async def test_a_rule_counts_a_node_that_waits_in_a_turn_made_in_code() -> None:
             go_on.set()
             assert await run.result() == "end"
     assert order == ["part", "other"]
+
+
+async def test_who_looks_at_the_run_sees_the_node_that_runs_in_a_thread() -> None:
+    begun, go_on = threading.Event(), threading.Event()
+
+    def part(number: int) -> int:
+        if number == 5:
+            begun.set()
+            assert go_on.wait(60)
+        return number
+
+    async with cascade.start(Wide("thread", part).call(9)) as run:
+        try:
+            while not begun.is_set():
+                await anyio.lowlevel.checkpoint()
+            seen = run.status()
+            assert seen.running == ("part",)
+            assert seen.counts["pending"] == 4
+            assert {why.node_id for why in run.explain()} == {"part#2", "part#3", "turn"}
+        finally:
+            go_on.set()
+        assert await run.result() == "end"
+    assert run.status().counts == {"pending": 0, "succeeded": 40, "skipped": 0, "failed": 0, "cancelled": 0}
+
+
+@pytest.mark.parametrize("mode", ["async", "inline"])
+async def test_a_loop_that_is_cancelled_in_the_middle_of_a_turn_has_counted_what_has_ended(mode: str) -> None:
+    def part(number: int) -> int:
+        calls.append(number)
+        if calls.count(5) == 2:
+            run.cancel()
+        return number
+
+    calls: list[int] = []
+    async with cascade.start(Wide(mode, part).call(9)) as run:
+        pass
+    counts = run.status().counts
+    assert counts["succeeded"] + counts["cancelled"] == 4 * 4 + 2
+    assert counts["pending"] == 2

@@ -99,10 +99,10 @@ class HotTurns:
         loop: Its loop.
         prefix: What stands before the node ids of the loop.
         steps: Calls the nodes.
-        group: Where its task was started.
         last: The turn that is not to be begun here, as its beginning is to be recorded.
         last_time: When that is so for any turn, by ``time.perf_counter``.
         done: Set when no more turns are made here.
+        group: Where its task is started.
         scheduler: Runs the rest of the present turn, if that could not be made here.
     """
 
@@ -110,10 +110,10 @@ class HotTurns:
     loop: Loop
     prefix: str
     steps: TurnSteps
-    group: TaskGroup
     last: float = math.inf
     last_time: float = math.inf
     done: anyio.Event = attrs.field(factory=anyio.Event)
+    group: TaskGroup = attrs.field(init=False)
     scheduler: Scheduler | None = None
     # Of the nodes and turns that have ended, how many have been counted.
     _counted: int = 0
@@ -142,6 +142,8 @@ class HotTurns:
                 self._hand_over()
         finally:
             self.count()
+            if self.scheduler is None:  # else that counts them
+                self.execution.progress.counts[Status.SUCCEEDED] += steps.place
             self.done.set()
 
     async def _drive(self, epoch: int) -> Stop:
