@@ -100,6 +100,24 @@ async def test_turns_of_alternating_shapes_are_made_in_code(mode: str, schedule:
     assert in_code > 40 + 20
 
 
+async def test_turns_that_alternate_between_places_run_where_they_belong(schedule: Any) -> None:
+    places: dict[str, set[int]] = {mode: set() for mode in MODES}
+
+    def turn(left: int, mode: str) -> Any:
+        places[mode].add(threading.get_ident())
+        return call(left - 1) if left else "end"
+
+    turns = {mode: task_in(mode, turn, mode) for mode in MODES}
+
+    def call(left: int) -> Any:
+        mode = MODES[left // 4 % 3]
+        return turns[mode](left, mode)
+
+    assert await cascade.run(call(60), schedule=schedule) == "end"
+    assert places["async"] == places["inline"] == {threading.get_ident()}
+    assert threading.get_ident() not in places["thread"]
+
+
 @pytest.mark.parametrize("mode", MODES)
 async def test_what_is_given_and_taken_is_as_ever(mode: str) -> None:
     seen: list[Any] = []
