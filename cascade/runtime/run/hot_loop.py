@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from functools import partial
 from typing import Any, Final
 
@@ -58,14 +58,16 @@ class HotLoop:
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
         begin: Makes a scheduler for a turn: of what was prepared, with its number.
-        finish: Runs what a scheduler has, to the end of the turn.
+        run: Runs what of such a turn has not run.
+        collect: What it gave then.
     """
 
     execution: RunContext
     prefix: str
     is_top: bool
     begin: Callable[[Prepared, int], Scheduler]
-    finish: Callable[[Scheduler, Prepared], Any]
+    run: Callable[[Scheduler, Prepared], Awaitable[None]]
+    collect: Callable[[Scheduler], Made]
     _lent: dict[TurnCode, Prepared] = attrs.field(factory=dict)
     # The turn from which on it is tried again, and how many are left out next time.
     _cold_until: int = 0
@@ -134,7 +136,6 @@ class HotLoop:
         execution, number = self.execution, steps.number
         progress = execution.progress
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
-        made: Made | None = None
         hot = kind(execution, self, self.prefix, steps)
         try:
             async with anyio.create_task_group() as hot.group:
@@ -145,7 +146,7 @@ class HotLoop:
                 await hot.done.wait()
                 if hot.scheduler is not None:
                     assert steps.code is not None
-                    made = await self.finish(hot.scheduler, self._lent[steps.code])
+                    await self.run(hot.scheduler, self._lent[steps.code])
         except BaseException:
             execution.lifecycle.halt()
             raise
@@ -155,8 +156,8 @@ class HotLoop:
             if self.is_top:
                 progress.frame, progress.in_code = progress.present(), None
         self._cool_down(hot, number)
-        if made is not None:
-            return made
+        if hot.scheduler is not None:
+            return self.collect(hot.scheduler)
         if steps.number == number:
             self._fill(steps)  # which the loop runs in a frame
             return None
@@ -227,8 +228,7 @@ class HotLoop:
         self._fill(steps)
         scheduler = self.begin(prepared, steps.number)
         scheduler.context.group = group
-        for index, value in code.values(turns, steps.place):
-            scheduler.context.settler.succeed(index, value, current_time())
+        scheduler.enter(code.values(turns, steps.place))
         return scheduler
 
 

@@ -69,7 +69,7 @@ class Loop:
         return self.context.memory.hold if self.is_top else Hold(self.context.memory.hold.seen)
 
     def __attrs_post_init__(self) -> None:
-        self._hot = HotLoop(self.context, self.prefix, self.is_top, self._scheduler, self._finish)
+        self._hot = HotLoop(self.context, self.prefix, self.is_top, self._scheduler, self._run_turn, self._made)
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.
@@ -166,7 +166,8 @@ class Loop:
         scheduler = self._scheduler(prepared, number)
         if self.context.store.recovery is not None:
             await self._recall(scheduler.context.frame, prepared, number)
-        return await self._finish(scheduler, prepared)
+        await self._run_turn(scheduler, prepared)
+        return self._made(scheduler)
 
     def _scheduler(self, prepared: Prepared, number: int) -> Scheduler:
         """A scheduler of a turn in which nothing has happened."""
@@ -182,8 +183,8 @@ class Loop:
         context.progress.turning[self.prefix] = lambda: number
         return Scheduler.of(context, frame, self._saves, is_eager=is_eager)
 
-    async def _finish(self, scheduler: Scheduler, prepared: Prepared) -> Made:
-        """Run what a turn has not run, and collect its value."""
+    async def _run_turn(self, scheduler: Scheduler, prepared: Prepared) -> None:
+        """Run what of a turn has not run."""
         frame = scheduler.context.frame
         try:
             await _SCHEDULES[self.context.settings.schedule](scheduler, prepared.plan)
@@ -191,7 +192,10 @@ class Loop:
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.demand.holds.hand_over(frame.turn.flow, self._hold)
             frame.demand.holds.release()
-        lifecycle = self.context.lifecycle
+
+    def _made(self, scheduler: Scheduler) -> Made:
+        """What a turn gave that has been run."""
+        lifecycle, frame = self.context.lifecycle, scheduler.context.frame
         if lifecycle.is_halted or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
         return Made(collect(frame), frame.turn.number, frame.turn.flow is not None)

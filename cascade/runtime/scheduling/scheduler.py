@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import attrs
+from anyio import current_time
 from anyio.lowlevel import checkpoint
 
 from cascade.model.outcomes import Status
@@ -46,12 +47,14 @@ class Scheduler:
         is_eager: Whether a node is launched as soon as it is ready.
         saves: What is to be done with the final value of the flow.
         window: How many nodes may be under way at once, if that is limited.
+        settled_before: How many nodes have ended elsewhere, stage by stage, before any is run.
     """
 
     context: FrameContext
     is_eager: bool
     saves: Saves
     window: int | None = None
+    settled_before: int = 0
     _queue: deque[int] = attrs.field(factory=deque)
     # Nodes that have been given to a task or a lane and not settled.
     _in_flight: int = 0
@@ -224,6 +227,13 @@ class Scheduler:
                 self._in_flight -= 1
                 self._queue.append(index)
         self.tell()
+
+    def enter(self, values: Iterable[tuple[int, Any]]) -> None:
+        """These nodes have ended elsewhere, before any is run here: all of the first stages, some of the next."""
+        self.context.conditions.look()
+        for index, value in values:
+            self.context.settler.succeed(index, value, current_time())
+            self.settled_before += 1
 
     def expect(self, index: int) -> None:
         """The node has been begun elsewhere, and will be settled here."""

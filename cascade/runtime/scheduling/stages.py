@@ -20,7 +20,7 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
     execution, frame = scheduler.context.execution, scheduler.context.frame
     late: list[int] = []
     may_be_late = bool(frame.layout.selectors)
-    settled = frame.layout.calls - frame.readiness.unsettled
+    settled = scheduler.settled_before
     for number, level in enumerate(plan.levels):
         if settled >= len(level):
             settled -= len(level)

@@ -143,6 +143,30 @@ async def test_what_is_given_and_taken_is_as_ever(mode: str) -> None:
     ]
 
 
+@pytest.mark.parametrize("mode", MODES)
+async def test_several_nodes_can_read_an_iterator_that_they_are_given(mode: str) -> None:
+    seen: list[Any] = []
+
+    def part(number: int) -> Any:
+        return iter(range(number))
+
+    def reader(values: Any) -> list[int]:
+        return list(values)
+
+    def turn(left: int, values: Any, one: list[int], two: list[int]) -> Any:
+        seen.append((list(values), one, two))
+        return call(left - 1) if left else "end"
+
+    parts, readers, turns = (task_in(mode, func) for func in (part, reader, turn))
+
+    def call(left: int) -> Any:
+        values = parts(left)
+        return turns(left, values, readers(values), readers(values))
+
+    assert await cascade.run(call(6)) == "end"
+    assert seen == [([*range(n)],) * 3 for n in range(6, -1, -1)]
+
+
 async def test_a_call_in_two_places_is_not_two_calls() -> None:
     calls = 0
 

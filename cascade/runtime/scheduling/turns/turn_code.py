@@ -124,7 +124,8 @@ def write_turns(
         levels: Its nodes, stage by stage. The last one is the target.
         is_plain: Whether there is certainly no placeholder in a value. Called in any thread.
         shared: A value in a form that several consumers can read.
-        keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them any more.
+        keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them, and what the target
+            gives that is no call is :data:`ODD`.
     """
     if len(sketch.calls) > MOST_NODES or not all(map(_is_writable, sketch.calls)):
         return None
@@ -287,6 +288,8 @@ class _Writer:
             if index == target:
                 if not task.is_async:
                     yield f"if type(v{index}) is CoroutineType: yield ODD"
+                if self.keeps_values:  # the last turn is to be recorded
+                    yield f"if type(v{index}) is not LazyResult: yield ODD"
                 yield f"c{index} = v{index}"
                 yield from self._let_go(gone)
                 continue
