@@ -280,6 +280,21 @@ async def test_a_sync_function_that_gives_a_coroutine_is_awaited(schedule: Any) 
     assert loop.values == [0, 0, 0]
 
 
+async def test_a_coroutine_of_a_thread_holds_no_thread_any_more(schedule: Any) -> None:
+    @cascade.task
+    def inner(number: int) -> int:
+        return number
+
+    async def nested(number: int) -> int:
+        assert cascade.current().node_id.startswith("part")
+        return await engine.run(inner(number))
+
+    loop = Wide("thread", lambda number: nested(number) if number < 5 else number)
+    async with cascade.Engine(max_threads=1, schedule=schedule) as engine:
+        assert await engine.run(loop.call(9)) == "end"
+    assert loop.values == [0, 0, 0]
+
+
 async def test_a_target_that_gives_a_coroutine_is_awaited() -> None:
     async def later(left: int) -> Any:
         await anyio.lowlevel.checkpoint()

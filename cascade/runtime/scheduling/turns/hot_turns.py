@@ -173,6 +173,7 @@ class HotTurns:
         assert steps.attempts.current is not None
         index = steps.code.order[steps.place]
         attempt = steps.attempts.attempt_of(steps.attempts.current)
+        attempt.claim = None  # a thread has given its slot back
         rest = _rest(steps, index)
         scheduler = self._hand_over()
         scheduler.expect(index)
@@ -302,6 +303,7 @@ async def _rest(steps: TurnSteps, index: int) -> Any:
     if not isinstance(given, (Mark, Raised)):
         given = await _awaited(context, turns, given)
     if isinstance(given, Raised):
+        turns.close()  # it keeps the error, which keeps it
         raise given.error
     if isinstance(given, Returned):
         return given.value
