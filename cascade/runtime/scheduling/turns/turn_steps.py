@@ -167,7 +167,7 @@ class TurnSteps:
         try:
             while number < last:
                 for place in range(start, size):
-                    # Crossing is announced before the gate is read: no function begins after a pause.
+                    # Crossing is announced before the gate is read: no node is marked as begun after a pause.
                     self.is_crossing = True
                     if gate.epoch != epoch:
                         return self._stopped(Stop.CHANGED, number, place)
