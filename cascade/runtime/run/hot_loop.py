@@ -57,6 +57,7 @@ class HotLoop:
         execution: The run.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
+        first: The turn that the loop began with, if it went on from a record.
         begin: Makes a scheduler for a turn: of what was prepared, with its number.
         run: Runs what of such a turn has not run.
         collect: What it gave then.
@@ -68,6 +69,7 @@ class HotLoop:
     begin: Callable[[Prepared, int], Scheduler]
     run: Callable[[Scheduler, Prepared], Awaitable[None]]
     collect: Callable[[Scheduler], Made]
+    first: int = 1
     _lent: dict[TurnCode, Prepared] = attrs.field(factory=dict)
     # The turn from which on it is tried again, and how many are left out next time.
     _cold_until: int = 0
@@ -88,6 +90,8 @@ class HotLoop:
             return None
         if graph.target != len(sketch.calls) - 1 or len(levels[-1]) != 1:
             return None
+        if layout.places[0] == Place.THREAD and len(levels) != len(sketch.calls):
+            return None  # functions of one stage may wait for each other: each needs a thread of its own
         names = [graph.name(index) for index in range(len(sketch.calls))]
         keeps_values = self.execution.store.journal is not None  # which records them
         plain = partial(is_plain, self.execution)
@@ -99,9 +103,10 @@ class HotLoop:
         for code in tuple(self._lent):
             if code.tasks[-1] is task:
                 yield code
-        for prepared in self.execution.memory.shapes.take_all(lambda known: _fits(known, task, place)):
-            self._lent[prepared.code] = prepared
-            yield prepared.code
+        found = self.execution.memory.shapes.take_all(lambda known: _fits(known, task, place))
+        more = {prepared.code: prepared for prepared in found if prepared.code is not None}
+        self._lent.update(more)
+        yield from more
 
     @property
     def _place(self) -> int:
@@ -116,9 +121,11 @@ class HotLoop:
     async def make_turns(self, prepared: Prepared, number: int) -> Made | None:
         """Make turns from *number* on, the first of which is *prepared*; ``None`` if none could be made."""
         execution = self.execution
-        code = prepared.code
+        code, recovery = prepared.code, execution.store.recovery
         if code is None or number < self._cold_until or not may_be_hot(execution):
             return None
+        if recovery is not None and (number == 1 or number == self.first):
+            return None  # what is recorded of it has to be looked at
         self._lent[code] = prepared
         row = prepared.graph.rows[-1]
         steps = TurnSteps(
@@ -137,19 +144,20 @@ class HotLoop:
         progress = execution.progress
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
         hot = kind(execution, self, self.prefix, steps)
+        if self.is_top:  # who looks at the run sees the present turn
+            progress.frame, progress.in_code = None, partial(self._shown, steps)
+        self._note_when_due(hot)
         try:
             async with anyio.create_task_group() as hot.group:
-                self._note_when_due(hot)
-                if self.is_top:  # who looks at the run sees the present turn
-                    progress.frame, progress.in_code = None, partial(self._shown, steps)
                 execution.tasks.spawn(hot.group, hot.run)
-                await hot.done.wait()
-                if hot.scheduler is not None:
-                    assert steps.code is not None
-                    await self.run(hot.scheduler, self._lent[steps.code])
-        except BaseException:
-            execution.lifecycle.halt()
-            raise
+                try:
+                    await hot.done.wait()
+                    if hot.scheduler is not None:
+                        assert steps.code is not None
+                        await self.run(hot.scheduler, self._lent[steps.code])
+                except BaseException:
+                    execution.lifecycle.halt()  # a thread looks only at that, and the group waits for it
+                    raise
         finally:
             if hot.scheduler is None:
                 self._note_present(steps)

@@ -88,7 +88,7 @@ class Loop:
         turns = 1
         continuation = self._continuation()
         if continuation is not None:
-            turns = continuation.turn
+            turns = self._hot.first = continuation.turn
             prepared = await self.prepare(continuation.value)
         pacer = self.context.shared.pacer
         elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say

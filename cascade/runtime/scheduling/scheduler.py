@@ -232,7 +232,7 @@ class Scheduler:
         """These nodes have ended elsewhere, before any is run here: all of the first stages, some of the next."""
         self.context.conditions.look()
         for index, value in values:
-            self.context.settler.succeed(index, value, current_time())
+            self.context.settler.enter(index, value, current_time())
             self.settled_before += 1
 
     def expect(self, index: int) -> None:

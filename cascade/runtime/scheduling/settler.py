@@ -47,10 +47,14 @@ class Settler:
         if is_told or execution.lifecycle.is_halted:
             self.settle(index, Ending(Done(value), 1, started))
             return
-        if is_heard:
-            record_silently(execution, self.frame, index, value, started)
+        self.enter(index, value, started)
+
+    def enter(self, index: int, value: Any, started: float) -> None:
+        """Settle a plain node that has succeeded when nobody was told of nodes."""
+        if self.conditions.is_heard:
+            record_silently(self.execution, self.frame, index, value, started)
         else:
-            execution.progress.counts[Status.SUCCEEDED] += 1
+            self.execution.progress.counts[Status.SUCCEEDED] += 1
         self.frame.succeed(index, value)
 
     def settle(self, index: int, ending: Ending) -> None:

@@ -5,7 +5,7 @@ that has a known shape (``turn_code``). Each node has context variables of its o
 whether the run goes on and the gate is as it was.
 
 Whatever is not as plain as that ends it: a rule or a listener, a failure, a value that has to be looked at
-closely, a coroutine that really waits, a thread that takes long while others could work. Then the rest of the
+closely, a coroutine that really waits. Then the rest of the
 turn runs in a frame like any other, into which the values so far have been entered. So nothing has a second
 meaning here.
 """
@@ -50,8 +50,6 @@ from cascade.runtime.scheduling.turns.turn_steps import Codes, Stop, TurnSteps
 PROGRESS_EVERY: Final = 1000
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001
-# Seconds that a function may take in a thread while others could run beside it.
-STUCK: Final = 0.0005
 
 
 class Loop(Codes, Protocol):
@@ -120,7 +118,7 @@ class HotTurns:
     _told: int = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
-        self._told = self.steps.number
+        self._told = self.steps.number - 1
         self.execution.progress.turning[self.prefix] = self.steps.present_number
 
     async def run(self) -> None:
@@ -138,12 +136,10 @@ class HotTurns:
                 is_due = time.perf_counter() >= self.last_time and not steps.place
                 if is_due or stop in (Stop.DUE, Stop.LEFT):
                     break
-            if steps.turns is not None and steps.place:
-                self._hand_over()
         finally:
             self.count()
-            if self.scheduler is None:  # else that counts them
-                self.execution.progress.counts[Status.SUCCEEDED] += steps.place
+            if self.scheduler is None and steps.turns is not None and steps.place:
+                self._hand_over()  # also if it is cancelled: what has ended counts, and is recorded
             self.done.set()
 
     async def _drive(self, epoch: int) -> Stop:
@@ -174,19 +170,26 @@ class HotTurns:
         index = steps.code.order[steps.place]
         attempt = steps.attempts.attempt_of(steps.attempts.current)
         attempt.claim = None  # a thread has given its slot back
-        rest = _rest(steps, index)
+        given, turns = steps.given, steps.turns
         scheduler = self._hand_over()
         scheduler.expect(index)
-        await scheduler.stay(index, attempt, rest)
+        if isinstance(given, Raised):
+            assert turns is not None
+            turns.close()  # it keeps the error, which keeps it
+            attempt.is_over = True
+            now = self.execution.beginning.clock()
+            scheduler.settle(index, scheduler.context.settler.failure(index, given.error, now))
+            return
+        await scheduler.stay(index, attempt, _rest(steps, index))
 
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""
         steps, execution = self.steps, self.execution
         fresh, self._counted = steps.ended - self._counted, steps.ended
         execution.progress.counts[Status.SUCCEEDED] += fresh
-        before, self._told = self._told, steps.number
+        before, self._told = self._told, steps.number - 1
         if fresh and steps.code is not None:
-            progressed(execution, steps.code.tasks[-1].name, before, steps.number)
+            progressed(execution, steps.code.tasks[-1].name, before, self._told)
 
 
 @attrs.define(eq=False)
@@ -262,15 +265,12 @@ class HotThreadTurns(HotTurns):
             return None
 
     def _drive_here(self, epoch: int) -> Stop:
-        steps, code = self.steps, self.steps.code
-        assert code is not None
+        steps = self.steps
         worked = time.thread_time()
         while True:
             stop = steps.drive(epoch, time.perf_counter() + TURN, self.last)
             if stop is not Stop.PAUSE:
                 return stop
-            if steps.took > STUCK and not code.is_chain:
-                return Stop.LEFT  # others could work beside it
             # A thread that has only waited has kept the interpreter from nobody.
             if time.thread_time() - worked > TURN / 2:
                 step_back(self._is_awaited)
@@ -308,7 +308,9 @@ async def _rest(steps: TurnSteps, index: int) -> Any:
     if isinstance(given, Returned):
         return given.value
     value = code.value(turns, index)
-    return await drive(context, value) if type(value) is CoroutineType else value
+    turns.close()  # it keeps the values so far
+    is_async = code.tasks[index].is_async
+    return value if is_async or type(value) is not CoroutineType else await drive(context, value)
 
 
 @attrs.frozen(eq=False)

@@ -32,6 +32,7 @@ from cascade.model.lazies import NO_KWARGS, LazyResult
 
 # Longer code would take longer to make than it saves.
 MOST_NODES: Final = 256
+MOST_ARGUMENTS: Final = 1024
 
 Turns = Generator[Any, Any, Any]
 
@@ -73,7 +74,6 @@ class TurnCode:
         tasks: By node, what is called.
         names: By node, its id within the flow.
         order: The nodes, in the order in which they are called.
-        is_chain: Whether no two of them could run at once.
         source: The code.
     """
 
@@ -81,7 +81,6 @@ class TurnCode:
     tasks: Sequence[Callee]
     names: Sequence[str]
     order: Sequence[int]
-    is_chain: bool
     source: str = attrs.field(repr=False)
 
     def calls(self, turns: Turns) -> list[LazyResult[Any]]:
@@ -127,7 +126,9 @@ def write_turns(
         keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them, and what the target
             gives that is no call is :data:`ODD`.
     """
-    if len(sketch.calls) > MOST_NODES or not all(map(_is_writable, sketch.calls)):
+    size = sum(call.args_count + len(call.kwargs) for call in sketch.calls)
+    size += sum(len(patch) for row in _rows(sketch) for patch in row[1:])
+    if len(sketch.calls) > MOST_NODES or size > MOST_ARGUMENTS or not all(map(_is_writable, sketch.calls)):
         return None
     order = [index for level in levels for index in level]
     writer = _Writer(sketch, order, keeps_values)
@@ -146,8 +147,7 @@ def write_turns(
     finalize(known["turns"], linecache.cache.pop, filename, None)
     if _LOG.isEnabledFor(logging.DEBUG):
         _LOG.debug("code for the turns of %r:\n%s", sketch.calls[-1].task.name, source)
-    is_chain = len(levels) == len(order)
-    return TurnCode(begin, [call.task for call in sketch.calls], names, order, is_chain, source)
+    return TurnCode(begin, [call.task for call in sketch.calls], names, order, source)
 
 
 def _is_value(is_plain: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -155,10 +155,18 @@ def _is_value(is_plain: Callable[[Any], bool]) -> Callable[[Any], bool]:
     return lambda value: type(value) is not CoroutineType and is_plain(value)
 
 
+def _rows(sketch: Sketch) -> tuple[tuple[Any, ...], ...]:
+    """By call: its task, and where among its arguments calls are."""
+    return cast("tuple[tuple[Any, ...], ...]", sketch.shape)
+
+
+def _is_keyword(name: str) -> bool:
+    """Whether *name* can stand before ``=`` in a call, and means itself there."""
+    return name.isascii() and name.isidentifier() and not keyword.iskeyword(name) and name != "__debug__"
+
+
 def _is_writable(call: LazyResult[Any]) -> bool:
-    if type(call) is not LazyResult or not all(
-        name.isidentifier() and not keyword.iskeyword(name) for name in call.kwargs
-    ):
+    if type(call) is not LazyResult or not all(_is_keyword(name) for name in call.kwargs):
         return False
     func = call.task.func
     is_written_async = type(func) is FunctionType and bool(func.__code__.co_flags & inspect.CO_COROUTINE)
@@ -208,7 +216,7 @@ class _Writer:
     def _checks(self, target: int) -> Iterator[str]:
         other = f"return c{target}"
         seen = {target}
-        shape = cast("tuple[tuple[Any, ...], ...]", self.sketch.shape)  # by call: its task, and where calls are
+        shape = _rows(self.sketch)
         for index in reversed(range(target + 1)):
             call = self.sketch.calls[index]
             yield (
@@ -218,15 +226,17 @@ class _Writer:
                 + f": {other}"
             )
             patches = {patch[0]: patch[1:] for patch in shape[index][1:]}
-            for key, name, lines in self._taken_out(index, call):
-                yield from (line.replace("OTHER", other) for line in lines)
+            for key, name, lines in self._taken_out(index, call, other):
+                yield from lines
                 text = yield from self._argument(index, name, patches.get(key), seen, other)
                 self._arguments[index].append(text if isinstance(key, int) else f"{key}={text}")
         if target:
             every = ", ".join(f"c{index}" for index in range(target + 1))
             yield f"if len({{{every}}}) != {target + 1}: {other}"
 
-    def _taken_out(self, index: int, call: LazyResult[Any]) -> Iterator[tuple[int | str, str, list[str]]]:
+    def _taken_out(
+        self, index: int, call: LazyResult[Any], other: str
+    ) -> Iterator[tuple[int | str, str, list[str]]]:
         """Each argument: its key, the name that it gets, and the code that gives it that name."""
         names = [f"a{index}_{place}" for place in range(call.args_count)]
         for place, name in enumerate(names):
@@ -239,7 +249,7 @@ class _Writer:
             named = [f"a{index}_{key}" for key in keys]
             for place, (key, name) in enumerate(zip(keys, named, strict=True)):
                 first = [
-                    f"if tuple(c{index}.kwargs) != {keys!r}: OTHER",
+                    f"if tuple(c{index}.kwargs) != {keys!r}: {other}",
                     f"{', '.join(named)}, = c{index}.kwargs.values()",
                 ]
                 yield key, name, [] if place else first

@@ -107,7 +107,6 @@ class TurnSteps:
         is_crossing: Whether it is between the gate and a function.
         given: What the generator yielded last, if that is not ``NEXT``.
         context: Where the current node runs.
-        took: Seconds that the node took that ended last.
     """
 
     attempts: Attempts
@@ -120,7 +119,6 @@ class TurnSteps:
     is_crossing: bool = False
     given: Any = None
     context: Context | None = None
-    took: float = 0.0
 
     def begin(self) -> bool:
         """Find code for the flow, if there is none yet; returns whether there is."""
@@ -162,7 +160,6 @@ class TurnSteps:
         attempts, gate = self.attempts, self.attempts.execution.gate
         mark, copy, clock = attempt_var.set, copy_context, time.perf_counter
         asked, size, number, start = attempts.asked, len(order), self.number, self.place
-        before = clock()
         place = start
         try:
             while number < last:
@@ -176,16 +173,13 @@ class TurnSteps:
                     mark(token)
                     context = copy()
                     given = context.run(send, None)
-                    now = clock()
-                    if given is NEXT and now < until and not asked:
-                        before = now
+                    if given is NEXT and not asked and clock() < until:
                         continue
                     if given is not NEXT:
                         self.given, self.context = given, context
                         return self._stopped(Stop.GIVEN, number, place)
                     attempts.end()
-                    if now >= until:
-                        self.took = now - before
+                    if clock() >= until:
                         return self._stopped(Stop.PAUSE, number, place + 1)
                 number, start = number + 1, 0
                 self.ended += size
@@ -193,11 +187,12 @@ class TurnSteps:
         except StopIteration as stop:
             self.flow, self.turns = stop.value, None
             self.ended += size
-            attempts.end()
             return self._stopped(Stop.ENDED, number + 1, 0)
 
     def _stopped(self, reason: Stop, number: int, place: int) -> Stop:
         assert self.code is not None
+        if reason is not Stop.GIVEN:
+            self.attempts.end()
         if place == len(self.code.order):
             self.ended += place
             number, place = number + 1, 0
