@@ -582,3 +582,165 @@ async def test_a_loop_that_is_cancelled_in_the_middle_of_a_turn_has_counted_what
     counts = run.status().counts
     assert counts["succeeded"] + counts["cancelled"] == 4 * 4 + 2
     assert counts["pending"] == 2
+
+
+# -- neighbours ------------------------------------------------------------------------------------------------
+
+
+async def test_a_loop_in_a_thread_ends_when_it_is_cancelled() -> None:
+    begun, last = threading.Event(), 10**6
+
+    def part(number: int) -> int:
+        nonlocal last
+        last = number
+        if number == 10**6 - 100:
+            begun.set()
+        return number
+
+    def turn(left: int, _: int) -> Any:
+        return call(left - 1) if left else "end"
+
+    parts, turns = task_in("thread", part), task_in("thread", turn)
+
+    def call(left: int) -> Any:
+        return turns(left, parts(left))
+
+    with anyio.CancelScope() as scope:
+        async with anyio.create_task_group() as group:
+
+            async def cancel() -> None:
+                while not begun.is_set():
+                    await anyio.lowlevel.checkpoint()
+                scope.cancel()
+
+            group.start_soon(cancel)
+            await cascade.run(call(10**6))
+    assert scope.cancelled_caught
+    assert last > 0
+
+
+async def test_sync_nodes_of_one_stage_may_wait_for_each_other() -> None:
+    barrier = threading.Barrier(2, timeout=30)
+
+    def meet(number: int) -> int:
+        barrier.wait()
+        return number
+
+    assert await cascade.run(Wide("thread", meet, 2).call(6)) == "end"
+
+
+@pytest.mark.parametrize("name", ["OTHER", "BROTHER", "__debug__", "ﬁ", "self", "c0", "LEAVES", "turns"])
+async def test_keywords_may_have_any_name(name: str) -> None:
+    seen: list[dict[str, Any]] = []
+
+    def turn(left: int, /, **named: Any) -> Any:
+        seen.append(named)
+        return turns(left - 1, **{name: left}) if left else "end"
+
+    turns = task_in("inline", turn)
+    assert await cascade.run(turns(6, **{name: 7})) == "end"
+    assert seen == [{name: number} for number in range(7, 0, -1)]
+
+
+async def test_who_a_node_was_is_nobody_once_somebody_listens() -> None:
+    contexts: list[Any] = []
+    streams: list[Any] = []
+
+    def part(number: int) -> int:
+        if number == 5:
+            contexts.append(copy_context())
+            streams.append(engine.subscribe(cascade.TaskExecutionStarted, policy="drop"))
+        return number
+
+    def turn(left: int, _: list[int]) -> Any:
+        for context in contexts:
+            with pytest.raises(RuntimeError, match="for code that runs in a task"):
+                context.run(cascade.current)
+        return call(left - 1) if left else "end"
+
+    parts, turns = task_in("inline", part), task_in("inline", turn)
+
+    def call(left: int) -> Any:
+        return turns(left, [parts(left)])
+
+    async with cascade.Engine() as engine:
+        assert await engine.run(call(9)) == "end"
+        for stream in streams:
+            stream.close()
+    with pytest.raises(RuntimeError, match="for code that runs in a task"):
+        contexts[0].run(cascade.current)
+
+
+async def test_an_async_task_may_give_a_coroutine_as_its_value() -> None:
+    kinds: list[type] = []
+
+    async def inner() -> int:
+        return 1
+
+    @cascade.task
+    async def part(number: int) -> Any:
+        if number % 2:
+            await anyio.lowlevel.checkpoint()
+        return inner()
+
+    @cascade.task
+    async def turn(left: int, value: Any) -> Any:
+        kinds.append(type(value))
+        await value
+        return turn(left - 1, part(left)) if left else "end"
+
+    assert await cascade.run(turn(9, part(0))) == "end"
+    assert {kind.__name__ for kind in kinds} == {"coroutine"}
+
+
+@pytest.mark.parametrize("mode", ["thread", "inline"])
+async def test_the_end_of_an_iterator_says_what_to_do(mode: str) -> None:
+    def part(number: int) -> int:
+        if number == 3:
+            raise StopIteration(number)
+        return number
+
+    with pytest.raises(RuntimeError, match=r"give next\(\) a default"):
+        await cascade.run(Wide(mode, part).call(9))
+
+
+@pytest.mark.parametrize("turns", [999, 1000, 1001])
+@pytest.mark.parametrize("mode", ["async", "inline"])
+async def test_progress_tells_of_turns_that_have_been_made(mode: str, turns: int) -> None:
+    engine = cascade.Engine()
+    async with engine.subscribe(cascade.LoopProgress, cascade.RunFinished) as events:
+        await engine.run(Wide(mode, double, 1).call(turns - 1))
+        told = [event.turns async for event in events if isinstance(event, cascade.LoopProgress)]
+    assert len(told) == (turns >= 1000)
+    assert all(1000 <= number <= turns for number in told)
+
+
+async def test_what_is_recorded_of_the_first_turn_of_a_nested_loop_is_not_made_again(tmp_path: Path) -> None:
+    """Also if the shape of the loop is known by then from others like it."""
+    state = f"sqlite:///{tmp_path / 'runs.db'}?shared=on"
+    MADE.clear()
+    flow = nest(0, nest(1, nest(2, nest(3, nest(4, 0)))))
+    with pytest.raises(OSError, match="out of order"):
+        await cascade.run(flow, state=state, run_id="night")
+    assert MADE.count(104) == 1
+    MADE.extend([0] * 200)
+    await cascade.run(flow, state=state, run_id="night")
+    assert MADE.count(104) == 1
+
+
+@cascade.task(mode="inline")
+def nest_helper(number: int) -> int:
+    MADE.append(number)
+    return number
+
+
+@cascade.task(mode="inline")
+def nest_inner(number: int, helped: int, left: int) -> Any:
+    if number == 0 and left == 0 and len(MADE) < 200:
+        raise OSError("out of order")
+    return nest_inner(number, nest_helper(number), left - 1) if left else helped
+
+
+@cascade.task(mode="task")
+async def nest(number: int, _: Any) -> Any:
+    return nest_inner(number, nest_helper(100 + number), 3)
