@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import select
 import signal
@@ -43,6 +44,7 @@ def children() -> set[int]:
 
 def held() -> tuple[set[str], set[int], set[threading.Thread]]:
     """Open file descriptors, children and threads of this process, without idle threads of the event loop."""
+    gc.collect()  # what tests before have left would go at any moment
     threads = {thread for thread in threading.enumerate() if not thread.name.startswith(("AnyIO", "Trio"))}
     return set(os.listdir("/proc/self/fd")), children(), threads
 

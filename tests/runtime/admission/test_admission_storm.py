@@ -127,11 +127,24 @@ class Storm:
                 self.members.append(member)
                 self.model.waiting.append(member)
                 self.group.start_soon(member.live, self.admission, self.bus)
-            case Rush():
+            case Rush(held=held):
+                # A rule closes after others have let go: that may have admitted somebody who has not begun. But it
+                # opens before, and alone: whoever it does not hold may rightly be admitted while others have not
+                # let go yet.
+                opens = held is not None and held < self.rule.held
+                if opens:
+                    self.change(held)
+                    await self.settle()
                 self.rush(move)
+                if not opens:
+                    self.change(held)
             case SetTotal(name, amount):
                 self.model.totals[name] = amount
                 self.admission.set_totals({name: amount})
+        await self.settle()
+
+    async def settle(self) -> None:
+        """Let the model and everybody else go on as far as they can, and compare them."""
         self.model.refuse()
         self.model.admit()
         for _ in range(15 + 3 * len(self.members)):
@@ -140,11 +153,6 @@ class Storm:
 
     def rush(self, move: Rush) -> None:
         holding, live = list(self.model.holding), [*self.model.waiting, *self.model.holding]
-        # A rule closes after others have let go: that may have admitted somebody who has not begun. But it opens
-        # before: whoever it does not hold may rightly be admitted while it holds those who came first.
-        opens = move.held is not None and move.held < self.rule.held
-        if opens:
-            self.change(move.held)
         cancelled = [live[number % len(live)] for number in move.cancels if live]
         let_go = [holding[number % len(holding)] for number in move.releases if holding]
         for member in cancelled if move.cancels_first else ():
@@ -157,8 +165,6 @@ class Storm:
             member.scope.cancel()
         for member in {*cancelled, *let_go}:
             (self.model.waiting if member in self.model.waiting else self.model.holding).remove(member)
-        if not opens:
-            self.change(move.held)
 
     def change(self, held: frozenset[str] | None) -> None:
         """Hold these tasks from now on; ``None`` changes nothing."""
@@ -200,6 +206,15 @@ async def _storm(script: list[Move]) -> None:
         *[Ask({"cpu": 3}, "fetch"), Ask({Slot.THREAD: 1}, "fetch"), Ask({Slot.THREAD: 1}, "fetch")],
         *[Ask({"cpu": 1, Slot.THREAD: 1}, "fetch"), Ask({Slot.THREAD: 1}, "parse"), SetTotal("cpu", 3)],
         Rush((1,), (), False, None),
+    ]
+)
+@example(
+    script=[
+        Ask({"gpu": 1}, "parse"),
+        Ask({"gpu": 2, Slot.PROCESS: 1}, "parse"),
+        Rush((), (), False, frozenset({"fetch", "parse"})),
+        Ask({"cpu": 1, Slot.PROCESS: 1}, "parse"),
+        Rush((0,), (), False, frozenset({"fetch"})),
     ]
 )
 @example(script=[Ask({"gpu": 0}, "fetch"), Ask({"gpu": 0}, "fetch"), Rush((0, 0), (), False, None)])

@@ -148,7 +148,7 @@ class ThreadLane:
         stint.begin()
         following: int | None = None
         while True:
-            # Crossing is announced before the gate is read, as in Attempt: no function begins after a pause.
+            # Crossing is announced before the gate is read, as in Attempt: no start mark is set after a pause.
             self.is_crossing = True
             if not lanes.may_go_on(self.claim.epoch):
                 break
