@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import threading
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from typing import Any, cast
 from xml.etree import ElementTree
 
@@ -398,6 +398,20 @@ def test_a_crash_leaves_in_the_store_what_was_there_then(when: Any, there: int, 
     assert simulation.has_crashed
     assert isinstance(simulation.error, SimulatedCrashError)
     assert len(stores[0]._results) == there
+
+
+async def test_a_store_in_a_simulation_reads_and_writes_several_nodes_at_once() -> None:
+    asked: list[list[str]] = []
+
+    class Watched(InMemoryStateBackend):
+        async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+            asked.append([*node_ids])
+            return await super().get_results(asked[-1])
+
+    store = FaultyStore(Watched("run"), LoseStore(at=1), lambda _: None, lambda: None)
+    await store.put_results({"a": 1, "b": 2})
+    assert await store.get_results(["a", "b", "c"]) == {"a": 1, "b": 2}
+    assert asked == [["a", "b", "c"]]
 
 
 async def test_a_lost_store_does_nothing_any_more() -> None:

@@ -271,7 +271,8 @@ class RedisLine:
     def close(self) -> None:
         """Close the connections that were made here; in a thread. More are made when they are needed."""
         if self._own is not self.client:
-            self._own.connection_pool.disconnect()  # a client closes no pool that it was given
+            # A client closes no pool that it was given. Requests that are under way keep their connections.
+            self._own.connection_pool.disconnect(inuse_connections=False)
 
     async def _bound(self, session: Session, done: anyio.Event, silence: float) -> None:
         """Cut *session* short if there is no answer in time, or its caller has been cancelled."""

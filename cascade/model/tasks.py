@@ -121,13 +121,13 @@ class Task(Generic[P, R]):
     signature: inspect.Signature | None
     arity: Arity
     known_codes: dict[object, tuple[Sequence[object], bytes]] = attrs.field(factory=dict, init=False)
-    # How many arguments fit, if it is the one number of them and there is nothing else to look at.
-    _exact: float = attrs.field(init=False, default=-1)
+    # From how many to how many positional arguments fit without a closer look; none if a default may stand in.
+    _least: float = attrs.field(init=False)
+    _most: float = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         functools.update_wrapper(self, self.func, updated=())
-        arity = self.arity
-        self._exact = arity.least if arity.least == arity.most and not arity.standing else -1
+        self._least, self._most = self.arity.least, -1 if self.arity.standing else self.arity.most
         self.__module__ = getattr(self.func, "__module__", None) or "builtins"
         self.__qualname__ = getattr(self.func, "__qualname__", self.name)
 
@@ -219,8 +219,8 @@ class Task(Generic[P, R]):
             TypeError: If the arguments do not fit the function's signature.
         """
         count = len(args)
-        if kwargs or count != self._exact:
-            kwargs = self._fitting(args, kwargs)
+        if kwargs or not self._least <= count <= self._most:
+            kwargs = self.checked(args, kwargs)
         # sealed() and filled() in line, as every node of every flow comes by here: see Draft
         draft = Draft()
         draft.task = self
@@ -230,19 +230,13 @@ class Task(Generic[P, R]):
             (draft.args_first,) = args
         elif count == 2:
             draft.args_first, draft.args_second = args
-        elif count == 3:
-            draft.args_first, draft.args_second, draft.args_third = args
-        elif count:
-            draft.args_first = args
+        if count > 2:
+            if count == 3:
+                draft.args_first, draft.args_second, draft.args_third = args
+            else:
+                draft.args_first = args
         draft.__class__ = LazyResult
         return cast("LazyResult[R]", draft)
-
-    def _fitting(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
-        """What :meth:`checked` gives, or *kwargs* at once where nothing has to be looked at closely."""
-        arity = self.arity
-        if kwargs or not arity.least <= len(args) <= arity.most or arity.standing:
-            return self.checked(args, kwargs)
-        return kwargs
 
     def checked(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
         """Check the arguments of a call; returns *kwargs* with the defaults that stand for resources filled in.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import attrs
 
+from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 from cascade.testing.faults import Crash, InjectedError, LoseStore, SimulatedCrashError, StoreLostError
@@ -63,10 +64,8 @@ class StoreFault:
         return self._end
 
 
-class FaultyStore(StateBackend):
+class FaultyStore(ManyAtOnceBackend):
     """A state store that is lost, or in whose writes the process ends.
-
-    Operations on several nodes are those of :class:`StateBackend`, made of operations on single ones.
 
     Args:
         inner: The store itself.
@@ -128,17 +127,17 @@ class FaultyStore(StateBackend):
         self._fault.check()
         return await self._inner.finish(closing)
 
-    async def put_result(self, node_id: str, result: Any) -> None:
+    async def put_results(self, results: Mapping[str, Any]) -> None:
         self._fault.check()
-        await self._inner.put_result(node_id, result)
+        await self._inner.put_results(results)
 
-    async def mark_skipped(self, node_id: str, reason: str) -> None:
+    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
         self._fault.check()
-        await self._inner.mark_skipped(node_id, reason)
+        await self._inner.mark_all_skipped(reasons)
 
-    async def get_result(self, node_id: str) -> Any:
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         self._fault.check()
-        return await self._inner.get_result(node_id)
+        return await self._inner.get_results(node_ids)
 
     async def has_result(self, node_id: str) -> bool:
         self._fault.check()

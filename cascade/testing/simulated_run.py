@@ -102,7 +102,7 @@ class SimulatedRun:
     def __init__(self, seed: int, plan: FaultPlan, backend: Backend) -> None:
         self.value: Any = None
         self.crash: SimulatedCrashError | None = None
-        self.chronicle = Chronicle()
+        self.chronicle: Chronicle = Chronicle()
         self._backend = backend
         self._faults = Faults(seed, plan, self._note)
         self._scheduler = Scheduler(seed, self._faults)

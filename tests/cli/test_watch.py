@@ -70,6 +70,9 @@ def test_a_run_is_shown_until_it_ends(cli: Command, url: str) -> None:
         )  # fmt: skip
         with watching:
             wait_for(watching.stderr, "watching run seen")
+            # Two rules there and back: by then the run has heard of its spectator, too.
+            for rule in ("pause", "resume"):
+                assert cli("control", rule, "run:seen", "--author", "ada", "--via", url).status == 0
             process.communicate("go on\ngo on\n", timeout=30)
             out, _ = watching.communicate(timeout=30)
     # What ended before the run knew of its spectator has not been told.

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import anyio
 import pytest
 from plain_tasks import step
 
@@ -91,6 +92,17 @@ async def test_results_written_by_others_are_found(client: Any) -> None:
     assert await cascade.run(step(1), state=lambda _: backend, run_id="night") == 41
 
 
+async def test_the_results_say_what_there_is_if_others_change_them(client: Any) -> None:
+    backend = RedisStateBackend("night", client)
+    await backend.put_result("a", 1)
+    await backend.mark_skipped("b", "Pruned")
+    client.hdel("cascade:run:night:results", "a")
+    client.hset("cascade:run:night:results", "b", pickle.dumps(5))
+    assert [await backend.has_result(name) for name in "ab"] == [False, True]
+    assert await backend.get_results(["a", "b"]) == {"b": 5}
+    assert [await backend.get_skip_reason(name) for name in "ab"] == [None, "Pruned"]
+
+
 async def test_clear_leaves_nothing_of_a_run_that_nobody_executes(client: Any) -> None:
     backend = RedisStateBackend("night", client)
     await backend.put_result("a", 1)
@@ -150,6 +162,25 @@ async def test_a_cache_that_is_closed_has_no_connection_and_opens_one_again(
     assert await cache.get("key") == Hit(1)
     await cache.close()
     assert client.ping()
+
+
+async def test_a_cache_is_closed_beside_requests_that_are_under_way(client: Any) -> None:
+    cache = RedisCacheStore(client)
+    await cache.set("key", "x" * 1_000_000, None)
+    found: list[Any] = []
+
+    async def read() -> None:
+        for _ in range(20):
+            found.append(await cache.get("key"))  # noqa: PERF401  # counted meanwhile
+
+    async with anyio.create_task_group() as group:
+        for _ in range(3):
+            group.start_soon(read)
+        while len(found) < 60:
+            await cache.close()
+            await anyio.lowlevel.checkpoint()  # close() is shielded, and a reader may have failed
+    assert found == [Hit("x" * 1_000_000)] * 60
+    await cache.close()
 
 
 def test_without_the_library_the_error_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:

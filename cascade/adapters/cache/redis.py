@@ -67,8 +67,8 @@ class RedisCacheStore:
         await self._line.call(lambda session: self._set(session, key, value, expires), 0, PATIENCE)
 
     async def close(self) -> None:
-        """Close the connections that were made for the cache. The client stays open, and the next use opens new
-        ones. If cancelled, the connections are closed all the same.
+        """Close the connections that were made for the cache, apart from those of requests that are under way. The
+        client stays open, and the next use opens new ones. If cancelled, the connections are closed all the same.
         """
         with CancelScope(shield=True):
             await self._line.call(lambda _: self._line.close())

@@ -97,10 +97,7 @@ def _is_running(pid: int) -> bool:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except (
-        OSError,
-        OverflowError,
-    ):  # pragma: no cover  # another user's process, which root may signal
+    except (OSError, OverflowError):  # pragma: no cover  # another user's, which root may signal
         return True
     try:
         # A zombie has ended; its parent has not waited for it yet.

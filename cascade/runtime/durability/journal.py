@@ -49,8 +49,8 @@ class Journal:
         seconds_between: float = 0.1,
     ) -> None:
         self.backend = backend
-        self.recorded = 0
-        self.has_failed = False
+        self.recorded: int = 0
+        self.has_failed: bool = False
         self._on_recorded = on_recorded
         self._on_failure = on_failure
         self._on_not_durable = on_not_durable

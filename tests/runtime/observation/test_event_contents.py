@@ -10,33 +10,18 @@ from typing import Any
 
 import attrs
 import pytest
+from life import finished
+from observed import events_of
 from plain_tasks import fail, in_thread
 
 import cascade
 from cascade.events import as_record
-from cascade.testing import Recorded, record_events
+from cascade.testing import record_events
 
 
 @cascade.task
 async def source(value: Any = 1) -> Any:
     return value
-
-
-async def events_of(flow: Any, **settings: Any) -> Recorded:
-    """The events of a run of *flow*, however it ends."""
-    async with cascade.Engine(**settings) as engine:
-        with record_events(engine) as recorded:
-            try:
-                await engine.run(flow, run_id="this run")
-            except Exception:  # what the events say is looked at, not what is raised
-                return recorded
-    return recorded
-
-
-def finished(recorded: Recorded) -> cascade.RunFinished:
-    last = recorded.events[-1]
-    assert isinstance(last, cascade.RunFinished)
-    return last
 
 
 async def test_numbers_of_events_increase_by_one(schedule: Any) -> None:

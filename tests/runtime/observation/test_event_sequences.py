@@ -6,7 +6,8 @@ from typing import Any
 
 import anyio
 import pytest
-from life import forever
+from life import finished, forever
+from observed import events_of
 from plain_tasks import fail, in_thread
 
 import cascade
@@ -19,17 +20,6 @@ async def source(value: Any = 1) -> Any:
     return value
 
 
-async def events_of(flow: Any, **settings: Any) -> Recorded:
-    """The events of a run of *flow*, however it ends."""
-    async with cascade.Engine(**settings) as engine:
-        with record_events(engine) as recorded:
-            try:
-                await engine.run(flow, run_id="this run")
-            except Exception:  # what the events say is looked at, not what is raised
-                return recorded
-    return recorded
-
-
 def shown(recorded: Recorded) -> list[str]:
     """The events as short words: class, and node or stage, and outcome."""
     found = []
@@ -37,12 +27,6 @@ def shown(recorded: Recorded) -> list[str]:
         fields = [name for name in ("task_id", "index", "status", "reason", "attempt") if hasattr(event, name)]
         found.append(" ".join([type(event).__name__, *(str(getattr(event, name)) for name in fields)]))
     return found
-
-
-def finished(recorded: Recorded) -> cascade.RunFinished:
-    last = recorded.events[-1]
-    assert isinstance(last, cascade.RunFinished)
-    return last
 
 
 # -- sequences -------------------------------------------------------------------------------------------------
