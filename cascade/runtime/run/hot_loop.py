@@ -26,7 +26,8 @@ from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
 from cascade.runtime.scheduling.scheduler import Scheduler
-from cascade.runtime.scheduling.turns.hot_turns import HotThreadTurns, HotTurns, is_plain, may_be_hot
+from cascade.runtime.scheduling.turns.hot_thread_turns import HotThreadTurns
+from cascade.runtime.scheduling.turns.hot_turns import HotTurns, is_plain, may_be_hot
 from cascade.runtime.scheduling.turns.turn_code import TurnCode, write_turns
 from cascade.runtime.scheduling.turns.turn_steps import Attempts, TurnSteps
 
@@ -90,8 +91,6 @@ class HotLoop:
             return None
         if graph.target != len(sketch.calls) - 1 or len(levels[-1]) != 1:
             return None
-        if layout.places[0] == Place.THREAD and len(levels) != len(sketch.calls):
-            return None  # functions of one stage may wait for each other: each needs a thread of its own
         names = [graph.name(index) for index in range(len(sketch.calls))]
         keeps_values = self.execution.store.journal is not None  # which records them
         plain = partial(is_plain, self.execution)
@@ -160,7 +159,7 @@ class HotLoop:
                     raise
         finally:
             if hot.scheduler is None:
-                self._note_present(steps)
+                self._note_present(steps, steps.number)
             if self.is_top:
                 progress.frame, progress.in_code = progress.present(), None
         self._cool_down(hot, number)
@@ -198,11 +197,11 @@ class HotLoop:
             turns, seconds = journal.until_next_turn(hot.steps.number)
             hot.last, hot.last_time = hot.steps.number + turns, time.perf_counter() + seconds
 
-    def _note_present(self, steps: TurnSteps) -> None:
+    def _note_present(self, steps: TurnSteps, number: int) -> None:
         """Tell the journal which turn the loop is in, if that has begun and is not recorded."""
         journal = self.execution.store.journal
         if journal is not None and journal.backend.keeps_loops and self.is_top and steps.turns is not None:
-            journal.go_on_in(steps.number, steps.present_flow())
+            journal.go_on_in(number, steps.present_flow())
 
     def _cool_down(self, hot: HotTurns, since: int) -> None:
         """Leave out the more turns, the fewer could be made."""
@@ -225,18 +224,18 @@ class HotLoop:
             frame.status[current[2]] = Status.RUNNING
         return frame
 
-    def resume(self, steps: TurnSteps, group: TaskGroup) -> Scheduler:
-        """A scheduler of the present turn, in which the nodes so far have settled."""
+    def resume(self, steps: TurnSteps, number: int, place: int, group: TaskGroup) -> Scheduler:
+        """A scheduler of the turn *number*, the first *place* nodes of which have settled."""
         code, turns = steps.code, steps.turns
         assert code is not None
         assert turns is not None
-        self._note_present(steps)
+        self._note_present(steps, number)
         self.execution.progress.in_code = None
         prepared = self._lent[code]
         self._fill(steps)
-        scheduler = self.begin(prepared, steps.number)
+        scheduler = self.begin(prepared, number)
         scheduler.context.group = group
-        scheduler.enter(code.values(turns, steps.place))
+        scheduler.enter(code.values(turns, place))
         return scheduler
 
 

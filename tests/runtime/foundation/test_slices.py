@@ -15,9 +15,10 @@ from real_time import hold_thread
 
 import cascade
 from cascade.runtime.foundation import fairness
-from cascade.runtime.scheduling.lanes import thread_lane, thread_lanes
+from cascade.runtime.scheduling.lanes import stuck, thread_lane
+from cascade.runtime.scheduling.lanes.stuck import STUCK, STUCK_AT_LAST
 from cascade.runtime.scheduling.lanes.thread_lane import Stint
-from cascade.runtime.scheduling.lanes.thread_lanes import STUCK, STUCK_AT_LAST, ThreadLanes
+from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 
 pytestmark = pytest.mark.loop
 
@@ -41,7 +42,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (fairness, thread_lane, thread_lanes):
+    for module in (fairness, stuck, thread_lane):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
@@ -145,6 +146,7 @@ def stuck_or_not(*lanes_there: Any) -> Any:
     """Lanes as they see each other: with something to do, and as many threads as these."""
     wait: Any = ThreadLanes._wait_until_stuck  # what it waits for cannot be brought about in time
     there = SimpleNamespace(queue=[1], _wanted=len(lanes_there), has_failed=False, _lanes=set(lanes_there))
+    there._advance = lambda: ThreadLanes._advance(there)
     there.is_stuck = lambda: wait(there)
     return there
 
@@ -173,7 +175,7 @@ def test_threads_that_begin_nothing_are_stuck(clock: Clock) -> None:
 def test_one_thread_that_goes_on_is_enough(clock: Clock) -> None:
     there = stuck_or_not(Lane(stands_still()), Lane(iter([1, 2, 3, 4, 4, 4, 4, 4])))
     assert there.is_stuck()
-    assert clock.now >= 5 * STUCK
+    assert clock.now >= 4 * STUCK
 
 
 def test_threads_that_may_not_have_had_the_interpreter_are_not_stuck_yet(clock: Clock) -> None:

@@ -15,6 +15,7 @@ from typing import Any, cast
 
 import anyio
 import pytest
+from strategies_runtime import leaves
 
 import cascade
 from cascade.api import recorded_run
@@ -627,6 +628,115 @@ async def test_sync_nodes_of_one_stage_may_wait_for_each_other() -> None:
         return number
 
     assert await cascade.run(Wide("thread", meet, 2).call(6)) == "end"
+
+
+class Meeting:
+    """A loop in threads: in one turn, which is made in code, a part waits until the last part has been called."""
+
+    def __init__(self, gives: Callable[[], Any]) -> None:
+        self.gives, self.is_met, self.in_code = gives, threading.Event(), False
+        self.loop = Wide("thread", self.part, 4)
+        self.calls: list[int] = []
+
+    def part(self, number: int) -> Any:
+        if number != 5:
+            return number
+        self.calls.append(number)
+        if len(self.calls) == 2:
+            self.in_code = is_in_code()
+            assert self.is_met.wait(30)
+            return self.gives()
+        if len(self.calls) == 4:
+            self.is_met.set()
+        return number
+
+
+async def coroutine_of(value: Any) -> Any:
+    await anyio.lowlevel.checkpoint()
+    return value
+
+
+@pytest.mark.parametrize(
+    "gives",
+    [
+        lambda: 7,
+        lambda: iter([7]),
+        lambda: coroutine_of(7),
+        lambda: task_in("thread", lambda: 7, "seven")(),
+        lambda: [task_in("inline", lambda: 7, "seven")()],
+    ],
+    ids=["value", "iterator", "coroutine", "flow", "list"],
+)
+async def test_others_go_on_with_a_turn_while_a_thread_is_stuck_in_one_of_its_nodes(
+    gives: Callable[[], Any], schedule: Any
+) -> None:
+    meeting = Meeting(gives)
+    seen: list[Any] = []
+    turn = meeting.loop._turn
+
+    def look(left: int, values: list[Any]) -> Any:
+        if left == 5:
+            seen.extend(next(iter(value)) if hasattr(value, "__iter__") else value for value in values)
+        return turn(left, values)
+
+    meeting.loop.turn = task_in("thread", look, "turn")
+    assert await cascade.run(meeting.loop.call(10), schedule=schedule) == "end"
+    assert meeting.in_code
+    assert len(meeting.calls) == 4
+    assert seen == [5, 7, 5, 5]
+    assert meeting.loop.values == [0] * 4
+
+
+@pytest.mark.parametrize("on_error", ["first", "group", "continue"])
+@pytest.mark.parametrize("error", [LookupError, GeneratorExit])
+async def test_a_node_in_which_a_thread_was_stuck_may_fail(error: type[BaseException], on_error: Any) -> None:
+    def fail() -> Any:
+        raise error("stuck")
+
+    meeting = Meeting(fail)
+    with pytest.raises((BaseExceptionGroup, LookupError, GeneratorExit)) as caught:
+        await cascade.run(meeting.loop.call(10), on_error=on_error)
+    assert meeting.in_code
+    assert len(meeting.calls) == 4
+    (failure,) = leaves(caught.value)
+    assert isinstance(failure, error)
+    assert any("'part#2'" in note for note in failure.__notes__)
+
+
+async def test_a_loop_whose_thread_is_stuck_while_others_fail_waits_for_it() -> None:
+    ended = False
+
+    def last() -> int:
+        nonlocal ended
+        ended = True
+        return 1
+
+    meeting = Meeting(last)
+    part = meeting.part
+
+    def failing(number: int) -> Any:
+        is_last = len(meeting.calls) == 3
+        value = part(number)
+        if is_last:
+            raise LookupError("beside")
+        return value
+
+    meeting.loop.part = task_in("thread", failing, "part")
+    with pytest.raises(LookupError, match="beside"):
+        await cascade.run(meeting.loop.call(10))
+    assert ended
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("turns", [0, 10])
+async def test_a_node_may_raise_whatever_ends_generators(mode: str, turns: int) -> None:
+    def part(number: int) -> int:
+        if not number:
+            raise GeneratorExit("from a node")
+        return number
+
+    with pytest.raises(GeneratorExit, match="from a node"):
+        await cascade.run(Wide(mode, part, 2).call(turns), on_error="continue")
 
 
 @pytest.mark.parametrize("name", ["OTHER", "BROTHER", "__debug__", "ﬁ", "self", "c0", "LEAVES", "turns"])

@@ -9,7 +9,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
-from typing import Final
 
 import attrs
 from anyio import current_effective_deadline, current_time
@@ -23,14 +22,10 @@ from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.owner import Owner
+from cascade.runtime.scheduling.lanes.stuck import wait_until_stuck
 from cascade.runtime.scheduling.lanes.thread_lane import ThreadLane
 from cascade.runtime.scheduling.lanes.thread_reports import ThreadReports
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
-
-# Seconds without a node being begun, after which the threads there are count as stuck; and the same if somebody
-# else may have kept the interpreter from them.
-STUCK: Final = 0.0005
-STUCK_AT_LAST: Final = 0.005
 
 
 @attrs.define(eq=False)
@@ -169,18 +164,15 @@ class ThreadLanes:
 
     def _wait_until_stuck(self) -> bool:
         """In a thread, as time is virtual in some loops: whether all lanes are stuck while others could work."""
-        seen: dict[ThreadLane, int] = {}
-        since = 0.0
-        while self.queue and self._wanted and not self.has_failed:
-            before = time.perf_counter()
-            time.sleep(STUCK)
-            after = time.perf_counter()
-            now = {lane: lane.advance for lane in tuple(self._lanes)}
-            if now != seen or len(now) != self._wanted or any(lane.stint.is_aside for lane in now):
-                seen, since = now, after
-            elif after - before < 2 * STUCK or after - since > STUCK_AT_LAST:
-                return True
-        return False
+        return wait_until_stuck(self._advance, time.sleep)
+
+    def _advance(self) -> object:
+        if not self.queue or not self._wanted or self.has_failed:
+            return None
+        lanes = tuple(self._lanes)
+        if len(lanes) != self._wanted or any(lane.stint.is_aside for lane in lanes):
+            return object()
+        return [(lane, lane.advance) for lane in lanes]
 
 
 def thread_clock() -> Callable[[], float]:

@@ -5,9 +5,9 @@ that has a known shape (``turn_code``). Each node has context variables of its o
 whether the run goes on and the gate is as it was.
 
 Whatever is not as plain as that ends it: a rule or a listener, a failure, a value that has to be looked at
-closely, a coroutine that really waits. Then the rest of the
-turn runs in a frame like any other, into which the values so far have been entered. So nothing has a second
-meaning here.
+closely, a coroutine that really waits, a thread that is stuck while others of its stage could run. Then the rest
+of the turn runs in a frame like any other, into which the values so far have been entered. So nothing has a
+second meaning here.
 """
 
 from __future__ import annotations
@@ -24,23 +24,17 @@ import anyio
 import attrs
 from anyio import current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskGroup
-from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.graph.nested import glance, is_flat
-from cascade.model.errors import CascadeError
 from cascade.model.events import LoopProgress, StageFinished, StageStarted
 from cascade.model.outcomes import Status
-from cascade.runtime.admission.asking import admit
-from cascade.runtime.admission.claims import Applicant, Claim, Holdings
-from cascade.runtime.admission.pool import Slot
-from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled
-from cascade.runtime.foundation.fairness import SLICE, give_way, step_back
+from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.step_in_context import drive
-from cascade.runtime.foundation.threads import in_thread, wake_soon
-from cascade.runtime.scheduling.lanes.thread_lanes import thread_clock
+from cascade.runtime.foundation.task_context import Token
+from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.settler import is_to_blame
 from cascade.runtime.scheduling.turns.turn_code import Mark, Raised, Turns
@@ -48,15 +42,13 @@ from cascade.runtime.scheduling.turns.turn_steps import Codes, Stop, TurnSteps
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
-# Seconds for which a thread keeps the interpreter from others.
-TURN: Final = 0.001
 
 
 class Loop(Codes, Protocol):
     """The loop whose turns are made."""
 
-    def resume(self, steps: TurnSteps, group: TaskGroup) -> Scheduler:
-        """A scheduler of the present turn, in which the nodes so far have settled."""
+    def resume(self, steps: TurnSteps, number: int, place: int, group: TaskGroup) -> Scheduler:
+        """A scheduler of the turn *number*, the first *place* nodes of which have settled."""
         ...
 
 
@@ -113,6 +105,9 @@ class HotTurns:
     done: anyio.Event = attrs.field(factory=anyio.Event)
     group: TaskGroup = attrs.field(init=False)
     scheduler: Scheduler | None = None
+    _attempt: LaneAttempt = attrs.field(init=False)
+    # The node that has been begun here and will be settled there.
+    _expected: int | None = None
     # Of the nodes and turns that have ended, how many have been counted.
     _counted: int = 0
     _told: int = attrs.field(init=False)
@@ -130,7 +125,7 @@ class HotTurns:
             steps.attempts.ends_by = current_effective_deadline()
             while may_be_hot(self.execution) and steps.begin():
                 stop = await self._drive(self.execution.gate.epoch)
-                if stop is Stop.GIVEN:
+                if stop is Stop.GIVEN or self._expected is not None:
                     await self._stay()
                     return
                 is_due = time.perf_counter() >= self.last_time and not steps.place
@@ -139,7 +134,9 @@ class HotTurns:
         finally:
             self.count()
             if self.scheduler is None and steps.turns is not None and steps.place:
-                self._hand_over()  # also if it is cancelled: what has ended counts, and is recorded
+                self._hand_over(
+                    steps.number, steps.place
+                )  # also if it is cancelled: what has ended counts, and is recorded
             self.done.set()
 
     async def _drive(self, epoch: int) -> Stop:
@@ -155,24 +152,30 @@ class HotTurns:
                     raise
         return stop
 
-    def _hand_over(self) -> Scheduler:
-        """Have the rest of the present turn run in a frame."""
+    def _hand_over(self, number: int, place: int) -> Scheduler:
+        """Have the rest of the present turn run in a frame, which is *number*, from *place* on."""
         self.count()
-        self.scheduler = self.loop.resume(self.steps, self.group)
+        self.scheduler = self.loop.resume(self.steps, number, place, self.group)
         self.done.set()
         return self.scheduler
+
+    def _leave(self, token: Token) -> None:
+        """Have the rest of the present turn run in a frame, apart from the node that runs here."""
+        _, code, index, number = token
+        self._expected, self._attempt = index, self.steps.attempts.attempt_of(token)
+        self._hand_over(number, code.order.index(index)).expect(index)
 
     async def _stay(self) -> None:
         """See a node to its end that has not simply ended, while the rest of the turn goes on."""
         steps = self.steps
-        assert steps.code is not None
-        assert steps.attempts.current is not None
-        index = steps.code.order[steps.place]
-        attempt = steps.attempts.attempt_of(steps.attempts.current)
+        if self._expected is None:
+            assert steps.attempts.current is not None
+            self._leave(steps.attempts.current)
+        scheduler, index, attempt = self.scheduler, self._expected, self._attempt
+        assert scheduler is not None
+        assert index is not None
         attempt.claim = None  # a thread has given its slot back
         given, turns = steps.given, steps.turns
-        scheduler = self._hand_over()
-        scheduler.expect(index)
         if isinstance(given, Raised):
             assert turns is not None
             turns.close()  # it keeps the error, which keeps it
@@ -192,113 +195,15 @@ class HotTurns:
             progressed(execution, steps.code.tasks[-1].name, before, self._told)
 
 
-@attrs.define(eq=False)
-class HotThreadTurns(HotTurns):
-    """The same in a worker thread, for turns of sync functions.
-
-    Attributes:
-        adopted: A claim for the node that runs, if somebody has asked for one.
-    """
-
-    adopted: Claim | None = None
-    _token: EventLoopToken = attrs.field(factory=current_token)
-    _is_told_soon: bool = False
-
-    @property
-    def node_id(self) -> str:
-        """The node that runs."""
-        current = self.steps.attempts.current
-        return "" if current is None else self.loop.name(current[1], current[2])
-
-    @property
-    def is_running(self) -> bool:
-        """Whether any does."""
-        return self.steps.attempts.current is not None
-
-    def why_late(self) -> str | None:
-        """Nothing: plain nodes have no timeout."""
-        return None
-
-    def adopt(self, holdings: Holdings, epoch: int) -> None:
-        """Give the node that runs a claim; called with the gate closed, so none follows it."""
-        current = self.steps.attempts.current
-        if self.adopted is None and current is not None:
-            _, code, index, _ = current
-            applicant = self.execution.applicant(self.loop.name(code, index), code.tasks[index])
-            self.adopted = holdings.adopted(applicant, epoch)
-
-    async def _drive(self, epoch: int) -> Stop:
-        """Make turns in a thread, as long as it may have a slot."""
-        del epoch
-        execution, gate = self.execution, self.execution.gate
-        claim = await self._slot()
-        if claim is None:
-            return Stop.LEFT
-        self.steps.attempts.claim, self.steps.attempts.clock = claim, thread_clock()
-        gate.crossers.add(self.steps)
-        gate.lanes.add(self)
-        execution.tasks.watch.add(self)
-        try:
-            context = execution.tasks.base.copy()
-            return await in_thread(
-                lambda: context.run(self._drive_here, claim.epoch), execution.shared.lane_limiter
-            )
-        finally:
-            execution.tasks.watch.remove(self)
-            gate.lanes.remove(self)
-            gate.crossers.remove(self.steps)
-            claim.release()
-            if self.adopted is not None:
-                self.adopted.release()
-                self.adopted = None
-            self.count()
-
-    async def _slot(self) -> Claim | None:
-        execution, code = self.execution, self.steps.code
-        assert code is not None
-        node_id = self.loop.name(code, code.order[self.steps.place])
-        ancestors = execution.beginning.ancestors
-        applicant = Applicant(node_id, "", "", execution.run_id, execution.bus, ancestors, is_lane=True)
-        try:
-            return await admit(execution.admission, applicant, {Slot.THREAD: 1}, lambda _: None)
-        except (DrainedError, CascadeError):  # which whoever runs the rest meets, too
-            return None
-
-    def _drive_here(self, epoch: int) -> Stop:
-        steps = self.steps
-        worked = time.thread_time()
-        while True:
-            stop = steps.drive(epoch, time.perf_counter() + TURN, self.last)
-            if stop is not Stop.PAUSE:
-                return stop
-            # A thread that has only waited has kept the interpreter from nobody.
-            if time.thread_time() - worked > TURN / 2:
-                step_back(self._is_awaited)
-                worked = time.thread_time()
-            self._tell_soon()
-            is_wanted = self.execution.admission.queue.lacks_only(Slot.THREAD)
-            if is_wanted or time.perf_counter() >= self.last_time:
-                return Stop.PAUSE
-
-    def _is_awaited(self) -> bool:
-        return self._is_told_soon
-
-    def _tell_soon(self) -> None:
-        if not self._is_told_soon:
-            self._is_told_soon = True
-            wake_soon(self._token, self._tell)
-
-    def _tell(self) -> None:
-        self._is_told_soon = False
-        self.count()
-
-
 async def _rest(steps: TurnSteps, index: int) -> Any:
     """The value of the node *index*, which has not simply ended."""
     code, turns, context, given = steps.code, steps.turns, steps.context, steps.given
     assert code is not None
     assert turns is not None
-    assert context is not None
+    if context is None:  # while others went on with the turn, it has simply ended
+        value = code.value(turns, index)
+        turns.close()
+        return value
     steps.context = steps.given = None
     if not isinstance(given, (Mark, Raised)):
         given = await _awaited(context, turns, given)

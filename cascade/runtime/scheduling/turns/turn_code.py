@@ -19,6 +19,7 @@ import logging
 import types
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Set as AbstractSet
 from types import CoroutineType, FunctionType, GeneratorType
 from typing import Any, Final, cast
 from weakref import finalize
@@ -74,6 +75,7 @@ class TurnCode:
         tasks: By node, what is called.
         names: By node, its id within the flow.
         order: The nodes, in the order in which they are called.
+        ahead: Those that are called before others of their stage.
         source: The code.
     """
 
@@ -81,10 +83,11 @@ class TurnCode:
     tasks: Sequence[Callee]
     names: Sequence[str]
     order: Sequence[int]
+    ahead: AbstractSet[int]
     source: str = attrs.field(repr=False)
 
     def calls(self, turns: Turns) -> list[LazyResult[Any]]:
-        """The calls of the present turn, by node. *turns* has to stand still."""
+        """The calls of the present turn, by node. *turns* has to stand still, or to be in a node."""
         known = _locals_of(turns)
         return [known[f"c{index}"] for index in range(len(self.tasks))]
 
@@ -147,7 +150,8 @@ def write_turns(
     finalize(known["turns"], linecache.cache.pop, filename, None)
     if _LOG.isEnabledFor(logging.DEBUG):
         _LOG.debug("code for the turns of %r:\n%s", sketch.calls[-1].task.name, source)
-    return TurnCode(begin, [call.task for call in sketch.calls], names, order, source)
+    ahead = {index for level in levels for index in level[:-1]}
+    return TurnCode(begin, [call.task for call in sketch.calls], names, order, ahead, source)
 
 
 def _is_value(is_plain: Callable[[Any], bool]) -> Callable[[Any], bool]:
@@ -206,9 +210,8 @@ class _Writer:
         yield "        while True:"
         for line in (*self._checks(target), "yield NEXT", *self._calls(target)):
             yield f"            {line}"
-        yield "    except GeneratorExit:"
-        yield "        raise"
         yield "    except BaseException as error:"
+        yield "        if type(error) is GeneratorExit and error.__traceback__.tb_next is None: raise"
         yield "        yield Raised(error)"
 
     # -- the shape -----------------------------------------------------------------------------------------

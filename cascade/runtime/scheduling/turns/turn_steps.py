@@ -105,6 +105,7 @@ class TurnSteps:
         place: How many nodes of the present turn have ended.
         ended: How many nodes have ended in all turns before it.
         is_crossing: Whether it is between the gate and a function.
+        is_taken: Whether others go on with the turn: no further node is to be called.
         given: What the generator yielded last, if that is not ``NEXT``.
         context: Where the current node runs.
     """
@@ -117,6 +118,7 @@ class TurnSteps:
     place: int = 0
     ended: int = 0
     is_crossing: bool = False
+    is_taken: bool = False
     given: Any = None
     context: Context | None = None
 
@@ -166,7 +168,7 @@ class TurnSteps:
                 for place in range(start, size):
                     # Crossing is announced before the gate is read: no node is marked as begun after a pause.
                     self.is_crossing = True
-                    if gate.epoch != epoch:
+                    if gate.epoch != epoch or self.is_taken:
                         return self._stopped(Stop.CHANGED, number, place)
                     attempts.current = token = (attempts, code, order[place], number)
                     self.is_crossing = False
