@@ -15,7 +15,7 @@ from real_time import hold_thread
 
 import cascade
 from cascade.runtime.foundation import fairness
-from cascade.runtime.scheduling.lanes import stuck, thread_lane
+from cascade.runtime.scheduling.lanes import stuck, thread_lane, thread_lanes
 from cascade.runtime.scheduling.lanes.stuck import STUCK, STUCK_AT_LAST
 from cascade.runtime.scheduling.lanes.thread_lane import Stint
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
@@ -42,7 +42,7 @@ class Clock:
 @pytest.fixture
 def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
     clock = Clock()
-    for module in (fairness, stuck, thread_lane):
+    for module in (fairness, stuck, thread_lane, thread_lanes):
         monkeypatch.setattr(module, "time", clock)
     return clock
 
