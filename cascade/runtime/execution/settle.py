@@ -124,12 +124,11 @@ def _journal(execution: RunContext, subject: Settled, ending: Ending) -> None:
     )  # fmt: skip
 
 
-def record_silently(execution: RunContext, frame: Frame, index: int, value: Any, started: float) -> None:
+def record_silently(execution: RunContext, frame: Frame, index: int, value: Any, duration: float) -> None:
     """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
     execution.progress.counts[Status.SUCCEEDED] += 1
     journal = execution.store.journal
     task = frame.graph.task(index)
-    duration = execution.beginning.clock() - started
     if execution.settings.schedule == "eager":
         execution.shared.durations.learn(task.name, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:

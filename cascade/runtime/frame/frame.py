@@ -10,7 +10,7 @@ dropped, a node that has not begun is pruned at zero, and being a target counts 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -26,6 +26,10 @@ from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.readiness import Readiness
 from cascade.runtime.frame.routing import Routing
 from cascade.runtime.frame.turn import Turn
+
+# A call that has succeeded: its number, its value, and when it began and ended, on the loop's clock. The times
+# are 0 if nobody is told.
+Ended = tuple[int, Any, float, float]
 
 
 @attrs.define(eq=False)
@@ -102,37 +106,45 @@ class Frame:
 
     def succeed(self, index: int, value: Any) -> None:
         """Record the value of a call."""
-        self.status[index] = Status.SUCCEEDED
-        # As Demand.keep does; each node comes by here, and a call would cost it.
-        self.values[index] = value if self.demand.uses[index] < 2 else for_several(value)
-        self._follow_up(index)
+        self.succeed_all(((index, value, 0.0, 0.0),))
+
+    def succeed_all(self, ended: Sequence[Ended]) -> None:
+        """Record the values of calls, in the order in which they have ended."""
+        status, values, uses = self.status, self.values, self.demand.uses
+        for index, value, _, _ in ended:
+            status[index] = Status.SUCCEEDED
+            # As Demand.keep does; each node comes by here, and a call would cost it.
+            values[index] = value if uses[index] < 2 else for_several(value)
+        self._follow_up([index for index, _, _, _ in ended])
 
     def skip(self, index: int, reason: SkipReason, passed: tuple[Any] | None) -> None:
         """Record that a call is skipped; its consumers get the value in *passed*, if any, in its place."""
         self.gaps.skip(index, reason, gives_value=passed is not None)
         if passed is not None:
             self.demand.keep(index, passed[0])
-        self._follow_up(index)
+        self._follow_up((index,))
 
     def fail(self, index: int, error: BaseException | None) -> None:
         """Record that a call failed, or (without an error) was cancelled."""
         self.gaps.fail(index, error)
-        self._follow_up(index)
+        self._follow_up((index,))
 
-    def _follow_up(self, index: int) -> None:
-        """A call has settled: what it used may be let go of, and whoever waits for it waits for one less."""
-        readiness, graph = self.readiness, self.graph
-        readiness.unsettled -= 1
-        sources = graph.sources[index]
-        if len(sources) > PAUSE_EVERY:
-            self.demand.backlog.append(iter(sources))
-        elif sources:
-            self.demand.let_go(sources)
-        if self.routing is not None:
-            self.routing.go_on_from(index)
-            return
-        pending = readiness.pending
-        for consumer in graph.consumers[index]:
-            pending[consumer] -= 1
-            if not pending[consumer] and readiness.stage is None:
-                readiness.news.ready.append(consumer)
+    def _follow_up(self, indices: Sequence[int]) -> None:
+        """Calls have settled: what they used may be let go of, and whoever waits for them waits for less."""
+        readiness, graph, demand, routing = self.readiness, self.graph, self.demand, self.routing
+        readiness.unsettled -= len(indices)
+        sources_of, consumers_of, pending = graph.sources, graph.consumers, readiness.pending
+        ready = readiness.news.ready if readiness.stage is None else None
+        for index in indices:
+            sources = sources_of[index]
+            if len(sources) > PAUSE_EVERY:
+                demand.backlog.append(iter(sources))
+            elif sources:
+                demand.let_go(sources)
+            if routing is not None:
+                routing.go_on_from(index)
+                continue
+            for consumer in consumers_of[index]:
+                pending[consumer] -= 1
+                if ready is not None and not pending[consumer]:
+                    ready.append(consumer)

@@ -23,13 +23,15 @@ from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.returned import is_flow
 from cascade.runtime.foundation.replay import for_several
+from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
+from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.turns.hot_thread_turns import HotThreadTurns
 from cascade.runtime.scheduling.turns.hot_turns import HotTurns, is_plain, may_be_hot
 from cascade.runtime.scheduling.turns.turn_code import TurnCode, write_turns
-from cascade.runtime.scheduling.turns.turn_steps import Attempts, TurnSteps
+from cascade.runtime.scheduling.turns.turn_steps import TurnSteps
 
 # Turns that are made in frames after one that could not be made in code, if that goes on.
 _MOST_COLD: Final = 1024
@@ -115,6 +117,10 @@ class HotLoop:
         """The id of a node of the turns that *code* makes."""
         return self.prefix + code.names[index]
 
+    def _identify(self, token: Token) -> tuple[str, Callee]:
+        _, code, index, _ = token
+        return self.name(code, index), code.tasks[index]
+
     # -- turns ---------------------------------------------------------------------------------------------
 
     async def make_turns(self, prepared: Prepared, number: int) -> Made | None:
@@ -127,9 +133,8 @@ class HotLoop:
             return None  # what is recorded of it has to be looked at
         self._lent[code] = prepared
         row = prepared.graph.rows[-1]
-        steps = TurnSteps(
-            Attempts(execution, self, current_time), row.call if isinstance(row, Node) else row, number
-        )
+        flow = row.call if isinstance(row, Node) else row
+        steps = TurnSteps(LaneAttempts(execution, self._identify, current_time), self, flow, number)
         try:
             if not steps.begin():
                 return None

@@ -93,6 +93,7 @@ class RunOutcome:
     def counts(self) -> dict[str, int]:
         """Nodes by state: how many ended in each, and how many of the present turn have not."""
         progress = self.context.progress
+        progress.catch_up()
         counts = {status.name.lower(): progress.counts[status] for status in Status}
         del counts["running"], counts["queued"]
         if self.finished is not None:

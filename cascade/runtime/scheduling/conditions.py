@@ -23,11 +23,14 @@ class Conditions:
         execution: The run.
         can_use_lanes: Whether the nodes of this frame can run in lanes at all.
         is_heard: Whether somebody is told of the nodes, so that events or records have to be made.
+        is_single: Whether each node that succeeds has to be settled by itself, as it is news to somebody, has to
+            be looked at, or does not count any more.
     """
 
     execution: RunContext
     can_use_lanes: bool
     is_heard: bool = False
+    is_single: bool = False
     _may_use_lanes: bool = False
     _epoch: int = -1
 
@@ -38,6 +41,8 @@ class Conditions:
         if self._epoch != epoch:
             self._epoch = epoch
             self.is_heard = not execution.is_silent()
+            is_told = self.is_heard and (execution.settings.strict_state or not execution.bus.is_silent())
+            self.is_single = is_told or execution.lifecycle.is_halted
             is_free = not execution.lifecycle.is_closing and not execution.admission.holding.rules
             self._may_use_lanes = self.can_use_lanes and is_free
 

@@ -24,7 +24,7 @@ from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.fairness import SLICE, give_way
-from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.lanes.following import Following
@@ -231,9 +231,10 @@ class Scheduler:
     def enter(self, values: Iterable[tuple[int, Any]]) -> None:
         """These nodes have ended elsewhere, before any is run here: all of the first stages, some of the next."""
         self.context.conditions.look()
-        for index, value in values:
-            self.context.settler.enter(index, value, current_time())
-            self.settled_before += 1
+        now = current_time()
+        ended = [(index, value, now, now) for index, value in values]
+        self.context.settler.enter(ended)
+        self.settled_before += len(ended)
 
     def expect(self, index: int) -> None:
         """The node has been begun elsewhere, and will be settled here."""
@@ -246,21 +247,20 @@ class Scheduler:
 
     # -- settling ------------------------------------------------------------------------------------------
 
-    def done(self, index: int, value: Any, started: float, following: int | None) -> None:
-        """A node has succeeded in a lane, where *following* goes on from it."""
-        if following is not None:
-            self._in_flight += 1
-        self.context.settler.succeed(index, value, started)
-        self._left()
+    def done(self, ended: Sequence[Ended], followed: int) -> None:
+        """Nodes have succeeded in a lane, where as many as *followed* have gone on from some of them."""
+        self._in_flight += followed
+        self.context.settler.succeed(ended)
+        self._left(len(ended))
 
     def settle(self, index: int, ending: Ending) -> None:
         """A node has ended."""
         self.context.settler.settle(index, ending)
         self._left()
 
-    def _left(self) -> None:
-        """A node has settled, or was left; what follows from it is to be started."""
-        self._in_flight -= 1
+    def _left(self, count: int = 1) -> None:
+        """Nodes have settled, or were left; what follows from them is to be started."""
+        self._in_flight -= count
         # A queue that is longer is up to `run`, which gives way and heeds the journal: else each of many nodes
         # that settle at once would start others for a slice.
         may_start = self.window is not None or not self._queue

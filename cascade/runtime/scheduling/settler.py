@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 
@@ -12,7 +12,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import judge, passed_by
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.settle import Ending, Settled, leave, record, record_silently
-from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
 
 
@@ -40,22 +40,22 @@ class Settler:
             frame.digest(index), frame.turn.is_recorded, index == frame.turn.flow,
         )  # fmt: skip
 
-    def succeed(self, index: int, value: Any, started: float) -> None:
-        """Settle a plain node that has run in a lane."""
-        execution, is_heard = self.execution, self.conditions.is_heard
-        is_told = is_heard and (execution.settings.strict_state or not execution.bus.is_silent())
-        if is_told or execution.lifecycle.is_halted:
-            self.settle(index, Ending(Done(value), 1, started))
+    def succeed(self, ended: Sequence[Ended]) -> None:
+        """Settle plain nodes that have run in a lane since the conditions were looked at."""
+        if not self.conditions.is_single:
+            self.enter(ended)
             return
-        self.enter(index, value, started)
+        for index, value, started, _ in ended:
+            self.settle(index, Ending(Done(value), 1, started))
 
-    def enter(self, index: int, value: Any, started: float) -> None:
-        """Settle a plain node that has succeeded when nobody was told of nodes."""
+    def enter(self, ended: Sequence[Ended]) -> None:
+        """Settle plain nodes that have succeeded when nobody was told of nodes."""
         if self.conditions.is_heard:
-            record_silently(self.execution, self.frame, index, value, started)
+            for index, value, started, now in ended:
+                record_silently(self.execution, self.frame, index, value, now - started)
         else:
-            self.execution.progress.counts[Status.SUCCEEDED] += 1
-        self.frame.succeed(index, value)
+            self.execution.progress.counts[Status.SUCCEEDED] += len(ended)
+        self.frame.succeed_all(ended)
 
     def settle(self, index: int, ending: Ending) -> None:
         """Settle a node, unless the run drains and leaves it."""

@@ -15,12 +15,14 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Awaitable
+from contextvars import copy_context
+from types import CoroutineType
 from typing import Any
 
 import attrs
 from anyio import current_effective_deadline, current_time, get_cancelled_exc_class
 
-from cascade.graph.nested import LEAVES
+from cascade.graph.nested import LEAVES, glance
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskExecutionStarted
@@ -29,11 +31,36 @@ from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
+from cascade.runtime.foundation.step_in_context import as_coroutine, resume
+from cascade.runtime.foundation.task_context import Token, attempt_var
+from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.lanes.owner import Owner
 from cascade.runtime.scheduling.settler import is_to_blame
+
+
+@attrs.define(eq=False)
+class Left:
+    """A node that has been called and has not simply ended.
+
+    Attributes:
+        index: The node.
+        started: Its start mark, if somebody is told.
+        value: What its function returned, if that has to be looked at closely.
+        error: What it raised.
+        rest: What is left of its coroutine, which waits.
+        attempt: Its attempt, if it waits.
+    """
+
+    index: int
+    started: float
+    value: Any = None
+    error: BaseException | None = None
+    rest: Awaitable[Any] | None = None
+    attempt: LaneAttempt | None = None
 
 
 @attrs.define(eq=False)
@@ -52,6 +79,9 @@ class LoopLane:
     following: Following
     queue: deque[int] = attrs.field(factory=deque)
     _is_tended: bool = False
+    # What has ended and is not settled; how many of those nodes another has gone on from.
+    _ended: list[Ended] = attrs.field(factory=list)
+    _followed: int = 0
     # When others had their turn.
     _since: float = 0.0
     # Nodes that wait, and their claims if somebody has asked for such.
@@ -70,9 +100,10 @@ class LoopLane:
     async def _drain(self) -> None:
         """Run what is queued, until it is all begun; or until one waits, and then that one to its end."""
         queue, conditions = self.queue, self.context.conditions
-        deadline = current_effective_deadline()
         if is_cancelled():
             return  # before anything has begun; so is whoever waits for it
+        execution, deadline = self.context.execution, current_effective_deadline()
+        attempts = LaneAttempts(execution, self._identify, current_time, deadline)
         self._since = time.perf_counter()
         is_tending = True
         following: int | None = None
@@ -81,29 +112,25 @@ class LoopLane:
                 if self._is_tended:
                     return
                 self._is_tended = is_tending = True  # nobody else is left: this task is free to go on
-            if not conditions.may_use_lanes():
-                break
-            if following is None and not queue:
+            if not conditions.may_use_lanes() or (following is None and not queue):
                 break
             if conditions.is_heard and await conditions.until_heard():
                 continue  # what may start has to be asked again
-            index = queue.popleft() if following is None else following
-            following, has_waited = await self._run(index, deadline, is_tending=is_tending)
-            is_tending = is_tending and not has_waited
+            last, following, left = self._call_some(attempts, following)
+            if left is not None:
+                following = await self._finish(left, attempts, hands_over=is_tending)
+                is_tending = is_tending and left.rest is None
             if time.perf_counter() - self._since > SLICE:
-                await self._give_way(index)
+                await self._give_way(last)
         if following is not None:
             queue.appendleft(following)
         if is_tending:
             self._is_tended = False
         self.owner.take_back(queue)
 
-    def _begin(self, index: int) -> Callee:
-        context = self.context
-        context.frame.status[index] = Status.RUNNING
-        if context.conditions.is_heard and context.execution.events.wants(TaskExecutionStarted):
-            context.execution.events.emit_node(TaskExecutionStarted, context.settler.subject(index))
-        return context.frame.graph.task(index)
+    def _identify(self, token: Token) -> tuple[str, Callee]:
+        frame, index = self.context.frame, token[2]
+        return frame.name(index), frame.graph.task(index)
 
     async def _give_way(self, index: int) -> None:
         try:
@@ -114,31 +141,109 @@ class LoopLane:
                 raise
         self._since = time.perf_counter()
 
-    async def _run(self, index: int, deadline: float, *, is_tending: bool) -> tuple[int | None, bool]:
-        """Run one node; returns the node that goes on from it, and whether it waited."""
-        context, execution = self.context, self.context.execution
-        task = self._begin(index)
-        has_waited = False
-        started = execution.beginning.clock() if context.conditions.is_heard else 0.0
-        attempt: LaneAttempt | None = None
+    # -- nodes that simply end -----------------------------------------------------------------------------
+
+    def _call_some(self, attempts: LaneAttempts, following: int | None) -> tuple[int, int | None, Left | None]:
+        """Call nodes one after another, for a slice at most, and as long as nothing changes.
+
+        Returns:
+            The node that was called last, that which goes on from it, and itself if it has not simply ended.
+        """
+        lagging, outside = self.context.execution.progress.lagging, attempt_var.set((attempts, None, 0, 0))
+        lagging.add(self._settle)
         try:
-            args, kwargs = context.calls.bind(index, NO_RESOURCES)
-            attempt = LaneAttempt(execution, context.frame.name(index), task, deadline, current_time)
-            value = attempt.call(args, kwargs, steps=True)
-            if attempt.rest is not None:
-                has_waited = True
-                value = await self._wait(attempt, attempt.rest, hands_over=is_tending)
-            attempt.is_over = True
+            return self._call_each(attempts, following)
+        finally:
+            attempts.end()
+            lagging.discard(self._settle)
+            attempt_var.reset(outside)
+            self._settle()
+
+    def _call_each(self, attempts: LaneAttempts, following: int | None) -> tuple[int, int | None, Left | None]:
+        context, gate, queue, until = self.context, self.context.execution.gate, self.queue, self._since + SLICE
+        rows, status, bind = context.frame.graph.rows, context.frame.status, context.calls.bind
+        conditions, mark, clock = context.conditions, attempt_var.set, time.perf_counter
+        epoch, is_heard, is_single = gate.epoch, conditions.is_heard, conditions.is_single
+        now = context.execution.beginning.clock if is_heard else _no_time
+        while True:
+            index = queue.popleft() if following is None else following
+            task: Callee = rows[index].task  # type: ignore[union-attr]  # routers are no calls
+            status[index] = Status.RUNNING
+            if is_heard:
+                self._announce(index)
+            started = now()
+            attempts.current = token = (attempts, None, index, 0)
+            try:
+                args, kwargs = bind(index, NO_RESOURCES)
+                mark(token)
+                node_context = copy_context()
+                run = node_context.run
+                value = run(task.func, *args, **kwargs)
+                if task.is_async or type(value) is CoroutineType:
+                    coroutine = as_coroutine(value)
+                    try:
+                        yielded = run(coroutine.send, None)
+                    except StopIteration as stop:
+                        value = stop.value
+                    else:
+                        rest = resume(node_context, coroutine, yielded)
+                        return index, None, Left(index, started, rest=rest, attempt=attempts.keep(token))
+                if type(value) not in LEAVES and not glance(value):
+                    return index, None, Left(index, started, value=value)
+            except BaseException as error:  # user code may raise anything, and the node is settled with that
+                return index, None, Left(index, started, error=error)
+            if gate.epoch != epoch:
+                self._settle()  # what had ended before the change
+                conditions.look()
+            following = self.following.node_after(index, value)
+            self._ended.append((index, value, started, now()))
+            self._followed += following is not None
+            if is_single or clock() > until or gate.epoch != epoch or (following is None and not queue):
+                return index, following, None
+            if is_heard and conditions.is_behind(len(self._ended)):
+                return index, following, None
+            if attempts.asked:
+                attempts.end()
+
+    def _announce(self, index: int) -> None:
+        execution = self.context.execution
+        if execution.events.wants(TaskExecutionStarted):
+            execution.events.emit_node(TaskExecutionStarted, self.context.settler.subject(index))
+
+    def _settle(self) -> None:
+        """Settle the nodes that have ended, at the latest before this lane lets others run."""
+        if self._ended:
+            ended, followed = self._ended, self._followed
+            self._ended, self._followed = [], 0
+            self.owner.done(ended, followed)
+
+    # -- nodes that do not -----------------------------------------------------------------------------------
+
+    async def _finish(self, left: Left, attempts: LaneAttempts, *, hands_over: bool) -> int | None:
+        """See a node to its end that has not simply ended; returns the node that goes on from it."""
+        context, index, attempt = self.context, left.index, left.attempt
+        try:
+            if left.error is not None:
+                raise left.error
+            value = left.value
+            if attempt is not None:
+                assert left.rest is not None
+                try:
+                    value = await self._wait(attempt, left.rest, hands_over=hands_over)
+                finally:
+                    attempts.forget(attempt)
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self._failed(index, attempt, error, started)
-            return None, has_waited
+            self._failed(index, attempt, error, left.started)
+            return None
         if is_flow:
-            context.returned.run_in_place(context.group, index, value, started)
-            return None, has_waited
+            context.returned.run_in_place(context.group, index, value, left.started)
+            return None
+        context.conditions.look()
         following = self.following.node_after(index, value)
-        self.owner.done(index, value, started, following)
-        return following, has_waited
+        now = context.execution.beginning.clock() if context.conditions.is_heard else 0.0
+        self.owner.done([(index, value, left.started, now)], following is not None)
+        return following
 
     async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
         """See a node to its end that was begun elsewhere; *rest* gives its value."""
@@ -194,3 +299,8 @@ class LoopLane:
         self._is_tended = False
         if self.queue:
             self._tend()
+
+
+def _no_time() -> float:
+    """In place of a clock, if nobody is told when nodes start and end."""
+    return 0.0

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from collections.abc import Sequence
+from typing import Protocol
 
 from cascade.runtime.execution.settle import Ending
+from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.ready_queue import Queue
 
 
 class Owner(Protocol):
     """The scheduler of a frame, as its lanes see it. Its methods are called on the event loop."""
 
-    def done(self, index: int, value: Any, started: float, following: int | None) -> None:
-        """A node has succeeded in a lane, where *following* goes on from it."""
+    def done(self, ended: Sequence[Ended], followed: int) -> None:
+        """Nodes have succeeded in a lane, where as many as *followed* have gone on from some of them."""
         ...
 
     def settle(self, index: int, ending: Ending) -> None:

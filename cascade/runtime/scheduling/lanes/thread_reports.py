@@ -84,6 +84,7 @@ class ThreadReports:
     def settle_some(self) -> bool:
         """Settle what has arrived, for a slice at most; returns whether it took that long."""
         arrived = self.arrived
+        self.context.conditions.look()
         until = time.perf_counter() + SLICE
         while arrived:
             self._settle(arrived.popleft())
@@ -109,7 +110,8 @@ class ThreadReports:
         elif report.is_flow:
             context.returned.run_in_place(context.group, index, value, started)
         else:
-            self.owner.done(index, value, started, report.following)
+            now = started + (report.seconds or 0.0)
+            self.owner.done([(index, value, started, now)], report.following is not None)
 
     async def _go_on(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
         """Go on with a node whose function, called in a thread, gave a coroutine."""

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 import enum
-import math
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from contextvars import Context, copy_context
 from typing import Any, Protocol
 
 import attrs
 
 from cascade.model.lazies import LazyResult
-from cascade.runtime.admission.claims import Claim
-from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.foundation.task_context import Token, attempt_var
-from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
+from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.turns.turn_code import NEXT, TurnCode, Turns
 
 
@@ -29,50 +26,6 @@ class Codes(Protocol):
     def name(self, code: TurnCode, index: int) -> str:
         """The id of a node of the turns that *code* makes."""
         ...
-
-
-@attrs.define(eq=False)
-class Attempts:
-    """The attempts of the nodes, each made when somebody asks for it.
-
-    What a node sees in its context variables is a token: code, node and turn. That is an attempt only as long as
-    no other token is the current one.
-
-    Attributes:
-        execution: The run.
-        codes: Name the nodes.
-        clock: The event loop's clock, as it can be read where the nodes run.
-        ends_by: When the scopes around them end, on that clock.
-        claim: What they hold, if anything.
-        current: The token of the node that runs.
-        asked: What was made for that token.
-    """
-
-    execution: RunContext
-    codes: Codes
-    clock: Callable[[], float]
-    ends_by: float = math.inf
-    claim: Claim | None = None
-    current: Token | None = None
-    asked: dict[Token, LaneAttempt] = attrs.field(factory=dict)
-
-    def attempt_of(self, token: Token) -> LaneAttempt:
-        """The attempt that *token* stands for. Asked in any thread."""
-        attempt = self.asked.get(token)
-        if attempt is None:
-            _, code, index, _ = token
-            name, task = self.codes.name(code, index), code.tasks[index]
-            attempt = LaneAttempt(self.execution, name, task, self.ends_by, self.clock, self.claim)
-            attempt.is_over = token is not self.current
-            if not attempt.is_over:
-                attempt = self.asked.setdefault(token, attempt)
-        return attempt
-
-    def end(self) -> None:
-        """The current node has ended."""
-        self.current = None
-        while self.asked:
-            self.asked.popitem()[1].is_over = True
 
 
 class Stop(enum.Enum):
@@ -97,7 +50,8 @@ class TurnSteps:
     """Makes turns, node after node, until something else has to be done.
 
     Attributes:
-        attempts: Those of its nodes.
+        attempts: Those of its nodes. A token is about a code, a node and a turn.
+        codes: What turns can be made with.
         flow: What the last turn gave, or the flow of the first one, while there is no code for it.
         number: The number of the present turn.
         code: The code of the present turn.
@@ -110,7 +64,8 @@ class TurnSteps:
         context: Where the current node runs.
     """
 
-    attempts: Attempts
+    attempts: LaneAttempts
+    codes: Codes
     flow: Any
     number: int
     code: TurnCode | None = None
@@ -125,7 +80,7 @@ class TurnSteps:
     def begin(self) -> bool:
         """Find code for the flow, if there is none yet; returns whether there is."""
         if self.turns is None and type(self.flow) is LazyResult:
-            for code in self.attempts.codes.codes_for(self.flow):
+            for code in self.codes.codes_for(self.flow):
                 turns = code.begin(self.flow)
                 if next(turns, None) is NEXT:
                     self.code, self.turns, self.flow = code, turns, None
@@ -146,7 +101,7 @@ class TurnSteps:
     def last_name(self) -> str:
         """The id of the node that ran last."""
         assert self.code is not None
-        return self.attempts.codes.name(self.code, self.code.order[self.place - 1])
+        return self.codes.name(self.code, self.code.order[self.place - 1])
 
     def drive(self, epoch: int, until: float, last: float) -> Stop:
         """Call nodes.
