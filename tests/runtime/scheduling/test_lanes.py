@@ -24,7 +24,7 @@ from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.lanes import loop_lane, thread_lane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
-from cascade.runtime.scheduling.lanes.thread_reports import Report
+from cascade.runtime.scheduling.lanes.thread_reports import Report, Success
 
 pytestmark = pytest.mark.loop
 
@@ -64,16 +64,16 @@ async def test_a_lane_that_finds_nothing_left_when_it_comes_takes_no_slot(
     assert found[1] > 0
 
 
-class ReportsTakenAtOnce(deque[Report]):
+class ReportsTakenAtOnce(deque[Report | Success]):
     """The reports of lanes; who brings the first one is stopped before it can say so."""
 
     def __init__(self, brought: threading.Event, go_on: threading.Event) -> None:
         super().__init__()
         self.brought, self.go_on = brought, go_on
 
-    def append(self, report: Report) -> None:
+    def append(self, report: Report | Success) -> None:
         super().append(report)
-        if report.value == "first":
+        if isinstance(report, tuple) and report[1] == "first":
             self.brought.set()
             self.go_on.wait(20)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from contextvars import copy_context
 from types import CoroutineType
 from typing import Any, Final, Protocol
 
@@ -19,9 +20,11 @@ from cascade.model.outcomes import Status
 from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import step_back
+from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
-from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
+from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES
+from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.lanes.thread_reports import Report, ThreadReports
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
@@ -91,6 +94,10 @@ class ThreadLane:
     """One thread at work on a queue that it shares with others.
 
     Attributes:
+        lanes: All of them.
+        claim: Its slot.
+        attempts: Those of its nodes.
+        clock: The event loop's clock, as it can be read in threads.
         advance: Counts the nodes it has begun; when that stands still, the thread is stuck in one.
         is_crossing: Whether it is between the gate and a function.
         stint: How long it has kept the interpreter.
@@ -100,24 +107,23 @@ class ThreadLane:
 
     lanes: Threads
     claim: Claim
-    ends_by: float
+    attempts: LaneAttempts
     clock: Callable[[], float]
     advance: int = 0
     is_crossing: bool = False
     stint: Stint = attrs.field(factory=Stint)
-    attempt: LaneAttempt | None = None
     index: int | None = None
     adopted: Claim | None = None
 
     @property
     def node_id(self) -> str:
         """The node that it runs."""
-        return "" if self.attempt is None else self.attempt.node_id
+        return "" if self.index is None else self.lanes.context.frame.name(self.index)
 
     @property
     def is_running(self) -> bool:
         """Whether it runs a node."""
-        return self.attempt is not None and self.attempt.is_running
+        return self.attempts.current is not None
 
     def why_late(self) -> str | None:
         """Nothing: plain nodes have no timeout."""
@@ -133,14 +139,15 @@ class ThreadLane:
 
     def run(self) -> None:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
-        lanes, stint = self.lanes, self.stint
-        queue = lanes.queue
+        lanes, stint, frame, attempts = self.lanes, self.stint, self.lanes.context.frame, self.attempts
+        queue, ranked, status, clock = lanes.queue, lanes.ranked, frame.status, time.perf_counter
+        epoch, mark, call = self.claim.epoch, attempt_var.set, self._call
         stint.begin()
         following: int | None = None
         while True:
             # Crossing is announced before the gate is read, as in Attempt: no start mark is set after a pause.
             self.is_crossing = True
-            if not lanes.may_go_on(self.claim.epoch):
+            if not lanes.may_go_on(epoch):
                 break
             try:
                 index = queue.popleft() if following is None else following
@@ -148,13 +155,16 @@ class ThreadLane:
                 break
             self.advance += 1
             self.index = index
-            lanes.context.frame.status[index] = Status.RUNNING
+            attempts.current = token = (attempts, None, index, 0)
+            status[index] = Status.RUNNING
             self.is_crossing = False
-            following = self._run(index)
-            if following is not None and lanes.ranked is not None and lanes.ranked.outranks(following):
+            mark(token)
+            following = call(index)
+            attempts.end()
+            if following is not None and ranked is not None and ranked.outranks(following):
                 queue.append(following)
                 following = None
-            if time.perf_counter() - stint.since > TURN:
+            if clock() - stint.since > TURN:
                 stint.step_back(lanes.reports.is_awaited)
                 if lanes.wants_thread():
                     break
@@ -162,31 +172,29 @@ class ThreadLane:
         if following is not None:
             queue.appendleft(following)
 
-    def _run(self, index: int) -> int | None:
-        """Run one node; returns the node that goes on from it."""
-        lanes = self.lanes
-        context, execution = lanes.context, lanes.context.execution
+    def _call(self, index: int) -> int | None:
+        """Call one node; returns the node that goes on from it."""
+        lanes, context = self.lanes, self.lanes.context
         task = context.frame.graph.task(index)
-        name = context.frame.name(index)
-        attempt: LaneAttempt | None = None
         began = None if lanes.ranked is None and not context.conditions.is_heard else self.clock()
+        seconds = None
         try:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
-            self.attempt = attempt = LaneAttempt(execution, name, task, self.ends_by, self.clock, self.claim)
-            value = attempt.call(args, kwargs, steps=False)
-            attempt.is_over = True
-            taken = began and self.clock() - began
-            is_flow = type(value) not in LEAVES and not glance(value) and self._is_flow(index, value)
+            value = copy_context().run(task.func, *args, **kwargs)
+            seconds = began and self.clock() - began
+            if type(value) not in LEAVES:
+                is_flow = not glance(value) and self._is_flow(index, value)
+                if is_flow or type(value) is CoroutineType:  # which goes on on the loop
+                    lanes.reports.add(Report(index, value, seconds=seconds, is_flow=is_flow))
+                    return None
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            if attempt is not None:
-                attempt.is_over = True
-            if _ends_run(execution, error):
+            if _ends_run(context.execution, error):
                 lanes.has_failed = True
-            lanes.reports.add(Report(index, None, error, seconds=began and self.clock() - began))
+            seconds = began and self.clock() - began
+            lanes.reports.add(Report(index, None, error, seconds=seconds))
             return None
-        is_over = not is_flow and type(value) is not CoroutineType  # a coroutine goes on on the loop
-        following = lanes.following.node_after(index, value) if is_over else None
-        lanes.reports.add(Report(index, value, None, following, taken, is_flow))
+        following = lanes.following.node_after(index, value)
+        lanes.reports.add((index, value, following, seconds))
         return following
 
     def _is_flow(self, index: int, value: Any) -> bool:

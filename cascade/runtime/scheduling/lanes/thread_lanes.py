@@ -13,14 +13,17 @@ from contextlib import suppress
 import attrs
 from anyio import current_effective_deadline, current_time
 
+from cascade.model.calls.callee import Callee
 from cascade.model.errors import CascadeError
 from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
+from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.lanes.owner import Owner
 from cascade.runtime.scheduling.lanes.stuck import wait_until_stuck
 from cascade.runtime.scheduling.lanes.thread_lane import ThreadLane
@@ -95,13 +98,16 @@ class ThreadLanes:
         """Run nodes in a thread, as long as it may have the slot."""
         execution = self.context.execution
         gate, watch = execution.gate, execution.tasks.watch
-        lane = ThreadLane(self, claim, current_effective_deadline(), thread_clock())
+        clock = thread_clock()
+        attempts = LaneAttempts(execution, self._identify, clock, current_effective_deadline(), claim)
+        lane = ThreadLane(self, claim, attempts, clock)
         self._lanes.add(lane)
         gate.crossers.add(lane)
         watch.add(lane)
         gate.lanes.add(lane)
         try:
-            await in_thread(lane.run, execution.shared.lane_limiter)
+            base = execution.tasks.base.copy()
+            await in_thread(lambda: base.run(lane.run), execution.shared.lane_limiter)
         finally:
             self._lanes.remove(lane)
             watch.remove(lane)
@@ -112,6 +118,10 @@ class ThreadLanes:
                 lane.adopted.release()
             if execution.lifecycle.is_halted:
                 self.reports.settle_late()
+
+    def _identify(self, token: Token) -> tuple[str, Callee]:
+        frame, index = self.context.frame, token[2]
+        return frame.name(index), frame.graph.task(index)
 
     async def _slot(self) -> Claim | None:
         """A thread slot; none if nothing is left, or if there can be none: then all that is queued fails."""

@@ -9,8 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Coroutine
-from types import CoroutineType
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from anyio import current_effective_deadline, current_time
@@ -23,20 +22,27 @@ from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.foundation.threads import wake_soon
+from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.lanes.owner import Owner
 
+# Nodes that are settled at once.
+_BATCH: Final = 64
 
-@attrs.frozen
+# A node that has simply succeeded in a thread: its number, its value, the node that goes on from it in the thread,
+# and how many seconds it took, if that matters.
+Success = tuple[int, Any, int | None, float | None]
+
+
+@attrs.define(eq=False)
 class Report:
-    """How a node ended in a thread.
+    """How a node ended in a thread, if it has not simply succeeded.
 
     Attributes:
         index: The node.
         value: What it returned.
         error: What it raised.
-        following: The node that goes on from it in the thread.
         seconds: How long it took, if that matters.
         is_flow: Whether there are calls in the value that are to be run in its place.
     """
@@ -44,7 +50,6 @@ class Report:
     index: int
     value: Any
     error: BaseException | None = None
-    following: int | None = None
     seconds: float | None = None
     is_flow: bool = False
 
@@ -61,11 +66,11 @@ class ThreadReports:
 
     context: FrameContext
     owner: Owner
-    arrived: deque[Report] = attrs.field(factory=deque)
+    arrived: deque[Report | Success] = attrs.field(factory=deque)
     _token: EventLoopToken = attrs.field(factory=current_token)
     _is_told: bool = False
 
-    def add(self, report: Report) -> None:
+    def add(self, report: Report | Success) -> None:
         """Tell the owner, from a thread: it is woken once for many reports."""
         self.arrived.append(report)
         if not self._is_told:
@@ -83,14 +88,30 @@ class ThreadReports:
 
     def settle_some(self) -> bool:
         """Settle what has arrived, for a slice at most; returns whether it took that long."""
-        arrived = self.arrived
+        arrived, until = self.arrived, time.perf_counter() + SLICE
         self.context.conditions.look()
-        until = time.perf_counter() + SLICE
         while arrived:
-            self._settle(arrived.popleft())
+            if isinstance(arrived[0], Report):
+                self._settle(arrived.popleft())  # type: ignore[arg-type]  # it is the one
+            else:
+                self._settle_successes()
             if time.perf_counter() > until:
                 return True
         return False
+
+    def _settle_successes(self) -> None:
+        """Settle nodes that have simply succeeded, so many that it takes no slice."""
+        context, arrived, now = self.context, self.arrived, current_time()
+        durations = None if context.conditions.is_heard else context.execution.shared.durations
+        ended: list[Ended] = []
+        followed = 0
+        while arrived and len(ended) < _BATCH and type(arrived[0]) is tuple:
+            index, value, following, seconds = arrived.popleft()  # type: ignore[misc]  # no report
+            followed += following is not None
+            if seconds is not None and durations is not None:
+                durations.learn(context.frame.graph.task(index).name, seconds)
+            ended.append((index, value, now - (seconds or 0.0), now))
+        self.owner.done(ended, followed)
 
     def settle_late(self) -> None:
         """Settle all that has arrived, after the run was halted, when the scheduler does so no more."""
@@ -105,13 +126,10 @@ class ThreadReports:
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
             self.owner.settle(index, context.settler.failure(index, report.error, started))
-        elif type(value) is CoroutineType:
+        elif not report.is_flow:  # a coroutine
             context.execution.tasks.spawn(context.group, self._go_on, index, value, started)
-        elif report.is_flow:
-            context.returned.run_in_place(context.group, index, value, started)
         else:
-            now = started + (report.seconds or 0.0)
-            self.owner.done([(index, value, started, now)], report.following is not None)
+            context.returned.run_in_place(context.group, index, value, started)
 
     async def _go_on(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
         """Go on with a node whose function, called in a thread, gave a coroutine."""
