@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -57,6 +57,14 @@ class Demand:
             self.let_go(part)
         else:
             self.backlog.pop()
+
+    def let_go_until(self, is_late: Callable[[], bool]) -> bool:
+        """Work off the backlog; returns whether it *is_late* before all is."""
+        while self.backlog:
+            self.let_go_some()
+            if is_late():
+                return True
+        return False
 
     def drop(self, index: int) -> None:
         """Nobody wants the value of the node, which has settled."""

@@ -23,7 +23,6 @@ from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.returned import is_flow
 from cascade.runtime.foundation.replay import for_several
-from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
@@ -113,13 +112,9 @@ class HotLoop:
     def _place(self) -> int:
         return next(iter(self._lent.values())).layout.places[0]
 
-    def name(self, code: TurnCode, index: int) -> str:
-        """The id of a node of the turns that *code* makes."""
-        return self.prefix + code.names[index]
-
-    def _identify(self, token: Token) -> tuple[str, Callee]:
-        _, code, index, _ = token
-        return self.name(code, index), code.tasks[index]
+    def node_of(self, code: TurnCode, index: int) -> tuple[str, Callee]:
+        """The id of a node of the turns that *code* makes, and its task."""
+        return self.prefix + code.names[index], code.tasks[index]
 
     # -- turns ---------------------------------------------------------------------------------------------
 
@@ -134,7 +129,12 @@ class HotLoop:
         self._lent[code] = prepared
         row = prepared.graph.rows[-1]
         flow = row.call if isinstance(row, Node) else row
-        steps = TurnSteps(LaneAttempts(execution, self._identify, current_time), self, flow, number)
+        steps = TurnSteps(
+            LaneAttempts(execution, lambda token: self.node_of(token[1], token[2]), current_time),
+            self,
+            flow,
+            number,
+        )
         try:
             if not steps.begin():
                 return None
@@ -147,21 +147,14 @@ class HotLoop:
         execution, number = self.execution, steps.number
         progress = execution.progress
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
-        hot = kind(execution, self, self.prefix, steps)
+        hot = kind(execution, self, steps)
+        progress.turning[self.prefix] = steps.present_number
         if self.is_top:  # who looks at the run sees the present turn
             progress.frame, progress.in_code = None, partial(self._shown, steps)
         self._note_when_due(hot)
         try:
             async with anyio.create_task_group() as hot.group:
-                execution.tasks.spawn(hot.group, hot.run)
-                try:
-                    await hot.done.wait()
-                    if hot.scheduler is not None:
-                        assert steps.code is not None
-                        await self.run(hot.scheduler, self._lent[steps.code])
-                except BaseException:
-                    execution.lifecycle.halt()  # a thread looks only at that, and the group waits for it
-                    raise
+                await self._see_to_end(hot)
         finally:
             if hot.scheduler is None:
                 self._note_present(steps, steps.number)
@@ -177,6 +170,19 @@ class HotLoop:
         goes_on = await is_flow(execution, value, partial(holds.keep, 0))
         holds.release()
         return Made(value, steps.number - 1, goes_on)
+
+    async def _see_to_end(self, hot: HotTurns) -> None:
+        """Make turns in code, and then what could not be made so of the last one."""
+        execution = self.execution
+        execution.tasks.spawn(hot.group, hot.run)
+        try:
+            await hot.done.wait()
+            if hot.scheduler is not None:
+                assert hot.steps.code is not None
+                await self.run(hot.scheduler, self._lent[hot.steps.code])
+        except BaseException:
+            execution.lifecycle.halt()  # a thread looks only at that, and the group waits for it
+            raise
 
     def _give_back(self, first: Prepared) -> None:
         """Keep what was prepared for shapes that were met on the way; *first* is up to the loop."""
@@ -229,8 +235,10 @@ class HotLoop:
             frame.status[current[2]] = Status.RUNNING
         return frame
 
-    def resume(self, steps: TurnSteps, number: int, place: int, group: TaskGroup) -> Scheduler:
-        """A scheduler of the turn *number*, the first *place* nodes of which have settled."""
+    def resume(
+        self, steps: TurnSteps, number: int, place: int, running: int | None, group: TaskGroup
+    ) -> Scheduler:
+        """A scheduler of the turn *number*, whose first *place* nodes have settled; one may be *running*."""
         code, turns = steps.code, steps.turns
         assert code is not None
         assert turns is not None
@@ -240,7 +248,7 @@ class HotLoop:
         self._fill(steps)
         scheduler = self.begin(prepared, number)
         scheduler.context.group = group
-        scheduler.enter(code.values(turns, place))
+        scheduler.take_over(code.values(turns, place), running)
         return scheduler
 
 

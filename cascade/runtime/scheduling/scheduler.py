@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -28,7 +28,6 @@ from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.lanes.following import Following
-from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 from cascade.runtime.scheduling.map_items import Items
@@ -47,6 +46,7 @@ class Scheduler:
         is_eager: Whether a node is launched as soon as it is ready.
         saves: What is to be done with the final value of the flow.
         window: How many nodes may be under way at once, if that is limited.
+        loop_lane: Runs async and inline nodes.
         settled_before: How many nodes have ended elsewhere, stage by stage, before any is run.
     """
 
@@ -59,7 +59,7 @@ class Scheduler:
     # Nodes that have been given to a task or a lane and not settled.
     _in_flight: int = 0
     _news: anyio.Event = attrs.field(factory=anyio.Event)
-    _loop_lane: LoopLane = attrs.field(init=False)
+    loop_lane: LoopLane = attrs.field(init=False)
     _threads: ThreadLanes = attrs.field(init=False)
     _tasks: NodeTasks = attrs.field(init=False)
     # Real seconds, from some moment on.
@@ -98,7 +98,7 @@ class Scheduler:
         pacer = context.execution.shared.pacer
         context.returned.settle = self.settle
         following = Following(context.frame, context.conditions, self.is_eager)
-        self._loop_lane = LoopLane(context, self, following)
+        self.loop_lane = LoopLane(context, self, following)
         self._threads = ThreadLanes(context, self, following)
         self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self._left)
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
@@ -128,7 +128,8 @@ class Scheduler:
     def _next_work(self) -> Callable[[], bool] | None:
         """What is to be done first, for a slice at most; it says whether it took that long."""
         if self.context.frame.demand.backlog:  # before anything starts, as it may be large
-            return self._let_go_some
+            until = self._elapsed() + SLICE
+            return lambda: self.context.frame.demand.let_go_until(lambda: self._elapsed() > until)
         if self._threads.reports.arrived:
             return self._threads.reports.settle_some
         if self._queue and self._has_room() and not self.context.conditions.is_behind(0):
@@ -166,15 +167,6 @@ class Scheduler:
             if self.is_eager:
                 self._queue.extend(news.ready)
 
-    def _let_go_some(self) -> bool:
-        """Let go of what nobody needs, for a slice at most; returns whether it took that long."""
-        until = self._elapsed() + SLICE
-        while self.context.frame.demand.backlog:
-            self.context.frame.demand.let_go_some()
-            if self._elapsed() > until:
-                return True
-        return False
-
     # -- starting ------------------------------------------------------------------------------------------
 
     def _has_room(self) -> bool:
@@ -205,7 +197,7 @@ class Scheduler:
         if context.conditions.may_use_place(place):
             self._in_flight += 1
             frame.status[index] = Status.QUEUED
-            lane = self._loop_lane if place == Place.LOOP else self._threads
+            lane = self.loop_lane if place == Place.LOOP else self._threads
             lane.feed(index)
         elif self._tasks.start(index):
             self._in_flight += 1
@@ -228,22 +220,21 @@ class Scheduler:
                 self._queue.append(index)
         self.tell()
 
-    def enter(self, values: Iterable[tuple[int, Any]]) -> None:
-        """These nodes have ended elsewhere, before any is run here: all of the first stages, some of the next."""
+    def take_over(self, values: Iterable[tuple[int, Any]], running: int | None) -> None:
+        """Nodes have been called elsewhere before any is run here: all of the first stages, some of the next.
+
+        Args:
+            values: Those that have ended, and what they gave.
+            running: One that has not, and will be settled here.
+        """
         self.context.conditions.look()
         now = current_time()
         ended = [(index, value, now, now) for index, value in values]
         self.context.settler.enter(ended)
         self.settled_before += len(ended)
-
-    def expect(self, index: int) -> None:
-        """The node has been begun elsewhere, and will be settled here."""
-        self._in_flight += 1
-        self.context.frame.status[index] = Status.RUNNING
-
-    async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
-        """See a node to its end that is expected; *rest* gives its value."""
-        await self._loop_lane.stay(index, attempt, rest)
+        if running is not None:
+            self._in_flight += 1
+            self.context.frame.status[running] = Status.RUNNING
 
     # -- settling ------------------------------------------------------------------------------------------
 

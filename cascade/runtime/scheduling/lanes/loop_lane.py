@@ -176,18 +176,9 @@ class LoopLane:
             try:
                 args, kwargs = bind(index, NO_RESOURCES)
                 mark(token)
-                node_context = copy_context()
-                run = node_context.run
-                value = run(task.func, *args, **kwargs)
-                if task.is_async or type(value) is CoroutineType:
-                    coroutine = as_coroutine(value)
-                    try:
-                        yielded = run(coroutine.send, None)
-                    except StopIteration as stop:
-                        value = stop.value
-                    else:
-                        rest = resume(node_context, coroutine, yielded)
-                        return index, None, Left(index, started, rest=rest, attempt=attempts.keep(token))
+                value, rest = _called(task, args, kwargs)
+                if rest is not None:
+                    return index, None, Left(index, started, rest=rest, attempt=attempts.keep(token))
                 if type(value) not in LEAVES and not glance(value):
                     return index, None, Left(index, started, value=value)
             except BaseException as error:  # user code may raise anything, and the node is settled with that
@@ -299,6 +290,20 @@ class LoopLane:
         self._is_tended = False
         if self.queue:
             self._tend()
+
+
+def _called(task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Awaitable[Any] | None]:
+    """What a function gives, called in a copy of the present context; or what is left of it, if it waits."""
+    context = copy_context()
+    value = context.run(task.func, *args, **kwargs)
+    if not task.is_async and type(value) is not CoroutineType:
+        return value, None
+    coroutine = as_coroutine(value)
+    try:
+        yielded = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        return stop.value, None
+    return None, resume(context, coroutine, yielded)
 
 
 def _no_time() -> float:

@@ -41,7 +41,7 @@ class HotThreadTurns(HotTurns):
     def node_id(self) -> str:
         """The node that runs."""
         current = self.steps.attempts.current
-        return "" if current is None else self.loop.name(current[1], current[2])
+        return "" if current is None else self.loop.node_of(current[1], current[2])[0]
 
     @property
     def is_running(self) -> bool:
@@ -57,7 +57,7 @@ class HotThreadTurns(HotTurns):
         current = self.steps.attempts.current
         if self.adopted is None and current is not None:
             _, code, index, _ = current
-            applicant = self.execution.applicant(self.loop.name(code, index), code.tasks[index])
+            applicant = self.execution.applicant(*self.loop.node_of(code, index))
             self.adopted = holdings.adopted(applicant, epoch)
 
     async def _drive(self, epoch: int) -> Stop:
@@ -94,7 +94,7 @@ class HotThreadTurns(HotTurns):
     async def _slot(self) -> Claim | None:
         execution, code = self.execution, self.steps.code
         assert code is not None
-        node_id = self.loop.name(code, code.order[self.steps.place])
+        node_id = self.loop.node_of(code, code.order[self.steps.place])[0]
         ancestors = execution.beginning.ancestors
         applicant = Applicant(node_id, "", "", execution.run_id, execution.bus, ancestors, is_lane=True)
         try:

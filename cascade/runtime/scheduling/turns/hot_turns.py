@@ -47,8 +47,10 @@ PROGRESS_EVERY: Final = 1000
 class Loop(Codes, Protocol):
     """The loop whose turns are made."""
 
-    def resume(self, steps: TurnSteps, number: int, place: int, group: TaskGroup) -> Scheduler:
-        """A scheduler of the turn *number*, the first *place* nodes of which have settled."""
+    def resume(
+        self, steps: TurnSteps, number: int, place: int, running: int | None, group: TaskGroup
+    ) -> Scheduler:
+        """A scheduler of the turn *number*, the first *place* nodes of which have settled, and one is *running*."""
         ...
 
 
@@ -87,7 +89,6 @@ class HotTurns:
     Attributes:
         execution: The run.
         loop: Its loop.
-        prefix: What stands before the node ids of the loop.
         steps: Calls the nodes.
         last: The turn that is not to be begun here, as its beginning is to be recorded.
         last_time: When that is so for any turn, by ``time.perf_counter``.
@@ -98,7 +99,6 @@ class HotTurns:
 
     execution: RunContext
     loop: Loop
-    prefix: str
     steps: TurnSteps
     last: float = math.inf
     last_time: float = math.inf
@@ -114,7 +114,6 @@ class HotTurns:
 
     def __attrs_post_init__(self) -> None:
         self._told = self.steps.number - 1
-        self.execution.progress.turning[self.prefix] = self.steps.present_number
 
     async def run(self) -> None:
         """Make turns, and stay with the node that does not simply end, if it comes to that."""
@@ -134,9 +133,8 @@ class HotTurns:
         finally:
             self.count()
             if self.scheduler is None and steps.turns is not None and steps.place:
-                self._hand_over(
-                    steps.number, steps.place
-                )  # also if it is cancelled: what has ended counts, and is recorded
+                # Also if it is cancelled: what has ended counts, and is recorded.
+                self._hand_over(steps.number, steps.place, None)
             self.done.set()
 
     async def _drive(self, epoch: int) -> Stop:
@@ -152,18 +150,17 @@ class HotTurns:
                     raise
         return stop
 
-    def _hand_over(self, number: int, place: int) -> Scheduler:
-        """Have the rest of the present turn run in a frame, which is *number*, from *place* on."""
+    def _hand_over(self, number: int, place: int, running: int | None) -> None:
+        """Have the turn *number* run in a frame from *place* on, apart from a node that is *running* here."""
         self.count()
-        self.scheduler = self.loop.resume(self.steps, number, place, self.group)
+        self.scheduler = self.loop.resume(self.steps, number, place, running, self.group)
         self.done.set()
-        return self.scheduler
 
     def _leave(self, token: Token) -> None:
         """Have the rest of the present turn run in a frame, apart from the node that runs here."""
         _, code, index, number = token
         self._expected, self._attempt = index, self.steps.attempts.attempt_of(token)
-        self._hand_over(number, code.order.index(index)).expect(index)
+        self._hand_over(number, code.order.index(index), index)
 
     async def _stay(self) -> None:
         """See a node to its end that has not simply ended, while the rest of the turn goes on."""
@@ -183,7 +180,7 @@ class HotTurns:
             now = self.execution.beginning.clock()
             scheduler.settle(index, scheduler.context.settler.failure(index, given.error, now))
             return
-        await scheduler.stay(index, attempt, _rest(steps, index))
+        await scheduler.loop_lane.stay(index, attempt, _rest(steps, index))
 
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""
@@ -231,15 +228,13 @@ def _awaited(context: Context, turns: Turns, given: Any) -> Generator[Any, Any, 
     run = context.run
     try:
         while not isinstance(given, (Mark, Raised)):
+            step, sent = turns.send, None
             try:
                 sent = yield given
-            except BaseException as error:
-                try:
-                    given = run(turns.throw, error)
-                finally:
-                    del error
-            else:
-                given = run(turns.send, sent)
+            except BaseException as error:  # a cancellation, say: for the coroutine to see
+                step, sent = turns.throw, error
+            given = run(step, sent)
+            del step, sent
     except StopIteration as stop:
         return Returned(stop.value)
     return given

@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 import attrs
 
+from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
@@ -23,8 +24,8 @@ class Codes(Protocol):
         """Code that may fit *flow*."""
         ...
 
-    def name(self, code: TurnCode, index: int) -> str:
-        """The id of a node of the turns that *code* makes."""
+    def node_of(self, code: TurnCode, index: int) -> tuple[str, Callee]:
+        """The id of a node of the turns that *code* makes, and its task."""
         ...
 
 
@@ -101,7 +102,7 @@ class TurnSteps:
     def last_name(self) -> str:
         """The id of the node that ran last."""
         assert self.code is not None
-        return self.codes.name(self.code, self.code.order[self.place - 1])
+        return self.codes.node_of(self.code, self.code.order[self.place - 1])[0]
 
     def drive(self, epoch: int, until: float, last: float) -> Stop:
         """Call nodes.
@@ -111,6 +112,17 @@ class TurnSteps:
             until: When others are to have their turn, by ``time.perf_counter``.
             last: The turn that is not to be begun here.
         """
+        try:
+            return self._drive(epoch, until, last)
+        except StopIteration as stop:
+            assert self.code is not None
+            assert self.attempts.current is not None
+            number = self.attempts.current[3]
+            self.flow, self.turns = stop.value, None
+            self.ended += len(self.code.order)
+            return self._stopped(Stop.ENDED, number + 1, 0)
+
+    def _drive(self, epoch: int, until: float, last: float) -> Stop:
         assert self.code is not None
         assert self.turns is not None
         code, send, order = self.code, self.turns.send, self.code.order
@@ -118,33 +130,28 @@ class TurnSteps:
         mark, copy, clock = attempt_var.set, copy_context, time.perf_counter
         asked, size, number, start = attempts.asked, len(order), self.number, self.place
         place = start
-        try:
-            while number < last:
-                for place in range(start, size):
-                    # Crossing is announced before the gate is read: no node is marked as begun after a pause.
-                    self.is_crossing = True
-                    if gate.epoch != epoch or self.is_taken:
-                        return self._stopped(Stop.CHANGED, number, place)
-                    attempts.current = token = (attempts, code, order[place], number)
-                    self.is_crossing = False
-                    mark(token)
-                    context = copy()
-                    given = context.run(send, None)
-                    if given is NEXT and not asked and clock() < until:
-                        continue
-                    if given is not NEXT:
-                        self.given, self.context = given, context
-                        return self._stopped(Stop.GIVEN, number, place)
-                    attempts.end()
-                    if clock() >= until:
-                        return self._stopped(Stop.PAUSE, number, place + 1)
-                number, start = number + 1, 0
-                self.ended += size
-            return self._stopped(Stop.DUE, number, 0)
-        except StopIteration as stop:
-            self.flow, self.turns = stop.value, None
+        while number < last:
+            for place in range(start, size):
+                # Crossing is announced before the gate is read: no node is marked as begun after a pause.
+                self.is_crossing = True
+                if gate.epoch != epoch or self.is_taken:
+                    return self._stopped(Stop.CHANGED, number, place)
+                attempts.current = token = (attempts, code, order[place], number)
+                self.is_crossing = False
+                mark(token)
+                context = copy()
+                given = context.run(send, None)
+                if given is NEXT and not asked and clock() < until:
+                    continue
+                if given is not NEXT:
+                    self.given, self.context = given, context
+                    return self._stopped(Stop.GIVEN, number, place)
+                attempts.end()
+                if clock() >= until:
+                    return self._stopped(Stop.PAUSE, number, place + 1)
+            number, start = number + 1, 0
             self.ended += size
-            return self._stopped(Stop.ENDED, number + 1, 0)
+        return self._stopped(Stop.DUE, number, 0)
 
     def _stopped(self, reason: Stop, number: int, place: int) -> Stop:
         assert self.code is not None
