@@ -106,14 +106,16 @@ class Frame:
 
     def succeed(self, index: int, value: Any) -> None:
         """Record the value of a call."""
-        self.succeed_all(((index, value, 0.0, 0.0),))
+        self.status[index] = Status.SUCCEEDED
+        # As Demand.keep does; each node comes by here, and a call would cost it.
+        self.values[index] = value if self.demand.uses[index] < 2 else for_several(value)
+        self._follow_up((index,))
 
     def succeed_all(self, ended: Sequence[Ended]) -> None:
         """Record the values of calls, in the order in which they have ended."""
         status, values, uses = self.status, self.values, self.demand.uses
         for index, value, _, _ in ended:
             status[index] = Status.SUCCEEDED
-            # As Demand.keep does; each node comes by here, and a call would cost it.
             values[index] = value if uses[index] < 2 else for_several(value)
         self._follow_up([index for index, _, _, _ in ended])
 

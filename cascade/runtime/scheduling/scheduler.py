@@ -244,6 +244,12 @@ class Scheduler:
         self.context.settler.succeed(ended)
         self._left(len(ended))
 
+    def noted(self, count: int, ended: Sequence[Ended], followed: int) -> None:
+        """The same of nodes that the frame knows of; *ended* are all of them if somebody is told."""
+        self._in_flight += followed
+        self.context.settler.note(count, ended)
+        self._left(count)
+
     def settle(self, index: int, ending: Ending) -> None:
         """A node has ended."""
         self.context.settler.settle(index, ending)

@@ -50,12 +50,15 @@ class Settler:
 
     def enter(self, ended: Sequence[Ended]) -> None:
         """Settle plain nodes that have succeeded when nobody was told of nodes."""
-        if self.conditions.is_heard:
-            for index, value, started, now in ended:
-                record_silently(self.execution, self.frame, index, value, now - started)
-        else:
-            self.execution.progress.counts[Status.SUCCEEDED] += len(ended)
+        self.note(len(ended), ended if self.conditions.is_heard else ())
         self.frame.succeed_all(ended)
+
+    def note(self, count: int, ended: Sequence[Ended]) -> None:
+        """Record as many nodes as *count* that have succeeded; *ended* are all of them if somebody is told."""
+        if not self.conditions.is_heard:
+            self.execution.progress.counts[Status.SUCCEEDED] += count
+        for index, value, started, now in ended:
+            record_silently(self.execution, self.frame, index, value, now - started)
 
     def settle(self, index: int, ending: Ending) -> None:
         """Settle a node, unless the run drains and leaves it."""

@@ -79,7 +79,9 @@ class LoopLane:
     following: Following
     queue: deque[int] = attrs.field(factory=deque)
     _is_tended: bool = False
-    # What has ended and is not settled; how many of those nodes another has gone on from.
+    # How many nodes have ended and are not counted, which if somebody is told, and how many of them another has
+    # gone on from.
+    _count: int = 0
     _ended: list[Ended] = attrs.field(factory=list)
     _followed: int = 0
     # When others had their turn.
@@ -118,8 +120,10 @@ class LoopLane:
                 continue  # what may start has to be asked again
             last, following, left = self._call_some(attempts, following)
             if left is not None:
+                has_waited = left.rest is not None
                 following = await self._finish(left, attempts, hands_over=is_tending)
-                is_tending = is_tending and left.rest is None
+                is_tending = is_tending and not has_waited
+                left = None  # with its value
             if time.perf_counter() - self._since > SLICE:
                 await self._give_way(last)
         if following is not None:
@@ -150,20 +154,21 @@ class LoopLane:
             The node that was called last, that which goes on from it, and itself if it has not simply ended.
         """
         lagging, outside = self.context.execution.progress.lagging, attempt_var.set((attempts, None, 0, 0))
-        lagging.add(self._settle)
+        lagging.add(self._note)
         try:
             return self._call_each(attempts, following)
         finally:
             attempts.end()
-            lagging.discard(self._settle)
+            lagging.discard(self._note)
             attempt_var.reset(outside)
-            self._settle()
+            self._note()
 
     def _call_each(self, attempts: LaneAttempts, following: int | None) -> tuple[int, int | None, Left | None]:
         context, gate, queue, until = self.context, self.context.execution.gate, self.queue, self._since + SLICE
         rows, status, bind = context.frame.graph.rows, context.frame.status, context.calls.bind
         conditions, mark, clock = context.conditions, attempt_var.set, time.perf_counter
-        epoch, is_heard, is_single = gate.epoch, conditions.is_heard, conditions.is_single
+        epoch, is_heard = gate.epoch, conditions.is_heard
+        succeed, demand = context.frame.succeed, context.frame.demand
         now = context.execution.beginning.clock if is_heard else _no_time
         while True:
             index = queue.popleft() if following is None else following
@@ -183,15 +188,21 @@ class LoopLane:
                     return index, None, Left(index, started, value=value)
             except BaseException as error:  # user code may raise anything, and the node is settled with that
                 return index, None, Left(index, started, error=error)
-            if gate.epoch != epoch:
-                self._settle()  # what had ended before the change
+            if gate.epoch != epoch and context.execution.lifecycle.is_halted:
+                self._note()  # what had ended before
                 conditions.look()
             following = self.following.node_after(index, value)
-            self._ended.append((index, value, started, now()))
-            self._followed += following is not None
-            if is_single or clock() > until or gate.epoch != epoch or (following is None and not queue):
+            if conditions.is_single:
+                self.owner.done([(index, value, started, now())], following is not None)
                 return index, following, None
-            if is_heard and conditions.is_behind(len(self._ended)):
+            self._count += 1
+            self._followed += following is not None
+            if is_heard:
+                self._ended.append((index, value, started, now()))
+            succeed(index, value)
+            if clock() > until or gate.epoch != epoch or (following is None and not queue):
+                return index, following, None
+            if demand.backlog or (is_heard and conditions.is_behind(len(self._ended))):
                 return index, following, None
             if attempts.asked:
                 attempts.end()
@@ -201,12 +212,12 @@ class LoopLane:
         if execution.events.wants(TaskExecutionStarted):
             execution.events.emit_node(TaskExecutionStarted, self.context.settler.subject(index))
 
-    def _settle(self) -> None:
-        """Settle the nodes that have ended, at the latest before this lane lets others run."""
-        if self._ended:
-            ended, followed = self._ended, self._followed
-            self._ended, self._followed = [], 0
-            self.owner.done(ended, followed)
+    def _note(self) -> None:
+        """Tell of the nodes that have ended, at the latest before this lane lets others run."""
+        if self._count:
+            count, ended, followed = self._count, self._ended, self._followed
+            self._count, self._ended, self._followed = 0, [], 0
+            self.owner.noted(count, ended, followed)
 
     # -- nodes that do not -----------------------------------------------------------------------------------
 

@@ -17,6 +17,10 @@ class Owner(Protocol):
         """Nodes have succeeded in a lane, where as many as *followed* have gone on from some of them."""
         ...
 
+    def noted(self, count: int, ended: Sequence[Ended], followed: int) -> None:
+        """The same of nodes that the frame knows of; *ended* are all of them if somebody is told."""
+        ...
+
     def settle(self, index: int, ending: Ending) -> None:
         """A node has ended."""
         ...

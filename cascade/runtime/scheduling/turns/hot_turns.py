@@ -50,7 +50,7 @@ class Loop(Codes, Protocol):
     def resume(
         self, steps: TurnSteps, number: int, place: int, running: int | None, group: TaskGroup
     ) -> Scheduler:
-        """A scheduler of the turn *number*, the first *place* nodes of which have settled, and one is *running*."""
+        """A scheduler of the turn *number*, whose first *place* nodes have settled; one may be *running*."""
         ...
 
 
