@@ -23,6 +23,15 @@ def drive(context: Context, coroutine: Coroutine[Any, Any, Any]) -> Generator[An
     return (yield from resume(context, coroutine, yielded))
 
 
+def step(context: Context, coroutine: Coroutine[Any, Any, Any]) -> tuple[Any, Awaitable[Any] | None]:
+    """Make the first step of *coroutine* inside *context*: what it gives, or what is left of it if it waits."""
+    try:
+        yielded = context.run(coroutine.send, None)
+    except StopIteration as stop:
+        return stop.value, None
+    return None, resume(context, coroutine, yielded)
+
+
 @types.coroutine
 def resume(context: Context, coroutine: Coroutine[Any, Any, Any], yielded: Any) -> Generator[Any, Any, Any]:
     """Go on with *coroutine*, which has *yielded* from its first step, as :func:`drive` would."""

@@ -31,7 +31,7 @@ from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
-from cascade.runtime.foundation.step_in_context import as_coroutine, resume
+from cascade.runtime.foundation.step_in_context import as_coroutine, step
 from cascade.runtime.foundation.task_context import Token, attempt_var
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
@@ -309,12 +309,7 @@ def _called(task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tupl
     value = context.run(task.func, *args, **kwargs)
     if not task.is_async and type(value) is not CoroutineType:
         return value, None
-    coroutine = as_coroutine(value)
-    try:
-        yielded = context.run(coroutine.send, None)
-    except StopIteration as stop:
-        return stop.value, None
-    return None, resume(context, coroutine, yielded)
+    return step(context, as_coroutine(value))
 
 
 def _no_time() -> float:

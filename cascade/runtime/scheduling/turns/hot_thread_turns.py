@@ -7,6 +7,7 @@ import time
 from typing import Final
 
 import attrs
+from anyio import current_effective_deadline
 from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.model.errors import CascadeError
@@ -23,6 +24,8 @@ from cascade.runtime.scheduling.turns.turn_steps import Stop
 
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001
+# Seconds after which a thread looks on the loop what has changed around it, such as deadlines.
+STINT: Final = 0.1
 
 
 @attrs.define(eq=False)
@@ -62,11 +65,14 @@ class HotThreadTurns(HotTurns):
 
     async def _drive(self, epoch: int) -> Stop:
         """Make turns in a thread, as long as it may have a slot."""
-        del epoch
         execution, gate = self.execution, self.execution.gate
         claim = await self._slot()
         if claim is None:
             return Stop.LEFT
+        if gate.epoch != epoch:  # a rule or a listener has come while it waited for the slot
+            claim.release()
+            return Stop.CHANGED
+        self.steps.attempts.ends_by = current_effective_deadline()
         self.steps.attempts.claim, self.steps.attempts.clock = claim, thread_clock()
         gate.crossers.add(self.steps)
         gate.lanes.add(self)
@@ -77,9 +83,7 @@ class HotThreadTurns(HotTurns):
             execution.tasks.spawn(self.group, self._watch, is_back)
         try:
             context = execution.tasks.base.copy()
-            return await in_thread(
-                lambda: context.run(self._drive_here, claim.epoch), execution.shared.lane_limiter
-            )
+            return await in_thread(lambda: context.run(self._drive_here, epoch), execution.shared.lane_limiter)
         finally:
             is_back.set()
             execution.tasks.watch.remove(self)
@@ -104,7 +108,7 @@ class HotThreadTurns(HotTurns):
 
     def _drive_here(self, epoch: int) -> Stop:
         steps = self.steps
-        worked = time.thread_time()
+        worked, began = time.thread_time(), time.perf_counter()
         while True:
             stop = steps.drive(epoch, time.perf_counter() + TURN, self.last)
             if stop is not Stop.PAUSE:
@@ -115,7 +119,8 @@ class HotThreadTurns(HotTurns):
                 worked = time.thread_time()
             self._tell_soon()
             is_wanted = self.execution.admission.queue.lacks_only(Slot.THREAD)
-            if is_wanted or time.perf_counter() >= self.last_time:
+            now = time.perf_counter()
+            if is_wanted or now >= self.last_time or now > began + STINT:
                 return Stop.PAUSE
 
     async def _watch(self, is_back: threading.Event) -> None:

@@ -14,10 +14,6 @@ from __future__ import annotations
 
 import math
 import time
-import types
-from collections.abc import Generator
-from contextvars import Context
-from types import CoroutineType
 from typing import Any, Final, Protocol
 
 import anyio
@@ -26,18 +22,16 @@ from anyio import current_effective_deadline, get_cancelled_exc_class
 from anyio.abc import TaskGroup
 
 from cascade.graph.nested import glance, is_flat
-from cascade.model.events import LoopProgress, StageFinished, StageStarted
+from cascade.model.events import LoopProgress, StageFinished, StageStarted, StaticAnalysisWarning
 from cascade.model.outcomes import Status
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
-from cascade.runtime.foundation.step_in_context import drive
 from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.settler import is_to_blame
-from cascade.runtime.scheduling.turns.turn_code import Mark, Raised, Turns
 from cascade.runtime.scheduling.turns.turn_steps import Codes, Stop, TurnSteps
 
 # Turns between two LoopProgress events.
@@ -69,6 +63,7 @@ def may_be_hot(execution: RunContext) -> bool:
         )
         and execution.bus.full() is None
         and not events.wants_attempts()
+        and not events.wants(StaticAnalysisWarning)
         and not events.wants(StageStarted)
         and not events.wants(StageFinished)
     )
@@ -121,7 +116,6 @@ class HotTurns:
         try:
             if is_cancelled():  # before anything has begun
                 return
-            steps.attempts.ends_by = current_effective_deadline()
             while may_be_hot(self.execution) and steps.begin():
                 stop = await self._drive(self.execution.gate.epoch)
                 if stop is Stop.GIVEN or self._expected is not None:
@@ -139,6 +133,7 @@ class HotTurns:
 
     async def _drive(self, epoch: int) -> Stop:
         """Make turns for a slice at most."""
+        self.steps.attempts.ends_by = current_effective_deadline()
         stop = self.steps.drive(epoch, time.perf_counter() + SLICE, self.last)
         self.count()
         if stop is Stop.PAUSE:
@@ -154,6 +149,7 @@ class HotTurns:
         """Have the turn *number* run in a frame from *place* on, apart from a node that is *running* here."""
         self.count()
         self.scheduler = self.loop.resume(self.steps, number, place, running, self.group)
+        self.steps.leave()
         self.done.set()
 
     def _leave(self, token: Token) -> None:
@@ -172,15 +168,14 @@ class HotTurns:
         assert scheduler is not None
         assert index is not None
         attempt.claim = None  # a thread has given its slot back
-        given, turns = steps.given, steps.turns
-        if isinstance(given, Raised):
-            assert turns is not None
-            turns.close()  # it keeps the error, which keeps it
+        given, steps.given = steps.given, None
+        assert given is not None
+        if given.error is not None:
             attempt.is_over = True
             now = self.execution.beginning.clock()
             scheduler.settle(index, scheduler.context.settler.failure(index, given.error, now))
             return
-        await scheduler.loop_lane.stay(index, attempt, _rest(steps, index))
+        await scheduler.loop_lane.stay(index, attempt, given.rest or _returned(given.value))
 
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""
@@ -188,56 +183,12 @@ class HotTurns:
         fresh, self._counted = steps.ended - self._counted, steps.ended
         execution.progress.counts[Status.SUCCEEDED] += fresh
         before, self._told = self._told, steps.number - 1
-        if fresh and steps.code is not None:
+        if before < self._told and steps.code is not None:
             progressed(execution, steps.code.tasks[-1].name, before, self._told)
 
 
-async def _rest(steps: TurnSteps, index: int) -> Any:
-    """The value of the node *index*, which has not simply ended."""
-    code, turns, context, given = steps.code, steps.turns, steps.context, steps.given
-    assert code is not None
-    assert turns is not None
-    if context is None:  # while others went on with the turn, it has simply ended
-        value = code.value(turns, index)
-        turns.close()
-        return value
-    steps.context = steps.given = None
-    if not isinstance(given, (Mark, Raised)):
-        given = await _awaited(context, turns, given)
-    if isinstance(given, Raised):
-        turns.close()  # it keeps the error, which keeps it
-        raise given.error
-    if isinstance(given, Returned):
-        return given.value
-    value = code.value(turns, index)
-    turns.close()  # it keeps the values so far
-    is_async = code.tasks[index].is_async
-    return value if is_async or type(value) is not CoroutineType else await drive(context, value)
-
-
-@attrs.frozen(eq=False)
-class Returned:
-    """What the generator returned: the value of the last node."""
-
-    value: Any
-
-
-@types.coroutine
-def _awaited(context: Context, turns: Turns, given: Any) -> Generator[Any, Any, Mark | Raised | Returned]:
-    """Step *turns*, which has yielded *given*, until the node that waits has ended."""
-    run = context.run
-    try:
-        while not isinstance(given, (Mark, Raised)):
-            step, sent = turns.send, None
-            try:
-                sent = yield given
-            except BaseException as error:  # a cancellation, say: for the coroutine to see
-                step, sent = turns.throw, error
-            given = run(step, sent)
-            del step, sent
-    except StopIteration as stop:
-        return Returned(stop.value)
-    return given
+async def _returned(value: Any) -> Any:
+    return value
 
 
 def progressed(execution: RunContext, task_name: str, before: int, turns: int) -> None:

@@ -1,26 +1,26 @@
 """Straight-line code for the turns of a loop: flows of one shape, whose nodes are called one after another.
 
 The code is a generator. It checks that a flow has the shape and takes its arguments out, in one pass without a
-dict; then it calls node after node. Between two nodes it yields :data:`NEXT`, so that whoever drives it can call
-each node in a context of its own, and look whether the run goes on. The target's value is the flow of the next
-turn.
+dict. Then it yields call after call, each as a tuple of a function and its arguments, and is sent what that gave.
+So whoever drives it calls each node, in a context of its own, and can look in between whether the run goes on.
+What the target gives is the flow of the next turn. The generator returns the first value that has not the shape.
 
-What it yields besides: :class:`Raised`, when a node has raised; :data:`ODD`, when a node has returned something
-that has to be looked at closely; and whatever a coroutine waits with. The generator stays where it is then, and
-:meth:`TurnCode.values` tells what it has got so far. It returns the first value that has not the shape.
+While a node runs, the generator stands still: :meth:`TurnCode.values` tells what it has got so far, also to other
+threads, and whoever goes on with the turn in another way closes it.
 """
 
 from __future__ import annotations
 
 import inspect
+import itertools
 import keyword
 import linecache
 import logging
-import types
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
-from types import CoroutineType, FunctionType, GeneratorType
+from functools import partial
+from types import FunctionType, GeneratorType
 from typing import Any, Final, cast
 from weakref import finalize
 
@@ -38,32 +38,8 @@ MOST_ARGUMENTS: Final = 1024
 Turns = Generator[Any, Any, Any]
 
 _LOG: Final = logging.getLogger("cascade.turns")
+_numbers: Final = itertools.count(1)
 _FIELDS: Final = ("args_first", "args_second", "args_third")
-
-
-class Mark:
-    """Something that a generator of turns yields; told by identity."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-
-    def __repr__(self) -> str:
-        return self._name
-
-
-NEXT: Final = Mark("NEXT")
-ODD: Final = Mark("ODD")
-
-
-@attrs.frozen(eq=False)
-class Raised:
-    """A node has raised.
-
-    Attributes:
-        error: What.
-    """
-
-    error: BaseException
 
 
 @attrs.frozen(eq=False)
@@ -75,19 +51,25 @@ class TurnCode:
         tasks: By node, what is called.
         names: By node, its id within the flow.
         order: The nodes, in the order in which they are called.
+        asyncs: Which of those are async, in that order.
         ahead: Those that are called before others of their stage.
         source: The code.
+        is_plain: Whether there is certainly no placeholder in a value.
+        is_odd: Whether what the target gave has to be looked at closely.
     """
 
     begin: Callable[[Any], Turns]
     tasks: Sequence[Callee]
     names: Sequence[str]
     order: Sequence[int]
+    asyncs: Sequence[bool]
     ahead: AbstractSet[int]
     source: str = attrs.field(repr=False)
+    is_plain: Callable[[Any], bool] = attrs.field(repr=False)
+    is_odd: Callable[[Any], bool] = attrs.field(repr=False)
 
     def calls(self, turns: Turns) -> list[LazyResult[Any]]:
-        """The calls of the present turn, by node. *turns* has to stand still, or to be in a node."""
+        """The calls of the present turn, by node."""
         known = _locals_of(turns)
         return [known[f"c{index}"] for index in range(len(self.tasks))]
 
@@ -95,10 +77,6 @@ class TurnCode:
         """By number, what the first *count* nodes of the present turn gave; ``None`` once nobody needs it."""
         known = _locals_of(turns)
         return [(index, known[f"v{index}"]) for index in self.order[:count]]
-
-    def value(self, turns: Turns, index: int) -> Any:
-        """What a node has just given. *turns* has to stand still."""
-        return _locals_of(turns)[f"v{index}"]
 
 
 def _locals_of(turns: Turns) -> dict[str, Any]:
@@ -126,8 +104,7 @@ def write_turns(
         levels: Its nodes, stage by stage. The last one is the target.
         is_plain: Whether there is certainly no placeholder in a value. Called in any thread.
         shared: A value in a form that several consumers can read.
-        keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them, and what the target
-            gives that is no call is :data:`ODD`.
+        keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them.
     """
     size = sum(call.args_count + len(call.kwargs) for call in sketch.calls)
     size += sum(len(patch) for row in _rows(sketch) for patch in row[1:])
@@ -136,27 +113,32 @@ def write_turns(
     order = [index for level in levels for index in level]
     writer = _Writer(sketch, order, keeps_values)
     source = "\n".join(writer.lines())
-    filename = f"<turns of {sketch.calls[-1].task.name!r} {id(writer):x}>"
+    filename = f"<turns of {sketch.calls[-1].task.name!r} {next(_numbers)}>"
     known: dict[str, Any] = {
-        "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "NEXT": NEXT, "ODD": ODD,
-        "Raised": Raised, "is_plain": is_plain, "is_value": _is_value(is_plain), "shared": shared,
-        "CoroutineType": CoroutineType,
+        "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "is_plain": is_plain,
+        "shared": shared, "partial": partial,
     }  # fmt: skip
     for number, task in enumerate(writer.tasks):
         known[f"T{number}"], known[f"F{number}"] = task, task.func
     exec(compile(source, filename, "exec"), known)
-    begin = types.coroutine(known["turns"])  # so that it may ``yield from`` coroutines
     linecache.cache[filename] = (len(source), None, [f"{line}\n" for line in source.split("\n")], filename)
     finalize(known["turns"], linecache.cache.pop, filename, None)
     if _LOG.isEnabledFor(logging.DEBUG):
         _LOG.debug("code for the turns of %r:\n%s", sketch.calls[-1].task.name, source)
     ahead = {index for level in levels for index in level[:-1]}
-    return TurnCode(begin, [call.task for call in sketch.calls], names, order, ahead, source)
+    tasks = [call.task for call in sketch.calls]
+    asyncs = [tasks[index].is_async for index in order]
+    # The value of the last turn is to be recorded.
+    is_odd = _is_no_call if keeps_values else _is_nothing
+    return TurnCode(known["turns"], tasks, names, order, asyncs, ahead, source, is_plain, is_odd)
 
 
-def _is_value(is_plain: Callable[[Any], bool]) -> Callable[[Any], bool]:
-    """Whether what a sync function returned is its value: no flow, and no coroutine that has to be awaited."""
-    return lambda value: type(value) is not CoroutineType and is_plain(value)
+def _is_no_call(value: Any) -> bool:
+    return type(value) is not LazyResult
+
+
+def _is_nothing(_: Any) -> bool:
+    return False
 
 
 def _rows(sketch: Sketch) -> tuple[tuple[Any, ...], ...]:
@@ -190,7 +172,8 @@ class _Writer:
     keeps_values: bool
     # Each once, by number.
     tasks: dict[Callee, int] = attrs.field(factory=dict)
-    # By node: what its function is called with, as text; and the nodes whose values are in it.
+    # By node: what its function is called with, as text, "=" before what is given by name; and the nodes whose
+    # values are in it.
     _arguments: list[list[str]] = attrs.field(factory=list)
     _sources: list[list[int]] = attrs.field(factory=list)
 
@@ -203,16 +186,12 @@ class _Writer:
     def lines(self) -> Iterator[str]:
         """The code, line by line."""
         target = len(self.sketch.calls) - 1
-        kept = ["LazyResult", "LEAVES", "NO_KWARGS", "NEXT", "is_plain", "is_value"]
+        kept = ["LazyResult", "LEAVES", "NO_KWARGS", "is_plain"]
         kept += [f"{letter}{number}" for number in self.tasks.values() for letter in "TF"]
         yield f"def turns(c{target}, {', '.join(f'{name}={name}' for name in kept)}):"
-        yield "    try:"
-        yield "        while True:"
-        for line in (*self._checks(target), "yield NEXT", *self._calls(target)):
-            yield f"            {line}"
-        yield "    except BaseException as error:"
-        yield "        if type(error) is GeneratorExit and error.__traceback__.tb_next is None: raise"
-        yield "        yield Raised(error)"
+        yield "    while True:"
+        for line in (*self._checks(target), *self._calls(target)):
+            yield f"        {line}"
 
     # -- the shape -----------------------------------------------------------------------------------------
 
@@ -232,7 +211,7 @@ class _Writer:
             for key, name, lines in self._taken_out(index, call, other):
                 yield from lines
                 text = yield from self._argument(index, name, patches.get(key), seen, other)
-                self._arguments[index].append(text if isinstance(key, int) else f"{key}={text}")
+                self._arguments[index].append(text if isinstance(key, int) else f"={key}={text}")
         if target:
             every = ", ".join(f"c{index}" for index in range(target + 1))
             yield f"if len({{{every}}}) != {target + 1}: {other}"
@@ -293,25 +272,15 @@ class _Writer:
         last = {source: index for index in self.order for source in self._sources[index]}
         uses = Counter(source for sources in self._sources for source in set(sources))
         for index in self.order:
-            task = self.sketch.calls[index].task
-            called = f"F{self.tasks[task]}({', '.join(self._arguments[index])})"
-            called = f"yield from {called}" if task.is_async else called
-            gone = [source for source in dict.fromkeys(self._sources[index]) if last[source] == index]
-            yield f"v{index} = {called}"
-            if index == target:
-                if not task.is_async:
-                    yield f"if type(v{index}) is CoroutineType: yield ODD"
-                if self.keeps_values:  # the last turn is to be recorded
-                    yield f"if type(v{index}) is not LazyResult: yield ODD"
-                yield f"c{index} = v{index}"
-                yield from self._let_go(gone)
-                continue
-            yield f"if type(v{index}) not in LEAVES:"
-            yield f"    if not {'is_plain' if task.is_async else 'is_value'}(v{index}): yield ODD"
+            func = f"F{self.tasks[self.sketch.calls[index].task]}"
+            named = [text for text in self._arguments[index] if text.startswith("=")]
+            plain = [text for text in self._arguments[index] if not text.startswith("=")]
+            if named:
+                func = f"partial({', '.join([func, *(text[1:] for text in named)])})"
+            yield f"{'c' if index == target else 'v'}{index} = yield ({', '.join([func, *plain])},)"
             if uses[index] > 1:
-                yield f"    v{index} = shared(v{index})"
-            yield from self._let_go(gone)
-            yield "yield NEXT"
+                yield f"v{index} = shared(v{index})"
+            yield from self._let_go([x for x in dict.fromkeys(self._sources[index]) if last[x] == index])
 
     def _let_go(self, gone: list[int]) -> list[str]:
         return [] if self.keeps_values or not gone else [" = ".join(f"v{source}" for source in gone) + " = None"]

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Iterable
-from contextvars import Context, copy_context
+from collections.abc import Awaitable, Iterable
+from contextvars import copy_context
+from types import CoroutineType
 from typing import Any, Protocol
 
 import attrs
 
+from cascade.graph.nested import LEAVES
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
+from cascade.runtime.foundation.step_in_context import drive, step
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
-from cascade.runtime.scheduling.turns.turn_code import NEXT, TurnCode, Turns
+from cascade.runtime.scheduling.turns.turn_code import TurnCode, Turns
 
 
 class Codes(Protocol):
@@ -46,6 +49,21 @@ class Stop(enum.Enum):
     ENDED = enum.auto()
 
 
+@attrs.frozen(eq=False)
+class Given:
+    """What a node gave whose turn cannot simply go on.
+
+    Attributes:
+        value: What it returned.
+        error: What it raised.
+        rest: What is left of its coroutine.
+    """
+
+    value: Any = None
+    error: BaseException | None = None
+    rest: Awaitable[Any] | None = None
+
+
 @attrs.define(eq=False)
 class TurnSteps:
     """Makes turns, node after node, until something else has to be done.
@@ -61,8 +79,8 @@ class TurnSteps:
         ended: How many nodes have ended in all turns before it.
         is_crossing: Whether it is between the gate and a function.
         is_taken: Whether others go on with the turn: no further node is to be called.
-        given: What the generator yielded last, if that is not ``NEXT``.
-        context: Where the current node runs.
+        call: The call that the generator has yielded last.
+        given: What the present node gave, if that is not simply a value.
     """
 
     attempts: LaneAttempts
@@ -75,16 +93,17 @@ class TurnSteps:
     ended: int = 0
     is_crossing: bool = False
     is_taken: bool = False
-    given: Any = None
-    context: Context | None = None
+    call: tuple[Any, ...] = ()
+    given: Given | None = None
 
     def begin(self) -> bool:
         """Find code for the flow, if there is none yet; returns whether there is."""
         if self.turns is None and type(self.flow) is LazyResult:
             for code in self.codes.codes_for(self.flow):
                 turns = code.begin(self.flow)
-                if next(turns, None) is NEXT:
-                    self.code, self.turns, self.flow = code, turns, None
+                call = next(turns, None)
+                if call is not None:
+                    self.code, self.turns, self.call, self.flow = code, turns, call, None
                     break
         return self.turns is not None
 
@@ -112,54 +131,70 @@ class TurnSteps:
             until: When others are to have their turn, by ``time.perf_counter``.
             last: The turn that is not to be begun here.
         """
-        try:
-            return self._drive(epoch, until, last)
-        except StopIteration as stop:
-            assert self.code is not None
-            assert self.attempts.current is not None
-            number = self.attempts.current[3]
-            self.flow, self.turns = stop.value, None
-            self.ended += len(self.code.order)
-            return self._stopped(Stop.ENDED, number + 1, 0)
-
-    def _drive(self, epoch: int, until: float, last: float) -> Stop:
         assert self.code is not None
         assert self.turns is not None
-        code, send, order = self.code, self.turns.send, self.code.order
+        code, send, order, asyncs = self.code, self.turns.send, self.code.order, self.code.asyncs
         attempts, gate = self.attempts, self.attempts.execution.gate
-        mark, copy, clock = attempt_var.set, copy_context, time.perf_counter
-        asked, size, number, start = attempts.asked, len(order), self.number, self.place
-        place = start
-        while number < last:
-            for place in range(start, size):
-                # Crossing is announced before the gate is read: no node is marked as begun after a pause.
-                self.is_crossing = True
-                if gate.epoch != epoch or self.is_taken:
-                    return self._stopped(Stop.CHANGED, number, place)
-                attempts.current = token = (attempts, code, order[place], number)
-                self.is_crossing = False
-                mark(token)
-                context = copy()
-                given = context.run(send, None)
-                if given is NEXT and not asked and clock() < until:
-                    continue
-                if given is not NEXT:
-                    self.given, self.context = given, context
-                    return self._stopped(Stop.GIVEN, number, place)
+        mark, clock = attempt_var.set, time.perf_counter
+        number, place, end = self.number, self.place, len(order) - 1
+        while place or number < last:
+            # Crossing is announced before the gate is read: no node is marked as begun after a pause.
+            self.is_crossing = True
+            if gate.epoch != epoch:
+                return self._stopped(Stop.CHANGED, number, place)
+            attempts.current = token = (attempts, code, order[place], number)
+            self.is_crossing = False
+            mark(token)
+            value = self._value(code, asyncs[place], place == end)
+            # From here on the turn is up to whoever has taken it, or cannot be taken any more.
+            self.is_crossing = True
+            if self.given is not None or self.is_taken:
+                self.given = self.given or Given(value)
+                return self._stopped(Stop.GIVEN, number, place)
+            if attempts.asked:
                 attempts.end()
-                if clock() >= until:
-                    return self._stopped(Stop.PAUSE, number, place + 1)
-            number, start = number + 1, 0
-            self.ended += size
+            if place == end:
+                self.ended += end + 1
+                number, place = number + 1, 0
+                try:
+                    self.call = send(value)
+                except StopIteration as stop:
+                    self.flow, self.turns = stop.value, None
+                    return self._stopped(Stop.ENDED, number, 0)
+            else:
+                place += 1
+                self.call = send(value)
+            if clock() >= until:
+                return self._stopped(Stop.PAUSE, number, place)
         return self._stopped(Stop.DUE, number, 0)
 
+    def _value(self, code: TurnCode, is_async: bool, is_target: bool) -> Any:
+        """Make the present call; ``given`` is set if it has not simply given a value."""
+        context = copy_context()
+        try:
+            value = context.run(*self.call)
+            if is_async:
+                value, rest = step(context, value)
+                if rest is not None:
+                    self.given = Given(rest=rest)
+            elif type(value) is CoroutineType:
+                self.given = Given(rest=drive(context, value))
+            if code.is_odd(value) if is_target else type(value) not in LEAVES and not code.is_plain(value):
+                self.given = self.given or Given(value)
+        except BaseException as error:  # user code may raise anything, and the node is settled with that
+            self.given = Given(error=error)
+            return None
+        return value
+
+    def leave(self) -> None:
+        """Let go of the present turn, which others go on with."""
+        if self.turns is not None:
+            self.turns.close()
+        self.turns, self.call = None, ()
+
     def _stopped(self, reason: Stop, number: int, place: int) -> Stop:
-        assert self.code is not None
         if reason is not Stop.GIVEN:
             self.attempts.end()
-        if place == len(self.code.order):
-            self.ended += place
-            number, place = number + 1, 0
         self.number, self.place = number, place
         self.is_crossing = False
         return reason
