@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import threading
 import traceback
@@ -634,13 +635,13 @@ async def test_sync_nodes_of_one_stage_may_wait_for_each_other() -> None:
 class Meeting:
     """A loop in threads: in one turn, which is made in code, a part waits until the last part has been called."""
 
-    def __init__(self, gives: Callable[[], Any]) -> None:
-        self.gives, self.is_met, self.in_code = gives, threading.Event(), False
+    def __init__(self, gives: Callable[[], Any], at: int = 5) -> None:
+        self.gives, self.at, self.is_met, self.in_code = gives, at, threading.Event(), False
         self.loop = Wide("thread", self.part, 4)
         self.calls: list[int] = []
 
     def part(self, number: int) -> Any:
-        if number != 5:
+        if number != self.at:
             return number
         self.calls.append(number)
         if len(self.calls) == 2:
@@ -824,6 +825,139 @@ async def test_progress_tells_of_turns_that_have_been_made(mode: str, turns: int
         told = [event.turns async for event in events if isinstance(event, cascade.LoopProgress)]
     assert len(told) == (turns >= 1000)
     assert all(1000 <= number <= turns for number in told)
+
+
+async def test_progress_is_told_of_turns_that_a_thread_made_before_it_was_stuck() -> None:
+    meeting = Meeting(lambda: 7, at=500)
+    engine = cascade.Engine()
+    async with engine.subscribe(cascade.LoopProgress, cascade.RunFinished) as events:
+        await engine.run(meeting.loop.call(3000))
+        told = [event.turns async for event in events if isinstance(event, cascade.LoopProgress)]
+    assert meeting.in_code
+    assert [turns // 1000 for turns in told] == [1, 2, 3]
+
+
+# -- what changes meanwhile --------------------------------------------------------------------------------------
+
+
+async def test_no_node_starts_in_code_that_a_rule_holds_which_came_while_the_thread_waited_for_a_slot() -> None:
+    begun, is_running, is_held, go_on = (threading.Event() for _ in range(4))
+    late: list[int] = []
+
+    def part(number: int) -> int:
+        begun.set()
+        if is_held.is_set():
+            late.append(number)
+        return number
+
+    @cascade.task
+    def other() -> None:
+        is_running.set()
+        go_on.wait(30)
+
+    loop = Wide("thread", part)
+    async with cascade.Engine(max_threads=1) as engine, engine.start(loop.call(10**9)) as run:
+        while not begun.is_set() or not loop.in_code:
+            await anyio.lowlevel.checkpoint()
+        async with engine.start(other()) as between:
+            while not is_running.is_set():
+                await anyio.lowlevel.checkpoint()
+            await engine.control.pause("task:part")
+            is_held.set()
+            go_on.set()
+            await between.result()
+        for _ in range(1000):
+            await anyio.lowlevel.checkpoint()
+        is_held.clear()
+        run.cancel()
+    assert late == []
+
+
+@pytest.mark.parametrize("mode", ["async", "thread"])
+async def test_a_value_is_let_go_of_while_a_node_that_does_not_need_it_goes_on(mode: str) -> None:
+    is_used, loads, was_gone = threading.Event(), list[weakref.ref[Load]](), list[bool]()
+
+    def make(number: int) -> Load:
+        load = Load()
+        if number == 3:
+            loads.append(weakref.ref(load))
+        return load
+
+    def use(number: int, load: Load) -> int:
+        del load
+        if number == 3:
+            is_used.set()
+        return number
+
+    async def long(number: int, _: Load) -> int:
+        while number == 3 and not (is_used.is_set() and loads[1]() is None):
+            await anyio.lowlevel.checkpoint()
+        was_gone.append(is_in_code())
+        return number
+
+    def long_in_thread(number: int, _: Load) -> int:
+        wait = threading.Event().wait
+        while number == 3 and not (is_used.is_set() and loads[1]() is None):
+            wait(0.001)
+        return number
+
+    makes, uses = task_in(mode, make), task_in(mode, use)
+    longs = cascade.task(long) if mode == "async" else task_in(mode, long_in_thread)
+
+    def turn(left: int, *_: int) -> Any:
+        return call(left - 1) if left else "end"
+
+    turns = task_in(mode, turn)
+
+    def call(left: int) -> Any:
+        return turns(left, longs(left, makes(left)), uses(left, makes(left)))
+
+    with anyio.fail_after(30):
+        assert await cascade.run(call(6)) == "end"
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_nodes_see_a_deadline_that_changes_while_the_loop_runs(mode: str) -> None:
+    seen, scope = [], anyio.CancelScope()
+
+    def part(number: int) -> int:
+        seen.append(cascade.current().remaining())
+        return number
+
+    loop = Wide(mode, part, 2)
+    with scope:
+        async with cascade.start(loop.call(10**9)) as run:
+            while not loop.in_code:
+                await anyio.lowlevel.checkpoint()
+            scope.deadline = anyio.current_time() + 500
+            with anyio.fail_after(30):
+                while seen[-1] > 500:
+                    await anyio.lowlevel.checkpoint()
+            run.cancel()
+    assert seen[0] == math.inf
+
+
+async def test_who_begins_to_listen_is_told_of_tail_calls_whose_shape_may_change() -> None:
+    engine, told = cascade.Engine(), []
+
+    @cascade.task
+    async def part(number: int) -> int:
+        return number
+
+    @cascade.task
+    async def turn(left: int, _: int) -> Any:
+        return turn(left - 1, part(1) if left % 3 else part(2))
+
+    async with engine, engine.start(turn(10**9, part(1))) as run:
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        async with engine.subscribe(cascade.StaticAnalysisWarning) as events:
+            with anyio.fail_after(30):
+                async for event in events:
+                    told.append(event)
+                    break
+        run.cancel()
+    assert [event.task_name for event in told] == ["turn"]
 
 
 async def test_what_is_recorded_of_the_first_turn_of_a_nested_loop_is_not_made_again(tmp_path: Path) -> None:

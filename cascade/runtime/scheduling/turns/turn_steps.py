@@ -164,6 +164,7 @@ class TurnSteps:
             else:
                 place += 1
                 self.call = send(value)
+            value = None  # the next node may take long
             if clock() >= until:
                 return self._stopped(Stop.PAUSE, number, place)
         return self._stopped(Stop.DUE, number, 0)
