@@ -1,7 +1,7 @@
 """Straight-line code for the turns of a loop: flows of one shape, whose nodes are called one after another.
 
 The code is a generator. It checks that a flow has the shape and takes its arguments out, in one pass without a
-dict. Then it yields call after call, each as a tuple of a function and its arguments, and is sent what that gave.
+dict. Then it yields call after call, each a function and a tuple of its arguments, and is sent what that gave.
 So whoever drives it calls each node, in a context of its own, and can look in between whether the run goes on.
 What the target gives is the flow of the next turn. The generator returns the first value that has not the shape.
 
@@ -35,7 +35,9 @@ from cascade.model.lazies import NO_KWARGS, LazyResult
 MOST_NODES: Final = 256
 MOST_ARGUMENTS: Final = 1024
 
-Turns = Generator[Any, Any, Any]
+# A function and its arguments.
+Call = tuple[Callable[..., Any], tuple[Any, ...]]
+Turns = Generator[Call, Any, Any]
 
 _LOG: Final = logging.getLogger("cascade.turns")
 _numbers: Final = itertools.count(1)
@@ -55,7 +57,7 @@ class TurnCode:
         ahead: Those that are called before others of their stage.
         source: The code.
         is_plain: Whether there is certainly no placeholder in a value.
-        is_odd: Whether what the target gave has to be looked at closely.
+        keeps_values: Whether the value of the last turn is to be recorded.
     """
 
     begin: Callable[[Any], Turns]
@@ -66,7 +68,7 @@ class TurnCode:
     ahead: AbstractSet[int]
     source: str = attrs.field(repr=False)
     is_plain: Callable[[Any], bool] = attrs.field(repr=False)
-    is_odd: Callable[[Any], bool] = attrs.field(repr=False)
+    keeps_values: bool
 
     def calls(self, turns: Turns) -> list[LazyResult[Any]]:
         """The calls of the present turn, by node."""
@@ -128,17 +130,7 @@ def write_turns(
     ahead = {index for level in levels for index in level[:-1]}
     tasks = [call.task for call in sketch.calls]
     asyncs = [tasks[index].is_async for index in order]
-    # The value of the last turn is to be recorded.
-    is_odd = _is_no_call if keeps_values else _is_nothing
-    return TurnCode(known["turns"], tasks, names, order, asyncs, ahead, source, is_plain, is_odd)
-
-
-def _is_no_call(value: Any) -> bool:
-    return type(value) is not LazyResult
-
-
-def _is_nothing(_: Any) -> bool:
-    return False
+    return TurnCode(known["turns"], tasks, names, order, asyncs, ahead, source, is_plain, keeps_values)
 
 
 def _rows(sketch: Sketch) -> tuple[tuple[Any, ...], ...]:
@@ -277,7 +269,8 @@ class _Writer:
             plain = [text for text in self._arguments[index] if not text.startswith("=")]
             if named:
                 func = f"partial({', '.join([func, *(text[1:] for text in named)])})"
-            yield f"{'c' if index == target else 'v'}{index} = yield ({', '.join([func, *plain])},)"
+            given = "".join(f"{text}, " for text in plain)
+            yield f"{'c' if index == target else 'v'}{index} = yield {func}, ({given})"
             if uses[index] > 1:
                 yield f"v{index} = shared(v{index})"
             yield from self._let_go([x for x in dict.fromkeys(self._sources[index]) if last[x] == index])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import time
-from collections.abc import Awaitable, Iterable
-from contextvars import copy_context
+import types
+from collections.abc import Awaitable, Generator, Iterable
+from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any, Protocol
 
@@ -14,10 +15,10 @@ import attrs
 from cascade.graph.nested import LEAVES
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
-from cascade.runtime.foundation.step_in_context import drive, step
+from cascade.runtime.foundation.step_in_context import drive
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
-from cascade.runtime.scheduling.turns.turn_code import TurnCode, Turns
+from cascade.runtime.scheduling.turns.turn_code import Call, TurnCode, Turns
 
 
 class Codes(Protocol):
@@ -93,7 +94,7 @@ class TurnSteps:
     ended: int = 0
     is_crossing: bool = False
     is_taken: bool = False
-    call: tuple[Any, ...] = ()
+    call: Call | None = None
     given: Given | None = None
 
     def begin(self) -> bool:
@@ -123,6 +124,12 @@ class TurnSteps:
         assert self.code is not None
         return self.codes.node_of(self.code, self.code.order[self.place - 1])[0]
 
+    def _begun(self) -> tuple[TurnCode, Call, Turns]:
+        assert self.code is not None
+        assert self.call is not None
+        assert self.turns is not None
+        return self.code, self.call, self.turns
+
     def drive(self, epoch: int, until: float, last: float) -> Stop:
         """Call nodes.
 
@@ -131,71 +138,108 @@ class TurnSteps:
             until: When others are to have their turn, by ``time.perf_counter``.
             last: The turn that is not to be begun here.
         """
-        assert self.code is not None
-        assert self.turns is not None
-        code, send, order, asyncs = self.code, self.turns.send, self.code.order, self.code.asyncs
-        attempts, gate = self.attempts, self.attempts.execution.gate
-        mark, clock = attempt_var.set, time.perf_counter
+        code, call, turns = self._begun()
+        send, order, asyncs = turns.send, code.order, code.asyncs
+        attempts, gate, mark, copy = self.attempts, self.attempts.execution.gate, attempt_var.set, copy_context
         number, place, end = self.number, self.place, len(order) - 1
+        clock, (box, awaiting) = time.perf_counter, _awaiting_calls()
         while place or number < last:
             # Crossing is announced before the gate is read: no node is marked as begun after a pause.
             self.is_crossing = True
             if gate.epoch != epoch:
-                return self._stopped(Stop.CHANGED, number, place)
+                return self._stopped(Stop.CHANGED, number, place, call)
             attempts.current = token = (attempts, code, order[place], number)
             self.is_crossing = False
             mark(token)
-            value = self._value(code, asyncs[place], place == end)
+            context = copy()
+            try:
+                value = context.run(awaiting.send, call) if asyncs[place] else context.run(call[0], *call[1])
+            except BaseException as error:  # user code may raise anything, and the node is settled with that
+                value = Given(error=error)
+            if value is box:
+                value, box[0] = box[0], None
+            elif asyncs[place] and type(value) is not Given:
+                value = Given(rest=_rest(context, awaiting, value, box))
+            if place == end or type(value) not in LEAVES:
+                value = _looked_at(value, code, None if asyncs[place] else context, is_target=place == end)
             # From here on the turn is up to whoever has taken it, or cannot be taken any more.
             self.is_crossing = True
-            if self.given is not None or self.is_taken:
-                self.given = self.given or Given(value)
-                return self._stopped(Stop.GIVEN, number, place)
+            if type(value) is Given or self.is_taken:
+                self.given, value = value if type(value) is Given else Given(value), None
+                return self._stopped(Stop.GIVEN, number, place, None)
+            place += 1
+            if place > end:
+                number, place, self.ended = number + 1, 0, self.ended + place
+            try:
+                call = send(value)
+            except StopIteration as stop:
+                self.flow, self.turns = stop.value, None
+                return self._stopped(Stop.ENDED, number, 0, None)
+            value = None  # the next node may take long
             if attempts.asked:
                 attempts.end()
-            if place == end:
-                self.ended += end + 1
-                number, place = number + 1, 0
-                try:
-                    self.call = send(value)
-                except StopIteration as stop:
-                    self.flow, self.turns = stop.value, None
-                    return self._stopped(Stop.ENDED, number, 0)
-            else:
-                place += 1
-                self.call = send(value)
-            value = None  # the next node may take long
             if clock() >= until:
-                return self._stopped(Stop.PAUSE, number, place)
-        return self._stopped(Stop.DUE, number, 0)
-
-    def _value(self, code: TurnCode, is_async: bool, is_target: bool) -> Any:
-        """Make the present call; ``given`` is set if it has not simply given a value."""
-        context = copy_context()
-        try:
-            value = context.run(*self.call)
-            if is_async:
-                value, rest = step(context, value)
-                if rest is not None:
-                    self.given = Given(rest=rest)
-            elif type(value) is CoroutineType:
-                self.given = Given(rest=drive(context, value))
-            if code.is_odd(value) if is_target else type(value) not in LEAVES and not code.is_plain(value):
-                self.given = self.given or Given(value)
-        except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self.given = Given(error=error)
-            return None
-        return value
+                return self._stopped(Stop.PAUSE, number, place, call)
+        return self._stopped(Stop.DUE, number, 0, call)
 
     def leave(self) -> None:
         """Let go of the present turn, which others go on with."""
         if self.turns is not None:
             self.turns.close()
-        self.turns, self.call = None, ()
+        self.turns = self.call = None
 
-    def _stopped(self, reason: Stop, number: int, place: int) -> Stop:
+    def _stopped(self, reason: Stop, number: int, place: int, call: Call | None) -> Stop:
         if reason is not Stop.GIVEN:
             self.attempts.end()
-        self.number, self.place = number, place
+        self.number, self.place, self.call = number, place, call
         self.is_crossing = False
         return reason
+
+
+def _looked_at(value: Any, code: TurnCode, context: Context | None, *, is_target: bool) -> Any:
+    """*value*, given in *context* if by a sync function, or a ``Given`` if the turn cannot simply go on with it."""
+    if type(value) is Given:
+        return value
+    if context is not None and type(value) is CoroutineType:
+        return Given(rest=drive(context, value))
+    is_odd = code.keeps_values and type(value) is not LazyResult if is_target else not code.is_plain(value)
+    return Given(value) if is_odd else value
+
+
+def _awaiting_calls() -> tuple[list[Any], Generator[Any, Call, None]]:
+    """A box, and what awaits the calls that are sent to it: see :func:`_awaiting`."""
+    box: list[Any] = [None]
+    awaiting = _awaiting(box)
+    next(awaiting)
+    return box, awaiting
+
+
+@types.coroutine
+def _awaiting(box: list[Any]) -> Generator[Any, Call, None]:
+    """Await the coroutine of each call that is sent: no exception has to be made for its value, as its end is one.
+
+    Yields what it waits with; and *box*, with its value inside, when it has ended.
+    """
+    while True:
+        func, args = yield box
+        box[0] = yield from func(*args)
+
+
+@types.coroutine
+def _rest(
+    context: Context, awaiting: Generator[Any, Any, Any], yielded: Any, box: list[Any]
+) -> Generator[Any, Any, Any]:
+    """What the coroutine gives that *awaiting* awaits, and that has *yielded* from its first step."""
+    run = context.run
+    while yielded is not box:
+        step, sent = awaiting.send, None
+        try:
+            sent = yield yielded
+        except BaseException as error:  # a cancellation, say: for the coroutine to see
+            step, sent = awaiting.throw, error
+        try:
+            yielded = run(step, sent)
+        finally:
+            del step, sent
+    value, box[0] = box[0], None
+    return value
