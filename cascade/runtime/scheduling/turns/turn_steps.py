@@ -197,7 +197,7 @@ class TurnSteps:
 
 
 def _looked_at(value: Any, code: TurnCode, context: Context | None, *, is_target: bool) -> Any:
-    """*value*, given in *context* if by a sync function, or a ``Given`` if the turn cannot simply go on with it."""
+    """*value*, which a sync function gave in *context*, or a ``Given`` if the turn cannot simply go on with it."""
     if type(value) is Given:
         return value
     if context is not None and type(value) is CoroutineType:
