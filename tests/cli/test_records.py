@@ -145,6 +145,14 @@ def test_records_are_shown_as_json(call: Command) -> None:
     assert nodes["fetch"]["duration"] >= 0
 
 
+def test_why_a_node_was_skipped_is_said_in_words(call: Command) -> None:
+    told = call("run", "flows.py:skips", *STATE, "--run-id", "night").err
+    shown = call("show", "night", *STATE).out
+
+    assert "  check skipped: its condition (run_if) was false (ConditionFalse)" in told
+    assert re.search(r"check +skipped +its condition \(run_if\) was false \(ConditionFalse\)", shown)
+
+
 def test_a_changed_flow_is_refused_unless_it_may_be_recomputed(call: Command) -> None:
     Path("broken").touch()
     call("run", "flows.py:flow", "--size", "5", *STATE, "--run-id", "night", "--log", "none")

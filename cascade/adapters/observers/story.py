@@ -28,7 +28,7 @@ from cascade.model.events import (
     TaskRetrying,
     TaskSkipped,
 )
-from cascade.model.outcomes import SkipReason
+from cascade.model.outcomes import SkipReason, why_skipped
 from cascade.model.text import counted, duration, moment
 
 # Targets of a run that are named, at most.
@@ -74,7 +74,7 @@ class Story:
                 self.hits += 1
                 return f"  {task_id} taken from the cache"
             case TaskSkipped(task_id=task_id, reason=reason):
-                return f"  {task_id} skipped: {reason}"
+                return f"  {task_id} skipped: {why_skipped(reason)}"
             case TaskRetrying(task_id=task_id, attempt=attempt, max_attempts=most, delay=delay, error=error):
                 return f"  {task_id} failed in attempt {attempt} of {most}, next in {duration(delay)}: {error}"
             case TaskBlocked(task_id=task_id, reason=reason, detail=detail):

@@ -224,7 +224,15 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
             "  fetch#3 cancelled after 500 ms",
         ),
         (cascade.TaskSkipped(**NODE, reason="CacheHit"), "  fetch#3 taken from the cache"),
-        (cascade.TaskSkipped(**NODE, reason="ConditionFalse"), "  fetch#3 skipped: ConditionFalse"),
+        (
+            cascade.TaskSkipped(**NODE, reason="ConditionFalse"),
+            "  fetch#3 skipped: its condition (run_if) was false (ConditionFalse)",
+        ),
+        (
+            cascade.TaskSkipped(**NODE, reason="UpstreamSkipped_Sequence"),
+            "  fetch#3 skipped: a call that it runs after was skipped (UpstreamSkipped_Sequence)",
+        ),
+        (cascade.TaskSkipped(**NODE, reason="of a later version"), "  fetch#3 skipped: of a later version"),
         (
             cascade.TaskRetrying(**NODE, attempt=1, max_attempts=3, delay=0.2, error="OSError: no"),
             "  fetch#3 failed in attempt 1 of 3, next in 200 ms: OSError: no",
