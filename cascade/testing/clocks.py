@@ -17,6 +17,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from cascade.adapters.event_loops import check_backend
 from cascade.runtime.foundation.threads import threads_at_work
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def virtual_trio_clock() -> trio.abc.Clock:
     Raises:
         ImportError: If Trio is not installed.
     """
+    check_backend("trio")
     import trio
 
     class VirtualClock(trio.abc.Clock):
