@@ -68,8 +68,9 @@ def show_run(state: str, run_id: str, format: str) -> None:
         "status": _status(run.status),
         "flow": _flow(run.flow),
         "params": ", ".join(f"{name}={value}" for name, value in run.params.items()),
-        "begun": f"{moment(run.created)}, {counted(run.epoch, 'time')}",
-        "took": duration(_taken(run)),
+        "begun": moment(run.created)
+        + (f", resumed {counted(run.epoch - 1, 'time')} since" if run.epoch > 1 else ""),
+        "took": duration(_taken(run)) + (", including the time until it was resumed" if run.epoch > 1 else ""),
         "turn": "" if run.turn is None else str(run.turn),
         "by": run.owner or "",
         "nodes": _counts(run.counts),

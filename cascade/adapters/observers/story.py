@@ -91,16 +91,17 @@ class Story:
         more = len(event.target_tasks) - SHOWN_TARGETS
         shown += f" and {more} more" if more > 0 else ""
         size = "" if nodes < 2 else f" ({counted(nodes, 'node')}{'' if is_known else ' or more'})"
-        return f"run {event.run_id} started: {shown or 'nothing to do'}{size}"
+        begun = "resumed" if event.is_resumed else "started"
+        return f"run {event.run_id} {begun}: {shown or 'nothing to do'}{size}"
 
     def _resumed(self, event: RunResumed) -> str:
         if event.is_finished:
             when = "" if event.finished is None else f" at {moment(event.finished)}"
-            return f"run {event.run_id} had finished{when}: nothing runs, its recorded result is returned"
+            return f"  it had finished{when}: nothing runs, its recorded result is returned"
         done = sum(event.by_task.values()) if event.by_task else event.recorded
         of = f" of {self.expected}" if self.expected is not None and done <= self.expected else ""
         nodes = "node" if done == 1 and not of else "nodes"
-        return f"run {event.run_id} resumed: {done}{of} {nodes} recorded earlier"
+        return f"  {done}{of} {nodes} recorded earlier"
 
     def _ended(self, event: RunFinished) -> str:
         reason = f": {event.error}" if event.error and event.error not in self.errors else ""

@@ -48,12 +48,14 @@ class RunStarted(Event):
         calls: Number of calls by task name, in the order of the flow. Maps do not count, so a number may be 0.
         maps: By task name, the maps by node id, each with its number of items. ``None`` where that depends on a
             value that is not known yet.
+        is_resumed: Whether the store has a record of the run, so that a ``RunResumed`` follows.
     """
 
     target_tasks: tuple[str, ...]
     params: Mapping[str, object]
     calls: Mapping[str, int] = attrs.field(factory=dict)
     maps: Mapping[str, Mapping[str, int | None]] = attrs.field(factory=dict)
+    is_resumed: bool = False
 
 
 @attrs.frozen(kw_only=True)
