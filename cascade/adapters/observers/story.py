@@ -90,9 +90,11 @@ class Story:
         shown = ", ".join(event.target_tasks[:SHOWN_TARGETS])
         more = len(event.target_tasks) - SHOWN_TARGETS
         shown += f" and {more} more" if more > 0 else ""
-        size = "" if nodes < 2 else f" ({counted(nodes, 'node')}{'' if is_known else ' or more'})"
+        size = f"{counted(nodes, 'node')}{'' if is_known else ' or more'}"
+        # At its end, the run counts the maps as well.
+        size += f" and {counted(len(sizes), 'map')}" if sizes else ""
         begun = "resumed" if event.is_resumed else "started"
-        return f"run {event.run_id} {begun}: {shown or 'nothing to do'}{size}"
+        return f"run {event.run_id} {begun}: {shown or 'nothing to do'}{f' ({size})' if nodes > 1 else ''}"
 
     def _resumed(self, event: RunResumed) -> str:
         if event.is_finished:

@@ -178,11 +178,11 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
             cascade.RunStarted(
                 **WHEN, target_tasks=tuple("abcdefg"), params={}, calls={"a": 7}, maps={"m": {"m": 3, "m#2": 4}}
             ),
-            "run r1 started: a, b, c, d, e and 2 more (14 nodes)",
+            "run r1 started: a, b, c, d, e and 2 more (14 nodes and 2 maps)",
         ),
         (
             cascade.RunStarted(**WHEN, target_tasks=("m",), params={}, calls={"a": 2}, maps={"m": {"m": None}}),
-            "run r1 started: m (2 nodes or more)",
+            "run r1 started: m (2 nodes or more and 1 map)",
         ),
         (cascade.RunResumed(**WHEN, recorded=120, epoch=2), "  120 nodes recorded earlier"),
         (cascade.RunResumed(**WHEN, recorded=1, epoch=2), "  1 node recorded earlier"),
