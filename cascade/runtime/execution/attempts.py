@@ -59,8 +59,8 @@ class Attempts:
         """One attempt, admitted as often as a rule sends it back before it starts; returns its value.
 
         Between admission and start mark, the node's resources are opened and its arguments bound. Then
-        :func:`perform` sets the mark, unless a rule has changed since the admission, or the run is over: that raises
-        ``NotStartedError``, and the attempt asks for admission again with the same ticket.
+        :func:`perform` sets the mark, unless a rule has changed since the admission, or the run is over: that
+        raises ``NotStartedError``, and the attempt asks for admission again with the same ticket.
 
         Args:
             shared: The open resources of the run.
