@@ -3,10 +3,10 @@
 Events are frozen. ``seq`` gives the events of one run a total order. An event is made only if somebody subscribes
 to its class.
 
-A new field stands last in its class, with a default, and is described under *Attributes*, which the reference shows.
-If its type is new among events, ``_CHECKS`` in ``records.py`` says which values of JSON it takes, and
-``tests/strategies_events.py`` makes such values. It is given where the event is emitted (search ``cascade/runtime/``
-for the class). Then ``story.py``, among the observers, may tell it to people.
+A new field stands last in its class, with a default, and is described under *Attributes*, which the reference
+shows. If its type is new among events, ``_CHECKS`` in ``records.py`` says which values of JSON it takes, and
+``tests/strategies_events.py`` makes such values. It is given where the event is emitted: search
+``cascade/runtime/`` for the class. Then ``story.py``, among the observers, may tell it to people.
 """
 
 from __future__ import annotations

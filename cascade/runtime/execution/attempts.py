@@ -60,7 +60,7 @@ class Attempts:
 
         Between admission and start mark, the node's resources are opened and its arguments bound. Then
         :func:`perform` sets the mark, unless a rule has changed since the admission, or the run is over: that
-        raises ``NotStartedError``, and the attempt asks for admission again with the same ticket.
+        raises ``NotStartedError``. If a rule has changed, admission is asked for again, with the same ticket.
 
         Args:
             shared: The open resources of the run.
