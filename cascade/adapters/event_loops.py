@@ -15,7 +15,9 @@ def check_backend(backend: str) -> None:
         return
     try:
         importlib.import_module("trio")
-    except ImportError as error:
+    except ModuleNotFoundError as error:
+        if error.name != "trio":  # it is there, and lacks something
+            raise
         raise ImportError(
             "backend 'trio' needs Trio, which is not installed; install the extra: "
             'pip install "cascade-anyio[trio]"'

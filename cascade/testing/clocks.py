@@ -168,7 +168,11 @@ def virtual_trio_clock() -> trio.abc.Clock:
 
 
 def virtual_backends() -> list[tuple[str, Mapping[str, Any]]]:
-    """Values for the ``anyio_backend`` fixture: each backend that is installed, with virtual time."""
+    """Values for the ``anyio_backend`` fixture: each backend that is installed, with virtual time.
+
+    Raises:
+        ImportError: If Trio is installed, but cannot be imported.
+    """
     found: list[tuple[str, Mapping[str, Any]]] = [("asyncio", {"loop_factory": VirtualLoop})]
     if importlib.util.find_spec("trio"):
         found.append(("trio", {"clock": virtual_trio_clock()}))
