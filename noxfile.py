@@ -139,7 +139,7 @@ def docs(session: nox.Session) -> None:
 
 @nox.session
 def demo(session: nox.Session) -> None:
-    """Survey the standard library, and show the head of the report."""
+    """Survey the standard library, say how far it is, and show the head of the report: half a minute."""
     session.install(".[trio]")
     session.run("python", "examples/stdlib_survey.py")
 

@@ -13,6 +13,7 @@ import anyio
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
+from cascade.adapters.event_loops import check_backend
 from cascade.graph.build import build
 from cascade.graph.render import Format, render
 from cascade.model.flow import refuse_uncalled
@@ -263,10 +264,12 @@ def run_sync(
         settings: As in :func:`run`.
 
     Raises:
+        ImportError: If *backend* is ``"trio"``, and Trio is not installed.
         RuntimeError: If it is called inside an event loop, which it would block, or inside a task of a flow.
         BaseException: What :func:`run` raises.
     """
     _refuse_loop()
+    check_backend(backend)
     options = dict(backend_options or {})
     if backend == "trio":
         # An interrupt between two of our steps could leave half of one behind; at a checkpoint it cannot.

@@ -15,7 +15,7 @@ import json
 import sysconfig
 import threading
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import AsyncIterable, Sequence
 from pathlib import Path
 
 import attrs
@@ -196,10 +196,33 @@ report = cascade.Router(
 flow = write(report, output)
 
 
+# Files between two lines that say how far the survey is.
+STEP = 200
+
+
+async def show_progress(events: AsyncIterable[cascade.Event]) -> None:
+    """An observer of the run: says after every 200 files how far it is."""
+    files, done = 0, 0
+    async for event in events:
+        if not isinstance(event, cascade.NodeEvent) or event.task_name != "parse":
+            continue
+        if isinstance(event, cascade.TaskExecutionStarted) and event.items is not None:
+            files = event.items
+        elif isinstance(event, cascade.TaskExecutionFinished):
+            done += 1
+            if done % STEP == 0:
+                print(f"  {done} of {files} files parsed", flush=True)
+
+
 def main() -> None:
     """Run the survey and show the head of the report."""
-    path = cascade.run_sync(flow, system_resources={"parsers": 4}, schedule="eager")
-    print(f"The report is in {path}. It begins:\n")
+    folder = sysconfig.get_path("stdlib")
+    print(
+        f"Parsing every Python file in {folder}, to write a report about them; this takes half a minute.",
+        flush=True,
+    )
+    path = cascade.run_sync(flow, system_resources={"parsers": 4}, schedule="eager", observers=[show_progress])
+    print(f"\nThe report is in {path}. It begins:\n")
     print("\n".join(Path(path).read_text(encoding="utf-8").splitlines()[:14]))
 
 

@@ -6,12 +6,13 @@ import io
 import json
 import os
 import re
+import runpy
 import shutil
 import subprocess
 import sys
 import sysconfig
 import tokenize
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -253,9 +254,29 @@ def test_the_program_surveys_the_library_of_its_python(tree: Path, tmp_path: Pat
     """
     printed = python("-c", dedent(text), EXAMPLES / "stdlib_survey.py", tree, folder=tmp_path)
 
+    assert printed.startswith(f"Parsing every Python file in {tree}, ")
     report = (tmp_path / "stdlib_survey.md").read_text(encoding="utf-8")
     assert "\n".join(report.splitlines()[:14]) in printed
     assert report == survey(tree, tmp_path, "markdown")
+
+
+async def test_the_program_says_how_far_it_is(capsys: pytest.CaptureFixture[str]) -> None:
+    program = runpy.run_path(str(EXAMPLES / "stdlib_survey.py"))
+    when: dict[str, Any] = {"seq": 1, "timestamp": 0.0, "run_id": "r"}
+    node: dict[str, Any] = {**when, "task_id": "parse", "task_name": "parse"}
+    ended = cascade.TaskExecutionFinished(**node, status="Succeeded", duration=0.1, attempt=1)
+    other = cascade.TaskExecutionFinished(
+        **{**node, "task_name": "write"}, status="Succeeded", duration=0, attempt=1
+    )
+
+    async def events() -> AsyncIterator[cascade.Event]:
+        yield cascade.TaskExecutionStarted(**node, items=450)
+        for event in [ended, other] * 450:
+            yield event
+
+    await program["show_progress"](events())
+
+    assert capsys.readouterr().out == "  200 of 450 files parsed\n  400 of 450 files parsed\n"
 
 
 # -- polling_agent -----------------------------------------------------------------------------------------------

@@ -150,7 +150,7 @@ def shape(function: Callable[..., Any]) -> str:
         (cascade.LazyResult.with_cache, "(self, policy)"),
         (cascade.LazyResult.with_constraints, "(self, **amounts)"),
         (cascade.LazyResult.run_if, "(self, condition, on_skip='pass')"),
-        (cascade.LazyResult.after, "(self, *predecessors)"),
+        (cascade.LazyResult.after, "(self, *lazies)"),
         (cascade.MappedLazyResult.with_concurrency, "(self, limit)"),
         (cascade.Task.map, "(self, /, **columns)"),
         (cascade.Task.partial, "(self, /, **fixed)"),

@@ -62,6 +62,7 @@ RETIRED: Final = (
     Retired("conduct(?:s|ed|ing|ors?)?", "lifetime, of a run"),
     Retired("flights", "single flight, which has one Flight a key"),
     Retired("ledgers?", "journal for what writes, history for what is read", under=("cascade/runtime/", "docs/")),
+    Retired("predecessors?", "what a call runs after", under=("cascade/", "docs/", "README.md")),
     Retired("Execution", "RunContext", under=("cascade/runtime/", "docs/"), is_exact=True),
     Retired("Surroundings", "RunContext", is_exact=True),
 )

@@ -146,10 +146,16 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_param(run, "a parameter of the flow")
     run.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="event loop (%(default)s)")
     run.add_argument(
-        "--schedule", choices=get_args(Schedule), default="stages", help="when tasks start (%(default)s)"
+        "--schedule",
+        choices=get_args(Schedule),
+        default="stages",
+        help="start tasks stage by stage, or each as soon as its own inputs are there (%(default)s)",
     )
     run.add_argument(
-        "--on-error", choices=get_args(OnError), default="first", help="what a failure does (%(default)s)"
+        "--on-error",
+        choices=get_args(OnError),
+        default="first",
+        help="a failure cancels the rest and is shown, with all others (group), or the rest goes on (%(default)s)",
     )
     run.add_argument(
         "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"

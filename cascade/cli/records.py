@@ -17,6 +17,7 @@ from cascade.cli.output import out, out_json, out_table, say
 from cascade.cli.params import Kept
 from cascade.cli.targets import UsageError, working_folder
 from cascade.model.errors import InputError, StateError, shown_url
+from cascade.model.outcomes import why_skipped
 from cascade.model.secrets import keep_secret
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.runtime.durability.history import NodeRecord, RunRecord
@@ -67,8 +68,9 @@ def show_run(state: str, run_id: str, format: str) -> None:
         "status": _status(run.status),
         "flow": _flow(run.flow),
         "params": ", ".join(f"{name}={value}" for name, value in run.params.items()),
-        "begun": f"{moment(run.created)}, {counted(run.epoch, 'time')}",
-        "took": duration(_taken(run)),
+        "begun": moment(run.created)
+        + (f", resumed {counted(run.epoch - 1, 'time')} since" if run.epoch > 1 else ""),
+        "took": duration(_taken(run)) + (", including the time until it was resumed" if run.epoch > 1 else ""),
         "turn": "" if run.turn is None else str(run.turn),
         "by": run.owner or "",
         "nodes": _counts(run.counts),
@@ -172,9 +174,11 @@ def _flow(targets: Sequence[str]) -> str:
 def _row(node: NodeRecord) -> tuple[str | Span, ...]:
     # Fetched from a cache, a node has a task and no attempt; one that was copied from another run has neither.
     is_hit = node.status == "succeeded" and node.task and not node.attempts
-    said = (
-        node.reason or node.error or ("" if node.is_durable else "not durable") or ("cache hit" if is_hit else "")
-    )
+    remarks = (
+        why_skipped(node.reason) if node.reason else "", node.error, "" if node.is_durable else "not durable",
+        "cache hit" if is_hit else "",
+    )  # fmt: skip
+    said = next(filter(None, remarks), "")
     attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
     return node.node_id, _status(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
 

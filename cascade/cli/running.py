@@ -15,6 +15,7 @@ import attrs
 from anyio.abc import TaskGroup
 
 from cascade import api
+from cascade.adapters.event_loops import check_backend
 from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
@@ -114,6 +115,7 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         OutputLost: If standard output cannot be written.
     """
     options = invocation.options
+    _see_backend(options.backend)
     lost: list[OutputLost] = []
     settings: dict[str, Any] = {
         "schedule": options.schedule,
@@ -130,8 +132,6 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     token = origin_var.set(origin_of(invocation.kept) if is_first else None)
     try:
         anyio.run(running.run, backend=options.backend)
-    except LookupError as error:
-        raise UsageError(str(error)) from error
     finally:
         origin_var.reset(token)
     status = _ended(running)
@@ -139,6 +139,13 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         lost[0].status = status
         raise lost[0]
     return status
+
+
+def _see_backend(backend: str) -> None:
+    try:
+        check_backend(backend)
+    except ImportError as error:
+        raise UsageError(str(error)) from error
 
 
 def _ended(running: _Running) -> int:

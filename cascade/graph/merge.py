@@ -39,8 +39,8 @@ def _line(call: LazyResult[Any]) -> Iterator[LazyResult[Any]]:
 def merged_policies(copies: Sequence[LazyResult[Any]]) -> Policies:
     """What *copies* of one call say together.
 
-    Predecessors unite and conditions conjoin. Of the other policies, a copy's word holds against that of those it
-    descends from.
+    What the copies run after is united, and conditions conjoin. Of the other policies, a copy's word holds against
+    that of those it descends from.
 
     Raises:
         GraphError: If two copies contradict each other and neither descends from the other.
@@ -52,7 +52,7 @@ def merged_policies(copies: Sequence[LazyResult[Any]]) -> Policies:
         Policies(),
         **said,
         conditions=_united(copy.own.conditions for copy in latest),
-        predecessors=_united(copy.own.predecessors for copy in latest),
+        after=_united(copy.own.after for copy in latest),
     )
 
 

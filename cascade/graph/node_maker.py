@@ -126,7 +126,7 @@ class NodeMaker:
             **said,
             amounts=amounts,
             conditions=tuple(operand for _, operand in conditions),
-            predecessors=distinct([self.numbering.index[identity_of(p)] for p in parts.said.predecessors]),
+            after=distinct([self.numbering.index[identity_of(p)] for p in parts.said.after]),
         )
 
     def _known_pure(self, node: MapNode, *, is_map: bool) -> Steps[int | None]:
@@ -157,7 +157,7 @@ def _term_sources(terms: Terms) -> Iterator[int]:
         yield from sources_of(operand)
     for operand in terms.conditions:
         yield from sources_of(operand)
-    yield from terms.predecessors
+    yield from terms.after
 
 
 def _first_said(own: Any, default: Any) -> Any:

@@ -31,7 +31,7 @@ class EdgeKind(Enum):
 
     DATA = "data"
     CONDITION = "condition"
-    SEQUENCE = "sequence"
+    AFTER = "sequence"  # as pictures in JSON call it
     CLAIM = "claim"
     SELECTOR = "selector"
     ROUTE = "route"
@@ -139,7 +139,7 @@ class Terms:
     Attributes:
         amounts: What it claims: resource name and amount.
         conditions: What must be true.
-        predecessors: Nodes that must have succeeded.
+        after: Nodes that it runs after: they must have succeeded.
     """
 
     retry: Retry | None = None
@@ -149,7 +149,7 @@ class Terms:
     concurrency: int | None = None
     on_skip: OnSkip = "pass"
     conditions: tuple[Operand, ...] = ()
-    predecessors: tuple[int, ...] = ()
+    after: tuple[int, ...] = ()
 
 
 NO_TERMS: Final = Terms()
@@ -358,8 +358,8 @@ def _call_edges(node: Node) -> Iterator[Edge]:
         yield from _edges(operand, node.index, EdgeKind.CLAIM, name)
     for operand in node.terms.conditions:
         yield from _edges(operand, node.index, EdgeKind.CONDITION)
-    for predecessor in node.terms.predecessors:
-        yield Edge(predecessor, node.index, EdgeKind.SEQUENCE)
+    for source in node.terms.after:
+        yield Edge(source, node.index, EdgeKind.AFTER)
 
 
 def _junction_edges(junction: Junction) -> Iterator[Edge]:

@@ -22,12 +22,12 @@ _CALLS: Final = (LazyResult, Router)
 
 @attrs.define(eq=False)
 class SaidParts:
-    """What stands outside the arguments: columns of a map, amounts, conditions, predecessors."""
+    """What stands outside the arguments: columns of a map, amounts, conditions, what the call runs after."""
 
     columns: Keyed = attrs.field(factory=list)
     amounts: Keyed = attrs.field(factory=list)
     conditions: Keyed = attrs.field(factory=list)
-    predecessors: list[Placeholder] = attrs.field(factory=list)
+    after: list[Placeholder] = attrs.field(factory=list)
 
 
 @attrs.define(eq=False)
@@ -48,7 +48,7 @@ class CallParts:
             for group in (self.said.columns, self.said.amounts, self.said.conditions):
                 for _, part in group:
                     yield from calls_in(part)
-            yield from self.said.predecessors
+            yield from self.said.after
 
 
 @attrs.define(eq=False)
@@ -111,7 +111,7 @@ class Finder:
         return CallParts(args, kwargs, said)
 
     def _said(self, call: LazyResult[Any], own: Policies) -> Steps[SaidParts]:
-        said = SaidParts(predecessors=[*own.predecessors])
+        said = SaidParts(after=[*own.after])
         for name, column in (call.columns or {}).items():
             said.columns.append((name, (yield from self.part(column))))
         amounts = call.task.policies.constraints if own.constraints is UNSET else own.constraints

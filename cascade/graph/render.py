@@ -14,7 +14,7 @@ Format = Literal["mermaid", "dot", "text", "json"]
 _MERMAID_ARROWS: Final = {
     EdgeKind.DATA: "-->",
     EdgeKind.CONDITION: "-.->",
-    EdgeKind.SEQUENCE: "==>",
+    EdgeKind.AFTER: "==>",
     EdgeKind.CLAIM: "-.->",
     EdgeKind.SELECTOR: "-->",
     EdgeKind.ROUTE: "-.->",
@@ -22,7 +22,7 @@ _MERMAID_ARROWS: Final = {
 _DOT_STYLES: Final = {
     EdgeKind.DATA: "solid",
     EdgeKind.CONDITION: "dashed",
-    EdgeKind.SEQUENCE: "bold",
+    EdgeKind.AFTER: "bold",
     EdgeKind.CLAIM: "dotted",
     EdgeKind.SELECTOR: "solid",
     EdgeKind.ROUTE: "dashed",
@@ -59,7 +59,7 @@ def _label(edge: Edge) -> str:
             return ""
         case EdgeKind.CONDITION:
             return "if"
-        case EdgeKind.SEQUENCE:
+        case EdgeKind.AFTER:
             return "then"
         case EdgeKind.SELECTOR:
             return "selects"

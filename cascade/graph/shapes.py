@@ -170,7 +170,7 @@ def _words(own: Policies) -> tuple[Any, ...]:
 def _is_about_attempts(own: Policies) -> bool:
     """Whether *own* says nothing but how often and how long."""
     others = (own.cache, own.constraints, own.concurrency, own.on_skip)
-    return all(word is UNSET for word in others) and not own.conditions and not own.predecessors
+    return all(word is UNSET for word in others) and not own.conditions and not own.after
 
 
 def _says_no_lazies(policies: Policies) -> bool:

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 from urllib.parse import unquote, unquote_plus
 
+from cascade.model.outcomes import MEANINGS, why_skipped
 from cascade.model.secrets import MARK, Secrets, redacted
 from cascade.model.text import encodable
 
@@ -105,8 +106,9 @@ class DependencyMissingError(CascadeError):
         self.node_id = node_id
         self.chain: tuple[tuple[str, str], ...] = tuple(chain)
         self.reason: str = self.chain[0][1]
-        because = "".join(f", because {name!r} was skipped ({reason})" for name, reason in self.chain[1:])
-        super().__init__(f"target {node_id!r} was skipped (Reason: {self.reason}){because}")
+        own = f"target {node_id!r} was skipped (Reason: {self.reason}): {MEANINGS.get(self.reason, self.reason)}"
+        behind = [f"{name!r} was skipped: {why_skipped(reason)}" for name, reason in self.chain[1:]]
+        super().__init__("; ".join([own, *behind]))
 
 
 class ResourceNotFoundError(CascadeError, LookupError):

@@ -234,19 +234,19 @@ class LazyResult(Draft, Placeholder[R_co]):
             raise ValueError(f'on_skip is "pass" or "skip", not {on_skip!r}')
         return self._saying(conditions=(*self.own.conditions, condition), on_skip=on_skip)
 
-    def after(self, *predecessors: LazyResult[Any]) -> Self:
-        """The same call, started only after other calls have succeeded. No data passes.
+    def after(self, *lazies: LazyResult[Any]) -> Self:
+        """The same call, which runs after other calls: it starts once they have succeeded. No data passes.
 
         Args:
-            predecessors: The other calls. If one of them is skipped, this call is skipped too.
+            lazies: The other calls. If one of them is skipped, this call is skipped too.
 
         Raises:
-            TypeError: If a predecessor is no lazy result.
+            TypeError: If one of them is no lazy result.
         """
-        for predecessor in predecessors:
-            if not isinstance(predecessor, LazyResult):
-                raise TypeError(f"after takes lazy results, not {predecessor!r:.100}")
-        return self._saying(predecessors=(*self.own.predecessors, *predecessors))
+        for lazy in lazies:
+            if not isinstance(lazy, LazyResult):
+                raise TypeError(f"after takes lazy results, not {lazy!r:.100}")
+        return self._saying(after=(*self.own.after, *lazies))
 
     def _refuse(self, what: str, remedy: str = PASS_IT_ON) -> NoReturn:
         raise LazyUseError(f"{self!r} is a call that has not happened yet: it {what}; {remedy}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import IntEnum, StrEnum
+from typing import Final
 
 import attrs
 
@@ -12,8 +14,8 @@ class SkipReason(StrEnum):
 
     - ``ConditionFalse``: its ``run_if`` condition was false.
     - ``UpstreamSkipped_Condition``: its condition was itself skipped.
-    - ``UpstreamSkipped_Data``: an argument was skipped and has no value to pass through.
-    - ``UpstreamSkipped_Sequence``: a predecessor (``after``, ``sequence``) was skipped.
+    - ``UpstreamSkipped_Data``: a call that gives an argument or a claim was skipped and passed no value on.
+    - ``UpstreamSkipped_Sequence``: a call that it runs after (``after``, ``sequence``) was skipped.
     - ``UpstreamSkipped_Route``: the route that a router chose was skipped.
     - ``Pruned``: nothing needs the node, because routers chose other routes.
     - ``UpstreamFailed``: something that it needs failed, with ``on_error="continue"``.
@@ -28,6 +30,23 @@ class SkipReason(StrEnum):
     PRUNED = "Pruned"
     UPSTREAM_FAILED = "UpstreamFailed"
     CACHE_HIT = "CacheHit"
+
+
+MEANINGS: Final[Mapping[str, str]] = {
+    SkipReason.CONDITION_FALSE: "its condition (run_if) was false",
+    SkipReason.UPSTREAM_CONDITION: "a call that its condition (run_if) needs was skipped",
+    SkipReason.UPSTREAM_DATA: "a call whose value it needs was skipped",
+    SkipReason.UPSTREAM_SEQUENCE: "a call that it runs after was skipped",
+    SkipReason.UPSTREAM_ROUTE: "the route that its router chose was skipped",
+    SkipReason.PRUNED: "nothing needs it, because routers chose other routes",
+    SkipReason.UPSTREAM_FAILED: "a call that it needs failed",
+    SkipReason.CACHE_HIT: "a cache had its value",
+}
+
+
+def why_skipped(reason: str) -> str:
+    """*reason*, a value of :class:`SkipReason`, in words and as it is; any other text unchanged."""
+    return f"{MEANINGS[reason]} ({reason})" if reason in MEANINGS else reason
 
 
 class Status(IntEnum):

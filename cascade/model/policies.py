@@ -1,4 +1,4 @@
-"""Policies of a call: retry, timeout, cache, claims, conditions and order."""
+"""Policies of a call: retry, timeout, cache, claims, conditions, and what it runs after."""
 
 from __future__ import annotations
 
@@ -232,7 +232,7 @@ class Policies:
         constraints: Resource name to amount (a number, or a placeholder for one).
         concurrency: Items of a map in flight at once; ``None``: any number.
         conditions: Values, or placeholders for them, that must all be true.
-        predecessors: Calls that must have succeeded before, without data.
+        after: Calls that it runs after: they must have succeeded, and no data passes.
         on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
     """
 
@@ -243,7 +243,7 @@ class Policies:
     concurrency: int | Unset | None = UNSET
     on_skip: OnSkip | Unset = UNSET
     conditions: tuple[object, ...] = ()
-    predecessors: tuple[Placeholder, ...] = ()
+    after: tuple[Placeholder, ...] = ()
 
 
 NOTHING_SAID: Final = Policies()

@@ -164,8 +164,8 @@ def _only_given(router: Junction) -> set[int]:
 def place_of(call: LazyResult[Any] | Node) -> Place:
     """Where an attempt of *call*, a plain one or a node, can be made.
 
-    Everything needs a task of its own but a call that is no map, has no policy, condition or order, and runs
-    neither in a process nor in a thread that might be left behind.
+    Everything needs a task of its own but a call that is no map, has no policy, condition or ``after``, and
+    runs neither in a process nor in a thread that might be left behind.
     """
     if isinstance(call, MapNode):
         return Place.OWN

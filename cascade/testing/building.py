@@ -119,8 +119,8 @@ class Builder:
             lazy = lazy.run_if(self.build(condition), on_skip=call.on_skip)
         if not call.conditions and call.after and call.on_skip == "skip":
             lazy = lazy.run_if(True, on_skip="skip")
-        for predecessor in call.after:
-            lazy = sequence([self.build(predecessor), lazy])
+        for other in call.after:
+            lazy = sequence([self.build(other), lazy])
         return lazy
 
     def _called(self, call: Call) -> Any:

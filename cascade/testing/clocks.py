@@ -17,6 +17,7 @@ from contextvars import Context
 from typing import TYPE_CHECKING, Any
 from weakref import WeakSet
 
+from cascade.adapters.event_loops import check_backend
 from cascade.runtime.foundation.threads import threads_at_work
 
 if TYPE_CHECKING:
@@ -126,6 +127,7 @@ def virtual_trio_clock() -> trio.abc.Clock:
     Raises:
         ImportError: If Trio is not installed.
     """
+    check_backend("trio")
     import trio
 
     class VirtualClock(trio.abc.Clock):
@@ -166,7 +168,11 @@ def virtual_trio_clock() -> trio.abc.Clock:
 
 
 def virtual_backends() -> list[tuple[str, Mapping[str, Any]]]:
-    """Values for the ``anyio_backend`` fixture: each backend that is installed, with virtual time."""
+    """Values for the ``anyio_backend`` fixture: each backend that is installed, with virtual time.
+
+    Raises:
+        ImportError: If Trio is installed, but cannot be imported.
+    """
     found: list[tuple[str, Mapping[str, Any]]] = [("asyncio", {"loop_factory": VirtualLoop})]
     if importlib.util.find_spec("trio"):
         found.append(("trio", {"clock": virtual_trio_clock()}))

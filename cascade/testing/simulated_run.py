@@ -10,6 +10,7 @@ import anyio
 import attrs
 from anyio import CancelScope
 
+from cascade.adapters.event_loops import check_backend
 from cascade.model.errors import CascadeError, RunCancelled
 from cascade.model.events import Event
 from cascade.runtime.context.settings import AsRun
@@ -113,6 +114,7 @@ class SimulatedRun:
 
     def run(self, flow: Any, params: Mapping[str, Any] | None, run_id: str, as_run: AsRun) -> BaseException | None:
         """Run to the end; returns the error."""
+        check_backend(self._backend)
         token = pacer_var.set(self._scheduler)
         try:
             call = partial(self._main, flow, params, run_id, as_run)

@@ -101,6 +101,7 @@ def simulate(
         The outcome. A run that fails raises nothing here; ``result()`` raises its error.
 
     Raises:
+        ImportError: If *backend* is ``"trio"``, and Trio is not installed.
         TypeError: If *faults* is no FaultPlan.
         ValueError: If the plan names nodes that the flow does not have, or a fault of a store without a store.
         RuntimeError: If an event loop runs in this thread already; call it from a sync test.

@@ -145,6 +145,26 @@ def test_records_are_shown_as_json(call: Command) -> None:
     assert nodes["fetch"]["duration"] >= 0
 
 
+def test_how_often_a_run_was_resumed_is_said(call: Command) -> None:
+    Path("broken").touch()
+    shown = []
+    for _ in range(3):
+        call("run", "flows.py:flow", "-p", "size=5", *STATE, "--run-id", "night", "--log", "none")
+        shown.append(call("show", "night", *STATE).out)
+
+    begun = [re.search(r"^begun   \d{4}-\d\d-\d\d \d\d:\d\d:\d\d(.*)$", text, re.MULTILINE) for text in shown]
+    assert [found and found[1] for found in begun] == ["", ", resumed 1 time since", ", resumed 2 times since"]
+    assert ["including the time until it was resumed" in text for text in shown] == [False, True, True]
+
+
+def test_why_a_node_was_skipped_is_said_in_words(call: Command) -> None:
+    told = call("run", "flows.py:skips", *STATE, "--run-id", "night").err
+    shown = call("show", "night", *STATE).out
+
+    assert "  check skipped: its condition (run_if) was false (ConditionFalse)" in told
+    assert re.search(r"check +skipped +its condition \(run_if\) was false \(ConditionFalse\)", shown)
+
+
 def test_a_changed_flow_is_refused_unless_it_may_be_recomputed(call: Command) -> None:
     Path("broken").touch()
     call("run", "flows.py:flow", "--size", "5", *STATE, "--run-id", "night", "--log", "none")

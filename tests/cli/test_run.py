@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -234,3 +235,9 @@ def test_a_library_that_is_not_installed_is_one_clear_line(command: Command, tmp
     outcome = cascade_process("run", "flows.py:plain", *words, env=environment(blocked))
 
     assert_is_a_mistake(outcome, library)
+
+
+def test_without_trio_the_error_says_what_to_install(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "trio", None)
+    outcome = command("run", "flows.py:plain", "--backend", "trio")
+    assert_is_a_mistake(outcome, "Trio, which is not installed", 'pip install "cascade-anyio[trio]"')

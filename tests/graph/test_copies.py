@@ -108,12 +108,12 @@ def test_what_different_copies_say_holds_together() -> None:
 
 def test_predecessors_of_copies_unite() -> None:
     original = work()
-    assert len(terms(original.after(flag()), original.after(flag()), original).predecessors) == 2
+    assert len(terms(original.after(flag()), original.after(flag()), original).after) == 2
 
 
 def test_a_predecessor_said_of_two_copies_counts_once() -> None:
     original, before = work(), flag()
-    assert len(terms(original.after(before), original.after(before)).predecessors) == 1
+    assert len(terms(original.after(before), original.after(before)).after) == 1
 
 
 def test_conditions_of_copies_conjoin() -> None:
@@ -274,7 +274,7 @@ def test_the_order_in_which_copies_are_reached_does_not_matter(
 ) -> None:
     def said(copies: list[Any]) -> Any:
         found = terms(*copies)
-        return found.retry, found.timeout, found.amounts, len(set(found.conditions)), len(found.predecessors)
+        return found.retry, found.timeout, found.amounts, len(set(found.conditions)), len(found.after)
 
     original, conditions = work(), [flag(1), flag(2)]
     copies = [original, *[_chained(original, line, conditions) for line in lines]]

@@ -91,7 +91,13 @@ def test_an_error_travels_with_its_notes(make: Callable[[], Exception]) -> None:
         (ERRORS[1], ["a is missing", "b is bad"]),
         (ERRORS[2], ["'resize#3'", "8 'gb'", "exceeds total system capacity (4)", "system_resources={'gb': ...}"]),
         (ERRORS[3], ["'pick'", "'x'", "'a', 'b'", "default="]),
-        (ERRORS[4], ["'load'", "was skipped (Reason: UpstreamSkipped_Data)", "'fetch'", "ConditionFalse"]),
+        (
+            ERRORS[4],
+            [
+                "'load' was skipped (Reason: UpstreamSkipped_Data): a call whose value it needs was skipped;",
+                "'fetch' was skipped: its condition (run_if) was false (ConditionFalse)",
+            ],
+        ),
         (ERRORS[5], ["'load'", "'db'", "cache", "providers=["]),
         (ERRORS[6], ["'load'", "2.5 s"]),
         (ERRORS[8], ["'inner'", "2 'gpu'", "outer -> inner"]),

@@ -299,7 +299,7 @@ def test_the_last_claim_of_a_chain_holds(lazy: Any, expected: list[tuple[str, in
     ],
 )
 def test_predecessors_unite_along_a_chain(make: Callable[..., Any]) -> None:
-    assert terms(make(one(), one(), one())).predecessors == (0, 1)
+    assert terms(make(one(), one(), one())).after == (0, 1)
 
 
 def test_conditions_conjoin_along_a_chain() -> None:

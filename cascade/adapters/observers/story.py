@@ -28,7 +28,7 @@ from cascade.model.events import (
     TaskRetrying,
     TaskSkipped,
 )
-from cascade.model.outcomes import SkipReason
+from cascade.model.outcomes import SkipReason, why_skipped
 from cascade.model.text import counted, duration, moment
 
 # Targets of a run that are named, at most.
@@ -74,7 +74,7 @@ class Story:
                 self.hits += 1
                 return f"  {task_id} taken from the cache"
             case TaskSkipped(task_id=task_id, reason=reason):
-                return f"  {task_id} skipped: {reason}"
+                return f"  {task_id} skipped: {why_skipped(reason)}"
             case TaskRetrying(task_id=task_id, attempt=attempt, max_attempts=most, delay=delay, error=error):
                 return f"  {task_id} failed in attempt {attempt} of {most}, next in {duration(delay)}: {error}"
             case TaskBlocked(task_id=task_id, reason=reason, detail=detail):
@@ -90,17 +90,20 @@ class Story:
         shown = ", ".join(event.target_tasks[:SHOWN_TARGETS])
         more = len(event.target_tasks) - SHOWN_TARGETS
         shown += f" and {more} more" if more > 0 else ""
-        size = "" if nodes < 2 else f" ({counted(nodes, 'node')}{'' if is_known else ' or more'})"
-        return f"run {event.run_id} started: {shown or 'nothing to do'}{size}"
+        size = f"{counted(nodes, 'node')}{'' if is_known else ' or more'}"
+        # At its end, the run counts the maps as well.
+        size += f" and {counted(len(sizes), 'map')}" if sizes else ""
+        begun = "resumed" if event.is_resumed else "started"
+        return f"run {event.run_id} {begun}: {shown or 'nothing to do'}{f' ({size})' if nodes > 1 else ''}"
 
     def _resumed(self, event: RunResumed) -> str:
         if event.is_finished:
             when = "" if event.finished is None else f" at {moment(event.finished)}"
-            return f"run {event.run_id} had finished{when}: nothing runs, its recorded result is returned"
+            return f"  it had finished{when}: nothing runs, its recorded result is returned"
         done = sum(event.by_task.values()) if event.by_task else event.recorded
         of = f" of {self.expected}" if self.expected is not None and done <= self.expected else ""
         nodes = "node" if done == 1 and not of else "nodes"
-        return f"run {event.run_id} resumed: {done}{of} {nodes} recorded earlier"
+        return f"  {done}{of} {nodes} recorded earlier"
 
     def _ended(self, event: RunFinished) -> str:
         reason = f": {event.error}" if event.error and event.error not in self.errors else ""

@@ -2,6 +2,11 @@
 
 Events are frozen. ``seq`` gives the events of one run a total order. An event is made only if somebody subscribes
 to its class.
+
+A new field stands last in its class, with a default, and is described under *Attributes*, which the reference
+shows. If its type is new among events, ``_CHECKS`` in ``records.py`` says which values of JSON it takes, and
+``tests/strategies_events.py`` makes such values. It is given where the event is emitted: search
+``cascade/runtime/`` for the class. Then ``story.py``, among the observers, may tell it to people.
 """
 
 from __future__ import annotations
@@ -48,12 +53,14 @@ class RunStarted(Event):
         calls: Number of calls by task name, in the order of the flow. Maps do not count, so a number may be 0.
         maps: By task name, the maps by node id, each with its number of items. ``None`` where that depends on a
             value that is not known yet.
+        is_resumed: Whether the store has a record of the run, so that a ``RunResumed`` follows.
     """
 
     target_tasks: tuple[str, ...]
     params: Mapping[str, object]
     calls: Mapping[str, int] = attrs.field(factory=dict)
     maps: Mapping[str, Mapping[str, int | None]] = attrs.field(factory=dict)
+    is_resumed: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -13,7 +13,7 @@ import cascade.model.events.kinds as kinds
 from cascade.model.events.kinds import BlockReason, Event, RunStatus, TaskStatus
 from cascade.model.text import preview
 
-# Of the JSON form of events; raised when a field changes its meaning or goes.
+# Version of the JSON form of events; raised when a field changes its meaning or goes.
 SCHEMA_VERSION: Final = 1
 # Python writes no whole number of more than 4300 digits.
 _MOST_WHOLE: Final = 10**4000

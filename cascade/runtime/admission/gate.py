@@ -1,4 +1,4 @@
-"""The gate between admission and start: whoever passes it looks whether anything has changed since."""
+"""The gate between admission and start: an attempt that passes it checks whether a rule has changed since."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from cascade.runtime.admission.claims import Holdings
 
 
 class Crosser(Protocol):
-    """Somebody who passes the gate in a thread of its own."""
+    """An attempt, or a lane, that passes the gate in a thread of its own."""
 
     @property
     def is_crossing(self) -> bool:

@@ -58,6 +58,10 @@ class Attempts:
     async def make_one(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
         """One attempt, admitted as often as a rule sends it back before it starts; returns its value.
 
+        Between admission and start mark, the node's resources are opened and its arguments bound. Then
+        :func:`perform` sets the mark, unless a rule has changed since the admission, or the run is over: that
+        raises ``NotStartedError``. If a rule has changed, admission is asked for again, with the same ticket.
+
         Args:
             shared: The open resources of the run.
             own: The resources of the node, opened after the first admission.
@@ -112,7 +116,7 @@ class Attempts:
         )
 
     def _leave(self, claim: Claim, attempt: Attempt | None) -> None:
-        """The attempt has ended, one way or another: count it, and give back what it held."""
+        """Count *attempt*, which has ended or did not start, and release what it held."""
         if attempt is not None:
             self.execution.tasks.watch.remove(attempt)
             attempt.until_decided()

@@ -52,14 +52,14 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 def judge(frame: Frame, node: Node) -> Skip | None:
     """Why *node* is skipped, if it is. All it waits for must have settled.
 
-    If several reasons apply, the first of this order is given: a failure upstream, the conditions, the order,
-    the routes, the data.
+    If several reasons apply, the first of this order is given: a failure upstream, the conditions, what
+    it runs after, the routes, the data.
     """
     if not frame.gaps.exist and not node.terms.conditions:
         return None
     if any(frame.gaps.is_failure(source) for source in node.sources):
         return Skip(SkipReason.UPSTREAM_FAILED)
-    reason = _by_condition(frame, node) or _by_order(frame, node)
+    reason = _by_condition(frame, node) or _by_after(frame, node)
     if reason is not None:
         return Skip(reason, _passed(frame, node))
     reason = _by_data(frame, node)
@@ -76,8 +76,8 @@ def _by_condition(frame: Frame, node: Node) -> SkipReason | None:
     return SkipReason.UPSTREAM_CONDITION if is_missing else None
 
 
-def _by_order(frame: Frame, node: Node) -> SkipReason | None:
-    if any(frame.status[predecessor] == Status.SKIPPED for predecessor in node.terms.predecessors):
+def _by_after(frame: Frame, node: Node) -> SkipReason | None:
+    if any(frame.status[source] == Status.SKIPPED for source in node.terms.after):
         return SkipReason.UPSTREAM_SEQUENCE
     return None
 

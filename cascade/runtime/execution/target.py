@@ -16,7 +16,8 @@ def collect(frame: Frame) -> Any:
     """The value of the frame's target, all nodes having settled.
 
     Raises:
-        DependencyMissingError: If a member of the target was skipped, other than for its place in a sequence.
+        DependencyMissingError: If a member of the target was skipped, unless because a call that it
+            runs after was skipped.
         Exception: If the value cannot be put together; see ``put_together``.
         BaseException: The failure that keeps a member from having a value, if the run goes on after failures.
     """
@@ -72,7 +73,7 @@ def _blamed(frame: Frame, index: int) -> Iterator[int]:
             for condition in node.terms.conditions:
                 yield from sources_of(condition)
         case SkipReason.UPSTREAM_SEQUENCE:
-            yield from node.terms.predecessors
+            yield from node.terms.after
         case SkipReason.UPSTREAM_DATA:
             # What was skipped and handed its value on is no reason.
             yield from (source for source in node.data if source in frame.gaps.gone)

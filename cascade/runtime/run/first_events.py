@@ -18,13 +18,14 @@ def tell_of_start(context: RunContext, prepared: Prepared) -> None:
     """Tell what is going to be run."""
     if not context.events.wants(RunStarted):
         return
-    graph, sizes = prepared.graph, _sizes(prepared)
+    graph, sizes, recovery = prepared.graph, _sizes(prepared), context.store.recovery
     context.events.emit(
         RunStarted,
         target_tasks=tuple(graph.name(member) for member in graph.members),
         params=_shown_params(context, prepared),
         calls=sizes.calls,
         maps=sizes.maps,
+        is_resumed=recovery is not None and recovery.past.is_known,
     )
 
 

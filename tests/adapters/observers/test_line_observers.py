@@ -173,21 +173,22 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
     [
         (cascade.RunStarted(**WHEN, target_tasks=("a", "b"), params={}), "run r1 started: a, b"),
         (cascade.RunStarted(**WHEN, target_tasks=(), params={}), "run r1 started: nothing to do"),
+        (cascade.RunStarted(**WHEN, target_tasks=("a",), params={}, is_resumed=True), "run r1 resumed: a"),
         (
             cascade.RunStarted(
                 **WHEN, target_tasks=tuple("abcdefg"), params={}, calls={"a": 7}, maps={"m": {"m": 3, "m#2": 4}}
             ),
-            "run r1 started: a, b, c, d, e and 2 more (14 nodes)",
+            "run r1 started: a, b, c, d, e and 2 more (14 nodes and 2 maps)",
         ),
         (
             cascade.RunStarted(**WHEN, target_tasks=("m",), params={}, calls={"a": 2}, maps={"m": {"m": None}}),
-            "run r1 started: m (2 nodes or more)",
+            "run r1 started: m (2 nodes or more and 1 map)",
         ),
-        (cascade.RunResumed(**WHEN, recorded=120, epoch=2), "run r1 resumed: 120 nodes recorded earlier"),
-        (cascade.RunResumed(**WHEN, recorded=1, epoch=2), "run r1 resumed: 1 node recorded earlier"),
+        (cascade.RunResumed(**WHEN, recorded=120, epoch=2), "  120 nodes recorded earlier"),
+        (cascade.RunResumed(**WHEN, recorded=1, epoch=2), "  1 node recorded earlier"),
         (
             cascade.RunResumed(**WHEN, recorded=1, epoch=2, is_finished=True),
-            "run r1 had finished: nothing runs, its recorded result is returned",
+            "  it had finished: nothing runs, its recorded result is returned",
         ),
         (
             cascade.RunFinished(
@@ -224,7 +225,15 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
             "  fetch#3 cancelled after 500 ms",
         ),
         (cascade.TaskSkipped(**NODE, reason="CacheHit"), "  fetch#3 taken from the cache"),
-        (cascade.TaskSkipped(**NODE, reason="ConditionFalse"), "  fetch#3 skipped: ConditionFalse"),
+        (
+            cascade.TaskSkipped(**NODE, reason="ConditionFalse"),
+            "  fetch#3 skipped: its condition (run_if) was false (ConditionFalse)",
+        ),
+        (
+            cascade.TaskSkipped(**NODE, reason="UpstreamSkipped_Sequence"),
+            "  fetch#3 skipped: a call that it runs after was skipped (UpstreamSkipped_Sequence)",
+        ),
+        (cascade.TaskSkipped(**NODE, reason="of a later version"), "  fetch#3 skipped: of a later version"),
         (
             cascade.TaskRetrying(**NODE, attempt=1, max_attempts=3, delay=0.2, error="OSError: no"),
             "  fetch#3 failed in attempt 1 of 3, next in 200 ms: OSError: no",
@@ -316,8 +325,10 @@ async def test_a_resumed_run_says_what_is_taken_over(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="trouble"):
         await cascade.run(flow, state=state, run_id="r1", observers=[human_log(stream)])
 
-    (line,) = [line for line in stream.getvalue().splitlines() if "resumed" in line]
-    assert re.search(r"run r1 resumed: [0-7] of 8 nodes recorded earlier", line)
+    first, second = stream.getvalue().splitlines()[:2]
+    assert "run r1 resumed: double, double#2, " in first
+    assert re.search(r":\d\d   [0-7] of 8 nodes recorded earlier", second)
+    assert "run r1 started" not in stream.getvalue()
 
 
 async def test_a_run_that_had_finished_says_so_and_has_nothing_pending(tmp_path: Path) -> None:
@@ -328,7 +339,8 @@ async def test_a_run_that_had_finished_says_so_and_has_nothing_pending(tmp_path:
         assert await engine.run([one(), one()], run_id="r1") == [1, 1]
 
     told = stream.getvalue()
-    assert re.search(r"run r1 had finished at 20\d\d-\d\d-\d\d [\d:]{8}: nothing runs, its recorded result", told)
+    assert "run r1 resumed: one, one#2 (2 nodes)" in told
+    assert re.search(r"  it had finished at 20\d\d-\d\d-\d\d [\d:]{8}: nothing runs, its recorded result", told)
     assert "succeeded after" in told
     assert "(nothing ran)" in told
     (end,) = recorded.of(cascade.RunFinished)

@@ -130,6 +130,23 @@ async def test_a_run_that_goes_on_says_what_is_recorded(tmp_path: Path) -> None:
     assert resumed.recorded == 6  # the map too
 
 
+@pytest.mark.parametrize(
+    ("again", "is_resumed"),
+    [({}, True), ({"on_finished": "rerun"}, False), ({"state": None}, False)],
+    ids=["goes on", "rerun", "no store"],
+)
+async def test_the_first_event_says_whether_the_run_is_resumed(
+    tmp_path: Path, again: dict[str, Any], is_resumed: bool
+) -> None:
+    settings = {"state": f"sqlite:///{tmp_path}/runs.db"}
+    (begun,) = (await events_of(source(), **settings)).of(cascade.RunStarted)
+    assert not begun.is_resumed
+    recorded = await events_of(source(), **{**settings, **again})
+    (begun,) = recorded.of(cascade.RunStarted)
+    assert begun.is_resumed is is_resumed
+    assert bool(recorded.of(cascade.RunResumed)) is is_resumed
+
+
 @pytest.mark.parametrize("knows_the_time", [True, False])
 async def test_a_run_that_had_finished_says_when(tmp_path: Path, knows_the_time: bool) -> None:
     began, known = time.time(), cascade.state.InMemoryStateBackend("this run")
