@@ -13,6 +13,7 @@ import pytest
 from life import finished
 from observed import events_of
 from plain_tasks import fail, in_thread
+from unshowable import MuteError
 
 import cascade
 from cascade.events import as_record
@@ -228,10 +229,6 @@ async def test_a_repr_that_raises_fails_nothing(value: Any) -> None:
 
 
 async def test_an_error_whose_text_raises_fails_nothing_else() -> None:
-    class MuteError(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("I do not speak")
-
     @cascade.task
     async def fail_silently() -> None:
         raise MuteError
