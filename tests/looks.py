@@ -51,6 +51,6 @@ def noted_visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
     return note_visits(monkeypatch)
 
 
-def rows(size: int) -> list[list[int]]:
+def rows(size: int) -> list[Any]:
     """Plain data of *size* containers in one more."""
     return [[number] for number in range(size)]

@@ -12,17 +12,12 @@ import attrs
 import pytest
 from life import finished
 from observed import events_of
-from plain_tasks import fail, in_thread
+from plain_tasks import fail, in_thread, source
 from unshowable import MuteError
 
 import cascade
 from cascade.events import as_record
 from cascade.testing import record_events
-
-
-@cascade.task
-async def source(value: Any = 1) -> Any:
-    return value
 
 
 async def test_numbers_of_events_increase_by_one(schedule: Any) -> None:
