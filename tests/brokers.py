@@ -116,3 +116,13 @@ def certify(folder: Path) -> None:
     words = f"req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -keyout {folder}/key.pem"
     words += f" -out {folder}/cert.pem -addext subjectAltName=DNS:localhost"
     subprocess.run([find_server("openssl"), *words.split()], check=True, capture_output=True)
+
+
+@pytest.fixture(params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mqtt", "mqtts"))])
+def control_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """Where control plane and clients meet, of each kind. For a module: ``url = control_url``."""
+    if request.param == "local":
+        yield f"local:{tmp_path}/control.db"
+        return
+    with broker(tmp_path, is_secure=request.param == "mqtts") as server:
+        yield server.url

@@ -54,7 +54,7 @@ async def raising(error: BaseException) -> Any:
 
 
 @cascade.task
-async def forever() -> Any:
+async def forever(*_: Any) -> Any:
     await anyio.sleep_forever()
 
 

@@ -43,3 +43,14 @@ def note_visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
 
     monkeypatch.setattr(look, "get_referents", noted)
     return visits
+
+
+@pytest.fixture
+def noted_visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
+    """Those since the test began. For a module: ``visits = noted_visits``."""
+    return note_visits(monkeypatch)
+
+
+def rows(size: int) -> list[Any]:
+    """Plain data of *size* containers in one more."""
+    return [[number] for number in range(size)]

@@ -16,7 +16,13 @@ async def step(value: Any = None) -> Any:
 
 
 @cascade.task
-def in_thread(value: Any) -> Any:
+async def source(value: Any = 1) -> Any:
+    """On the loop, gives 1, or what it is given: where a flow begins."""
+    return value
+
+
+@cascade.task
+def in_thread(value: Any = None) -> Any:
     """In a thread, gives what it is given."""
     return value
 
@@ -40,8 +46,8 @@ def gathered(*values: Any) -> Any:
 
 
 @cascade.task
-async def one() -> int:
-    """Gives 1."""
+async def one(*_: Any) -> int:
+    """Gives 1, whatever it is given."""
     return 1
 
 

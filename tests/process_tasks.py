@@ -16,29 +16,12 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+from carried import Unpicklable, Unreadable
 
 import cascade
 
 seen_by_caller: contextvars.ContextVar[str] = contextvars.ContextVar("seen_by_caller", default="unset")
 of_any_kind: contextvars.ContextVar[object] = contextvars.ContextVar("of_any_kind")
-
-
-class Unpicklable:
-    """Cannot leave the process."""
-
-    def __reduce__(self) -> Any:
-        raise TypeError("stays at home")
-
-
-class Unreadable:
-    """Can be pickled, and not be unpickled."""
-
-    def __reduce__(self) -> Any:
-        return _refuse, ("does not\ncome back",)
-
-
-def _refuse(text: str) -> None:
-    raise ValueError(text)
 
 
 class Single:

@@ -9,10 +9,11 @@ import types
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import PurePosixPath
-from typing import Any, Final, Literal, NamedTuple, TypedDict, Union, get_args, get_origin
+from typing import Any, Final, Literal, TypedDict, Union, get_args, get_origin
 
 import attrs
 from hypothesis import strategies as st
+from kinds import Spot
 
 Strategy = st.SearchStrategy
 
@@ -47,13 +48,6 @@ class Options(TypedDict):
 
     depth: int
     names: list[str]
-
-
-class Spot(NamedTuple):
-    """A named tuple."""
-
-    x: int
-    y: float
 
 
 Typed = tuple[Any, Any]  # a kind, and a value of it

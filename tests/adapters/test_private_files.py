@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from file_modes import file, folder
 from other_user import STRANGER, needs_root, public_folder
 
 import cascade
@@ -21,18 +22,6 @@ from cascade.observers import json_lines
 from cascade.state import SQLiteStateBackend
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "geteuid"), reason="files without owners")
-
-
-def folder(path: Path, mode: int) -> Path:
-    path.mkdir()
-    path.chmod(mode)
-    return path
-
-
-def file(path: Path, mode: int) -> Path:
-    path.touch()
-    path.chmod(mode)
-    return path
 
 
 # -- making ------------------------------------------------------------------------------------------------------

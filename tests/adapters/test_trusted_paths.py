@@ -11,6 +11,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from file_modes import file, folder
 from hypothesis import example, given
 from hypothesis import strategies as st
 from other_user import STRANGER, as_stranger, needs_root, public_folder
@@ -87,18 +88,6 @@ def test_of_a_link_only_the_owner_counts(owner: int, mode: int) -> None:
 
 
 # -- the way to a file -------------------------------------------------------------------------------------------
-
-
-def folder(path: Path, mode: int) -> Path:
-    path.mkdir()
-    path.chmod(mode)
-    return path
-
-
-def file(path: Path, mode: int = 0o600) -> Path:
-    path.touch()
-    path.chmod(mode)
-    return path
 
 
 def linked(path: Path, target: str | Path) -> Path:

@@ -65,6 +65,26 @@ def write(path: str, text: str) -> None:
     place.write_text(dedent(text), encoding="utf-8")
 
 
+@pytest.fixture
+def command_alone(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> Iterator[Command]:
+    """The command line, in an empty folder. For a module: ``command = command_alone``."""
+    with command_line(capsys, monkeypatch, tmp_path) as call:
+        yield call
+
+
+def folder_with(flows: str) -> Any:
+    """A fixture for a module: each test runs in a folder with *flows* in ``flows.py``."""
+
+    @pytest.fixture(autouse=True)
+    def folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+        monkeypatch.chdir(tmp_path)
+        write("flows.py", flows)
+
+    return folder
+
+
 def command_with(flows: str) -> Any:
     """A fixture for a module: the command line, in a folder with *flows* in ``flows.py``."""
 

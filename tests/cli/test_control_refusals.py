@@ -5,32 +5,23 @@ from __future__ import annotations
 import os
 import socket
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Command, assert_is_a_mistake, command_line, write
+from command_line import Command, assert_is_a_mistake, command_alone, write
+from file_modes import exposed_control_file
 from other_user import as_stranger, needs_root, public_folder
 
-pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
+pytestmark = [
+    pytest.mark.needs("rich"),
+    pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets"),
+]
 
 COMMANDS = [("control", "status"), ("control", "pause"), ("control", "resume", "task:x"), ("watch",)]
 
 
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
-    pytest.importorskip("rich")
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        yield call
-
-
-@pytest.fixture
-def bad(tmp_path: Path) -> Path:
-    """A control file in a folder that others can write to."""
-    folder = tmp_path / "everybodys"
-    folder.mkdir()
-    folder.chmod(0o777)
-    return folder / "control.db"
+cli = command_alone
+bad = exposed_control_file
 
 
 @pytest.mark.parametrize("log", ["none", "human", "json"])

@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from command_line import Outcome, cascade_process, ended, started, wait_for, write
+from command_line import Outcome, cascade_process, ended, folder_with, started, wait_for
 from pairs import BACKENDS, each_once
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -42,11 +42,7 @@ endless = then(waits())
 alone = first()
 """
 
-
-@pytest.fixture(autouse=True)
-def _flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    write("flows.py", FLOWS)
+_flows = folder_with(FLOWS)
 
 
 def test_an_interrupt_lets_what_runs_end_and_says_that_there_is_more_to_do(backend_name: str) -> None:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, assert_is_a_mistake, cascade_process, command_line, write
+from command_line import Command, Outcome, assert_is_a_mistake, cascade_process, command_with, write
 
 FLOWS = """
 import enum, pathlib
@@ -94,16 +93,12 @@ flow = show(
 )
 """
 
+command = command_with(FLOWS)
 
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in a folder with some flows."""
+
+@pytest.fixture(autouse=True)
+def _wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("COLUMNS", "200")
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        write("flows.py", FLOWS)
-        yield call
 
 
 # -- values -----------------------------------------------------------------------------------------------------

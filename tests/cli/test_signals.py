@@ -6,10 +6,9 @@ import json
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
-from command_line import Outcome, ended, environment, started, wait_for, write
+from command_line import Outcome, ended, environment, folder_with, started, wait_for, write
 from pairs import BACKENDS, SCHEDULES, each_once
 
 pytestmark = pytest.mark.skipif(sys.platform == "win32", reason="signals of POSIX")
@@ -98,11 +97,7 @@ backing_off = [retries().with_retry(max_attempts=2, delay=1e6), waits()]
 connected = cascade.task(with_connection)()
 """
 
-
-@pytest.fixture(autouse=True)
-def _flows(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.chdir(tmp_path)
-    write("flows.py", FLOWS)
+_flows = folder_with(FLOWS)
 
 
 STATUSES = {"SIGINT": (signal.SIGINT, 130), "SIGTERM": (signal.SIGTERM, 143)}

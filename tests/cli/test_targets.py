@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from command_line import Command, Outcome, assert_is_a_mistake, command_line, write
+from command_line import Command, Outcome, assert_is_a_mistake, command_alone, write
 
 FLOWS = """
 import cascade
@@ -44,14 +43,7 @@ class Namespace:
         flow = double(6)
 """
 
-
-@pytest.fixture
-def command(
-    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> Iterator[Command]:
-    """The command line, in an empty folder."""
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        yield call
+command = command_alone
 
 
 # -- what can be a target ---------------------------------------------------------------------------------------

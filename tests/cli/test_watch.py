@@ -7,15 +7,22 @@ import json
 import re
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.lowlevel
 import pytest
-from brokers import broker
-from command_line import Command, assert_is_a_mistake, command_line, environment, started, wait_for, write
+from brokers import control_url
+from command_line import (
+    Command,
+    assert_is_a_mistake,
+    command_alone,
+    environment,
+    started,
+    wait_for,
+    write,
+)
 from hypothesis import given
 from hypothesis import strategies as st
 from strategies_events import ANY_TEXT, any_events
@@ -42,20 +49,8 @@ async def work(name: str) -> None:
 flow = [work("one"), work("other")]
 """
 
-
-@pytest.fixture
-def cli(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Iterator[Command]:
-    with command_line(capsys, monkeypatch, tmp_path) as call:
-        yield call
-
-
-@pytest.fixture(params=["local", *(pytest.param(name, marks=pytest.mark.slow) for name in ("mqtt", "mqtts"))])
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
-    if request.param == "local":
-        yield f"local:{tmp_path}/control.db"
-        return
-    with broker(tmp_path, is_secure=request.param == "mqtts") as server:
-        yield server.url
+url = control_url
+cli = command_alone
 
 
 def test_a_run_is_shown_until_it_ends(cli: Command, url: str) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
+from chains import chain, pure, step
 from strategies import Card, Crate, Point, Shelf, Stamp
 
 import cascade
@@ -24,25 +25,8 @@ DEEP = 1_500
 
 
 @cascade.task(mode="inline")
-def step(x: Any = 0, *, y: Any = None) -> Any:
-    return x
-
-
-@cascade.task(mode="inline")
 def count(x: int = 0) -> int:
     return x + 1
-
-
-@cascade.task(pure=True, mode="inline")
-def pure(x: Any = 0) -> Any:
-    return x
-
-
-def chain(length: int, link: Callable[[Any], Any], start: Any = None) -> Any:
-    value = step() if start is None else start
-    for _ in range(length):
-        value = link(value)
-    return value
 
 
 CHAINS: dict[str, Callable[[Any], Any]] = {

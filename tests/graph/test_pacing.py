@@ -15,6 +15,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from chains import chain, pure, step
 from effort import effort, once
 from strategies import Crate
 
@@ -30,24 +31,8 @@ ROOT = Path(cascade.__file__).parent.parent
 
 
 @cascade.task(mode="inline")
-def step(x: Any = 0, y: Any = None) -> Any:
-    return x
-
-
-@cascade.task(mode="inline")
 def every(*xs: Any) -> Any:
     return xs
-
-
-@cascade.task(pure=True, mode="inline")
-def pure(x: Any = 0) -> Any:
-    return x
-
-
-def chain(length: int, link: Callable[[Any], Any], start: Any) -> Any:
-    for _ in range(length):
-        start = link(start)
-    return start
 
 
 RESOURCE = cascade.inject("resource")

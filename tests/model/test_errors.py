@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from labels import label
+from unshowable import MuteError
 
 import cascade
 from cascade.graph.canonical import NotDigestibleError
@@ -153,11 +154,6 @@ def test_the_results_of_run_failed_are_its_own() -> None:
 # -- describing and annotating ---------------------------------------------------------------------------------
 
 
-class Unspeakable(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
 class Untouchable(Exception):
     def add_note(self, note: str) -> None:
         raise TypeError("no notes")
@@ -178,7 +174,7 @@ def test_an_error_is_described_by_type_and_message(error: Exception, text: str) 
 
 
 def test_an_error_that_cannot_be_printed_is_described_by_its_type() -> None:
-    assert describe(Unspeakable()).startswith("Unspeakable: ")
+    assert describe(MuteError()).startswith("MuteError: ")
 
 
 def test_a_note_is_added_once() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import attrs
 import pytest
 from labels import label
+from unshowable import MuteError
 
 import cascade
 import cascade.events
@@ -296,11 +297,6 @@ async def test_a_result_that_cannot_be_shown_does_not_fail_its_task(value: objec
     assert isinstance(event.result_preview, str)
 
 
-class Quiet(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("no words")
-
-
 @pytest.mark.parametrize(
     ("error", "words"),
     [
@@ -308,7 +304,7 @@ class Quiet(Exception):
         (KeyError("k"), "KeyError: 'k'"),
         (ValueError(), "ValueError"),
         (ExceptionGroup("several", [ValueError("bad")]), "ExceptionGroup: several (1 sub-exception)"),
-        (Quiet(), "Quiet: "),
+        (MuteError(), "MuteError: "),
     ],
     ids=lambda value: type(value).__name__,
 )

@@ -8,6 +8,7 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
+from plain_tasks import give
 
 import cascade
 from cascade.adapters.cache.inputs import InputCache, MemoryCacheStore
@@ -16,11 +17,6 @@ from cascade.model.rules import Concurrency, Rate, as_json, checked_ttl
 from cascade.testing import FaultPlan, simulate
 
 pytestmark = pytest.mark.needs("numpy")
-
-
-@cascade.task(mode="inline")
-def give(value: Any = 1) -> Any:
-    return value
 
 
 @pytest.fixture

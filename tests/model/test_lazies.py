@@ -9,6 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
+from unshowable import Broken, Loud
 
 import cascade
 from cascade.graph.build import build
@@ -135,16 +136,6 @@ def test_chaining_leaves_the_original_as_it_was(chain: Callable[[Any], Any]) -> 
 
 
 # -- bounded repr ----------------------------------------------------------------------------------------------
-
-
-class Loud:
-    def __repr__(self) -> str:
-        return "x" * 1_000_000
-
-
-class Broken:
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
 
 
 @attrs.frozen

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from unshowable import Broken, Loud
 
 import cascade
 from cascade.model.errors import LazyUseError
@@ -207,16 +208,6 @@ def test_a_log_that_shows_it_goes_on(make: Make, caplog: pytest.LogCaptureFixtur
 def test_the_text_of_a_task_is_no_mistake() -> None:
     assert "one" in str(one)
     assert "one" in f"{one}"
-
-
-class Loud:
-    def __repr__(self) -> str:
-        return "x" * 1_000_000
-
-
-class Broken:
-    def __repr__(self) -> str:
-        raise RuntimeError("no repr")
 
 
 @pytest.mark.parametrize(

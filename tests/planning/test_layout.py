@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from hypothesis import given
+from named_tasks import named
 from strategies import Itinerary, itineraries
 
 import cascade
@@ -17,16 +18,6 @@ from cascade.graph.nodes import EdgeKind, Graph, Junction, Node
 from cascade.planning.layout import Layout, certain_nodes, lay_out
 from cascade.planning.solve import gated_nodes
 from cascade.testing import record_events
-
-
-@cascade.task(mode="inline")
-def step(x: Any = None, y: Any = None) -> Any:
-    return x
-
-
-def named(name: str, **settings: Any) -> Any:
-    return cascade.task(name=name, **{"mode": "inline", **settings})(step.func)
-
 
 A, B, C, D = (named(name) for name in "abcd")
 

@@ -9,6 +9,7 @@ from typing import Any
 import attrs
 import pytest
 from hypothesis import given
+from named_tasks import named, step
 from strategies import PLAIN_LINKS, Itinerary, itineraries
 
 import cascade
@@ -17,16 +18,6 @@ from cascade.graph.nested import PAUSE_EVERY, finish
 from cascade.graph.nodes import EdgeKind, Graph, Junction
 from cascade.planning.solve import Plan, check_plan, gated_nodes, solve
 from cascade.testing import record_events
-
-
-@cascade.task(mode="inline")
-def step(x: Any = None, y: Any = None) -> Any:
-    return x
-
-
-def named(name: str) -> Any:
-    return cascade.task(name=name, mode="inline")(step.func)
-
 
 A, B, C, D, E = (named(name) for name in "abcde")
 

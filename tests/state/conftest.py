@@ -6,6 +6,7 @@ import importlib.util
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,6 +41,16 @@ def redis_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     _require_redis()
     with redis_server(tmp_path_factory.mktemp("redis")) as server:
         yield server.url
+
+
+@pytest.fixture
+def client(redis_url: str) -> Iterator[Any]:
+    """A client of the real Redis server, past all stores; what earlier tests have left there is gone."""
+    import redis
+
+    empty_redis(redis_url)
+    with redis.Redis.from_url(redis_url) as client:
+        yield client
 
 
 @pytest.fixture

@@ -18,16 +18,12 @@ import pytest
 import cascade
 from cascade.cache import MISS, Hit, InputCache, MemoryCacheStore, RedisCacheStore, SQLiteCacheStore
 from cascade.testing import record_events
+from state.cleared import cleared
 from state.stores import empty_redis
 
 RAN: Counter[Any] = Counter()
 GATES: dict[str, anyio.Event] = {}
-
-
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
-    GATES.clear()
+nothing_has_run = cleared(RAN, GATES)
 
 
 @pytest.fixture(params=["memory", "sqlite", "redis"])

@@ -12,6 +12,7 @@ from cascade import api
 from cascade.runtime.durability.records import Batch, NotDurable
 from cascade.runtime.durability.write_queue import MOST_WAITING
 from cascade.state import InMemoryStateBackend
+from state.cleared import cleared
 from state.stores import StoreUnderTest
 
 
@@ -56,9 +57,7 @@ async def look(backend: Watched, *_: Any) -> list[str]:
     return [name for batch in backend.batches for name in batch]
 
 
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
+nothing_has_run = cleared(RAN)
 
 
 @pytest.mark.slow

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +15,7 @@ from cascade import api
 from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
+from state.cleared import cleared
 from state.stores import RedisServer, StoreUnderTest, empty_redis, store_at
 
 OPENING = Opening(False, ("target",), b"flow", {})
@@ -45,11 +45,7 @@ def small(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     return store_at("redis", server.url)
 
 
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> Iterator[None]:
-    RAN.clear()
-    yield
-    RAN.clear()
+nothing_has_run = cleared(RAN)
 
 
 @cascade.task

@@ -9,7 +9,7 @@ from typing import Any
 
 import attrs
 import pytest
-from plain_tasks import step
+from plain_tasks import fail, step
 from real_time import hold_thread
 
 import cascade
@@ -17,11 +17,6 @@ from cascade import api
 from cascade.adapters.state.ownership import Owner
 from state.stores import StoreUnderTest
 from state.test_ownership import elsewhere, take
-
-
-@cascade.task
-async def fail() -> Any:
-    raise ValueError("no luck")
 
 
 async def test_runs_are_listed_the_latest_first(durable: StoreUnderTest) -> None:

@@ -12,18 +12,13 @@ import cascade
 from cascade.runtime.durability.records import Batch, NotDurable, Opening
 from cascade.state import SQLiteStateBackend
 from cascade.testing import record_events
+from state.cleared import cleared
 from state.stores import StoreUnderTest
 
 RAN: Counter[Any] = Counter()
 STOP: dict[str, Any] = {}
 KEYS: list[str] = []
-
-
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
-    STOP.clear()
-    KEYS.clear()
+nothing_has_run = cleared(RAN, STOP, KEYS)
 
 
 @cascade.task

@@ -12,6 +12,7 @@ import pytest
 
 import cascade
 from cascade.adapters import redis_client
+from state.cleared import cleared
 
 RAN: list[Any] = []
 
@@ -22,9 +23,11 @@ async def note(value: Any = None) -> Any:
     return value
 
 
+nothing_has_run = cleared(RAN)
+
+
 @pytest.fixture(autouse=True)
-def nothing_has_run(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    RAN.clear()
+def _own_folder_and_little_patience(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(redis_client, "PATIENCE", 0.1)
 

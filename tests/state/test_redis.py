@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -17,16 +17,6 @@ from cascade.api import recorded_run, recorded_runs
 from cascade.cache import Hit, RedisCacheStore
 from cascade.runtime.durability.records import Opening
 from cascade.state import RedisStateBackend
-from state.stores import empty_redis
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    import redis
-
-    empty_redis(redis_url)
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 async def test_results_and_skips_stand_under_the_keys_of_the_contract(client: Any) -> None:

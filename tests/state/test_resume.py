@@ -12,17 +12,13 @@ import cascade
 from cascade.runtime.durability.records import Batch, NotDurable, Opening, Past
 from cascade.state import InMemoryStateBackend
 from cascade.testing import record_events
+from state.cleared import cleared
 from state.stores import StoreUnderTest, kept
 
 # How often each thing ran. Tasks look it up here: what a task is bound to is part of its digest.
 RAN: Counter[Any] = Counter()
 FAILING: set[Any] = set()
-
-
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
-    FAILING.clear()
+nothing_has_run = cleared(RAN, FAILING)
 
 
 def note(what: Any) -> None:

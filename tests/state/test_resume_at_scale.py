@@ -18,14 +18,11 @@ from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 from cascade.state import InMemoryStateBackend
+from state.cleared import cleared
 from state.stores import StoreUnderTest
 
 RAN: Counter[str] = Counter()
-
-
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
+nothing_has_run = cleared(RAN)
 
 
 @cascade.task(mode="inline")

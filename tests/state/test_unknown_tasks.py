@@ -11,16 +11,12 @@ import pytest
 
 import cascade
 from cascade.testing import record_events
+from state.cleared import cleared
 from state.stores import StoreUnderTest
 
 RAN: Counter[str] = Counter()
 FAILING: set[str] = set()
-
-
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
-    FAILING.clear()
+nothing_has_run = cleared(RAN, FAILING)
 
 
 class Client:

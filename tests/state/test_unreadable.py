@@ -9,16 +9,12 @@ import anyio
 import pytest
 
 import cascade
+from state.cleared import cleared
 from state.stores import StoreUnderTest
 
 RAN: Counter[str] = Counter()
 STOP: set[str] = set()
-
-
-@pytest.fixture(autouse=True)
-def nothing_has_run() -> None:
-    RAN.clear()
-    STOP.clear()
+nothing_has_run = cleared(RAN, STOP)
 
 
 def refuse() -> None:

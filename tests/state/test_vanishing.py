@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from cascade.cache import MISS, Hit, SQLiteCacheStore
 from cascade.runtime.durability.records import Batch, Closing, Entry, Opening
 from cascade.state import RedisStateBackend, SQLiteStateBackend
 from cascade.testing import record_events
-from state.stores import RedisServer, empty_redis
+from state.stores import RedisServer
 
 pytestmark = pytest.mark.loop
 
@@ -216,15 +216,6 @@ async def test_a_cache_file_that_vanishes_is_made_anew(folder: Path) -> None:
 
 
 # -- Redis -----------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def client(redis_url: str) -> Iterator[Any]:
-    import redis
-
-    empty_redis(redis_url)
-    with redis.Redis.from_url(redis_url) as client:
-        yield client
 
 
 KEYS = ["results", "nodes", "meta", "lease"]

@@ -14,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from halting import stopped
 from plain_tasks import step
 from virtual_time import in_virtual_time, pass_time
 
@@ -175,17 +176,6 @@ async def test_a_run_that_is_cancelled_while_its_file_is_locked_ends_in_time_and
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(redis_client, "PATIENCE", 0.3)
     monkeypatch.setattr(redis_client, "GRACE", 0.1)
-
-
-@contextmanager
-def stopped(server: RedisServer) -> Iterator[None]:
-    """The server hears, and says nothing."""
-    assert server.process is not None
-    os.kill(server.process.pid, signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        os.kill(server.process.pid, signal.SIGCONT)
 
 
 @contextmanager

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar, assert_type
 
+from typed_tasks import fetch, number, parse, word
+
 import cascade
 from cascade import Env, LazyResult, Param, Router, Task
 
@@ -19,28 +21,8 @@ Number = TypeVar("Number", bound=float)
 
 
 @cascade.task
-async def fetch(url: str, retries: int = 3) -> bytes:
-    return url.encode() * retries
-
-
-@cascade.task
-def parse(page: bytes) -> list[str]:
-    return [page.decode()]
-
-
-@cascade.task
 def size(words: list[str], *, unit: str = "words") -> int:
     return len(words)
-
-
-@cascade.task
-def number() -> int:
-    return 1
-
-
-@cascade.task
-async def word(n: int) -> str:
-    return str(n)
 
 
 @cascade.task

@@ -5,17 +5,9 @@ Each ``type: ignore`` stands for an error that has to be there: mypy reports one
 
 from __future__ import annotations
 
+from typed_tasks import number, parse
+
 import cascade
-
-
-@cascade.task
-def parse(page: bytes) -> list[str]:
-    return [page.decode()]
-
-
-@cascade.task
-def number() -> int:
-    return 1
 
 
 def router_in_place() -> None:

@@ -6,17 +6,9 @@ Each ``type: ignore`` stands for an error that has to be there: both checkers re
 
 from __future__ import annotations
 
+from typed_tasks import number
+
 import cascade
-
-
-@cascade.task
-def number() -> int:
-    return 1
-
-
-@cascade.task
-async def word(n: int) -> str:
-    return str(n)
 
 
 def settings_of_tasks() -> None:

@@ -8,12 +8,9 @@ that follows a ``NoReturn`` is checked at all.
 
 from __future__ import annotations
 
+from typed_tasks import number
+
 import cascade
-
-
-@cascade.task
-def number() -> int:
-    return 1
 
 
 async def awaited() -> None:

@@ -7,20 +7,11 @@ from typing import Any, assert_type
 
 import anyio
 import trio
+from typed_tasks import number, word
 
 import cascade
 from cascade.observers import human_log, json_lines, progress
 from cascade.testing import record_events
-
-
-@cascade.task
-def number() -> int:
-    return 1
-
-
-@cascade.task
-async def word(n: int) -> str:
-    return str(n)
 
 
 async def running() -> None:

@@ -9,23 +9,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from typed_tasks import fetch, number, parse
+
 import cascade
 from cascade import Env, LazyResult, Param, Router
-
-
-@cascade.task
-async def fetch(url: str, retries: int = 3) -> bytes:
-    return url.encode() * retries
-
-
-@cascade.task
-def parse(page: bytes) -> list[str]:
-    return [page.decode()]
-
-
-@cascade.task
-def number() -> int:
-    return 1
 
 
 @cascade.task

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import anyio
 import pytest
+from file_modes import exposed_control_file
 from other_user import STRANGER, as_stranger, needs_root, public_folder
 
 import cascade
@@ -22,13 +23,7 @@ from cascade.control import ConnectorError, ConnectorRefused, ControlPlane, Loca
 pytestmark = pytest.mark.skipif(not hasattr(socket, "AF_UNIX"), reason="no Unix sockets")
 
 
-@pytest.fixture
-def bad(tmp_path: Path) -> Path:
-    """A control file in a folder that others can write to."""
-    folder = tmp_path / "everybodys"
-    folder.mkdir()
-    folder.chmod(0o777)
-    return folder / "control.db"
+bad = exposed_control_file
 
 
 RAN: list[str] = []

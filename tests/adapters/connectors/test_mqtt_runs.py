@@ -5,15 +5,14 @@ from __future__ import annotations
 import gc
 import json
 import resource
-import signal
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import anyio
 import pytest
 from brokers import Broker, broker, find_server
+from halting import stopped
 
 import cascade
 from cascade.control import ConnectorError, Message, Pause
@@ -232,17 +231,6 @@ async def test_a_topic_that_is_no_text_is_passed_over(plain: Broker) -> None:
         await connector.publish("a/b", b"heard")
         assert await stream.receive() == Message("a/b", b"heard")
     await connector.disconnect()
-
-
-@contextmanager
-def stopped(server: Broker) -> Iterator[None]:
-    """The broker is there, and does nothing."""
-    assert server.process is not None
-    server.process.send_signal(signal.SIGSTOP)
-    try:
-        yield
-    finally:
-        server.process.send_signal(signal.SIGCONT)
 
 
 async def test_without_telemetry_rules_are_heard_and_no_events_are_sent(plain: Broker) -> None:

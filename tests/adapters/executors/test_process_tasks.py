@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import anyio
+import carried
 import process_tasks
 import pytest
 from life import joined, until
@@ -129,7 +130,7 @@ def told(run: Run, flow: cascade.LazyResult[Any], kind: type[Exception] = TypeEr
 
 
 def test_an_argument_that_cannot_be_pickled_is_named(run: Run) -> None:
-    message = told(run, process_tasks.takes(process_tasks.Unpicklable()))
+    message = told(run, process_tasks.takes(carried.Unpicklable()))
     assert message.startswith("argument 'value' of 'takes' cannot be sent to another process: TypeError: stays at")
     assert "thread" in message
 
@@ -142,7 +143,7 @@ def test_a_result_that_cannot_be_pickled_is_named(run: Run) -> None:
 
 
 def test_an_argument_that_cannot_be_unpickled_is_named(run: Run) -> None:
-    message = told(run, process_tasks.takes_several(0, 1, process_tasks.Unreadable(), key=3))
+    message = told(run, process_tasks.takes_several(0, 1, carried.Unreadable(), key=3))
     assert message.startswith(
         "argument 'others[2]' of 'takes_several' cannot be read in the other process: ValueErr"
     )
@@ -320,6 +321,6 @@ def test_what_a_process_task_sets_is_gone_afterwards(run: Run) -> None:
 
 
 def test_an_unset_variable_says_why_it_could_not_be_sent(run: Run) -> None:
-    with setting(process_tasks.of_any_kind, process_tasks.Unpicklable()), pytest.raises(LookupError) as caught:
+    with setting(process_tasks.of_any_kind, carried.Unpicklable()), pytest.raises(LookupError) as caught:
         run(process_tasks.any_kind())
     assert any("'of_any_kind'" in note and "stays at home" in note for note in caught.value.__notes__)

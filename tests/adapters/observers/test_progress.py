@@ -16,7 +16,7 @@ import anyio
 import pytest
 from anyio import sleep
 from life import forever
-from plain_tasks import double, fails
+from plain_tasks import double, fails, one
 from virtual_time import virtual_loops
 
 import cascade
@@ -27,11 +27,6 @@ rich_console = pytest.importorskip("rich.console")
 
 
 anyio_backend = virtual_loops
-
-
-@cascade.task
-async def one(*_: object) -> int:
-    return 1
 
 
 @cascade.task

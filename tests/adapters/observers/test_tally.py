@@ -10,6 +10,7 @@ import pytest
 from anyio import current_time, sleep
 from hypothesis import given
 from hypothesis import strategies as st
+from plain_tasks import one
 from strategies_events import any_events
 from virtual_time import virtual_loops
 
@@ -51,11 +52,6 @@ async def counted(flow: Any, **settings: Any) -> Tally:
     except Exception:  # what is counted is looked at, not what is raised
         return tally
     return tally
-
-
-@cascade.task
-async def one(*_: Any) -> int:
-    return 1
 
 
 @cascade.task

@@ -9,25 +9,10 @@ from types import MappingProxyType, SimpleNamespace
 from typing import Any
 
 import pytest
+from holes import LAZY, filled
 
 import cascade
-from cascade.graph.nested import Template, compile_nested
-
-
-@cascade.task
-def one(x: Any = None) -> Any:
-    return x
-
-
-LAZY = one()
-
-
-def filled(value: Any, with_: Any = 7) -> Any:
-    """*value* with one thing in all places."""
-    found = compile_nested(value)
-    assert isinstance(found, Template)
-    return found.fill([with_ for _ in found.holes])
-
+from cascade.graph.nested import compile_nested
 
 # -- holders of Python's library -------------------------------------------------------------------------------
 

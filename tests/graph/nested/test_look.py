@@ -11,22 +11,15 @@ from typing import Any
 
 import attrs
 import pytest
+from holes import LAZY, one
 from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies import HOLES, Blueprint, Card, Crate, Point, Row, Shelf, Stamp, blueprints, holes_of, realise
 
-import cascade
 from cascade.graph.nested import Hold, Seen, Steps, Template, compile_nested, finish, glance, has_placeholders
 from cascade.graph.nested.look import Look, look_steps
 from cascade.model.placeholders import Placeholder
 
-
-@cascade.task
-def one(x: Any = None) -> Any:
-    return x
-
-
-LAZY = one()
 MANY = 5000
 
 

@@ -10,31 +10,16 @@ from typing import Any, Generic, TypeVar
 
 import attrs
 import pytest
+from holes import LAZY, Hashed, filled, one
 
 import cascade
-from cascade.graph.nested import Template, compile_nested
 
 T = TypeVar("T")
 
 
 @cascade.task
-def one(x: Any = None) -> Any:
-    return x
-
-
-@cascade.task
 def echo(*args: Any, **kwargs: Any) -> Any:
     return args, kwargs
-
-
-LAZY = one()
-
-
-def filled(value: Any, with_: Any = 7) -> Any:
-    """*value* with one thing in all places."""
-    found = compile_nested(value)
-    assert isinstance(found, Template)
-    return found.fill([with_ for _ in found.holes])
 
 
 def is_placeholder(value: Any) -> bool:
@@ -137,11 +122,6 @@ class Cached:
     @cached_property
     def text(self) -> str:
         return repr(self.content)
-
-
-@attrs.frozen(slots=False, cache_hash=True)
-class Hashed:
-    content: Any
 
 
 @attrs.define

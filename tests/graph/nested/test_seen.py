@@ -6,27 +6,12 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from looks import Visits, note_visits
+from holes import LAZY
+from looks import Visits, noted_visits, rows
 
-import cascade
 from cascade.graph.nested import Hold, compile_steps, finish, has_placeholders
 
-
-@cascade.task
-def one(x: Any = None) -> Any:
-    return x
-
-
-LAZY = one()
-
-
-def rows(size: int) -> list[Any]:
-    return [[number] for number in range(size)]
-
-
-@pytest.fixture
-def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
-    return note_visits(monkeypatch)
+visits = noted_visits
 
 
 def looked_into(visits: Visits, value: Any, hold: Hold) -> int:

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 import attrs
 import pytest
+from holes import LAZY, Hashed, filled, one
 from hypothesis import given
 from labels import label
 from strategies import HOLES, Blueprint, Card, Crate, Point, Row, Shelf, Stamp, blueprints, holes_of, realise
@@ -18,14 +19,6 @@ from strategies import HOLES, Blueprint, Card, Crate, Point, Row, Shelf, Stamp, 
 import cascade
 from cascade.graph.nested import Template, compile_nested
 from cascade.model.placeholders import Placeholder
-
-
-@cascade.task
-def one(x: Any = None) -> Any:
-    return x
-
-
-LAZY = one()
 
 
 def refill(value: Any, fill: Callable[[Placeholder], Any]) -> Any:
@@ -36,11 +29,6 @@ def refill(value: Any, fill: Callable[[Placeholder], Any]) -> Any:
     if not isinstance(found, Template):
         return fill(found)
     return found.fill([fill(hole) for hole in found.holes])
-
-
-def filled(value: Any, with_: Any = 7) -> Any:
-    """*value* with one thing in all places."""
-    return refill(value, lambda _: with_)
 
 
 def number_of(hole: Placeholder, lazies: list[Any]) -> int:
@@ -76,7 +64,7 @@ def test_each_placeholder_is_found_once(blueprint: Blueprint) -> None:
 def test_replacing_leaves_the_original_as_it_was(blueprint: Blueprint) -> None:
     lazies = [one() for _ in range(HOLES)]
     original = realise(blueprint, lazies)
-    filled(original)
+    refill(original, lambda _: 7)
     assert exactly(original) == exactly(realise(blueprint, lazies))
 
 
@@ -99,11 +87,6 @@ def test_a_template_can_be_filled_again_and_again(blueprint: Blueprint) -> None:
 
 class Colour(enum.Enum):
     RED = LAZY
-
-
-@attrs.frozen(slots=False, cache_hash=True)
-class Hashed:
-    content: Any
 
 
 @attrs.frozen(cache_hash=True)

@@ -11,6 +11,7 @@ import pytest
 from anyio import from_thread, sleep
 from anyio.lowlevel import checkpoint
 from observed import held
+from timed_tasks import note
 from virtual_time import virtual_loops
 
 import cascade
@@ -18,13 +19,6 @@ from cascade.cache import InputCache, MemoryCacheStore
 from cascade.testing import record_events
 
 anyio_backend = virtual_loops
-
-
-@cascade.task
-async def note(ran: list[str], name: str, value: Any = None, seconds: float = 0.0) -> Any:
-    ran.append(name)
-    await sleep(seconds)
-    return value
 
 
 # -- more than there is ----------------------------------------------------------------------------------------

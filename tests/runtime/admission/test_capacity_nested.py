@@ -7,18 +7,12 @@ from typing import Any
 import anyio
 import pytest
 from anyio import from_thread, sleep
+from timed_tasks import note
 from virtual_time import virtual_loops
 
 import cascade
 
 anyio_backend = virtual_loops
-
-
-@cascade.task
-async def note(ran: list[str], name: str, value: Any = None, seconds: float = 0.0) -> Any:
-    ran.append(name)
-    await sleep(seconds)
-    return value
 
 
 async def test_a_nested_claim_for_which_the_tasks_around_it_leave_too_little_is_a_deadlock_error_at_once() -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio import sleep
+from life import forever
 from plain_tasks import fail
 from strategies_runtime import Store, raised_by
 from virtual_time import virtual_loops
@@ -21,11 +22,6 @@ anyio_backend = virtual_loops
 @cascade.task
 async def step(value: Any = None, name: str = "") -> Any:
     return value
-
-
-@cascade.task
-async def forever(_: Any = None) -> None:
-    await anyio.sleep_forever()
 
 
 # -- what ------------------------------------------------------------------------------------------------------

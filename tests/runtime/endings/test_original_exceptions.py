@@ -11,6 +11,7 @@ import anyio.lowlevel
 import attrs
 import pytest
 from life import Halt, failure_of, finished, just, raising, stray_cancellation, unfinished
+from unshowable import MuteError
 
 import cascade
 from cascade.testing import record_events
@@ -52,13 +53,6 @@ class OddNotesError(Exception):
 
 class SlottedError(Exception):
     __slots__ = ()
-
-
-class MuteError(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("cannot be shown")
-
-    __repr__ = __str__
 
 
 class NeverEqualError(Exception):

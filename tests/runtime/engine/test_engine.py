@@ -11,17 +11,12 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from plain_tasks import step
+from plain_tasks import in_thread, step
 
 import cascade
 from cascade.testing import record_events
 
 DB = cascade.inject("db")
-
-
-@cascade.task
-def in_thread(value: Any = None) -> Any:
-    return value
 
 
 @cascade.resource

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from life import Log, finished, forever, just, raising, turns, unfinished, until
+from unshowable import MuteError
 
 import cascade
 from cascade.testing import record_events
@@ -182,11 +183,6 @@ async def test_status_is_a_snapshot() -> None:
         assert before.state == "Running"
         with pytest.raises(AttributeError):
             before.state = "Failed"  # type: ignore[misc]  # frozen
-
-
-class MuteError(Exception):
-    def __str__(self) -> str:
-        raise RuntimeError("cannot be shown")
 
 
 async def test_status_copes_with_errors_that_cannot_be_shown() -> None:

@@ -8,6 +8,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from memory_cache import memory_cache
 from plain_tasks import step
 from strategies_runtime import raised_by
 
@@ -15,10 +16,7 @@ import cascade
 from cascade.cache import MISS, InputCache, MemoryCacheStore
 from cascade.testing import record_events
 
-
-@pytest.fixture
-def cache() -> InputCache:
-    return InputCache(MemoryCacheStore())
+cache = memory_cache
 
 
 @attrs.define

@@ -7,15 +7,13 @@ from typing import Any
 
 import anyio.lowlevel
 import pytest
+from memory_cache import memory_cache
 
 import cascade
-from cascade.cache import InputCache, MemoryCacheStore
+from cascade.cache import InputCache
 from cascade.testing import record_events
 
-
-@pytest.fixture
-def cache() -> InputCache:
-    return InputCache(MemoryCacheStore())
+cache = memory_cache
 
 
 # -- values that somebody changes, or uses up ------------------------------------------------------------------

@@ -7,6 +7,7 @@ from typing import Any
 
 import attrs
 import pytest
+from memory_cache import memory_cache
 from plain_tasks import step
 from strategies_runtime import raised_by
 
@@ -36,9 +37,7 @@ def counter() -> Counter:
     return Counter()
 
 
-@pytest.fixture
-def cache() -> InputCache:
-    return InputCache(MemoryCacheStore())
+cache = memory_cache
 
 
 # -- hits ------------------------------------------------------------------------------------------------------

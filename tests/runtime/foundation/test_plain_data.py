@@ -10,7 +10,7 @@ from typing import Any
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
-from looks import Visits, note_visits
+from looks import Visits, noted_visits, rows
 
 import cascade
 from cascade.model.calls.callee import Mode
@@ -20,8 +20,7 @@ from cascade.runtime.scheduling.lanes import thread_lane
 SIZE = 3000
 
 
-def rows(size: int = SIZE) -> list[Any]:
-    return [[number] for number in range(size)]
+visits = noted_visits
 
 
 @cascade.task
@@ -48,11 +47,6 @@ TASKS = [on_loop, inline, in_thread, with_policy]
 every_task = pytest.mark.parametrize("task", TASKS, ids=lambda task: task.name)
 
 
-@pytest.fixture
-def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
-    return note_visits(monkeypatch)
-
-
 # -- once ------------------------------------------------------------------------------------------------------
 
 
@@ -60,7 +54,7 @@ def visits(monkeypatch: pytest.MonkeyPatch) -> Visits:
 async def test_a_result_that_is_handed_on_is_looked_through_once(
     task: cascade.Task[Any, Any], visits: Visits, schedule: Any
 ) -> None:
-    data = rows()
+    data = rows(SIZE)
 
     @cascade.task
     async def source() -> Any:
@@ -77,7 +71,7 @@ async def test_a_result_that_is_handed_on_is_looked_through_once(
 async def test_a_literal_argument_is_looked_through_once_for_all_calls(
     task: cascade.Task[Any, Any], visits: Visits, schedule: Any
 ) -> None:
-    data = rows()
+    data = rows(SIZE)
     results = await cascade.run([task(data) for _ in range(20)], schedule=schedule)
     assert all(result is data for result in results)
     assert SIZE <= visits.total <= 1.2 * SIZE
@@ -89,7 +83,7 @@ async def test_an_argument_of_a_loop_is_looked_through_once(mode: Mode, visits: 
     def step(n: int, table: Any) -> Any:
         return step(n - 1, table) if n else table
 
-    data = rows()
+    data = rows(SIZE)
     assert await cascade.run(step(50, data), schedule=schedule) is data
     assert SIZE <= visits.total <= 1.2 * SIZE
 
@@ -98,7 +92,7 @@ async def test_an_argument_of_a_loop_is_looked_through_once(mode: Mode, visits: 
 async def test_an_argument_of_a_loop_of_several_tasks_is_looked_through_once(
     is_own: bool, visits: Visits, schedule: Any
 ) -> None:
-    data = rows()
+    data = rows(SIZE)
 
     @cascade.task(mode="inline")
     def step(n: int, table: Any, _: Any) -> Any:
@@ -114,7 +108,7 @@ async def test_what_flows_in_place_are_given_is_looked_through_once(visits: Visi
     async def part(table: Any, n: int) -> Any:
         return [on_loop(table), n]
 
-    data = rows()
+    data = rows(SIZE)
     results = await cascade.run([part(data, n) for n in range(10)], schedule=schedule)
     assert all(result[0] is data for result in results)
     assert SIZE <= visits.total <= 1.5 * SIZE
@@ -145,10 +139,10 @@ async def test_a_column_is_looked_through_as_a_whole_and_its_items_only_when_the
     async def count(row: Any) -> int:
         return len(row)
 
-    assert sum(await cascade.run(count.map(row=rows()), schedule=schedule)) == SIZE
+    assert sum(await cascade.run(count.map(row=rows(SIZE)), schedule=schedule)) == SIZE
     assert SIZE <= visits.total <= 1.1 * SIZE
     visits.clear()
-    data = rows()
+    data = rows(SIZE)
     results = await cascade.run(on_loop.map(x=data), schedule=schedule)
     assert all(result is row for result, row in zip(results, data, strict=True))
     assert visits.total <= 2.2 * SIZE
@@ -170,7 +164,7 @@ async def test_the_results_of_a_map_are_not_looked_through_again_as_a_whole(visi
 async def test_data_that_is_returned_beside_calls_is_looked_through_once(
     task: cascade.Task[Any, Any], is_target: bool, visits: Visits, schedule: Any
 ) -> None:
-    data = rows()
+    data = rows(SIZE)
     flow = _returned(task, {"rows": data, "last": task(task(3))})
     result = await cascade.run(flow if is_target else on_loop(flow), schedule=schedule)
     assert (result["rows"] is data, result["last"]) == (True, 3)
@@ -178,7 +172,7 @@ async def test_data_that_is_returned_beside_calls_is_looked_through_once(
 
 
 async def test_a_cached_call_looks_once(visits: Visits) -> None:
-    data = rows()
+    data = rows(SIZE)
     cache = cascade.cache.InputCache(cascade.cache.MemoryCacheStore())
 
     @cascade.task(cache=cache)
@@ -232,7 +226,7 @@ async def test_others_have_their_turn_while_data_is_looked_through(
 
 
 async def test_what_a_thread_returns_is_looked_through_in_that_thread(visits: Visits) -> None:
-    data = rows()
+    data = rows(SIZE)
 
     @cascade.task
     def load() -> Any:
@@ -305,7 +299,7 @@ async def test_a_large_result_is_let_go_of_after_its_last_consumer(
     async def source() -> Any:
         heavy = Heavy()
         made.append(weakref.ref(heavy))
-        return [heavy, *rows()]
+        return [heavy, *rows(SIZE)]
 
     @cascade.task
     async def measure(x: Any) -> int:
@@ -332,7 +326,7 @@ async def test_large_arguments_of_a_turn_are_let_go_of_before_the_next_but_one(s
         alive.append(sum(ref() is not None for ref in made))
         heavy = Heavy()
         made.append(weakref.ref(heavy))
-        return turn(n - 1, [heavy, *rows()], [inline(n)]) if n else "end"
+        return turn(n - 1, [heavy, *rows(SIZE)], [inline(n)]) if n else "end"
 
     assert await cascade.run(turn(6, None, None), schedule=schedule) == "end"
     assert max(alive) <= 1
@@ -344,13 +338,13 @@ async def test_nothing_is_remembered_when_a_run_has_ended(fails: bool, schedule:
     async def last(*values: Any) -> Any:
         if fails:
             raise RuntimeError("last")
-        return rows()
+        return rows(SIZE)
 
     @cascade.task(mode="inline")
     def part(n: int) -> Any:
-        return [inline(rows()), n]
+        return [inline(rows(SIZE)), n]
 
-    flow = [last(in_thread(rows()), inline.map(x=[rows(), rows()]), part(1)), rows()]
+    flow = [last(in_thread(rows(SIZE)), inline.map(x=[rows(SIZE), rows(SIZE)]), part(1)), rows(SIZE)]
     async with cascade.start(flow, schedule=schedule, on_error="continue") as run:
         try:
             await run.result()
@@ -359,7 +353,9 @@ async def test_nothing_is_remembered_when_a_run_has_ended(fails: bool, schedule:
     assert not run._lifetime.context.memory.hold.seen._entries
 
 
-@pytest.mark.parametrize("make", [rows, lambda: {"a": (1, [2])}, lambda: {1, 2}], ids=["rows", "dict", "set"])
+@pytest.mark.parametrize(
+    "make", [lambda: rows(SIZE), lambda: {"a": (1, [2])}, lambda: {1, 2}], ids=["rows", "dict", "set"]
+)
 @every_task
 async def test_plain_data_is_handed_on_as_it_is(
     task: cascade.Task[Any, Any], make: Callable[[], Any], schedule: Any

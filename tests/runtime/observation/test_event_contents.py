@@ -12,16 +12,12 @@ import attrs
 import pytest
 from life import finished
 from observed import events_of
-from plain_tasks import fail, in_thread
+from plain_tasks import fail, in_thread, source
+from unshowable import MuteError
 
 import cascade
 from cascade.events import as_record
 from cascade.testing import record_events
-
-
-@cascade.task
-async def source(value: Any = 1) -> Any:
-    return value
 
 
 async def test_numbers_of_events_increase_by_one(schedule: Any) -> None:
@@ -245,10 +241,6 @@ async def test_a_repr_that_raises_fails_nothing(value: Any) -> None:
 
 
 async def test_an_error_whose_text_raises_fails_nothing_else() -> None:
-    class MuteError(Exception):
-        def __str__(self) -> str:
-            raise RuntimeError("I do not speak")
-
     @cascade.task
     async def fail_silently() -> None:
         raise MuteError

@@ -8,16 +8,11 @@ import anyio
 import pytest
 from life import finished, forever
 from observed import events_of
-from plain_tasks import fail, in_thread
+from plain_tasks import fail, in_thread, source
 
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
 from cascade.testing import Recorded, record_events
-
-
-@cascade.task
-async def source(value: Any = 1) -> Any:
-    return value
 
 
 def shown(recorded: Recorded) -> list[str]:

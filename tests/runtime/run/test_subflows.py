@@ -9,10 +9,10 @@ from typing import Any, Literal
 import anyio
 import pytest
 from observed import observe
+from own_cache import Memory
 from plain_tasks import crash, gathered, give
 
 import cascade
-from cascade.cache import MISS, Hit
 
 
 @cascade.task(mode="inline")
@@ -213,21 +213,8 @@ async def test_a_retry_covers_the_function_and_not_the_flow_that_it_returns(sche
     assert calls == {"outer": 2, "broken": 1}
 
 
-class Memory:
-    """A cache that knows what has been saved under a node's id."""
-
-    def __init__(self) -> None:
-        self.saved: dict[str, Any] = {}
-
-    async def check(self, task_id: str, inputs: Any) -> Any:
-        return Hit(self.saved[task_id]) if task_id in self.saved else MISS
-
-    async def save(self, task_id: str, inputs: Any, result: Any) -> None:
-        self.saved[task_id] = result
-
-
 async def test_a_cache_keeps_the_final_value(schedule: Any) -> None:
-    memory = Memory()
+    memory = Memory(lambda task_id, _: task_id)
     outer = returning(lambda: [give(1), {"k": give(None)}])().with_cache(memory)
     assert await cascade.run(gathered(outer), schedule=schedule) == ([1, {"k": None}],)
     assert memory.saved == {"outer": [1, {"k": None}]}

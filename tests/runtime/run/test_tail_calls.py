@@ -9,10 +9,10 @@ from typing import Any
 import anyio
 import pytest
 from observed import observe
+from own_cache import Memory
 from plain_tasks import gathered, give
 
 import cascade
-from cascade.cache import MISS, Hit
 from cascade.planning.solve import solve
 from cascade.testing import record_events
 
@@ -260,21 +260,8 @@ async def test_the_claim_and_thread_of_a_turn_are_free_in_the_next(schedule: Any
     assert engine.capacity() == {"gpu": (0, 1)}
 
 
-class Memory:
-    """A cache of calls by their arguments."""
-
-    def __init__(self) -> None:
-        self.saved: dict[Any, Any] = {}
-
-    async def check(self, task_id: str, inputs: Any) -> Any:
-        return Hit(self.saved[inputs["n"]]) if inputs["n"] in self.saved else MISS
-
-    async def save(self, task_id: str, inputs: Any, result: Any) -> None:
-        self.saved[inputs["n"]] = result
-
-
 async def test_a_cache_keeps_the_final_value_for_every_call_on_the_way(schedule: Any) -> None:
-    memory = Memory()
+    memory = Memory(lambda _, inputs: inputs["n"])
 
     @cascade.task(cache=memory, mode="inline")
     def remembered(n: int) -> Any:
@@ -289,7 +276,7 @@ async def test_a_cache_keeps_the_final_value_for_every_call_on_the_way(schedule:
 
 
 async def test_a_cached_call_whose_continuation_fails_is_not_kept(schedule: Any) -> None:
-    memory = Memory()
+    memory = Memory(lambda _, inputs: inputs["n"])
 
     @cascade.task(cache=memory, mode="inline")
     def remembered(n: int) -> Any:
