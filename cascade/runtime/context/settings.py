@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, TypedDict, TypeVar, get_args
@@ -233,6 +232,8 @@ def settings_of(words: Mapping[str, Any]) -> Settings:
     names = [field.name for field in attrs.fields(Settings)]
     for word in words:
         if word not in names:
+            import difflib  # here, as it is needed for errors only
+
             alike = difflib.get_close_matches(word, names, n=1)
             remedy = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names)}"
             remedy = _ELSEWHERE.get(word, f"{remedy} (inputs of a flow go into params={{...}})")
