@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 import attrs
 
@@ -222,6 +222,10 @@ _ELSEWHERE = {
 }
 
 
+# Checked once: nothing in it can be changed.
+_DEFAULTS: Final = Settings()
+
+
 def settings_of(words: Mapping[str, Any]) -> Settings:
     """The settings that *words* stand for, by name.
 
@@ -238,7 +242,7 @@ def settings_of(words: Mapping[str, Any]) -> Settings:
             remedy = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names)}"
             remedy = _ELSEWHERE.get(word, f"{remedy} (inputs of a flow go into params={{...}})")
             raise TypeError(f"there is no setting {word!r}; {remedy}")
-    return Settings(**words)
+    return Settings(**words) if words else _DEFAULTS
 
 
 def shows_settings(function: F) -> F:
