@@ -1,8 +1,8 @@
 """l. Start: what `import cascade` takes, and what a run of one node takes beyond the start of its event loop.
 
-All times are of the processor, as programs that begin are the first to suffer from what else a machine does. Imports
-are measured in interpreters of their own, and what a bare interpreter takes is left out. Beside them stand `import
-anyio`, the first run of a program beyond an empty program with AnyIO, and the modules that are imported.
+All times are of the processor, as programs that begin are the first to suffer from what else a machine does.
+Imports are measured in interpreters of their own, and what a bare interpreter takes is left out. Beside them stand
+`import anyio`, the first run of a program beyond an empty program with AnyIO, and the number of modules imported.
 """
 
 from __future__ import annotations
