@@ -1,69 +1,12 @@
 """Workflows with structured concurrency: lazy task graphs on AnyIO, for asyncio and Trio.
 
 Functions become tasks (``task``), calls of tasks become a graph (``LazyResult``), and ``run`` executes the graph.
-The modules ``cache``, ``control``, ``events``, ``executors``, ``observers``, ``state`` and ``testing`` are
-imported when they are first used.
+Each name, and each of the modules ``cache``, ``control``, ``events``, ``executors``, ``observers``, ``state`` and
+``testing``, is imported when it is first used: ``import cascade`` alone loads nothing else.
 """
 
 import importlib
 from typing import TYPE_CHECKING, Any, Final
-
-from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
-from cascade.graph.canonical import NotDigestibleError
-from cascade.model.errors import (
-    CapacityError,
-    CascadeError,
-    DeadlockError,
-    DependencyMissingError,
-    FlowChangedError,
-    GraphError,
-    InputError,
-    LazyUseError,
-    ResourceNotFoundError,
-    RouteNotFoundError,
-    RunCancelled,
-    RunFailed,
-    RunInProgressError,
-    StateError,
-    TaskCancelledError,
-    TaskTimeoutError,
-)
-from cascade.model.events import (
-    AttemptStarted,
-    ConnectorConnected,
-    ConnectorDisconnected,
-    ControlChanged,
-    EngineWarning,
-    Event,
-    EventsDropped,
-    LoopProgress,
-    NodeEvent,
-    ResourceAcquired,
-    ResourceReleased,
-    RunFinished,
-    RunResumed,
-    RunStarted,
-    StageFinished,
-    StageStarted,
-    StateRecorded,
-    StaticAnalysisWarning,
-    TaskBlocked,
-    TaskExecutionFinished,
-    TaskExecutionStarted,
-    TaskRetrying,
-    TaskSkipped,
-)
-from cascade.model.flow import Router, gather, pipeline, sequence
-from cascade.model.inputs import Env, Param, Resource, inject, resource
-from cascade.model.lazies import LazyResult, MappedLazyResult
-from cascade.model.outcomes import SkipReason
-from cascade.model.policies import Retry
-from cascade.model.tasks import Partial, Task, task
-from cascade.planning.solve import Plan
-from cascade.runtime.engine.engine import Engine
-from cascade.runtime.engine.handle import Run
-from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
-from cascade.runtime.observation.bus import EventBus
 
 if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
     from cascade import cache as cache
@@ -73,6 +16,62 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade import observers as observers
     from cascade import state as state
     from cascade import testing as testing
+    from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
+    from cascade.graph.canonical import NotDigestibleError
+    from cascade.model.errors import (
+        CapacityError,
+        CascadeError,
+        DeadlockError,
+        DependencyMissingError,
+        FlowChangedError,
+        GraphError,
+        InputError,
+        LazyUseError,
+        ResourceNotFoundError,
+        RouteNotFoundError,
+        RunCancelled,
+        RunFailed,
+        RunInProgressError,
+        StateError,
+        TaskCancelledError,
+        TaskTimeoutError,
+    )
+    from cascade.model.events import (
+        AttemptStarted,
+        ConnectorConnected,
+        ConnectorDisconnected,
+        ControlChanged,
+        EngineWarning,
+        Event,
+        EventsDropped,
+        LoopProgress,
+        NodeEvent,
+        ResourceAcquired,
+        ResourceReleased,
+        RunFinished,
+        RunResumed,
+        RunStarted,
+        StageFinished,
+        StageStarted,
+        StateRecorded,
+        StaticAnalysisWarning,
+        TaskBlocked,
+        TaskExecutionFinished,
+        TaskExecutionStarted,
+        TaskRetrying,
+        TaskSkipped,
+    )
+    from cascade.model.flow import Router, gather, pipeline, sequence
+    from cascade.model.inputs import Env, Param, Resource, inject, resource
+    from cascade.model.lazies import LazyResult, MappedLazyResult
+    from cascade.model.outcomes import SkipReason
+    from cascade.model.policies import Retry
+    from cascade.model.tasks import Partial, Task, task
+    from cascade.planning.solve import Plan
+    from cascade.runtime.engine.engine import Engine
+    from cascade.runtime.engine.handle import Run
+    from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
+    from cascade.runtime.observation.bus import EventBus
 
 __all__ = [
     "AttemptStarted",
@@ -150,12 +149,80 @@ __all__ = [
 
 _MODULES: Final = ("cache", "control", "events", "executors", "observers", "state", "testing")
 
+# The module that each public name comes from.
+_HOMES: Final = {
+    name: home
+    for home, names in {
+        "cascade.api": ("dry_run", "override_resource", "plan", "run", "run_sync", "serve", "start", "visualize"),
+        "cascade.graph.canonical": ("NotDigestibleError",),
+        "cascade.model.errors": (
+            "CapacityError",
+            "CascadeError",
+            "DeadlockError",
+            "DependencyMissingError",
+            "FlowChangedError",
+            "GraphError",
+            "InputError",
+            "LazyUseError",
+            "ResourceNotFoundError",
+            "RouteNotFoundError",
+            "RunCancelled",
+            "RunFailed",
+            "RunInProgressError",
+            "StateError",
+            "TaskCancelledError",
+            "TaskTimeoutError",
+        ),
+        "cascade.model.events": (
+            "AttemptStarted",
+            "ConnectorConnected",
+            "ConnectorDisconnected",
+            "ControlChanged",
+            "EngineWarning",
+            "Event",
+            "EventsDropped",
+            "LoopProgress",
+            "NodeEvent",
+            "ResourceAcquired",
+            "ResourceReleased",
+            "RunFinished",
+            "RunResumed",
+            "RunStarted",
+            "StageFinished",
+            "StageStarted",
+            "StateRecorded",
+            "StaticAnalysisWarning",
+            "TaskBlocked",
+            "TaskExecutionFinished",
+            "TaskExecutionStarted",
+            "TaskRetrying",
+            "TaskSkipped",
+        ),
+        "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
+        "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),
+        "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
+        "cascade.model.outcomes": ("SkipReason",),
+        "cascade.model.policies": ("Retry",),
+        "cascade.model.tasks": ("Partial", "Task", "task"),
+        "cascade.planning.solve": ("Plan",),
+        "cascade.runtime.engine.engine": ("Engine",),
+        "cascade.runtime.engine.handle": ("Run",),
+        "cascade.runtime.foundation.task_context": ("TaskContext", "checkpoint", "current"),
+        "cascade.runtime.observation.bus": ("EventBus",),
+    }.items()
+    for name in names
+}
+
 if not TYPE_CHECKING:
     # Hidden from type checkers, which would take it for leave to use any name.
     def __getattr__(name: str) -> Any:
-        # Imported when they are asked for: flows that use none of them start sooner.
+        # Imported when they are asked for: programs that use none of them start sooner.
         if name in _MODULES:
             return importlib.import_module(f"cascade.{name}")
+        if name in _HOMES:
+            thing = getattr(importlib.import_module(_HOMES[name]), name)
+            globals()[name] = thing  # so that the next look-up does not come here
+            return thing
         raise AttributeError(f"module 'cascade' has no attribute {name!r}")
 
 

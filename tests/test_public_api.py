@@ -55,6 +55,9 @@ MODULES = {
     "cascade.testing": ["FaultPlan", "flows", "record_events", "simulate", "virtual_backends"],
 }  # fmt: skip
 
+# Libraries that are imported only where they are asked for.
+OPTIONAL = {"cattrs", "hypothesis", "paho", "pydantic", "redis", "rich", "sqlite3", "trio", "uvloop"}
+
 
 def test_cascade_exports_these_names_and_no_others() -> None:
     assert sorted(cascade.__all__) == sorted(NAMES)
@@ -87,7 +90,7 @@ def test_whatever_is_public_is_explained(name: str) -> None:
     assert inspect.getdoc(thing)
 
 
-@pytest.mark.parametrize("module", ["cascade.control", "cascade.testing"])
+@pytest.mark.parametrize("module", ["cascade", "cascade.control", "cascade.testing"])
 def test_a_name_that_is_not_there_is_an_attribute_error(module: str) -> None:
     with pytest.raises(AttributeError, match=f"module '{module}' has no attribute 'nothing'"):
         importlib.import_module(module).nothing  # looking it up is the point
@@ -97,23 +100,55 @@ def test_the_types_of_the_package_are_shipped() -> None:
     assert (Path(cascade.__file__).parent / "py.typed").exists()
 
 
-def test_importing_cascade_imports_no_event_loop_and_no_optional_library() -> None:
-    text = (
-        "import sys\nbefore = {*sys.modules}\nimport cascade\nimported = sys.modules.keys() - before\n"
-        "optional = {'trio', 'rich', 'redis', 'paho', 'hypothesis', 'sqlite3', 'uvloop', 'cattrs', 'pydantic'}\n"
-        "print(*sorted(optional & imported))"
-    )
+def imported_by(text: str) -> set[str]:
+    """The modules that *text* imports in an interpreter of its own."""
+    asking = f"import sys\nbefore = {{*sys.modules}}\n{text}\nprint(*(sys.modules.keys() - before))"
     root = str(Path(cascade.__file__).parent.parent)
     done = subprocess.run(
-        [sys.executable, "-c", text],
+        [sys.executable, "-c", asking],
         env={**os.environ, "PYTHONPATH": root},
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
+    return set(done.stdout.split())
 
-    assert done.stdout == "\n"
+
+def test_importing_cascade_imports_no_other_module_of_it_and_no_library() -> None:
+    imported = imported_by("import cascade")
+
+    assert {name for name in imported if name.startswith("cascade")} == {"cascade"}
+    assert not imported & {"anyio", "asyncio", "attr", "attrs", "dataclasses", "inspect", "typing_extensions"}
+
+
+def test_making_a_task_imports_nothing_that_runs_it() -> None:
+    imported = imported_by("import cascade\n@cascade.task\ndef one() -> int:\n    return 1\none()")
+
+    parts = {".".join(name.split(".")[:2]) for name in imported if name.startswith("cascade")}
+    assert parts == {"cascade", "cascade.model"}
+    assert not imported & {"asyncio", "difflib", "hashlib", "json", "random", "urllib.parse", *OPTIONAL}
+
+
+@pytest.mark.parametrize("name", ["run", "Engine"])
+def test_what_runs_a_flow_imports_no_event_loop_and_nothing_that_few_flows_need(name: str) -> None:
+    imported = imported_by(f"import cascade\ncascade.{name}")
+
+    assert not imported & {
+        "anyio.streams.memory", "asyncio", "concurrent.futures", "ctypes", "difflib", "email", "http", "json",
+        "logging", "multiprocessing", "pickle", "signal", "socket", "ssl", "subprocess", "tempfile", *OPTIONAL,
+    }  # fmt: skip
+    assert not {
+        name for name in imported if name.startswith(("cascade.adapters", "cascade.testing", "cascade.cli"))
+    }
+
+
+def test_each_name_is_imported_once_from_where_it_is_made() -> None:
+    for name in NAMES:
+        thing = getattr(cascade, name)
+        assert vars(cascade)[name] is thing
+        assert thing is getattr(importlib.import_module(cascade._HOMES[name]), name)
+    assert sorted(cascade._HOMES) == sorted(cascade.__all__)
 
 
 # -- signatures --------------------------------------------------------------------------------------------------

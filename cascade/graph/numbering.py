@@ -50,13 +50,18 @@ class Numbering:
 
     def place(self, call: LazyResult[Any], operands: tuple[int, ...]) -> None:
         """Keep *call*, of which nothing is said, as the node that comes next."""
-        number, ordinal = len(self.rows), self.next_ordinal(call.task.name)
+        number, name = len(self.rows), call.task.name
+        ordinal = self.counts[name] = self.counts[name] + 1
         row: Row = call
         sources = operands
         if len(operands) > 1 and len(set(operands)) < len(operands):
             sources = distinct(operands)
             row = plain_node(number, call, operands, sources, ordinal)
-        self.append(row, sources, ordinal)
+        # As append does; each plain call comes by here.
+        self.rows.append(row)
+        self.sources.append(sources)
+        self.ordinals.append(ordinal)
+        self.consumers.append(())
         self.index[call] = number
         if sources:
             self.add_consumer(sources, number)

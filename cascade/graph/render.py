@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
@@ -162,4 +161,6 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
         "stages": [[names[index] for index in level] for level in levels],
         "target": [names[index] for index in graph.members],
     }
+    import json  # here, as few programs render
+
     return json.dumps(document, indent=2) + "\n"

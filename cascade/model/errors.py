@@ -10,7 +10,6 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
-from urllib.parse import unquote, unquote_plus
 
 from cascade.model.outcomes import MEANINGS, why_skipped
 from cascade.model.secrets import MARK, Secrets, redacted
@@ -279,6 +278,8 @@ def shown_url(url: str) -> str:
 
 def secrets_of_url(url: str) -> list[str]:
     """What :func:`shown_url` leaves out, but for the user's name, as it stands there and as it is meant."""
+    from urllib.parse import unquote, unquote_plus  # here, as few runs have URLs with secrets
+
     login = _LOGIN.match(url)
     user, colon, password = login[2].partition(":") if login else ("", "", "")
     found = [password if colon else user]

@@ -17,14 +17,12 @@ never before: half a secret would not be found.
 from __future__ import annotations
 
 import dataclasses
-import json
 import re
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar, Token
 from enum import Enum
 from types import TracebackType
 from typing import Any, Final
-from urllib.parse import quote, quote_plus
 
 import attrs
 
@@ -118,6 +116,9 @@ def _stands_alone(text: str, start: int, end: int) -> bool:
 
 def _spellings(text: str) -> Iterator[str]:
     """How *text* may be written: as it is, in a ``repr``, in a ``repr`` of that, in JSON, in a URL."""
+    import json  # here, as few runs have secrets
+    from urllib.parse import quote, quote_plus
+
     yield text
     if _UNCHANGED.fullmatch(text):
         return

@@ -84,41 +84,52 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     selectors: dict[int, frozenset[int]] = {}
     injecting: dict[int, tuple[str, ...]] = {}
     places = bytearray(len(graph.rows))
+    of_tasks: dict[Callee, Place] = {}
     ready: list[int] = []
     own: list[int] = []
-    for index, row in enumerate(graph.rows):
-        sources = graph.sources[index]
-        pending.append(len(sources))
-        uses.append(len(graph.consumers[index]))
-        if isinstance(row, Junction):
-            selectors[index] = frozenset(sources_of(row.selector))
-            pending[-1] = 1
-        else:
-            names: tuple[str, ...] = ()
-            if graph.injections and isinstance(row, Node):
-                names = yield from injected_names(row)
-            if names:
-                injecting[index] = names
-            place = places[index] = Place.OWN if names else place_of(row)
+    for start in range(0, len(graph.rows), PAUSE_EVERY):
+        part = slice(start, start + PAUSE_EVERY)
+        pending += map(len, graph.sources[part])
+        uses += map(len, graph.consumers[part])
+        ready += [index for index, sources in enumerate(graph.sources[part], start) if not sources]
+        for index, row in enumerate(graph.rows[part], start):
+            place = of_tasks.get(row.task) if type(row) is LazyResult else None
+            if place is None:
+                if isinstance(row, Junction):
+                    selectors[index] = frozenset(sources_of(row.selector))
+                    pending[index] = 1
+                    continue
+                place = place_of(row)
+                if isinstance(row, Node):
+                    names = (yield from injected_names(row)) if graph.injections else ()
+                    if names:
+                        injecting[index] = names
+                        place = Place.OWN
+                else:
+                    of_tasks[row.task] = place
+            places[index] = place
             if place == Place.OWN:
                 own.append(index)
-            if not sources:
-                ready.append(index)
-        if not index % PAUSE_EVERY:
-            yield
+        yield
     for member in graph.members:
         uses[member] += 1
     gated: frozenset[int] = frozenset()
     if selectors:
-        is_gated = yield from gated_nodes(graph)
-        gated = frozenset(index for index, is_held in enumerate(is_gated) if is_held)
-        for index in gated:
-            pending[index] += index not in selectors
+        gated = yield from _hold_gated(graph, selectors, pending)
         ready = [index for index in ready if not pending[index]]
     links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
     return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
+
+
+def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:
+    """The nodes behind routes; the calls among them wait for one more, a router, in *pending*."""
+    is_gated = yield from gated_nodes(graph)
+    gated = frozenset(index for index, is_held in enumerate(is_gated) if is_held)
+    for index in gated:
+        pending[index] += index not in selectors
+    return gated
 
 
 def _links(levels: Sequence[Sequence[int]], places: bytearray) -> Steps[dict[int, int]]:

@@ -44,19 +44,9 @@ def solve(graph: Graph) -> Plan:
 
 def solve_steps(graph: Graph) -> Steps[Plan]:
     """Solve as :func:`solve` does, pausing every few hundred nodes."""
-    depths = yield from _depths(graph)
-    if depths is None:
-        depths = yield from _gated_depths(graph)
-    deepest = max(depths, default=-1)
-    levels: list[list[int]] = []
-    while len(levels) <= deepest:
-        levels.extend([] for _ in range(min(PAUSE_EVERY, deepest + 1 - len(levels))))
-        yield
-    for index, row in enumerate(graph.rows):
-        if type(row) is not Junction:
-            levels[depths[index]].append(index)
-        if not index % PAUSE_EVERY:
-            yield
+    levels = yield from _levels(graph)
+    if levels is None:
+        levels = yield from _gated_levels(graph)
     stages: list[tuple[int, ...]] = []
     nothing: list[int] = []
     for number, level in enumerate(levels):
@@ -68,24 +58,48 @@ def solve_steps(graph: Graph) -> Steps[Plan]:
     return Plan(graph, tuple(stages))
 
 
-def _depths(graph: Graph) -> Steps[list[int] | None]:
-    """Length of the longest path to each node; ``None`` if there are routers, which this does not know.
+def _levels(graph: Graph) -> Steps[list[list[int]] | None]:
+    """The nodes by the length of the longest path to them; ``None`` if there are routers: those need more.
 
-    Sources have smaller indices, so one pass does.
+    Sources have smaller indices, so one pass does, and no level is skipped.
     """
     depths: list[int] = []
-    for row, sources in zip(graph.rows, graph.sources, strict=True):
-        if type(row) is Junction:
+    levels: list[list[int]] = []
+    for index, sources in enumerate(graph.sources):
+        if type(graph.rows[index]) is Junction:
             return None
-        if len(sources) == 1:
-            depths.append(depths[sources[0]] + 1)
+        if not sources:
+            depth = 0
+        elif len(sources) == 1:
+            depth = depths[sources[0]] + 1
         elif len(sources) <= PAUSE_EVERY:
-            depths.append(max([depths[source] for source in sources], default=-1) + 1)
+            depth = max([depths[source] for source in sources]) + 1
         else:
-            depths.append((yield from _deepest(depths, sources)) + 1)
-        if not len(depths) % PAUSE_EVERY:
+            depth = (yield from _deepest(depths, sources)) + 1
+        depths.append(depth)
+        if depth == len(levels):
+            levels.append([index])
+        else:
+            levels[depth].append(index)
+        if not index % PAUSE_EVERY:
             yield
-    return depths
+    return levels
+
+
+def _gated_levels(graph: Graph) -> Steps[list[list[int]]]:
+    """The nodes by their depth, where nodes behind routes wait for the selectors that decide about them."""
+    depths = yield from _gated_depths(graph)
+    deepest = max(depths, default=-1)
+    levels: list[list[int]] = []
+    while len(levels) <= deepest:
+        levels.extend([] for _ in range(min(PAUSE_EVERY, deepest + 1 - len(levels))))
+        yield
+    for index, row in enumerate(graph.rows):
+        if type(row) is not Junction:
+            levels[depths[index]].append(index)
+        if not index % PAUSE_EVERY:
+            yield
+    return levels
 
 
 def _deepest(depths: Sequence[int], sources: Sequence[int]) -> Steps[int]:

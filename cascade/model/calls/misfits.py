@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import Any
 
 from cascade.model.calls.callee import Callee
@@ -22,6 +21,8 @@ def misfit(callee: Callee, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_
     where = f"{callee.name}{callee.signature}"
     for name in kwargs:
         if not callee.arity.takes(name):
+            import difflib  # here, as it is needed for errors only
+
             alike = difflib.get_close_matches(name, callee.arity.places, n=1)
             remedy = f"; did you mean {alike[0]!r}?" if alike else ""
             return TypeError(f"{where}: got an unexpected keyword argument {name!r}{remedy}")

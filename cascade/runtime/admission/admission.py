@@ -176,6 +176,8 @@ class Admission:
         If somebody may be held by them who was not before, the gate must have been closed.
         """
         after = list(rules)
+        if not after and not self.holding.rules:
+            return
 
         def change() -> None:
             self.holding.rules = after

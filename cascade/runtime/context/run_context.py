@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
-from typing import Any
+from typing import Any, Final
 from weakref import WeakSet
 
 import attrs
@@ -37,6 +37,8 @@ from cascade.runtime.foundation.threads import loop_clock
 from cascade.runtime.observation.bus import EventBus
 
 UNKNOWN_RESOURCE = "CS-W002"
+# For all runs: it has no state, so it needs no seed, and forked processes do not draw the same.
+_CHANCE: Final = random.SystemRandom()
 
 
 @attrs.frozen
@@ -84,7 +86,7 @@ class Beginning:
     settings: Settings
     providers: Mapping[str, Resource]
     ancestors: tuple[Claim, ...]
-    rng: random.Random = attrs.field(factory=random.Random)
+    rng: random.Random = _CHANCE
     clock: Callable[[], float] = attrs.field(factory=loop_clock)
     at: float = attrs.field(factory=current_time)
 

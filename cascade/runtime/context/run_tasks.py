@@ -59,6 +59,7 @@ class RunTasks:
         pacer: Decides which task goes on next, in a simulation.
         base: Context variables of whoever called ``run``; tasks start from copies of it.
         services: Tasks that outlive the nodes.
+        has_services: Whether there was any.
         work: The nodes, and what they asked to be run; cancelled to halt the run.
         watch: Reports threads that take too long.
     """
@@ -66,6 +67,7 @@ class RunTasks:
     pacer: Pacer | None
     base: Context = attrs.field(factory=copy_context)
     services: TaskGroup | None = None
+    has_services: bool = False
     work: TaskGroup | None = None
     watch: ThreadWatch = attrs.field(init=False)
 
@@ -78,6 +80,7 @@ class RunTasks:
     def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Start a task that outlives the nodes."""
         assert self.services is not None  # opened before anything of the run happens
+        self.has_services = True
         self.spawn(self.services, func, *args)
 
     def cancel_work(self) -> None:

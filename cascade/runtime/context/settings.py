@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import difflib
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, TypedDict, TypeVar, get_args
+from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 
 import attrs
 
@@ -223,6 +222,10 @@ _ELSEWHERE = {
 }
 
 
+# Checked once: nothing in it can be changed.
+_DEFAULTS: Final = Settings()
+
+
 def settings_of(words: Mapping[str, Any]) -> Settings:
     """The settings that *words* stand for, by name.
 
@@ -233,11 +236,13 @@ def settings_of(words: Mapping[str, Any]) -> Settings:
     names = [field.name for field in attrs.fields(Settings)]
     for word in words:
         if word not in names:
+            import difflib  # here, as it is needed for errors only
+
             alike = difflib.get_close_matches(word, names, n=1)
             remedy = f"did you mean {alike[0]!r}?" if alike else f"there are {', '.join(names)}"
             remedy = _ELSEWHERE.get(word, f"{remedy} (inputs of a flow go into params={{...}})")
             raise TypeError(f"there is no setting {word!r}; {remedy}")
-    return Settings(**words)
+    return Settings(**words) if words else _DEFAULTS
 
 
 def shows_settings(function: F) -> F:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import attrs
 from anyio import current_time
@@ -13,10 +13,12 @@ from anyio.lowlevel import checkpoint
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, checked_scope, checked_ttl
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.control.connector import Connector
-from cascade.runtime.control.remote_link import Link
 from cascade.runtime.control.rules_in_force import RulesInForce
 from cascade.runtime.control.runs import ControlledRuns
 from cascade.runtime.control.standing_rules import ORDER
+
+if TYPE_CHECKING:
+    from cascade.runtime.control.remote_link import Link
 
 
 class _Unset:
@@ -54,8 +56,14 @@ class ControlPlane:
 
     def __attrs_post_init__(self) -> None:
         self._rules = RulesInForce(lambda rule: self.runs.report(rule, "expired", rule.author))
-        link = None if self.connector is None else Link(self.connector, self)
-        self.runs = ControlledRuns(self._rules.timer, link)
+        self.runs = ControlledRuns(self._rules.timer, self._link())
+
+    def _link(self) -> Link | None:
+        if self.connector is None:
+            return None
+        from cascade.runtime.control.remote_link import Link  # here, as few planes have a connector
+
+        return Link(self.connector, self)
 
     async def check(self) -> None:
         """See that the connector can be used, if it can tell before it connects. May be cancelled; changes

@@ -22,8 +22,9 @@ from cascade.runtime.control.connector import (
     Signal,
     Subscription,
 )
+from cascade.runtime.control.controlled_run import ControlledRun
 from cascade.runtime.control.protocol import CONSTRAINTS, read_constraint
-from cascade.runtime.control.telemetry import ControlledRun, Guest, Telemetry
+from cascade.runtime.control.telemetry import Guest, Telemetry
 
 # Rules that may be set by messages: admission asks each of them.
 MOST_RULES: Final = 1000

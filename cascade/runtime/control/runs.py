@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import attrs
 
 from cascade.model.events import ControlChanged
 from cascade.model.rules import ControlRule
-from cascade.runtime.control.remote_link import Link
-from cascade.runtime.control.telemetry import ControlledRun
+from cascade.runtime.control.controlled_run import ControlledRun
 from cascade.runtime.control.timer import Timer
+
+if TYPE_CHECKING:  # imported only if there is a connector
+    from cascade.runtime.control.remote_link import Link
 
 
 @attrs.define(eq=False)

@@ -6,13 +6,14 @@ import os
 import secrets
 from collections.abc import Iterable
 from contextlib import suppress
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 import anyio
 import attrs
 
 from cascade.model.events import AttemptStarted, Event, RunFinished, as_record
 from cascade.runtime.control.connector import Connector, Message
+from cascade.runtime.control.controlled_run import ControlledRun
 from cascade.runtime.control.protocol import (
     ACKS,
     ENGINES,
@@ -21,29 +22,10 @@ from cascade.runtime.control.protocol import (
     encode,
     telemetry_topic,
 )
-from cascade.runtime.control.timer import ServiceHost
-from cascade.runtime.observation.bus import EventBus, EventStream
+from cascade.runtime.observation.bus import EventStream
 
 # Events of a run that may wait to be sent; further ones are dropped and counted.
 UNSENT: Final = 1000
-
-
-class ControlledRun(ServiceHost, Protocol):
-    """A run, as far as control knows it."""
-
-    @property
-    def run_id(self) -> str:
-        """Its id."""
-        ...
-
-    @property
-    def bus(self) -> EventBus:
-        """Its events."""
-        ...
-
-    def emit(self, kind: type[Event], /, **fields: Any) -> None:
-        """Publish an event of the run."""
-        ...
 
 
 @attrs.define(eq=False)

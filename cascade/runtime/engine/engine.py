@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, contextmanager
 from functools import partial
@@ -32,7 +31,7 @@ from cascade.runtime.durability.resume import recover
 from cascade.runtime.engine.arguments import checked_params, checked_run_id
 from cascade.runtime.engine.beside_block import beside_block
 from cascade.runtime.engine.handle import Run
-from cascade.runtime.engine.session import Processes, Session
+from cascade.runtime.engine.session import Processes, Session, processors
 from cascade.runtime.engine.urls import check_state, open_backend, open_control
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.async_context import async_context
@@ -84,7 +83,7 @@ class Engine:
         self._overrides: list[Resource] = []
         self._session: Session | None = None
         totals = checked_totals(self.settings.system_resources or {})
-        slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: os.cpu_count() or 2}
+        slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: processors()}
         self.control: ControlPlane = open_control(self.settings.control)
         self._durations = Durations()
         self._admission = Admission(Pool({**slots, **totals}))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import os
 from typing import Any
 
@@ -14,6 +15,12 @@ from cascade.runtime.context.run_context import Shared
 from cascade.runtime.foundation.lazy_import import adapter
 
 
+@functools.cache  # engines are made often, and asking takes as long as half of that
+def processors() -> int:
+    """How many worker processes there may be at a time."""
+    return os.cpu_count() or 2
+
+
 @attrs.define(eq=False)
 class Processes:
     """A process executor that is made, and imported, when the first task comes for it."""
@@ -23,7 +30,7 @@ class Processes:
     async def execute(self, task: Task[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call *task* in a worker process."""
         if self._executor is None:
-            self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(os.cpu_count() or 2))
+            self._executor = adapter("executors.processes:ProcessExecutor")(CapacityLimiter(processors()))
         return await self._executor.execute(task, args, kwargs)
 
     async def aclose(self) -> None:

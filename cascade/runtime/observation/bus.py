@@ -8,15 +8,17 @@ from __future__ import annotations
 
 import math
 from types import TracebackType
-from typing import Literal, Protocol, Self
+from typing import TYPE_CHECKING, Literal, Protocol, Self
 
 import anyio
 import attrs
 from anyio.lowlevel import checkpoint
-from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 from cascade.model.events import Event, EventsDropped, RunFinished
 from cascade.model.typed.numbers import plain_number
+
+if TYPE_CHECKING:  # imported with the first stream
+    from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 
 class Publisher(Protocol):

@@ -80,8 +80,7 @@ class RunLifetime:
                 except BaseException:  # pragma: no cover  # an interrupt between two steps
                     self.context.shared.control.runs.forget(self.context)
                     raise
-                # In a task of its own: an interrupt hits this one, whatever shields there are.
-                self.context.tasks.start_service(self._wind_down)
+                await self._wind_down()
         except get_cancelled_exc_class() as cancellation:
             from_outside = cancellation
         except BaseExceptionGroup as group:
@@ -169,6 +168,14 @@ class RunLifetime:
     # -- after ---------------------------------------------------------------------------------------------
 
     async def _wind_down(self) -> None:
+        """Close all. Only services take time to end, and without any of them nothing here waits."""
+        if self.context.tasks.has_services:
+            # In a task of its own: an interrupt hits this one, whatever shields there are.
+            self.context.tasks.start_service(self._close_shielded)
+        else:
+            await self._close_all()
+
+    async def _close_shielded(self) -> None:
         with CancelScope(shield=True):
             await self._close_all()
 
@@ -193,12 +200,13 @@ class RunLifetime:
         self.status = self.outcome.status()
         error = self.error()
         self.outcome.name_others(error)
-        context.events.emit(
-            RunFinished,
-            status=self.status,
-            duration=current_time() - context.beginning.at,
-            error=None if error is None else describe(error),
-            failures=tuple(describe(failure.error) for failure in context.failures.recorded),
-            counts=self.outcome.counts(),
-        )
+        if context.events.wants(RunFinished):
+            context.events.emit(
+                RunFinished,
+                status=self.status,
+                duration=current_time() - context.beginning.at,
+                error=None if error is None else describe(error),
+                failures=tuple(describe(failure.error) for failure in context.failures.recorded),
+                counts=self.outcome.counts(),
+            )
         context.bus.close()

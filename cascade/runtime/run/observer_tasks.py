@@ -29,11 +29,13 @@ class ObserverTasks:
     interrupt: Callable[[BaseException], None]
     overran: list[str] = attrs.field(factory=list)
     _scopes: dict[int, CancelScope] = attrs.field(factory=dict)
-    _all_left: anyio.Event = attrs.field(factory=anyio.Event)
+    _all_left: anyio.Event | None = None
 
     def start(self) -> None:
         """Start all observers that the settings name."""
         context = self.context
+        if context.settings.observers:
+            self._all_left = anyio.Event()
         for number, observer in enumerate(context.settings.observers):
             stream = context.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
             self._scopes[number] = CancelScope(shield=True)
@@ -42,7 +44,7 @@ class ObserverTasks:
     async def until_left(self) -> None:
         """Wait until all have ended, within ``cleanup_timeout``; then cancel the rest."""
         settings = self.context.settings
-        if self._scopes:
+        if self._scopes and self._all_left is not None:
             with anyio.move_on_after(settings.cleanup_timeout):
                 await self._all_left.wait()
         for number, scope in self._scopes.items():
@@ -66,7 +68,7 @@ class ObserverTasks:
             self.context.events.emit(EngineWarning, code="observer-failed", message=message)
         finally:
             del self._scopes[number]
-            if not self._scopes:
+            if not self._scopes and self._all_left is not None:
                 self._all_left.set()
 
 

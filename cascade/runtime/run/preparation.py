@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
 from typing import Any
@@ -180,6 +179,8 @@ def _texts_of(given: Input[Any], params: Mapping[str, Any]) -> list[Any]:
 
 
 def _unknown(name: str, known: Collection[str]) -> str:
+    import difflib  # here, as it is needed for errors only
+
     alike = difflib.get_close_matches(name, known, n=1)
     hint = f"did you mean {alike[0]!r}? " if alike else ""
     return f"unknown parameter {name!r} ({hint}the flow has: {', '.join(map(repr, sorted(known))) or 'none'})"

@@ -1,0 +1,27 @@
+"""What control knows of a run."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+from cascade.model.events import Event
+from cascade.runtime.control.timer import ServiceHost
+from cascade.runtime.observation.bus import EventBus
+
+
+class ControlledRun(ServiceHost, Protocol):
+    """A run, as far as control knows it."""
+
+    @property
+    def run_id(self) -> str:
+        """Its id."""
+        ...
+
+    @property
+    def bus(self) -> EventBus:
+        """Its events."""
+        ...
+
+    def emit(self, kind: type[Event], /, **fields: Any) -> None:
+        """Publish an event of the run."""
+        ...
