@@ -1,0 +1,176 @@
+"""The benchmarks: goals and verdicts are right, the table fits a terminal, and each file runs on both loops."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import runpy
+import sys
+from argparse import Namespace
+from pathlib import Path
+
+import pytest
+
+FOLDER = Path(__file__).parents[1] / "benchmarks"
+sys.path.append(str(FOLDER))
+
+import harness  # noqa: E402  (found in the folder just added)
+from harness import Figure, Medians  # noqa: E402
+
+# Those that start processes or wait for the clock.
+SLOW = {"bench_control", "bench_data", "bench_growth", "bench_memory", "bench_state"}
+FILES = [
+    pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
+    for path in sorted(FOLDER.glob("bench_*.py"))
+]
+
+
+def ratio(value: float, goal: float) -> Figure:
+    return Figure("b. case", "asyncio", "us", value, ratio=value, goal_ratio=goal)
+
+
+def speed(value: float, goal: float) -> Figure:
+    return Figure("d. case", "asyncio", "turns/s", value, goal, more_is_better=True)
+
+
+@pytest.mark.parametrize(
+    ("figure", "verdict"),
+    [
+        (ratio(1.5, 1.5), "met"),
+        (ratio(1.501, 1.5), "missed by 1 %"),
+        (ratio(1.8, 1.5), "missed by 20 %"),
+        (ratio(3.0, 1.5), "missed by 2x"),
+        (ratio(15.0, 1.5), "missed by 10x"),
+        (speed(500_000, 500_000), "met"),
+        (speed(400_000, 500_000), "missed by 25 %"),
+        (speed(0, 500_000), "missed by infx"),
+        (Figure("i. case", "trio", "KiB", 1.1, 1.0), "missed by 11 %"),
+        (Figure("f. case", "trio", "x", 1.1), ""),
+        (Figure("f. case", "trio", "x", 1.1, ratio=1.0), ""),
+    ],
+)
+def test_a_verdict_says_by_how_much_the_goal_is_missed(figure: Figure, verdict: str) -> None:
+    assert figure.verdict == verdict
+
+
+@pytest.mark.parametrize(
+    ("value", "times", "verdict"),
+    [(60_000, 3.0, "met"), (10_000, 2.0, "met"), (40_000, 3.0, "missed by 25 %"), (10_000, 2.2, "missed by 11 %")],
+)
+def test_of_two_goals_the_nearer_one_counts(value: float, times: float, verdict: str) -> None:
+    figure = Figure("j. case", "asyncio", "nodes/s", value, 50_000, True, ratio=times, goal_ratio=2.0)
+
+    assert figure.verdict == verdict
+    assert figure.goal_text == "<= 2x or >= 50,000"
+
+
+def test_a_ratio_is_the_median_of_those_of_each_round() -> None:
+    # The machine was three times slower in the second round: only ratios of the same round make sense.
+    taken = Medians({"flow": [2.0, 6.0, 2.2], "native": [1.0, 3.0, 1.0]})
+
+    assert taken["flow"] == 2.2
+    assert taken.ratio("flow", "native") == 2.0
+
+
+def test_works_are_measured_in_turns_and_the_first_round_does_not_count() -> None:
+    ran: list[str] = []
+
+    async def one() -> None:
+        ran.append("one")
+
+    async def two() -> None:
+        ran.append("two")
+
+    taken = asyncio.run(harness.medians(2, one=one, two=two))
+
+    assert ran == ["one", "two"] * 3
+    assert set(taken) == {"one", "two"}
+
+
+def test_eager_tasks_are_measured_apart_and_only_where_there_are_any() -> None:
+    factories: list[object] = []
+
+    async def work() -> None:
+        factories.append(asyncio.get_running_loop().get_task_factory())
+
+    async def both() -> None:
+        for eager in harness.eager_tasks("asyncio", work).values():
+            await eager()
+        await work()
+
+    asyncio.run(both())
+
+    factory = getattr(asyncio, "eager_task_factory", None)
+    assert factories == ([factory, None] if factory else [None])
+    assert harness.eager_tasks("trio", work) == {}
+
+
+def test_the_table_has_all_columns_and_fits_a_terminal() -> None:
+    figures = [
+        Figure(
+            "e. layers",
+            "asyncio",
+            "nodes/s",
+            123_456.0,
+            50_000,
+            True,
+            {"no state": 1_234_567.0, "memory:": 99_999.0},
+            "a variant whose name is much longer than any " * 3,
+            "no state",
+            12.345,
+            2.0,
+        ),
+        Figure("g. traces, eager, 8 slots", "trio", "x bound", 1.23, 1.1, baselines={"worst": 1.38}),
+    ]
+
+    lines = harness.table(figures).splitlines()
+
+    assert lines[0].split() == list(harness.HEADINGS)
+    assert max(map(len, lines)) <= harness.WIDTH
+    assert "no state 1,234,567" in lines[2]
+    assert lines[2].endswith("12.3x  <= 2x or >= 50,000  met")
+    assert lines[3].split() == [
+        *("g.", "traces", "eager,", "8", "slots", "trio", "1.23", "x", "bound"),
+        *("<=", "1.1", "missed", "by", "12", "%"),
+    ]
+
+
+def test_baselines_without_a_column_are_said_once_below_the_table() -> None:
+    sync, is_async = (
+        Figure("b. fan-out", "asyncio", "us", 9.0, baselines=hand, variant=kind, against="native", ratio=1.5)
+        for hand in [{"native": 6.0, "eager_task_factory": 2.0}]
+        for kind in ("sync", "async")
+    )
+    traces = Figure("g. traces", "trio", "x bound", 1.2, baselines={"worst": 1.4}, variant="eager")
+
+    assert harness.notes([sync, is_async, traces]).splitlines() == [
+        "b. fan-out, asyncio: eager_task_factory 2",
+        "g. traces, eager, trio: worst 1.4",
+    ]
+
+
+def test_figures_survive_a_file() -> None:
+    figure = Figure("b. fan-out", "asyncio", "us", 9.0, 1.0, False, {"native": 6.0}, "sync", "native", 1.5, 2.0)
+
+    assert Figure.from_json(json.loads(json.dumps(figure.to_json()))) == figure
+
+
+def test_quick_sizes_are_small_but_not_nothing() -> None:
+    assert harness.sized(Namespace(quick=False), 20_000) == 20_000
+    assert harness.sized(Namespace(quick=True), 20_000) == 20
+    assert harness.sized(Namespace(quick=True), 50) == 10
+
+
+@pytest.mark.needs("trio")
+@pytest.mark.parametrize("path", FILES)
+def test_each_benchmark_runs_on_both_loops(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    found = tmp_path / "figures.json"
+    monkeypatch.setattr(sys, "argv", [str(path), "--quick", "--json", str(found)])
+
+    runpy.run_path(str(path), run_name="__main__")
+
+    figures = [Figure.from_json(entry) for entry in json.loads(found.read_text("utf-8"))["figures"]]
+    if path.stem != "bench_traces":  # which needs a folder of traces
+        assert {figure.backend for figure in figures} == {"asyncio", "trio"}
+        assert all(figure.against in {"", *figure.baselines} for figure in figures)
+        assert max(map(len, harness.table(figures).splitlines())) <= harness.WIDTH
