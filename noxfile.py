@@ -198,7 +198,7 @@ def bench(session: nox.Session) -> None:
 
 
 # What other engines are called on PyPI.
-PEERS = ["taskiq", "pipefunc", "pydantic-graph", "joblib", "dbos", "dask[bag]", "sf-hamilton", "prefect"]
+PEERS = ["taskiq", "pipefunc", "pydantic-graph", "joblib", "dbos", "dask", "sf-hamilton", "prefect"]
 
 
 @nox.session
