@@ -15,6 +15,8 @@ FOLDER = Path(__file__).parents[1] / "benchmarks"
 sys.path.append(str(FOLDER))
 
 import harness  # noqa: E402  (found in the folder just added)
+import page  # noqa: E402
+import report  # noqa: E402
 from harness import Figure, Medians  # noqa: E402
 
 # Those that start processes or wait for the clock.
@@ -174,3 +176,90 @@ def test_each_benchmark_runs_on_both_loops(path: Path, tmp_path: Path, monkeypat
         assert {figure.backend for figure in figures} == {"asyncio", "trio"}
         assert all(figure.against in {"", *figure.baselines} for figure in figures)
         assert max(map(len, harness.table(figures).splitlines())) <= harness.WIDTH
+
+
+def test_a_benchmark_that_fails_is_named_and_the_others_are_measured(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    harness_line = f"import sys; sys.path.append({str(FOLDER)!r})\n"
+    body = "from harness import Figure, main\nmain(lambda loop, *_: [Figure('x', loop, 'us', 1.0, 2.0)])\n"
+    (tmp_path / "bench_good.py").write_text(harness_line + body, encoding="utf-8")
+    (tmp_path / "bench_bad.py").write_text("raise RuntimeError('broken on purpose')\n", encoding="utf-8")
+    monkeypatch.setattr(report, "HERE", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["report.py", "--quick"])
+
+    status = report.main()
+
+    printed = capsys.readouterr().out
+    assert status == 1
+    assert "bench_bad.py failed" in printed
+    assert "broken on purpose" in printed
+    assert printed.count("<= 2  met") == 2
+
+
+PAGE = "".join(
+    f"# {name}\n<!-- begin {name}: written by benchmarks/page.py -->\nold\n<!-- end {name} -->\n"
+    for name in ("summary", "missed", "engines", "eager", "all")
+)
+
+
+def figures_file(path: Path, python: str, *figures: Figure) -> Path:
+    about = {"date": "2026-01-02", "Python": python, "anyio": "4", "trio": "1", "cores": "2 x86_64 (fast)"}
+    content = {
+        "environment": {**about, "load": "0.1", "rounds": "5"},
+        "figures": [figure.to_json() for figure in figures],
+    }
+    path.write_text(json.dumps(content), encoding="utf-8")
+    return path
+
+
+def fan_out(backend: str, value: float, **hand: float) -> Figure:
+    baselines = {"native": 5.0, **hand}
+    return Figure(
+        *("b. fan-out", backend, "us", value, None, False, baselines, "async, stages", "native", value / 5, 1.5)
+    )
+
+
+def test_the_page_gets_its_figures_and_keeps_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    first = figures_file(tmp_path / "1.json", "3.11.7", fan_out("asyncio", 10.0), fan_out("trio", 7.0))
+    second = figures_file(tmp_path / "2.json", "3.14.0", fan_out("asyncio", 8.0, eager_task_factory=2.0))
+    engines = [
+        {"name": "cascade", "us": {"b": 10.0}, "ratio": {"b": 1.0}, "error": ""},
+        {"name": "slow 1.0", "us": {"b": 90.0}, "ratio": {"b": 9.0}, "error": ""},
+        {"name": "quick 2.0", "us": {"b": 20.0}, "ratio": {"b": 2.0}, "error": ""},
+        {"name": "absent", "us": {}, "ratio": {}, "error": "absent is not installed"},
+    ]
+    peers = tmp_path / "peers.json"
+    peers.write_text(json.dumps({**json.loads(first.read_text("utf-8")), "engines": engines}), encoding="utf-8")
+    path = tmp_path / "page.md"
+    path.write_text(PAGE, encoding="utf-8")
+    words = ["page.py", str(first), str(second), "--peers", str(peers), "--page", str(path), "--no-pictures"]
+    monkeypatch.setattr(sys, "argv", words)
+
+    page.main()
+    once = path.read_text("utf-8")
+    page.main()
+
+    assert path.read_text("utf-8") == once  # the blocks are found again
+    assert "old" not in once
+    assert [line for line in once.splitlines() if line.startswith("#")] == [
+        *("# summary", "# missed", "# engines", "# eager", "# all")
+    ]
+    assert "| 10 / 7 us | 5 / 5 | 2x / 1.4x | <= 1.5x | quick 2.0 2x, slow 1.0 9x |" in once
+    assert "1 of 2 goals are met" in once
+    assert "missed by 34 %" in once
+    assert "| absent | absent is not installed |" in once
+    assert "with Python 3.14.0" in once
+    assert "| 2 (4x) |" in once
+    assert "on 2 cores of x86_64 (fast)" in once
+
+
+def test_a_page_without_a_block_is_left_alone() -> None:
+    with pytest.raises(ValueError, match="0 blocks 'summary'"):
+        page.replaced("# nothing here\n", {"summary": "text"})
+
+
+def test_the_documentation_has_all_blocks() -> None:
+    text = (FOLDER.parent / "docs" / "performance.md").read_text("utf-8")
+
+    assert page.replaced(text, dict.fromkeys(("summary", "missed", "engines", "eager", "all"), "text")) != text
