@@ -193,7 +193,7 @@ def crash(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """All benchmarks on both event loops, as one table with goals and verdicts."""
-    session.install(".[all]")
+    session.install(".[all]", "matplotlib")  # which page.py draws with
     session.run("python", "benchmarks/report.py", *session.posargs)
 
 

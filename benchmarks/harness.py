@@ -258,12 +258,18 @@ def rounds_of(options: argparse.Namespace) -> int:
     return 1 if options.quick else int(options.rounds)
 
 
+def save(figures: Sequence[Figure], options: argparse.Namespace) -> None:
+    """Write the file of ``--json``, if one is asked for."""
+    if options.json:
+        about = environment(rounds_of(options))
+        found = {"environment": about, "figures": [figure.to_json() for figure in figures]}
+        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+
+
 def publish(figures: Sequence[Figure], options: argparse.Namespace) -> None:
     """Print the table, and write the file if one is asked for."""
     about = environment(rounds_of(options))
-    if options.json:
-        found = {"environment": about, "figures": [figure.to_json() for figure in figures]}
-        options.json.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
+    save(figures, options)
     print(textwrap.fill(", ".join(f"{name} {value}" for name, value in about.items()), WIDTH))
     print(f"\n{table(figures)}")
     beside = notes(figures)

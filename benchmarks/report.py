@@ -12,7 +12,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from harness import Figure, add_shared_options, publish
+from harness import Figure, add_shared_options, publish, save
 
 HERE = Path(__file__).parent
 
@@ -59,6 +59,7 @@ def main() -> int:
             print(f"{path.name} ...", file=sys.stderr)
             try:
                 figures += figures_of(path, options)
+                save(figures, options)  # what is measured is kept, also if the rest is interrupted
             except RuntimeError as error:
                 failures.append(str(error))
     publish(sorted(figures, key=order), options)
