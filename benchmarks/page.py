@@ -38,6 +38,9 @@ SUMMARY: Sequence[tuple[str, str, str, str]] = (
 )
 # Rows of the other table that are no other engines.
 OURS = ("cascade", "by hand")
+# How many other engines a row of the summary names.
+MOST_OTHERS = 4
+_VERSION = re.compile(r" \d[\w.]*")
 
 
 @attrs.frozen
@@ -52,9 +55,12 @@ class Measurement:
         """Date, machine and versions, in a sentence."""
         found = dict(self.environment)
         versions = ", ".join(f"{name} {found[name]}" for name in ("Python", "anyio", "trio"))
+        cores = int(found["cores"].split()[0])
+        is_busy = float(found["load"]) > cores
+        rough = ", more than it has cores, so the figures are rough" if is_busy else ""
         return (
             f"Measured on {found['date']} with {versions}, on {found['cores'].replace(' ', ' cores of ', 1)}, "
-            f"medians of {found['rounds']} rounds; the load of the machine was {found['load']} at the end."
+            f"medians of {found['rounds']} rounds; the load of the machine was {found['load']} at the end{rough}."
         )
 
 
@@ -102,19 +108,34 @@ def started(figures: Sequence[Figure]) -> list[tuple[str, str]]:
 
 
 def others(peers: Sequence[Mapping[str, Any]], letter: str) -> str:
-    """The other engines, the quickest first."""
-    found = [(row["ratio"][letter], row["name"]) for row in peers if letter in row["ratio"]]
-    return ", ".join(f"{name} {shown(ratio)}x" for ratio, name in sorted(found) if not name.startswith(OURS))
+    """The quickest of the other engines, without their versions."""
+    found = sorted((row["ratio"][letter], row["name"]) for row in peers if letter in row["ratio"])
+    theirs = [f"{_VERSION.sub('', name)} {shown(ratio)}x" for ratio, name in found if not name.startswith(OURS)]
+    return ", ".join(theirs[:MOST_OTHERS])
 
 
 def missed(figures: Sequence[Figure]) -> str:
-    """The goals that are missed, the farthest first."""
-    found = [figure for figure in figures if figure.verdict.startswith("missed")]
-    found.sort(key=lambda figure: -(figure.excess or 0.0))
-    goals = sum(figure.verdict != "" for figure in figures)
-    rows = [[*figure.cells()[:4], *figure.cells()[5:]] for figure in found]
-    table = markdown(["case", "variant", "loop", "value", "ratio", "goal", "verdict"], rows)
-    return f"{goals - len(found)} of {goals} goals are met. These are not:\n\n{table}"
+    """The goals that are missed on one loop or both, a row for each case and variant."""
+    with_goal = [figure for figure in figures if figure.verdict]
+    met = sum(figure.verdict == "met" for figure in with_goal)
+    found: dict[tuple[str, str], dict[str, Figure]] = {}
+    for figure in with_goal:
+        found.setdefault(figure.names, {})[figure.backend] = figure
+    rows = []
+    for names, by_loop in found.items():
+        if any(figure.verdict != "met" for figure in by_loop.values()):
+            cells = [verdict_of(by_loop[loop]) if loop in by_loop else "" for loop in ("asyncio", "trio")]
+            rows.append([*names, next(iter(by_loop.values())).goal_text, *cells])
+    table = markdown(["case", "variant", "goal", "asyncio", "Trio"], rows)
+    return f"{met} of {len(with_goal)} goals are met. These are not:\n\n{table}"
+
+
+def verdict_of(figure: Figure) -> str:
+    """The ratio, or the value where that has the goal, and the verdict."""
+    measured = f"{shown(figure.value)} {figure.unit}"
+    if figure.goal_ratio is not None and figure.ratio is not None:
+        measured = f"{shown(figure.ratio)}x"
+    return f"{measured}, {figure.verdict}"
 
 
 def eager(measurements: Sequence[Measurement]) -> str:

@@ -206,7 +206,7 @@ PAGE = "".join(
 def figures_file(path: Path, python: str, *figures: Figure) -> Path:
     about = {"date": "2026-01-02", "Python": python, "anyio": "4", "trio": "1", "cores": "2 x86_64 (fast)"}
     content = {
-        "environment": {**about, "load": "0.1", "rounds": "5"},
+        "environment": {**about, "load": "3.1", "rounds": "5"},
         "figures": [figure.to_json() for figure in figures],
     }
     path.write_text(json.dumps(content), encoding="utf-8")
@@ -245,13 +245,14 @@ def test_the_page_gets_its_figures_and_keeps_its_words(tmp_path: Path, monkeypat
     assert [line for line in once.splitlines() if line.startswith("#")] == [
         *("# summary", "# missed", "# engines", "# eager", "# all")
     ]
-    assert "| 10 / 7 us | 5 / 5 | 2x / 1.4x | <= 1.5x | quick 2.0 2x, slow 1.0 9x |" in once
+    assert "| 10 / 7 us | 5 / 5 | 2x / 1.4x | <= 1.5x | quick 2x, slow 9x |" in once
     assert "1 of 2 goals are met" in once
-    assert "missed by 34 %" in once
+    assert "| <= 1.5x | 2x, missed by 34 % | 1.4x, met |" in once
     assert "| absent | absent is not installed |" in once
     assert "with Python 3.14.0" in once
     assert "| 2 (4x) |" in once
     assert "on 2 cores of x86_64 (fast)" in once
+    assert "more than it has cores, so the figures are rough" in once
 
 
 def test_a_page_without_a_block_is_left_alone() -> None:
