@@ -56,7 +56,7 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
     native = partial(hand_written.native_chain(backend), length)
     by_hand: dict[str, Work] = {
         "native": native,
-        **eager_tasks(backend, native),
+        **eager_tasks(backend, partial(hand_written.chain_in_eager_tasks, length)),
         "AnyIO group": partial(hand_written.chain_in_anyio_group, length),
         "awaited in place": partial(hand_written.chain_awaited, length),
         "thread hop": partial(hand_written.chain_of_threads, length),

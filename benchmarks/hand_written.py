@@ -84,6 +84,15 @@ async def chain_in_asyncio_group(length: int) -> int:
     return last
 
 
+async def chain_in_eager_tasks(length: int) -> int:
+    """An asyncio task for each link, one after another: eager ones that start each other would nest."""
+    value = 0
+    async with asyncio.TaskGroup() as group:
+        for _ in range(length):
+            value = await group.create_task(one(value))
+    return value
+
+
 async def chain_in_trio_nursery(length: int) -> int:
     """A Trio task for each link; each starts the next."""
     last = 0
