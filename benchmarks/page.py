@@ -56,11 +56,12 @@ class Measurement:
         found = dict(self.environment)
         versions = ", ".join(f"{name} {found[name]}" for name in ("Python", "anyio", "trio"))
         cores = int(found["cores"].split()[0])
-        is_busy = float(found["load"]) > cores
+        is_busy = float(found["load"].split()[-1]) > cores
         rough = ", more than it has cores, so the figures are rough" if is_busy else ""
+        rounds = "one round" if found["rounds"] == "1" else f"medians of {found['rounds']} rounds"
         return (
             f"Measured on {found['date']} with {versions}, on {found['cores'].replace(' ', ' cores of ', 1)}, "
-            f"medians of {found['rounds']} rounds; the load of the machine was {found['load']} at the end{rough}."
+            f"{rounds}; the load of the machine was {found['load']} at the end{rough}."
         )
 
 
@@ -73,9 +74,22 @@ def loaded(paths: Iterable[Path]) -> list[Measurement]:
         found = Measurement(content["environment"], figures)
         by_python.setdefault(found.environment["Python"], []).append(found)
     return [
-        Measurement(parts[0].environment, sorted((one for part in parts for one in part.figures), key=order))
+        Measurement(joined(parts), sorted((one for part in parts for one in part.figures), key=order))
         for parts in by_python.values()
     ]
+
+
+def joined(parts: Sequence[Measurement]) -> dict[str, str]:
+    """Where they come from: dates, rounds and loads of all of them where they differ."""
+    found = dict(parts[0].environment)
+    for name in ("date", "rounds", "load"):
+        values = {part.environment[name] for part in parts}
+        found[name] = " to ".join(sorted({min(values, key=_number), max(values, key=_number)}, key=_number))
+    return found
+
+
+def _number(text: str) -> tuple[float, ...]:
+    return tuple(float(part) for part in text.split("-"))
 
 
 def markdown(headings: Sequence[str], rows: Iterable[Sequence[str]]) -> str:

@@ -264,3 +264,14 @@ def test_the_documentation_has_all_blocks() -> None:
     text = (FOLDER.parent / "docs" / "performance.md").read_text("utf-8")
 
     assert page.replaced(text, dict.fromkeys(("summary", "missed", "engines", "eager", "all"), "text")) != text
+
+
+def test_parts_of_a_measurement_say_how_far_their_rounds_and_loads_differ(tmp_path: Path) -> None:
+    paths = [figures_file(tmp_path / f"{n}.json", "3.11.7", fan_out("asyncio", 10.0)) for n in range(2)]
+    paths[1].write_text(paths[1].read_text("utf-8").replace('"5"', '"12"').replace('"3.1"', '"0.5"'), "utf-8")
+
+    (whole,) = page.loaded(paths)
+
+    assert len(whole.figures) == 2
+    assert "medians of 5 to 12 rounds" in whole.about
+    assert "the load of the machine was 0.5 to 3.1 at the end, more than it has cores" in whole.about

@@ -26,7 +26,7 @@ sys.path.append(str(FOLDER.parent))
 from harness import WIDTH, add_shared_options, environment, rounds_of, shown  # noqa: E402  (found by the line above)
 
 # Seconds after which a script is given up.
-PATIENCE = 300
+PATIENCE = 600
 CASES = {
     "a": "chain",
     "b": "fan-out",
