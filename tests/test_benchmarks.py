@@ -12,9 +12,10 @@ from pathlib import Path
 import pytest
 
 FOLDER = Path(__file__).parents[1] / "benchmarks"
-sys.path.append(str(FOLDER))
+sys.path += [str(FOLDER), str(FOLDER / "engines")]
 
-import harness  # noqa: E402  (found in the folder just added)
+import compare  # noqa: E402  (found in the folders just added)
+import harness  # noqa: E402
 import page  # noqa: E402
 import report  # noqa: E402
 from harness import Figure, Medians  # noqa: E402
@@ -275,3 +276,20 @@ def test_parts_of_a_measurement_say_how_far_their_rounds_and_loads_differ(tmp_pa
     assert len(whole.figures) == 2
     assert "medians of 5 to 12 rounds" in whole.about
     assert "the load of the machine was 0.5 to 3.1 at the end, more than it has cores" in whole.about
+
+
+def test_an_engine_that_is_not_installed_or_fails_says_so_in_its_row() -> None:
+    absent = compare.Script("absent", ("on_absent.py",), "no-such-distribution")
+    broken = compare.Script("broken", ("no_such_script.py",))
+    rounds = [
+        {script: compare.measured(script, quick=True) for script in (absent, broken)}
+        | {compare.OURS: {"us": {"a": us}, "failures": {}}}
+        for us in (10.0, 30.0, 20.0)
+    ]
+
+    lines = compare.lines_of([compare.row_of(script, rounds) for script in (compare.OURS, absent, broken)])
+
+    assert lines[1].split() == ["cascade", "20", "(1x)"]
+    assert lines[2].split(maxsplit=1) == ["absent", "no-such-distribution is not installed"]
+    assert lines[3].startswith("broken   failed: ")
+    assert max(map(len, lines)) <= harness.WIDTH
