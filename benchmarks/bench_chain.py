@@ -1,4 +1,7 @@
-"""a. A chain of 1 000 tasks that do nothing, sync and async: definition, building and running."""
+"""a. A chain of 1 000 tasks that do nothing, sync and async: definition, building and running.
+
+The baseline is a task of the event loop for each link, which starts the next one.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +11,13 @@ from functools import partial
 from typing import Any
 
 import hand_written
-from harness import Figure, main, medians
+from harness import Comparison, Figure, Work, eager_tasks, main, medians, sized
 
 import cascade
 
 LENGTH = 1000
-GOAL_US = 10.0
+# Times a native task for each link.
+GOAL = 1.3
 
 
 @cascade.task
@@ -43,24 +47,22 @@ async def run_chain(link: cascade.Task[Any, int], schedule: Any, length: int = L
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Both kinds of task, both schedules."""
-    del options
-    works = {
-        f"{link.name} {schedule}": partial(run_chain, link, schedule)
-        for link in (sync_link, async_link)
+    length = sized(options, LENGTH)
+    works: dict[str, Work] = {
+        f"{kind}, {schedule}": partial(run_chain, link, schedule, length)
+        for kind, link in (("sync", sync_link), ("async", async_link))
         for schedule in ("stages", "eager")
     }
-    taken = await medians(
-        rounds,
-        **works,
-        awaited=partial(hand_written.chain_awaited, LENGTH),
-        task=partial(hand_written.chain_of_tasks, LENGTH),
-        hop=partial(hand_written.chain_of_threads, LENGTH),
-    )
-    by_hand = {name: taken[name] / LENGTH * 1e6 for name in ("awaited", "task", "hop")}
-    return [
-        Figure(f"a. chain, {name}", backend, "us/task", taken[name] / LENGTH * 1e6, GOAL_US, baselines=by_hand)
-        for name in works
-    ]
+    native = partial(hand_written.native_chain(backend), length)
+    by_hand: dict[str, Work] = {
+        "native": native,
+        **eager_tasks(backend, partial(hand_written.chain_in_eager_tasks, length)),
+        "AnyIO group": partial(hand_written.chain_in_anyio_group, length),
+        "awaited in place": partial(hand_written.chain_awaited, length),
+        "thread hop": partial(hand_written.chain_of_threads, length),
+    }
+    taken = await medians(rounds, **works, **by_hand)
+    return [Comparison("a. chain", backend, taken, length, by_hand).figure(name, "native", GOAL) for name in works]
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 And the longest gap of the loop while a million small lists are returned.
 
-By hand is a loop that touches each container, and does nothing with it.
+The baseline is a loop of Python that touches each container, and does nothing with it.
 """
 
 from __future__ import annotations
@@ -12,28 +12,29 @@ import gc
 import pickle
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
 from bench_gap import longest_gap, nothing
-from data_tasks import from_process, small_lists
-from harness import Figure, main, medians
+from data_tasks import LISTS, from_process, small_lists
+from harness import Figure, Work, main, medians, sized
 
 import cascade
 
 SIZE = 200_000
-# A record, and the list in it.
-CONTAINERS = 2 * SIZE
 GOAL_US = 0.5
-GOAL_MAP = 1.2
 GOAL_MS = 10.0
-RECORDS = [{"id": number, "name": str(number), "tags": ["a", "b"]} for number in range(SIZE)]
-LISTS = small_lists()
+Records = list[dict[str, Any]]
+
+
+def records(size: int) -> Records:
+    """Two containers each: the record, and the list in it."""
+    return [{"id": number, "name": str(number), "tags": ["a", "b"]} for number in range(size)]
 
 
 @cascade.task(mode="inline")
-def inline_size(data: Sequence[Any]) -> int:
+def length(data: Sequence[Any]) -> int:
     """How long they are."""
     return len(data)
 
@@ -43,115 +44,121 @@ def item(row: Any) -> None:
     """Nothing."""
 
 
-@cascade.task(mode="inline")
-def inline_records() -> Any:
-    """The records, from the loop."""
-    return RECORDS
+def returning(data: Any) -> dict[str, cascade.Task[[], Any]]:
+    """Tasks that return *data*, by where they run."""
+
+    def give() -> Any:
+        return data
+
+    async def give_later() -> Any:
+        return data
+
+    return {
+        "inline": cascade.task(give, mode="inline", name="give_inline"),
+        "async": cascade.task(give_later),
+        "thread": cascade.task(give),
+    }
 
 
-@cascade.task
-def sync_records() -> Any:
-    """The records, from a thread."""
-    return RECORDS
-
-
-@cascade.task(mode="inline")
-def from_inline() -> Any:
-    """The lists, from the loop."""
-    return LISTS
-
-
-@cascade.task
-async def from_async() -> Any:
-    """The lists, from a task of the loop."""
-    return LISTS
-
-
-@cascade.task
-def from_thread() -> Any:
-    """The lists, from a thread."""
-    return LISTS
-
-
-async def by_hand() -> None:
+async def by_hand(data: Records) -> None:
     """Touch each container."""
-    for record in RECORDS:
+    for record in data:
         for value in record.values():
             if type(value) is list:
                 for _ in value:
                     pass
 
 
-async def give() -> None:
+async def as_argument(data: Records) -> None:
     """The records as an argument."""
-    assert await cascade.run(inline_size(RECORDS)) == SIZE
+    assert await cascade.run(length(data)) == len(data)
 
 
-async def take(records: cascade.Task[[], Any]) -> None:
-    """The records as a result."""
-    assert await cascade.run(inline_size(records())) == SIZE
+async def as_result(task: cascade.Task[[], Any]) -> None:
+    """The records as a result, handed on to another task."""
+    assert await cascade.run(length(task())) > 0
 
 
-async def spread(column: Sequence[Any]) -> None:
+async def as_column(column: Sequence[Any]) -> None:
     """A column, of records or of others."""
-    assert len(await cascade.run(item.map(row=column))) == SIZE
+    assert len(await cascade.run(item.map(row=column))) == len(column)
 
 
-async def data_cases(backend: str, rounds: int) -> Sequence[Figure]:
-    """Microseconds for each container; and of a map how many times as long as one over numbers."""
-    taken = await medians(
-        rounds,
-        argument=give,
-        inline_result=partial(take, inline_records),
-        sync_result=partial(take, sync_records),
-        column=partial(spread, RECORDS),
-        numbers=partial(spread, range(SIZE)),
-        by_hand=by_hand,
-    )
-    loop = {"loop": taken["by_hand"] / CONTAINERS * 1e6}
-    figures = [
-        Figure(
-            f"k. data, {name}", backend, "us/container", taken[name] / CONTAINERS * 1e6, GOAL_US, baselines=loop
+async def data_cases(backend: str, rounds: int, size: int) -> Sequence[Figure]:
+    """Microseconds for each container. Of a map only what records take more than numbers."""
+    data = records(size)
+    works: dict[str, Work] = {
+        "argument": partial(as_argument, data),
+        **{f"result, {where}": partial(as_result, task) for where, task in returning(data).items()},
+        "column": partial(as_column, data),
+        "numbers": partial(as_column, range(size)),
+        "by hand": partial(by_hand, data),
+    }
+    taken = await medians(rounds, **works)
+    us = {name: seconds / (2 * size) * 1e6 for name, seconds in taken.items()}
+    looked = partial(Figure, "k. data", backend, "us", goal=GOAL_US)
+    compared = [
+        looked(
+            value=us[name],
+            baselines={"by hand": us["by hand"]},
+            variant=name,
+            against="by hand",
+            ratio=taken.ratio(name, "by hand"),
         )
-        for name in ("argument", "inline_result", "sync_result")
+        for name in works
+        if name not in ("column", "numbers", "by hand")
     ]
-    times = taken["column"] / taken["numbers"]
-    return [*figures, Figure("k. data, column", backend, "x a column of numbers", times, GOAL_MAP)]
+    whole = {"a column of records": us["column"], "of numbers": us["numbers"]}
+    return [*compared, looked(value=us["column"] - us["numbers"], baselines=whole, variant="column")]
 
 
-async def gap_cases(backend: str, rounds: int) -> Sequence[Figure]:
+async def gap_cases(backend: str, rounds: int, lists: int) -> Sequence[Figure]:
     """The longest gap of the loop, without garbage collections; and the most that the loop computes in one itself.
 
     What comes from a process is unpickled in one step of C, which cannot be cut into slices.
     """
-    pickled = pickle.dumps(LISTS)
+    data = small_lists(lists)
+    flows: dict[str, Callable[[], Any]] = {
+        **{where: partial(_size_of, task) for where, task in returning(data).items()},
+        "process": lambda: length(from_process(lists)),
+    }
     figures = []
-    for task in (from_thread, from_inline, from_async, from_process):
-        gaps = []
+    for where, flow in flows.items():
         gc.collect()
         gc.disable()
         try:
-            for _ in range(rounds):
-                gaps.append(await longest_gap(partial(cascade.run, inline_size(task()))))  # noqa: PERF401
-            bare = {
+            gaps = [await longest_gap(partial(cascade.run, flow())) for _ in range(rounds)]
+            beside = {
                 "without a flow": statistics.median([await longest_gap(partial(nothing, 0.3)) for _ in gaps]),
-                "computing": await longest_gap(partial(cascade.run, inline_size(task())), time.thread_time),
+                "computing": await longest_gap(partial(cascade.run, flow()), time.thread_time),
             }
-            if task is from_process:
-                began = time.perf_counter()
-                pickle.loads(pickled)
-                bare["unpickling"] = (time.perf_counter() - began) * 1e3
+            if where == "process":
+                beside["unpickling"] = unpickling(data)
         finally:
             gc.enable()
-        gap, goal = statistics.median(gaps), None if task is from_process else GOAL_MS
-        figures.append(Figure(f"k. gap, a million lists {task.name}", backend, "ms", gap, goal, baselines=bare))
+        gap, goal = statistics.median(gaps), None if where == "process" else GOAL_MS
+        figures.append(Figure("k. data", backend, "ms", gap, goal, baselines=beside, variant=f"gap, {where}"))
     return figures
+
+
+def _size_of(task: cascade.Task[[], Any]) -> Any:
+    return length(task())
+
+
+def unpickling(data: object) -> float:
+    """Milliseconds for it."""
+    pickled = pickle.dumps(data)
+    began = time.perf_counter()
+    pickle.loads(pickled)
+    return (time.perf_counter() - began) * 1e3
 
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """All of it."""
-    del options
-    return [*await data_cases(backend, rounds), *await gap_cases(backend, rounds)]
+    return [
+        *await data_cases(backend, rounds, sized(options, SIZE)),
+        *await gap_cases(backend, rounds, sized(options, LISTS)),
+    ]
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ import anyio
 from anyio.lowlevel import checkpoint
 from bench_chain import async_link, chain, sync_link
 from bench_fan_out import async_work, count, inline_work, sync_work
-from harness import Figure, main
+from harness import Figure, main, sized
 
 import cascade
 
@@ -26,10 +26,10 @@ SIZE = 100_000
 GOAL_MS = 5.0
 
 
-def fan_out(work: cascade.Task[Any, Any]) -> Any:
+def fan_out(work: cascade.Task[Any, Any], size: int) -> Any:
     """Many nodes at once."""
     source = work(1)
-    return count([work(source) for _ in range(SIZE)])
+    return count([work(source) for _ in range(size)])
 
 
 async def longest_gap(
@@ -65,11 +65,14 @@ async def nothing(seconds: float) -> None:
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Both shapes, each kind of task, without and with the garbage collector."""
-    del options
+    size = sized(options, SIZE)
+    works = {"sync": sync_work, "async": async_work, "inline": inline_work}
     flows: dict[str, Callable[[], Any]] = {
-        f"fan-out, {task.name}": partial(fan_out, task) for task in (sync_work, async_work, inline_work)
+        f"fan-out, {kind}": partial(fan_out, work, size) for kind, work in works.items()
     }
-    flows |= {f"chain, {task.name}": partial(chain, task, SIZE) for task in (sync_link, async_link)}
+    flows |= {
+        f"chain, {kind}": partial(chain, link, size) for kind, link in (("sync", sync_link), ("async", async_link))
+    }
     found = []
     for name, make in flows.items():
         gaps: dict[bool, list[float]] = {False: [], True: []}
@@ -91,7 +94,7 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
             "as long without a flow": statistics.median(bare),
         }
         own = statistics.median(gaps[False])
-        found.append(Figure(f"gap, {name}", backend, "ms", own, GOAL_MS, baselines=with_gc))
+        found.append(Figure("gap", backend, "ms", own, GOAL_MS, baselines=with_gc, variant=name))
     return found
 
 

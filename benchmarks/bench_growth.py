@@ -19,15 +19,15 @@ from typing import Any
 from bench_chain import async_link, run_chain
 from bench_fan_out import async_work, run_fan_out
 from bench_layers import LAYERS, PARENTS, async_node, random_parents, run_layers
-from harness import Figure, main, timed
+from harness import Figure, main, sized, timed
 
 SMALL, LARGE = 10_000, 100_000
 GOAL = 1.3
 
 
-def shapes(schedule: Any) -> dict[str, Callable[[int], Awaitable[object]]]:
+def shapes(schedule: Any, sizes: Sequence[int]) -> dict[str, Callable[[int], Awaitable[object]]]:
     """The graphs; that in layers is ten times as wide if it is ten times as large."""
-    parents = {size: random_parents(LAYERS, size // LAYERS) for size in (1_000, 3_000, SMALL, 30_000, LARGE)}
+    parents = {size: random_parents(LAYERS, size // LAYERS) for size in sizes}
     return {
         "fan-out": lambda size: run_fan_out(async_work, schedule, size),
         "chain": lambda size: run_chain(async_link, schedule, size),
@@ -57,17 +57,19 @@ async def round_of(
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Each shape at both sizes, in turns; the sizes between them for the plot."""
     found = []
-    for name, work in shapes("stages").items():
-        await work(SMALL)
-        sizes = [SMALL, LARGE] if not options.plot else [1_000, 3_000, SMALL, 30_000, LARGE]
+    small = max(sized(options, SMALL), LAYERS * PARENTS)
+    large = small * (LARGE // SMALL)
+    sizes = [small, large] if not options.plot else [small // 10, small * 3 // 10, small, small * 3, large]
+    for name, work in shapes("stages", sizes).items():
+        await work(small)
         whole, own = [], []
         for _ in range(rounds):
             whole.append(await round_of(work, sizes, collects=True))
             own.append(await round_of(work, sizes, collects=False))
         beside = {f"us at {size}": statistics.median(costs[size] for costs in whole) for size in sizes}
-        beside["without garbage collection"] = statistics.median(costs[LARGE] / costs[SMALL] for costs in own)
-        ratio = statistics.median(costs[LARGE] / costs[SMALL] for costs in whole)
-        found.append(Figure(f"h. growth, {name}", backend, "x", ratio, GOAL, baselines=beside))
+        beside["without garbage collection"] = statistics.median(costs[large] / costs[small] for costs in own)
+        ratio = statistics.median(costs[large] / costs[small] for costs in whole)
+        found.append(Figure("h. growth", backend, "x", ratio, GOAL, baselines=beside, variant=name))
     return found
 
 

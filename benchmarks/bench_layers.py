@@ -1,4 +1,7 @@
-"""e. A layered graph: 50 layers of 100 nodes, three random parents each; and a loop whose shape always changes."""
+"""e. A layered graph: 50 layers of 100 nodes, three random parents each; and a loop whose shape always changes.
+
+The baseline is a task of the event loop for each node, and a group for each layer.
+"""
 
 from __future__ import annotations
 
@@ -9,12 +12,13 @@ from functools import partial
 from typing import Any
 
 import hand_written
-from harness import Figure, main, medians
+from harness import Comparison, Figure, Work, eager_tasks, main, medians, sized
 
 import cascade
 
 LAYERS, WIDTH, PARENTS = 50, 100, 3
-GOAL_US = 12.0
+# Times a native task for each node, a group for each layer.
+GOAL = 2.0
 COLD_TURNS = 100
 # For each node of each layer, the nodes of the layer before that it takes.
 Parents = Sequence[Sequence[Sequence[int]]]
@@ -70,31 +74,34 @@ async def run_layers(
     assert await cascade.run(layered(node, parents), schedule=schedule) == len(parents[-1])
 
 
-async def run_cold() -> None:
+async def run_cold(turns: int) -> None:
     """Run the loop."""
-    await cascade.run(cold(COLD_TURNS, []))
+    await cascade.run(cold(turns, []))
 
 
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
-    """Both kinds of task, both schedules."""
-    del options
-    parents = random_parents()
-    works: dict[str, Any] = {
-        f"{node.name} {schedule}": partial(run_layers, node, parents, schedule)
-        for node in (sync_node, async_node)
+    """Both kinds of task, both schedules; and the loop, which has a goal in microseconds."""
+    layers, width, turns = sized(options, LAYERS), sized(options, WIDTH), sized(options, COLD_TURNS)
+    parents = random_parents(layers, width)
+    works: dict[str, Work] = {
+        f"{kind}, {schedule}": partial(run_layers, node, parents, schedule)
+        for kind, node in (("sync", sync_node), ("async", async_node))
         for schedule in ("stages", "eager")
     }
-    by_hand = partial(hand_written.layers, parents, async_node.func)
-    taken = await medians(rounds, **works, cold=run_cold, anyio_groups=by_hand)
-    nodes = LAYERS * WIDTH
-    hand = {"anyio_groups": taken["anyio_groups"] / nodes * 1e6}
-    figures = [
-        Figure(f"e. layers, {name}", backend, "us/task", taken[name] / nodes * 1e6, GOAL_US, baselines=hand)
-        for name in works
+    native = partial(hand_written.layers, parents, async_node.func, hand_written.native_group(backend))
+    by_hand: dict[str, Work] = {
+        "native": native,
+        **eager_tasks(backend, native),
+        "AnyIO groups": partial(hand_written.layers, parents, async_node.func, hand_written.in_anyio_group),
+    }
+    taken = await medians(rounds, **works, cold=partial(run_cold, turns), **by_hand)
+    compared = Comparison("e. layers", backend, taken, layers * width, by_hand)
+    cold_nodes = sum(11 + turn % 41 for turn in range(1, turns + 1))
+    us = taken["cold"] / cold_nodes * 1e6
+    return [
+        *[compared.figure(name, "native", GOAL) for name in works],
+        Figure("e. layers", backend, "us", us, GOAL_COLD_US, variant="loop of new shapes"),
     ]
-    cold_nodes = sum(11 + turn % 41 for turn in range(1, COLD_TURNS + 1))
-    figures.append(Figure("e. cold loop", backend, "us/task", taken["cold"] / cold_nodes * 1e6, GOAL_COLD_US))
-    return figures
 
 
 if __name__ == "__main__":

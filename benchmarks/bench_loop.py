@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from collections.abc import Sequence
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
-from harness import Figure, main, medians
+from harness import Figure, Work, main, medians, sized
 
 import cascade
 
 TURNS = 100_000
-WIDE_TURNS = 5_000
+WIDE_TURNS = 1_000
 GOAL_TURNS = 500_000.0
-GOAL_WIDE_TURNS = 100_000.0
+# Times the same functions called directly, making the calls included.
+GOAL_WIDE = 2.5
 
 
 @cascade.task
@@ -71,7 +73,7 @@ def inline_wide(n: int, parts: Sequence[int]) -> object:
     return inline_wide(n - 1, [inline_part(n) for _ in range(20)]) if n else len(parts)
 
 
-async def by_hand(turns: int) -> None:
+async def narrow_by_hand(turns: int) -> None:
     """The loop as a loop."""
 
     def down(n: int) -> int:
@@ -82,29 +84,62 @@ async def by_hand(turns: int) -> None:
         n = down(n)
 
 
+async def wide_by_hand(wide: cascade.Task[Any, Any], part: cascade.Task[Any, int], turns: int) -> None:
+    """The functions of the wide loop called directly. *wide* itself makes the 21 calls of a turn."""
+    parts: list[Any] = []
+    if inspect.iscoroutinefunction(wide.func):
+        for n in range(turns, 0, -1):
+            await wide.func(n, parts)
+            parts = [await cast("Any", part.func)(n) for _ in range(20)]
+        return
+    for n in range(turns, 0, -1):
+        wide.func(n, parts)
+        parts = [part.func(n) for _ in range(20)]
+
+
 async def run_loop(down: cascade.Task[Any, Any], *args: Any) -> None:
     """Run a loop to its end."""
     await cascade.run(down(*args))
 
 
+NARROW = {"sync": sync_down, "async": async_down, "inline": inline_down}
+WIDE: dict[str, tuple[cascade.Task[Any, Any], cascade.Task[Any, int]]] = {
+    "sync": (sync_wide, sync_part),
+    "async": (async_wide, async_part),
+    "inline": (inline_wide, inline_part),
+}
+
+
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """Each kind of task, narrow and wide."""
-    turns, wide_turns = options.turns, options.wide_turns
-    narrow = (sync_down, async_down, inline_down)
-    wide = (sync_wide, async_wide, inline_wide)
-    works: dict[str, Any] = {task.name: partial(run_loop, task, turns) for task in narrow}
-    works |= {task.name: partial(run_loop, task, wide_turns, []) for task in wide}
-    taken = await medians(rounds, **works, by_hand=partial(by_hand, turns))
-    hand = {"loop": turns / taken["by_hand"]}
-    figures = [
-        Figure(f"d. loop, {t.name}", backend, "turns/s", turns / taken[t.name], GOAL_TURNS, True, hand)
-        for t in narrow
+    turns, wide_turns = sized(options, options.turns), sized(options, options.wide_turns)
+    works: dict[str, Work] = {f"d {kind}": partial(run_loop, task, turns) for kind, task in NARROW.items()}
+    for kind, (wide, part) in WIDE.items():
+        works[f"d21 {kind}"] = partial(run_loop, wide, wide_turns, [])
+        works[f"d21 {kind} by hand"] = partial(wide_by_hand, wide, part, wide_turns)
+    taken = await medians(rounds, **works, d=partial(narrow_by_hand, turns))
+    narrow = partial(Figure, "d. loop", backend, "turns/s", more_is_better=True, against="by hand")
+    wide_loop = partial(Figure, "d21. loop", backend, "turns/s", more_is_better=True, against="by hand")
+    found = [
+        narrow(
+            value=turns / taken[f"d {kind}"],
+            goal=GOAL_TURNS,
+            baselines={"by hand": turns / taken["d"]},
+            variant=kind,
+            ratio=taken.ratio(f"d {kind}", "d"),
+        )
+        for kind in NARROW
     ]
-    figures += [
-        Figure(f"d21. loop, {t.name}", backend, "turns/s", wide_turns / taken[t.name], GOAL_WIDE_TURNS, True)
-        for t in wide
+    return found + [
+        wide_loop(
+            value=wide_turns / taken[f"d21 {kind}"],
+            baselines={"by hand": wide_turns / taken[f"d21 {kind} by hand"]},
+            variant=kind,
+            ratio=taken.ratio(f"d21 {kind}", f"d21 {kind} by hand"),
+            goal_ratio=GOAL_WIDE,
+        )
+        for kind in WIDE
     ]
-    return figures
 
 
 def add_options(parser: argparse.ArgumentParser) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from bench_fan_out import async_work, run_fan_out
-from harness import Figure, main
+from harness import Figure, main, sized
 
 import cascade
 
@@ -19,15 +19,15 @@ GOAL_KIB = 1.0
 TURNS = 1_000_000
 
 
-async def peak_per_node(schedule: Any) -> float:
+async def peak_per_node(schedule: Any, size: int) -> float:
     """KiB per node at the peak, definition, graph and results included."""
-    await run_fan_out(async_work, schedule, 1_000)
+    await run_fan_out(async_work, schedule, size // 100)
     gc.collect()
     tracemalloc.start()
-    await run_fan_out(async_work, schedule, SIZE)
+    await run_fan_out(async_work, schedule, size)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
-    return peak / SIZE / 1024
+    return peak / size / 1024
 
 
 async def blocks_left(turns: int) -> int:
@@ -36,7 +36,7 @@ async def blocks_left(turns: int) -> int:
 
     @cascade.task
     async def turn(n: int) -> object:
-        if n in (turns - 1_000, 1):
+        if n in (turns - turns // 1_000, 1):
             gc.collect()
             seen.append(sys.getallocatedblocks())
         return turn(n - 1) if n else "done"
@@ -49,13 +49,14 @@ async def blocks_left(turns: int) -> int:
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """The peak in both schedules; the loop."""
     del rounds  # allocations do not vary
-    peaks = {schedule: await peak_per_node(schedule) for schedule in ("stages", "eager")}
+    size, turns = sized(options, SIZE), sized(options, options.turns)
+    peaks = {schedule: await peak_per_node(schedule, size) for schedule in ("stages", "eager")}
     found = [
-        Figure(f"i. memory, fan-out of {SIZE:,}, {schedule}", backend, "KiB/node", peak, GOAL_KIB)
+        Figure("i. memory", backend, "KiB/node", peak, GOAL_KIB, variant=f"fan-out, {schedule}")
         for schedule, peak in peaks.items()
     ]
-    blocks = await blocks_left(options.turns)
-    found.append(Figure(f"i. memory, loop of {options.turns:,} turns", backend, "blocks more", blocks, 1_000))
+    blocks = await blocks_left(turns)
+    found.append(Figure("i. memory", backend, "blocks", blocks, 1_000, variant="loop, left behind"))
     return found
 
 

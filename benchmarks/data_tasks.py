@@ -7,12 +7,12 @@ import cascade
 LISTS = 1_000_000
 
 
-def small_lists() -> list[list[int]]:
-    """A million lists of one number."""
-    return [[number] for number in range(LISTS)]
+def small_lists(count: int = LISTS) -> list[list[int]]:
+    """So many lists of one number."""
+    return [[number] for number in range(count)]
 
 
 @cascade.task(mode="process")
-def from_process() -> list[list[int]]:
+def from_process(count: int = LISTS) -> list[list[int]]:
     """Them, pickled."""
-    return small_lists()
+    return small_lists(count)

@@ -54,18 +54,63 @@ def native_group(backend: str) -> Callable[..., Any]:
     return in_asyncio_group if backend == "asyncio" else in_trio_nursery
 
 
-async def chain_of_tasks(length: int) -> int:
-    """A task for each link."""
+async def chain_in_anyio_group(length: int) -> int:
+    """An AnyIO task for each link; each starts the next."""
+    last = 0
+
+    async def link(value: int, left: int) -> None:
+        nonlocal last
+        last = await one(value)
+        if left:
+            group.start_soon(link, last, left - 1)
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(link, 0, length - 1)
+    return last
+
+
+async def chain_in_asyncio_group(length: int) -> int:
+    """An asyncio task for each link; each starts the next."""
+    last = 0
+
+    async def link(value: int, left: int) -> None:
+        nonlocal last
+        last = await one(value)
+        if left:
+            group.create_task(link(last, left - 1))
+
+    async with asyncio.TaskGroup() as group:
+        group.create_task(link(0, length - 1))
+    return last
+
+
+async def chain_in_eager_tasks(length: int) -> int:
+    """An asyncio task for each link, one after another: eager ones that start each other would nest."""
     value = 0
-
-    async def link() -> None:
-        nonlocal value
-        value = await one(value)
-
-    for _ in range(length):
-        async with anyio.create_task_group() as group:
-            group.start_soon(link)
+    async with asyncio.TaskGroup() as group:
+        for _ in range(length):
+            value = await group.create_task(one(value))
     return value
+
+
+async def chain_in_trio_nursery(length: int) -> int:
+    """A Trio task for each link; each starts the next."""
+    last = 0
+
+    async def link(value: int, left: int) -> None:
+        nonlocal last
+        last = await one(value)
+        if left:
+            nursery.start_soon(link, last, left - 1)
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(link, 0, length - 1)
+    return last
+
+
+def native_chain(backend: str) -> Callable[[int], Any]:
+    """A chain of what the backend itself offers."""
+    return chain_in_asyncio_group if backend == "asyncio" else chain_in_trio_nursery
 
 
 async def chain_awaited(length: int) -> int:
@@ -84,19 +129,15 @@ async def chain_of_threads(length: int) -> int:
     return value
 
 
-async def layers(parents: Sequence[Sequence[Sequence[int]]], func: Callable[..., Any]) -> list[Any]:
-    """A layered graph, one AnyIO task for each node, a barrier after each layer."""
+async def layers(
+    parents: Sequence[Sequence[Sequence[int]]], func: Callable[..., Any], in_group: Callable[..., Any]
+) -> list[Any]:
+    """A layered graph, each layer in a group of its own, so that none starts before the one above has ended."""
     values: list[Any] = []
     for layer in parents:
-        results: list[Any] = [None] * len(layer)
 
-        async def work(
-            index: int, sources: Sequence[int], given: list[Any] = values, into: list[Any] = results
-        ) -> None:
-            into[index] = await func(*[given[source] for source in sources])
+        async def work(sources: Sequence[int], given: list[Any] = values) -> Any:
+            return await func(*[given[source] for source in sources])
 
-        async with anyio.create_task_group() as group:
-            for index, sources in enumerate(layer):
-                group.start_soon(work, index, sources)
-        values = results
+        values = await in_group(layer, work)
     return values

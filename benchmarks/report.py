@@ -1,6 +1,6 @@
-"""Runs every benchmark on both loops and prints one table: goal, measured value, verdict, and the same by hand.
+"""Runs every benchmark on both event loops and prints one table: goal, value, verdict, and the same by hand.
 
-``--plot FILE`` draws how the cost of a task grows with the size of the flow (needs matplotlib).
+``--json FILE`` keeps the figures; ``page.py`` puts them into the documentation.
 """
 
 from __future__ import annotations
@@ -9,63 +9,70 @@ import argparse
 import json
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness import environment, table
+from harness import Figure, add_shared_options, publish, save
 
 HERE = Path(__file__).parent
 
 
-def figures_of(path: Path, options: argparse.Namespace) -> list[dict[str, Any]]:
-    """What one benchmark file measures, in a process of its own."""
-    command = [sys.executable, str(path), "--json", "--rounds", str(options.rounds)]
+def words_for(path: Path, options: argparse.Namespace) -> list[str]:
+    """How a benchmark file is called."""
+    words = [sys.executable, str(path), "--rounds", str(options.rounds)]
+    if options.quick:
+        words.append("--quick")
     if path.stem == "bench_growth" and options.plot:
-        command.append("--plot")
+        words.append("--plot")
     if path.stem == "bench_traces" and options.traces:
-        command += ["--traces", str(options.traces)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    return [json.loads(line) for line in done.stdout.splitlines()]
+        words += ["--traces", str(options.traces)]
+    return words
 
 
-def draw(figures: list[dict[str, Any]], path: Path) -> None:
-    """Draw microseconds per task over the number of tasks, as bench_growth.py has measured them."""
-    from matplotlib import pyplot
+def figures_of(path: Path, options: argparse.Namespace) -> list[Figure]:
+    """What one benchmark file measures, in a process of its own.
 
-    picture, axes = pyplot.subplots(figsize=(7, 4))
-    for figure in figures:
-        sizes = {name: cost for name, cost in figure["baselines"].items() if name.startswith("us at ")}
-        if sizes:
-            numbers = [int(name.removeprefix("us at ")) for name in sizes]
-            label = f"{figure['case'].removeprefix('h. growth, ')}, {figure['backend']}"
-            axes.plot(numbers, list(sizes.values()), marker="o", label=label)
-    axes.set(xscale="log", xlabel="tasks in the flow", ylabel="microseconds per task", ylim=(0, None))
-    axes.grid(visible=True, alpha=0.3)
-    axes.legend()
-    picture.savefig(path, bbox_inches="tight")
+    Raises:
+        RuntimeError: If it fails, with the end of what it said.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        found = Path(folder) / "figures.json"
+        command = [*words_for(path, options), "--json", str(found)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"{path.name} failed:\n{done.stderr[-2000:]}")
+        return [Figure.from_json(entry) for entry in json.loads(found.read_text("utf-8"))["figures"]]
 
 
-def main() -> None:
-    """Measure all, or the named ones."""
+def main() -> int:
+    """Measure all, or the named ones. Status 1 if one of them failed; a missed goal is no failure."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("names", nargs="*", help="parts of file names, such as chain")
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--json", type=Path, help="a file for the figures")
-    parser.add_argument("--plot", type=Path, help="a file for the picture of growth, such as growth.svg")
+    parser.add_argument("names", nargs="*", help="parts of file names, such as chain; all files by default")
+    add_shared_options(parser)
+    parser.add_argument("--plot", action="store_true", help="measure growth at more sizes, for a picture")
     parser.add_argument("--traces", type=Path, help="a folder of workflow traces for bench_traces.py")
     options = parser.parse_args()
-    figures: list[dict[str, Any]] = []
+    figures: list[Figure] = []
+    failures = []
     for path in sorted(HERE.glob("bench_*.py")):
         if not options.names or any(name in path.name for name in options.names):
             print(f"{path.name} ...", file=sys.stderr)
-            figures += figures_of(path, options)
-    if options.json:
-        options.json.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    if options.plot:
-        draw(figures, options.plot)
-    print(f"{environment()}\n")
-    print(table(figures))
+            try:
+                figures += figures_of(path, options)
+                save(figures, options)  # what is measured is kept, also if the rest is interrupted
+            except RuntimeError as error:
+                failures.append(str(error))
+    publish(sorted(figures, key=order), options)
+    for failure in failures:
+        print(f"\n{failure}")
+    return 1 if failures else 0
+
+
+def order(figure: Figure) -> tuple[bool, str]:
+    """By letter; what has none comes last."""
+    case = figure.names[0]
+    return ". " not in case, case.partition(".")[0].replace("d21", "d")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(main())

@@ -1,11 +1,13 @@
-"""What the scripts of this folder share: the timing of a fan-out and a chain, and a failure among siblings."""
+"""What the scripts of this folder share: sizes, timing, and a failure among siblings."""
 
 from __future__ import annotations
 
 import gc
 import json
+import random
+import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 
 import attrs
 
@@ -90,6 +92,20 @@ async def async_outcome(run: Callable[[Siblings], Awaitable[object]], sleep: Sle
     return siblings.in_the_end(at_once)
 
 
+# How many tasks, items, turns or nodes a case has; engines that take long are given fewer.
+SIZES = {"a": 1_000, "b": 10_000, "c": 10_000, "d": 100_000, "e": 5_000, "j": 10_000}
+LAYERS, PARENTS = 50, 3
+LEAST = {**dict.fromkeys(SIZES, 10), "e": LAYERS * PARENTS}
+
+
+def parents(nodes: int) -> list[list[list[int]]]:
+    """For each node of each of 50 layers three nodes of the layer before, by lot."""
+    rng = random.Random(0)
+    width = max(nodes // LAYERS, PARENTS)
+    layer = [[rng.sample(range(width), PARENTS) for _ in range(width)] for _ in range(LAYERS - 1)]
+    return [[[] for _ in range(width)], *layer]
+
+
 def us_per_task(work: Callable[[int], object], size: int) -> float:
     """Microseconds; a small one goes before, so that what is loaded or started once does not count."""
     work(10)
@@ -100,15 +116,19 @@ def us_per_task(work: Callable[[int], object], size: int) -> float:
 
 
 def report(
-    size: int,
-    fan_out: Callable[[int], object],
-    chain: Callable[[int], object],
-    failures: dict[str, Callable[[], Outcome]],
+    cases: Mapping[str, Callable[[int], object]],
+    failures: Mapping[str, Callable[[], Outcome]],
+    *,
+    smaller: int = 1,
 ) -> None:
-    """Measure once, and print it as JSON."""
+    """Measure each case once, at a size so many times smaller than usual, and print it as JSON.
+
+    With ``--quick`` cases are a hundred times smaller still.
+    """
+    if "--quick" in sys.argv:
+        smaller *= 100
     found: dict[str, object] = {
-        "fan-out": us_per_task(fan_out, size),
-        "chain": us_per_task(chain, size),
+        "us": {name: us_per_task(work, max(SIZES[name] // smaller, LEAST[name])) for name, work in cases.items()},
         "failures": {name: failure() for name, failure in failures.items()},
     }
     print(json.dumps(found))

@@ -1,4 +1,4 @@
-"""Ours, with nothing recorded; with an argument, outcomes go to SQLite, each before anything uses it."""
+"""Ours. With ``trio`` on that event loop; with ``durable`` each outcome goes to SQLite before anything uses it."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from itertools import count
 from typing import Any
 
 import anyio
-from measure import FAILS_AFTER, SIBLINGS, Outcome, Siblings, Trouble, async_outcome, outcome, report
+from measure import FAILS_AFTER, SIBLINGS, Outcome, Siblings, Trouble, async_outcome, outcome, parents, report
 
 import cascade
 
 SETTINGS: dict[str, Any] = {"schedule": "eager"}
 NUMBERS = count()
+BACKEND = "trio" if "trio" in sys.argv else "asyncio"
+STATE = f"sqlite:///{tempfile.mkdtemp()}/runs.db"
 
 
 @cascade.task
@@ -51,12 +53,24 @@ def sibling_in_thread(siblings: Siblings, number: int) -> None:
     siblings.block()
 
 
-def run(flow: Any) -> Any:
-    """On asyncio."""
-    settings: dict[str, Any] = SETTINGS
+@cascade.task
+async def node(*values: int) -> int:
+    """Nothing, with parents."""
+    return 1
+
+
+@cascade.task
+async def down(left: int) -> Any:
+    """A turn of a loop."""
+    return down(left - 1) if left else left
+
+
+def run(flow: Any, **settings: Any) -> Any:
+    """On the chosen loop, with the chosen state."""
+    settings = {**SETTINGS, **settings}
     if "state" in settings:
-        settings = {**settings, "run_id": f"run{next(NUMBERS)}"}
-    return cascade.run_sync(flow, **settings)
+        settings["run_id"] = f"run{next(NUMBERS)}"
+    return anyio.run(partial(cascade.run, flow, **settings), backend=BACKEND)
 
 
 def fan_out(size: int) -> None:
@@ -72,6 +86,29 @@ def chain(length: int) -> None:
     assert run(flow) == 1
 
 
+def mapped(size: int) -> None:
+    """A map."""
+    assert len(run(work.map(value=range(size)))) == size
+
+
+def loop(turns: int) -> None:
+    """Tail calls."""
+    run(down(turns))
+
+
+def layers(nodes: int) -> None:
+    """Three parents each."""
+    values: list[Any] = []
+    for layer in parents(nodes):
+        values = [node(*[values[source] for source in sources]) for sources in layer]
+    run(values)
+
+
+def recorded(size: int) -> None:
+    """Tasks side by side, written to SQLite in batches."""
+    assert len(run([work(number) for number in range(size)], state=STATE)) == size
+
+
 async def failing(siblings: Siblings) -> None:
     """Async tasks."""
     await cascade.run([fails(), *(sibling(siblings, number) for number in range(SIBLINGS))])
@@ -83,10 +120,12 @@ def failing_in_threads(siblings: Siblings) -> None:
 
 
 if __name__ == "__main__":
-    if len(sys.argv) > 1:
-        SETTINGS |= {"state": f"sqlite:///{tempfile.mkdtemp()}/runs.db", "durability": "task"}
-    failures: dict[str, Callable[[], Outcome]] = {
-        "async": partial(anyio.run, async_outcome, failing, anyio.sleep),
-        "threads": partial(outcome, failing_in_threads),
-    }
-    report(1000, fan_out, chain, failures)
+    if "durable" in sys.argv:
+        SETTINGS |= {"state": STATE, "durability": "task"}
+        report({"a": chain, "j": fan_out}, {}, smaller=10)
+    else:
+        failures: dict[str, Callable[[], Outcome]] = {
+            "async": partial(anyio.run, async_outcome, failing, anyio.sleep, backend=BACKEND),
+            "threads": partial(outcome, failing_in_threads),
+        }
+        report({"a": chain, "b": fan_out, "c": mapped, "d": loop, "e": layers, "j": recorded}, failures)

@@ -8,12 +8,18 @@ from functools import partial
 from typing import Any
 
 import dask
-from measure import FAILS_AFTER, SIBLINGS, Siblings, Trouble, outcome, report
+from dask import bag
+from measure import FAILS_AFTER, SIBLINGS, Siblings, Trouble, outcome, parents, report
 
 
 def give(value: int) -> int:
     """Nothing."""
     return value
+
+
+def give_one(*_: int) -> int:
+    """Nothing, with parents."""
+    return 1
 
 
 work: Any = dask.delayed(give, pure=False)
@@ -32,6 +38,20 @@ def chain(length: int) -> None:
     assert flow.compute() == 1
 
 
+def mapped(size: int) -> None:
+    """A bag, in as many partitions as it chooses."""
+    assert len(bag.from_sequence(range(size)).map(give).compute(scheduler="threads")) == size
+
+
+def layers(nodes: int) -> None:
+    """Three parents each."""
+    node: Any = dask.delayed(give_one, pure=False)
+    values: list[Any] = []
+    for layer in parents(nodes):
+        values = [node(*[values[source] for source in sources]) for sources in layer]
+    dask.compute(*values)
+
+
 def failing(siblings: Siblings) -> None:
     """With a thread for each."""
 
@@ -45,4 +65,5 @@ def failing(siblings: Siblings) -> None:
 
 if __name__ == "__main__":
     sys.setrecursionlimit(50_000)
-    report(1000, fan_out, chain, {"threads": partial(outcome, failing)})
+    cases = {"a": chain, "b": fan_out, "c": mapped, "e": layers}
+    report(cases, {"threads": partial(outcome, failing)}, smaller=5)

@@ -79,5 +79,5 @@ if __name__ == "__main__":
     def failure() -> Outcome:
         return cast("Outcome", LOOP.run_until_complete(async_outcome(failed, asyncio.sleep)))
 
-    report(1000, fan_out, chain, {"gather": failure})
+    report({"a": chain, "j": fan_out}, {"gather": failure}, smaller=50)
     DBOS.destroy()

@@ -11,7 +11,7 @@ from functools import partial
 from typing import Any
 
 from hamilton import driver
-from measure import FAILS_AFTER, SIBLINGS, Siblings, Trouble, outcome, report
+from measure import FAILS_AFTER, SIBLINGS, Siblings, Trouble, outcome, parents, report
 
 
 def function(module: types.ModuleType, name: str, sources: Sequence[str], body: Callable[[], int]) -> None:
@@ -57,6 +57,17 @@ def chain(length: int) -> None:
     assert execute(module, [f"n{length - 1}"])[f"n{length - 1}"] == 1
 
 
+def layers(nodes: int) -> None:
+    """Three parents each."""
+    module = new_module()
+    graph = parents(nodes)
+    for depth, layer in enumerate(graph):
+        for place, sources in enumerate(layer):
+            function(module, f"n{depth}_{place}", [f"n{depth - 1}_{source}" for source in sources], lambda: 1)
+    last = [f"n{len(graph) - 1}_{place}" for place in range(len(graph[-1]))]
+    assert len(execute(module, last)) == len(last)
+
+
 def failing(siblings: Siblings) -> None:
     """Half of the siblings are named before the one that fails."""
     module = new_module()
@@ -78,4 +89,5 @@ def failing(siblings: Siblings) -> None:
 
 if __name__ == "__main__":
     sys.setrecursionlimit(50_000)
-    report(1000, fan_out, chain, {"one by one": partial(outcome, failing)})
+    cases = {"a": chain, "b": fan_out, "e": layers}
+    report(cases, {"one by one": partial(outcome, failing)})

@@ -82,4 +82,4 @@ def failed(siblings: Siblings) -> None:
 
 
 if __name__ == "__main__":
-    report(200, fan_out, chain, {"threads": partial(outcome, failed)})
+    report({"a": chain, "b": fan_out}, {"threads": partial(outcome, failed)}, smaller=50)

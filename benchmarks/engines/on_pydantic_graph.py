@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import anyio
 from measure import FAILS_AFTER, SIBLINGS, Siblings, Trouble, async_outcome, report
-from pydantic_graph import GraphBuilder, StepContext, reduce_list_append
+from pydantic_graph import BaseNode, End, GraphBuilder, GraphRunContext, StepContext, reduce_list_append
 
 BACKEND = "asyncio"
 
@@ -51,6 +52,23 @@ def chain(length: int) -> None:
     assert anyio.run(partial(builder.build().run, inputs=1), backend=BACKEND) == 1
 
 
+@dataclass
+class Down(BaseNode[None, None, int]):  # type: ignore[misc]  # no types where this is checked
+    """A turn of a loop, which goes on to another one."""
+
+    left: int
+
+    async def run(self, ctx: GraphRunContext[None, None]) -> Down | End[int]:
+        return Down(self.left - 1) if self.left else End(0)
+
+
+def loop(turns: int) -> None:
+    """A node that returns the next one."""
+    builder = GraphBuilder(input_type=Down, output_type=int)
+    builder.add(builder.node(Down), builder.edge_from(builder.start_node).to(Down))
+    assert anyio.run(partial(builder.build().run, inputs=Down(turns)), backend=BACKEND) == 0
+
+
 async def failing(siblings: Siblings) -> None:
     """The first item fails."""
 
@@ -65,6 +83,6 @@ async def failing(siblings: Siblings) -> None:
 
 
 if __name__ == "__main__":
-    BACKEND = sys.argv[1] if len(sys.argv) > 1 else "asyncio"
+    BACKEND = "trio" if "trio" in sys.argv else "asyncio"
     failure = partial(anyio.run, async_outcome, failing, anyio.sleep, backend=BACKEND)
-    report(1000, fan_out, chain, {"async": failure})
+    report({"a": chain, "b": fan_out, "c": fan_out, "d": loop}, {"async": failure}, smaller=10)
