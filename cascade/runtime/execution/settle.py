@@ -132,10 +132,8 @@ def record_silently(execution: RunContext, frame: Frame, index: int, value: Any,
     duration = execution.beginning.clock() - started
     if execution.settings.schedule == "eager":
         execution.shared.durations.learn(name, duration)
-    turn = frame.turn
-    if journal is not None and turn.is_recorded and index != turn.flow:
-        digest = None if turn.digests is None else turn.digests[index]
-        duration = max(duration, 0.0)
+    if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
+        digest, duration = frame.digest(index), max(duration, 0.0)
         journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration))
 
 
