@@ -171,7 +171,7 @@ class Digester:
         for place, (hole, inner) in enumerate(zip(operand.template.holes, operand.operands, strict=True)):
             if place and not place % PAUSE_EVERY:
                 yield
-            digests[hole] = yield from self.operand(inner, name)
+            digests[hole] = self.of_node(inner) if type(inner) is int else (yield from self.operand(inner, name))
         values = attrs.evolve(
             self.values, placeholder=lambda hole: digests[hole] if hole in digests else input_digest(hole)
         )
