@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NotDurable, Past
+from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NodeStatus, NotDurable, Past
 from cascade.runtime.foundation.fairness import considerate
 
 # Characters of an error that are recorded, at most.
@@ -100,21 +100,32 @@ def with_values(
     return attrs.evolve(past, result=boxed if past.status == "succeeded" else None, continuation=going_on)
 
 
-@attrs.frozen
-class Row:
-    """An entry with its value pickled.
+class Row(NamedTuple):
+    """An entry as the store takes it: its fields, with the value pickled.
 
     Attributes:
-        entry: The entry.
-        value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
-        is_durable: Whether the store will have its value; true if it has none.
+        node_id: The node.
+        status: How it ended.
+        task: The task's name.
+        reason: Why it was skipped; ``None`` if it was not.
+        attempts: Number of attempts that were made.
+        duration: Seconds from the start of the first attempt.
         error: The text of its error, as the store can take it.
+        is_durable: Whether the store will have its value; true if it has none.
+        digest: Its digest.
+        value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
     """
 
-    entry: Entry
-    value: bytes | None
-    is_durable: bool
+    node_id: str
+    status: NodeStatus
+    task: str
+    reason: str | None
+    attempts: int
+    duration: float
     error: str | None
+    is_durable: bool
+    digest: bytes | None
+    value: bytes | None
 
 
 @attrs.define(eq=False)
@@ -156,14 +167,16 @@ class Sealing:
         return self._continuation
 
     def _row(self, entry: Entry) -> Row:
-        value = None
-        if entry.status == "succeeded":
+        node_id, value, reason, status, digest, task, attempts, duration, error = entry
+        data, is_durable = None, True
+        if status == "succeeded":
             try:
-                value = pickled(entry.value, self.largest)
-            except Exception as error:  # pickling runs the user's code, which may raise anything
-                self._missing.append((entry.node_id, error))
-                return Row(entry, None, False, shortened(entry.error))
-        return Row(entry, value, True, shortened(entry.error))
+                data = pickled(value, self.largest)
+            except Exception as failure:  # pickling runs the user's code, which may raise anything
+                self._missing.append((node_id, failure))
+                is_durable = False
+        text = None if error is None else shortened(error)
+        return Row(node_id, status, task, reason, attempts, duration, text, is_durable, digest, data)
 
 
 def result_of(closing: Closing, largest: float) -> tuple[bytes | None, NotDurable]:

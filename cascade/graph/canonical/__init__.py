@@ -12,7 +12,7 @@ say what classes and modules are. ``walk`` makes one digest of all that.
 """
 
 from cascade.graph.canonical.classes import class_name, is_written_in_python
-from cascade.graph.canonical.encoding import DIGEST_BYTES, PLAIN, combine, plain
+from cascade.graph.canonical.encoding import DIGEST_BYTES, LENGTHS, PLAIN, begun, combine, framed, plain
 from cascade.graph.canonical.forms import register_digest
 from cascade.graph.canonical.parts import NotDigestibleError, Parts, attributes_of, record
 from cascade.graph.canonical.places import home, module_name, namespace_of, qualified_name
@@ -20,13 +20,16 @@ from cascade.graph.canonical.walk import Canon, held_by, input_digest
 
 __all__ = [
     "DIGEST_BYTES",
+    "LENGTHS",
     "PLAIN",
     "Canon",
     "NotDigestibleError",
     "Parts",
     "attributes_of",
+    "begun",
     "class_name",
     "combine",
+    "framed",
     "held_by",
     "home",
     "input_digest",

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from hashlib import blake2b
 from inspect import Parameter
 from operator import itemgetter
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
 from cascade.graph.canonical import (
+    LENGTHS,
     PLAIN,
     Canon,
     NotDigestibleError,
+    begun,
     combine,
+    framed,
     input_digest,
     plain,
     qualified_name,
@@ -56,14 +60,41 @@ def value_digest(value: object, name: str) -> bytes:
     return VALUES.digest(value, name)
 
 
+class Slot(NamedTuple):
+    """An argument of a call, as the digest of the call contains it.
+
+    Attributes:
+        place: Where it stands among the positional arguments and the values of the keywords after these.
+        key: Its place or keyword.
+        tag: Its name, framed.
+        default: The digest of its default; ``None`` if there is none, or it has none.
+    """
+
+    place: int
+    key: int | str
+    tag: bytes
+    default: bytes | None
+
+
 @attrs.define(eq=False)
 class Parameters:
-    """The parameters of a task, as digests name them; asked for once per call, so known things are kept."""
+    """The parameters of a task, as digests name them; asked for once per call, so known things are kept.
+
+    Attributes:
+        task: The task.
+        code: The digest of its code.
+        plain: A hasher with which the digest of each of its calls begins; to be copied.
+    """
 
     task: Callee
-    _layouts: dict[Any, list[tuple[int | str, bytes, bytes | None]]] = attrs.field(factory=dict)
+    code: bytes
+    plain: blake2b = attrs.field(init=False)
+    _layouts: dict[Any, list[Slot]] = attrs.field(factory=dict)
     # Digests of defaults; ``None`` without one that can be digested.
     _defaults: dict[str, bytes | None] = attrs.field(factory=dict)
+
+    def __attrs_post_init__(self) -> None:
+        self.plain = begun("call", self.code)
 
     def name(self, key: int | str) -> tuple[str, str]:
         """What tells an argument from the others, and what an error calls it."""
@@ -84,17 +115,14 @@ class Parameters:
         except NotDigestibleError:
             return None
 
-    def layout(self, count: int, names: Mapping[str, Any]) -> list[tuple[int | str, bytes, bytes | None]]:
-        """The arguments of a call with *count* positional arguments and these keywords, in the order of digests.
-
-        Returns:
-            For each its place or keyword, its tag, and the digest of its default.
-        """
-        shape = (count, *names)
+    def layout(self, count: int, names: Mapping[str, Any]) -> list[Slot]:
+        """The arguments of a call with *count* positional ones and these keywords, in the order of digests."""
+        shape = (count, *names) if names else count
         found = self._layouts.get(shape)
         if found is None:
-            tags = sorted((self.name(key)[0], key) for key in (*range(count), *names))
-            found = [(key, tag.encode(), self.default(tag)) for tag, key in tags]
+            keys: list[int | str] = [*range(count), *names]
+            tags = sorted((self.name(key)[0], place) for place, key in enumerate(keys))
+            found = [Slot(place, keys[place], framed(tag.encode()), self.default(tag)) for tag, place in tags]
             if len(self._layouts) < _MOST_LAYOUTS:
                 self._layouts[shape] = found
         return found
@@ -143,57 +171,71 @@ class Digester:
         for place, (hole, inner) in enumerate(zip(operand.template.holes, operand.operands, strict=True)):
             if place and not place % PAUSE_EVERY:
                 yield
-            digests[hole] = yield from self.operand(inner, name)
+            digests[hole] = self.of_node(inner) if type(inner) is int else (yield from self.operand(inner, name))
         values = attrs.evolve(
             self.values, placeholder=lambda hole: digests[hole] if hole in digests else input_digest(hole)
         )
         return (yield from values.steps(operand.template.steps[-1].original, name))
 
     def content(self, node: Node, parameters: Parameters) -> Steps[list[bytes]]:
-        """Digests of the arguments of *node* by parameter; one that is given its default counts as left out."""
+        """The arguments of *node* by parameter, framed; one that is given its default counts as left out."""
         operands: dict[Any, Operand] = dict((*node.patches, *node.named))
         args, kwargs = node.call.args, node.call.kwargs
         found: list[bytes] = []
-        for key, tag, default in parameters.layout(len(args), kwargs):
+        for _, key, tag, default in parameters.layout(len(args), kwargs):
             name = parameters.name(key)[1]
             if key in operands:
-                found += tag, (yield from self.operand(operands[key], name))
+                found += tag, framed((yield from self.operand(operands[key], name)))
                 continue
             digest = yield from self.values.steps(kwargs[key] if isinstance(key, str) else args[key], name)
             if digest != default:
-                found += tag, digest
+                found += tag, framed(digest)
         for column, operand in sorted(node.columns, key=itemgetter(0)) if isinstance(node, MapNode) else ():
-            found += b"column " + column.encode(), (yield from self.operand(operand, column))
+            found += framed(b"column " + column.encode()), framed((yield from self.operand(operand, column)))
         return found
 
-    def call(self, node: Node, code: bytes, parameters: Parameters) -> Steps[bytes]:
-        """The digest of *node*, whose task has the digest *code*."""
-        kind = "map" if isinstance(node, MapNode) else "call"
-        parts = [code, *(yield from self.content(node, parameters))]
+    def call(self, node: Node, parameters: Parameters) -> Steps[bytes]:
+        """The digest of *node*."""
+        hasher = begun("map", parameters.code) if isinstance(node, MapNode) else parameters.plain.copy()
+        parts = yield from self.content(node, parameters)
         for condition in node.terms.conditions:
             # They decide between a value and a skip.
-            parts += b"if", (yield from self.operand(condition, "condition"))
-        return combine(kind, parts)
+            parts += framed(b"if"), framed((yield from self.operand(condition, "condition")))
+        hasher.update(b"".join(parts))
+        return hasher.digest()
 
-    def plain_call(
-        self, call: LazyResult[Any], sources: Sequence[int], code: bytes, parameters: Parameters
-    ) -> bytes:
-        """What :meth:`call` gives for the node of a plain call, faster."""
-        args, kwargs, left = call.args, call.kwargs, iter(sources)
-        given = [self.of_node(next(left)) if type(value) is LazyResult else None for value in args]
-        parts = [code]
-        for key, tag, default in parameters.layout(len(args), kwargs):
-            digest = None if isinstance(key, str) else given[key]
-            if digest is None:
-                value = kwargs[key] if isinstance(key, str) else args[key]
-                if type(value) in PLAIN:
-                    digest = plain(value)
-                else:
-                    digest = self.values.digest(value, parameters.name(key)[1])
-                if digest == default:
-                    continue
-            parts += tag, digest
-        return combine("call", parts)
+    def plain_call(self, call: LazyResult[Any], sources: Sequence[int], parameters: Parameters) -> bytes:
+        """What :meth:`call` gives for the node of a plain call: the same parts, in the same order, without a node.
+
+        Args:
+            call: A call of which nothing is said, whose arguments are leaves and such calls.
+            sources: The nodes of the calls among its arguments, in their order.
+            parameters: Those of its task.
+        """
+        args, kwargs, taken = call.args, call.kwargs, 0
+        digests: list[bytes] = []
+        for value in (*args, *kwargs.values()) if kwargs else args:
+            cls = type(value)
+            if cls is LazyResult:
+                digests.append(self.of_node(sources[taken]))
+                taken += 1
+            else:
+                digests.append(plain(value) if cls in PLAIN else self._leaf(call, len(digests), parameters))
+        parts: list[bytes] = []
+        for place, _, tag, default in parameters.layout(len(args), kwargs):
+            digest = digests[place]
+            if digest != default:
+                parts += tag, LENGTHS[len(digest)], digest
+        hasher = parameters.plain.copy()
+        hasher.update(b"".join(parts))
+        return hasher.digest()
+
+    def _leaf(self, call: LazyResult[Any], place: int, parameters: Parameters) -> bytes:
+        """The digest of an argument of *call*."""
+        count = len(call.args)
+        key: int | str = place if place < count else [*call.kwargs][place - count]
+        value = call.kwargs[key] if isinstance(key, str) else call.args[key]
+        return self.values.digest(value, parameters.name(key)[1])
 
     def junction(self, node: Junction) -> Steps[bytes]:
         """The digest of a router."""

@@ -12,7 +12,7 @@ import attrs
 from cascade.graph.canonical import DIGEST_BYTES, Canon, NotDigestibleError, combine
 from cascade.graph.code import TaskNotDigestibleError, code_digest
 from cascade.graph.identity.calls import KNOWN, VALUES, Digester, Parameters
-from cascade.graph.nested import Steps
+from cascade.graph.nested import Steps, finish
 from cascade.graph.nodes import AnyNode, Given, Graph, Injected, Junction, Node, Row, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
@@ -25,9 +25,11 @@ class _Digests:
     graph: Graph
     inputs: Mapping[str, object]
     known: list[bytes] = attrs.field(factory=list)
+    # By node, what kept it from having a digest of its own.
+    errors: dict[int, NotDigestibleError] = attrs.field(factory=dict)
     # Nodes with a digest of this moment only: what their task does is not known, or what one upstream does.
     volatile: set[int] = attrs.field(factory=set)
-    _codes: dict[Callee, tuple[bytes, Parameters]] = attrs.field(factory=dict)
+    _parameters: dict[Callee, Parameters] = attrs.field(factory=dict)
     _strict: Digester = attrs.field(init=False)
     _lenient: Digester = attrs.field(init=False)
 
@@ -42,44 +44,51 @@ class _Digests:
             return combine("injected", [operand.name.encode()])
         return values.digest(self.inputs[operand.key], operand.key)
 
-    def steps(self) -> Iterator[tuple[int, NotDigestibleError | None] | None]:
-        """Digest node after node.
-
-        Yields each, with what kept it from having a digest of its own; and ``None`` between, where others can have
-        their turn, as a node may have many sources.
-        """
-        for index, row in enumerate(self.graph.rows):
-            error = self._note_code(row)
-            if error is not None:
-                digest = os.urandom(DIGEST_BYTES)
-                self.volatile.add(index)
-            else:
+    def steps(self) -> Steps[None]:
+        """Digest node after node, pausing after each, and within one that has many sources or large values."""
+        graph, known, volatile = self.graph, self.known, self.volatile
+        plain_call, parameters, sources = self._strict.plain_call, self._parameters, graph.sources
+        for index, row in enumerate(graph.rows):
+            if type(row) is LazyResult and row.task in parameters:
                 try:
-                    digest = yield from self._digest(index, row, self._strict)
+                    known.append(plain_call(row, sources[index], parameters[row.task]))
                 except NotDigestibleError as reason:
-                    digest, error = (yield from self._digest(index, row, self._lenient)), reason
-            self.known.append(digest)
-            if self.volatile and not self.volatile.isdisjoint(_feeding(self.graph.node(index))):
-                self.volatile.add(index)
-            yield index, error
+                    self.errors[index] = reason
+                    known.append(self._lenient.plain_call(row, sources[index], parameters[row.task]))
+            else:
+                known.append((yield from self._digest(index, row)))
+            if volatile and not volatile.isdisjoint(_feeding(graph.node(index))):
+                volatile.add(index)
+            yield
 
-    def _note_code(self, row: Row) -> NotDigestibleError | None:
+    def _digest(self, index: int, row: Row) -> Steps[bytes]:
+        """The digest of a node of any kind."""
+        unknown = self._note_task(row)
+        if unknown is not None:
+            self.errors[index] = unknown
+            self.volatile.add(index)
+            return os.urandom(DIGEST_BYTES)
+        try:
+            return (yield from self._by(self._strict, index, row))
+        except NotDigestibleError as reason:
+            self.errors[index] = reason
+            return (yield from self._by(self._lenient, index, row))
+
+    def _note_task(self, row: Row) -> NotDigestibleError | None:
         """Digest the code of the task of *row*; returns what keeps it from having a digest."""
-        if isinstance(row, Junction) or row.task in self._codes:
+        if isinstance(row, Junction) or row.task in self._parameters:
             return None
         try:
-            self._codes[row.task] = (code_digest(row.task), Parameters(row.task))
+            self._parameters[row.task] = Parameters(row.task, code_digest(row.task))
         except TaskNotDigestibleError as reason:
             return reason
         return None
 
-    def _digest(self, index: int, row: Row, digester: Digester) -> Steps[bytes]:
+    def _by(self, digester: Digester, index: int, row: Row) -> Steps[bytes]:
         if isinstance(row, Junction):
             return (yield from digester.junction(row))
-        known = self._codes[row.task]
-        if type(row) is LazyResult:
-            return digester.plain_call(row, self.graph.sources[index], *known)
-        return (yield from digester.call(cast("Node", row), *known))
+        node = cast("Node", self.graph.node(index))
+        return (yield from digester.call(node, self._parameters[row.task]))
 
     def target(self) -> Steps[bytes]:
         """The digest of what the flow returns."""
@@ -102,18 +111,16 @@ def _feeding(node: AnyNode) -> Iterator[int]:
 def digests(graph: Graph, inputs: Mapping[str, object]) -> Iterator[tuple[int, bytes | NotDigestibleError]]:
     """The digest of each node, sources first: its code, its bound arguments, and the digests upstream.
 
-    A node in which something has no canonical hash yields the error that names it. Its consumers count the rest of
-    it.
+    A node in which something has no canonical hash has the error that names it instead. Its consumers count the
+    rest of it.
 
     Args:
         graph: The graph.
         inputs: The resolved Params and Envs, by key.
     """
     made = _Digests(graph, inputs)
-    for step in made.steps():
-        if step is not None:
-            index, error = step
-            yield index, error or made.known[index]
+    finish(made.steps())
+    return ((index, made.errors.get(index, digest)) for index, digest in enumerate(made.known))
 
 
 @attrs.frozen(eq=False)
@@ -141,12 +148,12 @@ def contents_of(graph: Graph, inputs: Mapping[str, object]) -> Steps[Contents]:
         inputs: The resolved Params and Envs, by key.
     """
     made = _Digests(graph, inputs)
-    strangers: dict[str, NotDigestibleError] = {}
-    for step in made.steps():
-        if step is not None and step[1] is not None:
-            strangers[graph.name(step[0])] = step[1]
-        yield
+    yield from made.steps()
     target = yield from made.target()
+    strangers: dict[str, NotDigestibleError] = {}
+    for index, error in made.errors.items():
+        strangers[graph.name(index)] = error
+        yield
     return Contents(made.known, combine("flow", [target]), strangers, made.volatile)
 
 

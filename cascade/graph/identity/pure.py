@@ -20,7 +20,8 @@ def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
     terms = node.terms
     parts: list[bytes] = []
     try:
-        parts += yield from _PURE.content(node, Parameters(node.task))
+        # Without the code: the key has the task itself.
+        parts += yield from _PURE.content(node, Parameters(node.task, b""))
         for name, operand in (*terms.amounts, *(("if", condition) for condition in terms.conditions)):
             parts += name.encode(), (yield from _PURE.operand(operand, name))
     except NotDigestibleError:

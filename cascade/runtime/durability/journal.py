@@ -115,7 +115,9 @@ class Journal:
     @property
     def is_full(self) -> bool:
         """Whether so many entries wait to be written that no node should start."""
-        return self.is_full_with(0)
+        queue = self._queue
+        # As is_full_with(0), which would be one more call for each node.
+        return len(queue.entries) + queue.in_hand >= queue.most and not self.has_failed
 
     def is_full_with(self, more: int) -> bool:
         """The same with *more* entries, which have not been added yet."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import attrs
 
@@ -16,9 +16,8 @@ RecordedStatus = Literal["running", "succeeded", "failed", "cancelled"]
 NotDurable = Sequence[tuple[str, Exception]]
 
 
-@attrs.frozen
-class Entry:
-    """The outcome of a node, on its way to the store.
+class Entry(NamedTuple):
+    """The outcome of a node, on its way to the store. A tuple, as that is quickest to make.
 
     Attributes:
         node_id: The node.

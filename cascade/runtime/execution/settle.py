@@ -128,16 +128,12 @@ def record_silently(execution: RunContext, frame: Frame, index: int, value: Any,
     """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
     execution.progress.counts[Status.SUCCEEDED] += 1
     journal = execution.store.journal
-    task = frame.graph.task(index)
+    name = frame.graph.task(index).name
     if execution.settings.schedule == "eager":
-        execution.shared.durations.learn(task.name, duration)
+        execution.shared.durations.learn(name, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
-        journal.add(
-            Entry(
-                frame.name(index), value, None, "succeeded", frame.digest(index), task.name, 1,
-                max(duration, 0.0),
-            )
-        )  # fmt: skip
+        digest, duration = frame.digest(index), max(duration, 0.0)
+        journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration))
 
 
 def _duration(execution: RunContext, ending: Ending) -> float:

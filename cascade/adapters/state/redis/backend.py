@@ -120,7 +120,7 @@ class RedisStateBackend(BatchedBackend):
         portions = once(lambda: list(parts(sealing.rows(), MOST_AT_ONCE)))
         # Pickled once, in the thread that writes the first portion.
         await self._line.call(lambda session: self._keys.write(session, portions()[0], sealing))
-        written = [row.entry.node_id for row in portions()[0]]
+        written = [row.node_id for row in portions()[0]]
         for portion in portions()[1:]:
             await self._go_on(portion, written)
         return sealing.missing
@@ -130,7 +130,7 @@ class RedisStateBackend(BatchedBackend):
             await self._line.call(lambda session: self._keys.write(session, portion, None))
         except Exception as error:
             raise PartlyWrittenError(error, written) from error
-        written += [row.entry.node_id for row in portion]
+        written += [row.node_id for row in portion]
 
     async def has_result(self, node_id: str) -> bool:
         # Not by the record of the node: other programs may write and delete results.

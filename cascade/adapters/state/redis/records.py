@@ -127,9 +127,9 @@ class RunKeys:
         meta: dict[str, Any] = {"updated": now}
         if sealing is not None and going_on is not None:
             meta |= {"turn": going_on.turn, "continuation": sealing.continuation()}
-        results = {row.entry.node_id: row.value for row in rows if row.value is not None}
-        skips = {row.entry.node_id: str(row.entry.reason) for row in rows if row.entry.reason is not None}
-        nodes = {row.entry.node_id: _noted(row, now) for row in considerate(rows)}
+        results = {row.node_id: row.value for row in rows if row.value is not None}
+        skips = {row.node_id: str(row.reason) for row in rows if row.reason is not None}
+        nodes = {row.node_id: _noted(row, now) for row in considerate(rows)}
 
         def change(pipe: Any) -> None:
             if going_on is not None:
@@ -245,11 +245,10 @@ def _digest(node: Mapping[str, Any]) -> bytes | None:
 
 
 def _noted(row: Row, now: float) -> str:
-    entry = row.entry
-    digest = None if entry.digest is None else entry.digest.hex()
+    digest = None if row.digest is None else row.digest.hex()
     return json.dumps({
-        "status": entry.status, "digest": digest, "task": entry.task_name, "reason": entry.reason,
-        "attempts": entry.attempts, "duration": entry.duration, "error": row.error, "recorded": now,
+        "status": row.status, "digest": digest, "task": row.task, "reason": row.reason,
+        "attempts": row.attempts, "duration": row.duration, "error": row.error, "recorded": now,
         "is_durable": row.is_durable,
     })  # fmt: skip
 
