@@ -66,7 +66,8 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import SkipReason
     from cascade.model.policies import Retry
-    from cascade.model.tasks import Partial, Task, task
+    from cascade.model.task_decorator import task
+    from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
     from cascade.runtime.engine.handle import Run
@@ -203,7 +204,8 @@ _HOMES: Final = {
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
         "cascade.model.outcomes": ("SkipReason",),
         "cascade.model.policies": ("Retry",),
-        "cascade.model.tasks": ("Partial", "Task", "task"),
+        "cascade.model.task_decorator": ("task",),
+        "cascade.model.tasks": ("Partial", "Task"),
         "cascade.planning.solve": ("Plan",),
         "cascade.runtime.engine.engine": ("Engine",),
         "cascade.runtime.engine.handle": ("Run",),

@@ -11,7 +11,8 @@ import attrs
 from cascade.model.lazies import LazyResult, rendered, short_arguments
 from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
-from cascade.model.tasks import Partial, Task, task
+from cascade.model.task_decorator import task
+from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")
 T1 = TypeVar("T1")
