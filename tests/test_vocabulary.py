@@ -65,6 +65,12 @@ RETIRED: Final = (
     Retired("predecessors?", "what a call runs after", under=("cascade/", "docs/", "README.md")),
     Retired("Execution", "RunContext", under=("cascade/runtime/", "docs/"), is_exact=True),
     Retired("Surroundings", "RunContext", is_exact=True),
+    Retired(
+        "(?:execution|(?<!run_)context): RunContext",
+        "run_context",
+        under=("cascade/runtime/engine/", "cascade/runtime/execution/", "cascade/runtime/run/"),
+        is_exact=True,
+    ),
 )
 
 # Modules that said too little of what is in them, and what they are called in ``cascade/runtime`` today.

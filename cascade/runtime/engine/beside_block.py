@@ -26,7 +26,7 @@ async def beside_block(lifetime: RunLifetime) -> AsyncGenerator[Run, None]:
     errors: list[BaseException] = []
     try:
         async with anyio.create_task_group() as group:
-            lifetime.context.tasks.spawn(group, lifetime.run)
+            lifetime.run_context.tasks.spawn(group, lifetime.run)
             try:
                 yield run
             except BaseException as error:  # whatever it is: it is raised when the run has ended

@@ -72,50 +72,50 @@ class Diagnosis:
     lifetime: RunLifetime
 
     @property
-    def _context(self) -> RunContext:
-        return self.lifetime.context
+    def _run_context(self) -> RunContext:
+        return self.lifetime.run_context
 
     def snapshot(self) -> RunSnapshot:
         """State, counts, running nodes, failures."""
-        context = self._context
-        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | context.progress.resting.keys()
-        waiting |= context.progress.joined.keys()
+        run_context = self._run_context
+        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | run_context.progress.resting.keys()
+        waiting |= run_context.progress.joined.keys()
         frame = self._frame()
         nodes = () if frame is None else ((frame.name(index), frame.status[index]) for index in _calls(frame))
         running = tuple(name for name, status in nodes if status == Status.RUNNING and name not in waiting)
-        failures = [*(describe(f.error) for f in context.failures.recorded), *self.lifetime.observers.overran]
+        failures = [*(describe(f.error) for f in run_context.failures.recorded), *self.lifetime.observers.overran]
         return RunSnapshot(
-            context.run_id,
+            run_context.run_id,
             self.lifetime.status or "Running",
             self.lifetime.outcome.counts(),
             running,
-            tuple(map(context.events.secrets.redact, failures)),
+            tuple(map(run_context.events.secrets.redact, failures)),
         )
 
     def explain(self) -> tuple[Explanation, ...]:
         """For each node that neither runs nor has ended: what it waits for."""
-        blockers = Blockers(self._context.admission)
+        blockers = Blockers(self._run_context.admission)
         why = dict(self._waiting(blockers))
         frame = self._frame()
         if frame is not None:
             for name, words in self._not_begun(frame, blockers):
                 why.setdefault(name, words)
-        hide = self._context.events.secrets.redact
+        hide = self._run_context.events.secrets.redact
         return tuple(Explanation(name, tuple(map(hide, words))) for name, words in why.items())
 
     def _frame(self) -> Frame | None:
         """The present turn; ``None`` if there is none."""
-        return self._context.progress.present() if self.lifetime.status is None else None
+        return self._run_context.progress.present() if self.lifetime.status is None else None
 
     def _waiters(self) -> Iterator[Waiter]:
         """Attempts of the run that wait for admission."""
-        for waiter in self._context.admission.queue.waiters():
-            if waiter.applicant.run_id == self._context.run_id and not waiter.applicant.is_lane:
+        for waiter in self._run_context.admission.queue.waiters():
+            if waiter.applicant.run_id == self._run_context.run_id and not waiter.applicant.is_lane:
                 yield waiter
 
     def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, Sequence[str]]]:
         """Nodes that have begun and wait, and for what."""
-        progress = self._context.progress
+        progress = self._run_context.progress
         for node_id, until in progress.resting.items():
             yield node_id, [f"its next attempt begins in {max(until - current_time(), 0):.3g} s"]
         for node_id, (run_id, other, _) in progress.joined.items():
@@ -141,13 +141,13 @@ class Diagnosis:
 
     def _held(self, node_id: str, task: Callee, blockers: Blockers) -> list[str]:
         """The rules that will hold a node once it asks."""
-        applicant = self._context.applicant(node_id, task)
-        holders = self._context.admission.holding.holders(applicant)
+        applicant = self._run_context.applicant(node_id, task)
+        holders = self._run_context.admission.holding.holders(applicant)
         return [blockers.words(rule, applicant) for rule in holders if not isinstance(rule, EventStream)]
 
     def _queued_behind(self, frame: Frame, index: int) -> str:
         """What keeps a node that is queued in a lane."""
-        stream = self._context.bus.full()
+        stream = self._run_context.bus.full()
         if stream is not None:
             return unread(stream)
         return "waits for a thread" if frame.layout.places[index] == Place.THREAD else "waits for its turn"

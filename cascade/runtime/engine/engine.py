@@ -331,14 +331,14 @@ class Engine:
         if recovery is not None:
             run_id = recovery.run_id
         beginning = Beginning(run_id, settings, providers, _ancestors())
-        context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
-        context.store.recovery, context.memory.hold = recovery, hold
-        lifetime = RunLifetime(context, preparation, RunOutcome(context, prepared))
+        run_context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
+        run_context.store.recovery, run_context.memory.hold = recovery, hold
+        lifetime = RunLifetime(run_context, preparation, RunOutcome(run_context, prepared))
         if recovery is not None and recovery.past.result is not None:
             await recovery.backend.aclose()
             lifetime.outcome.finished = recovery.past.result
         elif recovery is not None:
-            lifetime.store = StoreSession(context, recovery.backend)
+            lifetime.store = StoreSession(run_context, recovery.backend)
         return lifetime
 
 

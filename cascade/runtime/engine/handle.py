@@ -34,12 +34,12 @@ class Run(Generic[T_co]):
     @property
     def id(self) -> str:
         """The run's id."""
-        return self._lifetime.context.run_id
+        return self._lifetime.run_context.run_id
 
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The failures so far, in order of time."""
-        return tuple(self._lifetime.context.failures.recorded)
+        return tuple(self._lifetime.run_context.failures.recorded)
 
     def status(self) -> RunSnapshot:
         """A snapshot: state, counts, running nodes, failures."""
@@ -65,7 +65,7 @@ class Run(Generic[T_co]):
             TypeError: If a kind is no class of events.
             ValueError: If *buffer* or *policy* is none of these.
         """
-        return self._lifetime.context.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+        return self._lifetime.run_context.bus.subscribe(*kinds, buffer=buffer, policy=policy)
 
     async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
         """Let no attempt of this run start. Attempts that run go on.
@@ -146,7 +146,7 @@ class Run(Generic[T_co]):
 
     @property
     def _control(self) -> ControlPlane:
-        return self._lifetime.context.shared.control
+        return self._lifetime.run_context.shared.control
 
     def _scope(self, scope: str | None) -> str:
         return f"run:{self.id}" if scope is None else scope
@@ -158,7 +158,7 @@ class Run(Generic[T_co]):
         """
         if self._lifetime.status is None:
             self._was_cancelled = True
-            self._lifetime.context.lifecycle.halt()
+            self._lifetime.run_context.lifecycle.halt()
 
     def drain(self) -> None:
         """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.
@@ -168,7 +168,7 @@ class Run(Generic[T_co]):
         """
         if self._lifetime.status is None:
             self._was_cancelled = True
-            self._lifetime.context.lifecycle.drain()
+            self._lifetime.run_context.lifecycle.drain()
 
     async def result(self) -> T_co:
         """Wait for the end of the run and return its value.

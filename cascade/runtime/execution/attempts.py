@@ -30,14 +30,14 @@ class Attempts:
     """Makes the attempts of a node, one after another.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         job: The node.
         made: Number of the last attempt that started; those of earlier executions of the run count.
         started: Start mark of the first one of this execution, on the loop's clock; ``None`` before.
         flight: The computation that others wait for, if this node makes it for a cache.
     """
 
-    execution: RunContext
+    run_context: RunContext
     job: Job
     made: int = 0
     started: float | None = None
@@ -49,8 +49,8 @@ class Attempts:
     def claim_amounts(self) -> None:
         """Find out what each attempt claims."""
         amounts: dict[Name, Amount] = dict(self.job.asking.amounts().items())
-        self.execution.note_unknown(self.job.task.name, amounts)
-        slot = slot_of(self.job.task, self.execution.shared.executor)
+        self.run_context.note_unknown(self.job.task.name, amounts)
+        slot = slot_of(self.job.task, self.run_context.shared.executor)
         if slot is not None:
             amounts[slot] = 1
         self._amounts = amounts
@@ -75,26 +75,26 @@ class Attempts:
                 attempt = self._new(claim)
                 bound = self.job.bind({**shared, **opened})
                 attempt_var.set(attempt)
-                self.execution.tasks.watch.add(attempt)
-                return await perform(attempt, self.execution.shared.executor, bound)
+                self.run_context.tasks.watch.add(attempt)
+                return await perform(attempt, self.run_context.shared.executor, bound)
             except NotStartedError:
-                if self.execution.lifecycle.is_halted:
+                if self.run_context.lifecycle.is_halted:
                     raise AttemptCancelled from None
                 self._again = claim
             finally:
                 self._leave(claim, attempt)
 
     async def _admit(self) -> Claim:
-        lifecycle = self.execution.lifecycle
+        lifecycle = self.run_context.lifecycle
         again, self._again = self._again, None
         if lifecycle.is_draining:
             if again is not None:
                 again.release(has_run=False)
             raise DrainedError
-        applicant = self.execution.applicant(self.job.node_id, self.job.task, self.job.asking.rank)
+        applicant = self.run_context.applicant(self.job.node_id, self.job.task, self.job.asking.rank)
         on_wait = functools.partial(self._waits, applicant)
         try:
-            claim = await admit(self.execution.admission, applicant, self._amounts, on_wait, again)
+            claim = await admit(self.run_context.admission, applicant, self._amounts, on_wait, again)
         finally:
             if self.flight is not None:
                 self.flight.go_on()
@@ -106,19 +106,19 @@ class Attempts:
     def _new(self, claim: Claim) -> Attempt:
         kind = TaskExecutionStarted if self.started is None else AttemptStarted
         return Attempt(
-            self.execution,
+            self.run_context,
             self.job.node_id,
             self.job.task,
             self.made + 1,
             claim,
             Timing(self.job.terms.timeout),
-            on_start=self._report_start if self.execution.events.wants(kind) else None,
+            on_start=self._report_start if self.run_context.events.wants(kind) else None,
         )
 
     def _leave(self, claim: Claim, attempt: Attempt | None) -> None:
         """Count *attempt*, which has ended or did not start, and release what it held."""
         if attempt is not None:
-            self.execution.tasks.watch.remove(attempt)
+            self.run_context.tasks.watch.remove(attempt)
             attempt.until_decided()
         if attempt is None or attempt.timing.started is None:
             if claim is not self._again:
@@ -129,20 +129,20 @@ class Attempts:
             self.started = attempt.timing.started
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
             message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
-            self.execution.events.emit(EngineWarning, code="thread-abandoned", message=message)
+            self.run_context.events.emit(EngineWarning, code="thread-abandoned", message=message)
             attempt.leave_behind(functools.partial(claim.holdings.hand_in, claim))
         else:
             claim.release()
 
     def _report_start(self) -> None:
         if self.started is None:
-            self.execution.events.emit_node(TaskExecutionStarted, self.job)
+            self.run_context.events.emit_node(TaskExecutionStarted, self.job)
         else:
-            self.execution.events.emit_node(AttemptStarted, self.job, attempt=self.made + 1)
+            self.run_context.events.emit_node(AttemptStarted, self.job, attempt=self.made + 1)
 
     def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
         if self.flight is not None:
             self.flight.wait_as(applicant)
-        if reason is not None and not self.job.asking.is_told_of and self.execution.events.wants(TaskBlocked):
-            detail = Blockers(self.execution.admission).first(applicant, self._amounts)
-            self.execution.events.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)
+        if reason is not None and not self.job.asking.is_told_of and self.run_context.events.wants(TaskBlocked):
+            detail = Blockers(self.run_context.admission).first(applicant, self._amounts)
+            self.run_context.events.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

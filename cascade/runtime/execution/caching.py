@@ -28,13 +28,13 @@ class CachedCall:
     """One call, with the cache that it is looked up in.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         job: The call.
         cache: The cache.
         flight: The computation that others may wait for, while this node makes it.
     """
 
-    execution: RunContext
+    run_context: RunContext
     job: Job
     cache: CachePolicy
     flight: Flight | None = None
@@ -56,9 +56,9 @@ class CachedCall:
 
     def _join(self, named: Inputs) -> tuple[Flight | None, bool]:
         """The computation of the same entry that is under way, or a new one, which is this node's own."""
-        admission, run_id, node_id = self.execution.admission, self.execution.run_id, self.job.node_id
+        admission, run_id, node_id = self.run_context.admission, self.run_context.run_id, self.job.node_id
         # Inside a task, whoever waits may hold what the other needs.
-        if not isinstance(self.cache, Placed) or self.execution.is_nested or not may_wait(run_id, node_id):
+        if not isinstance(self.cache, Placed) or self.run_context.is_nested or not may_wait(run_id, node_id):
             return None, False
         try:
             place = self.cache.place_of(node_id, named)
@@ -68,26 +68,26 @@ class CachedCall:
         return (flight, is_own) if flight.is_worth_waiting_for(admission) else (None, False)
 
     async def _until_landed(self, flight: Flight) -> None:
-        joined, news = self.execution.progress.joined, anyio.Event()
+        joined, news = self.run_context.progress.joined, anyio.Event()
         joined[self.job.node_id] = (*flight.node, news)
         try:
-            await flight.until_landed(news, self.execution.admission)
+            await flight.until_landed(news, self.run_context.admission)
         finally:
             del joined[self.job.node_id]
 
     async def _find_or_compute(self, named: Inputs, compute: Callable[[], Awaitable[Any]]) -> Outcome:
-        execution, job = self.execution, self.job
+        run_context, job = self.run_context, self.job
         hit = await self._recall(named)
         if hit is not None:
             return Done(hit.value, from_cache=True)
-        if execution.lifecycle.is_draining:
+        if run_context.lifecycle.is_draining:
             raise DrainedError
         value = await compute()
-        if job.save_later is not None and await is_flow(execution, value, job.keep):
+        if job.save_later is not None and await is_flow(run_context, value, job.keep):
             # Without the node, which would keep its whole turn.
-            job.save_later(functools.partial(_save, execution, job.node_id, self.cache, named))
+            job.save_later(functools.partial(_save, run_context, job.node_id, self.cache, named))
         else:
-            await _save(execution, job.node_id, self.cache, named, value)
+            await _save(run_context, job.node_id, self.cache, named, value)
         return Done(value)
 
     async def _recall(self, named: Inputs) -> Hit[Any] | None:
@@ -96,25 +96,25 @@ class CachedCall:
             found = await self.cache.check(node_id, named)
         except TaskNotDigestibleError as error:
             message = f"{node_id!r} is not cached: {error}"
-            self.execution.events.emit(EngineWarning, code="not-digestible", message=message)
+            self.run_context.events.emit(EngineWarning, code="not-digestible", message=message)
             return None
         except NotDigestibleError:
             raise  # the task was given what this cache cannot work with, and would never be found
         except Exception as error:  # the node can be computed without its cache
-            _warn(self.execution, node_id, "could not be asked", error)
+            _warn(self.run_context, node_id, "could not be asked", error)
             return None
         return None if found is MISS else found
 
 
-async def _save(execution: RunContext, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
+async def _save(run_context: RunContext, node_id: str, cache: CachePolicy, named: Inputs, value: Any) -> None:
     try:
         await cache.save(node_id, named, value)
     except TaskNotDigestibleError:
         pass  # that has been told
     except Exception as error:  # the value is there, with or without its cache
-        _warn(execution, node_id, "did not take the result", error)
+        _warn(run_context, node_id, "did not take the result", error)
 
 
-def _warn(execution: RunContext, node_id: str, what: str, error: Exception) -> None:
+def _warn(run_context: RunContext, node_id: str, what: str, error: Exception) -> None:
     message = f"the cache of {node_id!r} {what}: {describe(error)}"
-    execution.events.emit(EngineWarning, code="cache-failed", message=message)
+    run_context.events.emit(EngineWarning, code="cache-failed", message=message)

@@ -30,9 +30,9 @@ from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 
 
-async def live(execution: RunContext, job: Job) -> Ending:
+async def live(run_context: RunContext, job: Job) -> Ending:
     """Do *job*; never raises, except for what must not be caught."""
-    node_run = NodeRun(execution, job, Attempts(execution, job, job.attempts), failed=job.attempts)
+    node_run = NodeRun(run_context, job, Attempts(run_context, job, job.attempts), failed=job.attempts)
     try:
         outcome = await node_run.outcome()
     except BaseException as error:  # whatever it is, it is how the node ends
@@ -48,14 +48,14 @@ class NodeRun:
     Each attempt is admitted first; the resources of the node are opened after the first admission.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         job: The node.
         attempts: Makes them.
         troubles: What went wrong after the value was there, and with what.
         failed: Number of the last attempt that failed and was to be followed by another.
     """
 
-    execution: RunContext
+    run_context: RunContext
     job: Job
     attempts: Attempts
     troubles: Sequence[tuple[BaseException, str]] = ()
@@ -66,7 +66,7 @@ class NodeRun:
         cache = self.job.terms.cache
         if cache is None:
             return Done(await self._value())
-        cached = CachedCall(self.execution, self.job, cache)
+        cached = CachedCall(self.run_context, self.job, cache)
 
         async def compute() -> Any:
             self.attempts.flight = cached.flight
@@ -76,17 +76,17 @@ class NodeRun:
 
     async def _value(self) -> Any:
         """The value of the call; lazies that it returned have been run, unless they replace the flow."""
-        execution, job = self.execution, self.job
+        run_context, job = self.run_context, self.job
         self.attempts.claim_amounts()
-        shared = await execution.resources.open_for_run(job.resources)
-        own = execution.resources.of_node(job.resources)
+        shared = await run_context.resources.open_for_run(job.resources)
+        own = run_context.resources.of_node(job.resources)
         self.troubles = own.troubles
         async with own:
             value = await self._attempt_until_done(shared, own)
-        if execution.lifecycle.is_halted or is_cancelled():
+        if run_context.lifecycle.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
-        if job.save_later is None and await is_flow(execution, value, job.keep):
-            return await execution.run_flow(value, job.node_id)
+        if job.save_later is None and await is_flow(run_context, value, job.keep):
+            return await run_context.run_flow(value, job.node_id)
         return value
 
     async def _attempt_until_done(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
@@ -102,27 +102,27 @@ class NodeRun:
             await self._rest(pause)
 
     async def _rest(self, seconds: float) -> None:
-        resting = self.execution.progress.resting
+        resting = self.run_context.progress.resting
         resting[self.job.node_id] = current_time() + seconds
         try:
             with anyio.move_on_after(seconds):
-                await self.execution.lifecycle.drained.wait()
+                await self.run_context.lifecycle.drained.wait()
         finally:
             del resting[self.job.node_id]
 
     def _pause_after(self, error: Exception) -> float | None:
         """Seconds until the next attempt; ``None`` if *error* is final."""
-        execution, retry, made = self.execution, self.job.terms.retry, self.attempts.made
+        run_context, retry, made = self.run_context, self.job.terms.retry, self.attempts.made
         if retry is None or made >= retry.max_attempts or not retry.covers(error):
             return None
         if isinstance(error, TaskTimeoutError) and self.job.task.abandon_on_cancel:
             return None  # its thread may still be at work, and two attempts never are
-        if self.attempts.started is None or execution.lifecycle.is_halted or is_cancelled():
+        if self.attempts.started is None or run_context.lifecycle.is_halted or is_cancelled():
             return None
-        pause = retry.pause_after(made, execution.beginning.rng.random())
+        pause = retry.pause_after(made, run_context.beginning.rng.random())
         if current_time() + pause > current_effective_deadline():
             return None
-        execution.events.emit_node(
+        run_context.events.emit_node(
             TaskRetrying,
             self.job,
             attempt=made,
@@ -131,8 +131,8 @@ class NodeRun:
             error=describe(error),
         )
         self.failed = made
-        if execution.store.journal is not None:
-            self._record_attempts(execution.store.journal, error)
+        if run_context.store.journal is not None:
+            self._record_attempts(run_context.store.journal, error)
         return pause
 
     def _record_attempts(self, journal: Journal, error: Exception) -> None:

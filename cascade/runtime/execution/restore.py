@@ -23,29 +23,29 @@ from cascade.runtime.frame.turn import Recalled
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 
 
-async def restore(execution: RunContext, frame: Frame) -> None:
+async def restore(run_context: RunContext, frame: Frame) -> None:
     """Fill *frame* with the recorded outcomes of its nodes, and with those of their values that are needed.
 
     Raises:
         StateError: If the store cannot be read.
     """
-    recovery = execution.store.recovery
-    if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(execution, recovery, frame):
+    recovery = run_context.store.recovery
+    if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(run_context, recovery, frame):
         return
     try:
-        await _restore(recovery, frame, is_lenient=execution.settings.on_change == "recompute")
+        await _restore(recovery, frame, is_lenient=run_context.settings.on_change == "recompute")
     except StateError:
         raise
     except Exception as error:
-        raise StateError(f"cannot read the records of run {execution.run_id!r}: {describe(error)}") from error
+        raise StateError(f"cannot read the records of run {run_context.run_id!r}: {describe(error)}") from error
 
 
-def _is_in_recorded_turn(execution: RunContext, recovery: Recovery, frame: Frame) -> bool:
+def _is_in_recorded_turn(run_context: RunContext, recovery: Recovery, frame: Frame) -> bool:
     """Whether the records are of the turn to which *frame* belongs: all turns of a loop use the same ids."""
     if not frame.prefix:
         return True  # it is restored in that turn only
     continuation = recovery.past.continuation
-    turn, *inner = execution.progress.turns(frame.prefix.removesuffix("/"))
+    turn, *inner = run_context.progress.turns(frame.prefix.removesuffix("/"))
     return turn == (1 if continuation is None else continuation.turn) and all(number == 1 for number in inner)
 
 

@@ -14,16 +14,16 @@ from cascade.runtime.foundation.fairness import paced
 Keep = Callable[[Hold], None]
 
 
-async def is_flow(execution: RunContext, value: Any, keep: Keep) -> bool:
+async def is_flow(run_context: RunContext, value: Any, keep: Keep) -> bool:
     """Whether there are placeholders in *value*, which a function of the run has returned; gives way meanwhile."""
     if isinstance(value, Placeholder):
         return True
-    return not glance(value) and await paced(find_flow(execution, value, keep))
+    return not glance(value) and await paced(find_flow(run_context, value, keep))
 
 
-def find_flow(execution: RunContext, value: Any, keep: Keep) -> Steps[bool]:
+def find_flow(run_context: RunContext, value: Any, keep: Keep) -> Steps[bool]:
     """What :func:`is_flow` says, found in steps; for threads, too."""
-    hold = Hold(execution.memory.hold.seen)
+    hold = Hold(run_context.memory.hold.seen)
     try:
         return (yield from has_placeholders(value, hold))
     except Exception:  # as a record's own attributes may raise, or a placeholder is a dict key

@@ -68,38 +68,40 @@ class Settled:
     goes_on: bool = False
 
 
-def record(execution: RunContext, subject: Settled, ending: Ending) -> Status:
+def record(run_context: RunContext, subject: Settled, ending: Ending) -> Status:
     """Record how a node ended, everywhere but in its frame; returns the status that it ended with."""
     outcome = ending.outcome
     status = _STATUS[type(outcome)]
-    execution.progress.counts[status] += 1
+    run_context.progress.counts[status] += 1
     match outcome:
         case Done(value=value, from_cache=True):
-            execution.events.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
-            _journal(execution, subject, ending)
+            run_context.events.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
+            _journal(run_context, subject, ending)
         case Done(value=value):
-            if ending.started is not None and execution.settings.schedule == "eager":
-                execution.shared.durations.learn(subject.task.name, execution.beginning.clock() - ending.started)
-            _finished(execution, subject, ending, "Succeeded", value=value)
-            _journal(execution, subject, ending)
+            if ending.started is not None and run_context.settings.schedule == "eager":
+                run_context.shared.durations.learn(
+                    subject.task.name, run_context.beginning.clock() - ending.started
+                )
+            _finished(run_context, subject, ending, "Succeeded", value=value)
+            _journal(run_context, subject, ending)
         case Skipped(reason=reason):
-            execution.events.emit_node(TaskSkipped, subject, reason=reason.value)
-            _journal(execution, subject, ending)
+            run_context.events.emit_node(TaskSkipped, subject, reason=reason.value)
+            _journal(run_context, subject, ending)
         case Failed(error=error):
-            _finished(execution, subject, ending, "Failed", error=error)
-            _journal(execution, subject, ending)
-            execution.failures.fail_node(error, subject.node_id, _note(execution, subject, ending))
+            _finished(run_context, subject, ending, "Failed", error=error)
+            _journal(run_context, subject, ending)
+            run_context.failures.fail_node(error, subject.node_id, _note(run_context, subject, ending))
         case Cancelled():
             if ending.started is not None:
-                _finished(execution, subject, ending, "Cancelled")
-                _journal(execution, subject, ending)
+                _finished(run_context, subject, ending, "Cancelled")
+                _journal(run_context, subject, ending)
     for trouble, origin in ending.troubles:
-        execution.failures.fail_beside(trouble, origin)
+        run_context.failures.fail_beside(trouble, origin)
     return status
 
 
-def _journal(execution: RunContext, subject: Settled, ending: Ending) -> None:
-    if execution.store.journal is None or not subject.is_recorded:
+def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
+    if run_context.store.journal is None or not subject.is_recorded:
         return
     value: Any = None
     reason: str | None = None
@@ -116,40 +118,40 @@ def _journal(execution: RunContext, subject: Settled, ending: Ending) -> None:
             error = describe(raised)
         case Cancelled() if ending.failed:
             status, attempts = "retrying", ending.failed  # which counts when the run goes on
-    execution.store.journal.add(
+    run_context.store.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
-            _duration(execution, ending), error,
+            _duration(run_context, ending), error,
         )
     )  # fmt: skip
 
 
-def record_silently(execution: RunContext, frame: Frame, index: int, value: Any, duration: float) -> None:
+def record_silently(run_context: RunContext, frame: Frame, index: int, value: Any, duration: float) -> None:
     """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
-    execution.progress.counts[Status.SUCCEEDED] += 1
-    journal = execution.store.journal
+    run_context.progress.counts[Status.SUCCEEDED] += 1
+    journal = run_context.store.journal
     name = frame.graph.task(index).name
-    if execution.settings.schedule == "eager":
-        execution.shared.durations.learn(name, duration)
+    if run_context.settings.schedule == "eager":
+        run_context.shared.durations.learn(name, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
         digest, duration = frame.digest(index), max(duration, 0.0)
         journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration))
 
 
-def _duration(execution: RunContext, ending: Ending) -> float:
-    return 0.0 if ending.started is None else max(execution.beginning.clock() - ending.started, 0.0)
+def _duration(run_context: RunContext, ending: Ending) -> float:
+    return 0.0 if ending.started is None else max(run_context.beginning.clock() - ending.started, 0.0)
 
 
-def leave(execution: RunContext, subject: Settled, ending: Ending) -> None:
+def leave(run_context: RunContext, subject: Settled, ending: Ending) -> None:
     """Report a node that a draining run leaves: it is not settled, and begins anew when the run is resumed."""
     if ending.started is not None:
-        _finished(execution, subject, ending, "Cancelled")
+        _finished(run_context, subject, ending, "Cancelled")
     for trouble, origin in ending.troubles:
-        execution.failures.fail_beside(trouble, origin)
+        run_context.failures.fail_beside(trouble, origin)
 
 
 def _finished(
-    execution: RunContext,
+    run_context: RunContext,
     subject: Settled,
     ending: Ending,
     status: Literal["Succeeded", "Failed", "Cancelled"],
@@ -157,23 +159,23 @@ def _finished(
     value: Any = None,
     error: BaseException | None = None,
 ) -> None:
-    if not execution.events.wants(TaskExecutionFinished):
+    if not run_context.events.wants(TaskExecutionFinished):
         return
-    execution.events.emit_node(
+    run_context.events.emit_node(
         TaskExecutionFinished,
         subject,
         status=status,
-        duration=_duration(execution, ending),
+        duration=_duration(run_context, ending),
         attempt=ending.attempts,
         result_preview=preview(value) if status == "Succeeded" else None,
         error=None if error is None else describe(error),
     )
 
 
-def _note(execution: RunContext, subject: Settled, ending: Ending) -> str:
+def _note(run_context: RunContext, subject: Settled, ending: Ending) -> str:
     where = f"task {subject.task.name!r} (node {subject.node_id!r}"
     if subject.node_id.endswith("]"):
         map_id, _, item = subject.node_id[:-1].rpartition("[")
         where += f", item {item} of the map {map_id!r}"
     attempt = f", attempt {ending.attempts} of {subject.most_attempts}" if ending.attempts else ", before it began"
-    return f"raised by {where}{attempt}) in run {execution.run_id!r}"
+    return f"raised by {where}{attempt}) in run {run_context.run_id!r}"

@@ -14,15 +14,15 @@ from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.run.preparation import Prepared
 
 
-def tell_of_start(context: RunContext, prepared: Prepared) -> None:
+def tell_of_start(run_context: RunContext, prepared: Prepared) -> None:
     """Tell what is going to be run."""
-    if not context.events.wants(RunStarted):
+    if not run_context.events.wants(RunStarted):
         return
-    graph, sizes, recovery = prepared.graph, _sizes(prepared), context.store.recovery
-    context.events.emit(
+    graph, sizes, recovery = prepared.graph, _sizes(prepared), run_context.store.recovery
+    run_context.events.emit(
         RunStarted,
         target_tasks=tuple(graph.name(member) for member in graph.members),
-        params=_shown_params(context, prepared),
+        params=_shown_params(run_context, prepared),
         calls=sizes.calls,
         maps=sizes.maps,
         is_resumed=recovery is not None and recovery.past.is_known,
@@ -33,24 +33,24 @@ def _sizes(prepared: Prepared) -> Sizes:
     return sizes_of(prepared.graph, prepared.layout, prepared.inputs)
 
 
-def _shown_params(context: RunContext, prepared: Prepared) -> dict[str, Any]:
+def _shown_params(run_context: RunContext, prepared: Prepared) -> dict[str, Any]:
     """The parameters as they may be shown.
 
     Those that only a later flow may know are left out: whether one of them is secret is not known yet.
     """
-    params, secrets = prepared.params(), context.events.secrets
+    params, secrets = prepared.params(), run_context.events.secrets
     return {name: without_secrets(value, secrets) for name, value in params.items()} if secrets else params
 
 
-async def tell_of_the_past(context: RunContext, prepared: Prepared, *, is_finished: bool) -> None:
+async def tell_of_the_past(run_context: RunContext, prepared: Prepared, *, is_finished: bool) -> None:
     """Tell what was recorded, and what could not be compared with it."""
-    recovery = context.store.recovery
+    recovery = run_context.store.recovery
     if recovery is None:
         return
     past = recovery.past
-    if past.is_known and context.events.wants(RunResumed):
+    if past.is_known and run_context.events.wants(RunResumed):
         maps = {map_id for maps in _sizes(prepared).maps.values() for map_id in maps}
-        context.events.emit(
+        run_context.events.emit(
             RunResumed,
             recorded=len(past.nodes or ()),
             epoch=past.epoch,
@@ -58,10 +58,10 @@ async def tell_of_the_past(context: RunContext, prepared: Prepared, *, is_finish
             finished=past.finished if is_finished else None,
             is_finished=is_finished,
         )
-    _warn_of_strangers(context, recovery.contents)
+    _warn_of_strangers(run_context, recovery.contents)
 
 
-def _warn_of_strangers(context: RunContext, contents: Contents) -> None:
+def _warn_of_strangers(run_context: RunContext, contents: Contents) -> None:
     """Tell of tasks and values that have no digest, so that nobody knows whether they are as they were."""
     of_tasks: list[str] = []
     of_values: list[str] = []
@@ -73,4 +73,4 @@ def _warn_of_strangers(context: RunContext, contents: Contents) -> None:
     ):
         if named:
             message = f"{what}: {', '.join(named[:5])}"
-            context.events.emit(EngineWarning, code="not-digestible", message=message)
+            run_context.events.emit(EngineWarning, code="not-digestible", message=message)

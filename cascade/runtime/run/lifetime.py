@@ -39,7 +39,7 @@ class RunLifetime:
     """Takes one run to its end.
 
     Attributes:
-        context: The run.
+        run_context: The run.
         preparation: Makes its flows ready.
         outcome: What it comes to.
         cancellation: The cancellation that ended it, if one did.
@@ -49,7 +49,7 @@ class RunLifetime:
         store: Keeps the store, if there is one.
     """
 
-    context: RunContext
+    run_context: RunContext
     preparation: Preparation
     outcome: RunOutcome
     cancellation: BaseException | None = None
@@ -59,11 +59,11 @@ class RunLifetime:
     store: StoreSession | None = None
 
     def __attrs_post_init__(self) -> None:
-        context = self.context
-        context.run_flow = functools.partial(run_in_place, context, self.preparation)
-        context.tasks.watch = watch = Watch(context, context.settings.cleanup_timeout)
-        context.lifecycle.on_halt = watch.start
-        self.observers = ObserverTasks(context, self._fail)
+        run_context = self.run_context
+        run_context.run_flow = functools.partial(run_in_place, run_context, self.preparation)
+        run_context.tasks.watch = watch = Watch(run_context, run_context.settings.cleanup_timeout)
+        run_context.lifecycle.on_halt = watch.start
+        self.observers = ObserverTasks(run_context, self._fail)
 
     async def run(self) -> None:
         """Run to the end; how it went is left in the attributes.
@@ -73,12 +73,12 @@ class RunLifetime:
         from_outside: BaseException | None = None
         try:
             async with anyio.create_task_group() as services:
-                self.context.tasks.services = services
+                self.run_context.tasks.services = services
                 try:
                     self._open()
                     from_outside = await self._work()
                 except BaseException:  # pragma: no cover  # an interrupt between two steps
-                    self.context.shared.control.runs.forget(self.context)
+                    self.run_context.shared.control.runs.forget(self.run_context)
                     raise
                 await self._wind_down()
         except get_cancelled_exc_class() as cancellation:
@@ -86,10 +86,10 @@ class RunLifetime:
         except BaseExceptionGroup as group:
             self._fail(group)
         finally:
-            self.context.shared.control.runs.forget(self.context)
+            self.run_context.shared.control.runs.forget(self.run_context)
             self._finish()
             self.ended.set()
-        if from_outside is not None and not self.context.failures.recorded:
+        if from_outside is not None and not self.run_context.failures.recorded:
             raise from_outside
 
     def result(self) -> Any:
@@ -103,18 +103,18 @@ class RunLifetime:
     # -- before --------------------------------------------------------------------------------------------
 
     def _open(self) -> None:
-        context = self.context
+        run_context = self.run_context
         self.observers.start()
         if self.store is not None:
             self.store.start()
-        context.shared.control.runs.join(context)
-        tell_of_start(context, self.outcome.prepared)
+        run_context.shared.control.runs.join(run_context)
+        tell_of_start(run_context, self.outcome.prepared)
 
     # -- during --------------------------------------------------------------------------------------------
 
     async def _work(self) -> BaseException | None:
         """Run the flow; returns the cancellation from outside, if that ended it."""
-        tasks = self.context.tasks
+        tasks = self.run_context.tasks
         try:
             async with anyio.create_task_group() as work:
                 tasks.work = work
@@ -132,12 +132,12 @@ class RunLifetime:
         """Have the flow's value put into the outcome: a recorded one, or that of its loop of turns."""
         outcome = self.outcome
         try:
-            await tell_of_the_past(self.context, outcome.prepared, is_finished=outcome.finished is not None)
+            await tell_of_the_past(self.run_context, outcome.prepared, is_finished=outcome.finished is not None)
             if outcome.finished is not None:
                 outcome.value = outcome.finished
                 return
-            await self.context.shared.control.runs.until_known()
-            loop = Loop(self.context, self.preparation, is_top=True)
+            await self.run_context.shared.control.runs.until_known()
+            loop = Loop(self.run_context, self.preparation, is_top=True)
             outcome.value = (await loop.run(outcome.prepared),)
         except Halted:
             pass
@@ -149,7 +149,7 @@ class RunLifetime:
 
     def _abort(self, cancellation: BaseException) -> None:
         self.cancellation = cancellation
-        self.context.lifecycle.halt()
+        self.run_context.lifecycle.halt()
 
     def _fail(self, error: BaseException) -> None:
         """Record what was raised beside the nodes.
@@ -158,20 +158,20 @@ class RunLifetime:
         nothing into groups. So it is taken apart; but not what a node has raised, which comes here as the reason
         why the target has no value.
         """
-        if self.context.failures.has(error):
-            self.context.lifecycle.halt()
+        if self.run_context.failures.has(error):
+            self.run_context.lifecycle.halt()
             return
         failures = [leaf for leaf in leaves(error) if not is_cancellation(leaf)]
         for failure in failures or [error]:
-            self.context.failures.fail(failure, "the run")
+            self.run_context.failures.fail(failure, "the run")
 
     # -- after ---------------------------------------------------------------------------------------------
 
     async def _wind_down(self) -> None:
         """Close all. Only services take time to end, and without any of them nothing here waits."""
-        if self.context.tasks.has_services:
+        if self.run_context.tasks.has_services:
             # In a task of its own: an interrupt hits this one, whatever shields there are.
-            self.context.tasks.start_service(self._close_shielded)
+            self.run_context.tasks.start_service(self._close_shielded)
         else:
             await self._close_all()
 
@@ -180,33 +180,33 @@ class RunLifetime:
             await self._close_all()
 
     async def _close_all(self) -> None:
-        context = self.context
-        context.tasks.watch.stop()
-        context.shared.control.runs.leave(context)
-        failures = context.failures.recorded
-        await context.resources.close(failures[0].error if failures else self.cancellation)
+        run_context = self.run_context
+        run_context.tasks.watch.stop()
+        run_context.shared.control.runs.leave(run_context)
+        failures = run_context.failures.recorded
+        await run_context.resources.close(failures[0].error if failures else self.cancellation)
         if self.store is not None:
             await self.store.close(functools.partial(self.outcome.closing, self.outcome.status()))
-        await context.shared.control.runs.foresee_end(context, context.settings.cleanup_timeout)
+        await run_context.shared.control.runs.foresee_end(run_context, run_context.settings.cleanup_timeout)
         self._finish()
-        await context.shared.control.runs.unlink(context, context.settings.cleanup_timeout)
+        await run_context.shared.control.runs.unlink(run_context, run_context.settings.cleanup_timeout)
         await self.observers.until_left()
 
     def _finish(self) -> None:
         """Publish the last event, and end all streams."""
         if self.status is not None:
             return
-        context = self.context
+        run_context = self.run_context
         self.status = self.outcome.status()
         error = self.error()
         self.outcome.name_others(error)
-        if context.events.wants(RunFinished):
-            context.events.emit(
+        if run_context.events.wants(RunFinished):
+            run_context.events.emit(
                 RunFinished,
                 status=self.status,
-                duration=current_time() - context.beginning.at,
+                duration=current_time() - run_context.beginning.at,
                 error=None if error is None else describe(error),
-                failures=tuple(describe(failure.error) for failure in context.failures.recorded),
+                failures=tuple(describe(failure.error) for failure in run_context.failures.recorded),
                 counts=self.outcome.counts(),
             )
-        context.bus.close()
+        run_context.bus.close()

@@ -20,12 +20,12 @@ class ObserverTasks:
     """Runs the observers of a run.
 
     Attributes:
-        context: The run.
+        run_context: The run.
         interrupt: Takes a ``KeyboardInterrupt`` that struck in an observer.
         overran: What is to be said of observers that did not end in time; that fails no run.
     """
 
-    context: RunContext
+    run_context: RunContext
     interrupt: Callable[[BaseException], None]
     overran: list[str] = attrs.field(factory=list)
     _scopes: dict[int, CancelScope] = attrs.field(factory=dict)
@@ -33,17 +33,17 @@ class ObserverTasks:
 
     def start(self) -> None:
         """Start all observers that the settings name."""
-        context = self.context
-        if context.settings.observers:
+        run_context = self.run_context
+        if run_context.settings.observers:
             self._all_left = anyio.Event()
-        for number, observer in enumerate(context.settings.observers):
-            stream = context.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
+        for number, observer in enumerate(run_context.settings.observers):
+            stream = run_context.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
             self._scopes[number] = CancelScope(shield=True)
-            context.tasks.start_service(self._observe, number, observer, stream)
+            run_context.tasks.start_service(self._observe, number, observer, stream)
 
     async def until_left(self) -> None:
         """Wait until all have ended, within ``cleanup_timeout``; then cancel the rest."""
-        settings = self.context.settings
+        settings = self.run_context.settings
         if self._scopes and self._all_left is not None:
             with anyio.move_on_after(settings.cleanup_timeout):
                 await self._all_left.wait()
@@ -65,7 +65,7 @@ class ObserverTasks:
                 return
             # An observer never fails the run: it is detached, and that is reported.
             message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
-            self.context.events.emit(EngineWarning, code="observer-failed", message=message)
+            self.run_context.events.emit(EngineWarning, code="observer-failed", message=message)
         finally:
             del self._scopes[number]
             if not self._scopes and self._all_left is not None:

@@ -24,13 +24,13 @@ class RunOutcome:
     """What a run has come to.
 
     Attributes:
-        context: The run.
+        run_context: The run.
         prepared: Its flow.
         finished: The result, boxed, if the run had finished before.
         value: What it gave, boxed, once it has given anything.
     """
 
-    context: RunContext
+    run_context: RunContext
     prepared: Prepared
     finished: tuple[Any] | None = None
     value: tuple[Any] | None = None
@@ -52,18 +52,18 @@ class RunOutcome:
 
     def error(self, status: RunStatus | None) -> BaseException | None:
         """What :meth:`result` raises."""
-        failures = [failure.error for failure in self.context.failures.recorded]
+        failures = [failure.error for failure in self.run_context.failures.recorded]
         if not failures:
             has_stopped = status in ("Cancelled", "Drained")
-            return RunCancelled(self.context.run_id, str(status).lower()) if has_stopped else None
+            return RunCancelled(self.run_context.run_id, str(status).lower()) if has_stopped else None
         for error in failures:
             if not isinstance(error, Exception):
                 return error
         exceptions = [error for error in failures if isinstance(error, Exception)]
-        if self.context.settings.on_error == "first" or len(exceptions) < len(failures):
+        if self.run_context.settings.on_error == "first" or len(exceptions) < len(failures):
             return failures[0]
         if self._together is None or len(self._together.exceptions) < len(exceptions):
-            message = _headline(self.context.run_id, self.context.failures.recorded)
+            message = _headline(self.run_context.run_id, self.run_context.failures.recorded)
             self._together = RunFailed(message, exceptions, self._results())
         return self._together
 
@@ -71,15 +71,15 @@ class RunOutcome:
         """Note on *error*, which the run raises, that there are other failures."""
         if error is None or error is self._together:
             return
-        others = [failure for failure in self.context.failures.recorded if failure.error is not error]
+        others = [failure for failure in self.run_context.failures.recorded if failure.error is not error]
         if others:
             annotate(error, _others(others))
 
     def status(self) -> RunStatus:
         """How the run ends, as things are."""
-        if self.context.failures.recorded:
+        if self.run_context.failures.recorded:
             return "Failed"
-        if self.context.lifecycle.is_halted:
+        if self.run_context.lifecycle.is_halted:
             return "Cancelled"
         return "Drained" if self.value is None else "Succeeded"
 
@@ -92,7 +92,7 @@ class RunOutcome:
 
     def counts(self) -> dict[str, int]:
         """Nodes by state: how many ended in each, and how many of the present turn have not."""
-        progress = self.context.progress
+        progress = self.run_context.progress
         progress.catch_up()
         counts = {status.name.lower(): progress.counts[status] for status in Status}
         del counts["running"], counts["queued"]
@@ -105,7 +105,7 @@ class RunOutcome:
 
     def _results(self) -> dict[str, Any]:
         """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
-        progress = self.context.progress
+        progress = self.run_context.progress
         frames = ([] if progress.frame is None else [progress.frame]) + progress.failed_maps
         return {name: value for frame in frames for name, value in _values_left(frame)}
 

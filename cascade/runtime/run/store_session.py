@@ -26,27 +26,27 @@ class StoreSession:
     """Keeps one store for one run.
 
     Attributes:
-        context: The run.
+        run_context: The run.
         backend: The store.
     """
 
-    context: RunContext
+    run_context: RunContext
     backend: StateBackend
     _beating: CancelScope = attrs.field(factory=lambda: CancelScope(shield=True))
 
     def start(self) -> None:
         """Record what settles from now on, and keep the lease."""
-        context = self.context
-        context.start_service(context.store.open_journal(self.backend).run)
+        run_context = self.run_context
+        run_context.start_service(run_context.store.open_journal(self.backend).run)
         if self.backend.heartbeat_every is not None:
-            context.tasks.start_service(self._beat, self.backend.heartbeat_every)
+            run_context.tasks.start_service(self._beat, self.backend.heartbeat_every)
 
     async def close(self, closing: Callable[[], Closing]) -> None:
         """Write what is left, and let go of the run, also if the store did not take what is left."""
-        context, journal = self.context, self.context.store.journal
+        run_context, journal = self.run_context, self.run_context.store.journal
         if journal is None:
             return
-        budget = context.settings.cleanup_timeout
+        budget = run_context.settings.cleanup_timeout
         try:
             is_in_time = await self._ask(journal, lambda: self._write_rest(journal, closing), budget)
         finally:
@@ -55,7 +55,7 @@ class StoreSession:
             return
         journal.abandon()
         message = f"the state store did not take what was left within cleanup_timeout ({budget:g} s)"
-        context.failures.fail(TimeoutError(message), "state store")
+        run_context.failures.fail(TimeoutError(message), "state store")
         if not is_in_time:
             with anyio.move_on_after(_LETTING_GO), suppress(Exception):
                 await self.backend.aclose()
@@ -68,18 +68,18 @@ class StoreSession:
                 try:
                     await self.backend.heartbeat()
                 except StateError as error:
-                    self.context.failures.fail(error, "state store")
+                    self.run_context.failures.fail(error, "state store")
                     return
                 except Exception as error:  # the next one, or the next write, may do better
                     message = f"the state store could not be told that the run is alive: {describe(error)}"
-                    self.context.events.emit(EngineWarning, code="heartbeat-failed", message=message)
+                    self.run_context.events.emit(EngineWarning, code="heartbeat-failed", message=message)
 
     async def _write_rest(self, journal: Journal, closing: Callable[[], Closing]) -> None:
         await journal.close()
         self._beating.cancel()
         if not journal.has_failed:
             # Failures of the store itself are recorded by then: they change what is said of the end.
-            self.context.store.not_durable(await self.backend.finish(closing()))
+            self.run_context.store.not_durable(await self.backend.finish(closing()))
 
     async def _ask(self, journal: Journal, step: Callable[[], Awaitable[None]], budget: float) -> bool:
         """Do a last *step* with the store, whose failure is one of the run; whether it ended in time."""
@@ -94,5 +94,5 @@ class StoreSession:
                 lost=[],
             )
             lost.__cause__ = error
-            self.context.failures.fail(lost, "state store")
+            self.run_context.failures.fail(lost, "state store")
         return not patience.cancelled_caught

@@ -13,7 +13,7 @@ from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.tail_loop import Halted, Loop
 
 
-async def run_in_place(context: RunContext, preparation: Preparation, value: Any, node_id: str) -> Any:
+async def run_in_place(run_context: RunContext, preparation: Preparation, value: Any, node_id: str) -> Any:
     """*value*, with the lazies that are in it run, under the same engine, limits and scope.
 
     Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
@@ -22,9 +22,9 @@ async def run_in_place(context: RunContext, preparation: Preparation, value: Any
     Raises:
         BaseException: The failure that kept it from having a value.
     """
-    subflow = _Subflow(context, preparation, value, f"{node_id}/")
-    assert context.tasks.work is not None  # nodes run inside it
-    context.tasks.spawn(context.tasks.work, subflow.run)
+    subflow = _Subflow(run_context, preparation, value, f"{node_id}/")
+    assert run_context.tasks.work is not None  # nodes run inside it
+    run_context.tasks.spawn(run_context.tasks.work, subflow.run)
     await subflow.done.wait()
     if subflow.error is not None:
         raise subflow.error
@@ -35,7 +35,7 @@ async def run_in_place(context: RunContext, preparation: Preparation, value: Any
 class _Subflow:
     """A flow that a node asked for, on its way."""
 
-    context: RunContext
+    run_context: RunContext
     preparation: Preparation
     value: Any
     prefix: str
@@ -43,19 +43,19 @@ class _Subflow:
     error: BaseException | None = None
 
     async def run(self) -> None:
-        loop = Loop(self.context, self.preparation, self.prefix)
+        loop = Loop(self.run_context, self.preparation, self.prefix)
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
-            if self.context.lifecycle.is_halted:
+            if self.run_context.lifecycle.is_halted:
                 return  # whoever waits is being cancelled
             self.error = DrainedError()
             self.done.set()
         except anyio.get_cancelled_exc_class():
-            self.context.lifecycle.halt()
+            self.run_context.lifecycle.halt()
             raise
         except BaseException as error:  # whatever it is: the node that waits for the value raises it
-            self.context.failures.pass_on(error)
+            self.run_context.failures.pass_on(error)
             self.error = error
             self.done.set()
         else:

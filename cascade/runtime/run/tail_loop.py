@@ -47,13 +47,13 @@ class Loop:
     """Runs one flow: the run's own, or one that a node asked for.
 
     Attributes:
-        context: The run.
+        run_context: The run.
         preparation: Makes its flows ready.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
     """
 
-    context: RunContext
+    run_context: RunContext
     preparation: Preparation
     prefix: str = ""
     is_top: bool = False
@@ -66,10 +66,10 @@ class Loop:
 
     @_hold.default
     def _first_hold(self) -> Hold:
-        return self.context.memory.hold if self.is_top else Hold(self.context.memory.hold.seen)
+        return self.run_context.memory.hold if self.is_top else Hold(self.run_context.memory.hold.seen)
 
     def __attrs_post_init__(self) -> None:
-        self._hot = HotLoop(self.context, self.prefix, self.is_top, self._scheduler, self._run_turn, self._made)
+        self._hot = HotLoop(self.run_context, self.prefix, self.is_top, self._scheduler, self._run_turn, self._made)
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.
@@ -82,7 +82,7 @@ class Loop:
             return await self._run(prepared)
         finally:
             self._hold.release()
-            self.context.progress.turning.pop(self.prefix, None)
+            self.run_context.progress.turning.pop(self.prefix, None)
 
     async def _run(self, prepared: Prepared) -> Any:
         turns = 1
@@ -90,7 +90,7 @@ class Loop:
         if continuation is not None:
             turns = self._hot.first = continuation.turn
             prepared = await self.prepare(continuation.value)
-        pacer = self.context.shared.pacer
+        pacer = self.run_context.shared.pacer
         elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say
         since = elapsed()
         while True:
@@ -98,17 +98,17 @@ class Loop:
             value, turns = made.value, made.turns
             if prepared.shape is not None:
                 emptied(prepared.graph)
-                self.context.memory.shapes.put(prepared.shape, prepared)
+                self.run_context.memory.shapes.put(prepared.shape, prepared)
             if not made.is_flow:
                 break
-            progressed(self.context, _target_name(prepared.graph), turns, turns + 1)
+            progressed(self.run_context, _target_name(prepared.graph), turns, turns + 1)
             turns += 1
-            if self.is_top and self.context.store.journal is not None:
-                self.context.store.journal.begin_turn(turns, value)
+            if self.is_top and self.run_context.store.journal is not None:
+                self.run_context.store.journal.begin_turn(turns, value)
             if elapsed() - since > SLICE:  # turns may be too short for anything in them to give way
                 await give_way()
                 since = elapsed()
-            if self.context.lifecycle.is_draining:
+            if self.run_context.lifecycle.is_draining:
                 raise Halted
             prepared = await self.prepare(value)
             del made, value  # what the turn is given is the graph's, and is let go of with that
@@ -117,29 +117,29 @@ class Loop:
 
     def _continuation(self) -> Continuation | None:
         """Where the run's own loop goes on, if it was recorded before."""
-        recovery = self.context.store.recovery
+        recovery = self.run_context.store.recovery
         return recovery.past.continuation if recovery is not None and self.is_top else None
 
     async def _recall(self, frame: Frame, prepared: Prepared, turn: int) -> None:
         """See what of *frame* is recorded, and by what its records are to be compared."""
-        recovery = self.context.store.recovery
+        recovery = self.run_context.store.recovery
         assert recovery is not None
         if not recovery.backend.can_resume:
             return
         continuation = self._continuation()
         if turn > 1:
             if continuation is not None and continuation.turn == turn:
-                await restore(self.context, frame)
+                await restore(self.run_context, frame)
             return
         contents = recovery.contents
         if not self.is_top:
             contents = await paced(contents_of(prepared.graph, prepared.inputs))
         frame.turn.digests = contents.digests
-        await restore(self.context, frame)
+        await restore(self.run_context, frame)
 
     async def prepare(self, target: Any) -> Prepared:
         """Prepare a flow that came up in the run: anew, or as one of the same shape was."""
-        hold, before = Hold(self.context.memory.hold.seen), self._hold
+        hold, before = Hold(self.run_context.memory.hold.seen), self._hold
         try:
             return await self._prepare(target, hold)
         finally:
@@ -147,7 +147,7 @@ class Loop:
             before.release()  # not earlier: what the next turn is given again need not be looked through again
 
     async def _prepare(self, target: Any, hold: Hold) -> Prepared:
-        shapes, has_solver = self.context.memory.shapes, self.context.settings.solver is not None
+        shapes, has_solver = self.run_context.memory.shapes, self.run_context.settings.solver is not None
         sketched = None if has_solver else await paced(sketch_steps(target, hold))
         if sketched is not None:
             known: Prepared | None = shapes.take(sketched.shape)
@@ -164,30 +164,30 @@ class Loop:
         """Make one turn, in a frame of its own."""
         await self._advise(prepared)
         scheduler = self._scheduler(prepared, number)
-        if self.context.store.recovery is not None:
+        if self.run_context.store.recovery is not None:
             await self._recall(scheduler.context.frame, prepared, number)
         await self._run_turn(scheduler, prepared)
         return self._made(scheduler)
 
     def _scheduler(self, prepared: Prepared, number: int) -> Scheduler:
         """A scheduler of a turn in which nothing has happened."""
-        context, is_eager = self.context, self.context.settings.schedule == "eager"
+        run_context, is_eager = self.run_context, self.run_context.settings.schedule == "eager"
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
         frame.turn.number, frame.turn.ranks = number, prepared.ranks
         if not is_eager:
             frame.readiness.stage = ()
-        if context.store.recovery is not None and number > 1:
+        if run_context.store.recovery is not None and number > 1:
             frame.turn.is_recorded = self.is_top  # else its nodes have the ids of those of the turn before
         if self.is_top:
-            context.progress.frame = frame
-        context.progress.turning[self.prefix] = lambda: number
-        return Scheduler.of(context, frame, self._saves, is_eager=is_eager)
+            run_context.progress.frame = frame
+        run_context.progress.turning[self.prefix] = lambda: number
+        return Scheduler.of(run_context, frame, self._saves, is_eager=is_eager)
 
     async def _run_turn(self, scheduler: Scheduler, prepared: Prepared) -> None:
         """Run what of a turn has not run."""
         frame = scheduler.context.frame
         try:
-            await _SCHEDULES[self.context.settings.schedule](scheduler, prepared.plan)
+            await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
         finally:
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.demand.holds.hand_over(frame.turn.flow, self._hold)
@@ -195,14 +195,14 @@ class Loop:
 
     def _made(self, scheduler: Scheduler) -> Made:
         """What a turn gave that has been run."""
-        lifecycle, frame = self.context.lifecycle, scheduler.context.frame
+        lifecycle, frame = self.run_context.lifecycle, scheduler.context.frame
         if lifecycle.is_halted or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
         return Made(collect(frame), frame.turn.number, frame.turn.flow is not None)
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""
-        if not self.context.events.wants(StaticAnalysisWarning):
+        if not self.run_context.events.wants(StaticAnalysisWarning):
             return
         calls = (row for row in prepared.graph.rows if not isinstance(row, Junction))
         tasks = {call.task: None for call in calls if call.task not in self._warned}
@@ -210,16 +210,16 @@ class Loop:
             return
         self._warned.update(tasks)
         # Reading sources takes milliseconds each, which the loop must not be kept waiting for.
-        recursion = await in_thread(lambda: analyse(tasks), self.context.shared.io_limiter)
+        recursion = await in_thread(lambda: analyse(tasks), self.run_context.shared.io_limiter)
         for task in recursion.dynamic:
-            if task in self.context.memory.advised:
+            if task in self.run_context.memory.advised:
                 continue
-            self.context.memory.advised.add(task)
+            self.run_context.memory.advised.add(task)
             message = (
                 f"Task {task.name!r} uses a dynamic recursion pattern (a call among the arguments of its tail "
                 "call may be there in one turn and not in the next), so each turn is built anew"
             )
-            self.context.events.emit(
+            self.run_context.events.emit(
                 StaticAnalysisWarning, warning_code=DYNAMIC_RECURSION, message=message, task_name=task.name
             )
 

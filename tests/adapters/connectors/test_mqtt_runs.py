@@ -241,7 +241,7 @@ async def test_without_telemetry_rules_are_heard_and_no_events_are_sent(plain: B
         engine = cascade.Engine(control=f"{plain.url}?telemetry=off")
         async with engine, engine.start(gate.job("quiet")) as run:
             await gate.began.wait()
-            assert run._lifetime.context.bus.is_silent()
+            assert run._lifetime.run_context.bus.is_silent()
             message = rule_message(Pause(scope="task:other"))
             async with run.subscribe(cascade.ControlChanged, policy="drop") as events:
                 await listener.publish(message.topic, message.payload, retain=True)

@@ -152,7 +152,7 @@ async def test_events_are_made_for_other_processes_only_while_any_of_them_listen
     for name in "bcde":
         flow = starts.job(name, 10).after(flow)
     async with cascade.start(flow, control=connector, schedule=schedule) as run:
-        bus = run._lifetime.context.bus
+        bus = run._lifetime.run_context.bus
         await pass_time(5)
         assert bus.is_silent()
         await pass_time(10)

@@ -350,7 +350,7 @@ async def test_nothing_is_remembered_when_a_run_has_ended(fails: bool, schedule:
             await run.result()
         except cascade.RunFailed:
             assert fails
-    assert not run._lifetime.context.memory.hold.seen._entries
+    assert not run._lifetime.run_context.memory.hold.seen._entries
 
 
 @pytest.mark.parametrize(

@@ -19,11 +19,11 @@ class Watch:
     The pauses between reports double, so a clock that jumps ahead while a thread works cannot make it babble.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         patience: Seconds before the first report.
     """
 
-    execution: RunContext
+    run_context: RunContext
     patience: float
     # In the order in which they began, so that reports have an order.
     _attempts: dict[Watched, None] = attrs.field(factory=dict)
@@ -43,7 +43,7 @@ class Watch:
         """Begin to look at the clock, if there is anything to see."""
         if self._scope is None and self._attempts:
             self._scope = CancelScope(shield=True)
-            self.execution.tasks.start_service(self._run, self._scope)
+            self.run_context.tasks.start_service(self._run, self._scope)
 
     def stop(self) -> None:
         """Everything has ended."""
@@ -63,21 +63,21 @@ class Watch:
         self._scope = None
 
     def _has_something_to_see(self) -> bool:
-        if self.execution.lifecycle.is_halted:
+        if self.run_context.lifecycle.is_halted:
             return bool(self._attempts)
         return any(map(_cannot_be_stopped, self._attempts))
 
     def _is_overdue(self, attempt: Watched) -> bool:
-        return attempt.is_running and (self.execution.lifecycle.is_halted or attempt.why_late() is not None)
+        return attempt.is_running and (self.run_context.lifecycle.is_halted or attempt.why_late() is not None)
 
     def _report(self, attempt: Watched) -> None:
-        why = "the run has ended" if self.execution.lifecycle.is_halted else attempt.why_late()
+        why = "the run has ended" if self.run_context.lifecycle.is_halted else attempt.why_late()
         message = (
             f"{attempt.node_id!r} still runs although {why}, and the run waits for it; a sync task can call "
             "cascade.checkpoint() or be declared with abandon_on_cancel=True, an async one must not catch "
             "cancellation"
         )
-        self.execution.events.emit(EngineWarning, code="task-overdue", message=message)
+        self.run_context.events.emit(EngineWarning, code="task-overdue", message=message)
 
 
 def _cannot_be_stopped(attempt: Watched) -> bool:
