@@ -68,7 +68,7 @@ RETIRED: Final = (
     Retired(
         "(?:execution|(?<!run_)context): RunContext",
         "run_context",
-        under=("cascade/runtime/engine/", "cascade/runtime/execution/", "cascade/runtime/run/"),
+        under=tuple(f"cascade/runtime/{room}/" for room in ("engine", "execution", "run", "scheduling")),
         is_exact=True,
     ),
 )

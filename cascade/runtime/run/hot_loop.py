@@ -56,7 +56,7 @@ class HotLoop:
     """Makes turns of one loop in code.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
         first: The turn that the loop began with, if it went on from a record.
@@ -65,7 +65,7 @@ class HotLoop:
         collect: What it gave then.
     """
 
-    execution: RunContext
+    run_context: RunContext
     prefix: str
     is_top: bool
     begin: Callable[[Prepared, int], Scheduler]
@@ -93,8 +93,8 @@ class HotLoop:
         if graph.target != len(sketch.calls) - 1 or len(levels[-1]) != 1:
             return None
         names = [graph.name(index) for index in range(len(sketch.calls))]
-        keeps_values = self.execution.store.journal is not None  # which records them
-        plain = partial(is_plain, self.execution)
+        keeps_values = self.run_context.store.journal is not None  # which records them
+        plain = partial(is_plain, self.run_context)
         return write_turns(sketch, names, levels, plain, for_several, keeps_values=keeps_values)
 
     def codes_for(self, flow: LazyResult[Any]) -> Iterator[TurnCode]:
@@ -103,7 +103,7 @@ class HotLoop:
         for code in tuple(self._lent):
             if code.tasks[-1] is task:
                 yield code
-        found = self.execution.memory.shapes.take_all(lambda known: _fits(known, task, place))
+        found = self.run_context.memory.shapes.take_all(lambda known: _fits(known, task, place))
         more = {prepared.code: prepared for prepared in found if prepared.code is not None}
         self._lent.update(more)
         yield from more
@@ -120,9 +120,9 @@ class HotLoop:
 
     async def make_turns(self, prepared: Prepared, number: int) -> Made | None:
         """Make turns from *number* on, the first of which is *prepared*; ``None`` if none could be made."""
-        execution = self.execution
-        code, recovery = prepared.code, execution.store.recovery
-        if code is None or number < self._cold_until or not may_be_hot(execution):
+        run_context = self.run_context
+        code, recovery = prepared.code, run_context.store.recovery
+        if code is None or number < self._cold_until or not may_be_hot(run_context):
             return None
         if recovery is not None and (number == 1 or number == self.first):
             return None  # what is recorded of it has to be looked at
@@ -130,7 +130,7 @@ class HotLoop:
         row = prepared.graph.rows[-1]
         flow = row.call if isinstance(row, Node) else row
         steps = TurnSteps(
-            LaneAttempts(execution, lambda token: self.node_of(token[1], token[2]), current_time),
+            LaneAttempts(run_context, lambda token: self.node_of(token[1], token[2]), current_time),
             self,
             flow,
             number,
@@ -144,10 +144,10 @@ class HotLoop:
             self._give_back(prepared)
 
     async def _make_turns(self, steps: TurnSteps) -> Made | None:
-        execution, number = self.execution, steps.number
-        progress = execution.progress
+        run_context, number = self.run_context, steps.number
+        progress = run_context.progress
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
-        hot = kind(execution, self, steps)
+        hot = kind(run_context, self, steps)
         progress.turning[self.prefix] = steps.present_number
         if self.is_top:  # who looks at the run sees the present turn
             progress.frame, progress.in_code = None, partial(self._shown, steps)
@@ -167,21 +167,21 @@ class HotLoop:
             self._fill(steps)  # which the loop runs in a frame
             return None
         value, holds = steps.present_flow(), Holds()
-        goes_on = await is_flow(execution, value, partial(holds.keep, 0))
+        goes_on = await is_flow(run_context, value, partial(holds.keep, 0))
         holds.release()
         return Made(value, steps.number - 1, goes_on)
 
     async def _see_to_end(self, hot: HotTurns) -> None:
         """Make turns in code, and then what could not be made so of the last one."""
-        execution = self.execution
-        execution.tasks.spawn(hot.group, hot.run)
+        run_context = self.run_context
+        run_context.tasks.spawn(hot.group, hot.run)
         try:
             await hot.done.wait()
             if hot.scheduler is not None:
                 assert hot.steps.code is not None
                 await self.run(hot.scheduler, self._lent[hot.steps.code])
         except BaseException:
-            execution.lifecycle.halt()  # a thread looks only at that, and the group waits for it
+            run_context.lifecycle.halt()  # a thread looks only at that, and the group waits for it
             raise
 
     def _give_back(self, first: Prepared) -> None:
@@ -190,7 +190,7 @@ class HotLoop:
         for prepared in lent.values():
             if prepared is not first:
                 emptied(prepared.graph)
-                self.execution.memory.shapes.put(prepared.shape, prepared)
+                self.run_context.memory.shapes.put(prepared.shape, prepared)
 
     def _fill(self, steps: TurnSteps) -> None:
         """Put the calls of the present turn into the graph of its shape, which is empty."""
@@ -203,14 +203,14 @@ class HotLoop:
 
     def _note_when_due(self, hot: HotTurns) -> None:
         """Find out when it has to end, so that the beginning of a turn is recorded."""
-        journal = self.execution.store.journal
+        journal = self.run_context.store.journal
         if journal is not None and journal.keeps_turns and self.is_top:
             turns, seconds = journal.until_next_turn(hot.steps.number)
             hot.last, hot.last_time = hot.steps.number + turns, time.perf_counter() + seconds
 
     def _note_present(self, steps: TurnSteps, number: int) -> None:
         """Tell the journal which turn the loop is in, if that has begun and is not recorded."""
-        journal = self.execution.store.journal
+        journal = self.run_context.store.journal
         if journal is not None and journal.backend.keeps_loops and self.is_top and steps.turns is not None:
             journal.go_on_in(number, steps.present_flow())
 
@@ -243,7 +243,7 @@ class HotLoop:
         assert code is not None
         assert turns is not None
         self._note_present(steps, number)
-        self.execution.progress.in_code = None
+        self.run_context.progress.in_code = None
         prepared = self._lent[code]
         self._fill(steps)
         scheduler = self.begin(prepared, number)

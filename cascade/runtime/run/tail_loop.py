@@ -69,7 +69,9 @@ class Loop:
         return self.run_context.memory.hold if self.is_top else Hold(self.run_context.memory.hold.seen)
 
     def __attrs_post_init__(self) -> None:
-        self._hot = HotLoop(self.run_context, self.prefix, self.is_top, self._scheduler, self._run_turn, self._made)
+        self._hot = HotLoop(
+            self.run_context, self.prefix, self.is_top, self._scheduler, self._run_turn, self._made
+        )
 
     async def run(self, prepared: Prepared) -> Any:
         """The value of the flow, of whatever its target returned in its place, and so on.

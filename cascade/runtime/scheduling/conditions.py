@@ -20,14 +20,14 @@ class Conditions:
     Whoever begins to listen, changes a rule, or ends the run, changes the epoch of the gate.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         can_use_lanes: Whether the nodes of this frame can run in lanes at all.
         is_heard: Whether somebody is told of the nodes, so that events or records have to be made.
         is_single: Whether each node that succeeds has to be settled by itself, as it is news to somebody, has to
             be looked at, or does not count any more.
     """
 
-    execution: RunContext
+    run_context: RunContext
     can_use_lanes: bool
     is_heard: bool = False
     is_single: bool = False
@@ -36,14 +36,14 @@ class Conditions:
 
     def look(self) -> None:
         """Note what is in force, if that has changed."""
-        execution = self.execution
-        epoch = execution.admission.gate.epoch
+        run_context = self.run_context
+        epoch = run_context.admission.gate.epoch
         if self._epoch != epoch:
             self._epoch = epoch
-            self.is_heard = not execution.is_silent()
-            is_told = self.is_heard and (execution.settings.strict_state or not execution.bus.is_silent())
-            self.is_single = is_told or execution.lifecycle.is_halted
-            is_free = not execution.lifecycle.is_closing and not execution.admission.holding.rules
+            self.is_heard = not run_context.is_silent()
+            is_told = self.is_heard and (run_context.settings.strict_state or not run_context.bus.is_silent())
+            self.is_single = is_told or run_context.lifecycle.is_halted
+            is_free = not run_context.lifecycle.is_closing and not run_context.admission.holding.rules
             self._may_use_lanes = self.can_use_lanes and is_free
 
     def may_use_lanes(self) -> bool:
@@ -53,7 +53,7 @@ class Conditions:
 
     def may_use_threads(self) -> bool:
         """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
-        return self.may_use_lanes() and not self.execution.events.wants_attempts()
+        return self.may_use_lanes() and not self.run_context.events.wants_attempts()
 
     def may_use_place(self, place: int) -> bool:
         """Whether nodes that belong at *place* may run in a lane."""
@@ -67,16 +67,16 @@ class Conditions:
         Args:
             reported: How many outcomes are on their way to the journal, but not there.
         """
-        journal = self.execution.store.journal
+        journal = self.run_context.store.journal
         return journal is not None and journal.is_full_with(reported)
 
     async def until_heard(self) -> bool:
         """Wait until no subscriber is full, and the journal is not; whether that took any waiting."""
-        journal, bus = self.execution.store.journal, self.execution.bus
+        journal, bus = self.run_context.store.journal, self.run_context.bus
         has_waited = journal is not None and journal.is_full
         if journal is not None:
             await journal.until_room()
         if bus.full() is None:
             return has_waited
-        await self.execution.admission.until_heard(bus)
+        await self.run_context.admission.until_heard(bus)
         return True

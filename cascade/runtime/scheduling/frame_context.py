@@ -50,7 +50,7 @@ class FrameContext:
     """One frame, on its way through the schedule.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         frame: What is run.
         calls: What its nodes are called with.
         conditions: Whether lanes may be used.
@@ -59,7 +59,7 @@ class FrameContext:
         group: Where tasks are started at present.
     """
 
-    execution: RunContext
+    run_context: RunContext
     frame: Frame
     calls: Calls
     conditions: Conditions

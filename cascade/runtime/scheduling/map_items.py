@@ -32,55 +32,55 @@ from cascade.runtime.frame.frame import Frame
 RunItems = Callable[[RunContext, "Items", Frame], Awaitable[None]]
 
 
-async def live_map(execution: RunContext, frame: Frame, node: MapNode, job: Job, run_items: RunItems) -> Ending:
+async def live_map(run_context: RunContext, frame: Frame, node: MapNode, job: Job, run_items: RunItems) -> Ending:
     """Run all items of a map; its value is the list of theirs, in input order.
 
     The map itself claims nothing and holds no thread. If cancelled, its items are.
 
     Args:
-        execution: The run.
+        run_context: The run.
         frame: Where the columns come from.
         node: The map.
         job: What the map would be as a single call; its items are like it but for arguments and id.
         run_items: Runs all nodes of a frame.
     """
-    if execution.lifecycle.is_halted or is_cancelled():
+    if run_context.lifecycle.is_halted or is_cancelled():
         return Ending(Cancelled())  # spawned in the very step in which the run ended
     started = anyio.current_time()
     try:
         items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
     except BaseException as error:  # columns are made by user code; the map is settled with what that raises
-        execution.events.emit_node(TaskExecutionStarted, job)
+        run_context.events.emit_node(TaskExecutionStarted, job)
         return Ending(classify(error, job.node_id), attempts=1, started=started)
-    execution.events.emit_node(TaskExecutionStarted, job, items=items.size)
+    run_context.events.emit_node(TaskExecutionStarted, job, items=items.size)
     try:
-        return Ending(await _run(execution, items, run_items), attempts=1, started=started)
+        return Ending(await _run(run_context, items, run_items), attempts=1, started=started)
     except BaseException as error:  # a cancellation most likely; the map is settled with it
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
-async def _run(execution: RunContext, items: Items, run_items: RunItems) -> Outcome:
+async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> Outcome:
     frame = items.begin()
-    if execution.store.recovery is not None:
-        await restore(execution, frame)
+    if run_context.store.recovery is not None:
+        await restore(run_context, frame)
     try:
-        await run_items(execution, items, frame)
+        await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
         if not frame.gaps.errors:
             raise
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
     if frame.gaps.errors:
-        return _failed(execution, frame)
-    is_left = execution.lifecycle.is_draining and frame.readiness.unsettled > 0
-    return Cancelled() if frame.gaps.gone or execution.lifecycle.is_halted or is_left else Done(frame.values)
+        return _failed(run_context, frame)
+    is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
+    return Cancelled() if frame.gaps.gone or run_context.lifecycle.is_halted or is_left else Done(frame.values)
 
 
-def _failed(execution: RunContext, frame: Frame) -> Failed:
+def _failed(run_context: RunContext, frame: Frame) -> Failed:
     """A map fails with the error of the item that failed first; the values of the others are kept."""
     error = next(iter(frame.gaps.errors.values()))
-    execution.failures.pass_on(error)  # the note names the item
-    execution.progress.failed_maps.append(frame)
+    run_context.failures.pass_on(error)  # the note names the item
+    run_context.progress.failed_maps.append(frame)
     return Failed(error)
 
 

@@ -57,33 +57,33 @@ class NodeTasks:
                 return False
             self._crowd.ask(task, index)
         frame.status[index] = Status.RUNNING
-        context.execution.tasks.spawn(context.group, self._live, index)
+        context.run_context.tasks.spawn(context.group, self._live, index)
         return True
 
     def _is_crowded(self, task: Callee) -> bool:
         # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
         context = self.context
-        is_one_line = context.frame.turn.ranks is not None and not context.execution.admission.holding.rules
+        is_one_line = context.frame.turn.ranks is not None and not context.run_context.admission.holding.rules
         return not is_one_line and self._crowd.is_full(task)
 
     def _wait_behind(self, index: int, task: Callee) -> None:
         """Leave a node without a task as long as enough others of its kind ask for admission."""
-        execution, frame = self.context.execution, self.context.frame
+        run_context, frame = self.context.run_context, self.context.frame
         frame.status[index] = Status.QUEUED
         self._crowd.wait(task, index)
-        if index not in self._crowd.told and execution.events.wants(TaskBlocked):
-            admission, applicant = execution.admission, execution.applicant(frame.name(index), task)
+        if index not in self._crowd.told and run_context.events.wants(TaskBlocked):
+            admission, applicant = run_context.admission, run_context.applicant(frame.name(index), task)
             reason = admission.holding.reason(applicant, {})
             if reason is not None:
                 self._crowd.told.add(index)
                 detail = Blockers(admission).first(applicant, {})
                 subject = self.context.settler.subject(index)
-                execution.events.emit_node(TaskBlocked, subject, reason=reason, detail=detail)
+                run_context.events.emit_node(TaskBlocked, subject, reason=reason, detail=detail)
 
     def _has_asked(self, index: int) -> None:
         """A node has been admitted, or asks no longer: let others ask."""
         frame, place = self.context.frame, self.context.frame.layout.places[index]
-        all_at_once = self.context.execution.lifecycle.is_closing or self.context.conditions.may_use_place(place)
+        all_at_once = self.context.run_context.lifecycle.is_closing or self.context.conditions.may_use_place(place)
         following = self._crowd.leave(frame.graph.task(index), index, all_at_once=all_at_once)
         if following:
             for other in following:
@@ -104,8 +104,8 @@ class NodeTasks:
         node: Node = frame.graph.node(index)  # type: ignore[assignment]  # routers are settled by the frame
         job = self._job(index, node)
         if isinstance(node, MapNode):
-            return await live_map(context.execution, frame, node, job, self.run_items)
-        ending = await live(context.execution, job)
+            return await live_map(context.run_context, frame, node, job, self.run_items)
+        ending = await live(context.run_context, job)
         if index in frame.layout.tails and isinstance(ending.outcome, Done):
             await context.returned.is_flow(index, ending.outcome.value)
         return ending
@@ -113,7 +113,7 @@ class NodeTasks:
     def _job(self, index: int, node: Node) -> Job:
         context, frame = self.context, self.context.frame
         name, digest = frame.name(index), frame.digest(index)
-        recovery, retry = context.execution.store.recovery, node.terms.retry
+        recovery, retry = context.run_context.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
             frame.demand.read_again(node.data)
         asking = Asking(

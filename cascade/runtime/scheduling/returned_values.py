@@ -26,22 +26,22 @@ class ReturnedValues:
     """Looks for calls in returned values, and goes on with what is not a value yet.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         frame: Whose nodes have returned.
         settle: Called when a node has come to its end after all.
     """
 
-    execution: RunContext
+    run_context: RunContext
     frame: Frame
     settle: Settle = attrs.field(init=False)
 
     async def is_flow(self, index: int, value: Any) -> bool:
         """Whether there are lazies in *value*, returned by the node *index*, that are to be run in its place."""
-        return self._is_in_place(index, await is_flow(self.execution, value, self.keeper(index)))
+        return self._is_in_place(index, await is_flow(self.run_context, value, self.keeper(index)))
 
     def find_flow(self, index: int, value: Any) -> Steps[bool]:
         """What :meth:`is_flow` says, found in steps; for threads."""
-        return self._is_in_place(index, (yield from find_flow(self.execution, value, self.keeper(index))))
+        return self._is_in_place(index, (yield from find_flow(self.run_context, value, self.keeper(index))))
 
     def keeper(self, index: int) -> Callable[[Hold], None]:
         """Takes what large data in the value of the node *index* is remembered by."""
@@ -55,12 +55,12 @@ class ReturnedValues:
 
     def run_in_place(self, group: TaskGroup, index: int, value: Any, started: float) -> None:
         """Run the lazies in *value*, which the node *index* returned, and settle the node with what they give."""
-        self.execution.tasks.spawn(group, self._run_in_place, index, value, started)
+        self.run_context.tasks.spawn(group, self._run_in_place, index, value, started)
 
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
         name = self.frame.name(index)
         try:
-            ending = Ending(Done(await self.execution.run_flow(value, name)), 1, started)
+            ending = Ending(Done(await self.run_context.run_flow(value, name)), 1, started)
         except BaseException as error:  # of any node of that flow; the node is settled with it
             ending = Ending(classify(error, name), 1, started)
         self.settle(index, ending)

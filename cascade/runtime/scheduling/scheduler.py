@@ -68,7 +68,7 @@ class Scheduler:
     @classmethod
     def of(
         cls,
-        execution: RunContext,
+        run_context: RunContext,
         frame: Frame,
         saves: Saves,
         calls: Calls | None = None,
@@ -78,24 +78,24 @@ class Scheduler:
     ) -> Scheduler:
         """A scheduler of *frame*; *calls* are those of its nodes, by default."""
         # Each node waits for its own record, or is counted: then it needs a task that can wait.
-        is_recorded = execution.store.journal is not None and execution.settings.durability == "task"
-        is_local = isinstance(execution.shared.executor, LocalExecutor)
+        is_recorded = run_context.store.journal is not None and run_context.settings.durability == "task"
+        is_local = isinstance(run_context.shared.executor, LocalExecutor)
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
-        can_use_lanes = is_local and not is_recorded and execution.shared.pacer is None and window is None
-        conditions = Conditions(execution, can_use_lanes)
+        can_use_lanes = is_local and not is_recorded and run_context.shared.pacer is None and window is None
+        conditions = Conditions(run_context, can_use_lanes)
         context = FrameContext(
-            execution,
+            run_context,
             frame,
             NodeCalls(frame) if calls is None else calls,
             conditions,
-            Settler(execution, frame, conditions),
-            ReturnedValues(execution, frame),
+            Settler(run_context, frame, conditions),
+            ReturnedValues(run_context, frame),
         )
         return cls(context, is_eager, saves, window)
 
     def __attrs_post_init__(self) -> None:
         context = self.context
-        pacer = context.execution.shared.pacer
+        pacer = context.run_context.shared.pacer
         context.returned.settle = self.settle
         following = Following(context.frame, context.conditions, self.is_eager)
         self.loop_lane = LoopLane(context, self, following)
@@ -122,7 +122,7 @@ class Scheduler:
                     break
                 await self._until_work()
         except BaseException:
-            self.context.execution.lifecycle.halt()
+            self.context.run_context.lifecycle.halt()
             raise
 
     def _next_work(self) -> Callable[[], bool] | None:
@@ -138,7 +138,7 @@ class Scheduler:
 
     async def _until_work(self) -> None:
         """Wait until there may be something to do: until the journal has room, or somebody tells of something."""
-        journal = self.context.execution.store.journal
+        journal = self.context.run_context.store.journal
         if self._queue and journal is not None and journal.is_full:
             await journal.until_room()
             await checkpoint()
@@ -153,13 +153,13 @@ class Scheduler:
     def absorb(self) -> None:
         """Deal with what settling has led to, until nothing follows any more."""
         context, frame = self.context, self.context.frame
-        execution = context.execution
+        run_context = context.run_context
         while frame.readiness.news:
             news = frame.readiness.take_news()
             for index, error in news.faults:
-                note = f"raised by {frame.name(index)!r} while it chose a route in run {execution.run_id!r}"
-                execution.failures.fail_node(error, frame.name(index), note)
-            if execution.lifecycle.is_halted:
+                note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
+                run_context.failures.fail_node(error, frame.name(index), note)
+            if run_context.lifecycle.is_halted:
                 frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
             for index in news.pruned:
@@ -174,7 +174,7 @@ class Scheduler:
 
     def _start_some(self) -> bool:
         """Start nodes from the queue, for a slice at most; returns whether it took that long."""
-        frame, queue, lifecycle = self.context.frame, self._queue, self.context.execution.lifecycle
+        frame, queue, lifecycle = self.context.frame, self._queue, self.context.run_context.lifecycle
         self.context.conditions.look()
         until = self._elapsed() + SLICE
         while queue and self._has_room():
@@ -271,8 +271,8 @@ class Scheduler:
             self.tell()
 
 
-async def _run_items(execution: RunContext, items: Items, frame: Frame) -> None:
+async def _run_items(run_context: RunContext, items: Items, frame: Frame) -> None:
     window = items.node.terms.concurrency
-    scheduler = Scheduler.of(execution, frame, Saves(), items, window=window)
+    scheduler = Scheduler.of(run_context, frame, Saves(), items, window=window)
     async with anyio.create_task_group() as scheduler.context.group:
         await scheduler.run(range(items.size))

@@ -21,12 +21,12 @@ class Settler:
     """Settles the nodes of one frame.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         frame: Whose nodes they are.
         conditions: Whether somebody is told of them.
     """
 
-    execution: RunContext
+    run_context: RunContext
     frame: Frame
     conditions: Conditions
 
@@ -56,9 +56,9 @@ class Settler:
     def note(self, count: int, ended: Sequence[Ended]) -> None:
         """Record as many nodes as *count* that have succeeded; *ended* are all of them if somebody is told."""
         if not self.conditions.is_heard:
-            self.execution.progress.counts[Status.SUCCEEDED] += count
+            self.run_context.progress.counts[Status.SUCCEEDED] += count
         for index, value, started, now in ended:
-            record_silently(self.execution, self.frame, index, value, now - started)
+            record_silently(self.run_context, self.frame, index, value, now - started)
 
     def settle(self, index: int, ending: Ending) -> None:
         """Settle a node, unless the run drains and leaves it."""
@@ -71,8 +71,8 @@ class Settler:
         recorded = self._record(index, ending)
         if recorded is None:
             return
-        journal = self.execution.store.journal
-        if journal is not None and self.execution.settings.durability == "task":
+        journal = self.run_context.store.journal
+        if journal is not None and self.run_context.settings.durability == "task":
             await journal.flush()
         self._enter(index, recorded)
 
@@ -81,7 +81,7 @@ class Settler:
         if self._is_left(index, ending):
             return None
         ending = self._counted(ending)
-        record(self.execution, self.subject(index), ending)
+        record(self.run_context, self.subject(index), ending)
         return ending
 
     def settle_without_running(self, index: int) -> bool:
@@ -99,7 +99,7 @@ class Settler:
             self.settle(index, Ending(Failed(error)))
             return True
         if skip is not None:
-            record(self.execution, self.subject(index), Ending(Skipped(skip.reason)))
+            record(self.run_context, self.subject(index), Ending(Skipped(skip.reason)))
             frame.skip(index, skip.reason, skip.passed)
         return skip is not None
 
@@ -109,11 +109,11 @@ class Settler:
 
     def prune(self, index: int) -> None:
         """Record a node that no route leads to; the frame knows that already."""
-        record(self.execution, self.subject(index), Ending(Skipped(SkipReason.PRUNED)))
+        record(self.run_context, self.subject(index), Ending(Skipped(SkipReason.PRUNED)))
 
     def _replay(self, index: int, node: Node) -> None:
         """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
-        frame, counts = self.frame, self.execution.progress.counts
+        frame, counts = self.frame, self.run_context.progress.counts
         recalled = frame.turn.recorded.pop(index)
         if recalled.reason is None:
             counts[Status.SUCCEEDED] += 1
@@ -126,21 +126,21 @@ class Settler:
         """*ending* as it counts: what succeeds after the run has ended is cancelled."""
         if not isinstance(ending.outcome, Done):
             return ending
-        if self.execution.lifecycle.is_halted:
+        if self.run_context.lifecycle.is_halted:
             return attrs.evolve(ending, outcome=Cancelled())
-        journal = self.execution.store.journal
-        if self.execution.settings.strict_state and journal is not None:
+        journal = self.run_context.store.journal
+        if self.run_context.settings.strict_state and journal is not None:
             error = journal.refusal(ending.outcome.value)
             return ending if error is None else attrs.evolve(ending, outcome=Failed(error))
         return ending
 
     def _is_left(self, index: int, ending: Ending) -> bool:
         """Whether the node is left unsettled, because the run drains."""
-        lifecycle = self.execution.lifecycle
+        lifecycle = self.run_context.lifecycle
         if not lifecycle.is_draining or lifecycle.is_halted or not isinstance(ending.outcome, Cancelled):
             return False
         self.frame.status[index] = Status.PENDING
-        leave(self.execution, self.subject(index), ending)
+        leave(self.run_context, self.subject(index), ending)
         return True
 
     def _enter(self, index: int, ending: Ending) -> None:
@@ -151,11 +151,11 @@ class Settler:
             case Failed(error=error):
                 self.frame.fail(index, error)
             case _:
-                self.execution.lifecycle.halt()  # only the end of the run cancels a node
+                self.run_context.lifecycle.halt()  # only the end of the run cancels a node
                 self.frame.fail(index, None)
 
 
-def is_to_blame(execution: RunContext, name: str, error: BaseException) -> bool:
+def is_to_blame(run_context: RunContext, name: str, error: BaseException) -> bool:
     """Whether *error*, a cancellation that hit a task after the node *name* had run there, is that node's doing.
 
     Then it is a failure of the node, though it has ended.
@@ -163,6 +163,6 @@ def is_to_blame(execution: RunContext, name: str, error: BaseException) -> bool:
     outcome = classify(error, name)
     if not isinstance(outcome, Failed):
         return False
-    note = f"of {name!r} in run {execution.run_id!r}, which had ended"
-    execution.failures.fail_node(outcome.error, name, note)
+    note = f"of {name!r} in run {run_context.run_id!r}, which had ended"
+    run_context.failures.fail_node(outcome.error, name, note)
     return True

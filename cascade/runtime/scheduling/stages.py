@@ -17,7 +17,7 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
     again in each stage that follows.
     """
-    execution, frame = scheduler.context.execution, scheduler.context.frame
+    run_context, frame = scheduler.context.run_context, scheduler.context.frame
     late: list[int] = []
     may_be_late = bool(frame.layout.selectors)
     settled = scheduler.settled_before
@@ -34,25 +34,25 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
         await run_stage(scheduler, [*late, *level], number)
         if may_be_late:
             late = [index for index in (*late, *level) if not frame.has_settled(index)]
-        if execution.lifecycle.is_closing:
+        if run_context.lifecycle.is_closing:
             return
     number = len(plan.levels)
     while late:
         await run_stage(scheduler, late, number)
         left = [index for index in late if not frame.has_settled(index)]
-        if execution.lifecycle.is_closing or len(left) == len(late):
+        if run_context.lifecycle.is_closing or len(left) == len(late):
             return
         late, number = left, number + 1
 
 
 async def run_stage(scheduler: Scheduler, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
-    execution = scheduler.context.execution
+    run_context = scheduler.context.run_context
     scheduler.context.frame.readiness.stage = level
-    execution.events.emit(StageStarted, index=number, size=len(level))
+    run_context.events.emit(StageStarted, index=number, size=len(level))
     async with anyio.create_task_group() as scheduler.context.group:
         await scheduler.run(level)
-    if execution.store.journal is not None and execution.settings.durability == "stage":
-        await execution.store.journal.flush()
-    if not execution.lifecycle.is_closing:
-        execution.events.emit(StageFinished, index=number, size=len(level))
+    if run_context.store.journal is not None and run_context.settings.durability == "stage":
+        await run_context.store.journal.flush()
+    if not run_context.lifecycle.is_closing:
+        run_context.events.emit(StageFinished, index=number, size=len(level))

@@ -39,7 +39,7 @@ class Following:
         """
         frame, conditions = self.frame, self.conditions
         found = self._next(index) if self.is_eager else frame.layout.links.get(index)
-        if found is None or frame.gaps.exist or conditions.is_heard or conditions.execution.lifecycle.is_closing:
+        if found is None or frame.gaps.exist or conditions.is_heard or conditions.run_context.lifecycle.is_closing:
             return None
         if len(frame.graph.sources[index]) > PAUSE_EVERY:
             return None  # what it used is let go of first

@@ -23,7 +23,7 @@ class LaneAttempts:
     the current one; of a node that waits, until it has ended.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         identify: The id of the node that a token is about, and its task.
         clock: The event loop's clock, as it can be read where the nodes run.
         ends_by: When the scopes around them end, on that clock.
@@ -33,7 +33,7 @@ class LaneAttempts:
         waiting: What was made for nodes that wait, while others run.
     """
 
-    execution: RunContext
+    run_context: RunContext
     identify: Callable[[Token], tuple[str, Callee]]
     clock: Callable[[], float]
     ends_by: float = math.inf
@@ -46,7 +46,7 @@ class LaneAttempts:
         """The attempt that *token* stands for. Asked in any thread."""
         attempt = self.asked.get(token) or self.waiting.get(token)
         if attempt is None:
-            attempt = LaneAttempt(self.execution, *self.identify(token), self.ends_by, self.clock, self.claim)
+            attempt = LaneAttempt(self.run_context, *self.identify(token), self.ends_by, self.clock, self.claim)
             attempt.is_over = token is not self.current
             if not attempt.is_over:
                 attempt = self.asked.setdefault(token, attempt)

@@ -97,15 +97,15 @@ class LoopLane:
 
     def _tend(self) -> None:
         self._is_tended = True
-        self.context.execution.tasks.spawn(self.context.group, self._drain)
+        self.context.run_context.tasks.spawn(self.context.group, self._drain)
 
     async def _drain(self) -> None:
         """Run what is queued, until it is all begun; or until one waits, and then that one to its end."""
         queue, conditions = self.queue, self.context.conditions
         if is_cancelled():
             return  # before anything has begun; so is whoever waits for it
-        execution, deadline = self.context.execution, current_effective_deadline()
-        attempts = LaneAttempts(execution, self._identify, current_time, deadline)
+        run_context, deadline = self.context.run_context, current_effective_deadline()
+        attempts = LaneAttempts(run_context, self._identify, current_time, deadline)
         self._since = time.perf_counter()
         is_tending = True
         following: int | None = None
@@ -141,7 +141,7 @@ class LoopLane:
             await give_way()
         except get_cancelled_exc_class() as error:
             # The node that ran last may have cancelled the task that it found itself in.
-            if not is_to_blame(self.context.execution, self.context.frame.name(index), error):
+            if not is_to_blame(self.context.run_context, self.context.frame.name(index), error):
                 raise
         self._since = time.perf_counter()
 
@@ -153,7 +153,7 @@ class LoopLane:
         Returns:
             The node that was called last, that which goes on from it, and itself if it has not simply ended.
         """
-        lagging, outside = self.context.execution.progress.lagging, attempt_var.set((attempts, None, 0, 0))
+        lagging, outside = self.context.run_context.progress.lagging, attempt_var.set((attempts, None, 0, 0))
         lagging.add(self._note)
         try:
             return self._call_each(attempts, following)
@@ -164,12 +164,12 @@ class LoopLane:
             self._note()
 
     def _call_each(self, attempts: LaneAttempts, following: int | None) -> tuple[int, int | None, Left | None]:
-        context, gate, queue, until = self.context, self.context.execution.gate, self.queue, self._since + SLICE
+        context, gate, queue, until = self.context, self.context.run_context.gate, self.queue, self._since + SLICE
         rows, status, bind = context.frame.graph.rows, context.frame.status, context.calls.bind
         conditions, mark, clock = context.conditions, attempt_var.set, time.perf_counter
         epoch, is_heard = gate.epoch, conditions.is_heard
         succeed, demand = context.frame.succeed, context.frame.demand
-        now = context.execution.beginning.clock if is_heard else _no_time
+        now = context.run_context.beginning.clock if is_heard else _no_time
         while True:
             index = queue.popleft() if following is None else following
             task: Callee = rows[index].task  # type: ignore[union-attr]  # routers are no calls
@@ -188,7 +188,7 @@ class LoopLane:
                     return index, None, Left(index, started, value=value)
             except BaseException as error:  # user code may raise anything, and the node is settled with that
                 return index, None, Left(index, started, error=error)
-            if gate.epoch != epoch and context.execution.lifecycle.is_halted:
+            if gate.epoch != epoch and context.run_context.lifecycle.is_halted:
                 self._note()  # what had ended before
                 conditions.look()
             following = self.following.node_after(index, value)
@@ -208,9 +208,9 @@ class LoopLane:
                 attempts.end()
 
     def _announce(self, index: int) -> None:
-        execution = self.context.execution
-        if execution.events.wants(TaskExecutionStarted):
-            execution.events.emit_node(TaskExecutionStarted, self.context.settler.subject(index))
+        run_context = self.context.run_context
+        if run_context.events.wants(TaskExecutionStarted):
+            run_context.events.emit_node(TaskExecutionStarted, self.context.settler.subject(index))
 
     def _note(self) -> None:
         """Tell of the nodes that have ended, at the latest before this lane lets others run."""
@@ -243,13 +243,13 @@ class LoopLane:
             return None
         context.conditions.look()
         following = self.following.node_after(index, value)
-        now = context.execution.beginning.clock() if context.conditions.is_heard else 0.0
+        now = context.run_context.beginning.clock() if context.conditions.is_heard else 0.0
         self.owner.done([(index, value, left.started, now)], following is not None)
         return following
 
     async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
         """See a node to its end that was begun elsewhere; *rest* gives its value."""
-        context, started = self.context, self.context.execution.beginning.clock()
+        context, started = self.context, self.context.run_context.beginning.clock()
         try:
             value = await self._wait(attempt, rest, hands_over=False)
             attempt.is_over = True
@@ -271,7 +271,7 @@ class LoopLane:
         """The value of a coroutine that waits; it can be counted meanwhile."""
         if hands_over:
             self._hand_over()
-        tasks, gate = self.context.execution.tasks, self.context.execution.gate
+        tasks, gate = self.context.run_context.tasks, self.context.run_context.gate
         tasks.watch.add(attempt)
         if not self._waiting:
             gate.lanes.add(self)
@@ -293,7 +293,7 @@ class LoopLane:
         """Give each node that waits a claim."""
         for attempt, claim in self._waiting.items():
             if claim is None:
-                applicant = self.context.execution.applicant(attempt.node_id, attempt.task)
+                applicant = self.context.run_context.applicant(attempt.node_id, attempt.task)
                 self._waiting[attempt] = holdings.adopted(applicant, epoch)
 
     def _hand_over(self) -> None:

@@ -134,7 +134,7 @@ class ThreadLane:
         if self.adopted is None and self.index is not None:
             frame = self.lanes.context.frame
             node_id, task = frame.name(self.index), frame.graph.task(self.index)
-            applicant = self.lanes.context.execution.applicant(node_id, task)
+            applicant = self.lanes.context.run_context.applicant(node_id, task)
             self.adopted = holdings.adopted(applicant, epoch)
 
     def run(self) -> None:
@@ -188,7 +188,7 @@ class ThreadLane:
                     lanes.reports.add(Report(index, value, seconds=seconds, is_flow=is_flow))
                     return None
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            if _ends_run(context.execution, error):
+            if _ends_run(context.run_context, error):
                 lanes.has_failed = True
             seconds = began and self.clock() - began
             lanes.reports.add(Report(index, None, error, seconds=seconds))
@@ -209,7 +209,7 @@ class ThreadLane:
                 self.stint.step_back(self.lanes.reports.is_awaited)
 
 
-def _ends_run(execution: RunContext, error: BaseException) -> bool:
+def _ends_run(run_context: RunContext, error: BaseException) -> bool:
     """Whether nothing may start after *error*. Asked in any thread."""
-    goes_on = execution.settings.on_error == "continue" and isinstance(error, Exception)
+    goes_on = run_context.settings.on_error == "continue" and isinstance(error, Exception)
     return not goes_on or isinstance(error, AttemptCancelled)

@@ -69,12 +69,12 @@ class ThreadLanes:
             self._add(1)
         elif not self._is_watched:
             self._is_watched = True
-            self.context.execution.tasks.spawn(self.context.group, self._watch)
+            self.context.run_context.tasks.spawn(self.context.group, self._watch)
 
     def _add(self, count: int) -> None:
         for _ in range(count):
             self._wanted += 1
-            self.context.execution.tasks.spawn(self.context.group, self._tend)
+            self.context.run_context.tasks.spawn(self.context.group, self._tend)
 
     async def _tend(self) -> None:
         """Be a lane, slot by slot, while there is anything to do."""
@@ -96,18 +96,18 @@ class ThreadLanes:
 
     async def _be_lane(self, claim: Claim) -> None:
         """Run nodes in a thread, as long as it may have the slot."""
-        execution = self.context.execution
-        gate, watch = execution.gate, execution.tasks.watch
+        run_context = self.context.run_context
+        gate, watch = run_context.gate, run_context.tasks.watch
         clock = thread_clock()
-        attempts = LaneAttempts(execution, self._identify, clock, current_effective_deadline(), claim)
+        attempts = LaneAttempts(run_context, self._identify, clock, current_effective_deadline(), claim)
         lane = ThreadLane(self, claim, attempts, clock)
         self._lanes.add(lane)
         gate.crossers.add(lane)
         watch.add(lane)
         gate.lanes.add(lane)
         try:
-            base = execution.tasks.base.copy()
-            await in_thread(lambda: base.run(lane.run), execution.shared.lane_limiter)
+            base = run_context.tasks.base.copy()
+            await in_thread(lambda: base.run(lane.run), run_context.shared.lane_limiter)
         finally:
             self._lanes.remove(lane)
             watch.remove(lane)
@@ -116,7 +116,7 @@ class ThreadLanes:
             claim.release()
             if lane.adopted is not None:
                 lane.adopted.release()
-            if execution.lifecycle.is_halted:
+            if run_context.lifecycle.is_halted:
                 self.reports.settle_late()
 
     def _identify(self, token: Token) -> tuple[str, Callee]:
@@ -131,7 +131,9 @@ class ThreadLanes:
         except IndexError:  # another lane's thread has taken it in this very moment
             return None
         try:
-            return await admit(context.execution.admission, self._applicant(first), {Slot.THREAD: 1}, _say_nothing)
+            return await admit(
+                context.run_context.admission, self._applicant(first), {Slot.THREAD: 1}, _say_nothing
+            )
         except DrainedError:
             return None
         except CascadeError as error:
@@ -141,9 +143,9 @@ class ThreadLanes:
 
     def _applicant(self, index: int) -> Applicant:
         """Who asks for a slot, on behalf of *index* and many other nodes."""
-        execution, node_id = self.context.execution, self.context.frame.name(index)
-        ancestors = execution.beginning.ancestors
-        return Applicant(node_id, "", "", execution.run_id, execution.bus, ancestors, is_lane=True)
+        run_context, node_id = self.context.run_context, self.context.frame.name(index)
+        ancestors = run_context.beginning.ancestors
+        return Applicant(node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True)
 
     def _taken(self) -> Iterator[int]:
         """What is queued, taken node by node; threads may take some of it at the same time."""
@@ -153,21 +155,21 @@ class ThreadLanes:
 
     def may_go_on(self, epoch: int) -> bool:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
-        execution = self.context.execution
-        is_open = execution.gate.epoch == epoch and not execution.lifecycle.is_halted and not self.has_failed
+        run_context = self.context.run_context
+        is_open = run_context.gate.epoch == epoch and not run_context.lifecycle.is_halted and not self.has_failed
         # What has been reported, and nobody has settled yet, is on its way to the journal.
         return is_open and not self.context.conditions.is_behind(len(self.reports.arrived))
 
     def wants_thread(self) -> bool:
         """Whether somebody else could start with the slot of one of these threads. Asked in any thread."""
-        return self.context.execution.admission.queue.lacks_only(Slot.THREAD)
+        return self.context.run_context.admission.queue.lacks_only(Slot.THREAD)
 
     async def _watch(self) -> None:
         """Add threads while all there are stuck, up to what the engine has."""
         try:
-            most = self.context.execution.settings.max_threads
+            most = self.context.run_context.settings.max_threads
             while self.queue and self._wanted and self._wanted < most:
-                if await in_thread(self._wait_until_stuck, self.context.execution.shared.lane_limiter):
+                if await in_thread(self._wait_until_stuck, self.context.run_context.shared.lane_limiter):
                     self._add(min(self._wanted, most - self._wanted, len(self.queue)))
         finally:
             self._is_watched = False

@@ -102,7 +102,7 @@ class ThreadReports:
     def _settle_successes(self) -> None:
         """Settle nodes that have simply succeeded, so many that it takes no slice."""
         context, arrived, now = self.context, self.arrived, current_time()
-        durations = None if context.conditions.is_heard else context.execution.shared.durations
+        durations = None if context.conditions.is_heard else context.run_context.shared.durations
         ended: list[Ended] = []
         followed = 0
         while arrived and len(ended) < _BATCH and type(arrived[0]) is tuple:
@@ -122,22 +122,22 @@ class ThreadReports:
         context, index, value = self.context, report.index, report.value
         if report.seconds is not None and not context.conditions.is_heard:
             task = context.frame.graph.task(index)
-            context.execution.shared.durations.learn(task.name, report.seconds)
+            context.run_context.shared.durations.learn(task.name, report.seconds)
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
             self.owner.settle(index, context.settler.failure(index, report.error, started))
         elif not report.is_flow:  # a coroutine
-            context.execution.tasks.spawn(context.group, self._go_on, index, value, started)
+            context.run_context.tasks.spawn(context.group, self._go_on, index, value, started)
         else:
             context.returned.run_in_place(context.group, index, value, started)
 
     async def _go_on(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
         """Go on with a node whose function, called in a thread, gave a coroutine."""
         context = self.context
-        execution, name, task = context.execution, context.frame.name(index), context.frame.graph.task(index)
-        attempt = LaneAttempt(execution, name, task, current_effective_deadline(), current_time)
+        run_context, name, task = context.run_context, context.frame.name(index), context.frame.graph.task(index)
+        attempt = LaneAttempt(run_context, name, task, current_effective_deadline(), current_time)
         attempt_var.set(attempt)
-        execution.tasks.watch.add(attempt)
+        run_context.tasks.watch.add(attempt)
         try:
             value = await coroutine
             if is_cancelled():
@@ -147,7 +147,7 @@ class ThreadReports:
             return
         finally:
             attempt.is_over = True
-            execution.tasks.watch.remove(attempt)
+            run_context.tasks.watch.remove(attempt)
         if await context.returned.is_flow(index, value):
             context.returned.run_in_place(context.group, index, value, started)
         else:

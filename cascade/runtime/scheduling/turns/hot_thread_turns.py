@@ -60,12 +60,12 @@ class HotThreadTurns(HotTurns):
         current = self.steps.attempts.current
         if self.adopted is None and current is not None:
             _, code, index, _ = current
-            applicant = self.execution.applicant(*self.loop.node_of(code, index))
+            applicant = self.run_context.applicant(*self.loop.node_of(code, index))
             self.adopted = holdings.adopted(applicant, epoch)
 
     async def _drive(self, epoch: int) -> Stop:
         """Make turns in a thread, as long as it may have a slot."""
-        execution, gate = self.execution, self.execution.gate
+        run_context, gate = self.run_context, self.run_context.gate
         claim = await self._slot()
         if claim is None:
             return Stop.LEFT
@@ -76,17 +76,17 @@ class HotThreadTurns(HotTurns):
         self.steps.attempts.claim, self.steps.attempts.clock = claim, thread_clock()
         gate.crossers.add(self.steps)
         gate.lanes.add(self)
-        execution.tasks.watch.add(self)
+        run_context.tasks.watch.add(self)
         assert self.steps.code is not None
         is_back = threading.Event()
         if self.steps.code.ahead:
-            execution.tasks.spawn(self.group, self._watch, is_back)
+            run_context.tasks.spawn(self.group, self._watch, is_back)
         try:
-            context = execution.tasks.base.copy()
-            return await in_thread(lambda: context.run(self._drive_here, epoch), execution.shared.lane_limiter)
+            context = run_context.tasks.base.copy()
+            return await in_thread(lambda: context.run(self._drive_here, epoch), run_context.shared.lane_limiter)
         finally:
             is_back.set()
-            execution.tasks.watch.remove(self)
+            run_context.tasks.watch.remove(self)
             gate.lanes.remove(self)
             gate.crossers.remove(self.steps)
             claim.release()
@@ -96,13 +96,13 @@ class HotThreadTurns(HotTurns):
             self.count()
 
     async def _slot(self) -> Claim | None:
-        execution, code = self.execution, self.steps.code
+        run_context, code = self.run_context, self.steps.code
         assert code is not None
         node_id = self.loop.node_of(code, code.order[self.steps.place])[0]
-        ancestors = execution.beginning.ancestors
-        applicant = Applicant(node_id, "", "", execution.run_id, execution.bus, ancestors, is_lane=True)
+        ancestors = run_context.beginning.ancestors
+        applicant = Applicant(node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True)
         try:
-            return await admit(execution.admission, applicant, {Slot.THREAD: 1}, lambda _: None)
+            return await admit(run_context.admission, applicant, {Slot.THREAD: 1}, lambda _: None)
         except (DrainedError, CascadeError):  # which whoever runs the rest meets, too
             return None
 
@@ -118,7 +118,7 @@ class HotThreadTurns(HotTurns):
                 step_back(self._is_awaited)
                 worked = time.thread_time()
             self._tell_soon()
-            is_wanted = self.execution.admission.queue.lacks_only(Slot.THREAD)
+            is_wanted = self.run_context.admission.queue.lacks_only(Slot.THREAD)
             now = time.perf_counter()
             if is_wanted or now >= self.last_time or now > began + STINT:
                 return Stop.PAUSE
@@ -129,7 +129,7 @@ class HotThreadTurns(HotTurns):
         def is_stuck() -> bool:
             return wait_until_stuck(lambda: None if is_back.is_set() else self._advance(), is_back.wait)
 
-        while await in_thread(is_stuck, self.execution.shared.lane_limiter):
+        while await in_thread(is_stuck, self.run_context.shared.lane_limiter):
             if is_back.is_set() or self._take():
                 return
 

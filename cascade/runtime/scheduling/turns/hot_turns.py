@@ -48,20 +48,20 @@ class Loop(Codes, Protocol):
         ...
 
 
-def may_be_hot(execution: RunContext) -> bool:
+def may_be_hot(run_context: RunContext) -> bool:
     """Whether turns may be made without a frame: nobody is told of nodes, and no rule stands."""
-    settings, journal, events = execution.settings, execution.store.journal, execution.events
+    settings, journal, events = run_context.settings, run_context.store.journal, run_context.events
     return (
-        not execution.lifecycle.is_closing
-        and not execution.admission.holding.rules
-        and execution.shared.pacer is None
-        and isinstance(execution.shared.executor, LocalExecutor)
+        not run_context.lifecycle.is_closing
+        and not run_context.admission.holding.rules
+        and run_context.shared.pacer is None
+        and isinstance(run_context.shared.executor, LocalExecutor)
         and settings.solver is None
         and (
             journal is None
             or (settings.durability != "task" and not settings.strict_state and not journal.is_full)
         )
-        and execution.bus.full() is None
+        and run_context.bus.full() is None
         and not events.wants_attempts()
         and not events.wants(StaticAnalysisWarning)
         and not events.wants(StageStarted)
@@ -69,11 +69,11 @@ def may_be_hot(execution: RunContext) -> bool:
     )
 
 
-def is_plain(execution: RunContext, value: Any) -> bool:
+def is_plain(run_context: RunContext, value: Any) -> bool:
     """Whether there is certainly no placeholder in *value*, as far as that can be told at once."""
     known = glance(value)
     if known is None:
-        return execution.memory.hold.seen.knows(value) or is_flat(value)
+        return run_context.memory.hold.seen.knows(value) or is_flat(value)
     return known
 
 
@@ -82,7 +82,7 @@ class HotTurns:
     """Turns of known shapes, made one after another on the event loop.
 
     Attributes:
-        execution: The run.
+        run_context: The run.
         loop: Its loop.
         steps: Calls the nodes.
         last: The turn that is not to be begun here, as its beginning is to be recorded.
@@ -92,7 +92,7 @@ class HotTurns:
         scheduler: Runs the rest of the present turn, if that could not be made here.
     """
 
-    execution: RunContext
+    run_context: RunContext
     loop: Loop
     steps: TurnSteps
     last: float = math.inf
@@ -116,8 +116,8 @@ class HotTurns:
         try:
             if is_cancelled():  # before anything has begun
                 return
-            while may_be_hot(self.execution) and steps.begin():
-                stop = await self._drive(self.execution.gate.epoch)
+            while may_be_hot(self.run_context) and steps.begin():
+                stop = await self._drive(self.run_context.gate.epoch)
                 if stop is Stop.GIVEN or self._expected is not None:
                     await self._stay()
                     return
@@ -141,7 +141,7 @@ class HotTurns:
                 await give_way()
             except get_cancelled_exc_class() as error:
                 # The node that ran last may have cancelled the task that it found itself in.
-                if not is_to_blame(self.execution, self.steps.last_name(), error):
+                if not is_to_blame(self.run_context, self.steps.last_name(), error):
                     raise
         return stop
 
@@ -172,26 +172,26 @@ class HotTurns:
         assert given is not None
         if given.error is not None:
             attempt.is_over = True
-            now = self.execution.beginning.clock()
+            now = self.run_context.beginning.clock()
             scheduler.settle(index, scheduler.context.settler.failure(index, given.error, now))
             return
         await scheduler.loop_lane.stay(index, attempt, given.rest or _returned(given.value))
 
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""
-        steps, execution = self.steps, self.execution
+        steps, run_context = self.steps, self.run_context
         fresh, self._counted = steps.ended - self._counted, steps.ended
-        execution.progress.counts[Status.SUCCEEDED] += fresh
+        run_context.progress.counts[Status.SUCCEEDED] += fresh
         before, self._told = self._told, steps.number - 1
         if before < self._told and steps.code is not None:
-            progressed(execution, steps.code.tasks[-1].name, before, self._told)
+            progressed(run_context, steps.code.tasks[-1].name, before, self._told)
 
 
 async def _returned(value: Any) -> Any:
     return value
 
 
-def progressed(execution: RunContext, task_name: str, before: int, turns: int) -> None:
+def progressed(run_context: RunContext, task_name: str, before: int, turns: int) -> None:
     """Tell now and then how many turns a loop has made, if nobody is told of each node."""
-    if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not execution.events.wants_attempts():
-        execution.events.emit(LoopProgress, task_name=task_name, turns=turns)
+    if before // PROGRESS_EVERY != turns // PROGRESS_EVERY and not run_context.events.wants_attempts():
+        run_context.events.emit(LoopProgress, task_name=task_name, turns=turns)

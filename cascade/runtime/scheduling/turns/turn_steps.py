@@ -140,7 +140,7 @@ class TurnSteps:
         """
         code, call, turns = self._begun()
         send, order, asyncs = turns.send, code.order, code.asyncs
-        attempts, gate, mark, copy = self.attempts, self.attempts.execution.gate, attempt_var.set, copy_context
+        attempts, gate, mark, copy = self.attempts, self.attempts.run_context.gate, attempt_var.set, copy_context
         number, place, end = self.number, self.place, len(order) - 1
         clock, (box, awaiting) = time.perf_counter, _awaiting_calls()
         while place or number < last:
