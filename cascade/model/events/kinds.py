@@ -169,7 +169,7 @@ class AttemptStarted(NodeEvent):
 
 @attrs.frozen(kw_only=True)
 class TaskExecutionFinished(NodeEvent):
-    """A node that had begun has ended.
+    """A node has ended; if it was skipped, it has a ``TaskSkipped`` instead.
 
     Attributes:
         status: ``"Succeeded"``, ``"Failed"`` or ``"Cancelled"``.

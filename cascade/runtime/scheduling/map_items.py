@@ -46,12 +46,11 @@ async def live_map(run_context: RunContext, frame: Frame, node: MapNode, job: Jo
     """
     if run_context.lifecycle.is_halted or is_cancelled():
         return Ending(Cancelled())  # spawned in the very step in which the run ended
-    started = anyio.current_time()
     try:
         items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
     except BaseException as error:  # columns are made by user code; the map is settled with what that raises
-        run_context.events.emit_node(TaskExecutionStarted, job)
-        return Ending(classify(error, job.node_id), attempts=1, started=started)
+        return Ending(classify(error, job.node_id))
+    started = anyio.current_time()
     run_context.events.emit_node(TaskExecutionStarted, job, items=items.size)
     try:
         return Ending(await _run(run_context, items, run_items), attempts=1, started=started)

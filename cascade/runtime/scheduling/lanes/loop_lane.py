@@ -48,7 +48,7 @@ class Left:
 
     Attributes:
         index: The node.
-        started: Its start mark, if somebody is told.
+        started: Its start mark, if somebody is told; ``None`` if its arguments could not be put together.
         value: What its function returned, if that has to be looked at closely.
         error: What it raised.
         rest: What is left of its coroutine, which waits.
@@ -56,7 +56,7 @@ class Left:
     """
 
     index: int
-    started: float
+    started: float | None
     value: Any = None
     error: BaseException | None = None
     rest: Awaitable[Any] | None = None
@@ -172,14 +172,15 @@ class LoopLane:
         now = context.run_context.beginning.clock if is_heard else _no_time
         while True:
             index = queue.popleft() if following is None else following
-            task: Callee = rows[index].task  # type: ignore[union-attr]  # routers are no calls
-            status[index] = Status.RUNNING
-            if is_heard:
-                self._announce(index)
-            started = now()
-            attempts.current = token = (attempts, None, index, 0)
+            started = None
             try:
                 args, kwargs = bind(index, NO_RESOURCES)
+                task: Callee = rows[index].task  # type: ignore[union-attr]  # routers are no calls
+                status[index] = Status.RUNNING
+                if is_heard:
+                    self._announce(index)
+                started = now()
+                attempts.current = token = (attempts, None, index, 0)
                 mark(token)
                 value, rest = _called(task, args, kwargs)
                 if rest is not None:
@@ -223,7 +224,7 @@ class LoopLane:
 
     async def _finish(self, left: Left, attempts: LaneAttempts, *, hands_over: bool) -> int | None:
         """See a node to its end that has not simply ended; returns the node that goes on from it."""
-        context, index, attempt = self.context, left.index, left.attempt
+        context, index, attempt, started = self.context, left.index, left.attempt, left.started or 0.0
         try:
             if left.error is not None:
                 raise left.error
@@ -239,12 +240,12 @@ class LoopLane:
             self._failed(index, attempt, error, left.started)
             return None
         if is_flow:
-            context.returned.run_in_place(context.group, index, value, left.started)
+            context.returned.run_in_place(context.group, index, value, started)
             return None
         context.conditions.look()
         following = self.following.node_after(index, value)
         now = context.run_context.beginning.clock() if context.conditions.is_heard else 0.0
-        self.owner.done([(index, value, left.started, now)], following is not None)
+        self.owner.done([(index, value, started, now)], following is not None)
         return following
 
     async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
@@ -262,7 +263,9 @@ class LoopLane:
         else:
             self.owner.settle(index, Ending(Done(value), 1, started))
 
-    def _failed(self, index: int, attempt: LaneAttempt | None, error: BaseException, started: float) -> None:
+    def _failed(
+        self, index: int, attempt: LaneAttempt | None, error: BaseException, started: float | None
+    ) -> None:
         if attempt is not None:
             attempt.is_over = True
         self.owner.settle(index, self.context.settler.failure(index, error, started))

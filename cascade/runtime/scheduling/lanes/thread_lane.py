@@ -177,9 +177,10 @@ class ThreadLane:
         lanes, context = self.lanes, self.lanes.context
         task = context.frame.graph.task(index)
         began = None if lanes.ranked is None and not context.conditions.is_heard else self.clock()
-        seconds = None
+        seconds, is_bound = None, False
         try:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
+            is_bound = True
             value = copy_context().run(task.func, *args, **kwargs)
             seconds = began and self.clock() - began
             if type(value) not in LEAVES:
@@ -191,7 +192,7 @@ class ThreadLane:
             if _ends_run(context.run_context, error):
                 lanes.has_failed = True
             seconds = began and self.clock() - began
-            lanes.reports.add(Report(index, None, error, seconds=seconds))
+            lanes.reports.add(Report(index, None, error, seconds if is_bound else None, is_bound=is_bound))
             return None
         following = lanes.following.node_after(index, value)
         lanes.reports.add((index, value, following, seconds))

@@ -45,6 +45,7 @@ class Report:
         error: What it raised.
         seconds: How long it took, if that matters.
         is_flow: Whether there are calls in the value that are to be run in its place.
+        is_bound: Whether its arguments could be put together; else it never began.
     """
 
     index: int
@@ -52,6 +53,7 @@ class Report:
     error: BaseException | None = None
     seconds: float | None = None
     is_flow: bool = False
+    is_bound: bool = True
 
 
 @attrs.define(eq=False)
@@ -125,7 +127,9 @@ class ThreadReports:
             context.run_context.shared.durations.learn(task.name, report.seconds)
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
-            self.owner.settle(index, context.settler.failure(index, report.error, started))
+            self.owner.settle(
+                index, context.settler.failure(index, report.error, started if report.is_bound else None)
+            )
         elif not report.is_flow:  # a coroutine
             context.run_context.tasks.spawn(context.group, self._go_on, index, value, started)
         else:
