@@ -18,6 +18,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade import testing as testing
     from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
     from cascade.graph.canonical import NotDigestibleError
+    from cascade.model.calls.decorator import task
     from cascade.model.errors import (
         CapacityError,
         CascadeError,
@@ -66,7 +67,6 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import SkipReason
     from cascade.model.policies import Retry
-    from cascade.model.task_decorator import task
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
@@ -204,7 +204,7 @@ _HOMES: Final = {
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
         "cascade.model.outcomes": ("SkipReason",),
         "cascade.model.policies": ("Retry",),
-        "cascade.model.task_decorator": ("task",),
+        "cascade.model.calls.decorator": ("task",),
         "cascade.model.tasks": ("Partial", "Task"),
         "cascade.planning.solve": ("Plan",),
         "cascade.runtime.engine.engine": ("Engine",),

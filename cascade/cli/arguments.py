@@ -278,7 +278,7 @@ def _user() -> str:
     """Name of the user, as far as the system knows."""
     try:
         return getpass.getuser()
-    except Exception:  # which exception it is where there is none, depends on the Python
+    except (OSError, KeyError, ImportError):  # there is none; before Python 3.13 that was no OSError
         return "unknown"
 
 

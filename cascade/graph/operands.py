@@ -95,5 +95,5 @@ def _is_one(known: object, given: object) -> bool:
         return known is given
     try:
         return value_digest(known, "a default") == value_digest(given, "a default")
-    except Exception:  # of a type without a digest
+    except Exception:  # no digest; looking for one runs code of its class
         return is_same(known, given)

@@ -274,5 +274,5 @@ def _attributes(thing: object) -> Mapping[str, Any]:
     """What *thing* has by itself; a proxy may refuse to be looked at outside the situation it is made for."""
     try:
         return vars(thing)
-    except Exception:  # whatever a proxy raises when there is nothing behind it
+    except Exception:  # it has no __dict__, or is a proxy with nothing behind it, which may raise anything
         return {}

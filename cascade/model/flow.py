@@ -8,10 +8,10 @@ from typing import Any, TypeVar, overload
 
 import attrs
 
+from cascade.model.calls.decorator import task
 from cascade.model.lazies import LazyResult, rendered, short_arguments
 from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
-from cascade.model.task_decorator import task
 from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")

@@ -153,6 +153,6 @@ def without_secrets(value: Any, secrets: Secrets) -> Any:
         return {name: without_secrets(item, secrets) for name, item in value.items()}
     try:
         text = repr(value)
-    except Exception:  # it shows nothing
+    except Exception:  # a __repr__ that raises shows no secret
         return value
     return value if secrets.redact(text) == text else preview(value)

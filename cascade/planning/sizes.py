@@ -60,7 +60,7 @@ def _length_of(operand: Operand, inputs: Mapping[str, Any]) -> int | None:
             return None
     try:
         return len(value)
-    except Exception:  # no column, which the run is about to say; a length may be user code
+    except Exception:  # it is no column, which the run is about to say, or its __len__, user code, raises
         return None
 
 

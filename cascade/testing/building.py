@@ -10,10 +10,10 @@ import anyio
 import attrs
 
 from cascade.adapters.cache.inputs import InputCache, MemoryCacheStore
+from cascade.model.calls.decorator import task
 from cascade.model.flow import Router, pipeline, sequence
 from cascade.model.inputs import Resource, inject, resource
 from cascade.model.policies import UNSET
-from cascade.model.task_decorator import task
 from cascade.model.tasks import Task
 from cascade.runtime.foundation.task_context import current
 from cascade.testing.descriptions import (

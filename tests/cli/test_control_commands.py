@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import signal
 import subprocess
@@ -159,6 +160,15 @@ def test_a_run_that_is_stopped_is_named(tmp_path: Path) -> None:
 )
 def test_what_means_nothing_is_one_clear_line(cli: Command, words: list[str], said: str) -> None:
     assert_is_a_mistake(cli("control", *words), said)
+
+
+@pytest.mark.skipif(not hasattr(os, "getuid"), reason="users have numbers on POSIX only")
+def test_a_user_without_a_name_is_unknown(cli: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os, "getuid", lambda: 2**31 - 7)  # as in a container that runs with any number
+
+    assert "who says so (unknown)" in cli("control", "pause", "--help").out
 
 
 @pytest.mark.needs("paho")

@@ -170,7 +170,7 @@ class Worker:
             await exited(self.process)
         try:
             self._inbox.show_rest()
-        except Exception:  # a stream of ours raises: another error is on its way, or no call is left to raise it
+        except Exception:  # sys.stdout may be anything; there is another error, or no call left that could raise
             pass
         finally:
             self._close()

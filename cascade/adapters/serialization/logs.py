@@ -103,7 +103,7 @@ def _text(value: object) -> str:
 def _message(record: logging.LogRecord) -> str:
     try:
         return record.getMessage()
-    except Exception:  # too many or too few arguments: the record says what it can
+    except Exception:  # arguments that do not fit, or a __str__ that raises: the record says what it can
         return f"{_text(record.msg)} with arguments {_text(record.args)}"
 
 

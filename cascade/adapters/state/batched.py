@@ -42,6 +42,24 @@ class BatchedBackend(ManyAtOnceBackend):
     @abstractmethod
     async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]: ...
 
+    @abstractmethod
+    async def _results(self, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
+        """The recorded results among some nodes.
+
+        Args:
+            node_ids: The nodes.
+            is_lenient: Whether results that cannot be read any more are left out.
+
+        Raises:
+            StateError: If a value cannot be read, unless *is_lenient*.
+        """
+
+    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        return await self._results(list(node_ids), is_lenient=False)
+
+    async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
+        return await self._results(list(node_ids), is_lenient=True)
+
     async def put_results(self, results: Mapping[str, Any]) -> None:
         await self._put([Entry(node_id, result) for node_id, result in results.items()])
 

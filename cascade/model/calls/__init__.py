@@ -1,1 +1,1 @@
-"""What a call is checked against before there is one: the function, its signature, the columns of a map."""
+"""From a function to its calls: the decorator, and what it and calls are checked against."""

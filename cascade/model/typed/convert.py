@@ -336,7 +336,7 @@ def _checked_by_annotation(value: Any, convert: Callable[[str], Any]) -> Any:
     """*value* for a function from text: if it says what it returns, that is what is wanted."""
     try:
         wanted = typing.get_type_hints(convert).get("return", Any)
-    except Exception:  # it has no annotations, or such that mean nothing here
+    except Exception:  # it has no annotations, or some that mean nothing here: evaluating them may raise anything
         wanted = Any
     return checked(value, wanted) if isinstance(wanted, type) or get_origin(wanted) else value
 

@@ -41,7 +41,7 @@ def is_same(one: object, other: object) -> bool:
     """Whether both are one object, or equal; never raises, also where the equality of objects does."""
     try:
         return one is other or bool(one == other)
-    except Exception:  # of an array, a frame, or whatever
+    except Exception:  # __eq__ and __bool__ are user code; those of arrays and frames do raise
         return False
 
 

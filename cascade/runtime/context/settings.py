@@ -108,6 +108,7 @@ def _check_observers(_: object, __: object, value: tuple[object, ...]) -> None:
             raise TypeError(f"an observer is an async function over a stream of events, not {observer!r}")
 
 
+# More than 12 fields: they are the keyword arguments of ``run``, whose names are fixed and have no groups.
 @attrs.frozen(kw_only=True)
 class Settings:
     """All settings that ``run``, ``start``, ``run_sync``, ``serve`` and ``Engine`` take.

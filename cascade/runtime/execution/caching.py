@@ -62,7 +62,7 @@ class CachedCall:
             return None, False
         try:
             place = self.cache.place_of(node_id, named)
-        except Exception:  # the cache itself is about to say it, as it should be said
+        except Exception:  # user code; asked for the value, it raises the same, and that is reported
             return None, False
         flight, is_own = Flight.join(place, run_id, node_id, admission)
         return (flight, is_own) if flight.is_worth_waiting_for(admission) else (None, False)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -26,7 +27,7 @@ from cascade.adapters.state.ownership import (
     Vigil,
     steady_time,
 )
-from cascade.adapters.state.pickling import Row, Sealed, Sealing, once, parts, pickled, result_of
+from cascade.adapters.state.pickling import Sealed, Sealing, once, parts, pickled, result_of
 from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
@@ -86,13 +87,8 @@ class RedisStateBackend(BatchedBackend):
         """The limiter of this backend's threads: one at a time, so that operations keep their order."""
         return self._line.limiter
 
-    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        wanted = list(node_ids)
-        return await self._line.call(lambda session: self._keys.results(session, wanted, is_lenient=False))
-
-    async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        wanted = list(node_ids)
-        return await self._line.call(lambda session: self._keys.results(session, wanted, is_lenient=True))
+    async def _results(self, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
+        return await self._line.call(lambda session: self._keys.results(session, node_ids, is_lenient=is_lenient))
 
     async def clear(self) -> None:
         await self._line.call(self._keys.clear)
@@ -122,15 +118,12 @@ class RedisStateBackend(BatchedBackend):
         await self._line.call(lambda session: self._keys.write(session, portions()[0], sealing))
         written = [row.node_id for row in portions()[0]]
         for portion in portions()[1:]:
-            await self._go_on(portion, written)
+            try:
+                await self._line.call(partial(self._keys.write, rows=portion, sealing=None))
+            except Exception as error:
+                raise PartlyWrittenError(error, written) from error
+            written += [row.node_id for row in portion]
         return sealing.missing
-
-    async def _go_on(self, portion: Sequence[Row], written: list[str]) -> None:
-        try:
-            await self._line.call(lambda session: self._keys.write(session, portion, None))
-        except Exception as error:
-            raise PartlyWrittenError(error, written) from error
-        written += [row.node_id for row in portion]
 
     async def has_result(self, node_id: str) -> bool:
         # Not by the record of the node: other programs may write and delete results.

@@ -94,13 +94,8 @@ class SQLiteStateBackend(BatchedBackend):
         """The limiter of this backend's threads: one writer, so that operations keep their order."""
         return self._file.limiter
 
-    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        wanted = list(node_ids)
-        return await self._file.call(lambda: self._rows.results(wanted, is_lenient=False))
-
-    async def get_readable_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        wanted = list(node_ids)
-        return await self._file.call(lambda: self._rows.results(wanted, is_lenient=True))
+    async def _results(self, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
+        return await self._file.call(lambda: self._rows.results(node_ids, is_lenient=is_lenient))
 
     async def clear(self) -> None:
         await self._file.call(self._rows.clear)
