@@ -15,7 +15,7 @@ import inspect
 import itertools
 import keyword
 import linecache
-import logging
+import sys
 from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Sequence
 from collections.abc import Set as AbstractSet
@@ -39,7 +39,6 @@ MOST_ARGUMENTS: Final = 1024
 Call = tuple[Callable[..., Any], tuple[Any, ...]]
 Turns = Generator[Call, Any, Any]
 
-_LOG: Final = logging.getLogger("cascade.turns")
 _numbers: Final = itertools.count(1)
 _FIELDS: Final = ("args_first", "args_second", "args_third")
 
@@ -125,12 +124,18 @@ def write_turns(
     exec(compile(source, filename, "exec"), known)
     linecache.cache[filename] = (len(source), None, [f"{line}\n" for line in source.split("\n")], filename)
     finalize(known["turns"], linecache.cache.pop, filename, None)
-    if _LOG.isEnabledFor(logging.DEBUG):
-        _LOG.debug("code for the turns of %r:\n%s", sketch.calls[-1].task.name, source)
+    _show(sketch.calls[-1].task.name, source)
     ahead = {index for level in levels for index in level[:-1]}
     tasks = [call.task for call in sketch.calls]
     asyncs = [tasks[index].is_async for index in order]
     return TurnCode(known["turns"], tasks, names, order, asyncs, ahead, source, is_plain, keeps_values)
+
+
+def _show(name: str, source: str) -> None:
+    """Log the code, if somebody has set up logging for that."""
+    logging = sys.modules.get("logging")
+    if logging is not None:
+        logging.getLogger("cascade.turns").debug("code for the turns of %r:\n%s", name, source)
 
 
 def _rows(sketch: Sketch) -> tuple[tuple[Any, ...], ...]:
