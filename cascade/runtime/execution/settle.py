@@ -131,7 +131,7 @@ def record_silently(execution: RunContext, frame: Frame, index: int, value: Any,
     task = frame.graph.task(index)
     duration = execution.beginning.clock() - started
     if execution.settings.schedule == "eager":
-        execution.shared.durations.learn(task.name, duration)
+        learn(execution, frame, index, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
         journal.add(
             Entry(
@@ -139,6 +139,25 @@ def record_silently(execution: RunContext, frame: Frame, index: int, value: Any,
                 max(duration, 0.0),
             )
         )  # fmt: skip
+
+
+def learn_node(execution: RunContext, frame: Frame, index: int, ending: Ending) -> None:
+    """Note how long the node has taken, if it has run and that matters; what its task takes is noted already."""
+    durations, outcome = frame.turn.durations, ending.outcome
+    if (
+        durations is not None
+        and ending.started is not None
+        and isinstance(outcome, Done)
+        and not outcome.from_cache
+    ):
+        durations.learn(index, _duration(execution, ending))
+
+
+def learn(execution: RunContext, frame: Frame, index: int, seconds: float) -> None:
+    """Note that the node has succeeded in so many seconds, for the ranks of later nodes and runs."""
+    execution.shared.durations.learn(frame.graph.task(index).name, seconds)
+    if frame.turn.durations is not None:
+        frame.turn.durations.learn(index, max(seconds, 0.0))
 
 
 def _duration(execution: RunContext, ending: Ending) -> float:

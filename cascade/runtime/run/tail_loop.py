@@ -160,7 +160,7 @@ class Loop:
         await self._advise(prepared)
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
         frame.turn.number = turns
-        frame.turn.ranks = prepared.ranks
+        frame.turn.ranks, frame.turn.durations = prepared.ranks, prepared.durations
         if self.is_top:
             self.context.progress.frame = frame
         if self.context.store.recovery is not None:

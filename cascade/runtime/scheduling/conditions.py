@@ -22,12 +22,16 @@ class Conditions:
     Attributes:
         execution: The run.
         can_use_lanes: Whether the nodes of this frame can run in lanes at all.
+        is_ranked: Whether it matters how long the nodes take, as the more urgent go first.
         is_heard: Whether somebody is told of the nodes, so that events or records have to be made.
+        is_timed: Whether anybody wants to know when a node began.
     """
 
     execution: RunContext
     can_use_lanes: bool
+    is_ranked: bool = False
     is_heard: bool = False
+    is_timed: bool = False
     _may_use_lanes: bool = False
     _epoch: int = -1
 
@@ -38,6 +42,7 @@ class Conditions:
         if self._epoch != epoch:
             self._epoch = epoch
             self.is_heard = not execution.is_silent()
+            self.is_timed = self.is_heard or self.is_ranked
             is_free = not execution.lifecycle.is_closing and not execution.admission.holding.rules
             self._may_use_lanes = self.can_use_lanes and is_free
 

@@ -79,7 +79,7 @@ class Scheduler:
         is_local = isinstance(execution.shared.executor, LocalExecutor)
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         can_use_lanes = is_local and not is_recorded and execution.shared.pacer is None and window is None
-        conditions = Conditions(execution, can_use_lanes)
+        conditions = Conditions(execution, can_use_lanes, frame.turn.ranks is not None)
         context = FrameContext(
             execution,
             frame,

@@ -11,7 +11,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason,
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import judge, passed_by
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.settle import Ending, Settled, leave, record, record_silently
+from cascade.runtime.execution.settle import Ending, Settled, learn, learn_node, leave, record, record_silently
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 
@@ -51,6 +51,8 @@ class Settler:
             record_silently(execution, self.frame, index, value, started)
         else:
             execution.progress.counts[Status.SUCCEEDED] += 1
+            if self.conditions.is_timed:
+                learn(execution, self.frame, index, execution.beginning.clock() - started)
         self.frame.succeed(index, value)
 
     def settle(self, index: int, ending: Ending) -> None:
@@ -75,6 +77,7 @@ class Settler:
             return None
         ending = self._counted(ending)
         record(self.execution, self.subject(index), ending)
+        learn_node(self.execution, self.frame, index, ending)
         return ending
 
     def settle_without_running(self, index: int) -> bool:

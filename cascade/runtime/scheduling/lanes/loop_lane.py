@@ -122,7 +122,7 @@ class LoopLane:
         execution = context.execution
         task = self._begin(index)
         has_waited = False
-        started = execution.beginning.clock() if context.conditions.is_heard else 0.0
+        started = execution.beginning.clock() if context.conditions.is_timed else 0.0
         attempt: LaneAttempt | None = None
         name = context.frame.name(index)
         try:

@@ -109,9 +109,6 @@ class ThreadReports:
 
     def _settle(self, report: Report) -> None:
         context, index, value = self.context, report.index, report.value
-        if report.seconds is not None and not context.conditions.is_heard:
-            task = context.frame.graph.task(index)
-            context.execution.shared.durations.learn(task.name, report.seconds)
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
             self.owner.settle(index, context.settler.failure(index, report.error, started))
