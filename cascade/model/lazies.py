@@ -218,13 +218,14 @@ class LazyResult(Draft, Placeholder[R_co]):
     def with_cost(self, seconds: float | None) -> Self:
         """The same call, with the time that it is expected to take.
 
-        It is a hint. In the eager schedule, where threads or resources are scarce, the call with the longest way
-        to the end of the flow goes first. The cost counts on that way until this node of a flow of the same shape
-        has been run; from then on, the time that it took counts. A wrong cost changes only the order.
+        A hint for the eager schedule: where threads or resources are scarce, the call with the longest way to the
+        end of the flow goes first. The cost counts until the node has been run once; from then on, the time that
+        it took counts. A call without cost counts as long as its task took on average, or 1 second if no task has
+        been run. A wrong cost changes the order of calls and nothing else.
 
         Args:
-            seconds: A finite number of seconds from 0, for one attempt; of a map, for all its items together.
-                ``None`` removes what was said before.
+            seconds: A finite number of seconds from 0; of a map, for all its items together. ``None`` removes what
+                was said before.
 
         Raises:
             ValueError: If *seconds* is negative, not finite or no number.

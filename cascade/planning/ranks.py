@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import Graph, Junction, Node
+from cascade.planning.node_durations import UNKNOWN
 
 
 def rank_steps(
@@ -23,7 +24,8 @@ def rank_steps(
     """For each node its own duration and that of the longest chain of nodes behind it, all positive.
 
     The duration of a node is what it took before; else the cost that the user has said; else the mean of its task;
-    else the mean of all tasks, or of all nodes if no task has one. If nothing at all is known, each node counts 1.
+    else the mean of all tasks, or of the nodes that have been run if no task has one. Where nothing has been run,
+    a node without cost counts as one second.
 
     Args:
         graph: The flow.
@@ -31,8 +33,9 @@ def rank_steps(
         by_node: For each node the seconds that it took before. What is negative or not finite counts as not known;
             ``None`` (default): nothing is known.
     """
-    expected = yield from _expected(graph, by_node)
-    usual = _usual(durations, expected)
+    expected, usual = yield from _expected(graph, by_node)
+    if durations:
+        usual = sum(durations.values()) / len(durations)
     # Ranks decide between nodes, so a task that takes no time still counts for more than none.
     least = usual * 1e-6 or 1e-9
     ranks = [0.0] * len(graph.rows)
@@ -48,21 +51,17 @@ def rank_steps(
     return ranks
 
 
-def _expected(graph: Graph, by_node: Sequence[float] | None) -> Steps[dict[int, float]]:
-    """The nodes of which more is known than what they call, with their seconds."""
+def _expected(graph: Graph, by_node: Sequence[float] | None) -> Steps[tuple[dict[int, float], float]]:
+    """The nodes of which more is known than what they call, with their seconds; and the mean of those that ran."""
     expected: dict[int, float] = {}
+    total, count = 0.0, 0
     for index, row in enumerate(graph.rows):
-        seconds = -1.0 if by_node is None else by_node[index]
+        seconds = UNKNOWN if by_node is None else by_node[index]
         if 0.0 <= seconds < math.inf:
             expected[index] = seconds
+            total, count = total + seconds, count + 1
         elif isinstance(row, Node) and row.terms.cost is not None:
             expected[index] = row.terms.cost
         if not index % PAUSE_EVERY:
             yield
-    return expected
-
-
-def _usual(durations: Mapping[str, float], expected: Mapping[int, float]) -> float:
-    """What counts for a node of which nothing is known."""
-    known = durations or expected
-    return sum(known.values()) / len(known) if known else 1.0
+    return expected, total / count if count else 1.0
