@@ -144,12 +144,9 @@ def record_silently(execution: RunContext, frame: Frame, index: int, value: Any,
 def learn_node(execution: RunContext, frame: Frame, index: int, ending: Ending) -> None:
     """Note how long the node has taken, if it has run and that matters; what its task takes is noted already."""
     durations, outcome = frame.turn.durations, ending.outcome
-    if (
-        durations is not None
-        and ending.started is not None
-        and isinstance(outcome, Done)
-        and not outcome.from_cache
-    ):
+    if durations is None or ending.started is None:
+        return
+    if isinstance(outcome, Done) and not outcome.from_cache:
         durations.learn(index, _duration(execution, ending))
 
 
