@@ -16,6 +16,7 @@ from anyio.from_thread import start_blocking_portal
 from hypothesis import HealthCheck, Phase, settings
 
 import cascade
+from cascade.runtime.context.durations import OF_PROCESS
 
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
@@ -70,6 +71,12 @@ def _named(item: pytest.Item) -> list[str | None]:
     values = callspec.params.values() if callspec else ()
     names = [name for value in values for name in (value if type(value) is tuple else (value,))]
     return [LIBRARIES.get(name.partition(":")[0]) for name in names if type(name) is str]
+
+
+@pytest.fixture(autouse=True)
+def _nothing_is_known_of_flows() -> None:
+    """No test depends on how long the nodes of another took."""
+    OF_PROCESS.forget()
 
 
 @pytest.fixture(params=BACKENDS)

@@ -184,6 +184,7 @@ def shape(function: Callable[..., Any]) -> str:
         (cascade.LazyResult.with_timeout, "(self, seconds)"),
         (cascade.LazyResult.with_cache, "(self, policy)"),
         (cascade.LazyResult.with_constraints, "(self, **amounts)"),
+        (cascade.LazyResult.with_cost, "(self, seconds)"),
         (cascade.LazyResult.run_if, "(self, condition, on_skip='pass')"),
         (cascade.LazyResult.after, "(self, *lazies)"),
         (cascade.MappedLazyResult.with_concurrency, "(self, limit)"),

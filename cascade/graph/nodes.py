@@ -140,6 +140,8 @@ class Terms:
         amounts: What it claims: resource name and amount.
         conditions: What must be true.
         after: Nodes that it runs after: they must have succeeded.
+        cost: Seconds that it is expected to take. It changes nothing in what the node is, so terms that differ in
+            nothing else are equal.
     """
 
     retry: Retry | None = None
@@ -150,6 +152,7 @@ class Terms:
     on_skip: OnSkip = "pass"
     conditions: tuple[Operand, ...] = ()
     after: tuple[int, ...] = ()
+    cost: float | None = attrs.field(default=None, eq=False)
 
 
 NO_TERMS: Final = Terms()

@@ -20,6 +20,7 @@ from cascade.model.policies import (
     Retry,
     checked_cache,
     checked_concurrency,
+    checked_cost,
     checked_timeout,
     exact,
 )
@@ -214,6 +215,23 @@ class LazyResult(Draft, Placeholder[R_co]):
         """
         return self._saying(constraints=checked_amounts(amounts))
 
+    def with_cost(self, seconds: float | None) -> Self:
+        """The same call, with the time that it is expected to take.
+
+        A hint for the eager schedule: where threads or resources are scarce, the call with the longest way to the
+        end of the flow goes first. The cost counts until the node has been run once; from then on, the time that
+        it took counts. A call without cost counts as long as its task took on average, or 1 second if no task has
+        been run. A wrong cost changes the order of calls and nothing else.
+
+        Args:
+            seconds: A finite number of seconds from 0; of a map, for all its items together. ``None`` removes what
+                was said before.
+
+        Raises:
+            ValueError: If *seconds* is negative, not finite or no number.
+        """
+        return self._saying(cost=checked_cost(seconds, self.task.name))
+
     def run_if(self, condition: Any, on_skip: OnSkip = "pass") -> Self:
         """The same call, skipped unless *condition* is true. Several conditions must all be true.
 
@@ -264,12 +282,7 @@ class LazyResult(Draft, Placeholder[R_co]):
         return _revived, (*plain, self.columns, self.own, self.parent)
 
     def __repr__(self) -> str:
-        return rendered(f"{self.task.name}(...)", self._text)
-
-    def _text(self) -> str:
-        arguments = short_arguments(self.args, {**self.kwargs, **(self.columns or {})})
-        kind, verb = ("LazyResult", "") if self.columns is None else ("MappedLazyResult", ".map")
-        return f"<{kind} {self.task.name}{verb}({arguments})>"
+        return rendered(f"{self.task.name}(...)", lambda: _text_of(self))
 
 
 class SpeakingDraft(Draft):
@@ -303,6 +316,12 @@ class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
             ValueError: If *limit* is no whole number from 1.
         """
         return self._saying(concurrency=checked_concurrency(limit))
+
+
+def _text_of(lazy: LazyResult[Any]) -> str:
+    arguments = short_arguments(lazy.args, {**lazy.kwargs, **(lazy.columns or {})})
+    kind, verb = ("LazyResult", "") if lazy.columns is None else ("MappedLazyResult", ".map")
+    return f"<{kind} {lazy.task.name}{verb}({arguments})>"
 
 
 def sealed(

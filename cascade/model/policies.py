@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
@@ -234,6 +235,7 @@ class Policies:
         conditions: Values, or placeholders for them, that must all be true.
         after: Calls that it runs after: they must have succeeded, and no data passes.
         on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
+        cost: Seconds that it is expected to take; ``None``: nobody knows.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -244,11 +246,12 @@ class Policies:
     on_skip: OnSkip | Unset = UNSET
     conditions: tuple[object, ...] = ()
     after: tuple[Placeholder, ...] = ()
+    cost: float | Unset | None = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
-EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip")
+EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost")
 
 
 def checked_timeout(seconds: float | None) -> float | None:
@@ -275,6 +278,24 @@ def checked_concurrency(limit: int | None) -> int | None:
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int) or limit < 1):
         raise ValueError(f"with_concurrency takes a whole number from 1, or None for no limit, not {limit!r}")
     return limit
+
+
+def checked_cost(seconds: float | None, task_name: str) -> float | None:
+    """*seconds* if a call of the task can be expected to take so long.
+
+    Raises:
+        ValueError: If it is no finite number from 0.
+    """
+    seconds = plain_number(seconds)
+    if seconds is None:
+        return None
+    is_number = isinstance(seconds, (int, float)) and not isinstance(seconds, bool)
+    if not is_number or not 0 <= seconds <= sys.float_info.max:
+        raise ValueError(
+            f"the cost of {task_name!r} must be a finite number of seconds from 0, or None if it is not known, "
+            f"not {redacted(repr(seconds)):.100}"
+        )
+    return float(seconds)
 
 
 def checked_retry(retry: object) -> Retry | None:

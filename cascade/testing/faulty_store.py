@@ -116,6 +116,10 @@ class FaultyStore(ManyAtOnceBackend):
         self._fault.check()
         await self._inner.adopt(flow_digest)
 
+    async def durations(self) -> Mapping[bytes, bytes]:
+        self._fault.check()
+        return await self._inner.durations()
+
     async def heartbeat(self) -> None:
         self._fault.check()
         await self._inner.heartbeat()

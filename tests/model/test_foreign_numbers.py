@@ -118,7 +118,7 @@ async def test_a_run_takes_them_everywhere(np: Any, schedule: Any) -> None:
         give(1).with_constraints(gpu=np.int64(1), memory=np.float64(0.5)),
         give(2).with_constraints(gpu=give(np.int64(1))),
         give.map(value=[3]).with_concurrency(np.int64(1)),
-        give(4).with_retry(np.int64(2), delay=np.float64(0.01)).with_timeout(np.int32(5)),
+        give(4).with_retry(np.int64(2), delay=np.float64(0.01)).with_timeout(np.int32(5)).with_cost(np.float32(2)),
     ]
     totals = {"gpu": np.int64(2), "memory": np.float32(1)}
     value = await cascade.run(flow, system_resources=totals, max_threads=np.int64(2), schedule=schedule)

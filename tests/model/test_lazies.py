@@ -90,6 +90,7 @@ CHAINS = [
     pytest.param(lambda lazy: lazy.with_timeout(2), id="with_timeout"),
     pytest.param(lambda lazy: lazy.with_cache(None), id="with_cache"),
     pytest.param(lambda lazy: lazy.with_constraints(gpu=1), id="with_constraints"),
+    pytest.param(lambda lazy: lazy.with_cost(2), id="with_cost"),
     pytest.param(lambda lazy: lazy.run_if(True), id="run_if"),
     pytest.param(lambda lazy: lazy.after(one()), id="after"),
 ]

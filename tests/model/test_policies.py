@@ -19,6 +19,7 @@ from cascade.cache import FileExistenceCache
 from cascade.graph.build import build
 from cascade.graph.nodes import Constant, Node, Terms
 from cascade.model.policies import exact
+from cascade.planning.layout import Place, place_of
 
 NAN = float("nan")
 
@@ -154,6 +155,26 @@ def test_an_infinite_timeout_is_none() -> None:
     assert terms(one().with_timeout(math.inf)).timeout is None
 
 
+@pytest.mark.parametrize("seconds", [-1, -1e-300, NAN, math.inf, 10**400, "1", True, [1], 1j], ids=label)
+def test_a_cost_is_a_finite_number_from_zero(seconds: Any) -> None:
+    with pytest.raises(ValueError, match="the cost of 'one' must be a finite number of seconds from 0"):
+        one().with_cost(seconds)
+
+
+def test_a_cost_changes_nothing_in_what_a_node_is() -> None:
+    plain = one()
+    costly = plain.with_cost(5)
+    assert terms(costly) == terms(plain)
+    assert place_of(build(costly).rows[0]) == place_of(build(plain).rows[0]) != Place.OWN  # type: ignore[arg-type]
+    assert len(build([costly, costly.with_cost(6), plain]).rows) == 1
+
+
+def test_two_costs_of_one_call_contradict_each_other() -> None:
+    call = one()
+    with pytest.raises(cascade.GraphError, match=r"contradict each other: cost is 1\.0 in one and 2\.0"):
+        build([call.with_cost(1), call.with_cost(2)])
+
+
 @pytest.mark.parametrize("policy", [5, "cache", object(), FileExistenceCache, lambda: None], ids=label)
 def test_a_cache_policy_checks_and_saves(policy: Any) -> None:
     with pytest.raises(TypeError, match="cache policy"):
@@ -256,6 +277,9 @@ def defaulting() -> int:
         pytest.param(one().with_retry(2).with_retry(4), "retry", cascade.Retry(4), id="last retry"),
         pytest.param(one().with_timeout(2).with_timeout(4), "timeout", 4.0, id="last timeout"),
         pytest.param(one().with_timeout(2).with_timeout(None), "timeout", None, id="timeout lifted"),
+        pytest.param(one().with_cost(2).with_cost(0), "cost", 0.0, id="last cost"),
+        pytest.param(one().with_cost(2).with_cost(None), "cost", None, id="cost lifted"),
+        pytest.param(one.map(x=[1]).with_cost(2), "cost", 2.0, id="cost of a map"),
         pytest.param(one().with_retry(2).with_timeout(4), "retry", cascade.Retry(2), id="another said after it"),
         pytest.param(defaulting(), "retry", cascade.Retry(5), id="default retry"),
         pytest.param(defaulting(), "timeout", 5.0, id="default timeout"),

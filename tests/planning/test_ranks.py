@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -56,3 +58,18 @@ def test_a_rank_is_above_those_of_all_that_follows(sources: list[list[int]], sec
     for node in graph.nodes:
         assert all(found[node.index] < found[source] for source in node.sources)
     assert min(found) > 0
+
+
+def test_what_a_node_took_counts_before_its_cost_and_that_before_the_mean_of_its_task() -> None:
+    flow = [long(short().with_cost(5.0)), short().with_cost(7.0), short(), long()]
+    graph = build(flow)
+    names = [node.name for node in graph.nodes]
+    assert names == ["short", "long", "short#2", "short#3", "long#2"]
+    found = finish(rank_steps(graph, {"short": 3.0}, [1.0, 2.0, -1.0, math.nan, math.inf]))
+    assert found == [3.0, 2.0, 7.0, 3.0, 3.0]
+
+
+def test_without_a_mean_of_tasks_that_of_the_nodes_that_ran_counts_and_costs_do_not() -> None:
+    flow = [short(), short(), short().with_cost(100.0), long()]
+    assert finish(rank_steps(build(flow), {}, [1.0, 3.0, -1.0, -1.0])) == [1.0, 3.0, 100.0, 2.0]
+    assert ranks(flow) == {"short": 1.0, "short#2": 1.0, "short#3": 100.0, "long": 1.0}

@@ -35,6 +35,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         self._digests: dict[str, bytes | None] = {}
         self._retrying: dict[str, tuple[bytes | None, int]] = {}
         self._past = Past(epoch=0)
+        self._durations: dict[bytes, bytes] = {}
         self._thread = OneAtATime()
 
     @property
@@ -108,7 +109,11 @@ class InMemoryStateBackend(ManyAtOnceBackend):
     async def adopt(self, flow_digest: bytes) -> None:
         self._past = attrs.evolve(self._past, status="running", flow_digest=flow_digest, result=None)
 
+    async def durations(self) -> dict[bytes, bytes]:
+        return dict(self._durations)
+
     async def finish(self, closing: Closing) -> NotDurable:
+        self._durations = {**self._durations, **closing.durations}
         self._past = attrs.evolve(self._past, status=closing.status, result=closing.result)
         return ()
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import anyio
 import attrs
+from anyio.lowlevel import checkpoint
 
 from cascade.model.events import BlockReason
 from cascade.runtime.admission.admission import Admission
@@ -45,9 +46,9 @@ async def admit(
             again.release(has_run=False)
         raise error
     if again is None:
-        claim = admission.admit_at_once(applicant, amounts)
-        if claim is not None:
-            return claim
+        again = admission.admit_at_once(applicant, amounts)
+        if again is not None and not await _must_yield(admission, Waiter(applicant, amounts), again):
+            return again
     has_reported = False
     while True:
         # Who comes back is somebody else to the rules: for a moment both may be admitted.
@@ -59,7 +60,7 @@ async def admit(
             on_wait(admission.holding.reason(applicant, amounts))
         again = await _answered(admission, waiter, answered)
         # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
-        if again.epoch == admission.gate.epoch:
+        if again.epoch == admission.gate.epoch and not await _must_yield(admission, waiter, again):
             return again
 
 
@@ -75,3 +76,21 @@ async def _answered(admission: Admission, waiter: Waiter, answered: anyio.Event)
         raise waiter.error
     assert waiter.claim is not None  # answered without error means granted
     return waiter.claim
+
+
+async def _must_yield(admission: Admission, waiter: Waiter, claim: Claim) -> bool:
+    """Whether somebody more urgent has come since *waiter* was given *claim*, or there is a rule since.
+
+    What a node has held is given on in the step in which it ends, and nodes that waited for nothing but that one
+    ask in the next step. So the most urgent would often come too late. Only where there are ranks does this let
+    others have their turn.
+    """
+    if not waiter.applicant.rank:
+        return False
+    try:
+        await checkpoint()
+    except BaseException:
+        claim.release(has_run=False)
+        raise
+    kind = admission.queue.kinds.get(admission.queue.key_of(waiter))
+    return claim.epoch != admission.gate.epoch or (kind is not None and kind.outranks(waiter))

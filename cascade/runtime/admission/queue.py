@@ -139,7 +139,7 @@ class WaitingQueue:
 
     # -- coming and going ----------------------------------------------------------------------------------
 
-    def _key(self, waiter: Waiter) -> Hashable:
+    def key_of(self, waiter: Waiter) -> Hashable:
         """Equal for waiters that differ in amounts and ranks only: to rules, tasks are not alike."""
         applicant, names = waiter.applicant, frozenset(waiter.amounts)
         is_ranked = bool(applicant.rank)
@@ -149,7 +149,7 @@ class WaitingQueue:
 
     def add(self, waiter: Waiter) -> None:
         """Let *waiter* wait."""
-        key = self._key(waiter)
+        key = self.key_of(waiter)
         kind = self.kinds.get(key)
         if kind is None:
             kind = self.kinds[key] = Kind.of(key, waiter.amounts)
@@ -160,7 +160,7 @@ class WaitingQueue:
 
     def leave(self, waiter: Waiter) -> None:
         """Let *waiter* go."""
-        kind = self.kinds[self._key(waiter)]
+        kind = self.kinds[self.key_of(waiter)]
         kind.leave(waiter)
         self._moved(kind)
 

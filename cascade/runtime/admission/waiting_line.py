@@ -186,6 +186,11 @@ class Kind:
         """Let *waiter*, the head of the first line, have that line's place."""
         self.lines[_claimed(waiter.amounts)].take_place(waiter)
 
+    def outranks(self, waiter: Waiter) -> bool:
+        """Whether somebody who claims the same as *waiter*, which waits no longer, is more urgent."""
+        line = self.lines.get(_claimed(waiter.amounts))
+        return line is not None and line.is_ranked and line.head.applicant.rank > waiter.applicant.rank
+
     def _moved(self, line: Line, before: int | None) -> None:
         place = line.place
         if place is not None and place != before:

@@ -147,8 +147,11 @@ class Closing:
         status: ``"succeeded"``, ``"failed"`` or ``"cancelled"``; the last also for a run that was drained.
         error: ``"Type: message"`` of what it raises; ``None`` if it succeeded.
         result: Its result in a tuple of one; ``None`` if it has none.
+        durations: How long the nodes of its flows take, by a digest of each flow; see
+            :meth:`StateBackend.durations`. By default nothing is known.
     """
 
     status: RecordedStatus
     error: str | None = None
     result: tuple[Any] | None = None
+    durations: Mapping[bytes, bytes] = attrs.field(factory=dict)

@@ -35,6 +35,10 @@ class ResumePolicy(Protocol):
     def on_change(self) -> str:
         """If the flow has changed: refuse, record it as another run, or run again what has changed."""
 
+    @property
+    def schedule(self) -> str:
+        """When nodes start; only ``"eager"`` asks how long they took before."""
+
 
 class RecordedFlow(Protocol):
     """A flow that is going to be recorded."""
@@ -65,6 +69,7 @@ class Recovery:
         past: What the store knew when the run began.
         contents: The digests with which records are compared.
         restored: Number of nodes that were taken from the store instead of being run.
+        durations: How long nodes took in earlier runs; see :meth:`StateBackend.durations`.
     """
 
     run_id: str
@@ -72,6 +77,7 @@ class Recovery:
     past: Past
     contents: Contents
     restored: int = 0
+    durations: Mapping[bytes, bytes] = attrs.field(factory=dict)
     _listed: Collection[str] | None = None
     _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 

@@ -58,7 +58,11 @@ async def recover(
         contents = await paced(contents_of(flow.graph, flow.inputs))
     try:
         recovery = await open_recovery(backend, flow, contents, is_new=is_new)
-        return await _reconciled(recovery, policy, flow, open_run) if recovery.past.is_known else recovery
+        durations = await backend.durations() if policy.schedule == "eager" else {}
+        if recovery.past.is_known:
+            recovery = await _reconciled(recovery, policy, flow, open_run)
+        recovery.durations = durations
+        return recovery
     except BaseException as error:
         with CancelScope(shield=True):
             await backend.aclose()

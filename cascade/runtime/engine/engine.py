@@ -21,7 +21,7 @@ from cascade.model.tracebacks import trimmed
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Amount, Name, Pool, Slot, checked_totals
-from cascade.runtime.context.durations import Durations
+from cascade.runtime.context.durations import Durations, FlowDurations
 from cascade.runtime.context.run_context import Beginning, RunContext, Shared
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.secrecy import SecretsOfRun
@@ -41,6 +41,7 @@ from cascade.runtime.observation.bus import EventBus, EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
 from cascade.runtime.run.outcome import RunOutcome
 from cascade.runtime.run.preparation import Preparation
+from cascade.runtime.run.ranking import Ranking
 from cascade.runtime.run.store_session import StoreSession
 
 T = TypeVar("T")
@@ -205,7 +206,7 @@ class Engine:
             CapacityLimiter(math.inf),
             self,
             self.control,
-            self._durations,
+            self._durations if pacer is None else Durations(FlowDurations()),
             pacer,
         )
 
@@ -324,12 +325,13 @@ class Engine:
         run_id = checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         hold = Hold()
-        preparation = Preparation(settings, given, providers, shared.admission.pool, shared.durations.means)
+        preparation = Preparation(settings, given, providers, shared.admission.pool, Ranking(shared.durations))
         prepared = await preparation.prepare(flow, hold, is_whole=True)
         await self.control.check()
         recovery = await recover(settings, run_id, prepared, partial(open_backend, settings.state), is_new=is_new)
         if recovery is not None:
             run_id = recovery.run_id
+            prepared = await preparation.recall(prepared, recovery.durations)
         beginning = Beginning(run_id, settings, providers, _ancestors())
         run_context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
         run_context.store.recovery, run_context.memory.hold = recovery, hold

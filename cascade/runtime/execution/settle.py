@@ -132,10 +132,26 @@ def record_silently(run_context: RunContext, frame: Frame, index: int, value: An
     journal = run_context.store.journal
     name = frame.graph.task(index).name
     if run_context.settings.schedule == "eager":
-        run_context.shared.durations.learn(name, duration)
+        learn(run_context, frame, index, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
         digest, duration = frame.digest(index), max(duration, 0.0)
         journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration))
+
+
+def learn_node(run_context: RunContext, frame: Frame, index: int, ending: Ending) -> None:
+    """Note how long the node has taken, if it has run and that matters; what its task takes is noted already."""
+    durations, outcome = frame.turn.durations, ending.outcome
+    if durations is None or ending.started is None:
+        return
+    if isinstance(outcome, Done) and not outcome.from_cache:
+        durations.learn(index, _duration(run_context, ending))
+
+
+def learn(run_context: RunContext, frame: Frame, index: int, seconds: float) -> None:
+    """Note that the node has succeeded in so many seconds, for the ranks of later nodes and runs."""
+    run_context.shared.durations.learn(frame.graph.task(index).name, seconds)
+    if frame.turn.durations is not None:
+        frame.turn.durations.learn(index, max(seconds, 0.0))
 
 
 def _duration(run_context: RunContext, ending: Ending) -> float:

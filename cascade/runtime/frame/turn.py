@@ -8,6 +8,7 @@ from typing import Any
 import attrs
 
 from cascade.model.outcomes import SkipReason
+from cascade.planning.node_durations import NodeDurations
 
 
 @attrs.frozen
@@ -29,6 +30,7 @@ class Turn:
         recorded: The nodes that need not be run, until they are ready.
         is_recorded: Whether what settles in it goes to the journal.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
+        durations: Where to note how long its nodes take; ``None`` if that does not matter.
     """
 
     number: int = 1
@@ -37,3 +39,4 @@ class Turn:
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
     is_recorded: bool = True
     ranks: Sequence[float] | None = None
+    durations: NodeDurations | None = None

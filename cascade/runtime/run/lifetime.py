@@ -23,6 +23,7 @@ from anyio import CancelScope, current_time, get_cancelled_exc_class
 from cascade.model.errors import describe, leaves
 from cascade.model.events import RunFinished, RunStatus
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.durability.records import Closing
 from cascade.runtime.execution.attempt.overdue_watch import Watch
 from cascade.runtime.foundation.cancellations import is_cancellation
 from cascade.runtime.run.first_events import tell_of_start, tell_of_the_past
@@ -186,11 +187,15 @@ class RunLifetime:
         failures = run_context.failures.recorded
         await run_context.resources.close(failures[0].error if failures else self.cancellation)
         if self.store is not None:
-            await self.store.close(functools.partial(self.outcome.closing, self.outcome.status()))
+            await self.store.close(functools.partial(self._closing, self.outcome.status()))
         await run_context.shared.control.runs.foresee_end(run_context, run_context.settings.cleanup_timeout)
         self._finish()
         await run_context.shared.control.runs.unlink(run_context, run_context.settings.cleanup_timeout)
         await self.observers.until_left()
+
+    def _closing(self, status: RunStatus) -> Closing:
+        """What the store is told at the end."""
+        return attrs.evolve(self.outcome.closing(status), durations=self.preparation.ranking.learnt())
 
     def _finish(self) -> None:
         """Publish the last event, and end all streams."""

@@ -18,13 +18,14 @@ from cascade.model.policies import exact
 from cascade.model.secrets import MARK, keep_secret, redacted
 from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
-from cascade.planning.ranks import rank_steps
+from cascade.planning.node_durations import NodeDurations
 from cascade.planning.solve import Plan, check_plan, solve_steps
 from cascade.runtime.admission.pool import Pool, shown
 from cascade.runtime.context.resources import check_providers
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.foundation.lazy_import import check_function
+from cascade.runtime.run.ranking import Ranking
 from cascade.runtime.scheduling.turns.turn_code import TurnCode
 
 
@@ -34,6 +35,7 @@ class Prepared:
 
     Attributes:
         ranks: For each node, how urgent it is where places are scarce; ``None`` if that does not matter.
+        durations: Where to note how long its nodes take; ``None`` if that does not matter.
         shape: What it has in common with flows that can be run by putting their calls into its graph.
         code: Makes turns of this shape, if there can be code for it.
         has_met: Whether the shape has come up twice, so that it is known whether there can be code for it.
@@ -44,6 +46,7 @@ class Prepared:
     layout: Layout
     inputs: Mapping[str, Any] = attrs.field(repr=False)
     ranks: Sequence[float] | None = None
+    durations: NodeDurations | None = None
     shape: Hashable = None
     code: TurnCode | None = None
     has_met: bool = False
@@ -63,14 +66,14 @@ class Preparation:
         params: What was given for their Params.
         providers: Resource providers by name.
         pool: The capacity there is.
-        durations: Mean seconds by task name, as far as known.
+        ranking: Says how urgent nodes are.
     """
 
     settings: Settings
     params: Mapping[str, Any] = attrs.field(repr=False)
     providers: Mapping[str, Resource]
     pool: Pool
-    durations: Mapping[str, float]
+    ranking: Ranking
 
     async def prepare(self, target: Any, hold: Hold, *, is_whole: bool) -> Prepared:
         """Build, plan and check a flow.
@@ -100,10 +103,18 @@ class Preparation:
             plan = await paced(solve_steps(graph))
         layout = await paced(lay_out(graph, plan.levels))
         await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
-        ranks = None
-        if settings.schedule == "eager" and _is_scarce(graph, layout):
-            ranks = await paced(rank_steps(graph, self.durations))
-        return Prepared(graph, plan, layout, inputs, ranks)
+        prepared = Prepared(graph, plan, layout, inputs)
+        is_ranked = settings.schedule == "eager" and _is_scarce(graph, layout)
+        return await self._ranked(prepared) if is_ranked else prepared
+
+    async def _ranked(self, prepared: Prepared) -> Prepared:
+        ranks, durations = await paced(self.ranking.steps(prepared.graph))
+        return attrs.evolve(prepared, ranks=ranks, durations=durations)
+
+    async def recall(self, prepared: Prepared, recorded: Mapping[bytes, bytes]) -> Prepared:
+        """*prepared*, with ranks by what the store of the run has recorded of earlier runs."""
+        self.ranking.recorded = recorded
+        return await self._ranked(prepared) if recorded and prepared.ranks is not None else prepared
 
 
 def _is_scarce(graph: Graph, layout: Layout) -> bool:

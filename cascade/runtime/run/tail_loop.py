@@ -175,7 +175,8 @@ class Loop:
         """A scheduler of a turn in which nothing has happened."""
         run_context, is_eager = self.run_context, self.run_context.settings.schedule == "eager"
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
-        frame.turn.number, frame.turn.ranks = number, prepared.ranks
+        frame.turn.number = number
+        frame.turn.ranks, frame.turn.durations = prepared.ranks, prepared.durations
         if not is_eager:
             frame.readiness.stage = ()
         if run_context.store.recovery is not None and number > 1:

@@ -22,15 +22,19 @@ class Conditions:
     Attributes:
         run_context: The run.
         can_use_lanes: Whether the nodes of this frame can run in lanes at all.
+        is_ranked: Whether it matters how long the nodes take, as the more urgent go first.
         is_heard: Whether somebody is told of the nodes, so that events or records have to be made.
         is_single: Whether each node that succeeds has to be settled by itself, as it is news to somebody, has to
             be looked at, or does not count any more.
+        is_timed: Whether anybody wants to know when a node began.
     """
 
     run_context: RunContext
     can_use_lanes: bool
+    is_ranked: bool = False
     is_heard: bool = False
     is_single: bool = False
+    is_timed: bool = False
     _may_use_lanes: bool = False
     _epoch: int = -1
 
@@ -41,6 +45,7 @@ class Conditions:
         if self._epoch != epoch:
             self._epoch = epoch
             self.is_heard = not run_context.is_silent()
+            self.is_timed = self.is_heard or self.is_ranked
             is_told = self.is_heard and (run_context.settings.strict_state or not run_context.bus.is_silent())
             self.is_single = is_told or run_context.lifecycle.is_halted
             is_free = not run_context.lifecycle.is_closing and not run_context.admission.holding.rules

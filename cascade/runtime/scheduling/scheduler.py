@@ -82,7 +82,7 @@ class Scheduler:
         is_local = isinstance(run_context.shared.executor, LocalExecutor)
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         can_use_lanes = is_local and not is_recorded and run_context.shared.pacer is None and window is None
-        conditions = Conditions(run_context, can_use_lanes)
+        conditions = Conditions(run_context, can_use_lanes, frame.turn.ranks is not None)
         context = FrameContext(
             run_context,
             frame,
@@ -230,7 +230,8 @@ class Scheduler:
         self.context.conditions.look()
         now = current_time()
         ended = [(index, value, now, now) for index, value in values]
-        self.context.settler.enter(ended)
+        self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())
+        self.context.frame.succeed_all(ended)
         self.settled_before += len(ended)
         if running is not None:
             self._in_flight += 1

@@ -11,7 +11,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason,
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import judge, passed_by
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.settle import Ending, Settled, leave, record, record_silently
+from cascade.runtime.execution.settle import Ending, Settled, learn, learn_node, leave, record, record_silently
 from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
 
@@ -50,15 +50,18 @@ class Settler:
 
     def enter(self, ended: Sequence[Ended]) -> None:
         """Settle plain nodes that have succeeded when nobody was told of nodes."""
-        self.note(len(ended), ended if self.conditions.is_heard else ())
+        self.note(len(ended), ended if self.conditions.is_timed else ())
         self.frame.succeed_all(ended)
 
     def note(self, count: int, ended: Sequence[Ended]) -> None:
-        """Record as many nodes as *count* that have succeeded; *ended* are all of them if somebody is told."""
-        if not self.conditions.is_heard:
-            self.run_context.progress.counts[Status.SUCCEEDED] += count
-        for index, value, started, now in ended:
-            record_silently(self.run_context, self.frame, index, value, now - started)
+        """Record as many nodes as *count* that have succeeded; *ended* are all of them if their times matter."""
+        if self.conditions.is_heard:
+            for index, value, started, now in ended:
+                record_silently(self.run_context, self.frame, index, value, now - started)
+            return
+        self.run_context.progress.counts[Status.SUCCEEDED] += count
+        for index, _, started, now in ended:
+            learn(self.run_context, self.frame, index, now - started)
 
     def settle(self, index: int, ending: Ending) -> None:
         """Settle a node, unless the run drains and leaves it."""
@@ -82,6 +85,7 @@ class Settler:
             return None
         ending = self._counted(ending)
         record(self.run_context, self.subject(index), ending)
+        learn_node(self.run_context, self.frame, index, ending)
         return ending
 
     def settle_without_running(self, index: int) -> bool:

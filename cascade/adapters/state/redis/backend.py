@@ -28,6 +28,7 @@ from cascade.adapters.state.ownership import (
     steady_time,
 )
 from cascade.adapters.state.pickling import Sealed, Sealing, once, parts, pickled, result_of
+from cascade.adapters.state.redis import durations
 from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
@@ -141,6 +142,9 @@ class RedisStateBackend(BatchedBackend):
 
     async def adopt(self, flow_digest: bytes) -> None:
         await self._line.call(lambda session: self._keys.adopt(session, flow_digest))
+
+    async def durations(self) -> dict[bytes, bytes]:
+        return await self._line.call(durations.read)
 
     async def heartbeat(self) -> None:
         try:

@@ -16,6 +16,8 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
 ``lease``
     JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
 
+The key that all runs share, ``cascade:durations``, is described in ``durations.py``.
+
 Redis may lose what it has confirmed, and answers then as if nothing had been there. So each ``MULTI`` begins by
 asking for the keys that the last one left, and the lease must be the very one that this process wrote last.
 """

@@ -12,6 +12,7 @@ import attrs
 from cascade.adapters.redis_client import Session
 from cascade.adapters.state.ownership import Owner, Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
+from cascade.adapters.state.redis.durations import Writing
 from cascade.adapters.state.redis.lease import FORMAT, RunLease
 from cascade.model.errors import StateError
 from cascade.runtime.durability.records import Closing, Opening, Past, Record, RecordedStatus
@@ -185,11 +186,13 @@ class RunKeys:
             meta["error"] = shortened(closing.error)
         if result is not None:
             meta["result"] = result
-        self.lease.change(
-            session,
-            lambda pipe: pipe.hset(self._names["meta"], mapping=meta),
-            lambda lease: self.lease.ended(lease),
-        )
+        durations = Writing(session, closing.durations, now)
+
+        def change(pipe: Any) -> None:
+            pipe.hset(self._names["meta"], mapping=meta)
+            durations.queue(pipe, self.lease.ttl)
+
+        self.lease.change(session, change, self.lease.ended)
 
     def records(self, session: Session, node_ids: Sequence[str]) -> dict[str, Record]:
         """The records of *node_ids*, without values."""

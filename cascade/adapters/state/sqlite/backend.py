@@ -16,6 +16,7 @@ from cascade.adapters.sqlite_store import SQLiteFile
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import UncertainHolderError, Vigil
 from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, result_of
+from cascade.adapters.state.sqlite import durations
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
 from cascade.model.errors import StateError, describe, shown_url
@@ -125,6 +126,9 @@ class SQLiteStateBackend(BatchedBackend):
 
     async def adopt(self, flow_digest: bytes) -> None:
         await self._file.call(lambda: self._rows.adopt(flow_digest))
+
+    async def durations(self) -> dict[bytes, bytes]:
+        return await self._file.call(lambda: durations.read(self._file.connection()))
 
     async def heartbeat(self) -> None:
         await self._file.call(self._lease.beat)

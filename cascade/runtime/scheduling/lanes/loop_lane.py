@@ -48,7 +48,7 @@ class Left:
 
     Attributes:
         index: The node.
-        started: Its start mark, if somebody is told; ``None`` if its arguments could not be put together.
+        started: Its start mark, if that matters; ``None`` if its arguments could not be put together.
         value: What its function returned, if that has to be looked at closely.
         error: What it raised.
         rest: What is left of its coroutine, which waits.
@@ -167,9 +167,9 @@ class LoopLane:
         context, gate, queue, until = self.context, self.context.run_context.gate, self.queue, self._since + SLICE
         rows, status, bind = context.frame.graph.rows, context.frame.status, context.calls.bind
         conditions, mark, clock = context.conditions, attempt_var.set, time.perf_counter
-        epoch, is_heard = gate.epoch, conditions.is_heard
+        epoch, is_heard, is_timed = gate.epoch, conditions.is_heard, conditions.is_timed
         succeed, demand = context.frame.succeed, context.frame.demand
-        now = context.run_context.beginning.clock if is_heard else _no_time
+        now = context.run_context.beginning.clock if is_timed else _no_time
         while True:
             index = queue.popleft() if following is None else following
             started = None
@@ -198,7 +198,7 @@ class LoopLane:
                 return index, following, None
             self._count += 1
             self._followed += following is not None
-            if is_heard:
+            if is_timed:
                 self._ended.append((index, value, started, now()))
             succeed(index, value)
             if clock() > until or gate.epoch != epoch or (following is None and not queue):
@@ -244,7 +244,7 @@ class LoopLane:
             return None
         context.conditions.look()
         following = self.following.node_after(index, value)
-        now = context.run_context.beginning.clock() if context.conditions.is_heard else 0.0
+        now = context.run_context.beginning.clock() if context.conditions.is_timed else 0.0
         self.owner.done([(index, value, started, now)], following is not None)
         return following
 

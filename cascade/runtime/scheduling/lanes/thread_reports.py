@@ -103,15 +103,12 @@ class ThreadReports:
 
     def _settle_successes(self) -> None:
         """Settle nodes that have simply succeeded, so many that it takes no slice."""
-        context, arrived, now = self.context, self.arrived, current_time()
-        durations = None if context.conditions.is_heard else context.run_context.shared.durations
+        arrived, now = self.arrived, current_time()
         ended: list[Ended] = []
         followed = 0
         while arrived and len(ended) < _BATCH and type(arrived[0]) is tuple:
             index, value, following, seconds = arrived.popleft()  # type: ignore[misc]  # no report
             followed += following is not None
-            if seconds is not None and durations is not None:
-                durations.learn(context.frame.graph.task(index).name, seconds)
             ended.append((index, value, now - (seconds or 0.0), now))
         self.owner.done(ended, followed)
 
@@ -122,9 +119,6 @@ class ThreadReports:
 
     def _settle(self, report: Report) -> None:
         context, index, value = self.context, report.index, report.value
-        if report.seconds is not None and not context.conditions.is_heard:
-            task = context.frame.graph.task(index)
-            context.run_context.shared.durations.learn(task.name, report.seconds)
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
             self.owner.settle(
