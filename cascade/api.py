@@ -13,7 +13,6 @@ import anyio
 from anyio import TASK_STATUS_IGNORED
 from anyio.abc import TaskStatus
 
-from cascade.adapters.event_loops import check_backend
 from cascade.model.inputs import Provider, Resource
 from cascade.model.lazies import LazyResult
 from cascade.model.tracebacks import trimmed
@@ -25,6 +24,7 @@ from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.history import recorded_run, recorded_runs
 from cascade.runtime.foundation.async_context import async_context
+from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.task_context import ambient
 
 __all__ = [
@@ -266,7 +266,7 @@ def run_sync(
         BaseException: What :func:`run` raises.
     """
     _refuse_loop()
-    check_backend(backend)
+    adapter("event_loops", "check_backend")(backend)
     options = dict(backend_options or {})
     if backend == "trio":
         # An interrupt between two of our steps could leave half of one behind; at a checkpoint it cannot.
