@@ -266,7 +266,7 @@ def run_sync(
         BaseException: What :func:`run` raises.
     """
     _refuse_loop()
-    adapter("event_loops", "check_backend")(backend)
+    adapter("event_loops:check_backend")(backend)
     options = dict(backend_options or {})
     if backend == "trio":
         # An interrupt between two of our steps could leave half of one behind; at a checkpoint it cannot.
