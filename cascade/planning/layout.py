@@ -94,18 +94,16 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
         ready += [index for index, sources in enumerate(graph.sources[part], start) if not sources]
         for index, row in enumerate(graph.rows[part], start):
             place = of_tasks.get(row.task) if type(row) is LazyResult else None
+            if isinstance(row, Junction):
+                selectors[index] = frozenset(sources_of(row.selector))
+                pending[index] = 1
+                continue
             if place is None:
-                if isinstance(row, Junction):
-                    selectors[index] = frozenset(sources_of(row.selector))
-                    pending[index] = 1
-                    continue
                 place = place_of(row)
-                if isinstance(row, Node):
-                    names = (yield from injected_names(row)) if graph.injections else ()
-                    if names:
-                        injecting[index] = names
-                        place = Place.OWN
-                else:
+                names = (yield from injected_names(row)) if isinstance(row, Node) and graph.injections else ()
+                if names:
+                    injecting[index], place = names, Place.OWN
+                if type(row) is LazyResult:
                     of_tasks[row.task] = place
             places[index] = place
             if place == Place.OWN:

@@ -68,14 +68,11 @@ def _levels(graph: Graph) -> Steps[list[list[int]] | None]:
     for index, sources in enumerate(graph.sources):
         if type(graph.rows[index]) is Junction:
             return None
-        if not sources:
-            depth = 0
-        elif len(sources) == 1:
-            depth = depths[sources[0]] + 1
-        elif len(sources) <= PAUSE_EVERY:
-            depth = max([depths[source] for source in sources]) + 1
-        else:
+        depth = depths[sources[0]] + 1 if sources else 0
+        if len(sources) > PAUSE_EVERY:
             depth = (yield from _deepest(depths, sources)) + 1
+        elif len(sources) > 1:
+            depth = max([depths[source] for source in sources]) + 1
         depths.append(depth)
         if depth == len(levels):
             levels.append([index])

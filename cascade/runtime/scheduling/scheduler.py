@@ -239,17 +239,14 @@ class Scheduler:
 
     # -- settling ------------------------------------------------------------------------------------------
 
-    def done(self, ended: Sequence[Ended], followed: int) -> None:
-        """Nodes have succeeded in a lane, where as many as *followed* have gone on from some of them."""
+    def done(self, ended: Sequence[Ended], followed: int, known: int = 0) -> None:
+        """Nodes have succeeded in a lane: see :class:`Owner`."""
         self._in_flight += followed
-        self.context.settler.succeed(ended)
-        self._left(len(ended))
-
-    def noted(self, count: int, ended: Sequence[Ended], followed: int) -> None:
-        """The same of nodes that the frame knows of; *ended* are all of them if somebody is told."""
-        self._in_flight += followed
-        self.context.settler.note(count, ended)
-        self._left(count)
+        if known:
+            self.context.settler.note(known, ended)
+        else:
+            self.context.settler.succeed(ended)
+        self._left(known or len(ended))
 
     def settle(self, index: int, ending: Ending) -> None:
         """A node has ended."""

@@ -28,7 +28,7 @@ from cascade.adapters.state.ownership import (
     steady_time,
 )
 from cascade.adapters.state.pickling import Sealed, Sealing, once, parts, pickled, result_of
-from cascade.adapters.state.redis import durations
+from cascade.adapters.state.redis.durations import read as read_durations
 from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.model.errors import StateError, describe, shown_url
@@ -144,7 +144,7 @@ class RedisStateBackend(BatchedBackend):
         await self._line.call(lambda session: self._keys.adopt(session, flow_digest))
 
     async def durations(self) -> dict[bytes, bytes]:
-        return await self._line.call(durations.read)
+        return await self._line.call(read_durations)
 
     async def heartbeat(self) -> None:
         try:

@@ -16,7 +16,7 @@ from cascade.adapters.sqlite_store import SQLiteFile
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.adapters.state.ownership import UncertainHolderError, Vigil
 from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, result_of
-from cascade.adapters.state.sqlite import durations
+from cascade.adapters.state.sqlite.durations import read as read_durations
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
 from cascade.model.errors import StateError, describe, shown_url
@@ -128,7 +128,7 @@ class SQLiteStateBackend(BatchedBackend):
         await self._file.call(lambda: self._rows.adopt(flow_digest))
 
     async def durations(self) -> dict[bytes, bytes]:
-        return await self._file.call(lambda: durations.read(self._file.connection()))
+        return await self._file.call(lambda: read_durations(self._file.connection()))
 
     async def heartbeat(self) -> None:
         await self._file.call(self._lease.beat)

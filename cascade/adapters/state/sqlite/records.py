@@ -14,7 +14,7 @@ import attrs
 
 from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
-from cascade.adapters.state.sqlite import durations
+from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
 from cascade.model.errors import describe
 from cascade.runtime.durability.records import Closing, Continuation, NotDurable, Opening, Past, Record
@@ -143,7 +143,7 @@ class RunRows:
                 "lease_until = 0 WHERE id = ?",
                 (closing.status, shortened(closing.error), result, now, now, number),
             )
-            durations.write(connection, closing.durations, now)
+            write_durations(connection, closing.durations, now)
             self.lease.note(connection, closing.status, closing.error or "")
         return missing
 

@@ -218,7 +218,7 @@ class LoopLane:
         if self._count:
             count, ended, followed = self._count, self._ended, self._followed
             self._count, self._ended, self._followed = 0, [], 0
-            self.owner.noted(count, ended, followed)
+            self.owner.done(ended, followed, count)
 
     # -- nodes that do not -----------------------------------------------------------------------------------
 

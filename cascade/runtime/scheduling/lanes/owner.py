@@ -13,12 +13,14 @@ from cascade.runtime.scheduling.ready_queue import Queue
 class Owner(Protocol):
     """The scheduler of a frame, as its lanes see it. Its methods are called on the event loop."""
 
-    def done(self, ended: Sequence[Ended], followed: int) -> None:
-        """Nodes have succeeded in a lane, where as many as *followed* have gone on from some of them."""
-        ...
+    def done(self, ended: Sequence[Ended], followed: int, known: int = 0) -> None:
+        """Nodes have succeeded in a lane.
 
-    def noted(self, count: int, ended: Sequence[Ended], followed: int) -> None:
-        """The same of nodes that the frame knows of; *ended* are all of them if somebody is told."""
+        Args:
+            ended: The nodes.
+            followed: From how many of them another node has gone on in the lane.
+            known: How many they are, if the frame knows of them; *ended* may be empty then, if no times matter.
+        """
         ...
 
     def settle(self, index: int, ending: Ending) -> None:
