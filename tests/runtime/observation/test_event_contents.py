@@ -64,9 +64,9 @@ async def test_a_map_says_how_many_items_it_has(schedule: Any) -> None:
     }
 
 
-async def test_a_map_whose_columns_are_none_begins_and_fails() -> None:
+async def test_a_map_whose_columns_are_none_fails_before_it_begins() -> None:
     recorded = await events_of(in_thread.map(value=source(3)))
-    assert [event.items for event in recorded.of(cascade.TaskExecutionStarted)] == [None, None]
+    assert [event.task_id for event in recorded.of(cascade.TaskExecutionStarted)] == ["source"]
     assert recorded.of(cascade.TaskExecutionFinished)[-1].status == "Failed"
 
 
