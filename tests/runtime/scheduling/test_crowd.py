@@ -100,7 +100,7 @@ async def test_a_paused_node_takes_hardly_more_memory_than_one_that_runs_at_once
         / (many - few)
         for is_paused in (False, True)
     }
-    # What is alive at once in a lane depends on how far it comes in its slice. With a task it would be ten thousand.
+    # What is alive at once in a lane depends on how far it comes in a slice. With a task it would be ten thousand.
     assert bytes_per_node[True] <= bytes_per_node[False] + 500
 
 
