@@ -146,7 +146,8 @@ def stuck_or_not(*lanes_there: Any) -> Any:
     """Lanes as they see each other: with something to do, and as many threads as these."""
     wait: Any = ThreadLanes._wait_until_stuck  # what it waits for cannot be brought about in time
     there = SimpleNamespace(queue=[1], _wanted=len(lanes_there), has_failed=False, _lanes=set(lanes_there))
-    there._advance = lambda: ThreadLanes._advance(there)
+    advance: Any = ThreadLanes._advance
+    there._advance = lambda: advance(there)
     there.is_stuck = lambda: wait(there)
     return there
 
