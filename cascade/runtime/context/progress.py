@@ -20,7 +20,8 @@ class Progress:
         frame: The top-level frame of the present turn.
         in_code: Makes a frame that shows the present turn, if that is made in code and has none.
         failed_maps: The items of each map that failed, whose values the error hands over.
-        lagging: Lanes that tell only now and then what has ended; each tells it at once when called.
+        lagging: What lanes give when asked how many nodes have succeeded that they have not told of. Asked in any
+            thread.
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
             turns that have not been counted.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
@@ -31,7 +32,7 @@ class Progress:
     frame: Frame | None = None
     in_code: Callable[[], Frame] | None = None
     failed_maps: list[Frame] = attrs.field(factory=list)
-    lagging: set[Callable[[], None]] = attrs.field(factory=set)
+    lagging: set[Callable[[], int]] = attrs.field(factory=set)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     resting: dict[str, float] = attrs.field(factory=dict)
     joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
@@ -41,14 +42,12 @@ class Progress:
         prefixes = ["", *(node_id[: place + 1] for place, letter in enumerate(node_id) if letter == "/")]
         return [self.turning[prefix]() if prefix in self.turning else 1 for prefix in prefixes]
 
-    def catch_up(self) -> None:
-        """Know of all that has ended on the event loop, also of what a lane has not told yet."""
-        for tell in tuple(self.lagging):
-            tell()
+    def succeeded(self) -> int:
+        """How many nodes have succeeded, also if a lane has not told of them yet."""
+        return self.counts[Status.SUCCEEDED] + sum(untold() for untold in tuple(self.lagging))
 
     def present(self) -> Frame | None:
         """The top-level frame of the present turn, to look at; ``None`` if there is none."""
-        self.catch_up()
         return self.frame if self.in_code is None else self.in_code()
 
     def wake_joined(self) -> None:

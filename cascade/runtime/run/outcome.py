@@ -93,8 +93,8 @@ class RunOutcome:
     def counts(self) -> dict[str, int]:
         """Nodes by state: how many ended in each, and how many of the present turn have not."""
         progress = self.run_context.progress
-        progress.catch_up()
         counts = {status.name.lower(): progress.counts[status] for status in Status}
+        counts["succeeded"] = progress.succeeded()
         del counts["running"], counts["queued"]
         if self.finished is not None:
             counts["pending"] = 0  # all of them had ended before

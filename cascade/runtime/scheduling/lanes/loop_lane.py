@@ -154,12 +154,12 @@ class LoopLane:
             The node that was called last, that which goes on from it, and itself if it has not simply ended.
         """
         lagging, outside = self.context.run_context.progress.lagging, attempt_var.set((attempts, None, 0, 0))
-        lagging.add(self._note)
+        lagging.add(self._untold)
         try:
             return self._call_each(attempts, following)
         finally:
             attempts.end()
-            lagging.discard(self._note)
+            lagging.discard(self._untold)
             attempt_var.reset(outside)
             self._note()
 
@@ -192,6 +192,8 @@ class LoopLane:
             if gate.epoch != epoch and context.run_context.lifecycle.is_halted:
                 self._note()  # what had ended before
                 conditions.look()
+                started = started or context.run_context.beginning.clock()
+            attempts.current = None  # who asks while arguments are put together is in no node
             following = self.following.node_after(index, value)
             if conditions.is_single:
                 self.owner.done([(index, value, started, now())], following is not None)
@@ -199,7 +201,7 @@ class LoopLane:
             self._count += 1
             self._followed += following is not None
             if is_timed:
-                self._ended.append((index, value, started, now()))
+                self._ended.append((index, value if is_heard else None, started, now()))
             succeed(index, value)
             if clock() > until or gate.epoch != epoch or (following is None and not queue):
                 return index, following, None
@@ -213,6 +215,9 @@ class LoopLane:
         if run_context.events.wants(TaskExecutionStarted):
             run_context.events.emit_node(TaskExecutionStarted, self.context.settler.subject(index))
 
+    def _untold(self) -> int:
+        return self._count
+
     def _note(self) -> None:
         """Tell of the nodes that have ended, at the latest before this lane lets others run."""
         if self._count:
@@ -224,7 +229,8 @@ class LoopLane:
 
     async def _finish(self, left: Left, attempts: LaneAttempts, *, hands_over: bool) -> int | None:
         """See a node to its end that has not simply ended; returns the node that goes on from it."""
-        context, index, attempt, started = self.context, left.index, left.attempt, left.started or 0.0
+        context, index, attempt = self.context, left.index, left.attempt
+        started = left.started or context.run_context.beginning.clock()  # it has just begun
         try:
             if left.error is not None:
                 raise left.error
@@ -237,7 +243,7 @@ class LoopLane:
                     attempts.forget(attempt)
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self._failed(index, attempt, error, left.started)
+            self._failed(index, attempt, error, None if left.started is None else started)
             return None
         if is_flow:
             context.returned.run_in_place(context.group, index, value, started)

@@ -141,7 +141,7 @@ class ThreadLane:
         """Run nodes until there are none, the gate changes, the run ends or somebody else wants the slot."""
         lanes, stint, frame, attempts = self.lanes, self.stint, self.lanes.context.frame, self.attempts
         queue, ranked, status, clock = lanes.queue, lanes.ranked, frame.status, time.perf_counter
-        epoch, mark, call = self.claim.epoch, attempt_var.set, self._call
+        epoch, call = self.claim.epoch, self._call
         stint.begin()
         following: int | None = None
         while True:
@@ -155,10 +155,8 @@ class ThreadLane:
                 break
             self.advance += 1
             self.index = index
-            attempts.current = token = (attempts, None, index, 0)
             status[index] = Status.RUNNING
             self.is_crossing = False
-            mark(token)
             following = call(index)
             attempts.end()
             if following is not None and ranked is not None and ranked.outranks(following):
@@ -180,7 +178,9 @@ class ThreadLane:
         seconds, is_bound = None, False
         try:
             args, kwargs = context.calls.bind(index, NO_RESOURCES)
-            is_bound = True
+            is_bound, token = True, (self.attempts, None, index, 0)
+            self.attempts.current = token
+            attempt_var.set(token)
             value = copy_context().run(task.func, *args, **kwargs)
             seconds = began and self.clock() - began
             if type(value) not in LEAVES:

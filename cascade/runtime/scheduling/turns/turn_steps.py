@@ -222,7 +222,9 @@ def _awaiting(box: list[Any]) -> Generator[Any, Call, None]:
     """
     while True:
         func, args = yield box
-        box[0] = yield from func(*args)
+        coroutine = func(*args)
+        del func, args  # the next node may take long
+        box[0] = yield from coroutine
 
 
 @types.coroutine
