@@ -179,6 +179,7 @@ def test_each_benchmark_runs_on_both_loops(path: Path, tmp_path: Path, monkeypat
         assert max(map(len, harness.table(figures).splitlines())) <= harness.WIDTH
 
 
+@pytest.mark.needs("trio")
 def test_a_benchmark_that_fails_is_named_and_the_others_are_measured(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

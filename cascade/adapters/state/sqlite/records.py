@@ -35,13 +35,9 @@ _MOST_COPIED: Final = 1_000_000
 
 @cache
 def _put(count: int) -> str:
-    """The statement that writes *count* rows; its parameters are the run, the time, and then row after row."""
-    width = len(Row._fields)
-    rows = (
-        ", ".join(f"?{number}" for number in (1, 2, *range(3 + start, 3 + start + width)))
-        for start in range(0, count * width, width)
-    )
-    return f"INSERT OR REPLACE INTO nodes ({', '.join(_COLUMNS)}) VALUES {', '.join(f'({row})' for row in rows)}"
+    """The statement that writes *count* rows; its parameters are, row after row, the run, the time and the row."""
+    row = f"({', '.join('?' * len(_COLUMNS))})"
+    return f"INSERT OR REPLACE INTO nodes ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * count)}"
 
 
 @attrs.define(eq=False)
@@ -200,4 +196,4 @@ def _write(connection: sqlite3.Connection, head: tuple[int, float], rows: Sequen
     for portion in portions(rows, _TOGETHER):
         size = sum(len(row.value or b"") for row in portion)
         for some in [portion] if size <= _MOST_COPIED else portions(portion, 1):
-            connection.execute(_put(len(some)), (*head, *chain.from_iterable(some)))
+            connection.execute(_put(len(some)), tuple(chain.from_iterable((*head, *row) for row in some)))
