@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -65,7 +66,7 @@ async def test_the_last_of_several_entries_of_a_node_counts(tmp_path: Path) -> N
 async def test_notes_are_written_after_the_entries(tmp_path: Path) -> None:
     notes = [Entry(f"note#{number}", status="failed", error="ValueError: no") for number in range(70)]
     assert await written(tmp_path / "runs.db", Batch(entries(70), notes)) == expected(entries(70))
-    with sqlite3.connect(tmp_path / "runs.db") as connection:
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as connection:
         failed = connection.execute("SELECT count(*), min(error) FROM nodes WHERE status = 'failed'").fetchone()
     assert failed == (70, "ValueError: no")
 
