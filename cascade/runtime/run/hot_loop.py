@@ -34,6 +34,10 @@ from cascade.runtime.scheduling.turns.turn_steps import TurnSteps
 
 # Turns that are made in frames after one that could not be made in code, if that goes on.
 _MOST_COLD: Final = 1024
+# Shapes for which a loop gets code as soon as they come up again; after that one for so many turns made in code.
+# Writing code takes as long as a dozen turns without it.
+_FREE: Final = 6
+_WORTH: Final = 16
 
 
 @attrs.frozen(eq=False)
@@ -76,13 +80,17 @@ class HotLoop:
     # The turn from which on it is tried again, and how many are left out next time.
     _cold_until: int = 0
     _cold: int = 1
+    # Shapes for which code has been written, and turns that it has made.
+    _written: int = 0
+    _made: int = 0
 
     # -- code ----------------------------------------------------------------------------------------------
 
     def learn(self, sketch: Sketch, prepared: Prepared) -> Prepared:
         """*prepared*, whose shape has come up again, with code for flows like *sketch* if there can be any."""
-        if prepared.has_met:
+        if prepared.has_met or self._written >= _FREE + self._made // _WORTH:
             return prepared
+        self._written += 1
         return attrs.evolve(prepared, code=self._write(sketch, prepared), has_met=True)
 
     def _write(self, sketch: Sketch, prepared: Prepared) -> TurnCode | None:
@@ -217,6 +225,7 @@ class HotLoop:
     def _cool_down(self, hot: HotTurns, since: int) -> None:
         """Leave out the more turns, the fewer could be made."""
         made = hot.steps.number - since
+        self._made += made
         self._cold = min(2 * self._cold, _MOST_COLD) if made < 2 * self._cold else 1
         self._cold_until = hot.steps.number + self._cold if hot.scheduler is not None else 0
 

@@ -273,6 +273,22 @@ async def test_the_code_is_shown_when_the_log_is_asked_for_it(caplog: pytest.Log
     assert "v0 = yield F" in record.getMessage()
 
 
+async def test_no_code_is_written_for_shapes_that_hardly_ever_come_up(caplog: pytest.LogCaptureFixture) -> None:
+    one = task_in("inline", double, "one")
+
+    def left(number: int, *_: int) -> Any:
+        return call(number - 1) if number else "end"
+
+    turn = task_in("inline", left, "turn")
+
+    def call(number: int) -> Any:
+        return turn(number, *[one(0) for _ in range(number % 40)])
+
+    with caplog.at_level(logging.DEBUG, "cascade.turns"):
+        assert await cascade.run(call(160)) == "end"
+    assert 1 <= len(caplog.records) <= 12
+
+
 async def test_a_sync_function_that_gives_a_coroutine_is_awaited(schedule: Any) -> None:
     async def later(number: int) -> int:
         await anyio.lowlevel.checkpoint()
