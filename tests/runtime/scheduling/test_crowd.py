@@ -93,6 +93,7 @@ async def peak_of_memory(nodes: int, *, is_paused: bool) -> int:
 
 async def test_a_paused_node_takes_hardly_more_memory_than_one_that_runs_at_once() -> None:
     few, many = 2 * MOST_ASKING, 6 * MOST_ASKING
+    await peak_of_memory(few, is_paused=True)  # what is imported when it is first used
     bytes_per_node = {
         is_paused: (
             await peak_of_memory(many, is_paused=is_paused) - await peak_of_memory(few, is_paused=is_paused)
@@ -100,8 +101,8 @@ async def test_a_paused_node_takes_hardly_more_memory_than_one_that_runs_at_once
         / (many - few)
         for is_paused in (False, True)
     }
-    # What is alive at once in a lane depends on how far it comes in a slice. With a task it would be ten thousand.
-    assert bytes_per_node[True] <= bytes_per_node[False] + 500
+    # Some 310 at once and up to 480 after a pause. With a task it would be ten thousand.
+    assert bytes_per_node[True] <= bytes_per_node[False] + 200
 
 
 async def test_a_limit_lets_one_after_the_other_through(schedule: Any) -> None:

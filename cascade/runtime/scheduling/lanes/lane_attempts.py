@@ -48,6 +48,8 @@ class LaneAttempts:
         if attempt is None:
             attempt = LaneAttempt(self.run_context, *self.identify(token), self.ends_by, self.clock, self.claim)
             attempt.is_over = token is not self.current
+            if token in self.waiting:  # it has begun to wait since, as another thread asks
+                return self.waiting[token]
             if not attempt.is_over:
                 attempt = self.asked.setdefault(token, attempt)
         return attempt

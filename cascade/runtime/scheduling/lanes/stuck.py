@@ -21,13 +21,14 @@ def wait_until_stuck(advance: Callable[[], object], sleep: Callable[[float], obj
         sleep: Sleeps for so many real seconds.
     """
     seen: object = None
-    since = before = -math.inf
-    while (now := advance()) is not None:
-        after = time.perf_counter()
+    since = -math.inf
+    while True:
+        before = time.perf_counter()
+        sleep(STUCK)
+        after, now = time.perf_counter(), advance()
+        if now is None:
+            return False
         if now != seen:
             seen, since = now, after
         elif after - before < 2 * STUCK or after - since > STUCK_AT_LAST:
             return True
-        before = after
-        sleep(STUCK)
-    return False
