@@ -154,21 +154,21 @@ class LoopLane:
             The node that was called last, that which goes on from it, and itself if it has not simply ended.
         """
         lagging, outside = self.context.run_context.progress.lagging, attempt_var.set((attempts, None, 0, 0))
-        lagging.add(self._untold)
+        lagging.add(untold := lambda: self._count)
         try:
             return self._call_each(attempts, following)
         finally:
             attempts.end()
-            lagging.discard(self._untold)
+            lagging.discard(untold)
             attempt_var.reset(outside)
             self._note()
 
     def _call_each(self, attempts: LaneAttempts, following: int | None) -> tuple[int, int | None, Left | None]:
-        context, gate, queue, until = self.context, self.context.run_context.gate, self.queue, self._since + SLICE
-        rows, status, bind = context.frame.graph.rows, context.frame.status, context.calls.bind
-        conditions, mark, clock = context.conditions, attempt_var.set, time.perf_counter
+        context, frame, queue, until = self.context, self.context.frame, self.queue, self._since + SLICE
+        gate, conditions, bind = context.run_context.gate, context.conditions, context.calls.bind
+        rows, status, succeed = frame.graph.rows, frame.status, frame.succeed
+        mark, clock = attempt_var.set, time.perf_counter
         epoch, is_heard, is_timed = gate.epoch, conditions.is_heard, conditions.is_timed
-        succeed, demand = context.frame.succeed, context.frame.demand
         now = context.run_context.beginning.clock if is_timed else _no_time
         while True:
             index = queue.popleft() if following is None else following
@@ -203,9 +203,8 @@ class LoopLane:
             if is_timed:
                 self._ended.append((index, value if is_heard else None, started, now()))
             succeed(index, value)
-            if clock() > until or gate.epoch != epoch or (following is None and not queue):
-                return index, following, None
-            if demand.backlog or (is_heard and conditions.is_behind(len(self._ended))):
+            is_full = frame.demand.backlog or (is_heard and conditions.is_behind(len(self._ended)))
+            if is_full or clock() > until or gate.epoch != epoch or (following is None and not queue):
                 return index, following, None
             if attempts.asked:
                 attempts.end()
@@ -214,9 +213,6 @@ class LoopLane:
         run_context = self.context.run_context
         if run_context.events.wants(TaskExecutionStarted):
             run_context.events.emit_node(TaskExecutionStarted, self.context.settler.subject(index))
-
-    def _untold(self) -> int:
-        return self._count
 
     def _note(self) -> None:
         """Tell of the nodes that have ended, at the latest before this lane lets others run."""
