@@ -212,9 +212,8 @@ class Client:
 
     def _end(self) -> None:
         self._paho.loop_stop()
-        left = self._paho.socket()
-        if left is not None:
-            left.close()
+        # Closes the connection, and the pair of sockets that has woken the network thread, which paho keeps otherwise.
+        self._paho.reinitialise()
 
     # -- in the network thread -----------------------------------------------------------------------------
 

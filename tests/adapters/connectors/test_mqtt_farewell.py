@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import gc
+import os
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -103,6 +107,37 @@ async def test_a_broker_that_says_half_a_packet_is_left_all_the_same(odd: Any) -
     assert network_threads() == []
 
 
+@contextmanager
+def uncollected() -> Iterator[None]:
+    """Only reference counts let go of objects meanwhile."""
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def open_sockets() -> list[str]:
+    """The sockets that this process has open, those of the event loop included."""
+    found = []
+    for name in os.listdir("/proc/self/fd"):
+        with suppress(FileNotFoundError):  # that of the listing itself
+            found.append(os.readlink(f"/proc/self/fd/{name}"))
+    return sorted(name for name in found if name.startswith("socket:"))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="nowhere else is it said what is open")
+async def test_no_socket_waits_for_the_garbage_collector(tmp_path: Path) -> None:
+    with broker(tmp_path) as server, uncollected():
+        before = open_sockets()
+        connector = open_connector(server.url)
+        await connector.connect()
+        assert len(open_sockets()) > len(before)
+        await connector.disconnect()
+        assert open_sockets() == before
+
+
 async def test_a_broker_that_is_gone_is_left_all_the_same(odd: Any) -> None:
     there = odd(greet)
     connector = open_connector(f"mqtt://{there.address}")
@@ -122,6 +157,7 @@ async def test_a_broker_that_says_nothing_keeps_nobody_waiting(odd: Any, scheme:
     for thread in network_threads():  # in a handshake: ends when the connection does, or after five seconds
         mute._connections[0].close()
         await anyio.to_thread.run_sync(thread.join)
+    gc.collect()  # here, and not in a test that does not know of it
 
 
 async def test_a_message_that_is_much_too_long_is_not_even_received(tmp_path: Path) -> None:
