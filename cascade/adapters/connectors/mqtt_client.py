@@ -212,7 +212,7 @@ class Client:
 
     def _end(self) -> None:
         self._paho.loop_stop()
-        # Closes the connection, and the pair of sockets that has woken the network thread, which paho keeps otherwise.
+        # Closes the connection, and the pair of sockets that has woken the network thread, which paho keeps.
         self._paho.reinitialise()
 
     # -- in the network thread -----------------------------------------------------------------------------
