@@ -250,7 +250,8 @@ def run_sync(
 
     Works in every thread that runs no event loop, such as the worker threads of a web framework. A cancelled scope
     around such a thread does not cancel the run: the thread is waited for. Control-C cancels the run and, after
-    the clean-up, raises ``KeyboardInterrupt``.
+    the clean-up, raises ``KeyboardInterrupt``. On asyncio, a second Control-C cuts the clean-up short, shielded or
+    not, and a third stops at once; Trio finishes what is shielded.
 
     Args:
         flow: As in :func:`run`.
@@ -266,16 +267,12 @@ def run_sync(
         BaseException: What :func:`run` raises.
     """
     _refuse_loop()
-    adapter("event_loops:check_backend")(backend)
-    options = dict(backend_options or {})
-    if backend == "trio":
-        # An interrupt between two of our steps could leave half of one behind; at a checkpoint it cannot.
-        options.setdefault("restrict_keyboard_interrupt_to_checkpoints", True)
+    run_on = adapter("event_loops:run_on")
     call = partial(run, flow, params, run_id=run_id, **settings)
     context = copy_context()
     context.run(_forget_loop)
     with trimmed:
-        return context.run(anyio.run, call, backend=backend, backend_options=options)
+        return context.run(run_on, backend, call, backend_options or {})
 
 
 def _refuse_loop() -> None:

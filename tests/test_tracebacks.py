@@ -209,3 +209,24 @@ def test_what_is_asked_for_with_partial_is_trimmed_as_well(backend_name: str) ->
     with pytest.raises(ValueError, match="no luck") as caught:
         anyio.run(call, backend=backend_name)
     assert ours(caught.value) == []
+
+
+def nowhere() -> None:
+    raise KeyboardInterrupt
+
+
+# As where an interrupt strikes at code of the interpreter's own, such as the end of a ``with`` block.
+nowhere.__code__ = nowhere.__code__.replace(co_linetable=b"")
+
+
+def test_a_frame_that_is_at_no_line_stays() -> None:
+    @cascade.task(mode="inline")
+    def interrupted() -> None:
+        nowhere()
+
+    with pytest.raises(KeyboardInterrupt) as caught:
+        cascade.run_sync(interrupted())
+
+    assert caught.value.__traceback__ is not None
+    lines = [line for _, line in traceback.walk_tb(caught.value.__traceback__)]
+    assert lines[-1] is None

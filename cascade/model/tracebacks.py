@@ -60,7 +60,8 @@ def _trim_one(error: BaseException) -> None:
         return
     traceback: TracebackType | None = None
     for step in reversed(kept or steps[-1:]):
-        traceback = TracebackType(traceback, step.tb_frame, step.tb_lasti, step.tb_lineno)
+        line: int | None = step.tb_lineno  # None where an interrupt struck between two lines
+        traceback = TracebackType(traceback, step.tb_frame, step.tb_lasti, -1 if line is None else line)
     # As the interpreter does it: past __setattr__, in which frozen exceptions refuse.
     BaseException.__dict__["__traceback__"].__set__(error, traceback)
 

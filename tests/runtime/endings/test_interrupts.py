@@ -6,7 +6,6 @@ import signal
 import subprocess
 import sys
 import textwrap
-from contextlib import suppress
 from typing import Self
 
 import pytest
@@ -19,8 +18,6 @@ PRELUDE = """
 import signal, sys, threading
 import anyio
 import cascade
-
-signal.signal(signal.SIGUSR1, lambda *_: None)
 
 def say(*words):
     print(*words, flush=True)
@@ -78,8 +75,8 @@ async def second():
     try:
         yield
     finally:
+        say("second closing")
         with anyio.move_on_after(0.5, shield=True):
-            say("second closing")  # in the scope: asyncio's second interrupt may hit anything, as half a scope
             await anyio.sleep_forever()
         say("second closed")
 
@@ -125,21 +122,13 @@ class Script:
     def end(self) -> tuple[list[str], str]:
         """Wait for the end: everything it said, and what is on its standard error."""
         try:
-            out, err = self._communicate()
+            out, err = self.process.communicate(timeout=PATIENCE)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.communicate()
             pytest.fail(f"the script hangs, having said {self.lines}")
         self.lines += out.splitlines()
         return self.lines, err
-
-    def _communicate(self) -> tuple[str, str]:
-        with suppress(subprocess.TimeoutExpired):
-            return self.process.communicate(timeout=PATIENCE / 3)
-        # A signal that comes after asyncio's last step and before its wait is not seen while nothing else happens:
-        # no file descriptor is written to, as is for those who handle signals on the loop. Another one wakes it.
-        self.process.send_signal(signal.SIGUSR1)
-        return self.process.communicate(timeout=PATIENCE)
 
     def __enter__(self) -> Self:
         return self
@@ -229,6 +218,114 @@ def test_a_second_interrupt_during_the_clean_up_does_not_hang(backend_name: str)
         script.interrupt()
         lines, _ = script.end()
     assert lines[-1] == "ended in KeyboardInterrupt"
+    assert ("second closed" in lines) is (backend_name == "trio")
+
+
+EVERYWHERE = """
+import asyncio
+
+left = -1
+run = asyncio.Handle._run
+
+def counted(handle):
+    global left
+    left -= 1
+    if left == 0:
+        signal.raise_signal(signal.SIGINT)  # the step that is lost if this raises an error is about to be done
+    run(handle)
+
+asyncio.Handle._run = counted
+
+@cascade.task
+async def interrupted(*_):
+    signal.raise_signal(signal.SIGINT)
+    await anyio.sleep_forever()
+
+@cascade.resource
+async def slow():
+    global left
+    try:
+        yield
+    finally:
+        left = number
+        for _ in range(10):
+            with anyio.CancelScope(shield=True):
+                await anyio.lowlevel.checkpoint()
+
+for number in range(1, 60):
+    script([interrupted(cascade.inject("slow")), waits()], [slow])
+    say(number, "left" if left > 0 else "struck")
+    left = -1
+"""
+
+
+@pytest.mark.parametrize("backend_name", ["asyncio"])
+def test_a_second_interrupt_amid_the_work_of_the_event_loop_loses_none_of_its_steps(backend_name: str) -> None:
+    with Script(backend_name, EVERYWHERE) as script:
+        lines, _ = script.end()
+    assert [line for line in lines if line.startswith("ended in ")] == ["ended in KeyboardInterrupt"] * 59
+    struck = [line for line in lines if line.endswith(" struck")]
+    assert 20 < len(struck) < 59, "some interrupts are to come before the end, and some not at all"
+
+
+@pytest.mark.parametrize("backend_name", ["asyncio"])
+def test_a_third_interrupt_stops_what_blocks_the_event_loop(backend_name: str) -> None:
+    body = """
+    @cascade.task
+    async def blocks():
+        try:
+            signal.raise_signal(signal.SIGINT)
+            await anyio.sleep_forever()
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            say("second")
+            signal.raise_signal(signal.SIGINT)
+            say("third")
+
+    script(blocks())
+    """
+    with Script(backend_name, body) as script:
+        lines, _ = script.end()
+    assert lines == ["second", "ended in KeyboardInterrupt"]
+
+
+def test_an_interrupt_that_comes_with_the_end_is_not_lost(backend_name: str) -> None:
+    body = """
+    async def observe(events):
+        async for event in events:
+            pass
+        signal.raise_signal(signal.SIGINT)
+
+    script(uses(None), observers=[observe])
+    """
+    with Script(backend_name, body) as script:
+        lines, _ = script.end()
+    assert lines == ["ended in KeyboardInterrupt"]
+
+
+def test_afterwards_interrupts_are_handled_as_before(backend_name: str) -> None:
+    body = """
+    script(uses(None))
+    say(signal.getsignal(signal.SIGINT) is signal.default_int_handler, signal.set_wakeup_fd(-1))
+    """
+    with Script(backend_name, body) as script:
+        lines, _ = script.end()
+    assert lines == ["True -1"]
+
+
+def test_a_handler_of_the_program_itself_stays_in_force(backend_name: str) -> None:
+    body = """
+    signal.signal(signal.SIGINT, lambda *_: say("heard"))
+
+    @cascade.task
+    async def interrupted():
+        signal.raise_signal(signal.SIGINT)
+
+    script(interrupted())
+    """
+    with Script(backend_name, body) as script:
+        lines, _ = script.end()
+    assert lines == ["heard"]
 
 
 def test_an_interrupt_while_a_successful_run_is_closing_its_resources_does_not_hang(backend_name: str) -> None:
