@@ -408,7 +408,7 @@ async def test_a_store_in_a_simulation_reads_and_writes_several_nodes_at_once() 
             asked.append([*node_ids])
             return await super().get_results(asked[-1])
 
-    store = FaultyStore(Watched("run"), LoseStore(at=1), lambda _: None, lambda: None)
+    store = FaultyStore(Watched("run"), LoseStore(at=2), lambda _: None, lambda: None)
     await store.put_results({"a": 1, "b": 2})
     assert await store.get_results(["a", "b", "c"]) == {"a": 1, "b": 2}
     assert asked == [["a", "b", "c"]]
@@ -416,7 +416,7 @@ async def test_a_store_in_a_simulation_reads_and_writes_several_nodes_at_once() 
 
 async def test_a_lost_store_does_nothing_any_more() -> None:
     inner = InMemoryStateBackend("run")
-    store = FaultyStore(inner, LoseStore(at=1), lambda _: None, lambda: None)
+    store = FaultyStore(inner, LoseStore(at=2), lambda _: None, lambda: None)
     await store.put_result("a", 1)
     with pytest.raises(StoreLostError):
         await store.write(Batch([Entry("b", 2)]))
@@ -438,7 +438,7 @@ async def test_a_lost_store_does_nothing_any_more() -> None:
         store.clear,
     ]
     for operation in operations:
-        with pytest.raises(StoreLostError, match="lost at write 1"):
+        with pytest.raises(StoreLostError, match="lost at write 2"):
             await operation()
     assert await inner.get_results(["a", "b"]) == {"a": 1}
     assert await inner.get_skip_reason("a") is None

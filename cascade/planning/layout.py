@@ -99,12 +99,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
                 pending[index] = 1
                 continue
             if place is None:
-                place = place_of(row)
-                names = (yield from injected_names(row)) if isinstance(row, Node) and graph.injections else ()
-                if names:
-                    injecting[index], place = names, Place.OWN
-                if type(row) is LazyResult:
-                    of_tasks[row.task] = place
+                place = yield from _place_anew(index, row, of_tasks, injecting if graph.injections else None)
             places[index] = place
             if place == Place.OWN:
                 own.append(index)
@@ -119,6 +114,23 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
     return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
+
+
+def _place_anew(
+    index: int,
+    row: LazyResult[Any] | Node,
+    of_tasks: dict[Callee, Place],
+    injecting: dict[int, tuple[str, ...]] | None,
+) -> Steps[Place]:
+    """Where *row* can be run, which other plain calls of its task share; adds what it injects to *injecting*."""
+    if type(row) is LazyResult:
+        place = of_tasks[row.task] = place_of(row)
+        return place
+    names = (yield from injected_names(row)) if isinstance(row, Node) and injecting is not None else ()
+    if names and injecting is not None:
+        injecting[index] = names
+        return Place.OWN
+    return place_of(row)
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

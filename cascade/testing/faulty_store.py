@@ -7,7 +7,7 @@ from typing import Any
 
 import attrs
 
-from cascade.adapters.state.batched import ManyAtOnceBackend
+from cascade.adapters.state.batched import BatchedBackend
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 from cascade.testing.faults import Crash, InjectedError, LoseStore, SimulatedCrashError, StoreLostError
@@ -64,7 +64,7 @@ class StoreFault:
         return self._end
 
 
-class FaultyStore(ManyAtOnceBackend):
+class FaultyStore(BatchedBackend):
     """A state store that is lost, or in whose writes the process ends.
 
     Args:
@@ -131,25 +131,10 @@ class FaultyStore(ManyAtOnceBackend):
         self._fault.check()
         return await self._inner.finish(closing)
 
-    async def put_results(self, results: Mapping[str, Any]) -> None:
+    async def _results(self, node_ids: Sequence[str], *, is_lenient: bool) -> dict[str, Any]:
         self._fault.check()
-        await self._inner.put_results(results)
-
-    async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        self._fault.check()
-        await self._inner.mark_all_skipped(reasons)
-
-    async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
-        self._fault.check()
-        return await self._inner.get_results(node_ids)
-
-    async def has_result(self, node_id: str) -> bool:
-        self._fault.check()
-        return await self._inner.has_result(node_id)
-
-    async def get_skip_reason(self, node_id: str) -> str | None:
-        self._fault.check()
-        return await self._inner.get_skip_reason(node_id)
+        get = self._inner.get_readable_results if is_lenient else self._inner.get_results
+        return await get(node_ids)
 
     async def clear(self) -> None:
         self._fault.check()

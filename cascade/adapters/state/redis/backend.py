@@ -131,11 +131,6 @@ class RedisStateBackend(BatchedBackend):
         key = self._lease.names["results"]
         return bool(await self._line.call(lambda session: session.ask("hexists", key, node_id)))
 
-    async def get_skip_reason(self, node_id: str) -> str | None:
-        key = self._lease.names["skipped"]
-        reason = await self._line.call(lambda session: session.ask("hget", key, node_id))
-        return None if reason is None else str(reason, "utf-8")
-
     async def forget(self, node_ids: Iterable[str]) -> None:
         gone = list(node_ids)
         await self._line.call(lambda session: self._keys.forget(session, gone))
