@@ -12,6 +12,7 @@ from pathlib import Path
 
 import attrs
 import pytest
+from ports import free_port
 from real_time import look_until
 
 USER, PASSWORD = "ada", "lovelace"
@@ -74,13 +75,6 @@ class Broker:
             words += ["-u", USER, "-P", PASSWORD, "--cafile", str(self.folder / "cert.pem")]
         data = payload.encode() if isinstance(payload, str) else payload
         subprocess.run([*words, *(["-s"] if data else ["-n"])], input=data, check=True, timeout=20)
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import subprocess
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ def stopped(server: Server) -> Iterator[None]:
     process = server.process
     assert process is not None
     process.send_signal(signal.SIGSTOP)
+    os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)  # it may run for a moment yet
     try:
         yield
     finally:

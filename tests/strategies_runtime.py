@@ -98,7 +98,7 @@ def last(seq: int) -> cascade.RunFinished:
 
 async def rest(stream: Any) -> list[Any]:
     """All that *stream* still gives, up to its end."""
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         return [event async for event in stream]
 
 

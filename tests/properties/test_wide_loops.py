@@ -75,10 +75,10 @@ def inner(number: int) -> int:
 async def waited(number: int, how: How) -> Any:
     """The same, for async functions, which may wait."""
     if how == "waits":
-        await anyio.sleep(0.01 * (number % 3))
+        await anyio.sleep(0.01 * (number % 3))  # a task that takes a while, some of them longer than others
     if how == "scope":
         with anyio.move_on_after(0.01):
-            await anyio.sleep(10)
+            await anyio.sleep_forever()
     if how == "group":
         async with anyio.create_task_group() as group:
             group.start_soon(anyio.sleep, 0)

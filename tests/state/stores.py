@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import attrs
+from ports import free_port
 from real_time import look_until
 
 from cascade.state import InMemoryStateBackend, StateBackend
@@ -150,10 +151,7 @@ class RedisServer:
         """Start it, on the port that it had before, with the data that it had."""
         program = redis_program()
         assert program is not None
-        if not self.port:
-            with socket.socket() as probe:
-                probe.bind(("127.0.0.1", 0))
-                self.port = probe.getsockname()[1]
+        self.port = self.port or free_port()
         command = [program, "--port", str(self.port), "--bind", "127.0.0.1", "--dir", str(self.folder)]
         command += ["--save", "", "--appendonly", "yes"]
         self.process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=sys.stderr)
@@ -183,6 +181,6 @@ def _wait_until_it_listens(port: int, server: subprocess.Popen[bytes]) -> None:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", port)) == 0
 
-    look_until(lambda: server.poll() is not None or listens())
+    look_until(lambda: server.poll() is not None or listens(), 60)
     if server.poll() is not None or not listens():
         raise RuntimeError("redis-server does not listen")

@@ -28,7 +28,7 @@ async def test_a_process_elsewhere_is_refused_while_its_lease_holds(
     durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await take(durable, monkeypatch, elsewhere())
-    message = r"process \d+ on moon; its lease holds for another (29|30) s"
+    message = r"process \d+ on moon; its lease holds for another [23]\d s"
     with pytest.raises(cascade.RunInProgressError, match=message):
         await cascade.run(step(1), state=durable.state, run_id="night")
 

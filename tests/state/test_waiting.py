@@ -83,11 +83,11 @@ async def test_whoever_waits_for_a_locked_file_can_be_cancelled(tmp_path: Path, 
     await backend.put_result("first", 0)
     with locked(path):
         began, real = anyio.current_time(), time.monotonic()
-        with anyio.move_on_after(5) as scope:
+        with anyio.move_on_after(15) as scope:
             await operation(backend)
         assert scope.cancelled_caught
-        assert anyio.current_time() - began == 5
-        assert time.monotonic() - real < 5  # no thread waited
+        assert anyio.current_time() - began == 15
+        assert time.monotonic() - real < 15  # no thread waited
     await backend.aclose()
 
 
@@ -172,10 +172,18 @@ async def test_a_run_that_is_cancelled_while_its_file_is_locked_ends_in_time_and
 # -- a Redis server that does not answer -------------------------------------------------------------------------
 
 
-@pytest.fixture
-def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(redis_client, "PATIENCE", 0.3)
-    monkeypatch.setattr(redis_client, "GRACE", 0.1)
+def be_impatient(patched: pytest.MonkeyPatch) -> None:
+    """Give a server up soon. Not to be said of one that is to answer: a loaded machine may make it late."""
+    patched.setattr(redis_client, "PATIENCE", 0.3)
+    patched.setattr(redis_client, "GRACE", 0.1)
+
+
+@contextmanager
+def silent(server: RedisServer) -> Iterator[None]:
+    """A server that says nothing in the block, and is given up soon."""
+    with stopped(server), pytest.MonkeyPatch.context() as patched:
+        be_impatient(patched)
+        yield
 
 
 @contextmanager
@@ -190,23 +198,22 @@ def clients(server: RedisServer) -> Iterator[list[Any]]:
         client.close()
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_server_that_says_nothing_is_given_up(own_redis: RedisServer) -> None:
     with clients(own_redis) as found:
         for number, client in enumerate(found):
             backend = RedisStateBackend(f"night {number}", client)
             await backend.begin(OPENING)
-            with stopped(own_redis), anyio.fail_after(10):
+            with silent(own_redis), anyio.fail_after(60):
                 with pytest.raises(cascade.StateError, match=f"cannot be used for run 'night {number}'"):
                     await backend.put_result("a", 1)
                 await backend.aclose()
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_whoever_waits_for_a_silent_server_can_be_cancelled(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(redis_client, "PATIENCE", 100.0)
+    monkeypatch.setattr(redis_client, "GRACE", 0.1)
     with clients(own_redis) as found:
         for number, client in enumerate(found):
             backend, cache = RedisStateBackend(f"night {number}", client), RedisCacheStore(client)
@@ -214,7 +221,7 @@ async def test_whoever_waits_for_a_silent_server_can_be_cancelled(
             calls = [backend.put_result("a", 1), backend.heartbeat(), backend.get_result("a"), cache.get("key")]
             for call in calls:
                 assert await backend.get_result("nothing") is None  # it is connected
-                with stopped(own_redis), anyio.fail_after(10):
+                with stopped(own_redis), anyio.fail_after(60):
                     with anyio.move_on_after(0.05) as scope:
                         await call
                     assert scope.cancelled_caught
@@ -223,7 +230,6 @@ async def test_whoever_waits_for_a_silent_server_can_be_cancelled(
             await backend.aclose()
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_write_that_is_under_way_when_its_caller_is_cancelled_is_done(own_redis: RedisServer) -> None:
     backend = RedisStateBackend.of_url(own_redis.url, "night")
     await backend.begin(OPENING)
@@ -239,34 +245,34 @@ async def test_a_write_that_is_under_way_when_its_caller_is_cancelled_is_done(ow
     await backend.aclose()
 
 
-@pytest.mark.usefixtures("impatient")
-async def test_a_run_whose_server_falls_silent_fails(own_redis: RedisServer) -> None:
+async def test_a_run_whose_server_falls_silent_fails(
+    own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
     @cascade.task
     async def silence(_: Any) -> None:
         assert own_redis.process is not None
         os.kill(own_redis.process.pid, signal.SIGSTOP)
+        be_impatient(monkeypatch)
 
     try:
-        with anyio.fail_after(20), pytest.raises(cascade.StateError, match="1 settled nodes are recorded"):
+        with anyio.fail_after(60), pytest.raises(cascade.StateError, match="1 settled nodes are recorded"):
             await cascade.run(step(silence(step(1))), state=own_redis.url, run_id="night")
     finally:
         assert own_redis.process is not None
         os.kill(own_redis.process.pid, signal.SIGCONT)
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_cache_that_says_nothing_is_done_without(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("cascade.adapters.cache.redis.PATIENCE", 0.2)
     with clients(own_redis) as found:
         flow = step(1).with_cache(InputCache(RedisCacheStore(found[1])))
-        with stopped(own_redis), anyio.fail_after(10), record_events(engine := cascade.Engine()) as recorded:
+        with silent(own_redis), anyio.fail_after(60), record_events(engine := cascade.Engine()) as recorded:
             assert await engine.run(flow) == 1
         assert {event.code for event in recorded.of(cascade.EngineWarning)} == {"cache-failed"}
 
 
-@pytest.mark.usefixtures("impatient")
 async def test_a_lease_that_others_change_all_the_time_is_given_up(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +284,7 @@ async def test_a_lease_that_others_change_all_the_time_is_given_up(
     backend = RedisStateBackend.of_url(own_redis.url, "night")
     await backend.begin(OPENING)
     with monkeypatch.context() as patched:
+        be_impatient(patched)
         patched.setattr(redis.client.Pipeline, "_execute_transaction", conflict)
         with pytest.raises(cascade.StateError, match="Watched variable changed"):
             await backend.put_result("a", 1)
@@ -291,7 +298,7 @@ async def test_a_wrong_password_is_not_tried_again(own_redis: RedisServer) -> No
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("requirepass", "sesame")
     url = own_redis.url.replace("redis://", "redis://:wrong@")
-    with anyio.fail_after(10), pytest.raises(cascade.StateError, match="password"):
+    with anyio.fail_after(60), pytest.raises(cascade.StateError, match="password"):
         await cascade.run(step(1), state=url)
 
 

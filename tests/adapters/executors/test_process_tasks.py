@@ -224,7 +224,8 @@ async def test_a_process_task_that_takes_too_long_is_killed(tmp_path: Path) -> N
 async def test_starting_a_process_counts_to_no_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(0.5)  # a slow interpreter\n")
     monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
-    assert await cascade.run(process_tasks.add(1, 2).with_timeout(0.4)) == 3
+    # A loaded machine may make the call itself late; each attempt has a new process to wait for.
+    assert await cascade.run(process_tasks.add(1, 2).with_timeout(0.4).with_retry(5)) == 3
 
 
 async def test_cancelling_kills_the_process(tmp_path: Path) -> None:

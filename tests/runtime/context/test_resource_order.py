@@ -132,7 +132,7 @@ async def test_sync_providers_take_no_thread_from_tasks(log: Log) -> None:
         return a, b
 
     providers = [log.provider(name, is_async=False) for name in "ab"]
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         assert await cascade.run(look(), providers=providers, max_threads=1) == ("a 1", "b 1")
 
 

@@ -473,7 +473,7 @@ async def test_runs_that_end_together_leave_the_keeping_of_time_to_one_that_goes
         for _ in range(20):
             await checkpoint()
         go.set()
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while len(ended) < ending:
                 await checkpoint()
         more.set()

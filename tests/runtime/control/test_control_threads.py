@@ -52,7 +52,7 @@ class Gauge:
 
 async def until_settled(run: cascade.Run) -> None:
     """Attempts whose mark was set before a pause may still be on their way into the function, or out of it."""
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while run.status().running:
             await checkpoint()
 

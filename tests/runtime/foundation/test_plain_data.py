@@ -311,7 +311,7 @@ async def test_a_large_result_is_let_go_of_after_its_last_consumer(
         while made[0]() is not None:  # a thread may be about to let go of it
             await checkpoint()
 
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         await cascade.run(until_gone(on_loop(measure(task(source())))), schedule=schedule)
 
 

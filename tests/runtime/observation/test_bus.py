@@ -229,9 +229,8 @@ async def test_an_ended_stream_that_nobody_read_holds_up_no_later_run() -> None:
     engine = cascade.Engine()
     async with engine.subscribe(buffer=5):
         await engine.run(step())
-        with anyio.move_on_after(0.5) as patience:
+        with anyio.fail_after(60):
             await engine.run(step())
-    assert not patience.cancelled_caught
 
 
 async def test_a_bus_that_engines_share_goes_on_when_one_of_them_is_done() -> None:

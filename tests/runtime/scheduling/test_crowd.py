@@ -82,7 +82,7 @@ async def peak_of_memory(nodes: int, *, is_paused: bool) -> int:
     try:
         async with cascade.start(flow, control=plane) as run:
             if is_paused:
-                await anyio.sleep(1)
+                await pass_time(1)
                 assert run.status().counts["succeeded"] == 0
                 await plane.resume()
             assert await run.result() == list(range(nodes))

@@ -17,6 +17,7 @@ from typing import Any, cast
 import anyio
 import pytest
 from strategies_runtime import leaves
+from virtual_time import pass_time
 
 import cascade
 from cascade.api import recorded_run
@@ -330,7 +331,7 @@ async def test_a_target_that_gives_a_coroutine_is_awaited() -> None:
 def test_nodes_that_wait_do_so_at_once(backend: str, options: dict[str, Any]) -> None:
     @cascade.task
     async def nap(seconds: float) -> None:
-        await anyio.sleep(seconds)
+        await pass_time(seconds)
 
     @cascade.task
     async def turn(left: int, _: Any) -> Any:

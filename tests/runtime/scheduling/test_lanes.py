@@ -105,7 +105,7 @@ async def test_a_report_that_is_taken_before_it_is_announced_keeps_no_later_one_
         return "third"
 
     async with cascade.start([first(), second(), third()]) as run:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while run.status().counts["succeeded"] < 2:
                 await checkpoint()
             go_on.set()
@@ -158,7 +158,7 @@ async def test_nodes_that_queue_behind_a_function_that_blocks_go_on_when_lanes_m
     engine = cascade.Engine(max_threads=2)
     flow = [blocks(), *[quick(number) for number in range(50)]]
     async with engine, engine.start(flow) as run:
-        with ExitStack() as stack, anyio.fail_after(20):
+        with ExitStack() as stack, anyio.fail_after(60):
             while len(run.status().running) < 2:
                 await checkpoint()
             if change == "rule":
@@ -199,7 +199,7 @@ async def test_no_turn_begins_once_a_hot_loop_has_been_told_to_stop(
     begun: list[int] = []
     async with cascade.start(spinning(mode, begun)) as run:
         for moment in (10, 200, 500):
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while len(begun) < moment:
                     await checkpoint()
             if how == "pause":
@@ -254,7 +254,7 @@ async def test_a_limit_counts_a_turn_as_the_task_that_it_calls(mode: Mode) -> No
     starter: Any = starts_on_the_loop if mode is None else starts
     engine = cascade.Engine()
     async with engine, engine.start(starter(1)) as first:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while not running:
                 await checkpoint()
             await engine.control.limit("task:worker", concurrency=1)
@@ -278,8 +278,8 @@ async def test_nothing_starts_in_threads_while_a_subscriber_of_other_events_is_f
     flow = [works(number) for number in range(2000)]
     async with cascade.start(flow, state="memory:", schedule="eager", max_threads=1) as run:
         stream = run.subscribe(cascade.StateRecorded, buffer=1)
-        with anyio.fail_after(20):
-            while not stream.statistics().unread:
+        with anyio.fail_after(60):
+            while not stream.statistics().unread or run.status().running:  # what was let through has begun
                 await checkpoint()
         seen = len(begun)
         for _ in range(20):
@@ -421,7 +421,7 @@ async def test_a_thread_that_is_given_up_while_it_begins_has_begun(monkeypatch: 
     async with engine:
         stream = engine.subscribe(buffer=100)
         async with engine.start(work()) as run:
-            with anyio.fail_after(20):
+            with anyio.fail_after(60):
                 while not begins.is_set():
                     await checkpoint()
             threading.Thread(target=let_go_on).start()
@@ -431,7 +431,7 @@ async def test_a_thread_that_is_given_up_while_it_begins_has_begun(monkeypatch: 
         stream.close()
     told = ("TaskExecutionStarted", "TaskExecutionFinished", "RunFinished")
     assert [name for name in events if name in told] == list(told)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         while not ran:  # nobody waits for that thread any more
             await checkpoint()
 
@@ -464,7 +464,7 @@ async def test_what_follows_a_node_that_sets_a_rule_is_held_by_it(place: str, sc
         flow = follows_on_the_loop(pauses_on_the_loop())
     else:
         flow = follows_in_a_thread(pauses_in_a_thread())
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with cascade.start(flow, control=plane, schedule=schedule) as run:
             while run.status().counts["succeeded"] < 1:
                 await checkpoint()
@@ -522,7 +522,7 @@ async def test_of_many_who_run_only_those_are_reported_as_late_who_have_a_timeou
 
     engine = cascade.Engine(cleanup_timeout=0.01, schedule=schedule)
     flow = [waits(), takes_its_time(), late()]
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         async with engine, engine.start(flow) as run:
             async with run.subscribe(cascade.EngineWarning) as warnings:
                 warning = await warnings.receive()

@@ -166,6 +166,6 @@ def test_a_simulation_depends_on_its_seed_and_not_on_what_ran_before() -> None:
 def simulated() -> list[Any]:
     @cascade.task(constraints={"slot": 1})
     async def step(seconds: float, *_: object) -> None:
-        await anyio.sleep(seconds)
+        await pass_time(seconds)
 
     return [*[step(1, step(1, step(1))) for _ in range(4)], step(6)]
