@@ -17,6 +17,7 @@ from cascade.cli.output import out, out_json, out_table, say
 from cascade.cli.params import Kept
 from cascade.cli.targets import UsageError, working_folder
 from cascade.model.errors import InputError, StateError, shown_url
+from cascade.model.labels import labelled
 from cascade.model.outcomes import why_skipped
 from cascade.model.secrets import keep_secret
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
@@ -180,7 +181,8 @@ def _row(node: NodeRecord) -> tuple[str | Span, ...]:
     )  # fmt: skip
     said = next(filter(None, remarks), "")
     attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
-    return node.node_id, _status(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
+    name = labelled(node.node_id, node.label)
+    return name, _status(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
 
 
 def _taken(run: RunRecord) -> float:

@@ -21,6 +21,7 @@ from cascade.cli.targets import UsageError
 from cascade.model.errors import describe
 from cascade.model.events import Event
 from cascade.model.events.records import from_record
+from cascade.model.labels import labelled
 from cascade.model.rules import ControlRule
 from cascade.model.text import clock, columns, counted, fitted, natural, one_line
 from cascade.runtime.control.connector import (
@@ -151,7 +152,7 @@ class Board:
         nodes = sorted(self.tally.active.items(), key=lambda item: (bool(item[1].waits), item[1].since))
         most = min(most, SHOWN_ROWS)
         shown = nodes[:most] if len(nodes) <= most else nodes[: max(most - 1, 0)]
-        names = [fitted(one_line(name), max(width // 2, 1)) for name, _ in shown]
+        names = [fitted(one_line(labelled(name, node.label)), max(width // 2, 1)) for name, node in shown]
         widest = max(map(columns, names), default=0)
         for name, (_, node) in zip(names, shown, strict=True):
             gap = " " * (widest - columns(name))

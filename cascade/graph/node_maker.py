@@ -127,6 +127,7 @@ class NodeMaker:
             amounts=amounts,
             conditions=tuple(operand for _, operand in conditions),
             after=distinct([self.numbering.index[identity_of(p)] for p in parts.said.after]),
+            label=None if own.name is UNSET else own.name,
         )
 
     def _known_pure(self, node: MapNode, *, is_map: bool) -> Steps[int | None]:

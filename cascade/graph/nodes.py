@@ -20,6 +20,7 @@ import attrs
 
 from cascade.graph.nested import Template
 from cascade.model.calls.callee import Callee
+from cascade.model.labels import Label
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, OnSkip, Retry
 from cascade.model.tasks import Task
@@ -142,6 +143,7 @@ class Terms:
         after: Nodes that it runs after: they must have succeeded.
         cost: Seconds that it is expected to take. It changes nothing in what the node is, so terms that differ in
             nothing else are equal.
+        label: What people call it; like the cost, no part of what it is.
     """
 
     retry: Retry | None = None
@@ -153,6 +155,7 @@ class Terms:
     conditions: tuple[Operand, ...] = ()
     after: tuple[int, ...] = ()
     cost: float | None = attrs.field(default=None, eq=False)
+    label: Label | None = attrs.field(default=None, eq=False)
 
 
 NO_TERMS: Final = Terms()

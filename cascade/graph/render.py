@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
 from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode
+from cascade.model.labels import labelled
 from cascade.model.text import one_line
 
 Format = Literal["mermaid", "dot", "text", "json"]
@@ -69,7 +70,13 @@ def _label(edge: Edge) -> str:
 
 
 def _title(node: AnyNode) -> str:
-    return f"{node.name}[...]" if isinstance(node, MapNode) else node.name
+    return labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
+
+
+def _called(node: AnyNode) -> str | None:
+    """What people call a node; for a map without a name of its own, what names its items."""
+    label = None if isinstance(node, Junction) else node.terms.label
+    return None if label is None else label.text() or label.items
 
 
 def _mermaid_text(text: str) -> str:
@@ -146,6 +153,7 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
                 "id": node.name,
                 "kind": kinds.get(type(node), "call"),
                 "task": None if isinstance(node, Junction) else node.task.full_name,
+                "label": _called(node),
             }
             for node in graph.nodes
         ],

@@ -50,7 +50,11 @@ class Sketch:
     def fill(self, graph: Graph) -> None:
         """Put the calls into *graph*, which has the same shape and has been emptied: so its rows are nodes."""
         for row, call in zip(graph.rows, self.calls, strict=True):
-            cast("Node", row).call = call
+            node = cast("Node", row)
+            node.call = call
+            if type(call) is not LazyResult and call.own.name is not (node.terms.label or UNSET):
+                label = None if call.own.name is UNSET else call.own.name
+                node.terms = attrs.evolve(node.terms, label=label)
 
 
 def sketch_steps(target: object, hold: Hold) -> Steps[Sketch | None]:

@@ -23,6 +23,10 @@ def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str,
     return error
 
 
+def _named(node_id: str, label: str | None) -> str:
+    return repr(node_id) if label is None else f"{node_id!r} named {label!r}"
+
+
 class CascadeError(Exception):
     """Base class of all errors that the library raises."""
 
@@ -61,13 +65,15 @@ class CapacityError(CascadeError, ValueError):
         total: The total of the resource.
     """
 
-    def __init__(self, node_id: str, resource: str, amount: object, total: object) -> None:
+    def __init__(
+        self, node_id: str, resource: str, amount: object, total: object, label: str | None = None
+    ) -> None:
         self.node_id = node_id
         self.resource = resource
         self.amount = amount
         self.total = total
         super().__init__(
-            f"claim of {amount} {resource!r} by {node_id!r} exceeds total system capacity ({total}); "
+            f"claim of {amount} {resource!r} by {_named(node_id, label)} exceeds total system capacity ({total}); "
             f"lower the claim or raise system_resources={{{resource!r}: ...}}"
         )
 
@@ -101,11 +107,12 @@ class DependencyMissingError(CascadeError):
         chain: The skips that led to it, as pairs of node id and reason. The target's own comes first.
     """
 
-    def __init__(self, node_id: str, chain: Sequence[tuple[str, str]]) -> None:
+    def __init__(self, node_id: str, chain: Sequence[tuple[str, str]], label: str | None = None) -> None:
         self.node_id = node_id
         self.chain: tuple[tuple[str, str], ...] = tuple(chain)
         self.reason: str = self.chain[0][1]
-        own = f"target {node_id!r} was skipped (Reason: {self.reason}): {MEANINGS.get(self.reason, self.reason)}"
+        meaning = MEANINGS.get(self.reason, self.reason)
+        own = f"target {_named(node_id, label)} was skipped (Reason: {self.reason}): {meaning}"
         behind = [f"{name!r} was skipped: {why_skipped(reason)}" for name, reason in self.chain[1:]]
         super().__init__("; ".join([own, *behind]))
 

@@ -11,9 +11,11 @@ import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
+from cascade.model.labels import Label, checked_name
 from cascade.model.placeholders import PASS_IT_ON, Placeholder
 from cascade.model.policies import (
     NOTHING_SAID,
+    UNSET,
     CachePolicy,
     OnSkip,
     Policies,
@@ -231,6 +233,24 @@ class LazyResult(Draft, Placeholder[R_co]):
             ValueError: If *seconds* is negative, not finite or no number.
         """
         return self._saying(cost=checked_cost(seconds, self.task.name))
+
+    def with_name(self, text: str | None) -> Self:
+        """The same call with a name for people: a label, shown beside the id of its node.
+
+        It is in the field ``label`` of events, in notes on errors, in ``explain()``, in ``cascade show``, in logs
+        and in pictures. Ids and digests do not change, so a recorded run goes on whatever its calls are called.
+        Labels need not be unique. At most 100 characters are shown.
+
+        Args:
+            text: The name. ``None`` removes it. A map hands its name on to its items, unless these have their own
+                (``.map(..., name=...)``).
+
+        Raises:
+            TypeError: If *text* is no text.
+            ValueError: If *text* is empty.
+        """
+        known = Label() if self.own.name is UNSET else self.own.name
+        return self._saying(name=attrs.evolve(known, own=checked_name(text)))
 
     def run_if(self, condition: Any, on_skip: OnSkip = "pass") -> Self:
         """The same call, skipped unless *condition* is true. Several conditions must all be true.

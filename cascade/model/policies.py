@@ -12,6 +12,7 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_chec
 
 import attrs
 
+from cascade.model.labels import Label
 from cascade.model.placeholders import Placeholder
 from cascade.model.secrets import redacted
 from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
@@ -236,6 +237,7 @@ class Policies:
         after: Calls that it runs after: they must have succeeded, and no data passes.
         on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
         cost: Seconds that it is expected to take; ``None``: nobody knows.
+        name: What it is called, for people.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -247,11 +249,14 @@ class Policies:
     conditions: tuple[object, ...] = ()
     after: tuple[Placeholder, ...] = ()
     cost: float | Unset | None = UNSET
+    name: Label | Unset = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
-EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost")
+EXCLUSIVE_POLICIES: Final = (
+    "retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "name",
+)  # fmt: skip
 
 
 def checked_timeout(seconds: float | None) -> float | None:

@@ -24,8 +24,9 @@ from cascade.model.calls.callee import Mode
 from cascade.model.calls.columns import as_column, check_lengths
 from cascade.model.calls.misfits import misfit, unnamed_values
 from cascade.model.calls.signatures import Arity
+from cascade.model.labels import Label, checked_format
 from cascade.model.lazies import NO_KWARGS, Draft, LazyResult, MappedLazyResult, sealed, short_arguments
-from cascade.model.policies import Policies
+from cascade.model.policies import NOTHING_SAID, Policies
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -224,11 +225,13 @@ class Task(Generic[P, R]):
 
         Args:
             columns: Parameter name to a sequence, or to a lazy that gives one. All columns must have the same
-                length. An iterator is read at once. Strings, bytes and mappings are refused.
+                length. An iterator is read at once. Strings, bytes and mappings are refused. A text for ``name``
+                is no column but names the items: it is a format over the columns, such as ``name="{path}"``, and
+                gives each item its label.
 
         Raises:
             TypeError: If there is no column, a column is no sequence, or the names do not fit the signature.
-            ValueError: If lengths that are already known differ.
+            ValueError: If lengths that are already known differ, or ``name`` is no format over the columns.
         """
         return Partial(self).map(**columns)
 
@@ -310,14 +313,17 @@ class Partial(Generic[R]):
         """Describe one call for each row of *columns*; all calls share the fixed arguments. Nothing runs.
 
         Args:
-            columns: Parameter name to a sequence, or to a lazy that gives one, as in ``Task.map``.
+            columns: Parameter name to a sequence, or to a lazy that gives one, and ``name="..."`` for the labels
+                of the items, as in ``Task.map``.
 
         Raises:
             TypeError: If there is no column, a column is no sequence, a column is fixed already, or the names do
                 not fit the signature.
-            ValueError: If lengths that are already known differ.
+            ValueError: If lengths that are already known differ, or ``name`` is no format over the columns.
         """
         name = self.task.name
+        # Texts are refused as columns, so a text for a parameter that happens to be called so is no column either.
+        pattern = columns.pop("name") if isinstance(columns.get("name"), str) else None
         if not columns:
             raise TypeError(f"{name}.map() needs at least one column: {name}.map(x=[...])")
         for both in self.fixed.keys() & columns.keys():
@@ -327,7 +333,10 @@ class Partial(Generic[R]):
         rows = {column: as_column(name, column, values) for column, values in columns.items()}
         check_lengths(name, rows)
         fixed = {key: value for key, value in completed.items() if key not in columns}
-        lazy = sealed(MappedLazyResult, self.task, self.args, fixed, columns=rows)
+        own = NOTHING_SAID
+        if pattern is not None:
+            own = Policies(name=Label(items=checked_format(name, pattern, columns)))
+        lazy = sealed(MappedLazyResult, self.task, self.args, fixed, columns=rows, own=own)
         return cast("MappedLazyResult[R]", lazy)
 
     def __repr__(self) -> str:

@@ -10,10 +10,11 @@ from typing import Final
 import attrs
 
 from cascade.model.events import Event, NodeEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
+from cascade.model.labels import labelled
 
 # Where an object lies is not the same in two processes.
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")
-_UNSAID: Final = ("seq", "timestamp", "run_id", "task_id", "task_name")
+_UNSAID: Final = ("seq", "timestamp", "run_id", "task_id", "task_name", "label")
 _COLOURS: Final = {
     "Succeeded": "#2e7d32", "Failed": "#c62828", "Cancelled": "#9e9e9e", "Skipped": "#cfd8dc", "": "#1565c0",
 }  # fmt: skip
@@ -44,7 +45,7 @@ class Happening:
             return event
         words = [type(event).__name__]
         if isinstance(event, NodeEvent):
-            words.append(event.task_id)
+            words.append(labelled(event.task_id, event.label))
         fields = attrs.asdict(event, recurse=False)
         words += [f"{name}={value!r}" for name, value in fields.items() if name not in _UNSAID]
         return _ADDRESS.sub("", " ".join(words))

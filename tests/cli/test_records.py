@@ -37,6 +37,7 @@ async def try_often(n: int) -> int:
     raise ValueError(f"attempt {cascade.current().attempt}")
 
 trying = try_often(fetch(1))
+july = check(fetch(1).with_name("july"))
 flow = check(fetch(cascade.Param("size", type=int)))
 skips = check(check(fetch(2)).run_if(is_on()))
 """
@@ -101,6 +102,14 @@ def test_attempts_durations_and_errors_of_nodes_are_shown(call: Command) -> None
     [node] = [node for node in nodes if node["node_id"] == "try_often"]
     assert (node["status"], node["attempts"], node["error"]) == ("failed", 3, "ValueError: attempt 3")
     assert node["duration"] >= 0.02
+
+
+def test_labels_are_shown_beside_ids(call: Command) -> None:
+    assert call("run", "flows.py:july", *STATE, "--run-id", "night", "--log", "none").status == 0
+    table = call("show", "night", *STATE).out.partition("\n\n")[2].splitlines()
+    assert [line.split("  ")[0] for line in table[1:]] == ["fetch (july)", "check"]
+    nodes = json.loads(call("show", "night", *STATE, "--format", "json").out)["nodes"]
+    assert [node["label"] for node in nodes] == ["july", None]
 
 
 def test_a_run_is_resumed_where_it_was_started(

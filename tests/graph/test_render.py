@@ -185,13 +185,14 @@ def test_the_picture_names(format: Any, word: str) -> None:
 
 
 def test_json_tells_everything() -> None:
-    flow = parse.map(x=fetch(1)).run_if(cascade.Router(1, {1: fetch(2)}))
+    july = fetch(2).with_name("july")
+    flow = parse.map(x=fetch(1), name="row {x}").run_if(cascade.Router(1, {1: july}))
     assert json.loads(cascade.visualize(flow, "json")) == {
         "nodes": [
-            {"id": "fetch", "kind": "call", "task": f"{__name__}.fetch"},
-            {"id": "fetch#2", "kind": "call", "task": f"{__name__}.fetch"},
-            {"id": "router", "kind": "router", "task": None},
-            {"id": "parse", "kind": "map", "task": f"{__name__}.parse"},
+            {"id": "fetch", "kind": "call", "task": f"{__name__}.fetch", "label": None},
+            {"id": "fetch#2", "kind": "call", "task": f"{__name__}.fetch", "label": "july"},
+            {"id": "router", "kind": "router", "task": None, "label": None},
+            {"id": "parse", "kind": "map", "task": f"{__name__}.parse", "label": "row {x}"},
         ],
         "edges": [
             {"source": "fetch#2", "target": "router", "kind": "route", "label": "1"},
@@ -201,6 +202,14 @@ def test_json_tells_everything() -> None:
         "stages": [["fetch", "fetch#2"], ["parse"]],
         "target": ["parse"],
     }
+
+
+@pytest.mark.parametrize("format", ["mermaid", "dot", "text"])
+def test_labels_stand_beside_ids_in_pictures(format: Any) -> None:
+    flow = parse.map(x=fetch(1).with_name("july"), name="row {x}").with_name("rows")
+    picture = cascade.visualize(flow, format)
+    assert "fetch (july)" in picture
+    assert ("parse#91;...#93; (rows)" if format == "mermaid" else "parse[...] (rows)") in picture
 
 
 def test_text_tells_stages_and_what_each_node_needs() -> None:

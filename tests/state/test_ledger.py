@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import attrs
@@ -40,6 +42,32 @@ async def test_a_run_is_shown_with_its_nodes(durable: StoreUnderTest) -> None:
     assert nodes["step"].status == "succeeded"
     assert nodes["step"].attempts == 1
     assert nodes["fail"].error == "ValueError: no luck"
+
+
+async def test_labels_are_recorded_with_their_nodes(durable: StoreUnderTest, schedule: Any) -> None:
+    flow = [step(1).with_name("july"), step(2), step(3).run_if(False).with_name("august"), fail().with_name("bad")]
+    items = step.map(value=[1, 2], name="number {value}")
+    with pytest.raises(ValueError, match="no luck"):
+        await cascade.run(fail().after(step(items)), state=durable.state, run_id="night", schedule=schedule)
+    with pytest.raises(cascade.RunFailed):
+        await cascade.run(flow, state=durable.state, run_id="day", on_error="continue", schedule=schedule)
+    night = {node.node_id: node.label for node in (await api.recorded_run(durable.state, "night")).nodes}
+    day = {node.node_id: node.label for node in (await api.recorded_run(durable.state, "day")).nodes}
+    assert (night["step[0]"], night["step[1]"], night["step#2"]) == ("number 1", "number 2", None)
+    assert day == {"step": "july", "step#2": None, "step#3": "august", "fail": "bad"}
+
+
+async def test_a_file_without_labels_is_read_and_gets_them_when_it_is_written(tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    await cascade.run(step(1), state=state, run_id="before")
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as file:
+        file.execute("ALTER TABLE nodes DROP COLUMN label")
+    [node] = (await api.recorded_run(state, "before")).nodes
+    assert node.label is None
+    await cascade.run(step(1).with_name("july"), state=state, run_id="after")
+    [node] = (await api.recorded_run(state, "after")).nodes
+    assert node.label == "july"
+    assert await cascade.run(step(1).with_name("june"), state=state, run_id="before") == 1
 
 
 @cascade.task

@@ -15,6 +15,7 @@ from cascade.model.events import (
     Event,
     EventsDropped,
     LoopProgress,
+    NodeEvent,
     ResourceAcquired,
     ResourceReleased,
     RunFinished,
@@ -28,6 +29,7 @@ from cascade.model.events import (
     TaskRetrying,
     TaskSkipped,
 )
+from cascade.model.labels import labelled
 from cascade.model.outcomes import SkipReason, why_skipped
 from cascade.model.text import counted, duration, moment
 
@@ -55,7 +57,7 @@ class Story:
 
     def sentence(self, event: Event) -> str:
         """The sentence for *event*; empty for events that do not interest people."""
-        match event:
+        match event := _with_label(event):
             case RunStarted():
                 return self._begun(event)
             case RunResumed():
@@ -153,6 +155,13 @@ class Story:
                 return f"warning: {counted(count, 'event')} dropped"
             case _:
                 return ""
+
+
+def _with_label(event: Event) -> Event:
+    """*event*; about a node that the user has given a name, with that beside the id."""
+    if isinstance(event, NodeEvent) and event.label is not None:
+        return attrs.evolve(event, task_id=labelled(event.task_id, event.label))
+    return event
 
 
 def _rule(event: ControlChanged) -> str:

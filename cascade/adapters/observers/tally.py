@@ -81,11 +81,13 @@ class Active:
         task: The numbers of its task.
         since: When it began to run, or to wait.
         waits: Why it waits; empty if it runs.
+        label: What the user has called it; ``None`` if nothing.
     """
 
     task: TaskTally
     since: float
     waits: str = ""
+    label: str | None = None
 
 
 # Nodes that must have ended, and seconds that must have passed, before the time left is estimated.
@@ -220,7 +222,7 @@ class Tally:
 
     def _activate(self, event: NodeEvent, task: TaskTally, now: float, waits: str = "") -> None:
         self._leave(event.task_id, task)
-        self.active[event.task_id] = Active(task, now, waits)
+        self.active[event.task_id] = Active(task, now, waits, event.label)
         if waits:
             task.waiting += 1
         else:

@@ -114,4 +114,6 @@ def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     reason, error = fields.get("reason", text, None), fields.get("error", text, None)
     attempts, duration = fields.get("attempts", int, 0), fields.get("duration", number, 0.0)
     recorded, is_durable = fields.get("recorded", number, 0.0), fields.get("is_durable", bool, True)
-    return NodeRecord(node_id, task, status, reason, attempts, duration, fields.said(error), recorded, is_durable)
+    label = fields.get("label", text, None)
+    said = fields.said(error)
+    return NodeRecord(node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label)

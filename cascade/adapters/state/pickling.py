@@ -114,6 +114,7 @@ class Row(NamedTuple):
         is_durable: Whether the store will have its value; true if it has none.
         digest: Its digest.
         value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
+        label: What people call it, as the store can take it.
     """
 
     node_id: str
@@ -126,6 +127,7 @@ class Row(NamedTuple):
     is_durable: bool
     digest: bytes | None
     value: bytes | None
+    label: str | None = None
 
 
 @attrs.define(eq=False)
@@ -167,7 +169,7 @@ class Sealing:
         return self._continuation
 
     def _row(self, entry: Entry) -> Row:
-        node_id, value, reason, status, digest, task, attempts, duration, error = entry
+        node_id, value, reason, status, digest, task, attempts, duration, error, label = entry
         data, is_durable = None, True
         if status == "succeeded":
             try:
@@ -175,8 +177,8 @@ class Sealing:
             except Exception as failure:  # pickling runs the user's code, which may raise anything
                 self._missing.append((node_id, failure))
                 is_durable = False
-        text = None if error is None else shortened(error)
-        return Row(node_id, status, task, reason, attempts, duration, text, is_durable, digest, data)
+        text, label = shortened(error), shortened(label)
+        return Row(node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label)
 
 
 def result_of(closing: Closing, largest: float) -> tuple[bytes | None, NotDurable]:

@@ -62,7 +62,8 @@ class SetOrder:
 
 def _written(call: Placeholder) -> list[Any]:
     if isinstance(call, LazyResult):
-        said = [] if call.own is NOTHING_SAID else [attrs.evolve(call.own, cache=UNSET)]
+        own = NOTHING_SAID if call.own is NOTHING_SAID else attrs.evolve(call.own, cache=UNSET, name=UNSET)
+        said = [] if own == NOTHING_SAID and call.own.cache is UNSET else [own]
         return [call.args, call.kwargs, call.columns, *said]
     assert isinstance(call, Router)
     return [call.selector, list(call.routes), list(call.routes.values()), call.default]

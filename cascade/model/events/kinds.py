@@ -135,10 +135,12 @@ class NodeEvent(Event):
     Attributes:
         task_id: The node's id.
         task_name: The task's name.
+        label: What the user has called the call (``with_name``), the map, or its item; ``None`` if nothing.
     """
 
     task_id: str
     task_name: str
+    label: str | None = None
 
 
 @attrs.frozen(kw_only=True)

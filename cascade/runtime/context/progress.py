@@ -26,6 +26,7 @@ class Progress:
             turns that have not been counted.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
         joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
+        labels: What people call nodes with a task of their own, as long as they have it.
     """
 
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
@@ -36,6 +37,7 @@ class Progress:
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     resting: dict[str, float] = attrs.field(factory=dict)
     joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
+    labels: dict[str, str] = attrs.field(factory=dict)
 
     def turns(self, node_id: str) -> list[int]:
         """In which turns the loops around *node_id* are, the run's own first. Asked in any thread."""

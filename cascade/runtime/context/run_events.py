@@ -26,6 +26,11 @@ class Subject(Protocol):
         """Its task."""
         ...
 
+    @property
+    def label(self) -> str | None:
+        """What people call it."""
+        ...
+
 
 @attrs.define(eq=False)
 class RunEvents:
@@ -61,7 +66,8 @@ class RunEvents:
     def emit_node(self, kind: type[NodeEvent], subject: Subject, **fields: Any) -> None:
         """Publish an event about a node, if anybody listens."""
         if self.bus.wants(kind):
-            self.emit(kind, task_id=subject.node_id, task_name=subject.task.name, **fields)
+            names = {"task_id": subject.node_id, "task_name": subject.task.name, "label": subject.label}
+            self.emit(kind, **names, **fields)
 
 
 def _without(value: Any, secrets: Secrets) -> Any:

@@ -26,6 +26,7 @@ class NodeRecord:
         error: ``"Type: message"`` if it failed, otherwise ``None``.
         recorded: When the record was written, in seconds since the epoch.
         is_durable: Whether the store has its value.
+        label: What the user has called it; ``None`` if nothing.
     """
 
     node_id: str
@@ -37,6 +38,7 @@ class NodeRecord:
     error: str | None
     recorded: float
     is_durable: bool
+    label: str | None = None
 
 
 # More than 12 fields: a public record, whose shape is fixed.

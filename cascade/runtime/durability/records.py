@@ -32,6 +32,7 @@ class Entry(NamedTuple):
         attempts: Number of attempts that were made.
         duration: Seconds from the start of the first attempt.
         error: ``"Type: message"`` if it failed, otherwise ``None``.
+        label: What the user has called the node; ``None`` if nothing.
     """
 
     node_id: str
@@ -43,6 +44,7 @@ class Entry(NamedTuple):
     attempts: int = 0
     duration: float = 0.0
     error: str | None = None
+    label: str | None = None
 
 
 @attrs.frozen

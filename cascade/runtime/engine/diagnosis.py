@@ -12,6 +12,7 @@ from cascade.graph.nodes import Junction
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus
+from cascade.model.labels import labelled
 from cascade.model.outcomes import Status
 from cascade.model.text import one_line
 from cascade.planning.layout import Place
@@ -52,13 +53,15 @@ class Explanation:
     Attributes:
         node_id: The node.
         blockers: What it waits for, one sentence each.
+        label: What the user has called it; ``None`` if nothing.
     """
 
     node_id: str
     blockers: tuple[str, ...]
+    label: str | None = None
 
     def __str__(self) -> str:
-        return one_line(f"{self.node_id}: {'; '.join(self.blockers)}")
+        return one_line(f"{labelled(self.node_id, self.label)}: {'; '.join(self.blockers)}")
 
 
 @attrs.frozen(eq=False)
@@ -101,7 +104,14 @@ class Diagnosis:
             for name, words in self._not_begun(frame, blockers):
                 why.setdefault(name, words)
         hide = self._run_context.events.secrets.redact
-        return tuple(Explanation(name, tuple(map(hide, words))) for name, words in why.items())
+        labels = {} if frame is None else self._labels(frame)
+        return tuple(Explanation(name, tuple(map(hide, words)), labels.get(name)) for name, words in why.items())
+
+    def _labels(self, frame: Frame) -> dict[str, str]:
+        """What people call the nodes of *frame*, and those elsewhere that have begun."""
+        found = {frame.name(index): frame.label(index) for index in _calls(frame)}
+        labels = {name: label for name, label in found.items() if label is not None}
+        return labels | self._run_context.progress.labels
 
     def _frame(self) -> Frame | None:
         """The present turn; ``None`` if there is none."""

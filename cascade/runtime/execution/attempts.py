@@ -20,6 +20,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.attempt import Attempt, NotStartedError, perform
 from cascade.runtime.execution.attempt.local_executor import slot_of
 from cascade.runtime.execution.attempt.timing import Timing
+from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.single_flight import Flight
 from cascade.runtime.foundation.task_context import attempt_var
@@ -35,6 +36,7 @@ class Attempts:
         made: Number of the last attempt that started; those of earlier executions of the run count.
         started: Start mark of the first one of this execution, on the loop's clock; ``None`` before.
         flight: The computation that others wait for, if this node makes it for a cache.
+        bound: What the last attempt was called with.
     """
 
     run_context: RunContext
@@ -42,6 +44,7 @@ class Attempts:
     made: int = 0
     started: float | None = None
     flight: Flight | None = None
+    bound: Arguments | None = None
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     # With which it goes back to be admitted again.
     _again: Claim | None = None
@@ -73,7 +76,7 @@ class Attempts:
             try:
                 opened = await own.open()
                 attempt = self._new(claim)
-                bound = self.job.bind({**shared, **opened})
+                self.bound = bound = self.job.bind({**shared, **opened})
                 attempt_var.set(attempt)
                 self.run_context.tasks.watch.add(attempt)
                 return await perform(attempt, self.run_context.shared.executor, bound)

@@ -47,6 +47,7 @@ class Job:
             its place: takes what is to be done with the final value.
         digest: Its content, for the store.
         attempts: Those that were made when the run was executed before.
+        label: What people call it.
         keep: Takes what large data in its value is remembered by.
     """
 
@@ -59,4 +60,5 @@ class Job:
     save_later: Callable[[Save], None] | None = None
     digest: bytes | None = None
     attempts: int = 0
+    label: str | None = None
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)

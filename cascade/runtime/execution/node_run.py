@@ -15,7 +15,7 @@ from anyio import current_effective_deadline, current_time
 
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError, describe
 from cascade.model.events import TaskRetrying
-from cascade.model.outcomes import Done, Outcome
+from cascade.model.outcomes import Done, Failed, Outcome
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext
@@ -38,7 +38,8 @@ async def live(run_context: RunContext, job: Job) -> Ending:
     except BaseException as error:  # whatever it is, it is how the node ends
         outcome = classify(error, job.node_id)
     attempts = node_run.attempts
-    return Ending(outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed)
+    bound = attempts.bound if isinstance(outcome, Failed) else None
+    return Ending(outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed, bound)
 
 
 @attrs.define(eq=False)
@@ -140,6 +141,6 @@ class NodeRun:
         journal.add(
             Entry(
                 job.node_id, status="retrying", digest=job.digest, task_name=job.task.name,
-                attempts=self.attempts.made, error=describe(error),
+                attempts=self.attempts.made, error=describe(error), label=job.label,
             )
         )  # fmt: skip

@@ -14,6 +14,7 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, Sk
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Entry, NodeStatus
+from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.frame.frame import Frame
 
 _STATUS = {
@@ -41,6 +42,8 @@ class Ending:
         started: Start mark of the first attempt, on the loop's clock; ``None`` if none began.
         troubles: What went wrong after it had ended, and with what.
         failed: Number of the last attempt that failed and was to be followed by another.
+        bound: What the last attempt was called with, if it failed.
+        called_with: The same in words.
     """
 
     outcome: Outcome
@@ -48,6 +51,8 @@ class Ending:
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
     failed: int = 0
+    bound: Arguments | None = None
+    called_with: str = ""
 
 
 @attrs.frozen(eq=False)
@@ -58,6 +63,7 @@ class Settled:
         digest: Its content, for the store.
         is_recorded: Whether it goes to the store.
         goes_on: Whether what it gives is no result, but a flow that goes on in its place.
+        label: What people call it.
     """
 
     node_id: str
@@ -66,6 +72,7 @@ class Settled:
     digest: bytes | None = None
     is_recorded: bool = True
     goes_on: bool = False
+    label: str | None = None
 
 
 def record(run_context: RunContext, subject: Settled, ending: Ending) -> Status:
@@ -121,7 +128,7 @@ def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
     run_context.store.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
-            _duration(run_context, ending), error,
+            _duration(run_context, ending), error, subject.label,
         )
     )  # fmt: skip
 
@@ -134,8 +141,8 @@ def record_silently(run_context: RunContext, frame: Frame, index: int, value: An
     if run_context.settings.schedule == "eager":
         learn(run_context, frame, index, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
-        digest, duration = frame.digest(index), max(duration, 0.0)
-        journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration))
+        digest, duration, label = frame.digest(index), max(duration, 0.0), frame.label(index)
+        journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration, None, label))
 
 
 def learn_node(run_context: RunContext, frame: Frame, index: int, ending: Ending) -> None:
@@ -190,8 +197,11 @@ def _finished(
 
 def _note(run_context: RunContext, subject: Settled, ending: Ending) -> str:
     where = f"task {subject.task.name!r} (node {subject.node_id!r}"
+    if subject.label is not None:
+        where += f" named {subject.label!r}"
     if subject.node_id.endswith("]"):
         map_id, _, item = subject.node_id[:-1].rpartition("[")
         where += f", item {item} of the map {map_id!r}"
     attempt = f", attempt {ending.attempts} of {subject.most_attempts}" if ending.attempts else ", before it began"
-    return f"raised by {where}{attempt}) in run {run_context.run_id!r}"
+    called = f", called with {ending.called_with}" if ending.called_with else ""
+    return f"raised by {where}{attempt}) in run {run_context.run_id!r}{called}"

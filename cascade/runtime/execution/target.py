@@ -29,7 +29,8 @@ def collect(frame: Frame) -> Any:
         if cause is not None:
             raise cause
         if frame.gaps.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
-            raise DependencyMissingError(frame.name(judged), list(_skips_behind(frame, judged)))
+            chain = list(_skips_behind(frame, judged))
+            raise DependencyMissingError(frame.name(judged), chain, frame.label(judged))
         frame.values[member] = None
     return put_together(frame, frame.graph.target)
 

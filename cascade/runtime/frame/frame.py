@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.graph.nodes import Graph
+from cascade.graph.nodes import Graph, Node, Row
 from cascade.model.inputs import Inject
 from cascade.model.outcomes import SkipReason, Status
 from cascade.planning.layout import Layout
@@ -86,6 +86,15 @@ class Frame:
     def name(self, index: int) -> str:
         """The node's id."""
         return self.prefix + self.graph.name(index)
+
+    def label(self, index: int) -> str | None:
+        """What people call the node, if they have given it a name."""
+        row = self.graph.rows[index]
+        return row.terms.label.text() if isinstance(row, Node) and row.terms.label is not None else None
+
+    def origin(self, index: int) -> tuple[Graph, Row]:
+        """Where the node stands in a flow, and what is said of it there."""
+        return self.graph, self.graph.rows[index]
 
     def digest(self, index: int) -> bytes | None:
         """The node's content, if records are compared by it."""

@@ -222,7 +222,7 @@ def _check_calls(
     certain = yield from certain_nodes(graph)
     for number, node in enumerate(claiming):
         if certain[node.index] and _makes_attempts(node):
-            _check_claim(node.name, _static(node.terms.amounts), pool)
+            _check_claim(node, pool)
         if not number % PAUSE_EVERY:
             yield
 
@@ -239,8 +239,10 @@ def _static(amounts: Iterable[tuple[str, Any]]) -> dict[str, Any]:
     return {name: amount.value for name, amount in amounts if isinstance(amount, Constant)}
 
 
-def _check_claim(node_id: str, amounts: Mapping[str, Any], pool: Pool) -> None:
+def _check_claim(node: Node, pool: Pool) -> None:
+    amounts = _static(node.terms.amounts)
     excess = pool.excess({name: exact(amount, name) for name, amount in amounts.items()})
     if excess is not None:
         name, amount, total = excess
-        raise CapacityError(node_id, str(name), shown(amount), shown(total))
+        label = None if node.terms.label is None else node.terms.label.text()
+        raise CapacityError(node.name, str(name), shown(amount), shown(total), label)

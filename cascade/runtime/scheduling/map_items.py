@@ -14,7 +14,7 @@ import attrs
 from anyio import get_cancelled_exc_class
 
 from cascade.graph.identity import item_digest
-from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
+from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Row, Terms
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
 from cascade.planning.layout import Layout, Place, place_of
@@ -87,6 +87,16 @@ class ItemFrame(Frame):
     """A frame of nodes that differ in nothing but their number."""
 
     is_map = True
+    items: Items
+
+    def label(self, index: int) -> str | None:
+        """What people call an item; the name of the map, if items have none."""
+        return self.items.label(index)
+
+    def origin(self, index: int) -> tuple[Graph, Row]:
+        """The map, in its own graph."""
+        del index
+        return self.items.frame.graph, self.items.node
 
     def name(self, index: int) -> str:
         """Id of an item: ``map[3]``."""
@@ -140,6 +150,13 @@ class Items:
         own = {name: column[item] for name, column in self.columns.items()}
         return args, {**kwargs, **own} if kwargs else own
 
+    def label(self, item: int) -> str | None:
+        """What people call an item; the name of the map, if items have none."""
+        label = self.node.terms.label
+        if label is None:
+            return None
+        return label.text_of_item({name: column[item] for name, column in self.columns.items()})
+
     def claimed(self, _: Node) -> Mapping[str, Amount]:
         """What each item claims: the same as the others."""
         return self._claimed
@@ -168,6 +185,7 @@ class Items:
             own=(),
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
+        frame.items = self
         if self.frame.turn.ranks is not None:
             frame.turn.ranks = [self.frame.turn.ranks[node.index]] * size
         frame.readiness.take_news()

@@ -96,6 +96,8 @@ class NodeTasks:
         except BaseException as error:  # pragma: no cover  # an interrupt between two steps
             ending = Ending(classify(error, self.context.frame.name(index)))
         self._has_asked(index)
+        if labels := self.context.run_context.progress.labels:
+            labels.pop(self.context.frame.name(index), None)
         await self.context.settler.settle_durably(index, ending)
         self.left()
 
@@ -103,6 +105,8 @@ class NodeTasks:
         context, frame = self.context, self.context.frame
         node: Node = frame.graph.node(index)  # type: ignore[assignment]  # routers are settled by the frame
         job = self._job(index, node)
+        if job.label is not None:
+            context.run_context.progress.labels[job.node_id] = job.label
         if isinstance(node, MapNode):
             return await live_map(context.run_context, frame, node, job, self.run_items)
         ending = await live(context.run_context, job)
@@ -133,4 +137,5 @@ class NodeTasks:
             digest=digest,
             keep=context.returned.keeper(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
+            label=frame.label(index),
         )

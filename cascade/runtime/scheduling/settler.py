@@ -9,8 +9,9 @@ import attrs
 from cascade.graph.nodes import Node
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.binding import judge, passed_by
+from cascade.runtime.execution.binding import Arguments, judge, passed_by
 from cascade.runtime.execution.classify import classify
+from cascade.runtime.execution.failure_note import called_with
 from cascade.runtime.execution.settle import Ending, Settled, learn, learn_node, leave, record, record_silently
 from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
@@ -38,6 +39,7 @@ class Settler:
         return Settled(
             frame.name(index), frame.graph.task(index), 1 if retry is None else retry.max_attempts,
             frame.digest(index), frame.turn.is_recorded, index == frame.turn.flow,
+            frame.label(index),
         )  # fmt: skip
 
     def succeed(self, ended: Sequence[Ended]) -> None:
@@ -84,6 +86,9 @@ class Settler:
         if self._is_left(index, ending):
             return None
         ending = self._counted(ending)
+        if isinstance(ending.outcome, Failed) and ending.bound is not None:
+            words = called_with(self.frame, index, ending.bound, self.run_context.events.secrets)
+            ending = attrs.evolve(ending, bound=None, called_with=words)
         record(self.run_context, self.subject(index), ending)
         learn_node(self.run_context, self.frame, index, ending)
         return ending
@@ -107,9 +112,19 @@ class Settler:
             frame.skip(index, skip.reason, skip.passed)
         return skip is not None
 
-    def failure(self, index: int, error: BaseException, started: float | None) -> Ending:
-        """How a node ends that *error* has ended in a lane, or (``started=None``) before it came to run."""
-        return Ending(classify(error, self.frame.name(index)), 0 if started is None else 1, started)
+    def failure(
+        self, index: int, error: BaseException, started: float | None, bound: Arguments | None = None
+    ) -> Ending:
+        """How a node ends that *error* has ended in a lane, or (``started=None``) before it came to run.
+
+        Args:
+            index: The node.
+            error: What has ended it.
+            started: Its start mark.
+            bound: What it was called with, if that is known.
+        """
+        outcome = classify(error, self.frame.name(index))
+        return Ending(outcome, 0 if started is None else 1, started, bound=bound)
 
     def prune(self, index: int) -> None:
         """Record a node that no route leads to; the frame knows that already."""

@@ -249,10 +249,11 @@ def _digest(node: Mapping[str, Any]) -> bytes | None:
 
 def _noted(row: Row, now: float) -> str:
     digest = None if row.digest is None else row.digest.hex()
+    label = {} if row.label is None else {"label": row.label}
     return json.dumps({
         "status": row.status, "digest": digest, "task": row.task, "reason": row.reason,
         "attempts": row.attempts, "duration": row.duration, "error": row.error, "recorded": now,
-        "is_durable": row.is_durable,
+        "is_durable": row.is_durable, **label,
     })  # fmt: skip
 
 

@@ -13,7 +13,8 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
     One row a node that has ended: ``run`` (``runs.id``), ``node_id``, ``status`` (``succeeded``, ``skipped``,
     ``failed``, ``cancelled``; ``retrying``: not ended yet), ``task``, ``reason`` (of a skip), ``attempts``,
     ``duration`` (seconds), ``error``, ``recorded``, ``is_durable`` (0: the value could not be
-    pickled, or is too large), ``digest``, ``value`` (pickle).
+    pickled, or is too large), ``digest``, ``value`` (pickle), ``label`` (what people call it; a file that was
+    made before there were labels gets the column when it is next written).
 ``events``
     A log of the file: ``run``, ``time``, ``kind``, ``message``.
 ``durations``
@@ -61,7 +62,7 @@ CREATE TABLE runs (
 CREATE TABLE nodes (
     run INTEGER NOT NULL REFERENCES runs(id), node_id TEXT NOT NULL, status TEXT NOT NULL, task TEXT, reason TEXT,
     attempts INTEGER, duration REAL, error TEXT, recorded REAL NOT NULL, is_durable INTEGER NOT NULL DEFAULT 1,
-    digest BLOB, value BLOB, PRIMARY KEY (run, node_id)
+    digest BLOB, value BLOB, label TEXT, PRIMARY KEY (run, node_id)
 ) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs(id), time REAL NOT NULL, kind TEXT NOT NULL,
@@ -80,6 +81,20 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         with transaction(connection):
             _make_schema(connection, path)
+    elif not has_labels(connection):
+        with transaction(connection):
+            _add_labels(connection)
+
+
+def has_labels(connection: sqlite3.Connection) -> bool:
+    """Whether the file has a column for the labels of nodes."""
+    columns = connection.execute("SELECT name FROM pragma_table_info('nodes')")
+    return ("label",) in columns.fetchall()
+
+
+def _add_labels(connection: sqlite3.Connection) -> None:
+    if not has_labels(connection):  # another process may have added it meanwhile
+        connection.execute("ALTER TABLE nodes ADD COLUMN label TEXT")
 
 
 def of_another_version(path: str, version: int) -> str:

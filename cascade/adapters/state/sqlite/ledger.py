@@ -14,7 +14,7 @@ from cascade.adapters.sqlite_file import trusted
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
-from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
+from cascade.adapters.state.sqlite.lease import VERSION, has_labels, of_another_version
 from cascade.model.errors import StateError, describe
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.foundation.fairness import considerate
@@ -25,7 +25,7 @@ _COLUMNS: Final = (
 )  # fmt: skip
 _RUNS: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM runs".replace(" until,", " lease_until,")
 _OF_NODES: Final = ("task", "status", "reason", "attempts", "duration", "error", "recorded", "is_durable")
-_NODES: Final = f"SELECT node_id, {', '.join(_OF_NODES)} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
+_NODES: Final = "SELECT node_id, {columns} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
 
 
 @contextmanager
@@ -71,8 +71,10 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
         row = connection.execute(f"{_RUNS} WHERE run_id = ?", (run_id,)).fetchone()
         if row is None:
             return None
+        names = (*_OF_NODES, "label") if has_labels(connection) else _OF_NODES
+        found = connection.execute(_NODES.format(columns=", ".join(names)), (row[0],))
         nodes = [
-            read_node_record(str(columns[0]), Fields(dict(zip(_OF_NODES, columns[1:], strict=True))))
-            for columns in considerate(connection.execute(_NODES, (row[0],)))
+            read_node_record(str(columns[0]), Fields(dict(zip(names, columns[1:], strict=True))))
+            for columns in considerate(found)
         ]
         return _run(connection, row, nodes)

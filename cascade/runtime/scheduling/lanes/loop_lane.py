@@ -28,6 +28,7 @@ from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Done, Status
 from cascade.runtime.admission.claims import Claim, Holdings
+from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
@@ -53,6 +54,7 @@ class Left:
         error: What it raised.
         rest: What is left of its coroutine, which waits.
         attempt: Its attempt, if it waits.
+        bound: What it was called with; ``None`` if it was not.
     """
 
     index: int
@@ -61,6 +63,7 @@ class Left:
     error: BaseException | None = None
     rest: Awaitable[Any] | None = None
     attempt: LaneAttempt | None = None
+    bound: Arguments | None = None
 
 
 @attrs.define(eq=False)
@@ -184,11 +187,13 @@ class LoopLane:
                 mark(token)
                 value, rest = _called(task, args, kwargs)
                 if rest is not None:
-                    return index, None, Left(index, started, rest=rest, attempt=attempts.keep(token))
+                    attempt = attempts.keep(token)
+                    return index, None, Left(index, started, None, None, rest, attempt, (args, kwargs))
                 if type(value) not in LEAVES and not glance(value):
                     return index, None, Left(index, started, value=value)
             except BaseException as error:  # user code may raise anything, and the node is settled with that
-                return index, None, Left(index, started, error=error)
+                bound = None if started is None else (args, kwargs)
+                return index, None, Left(index, started, error=error, bound=bound)
             if gate.epoch != epoch and context.run_context.lifecycle.is_halted:
                 self._note()  # what had ended before
                 conditions.look()
@@ -239,7 +244,7 @@ class LoopLane:
                     attempts.forget(attempt)
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self._failed(index, attempt, error, None if left.started is None else started)
+            self._failed(left, error, None if left.started is None else started)
             return None
         if is_flow:
             context.returned.run_in_place(context.group, index, value, started)
@@ -250,27 +255,25 @@ class LoopLane:
         self.owner.done([(index, value, started, now)], following is not None)
         return following
 
-    async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any]) -> None:
-        """See a node to its end that was begun elsewhere; *rest* gives its value."""
+    async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any], bound: Arguments | None) -> None:
+        """See a node to its end that was begun elsewhere, called with *bound*; *rest* gives its value."""
         context, started = self.context, self.context.run_context.beginning.clock()
         try:
             value = await self._wait(attempt, rest, hands_over=False)
             attempt.is_over = True
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self._failed(index, attempt, error, started)
+            self._failed(Left(index, started, attempt=attempt, bound=bound), error, started)
             return
         if is_flow:
             context.returned.run_in_place(context.group, index, value, started)
         else:
             self.owner.settle(index, Ending(Done(value), 1, started))
 
-    def _failed(
-        self, index: int, attempt: LaneAttempt | None, error: BaseException, started: float | None
-    ) -> None:
-        if attempt is not None:
-            attempt.is_over = True
-        self.owner.settle(index, self.context.settler.failure(index, error, started))
+    def _failed(self, left: Left, error: BaseException, started: float | None) -> None:
+        if left.attempt is not None:
+            left.attempt.is_over = True
+        self.owner.settle(left.index, self.context.settler.failure(left.index, error, started, left.bound))
 
     async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any], *, hands_over: bool) -> Any:
         """The value of a coroutine that waits; it can be counted meanwhile."""

@@ -186,13 +186,17 @@ class ThreadLane:
             if type(value) not in LEAVES:
                 is_flow = not glance(value) and self._is_flow(index, value)
                 if is_flow or type(value) is CoroutineType:  # which goes on on the loop
-                    lanes.reports.add(Report(index, value, seconds=seconds, is_flow=is_flow))
+                    bound = None if is_flow else (args, kwargs)
+                    lanes.reports.add(Report(index, value, seconds=seconds, is_flow=is_flow, bound=bound))
                     return None
         except BaseException as error:  # user code may raise anything, and the node is settled with that
             if _ends_run(context.run_context, error):
                 lanes.has_failed = True
             seconds = began and self.clock() - began
-            lanes.reports.add(Report(index, None, error, seconds if is_bound else None, is_bound=is_bound))
+            bound = (args, kwargs) if is_bound else None
+            lanes.reports.add(
+                Report(index, None, error, seconds if is_bound else None, is_bound=is_bound, bound=bound)
+            )
             return None
         following = lanes.following.node_after(index, value)
         lanes.reports.add((index, value, following, seconds))

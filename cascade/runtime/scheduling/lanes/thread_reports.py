@@ -17,6 +17,7 @@ from anyio.lowlevel import EventLoopToken, current_token
 
 from cascade.model.errors import AttemptCancelled
 from cascade.model.outcomes import Done
+from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE
@@ -46,6 +47,7 @@ class Report:
         seconds: How long it took, if that matters.
         is_flow: Whether there are calls in the value that are to be run in its place.
         is_bound: Whether its arguments could be put together; else it never began.
+        bound: These, if it failed or may yet.
     """
 
     index: int
@@ -54,6 +56,7 @@ class Report:
     seconds: float | None = None
     is_flow: bool = False
     is_bound: bool = True
+    bound: Arguments | None = None
 
 
 @attrs.define(eq=False)
@@ -121,17 +124,17 @@ class ThreadReports:
         context, index, value = self.context, report.index, report.value
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
-            self.owner.settle(
-                index, context.settler.failure(index, report.error, started if report.is_bound else None)
-            )
+            began = started if report.is_bound else None
+            self.owner.settle(index, context.settler.failure(index, report.error, began, report.bound))
         elif not report.is_flow:  # a coroutine
-            context.run_context.tasks.spawn(context.group, self._go_on, index, value, started)
+            context.run_context.tasks.spawn(context.group, self._go_on, report, started)
         else:
             context.returned.run_in_place(context.group, index, value, started)
 
-    async def _go_on(self, index: int, coroutine: Coroutine[Any, Any, Any], started: float) -> None:
+    async def _go_on(self, report: Report, started: float) -> None:
         """Go on with a node whose function, called in a thread, gave a coroutine."""
-        context = self.context
+        context, index = self.context, report.index
+        coroutine: Coroutine[Any, Any, Any] = report.value
         run_context, name, task = context.run_context, context.frame.name(index), context.frame.graph.task(index)
         attempt = LaneAttempt(run_context, name, task, current_effective_deadline(), current_time)
         attempt_var.set(attempt)
@@ -141,7 +144,7 @@ class ThreadReports:
             if is_cancelled():
                 raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self.owner.settle(index, context.settler.failure(index, error, started))
+            self.owner.settle(index, context.settler.failure(index, error, started, report.bound))
             return
         finally:
             attempt.is_over = True

@@ -170,12 +170,15 @@ class HotTurns:
         attempt.claim = None  # a thread has given its slot back
         given, steps.given = steps.given, None
         assert given is not None
+        bound = given.bound(attempt.task)
         if given.error is not None:
             attempt.is_over = True
             now = self.run_context.beginning.clock()
-            scheduler.settle(index, scheduler.context.settler.failure(index, given.error, now))
+            ending = scheduler.context.settler.failure(index, given.error, now, bound)
+            scheduler.settle(index, ending)
             return
-        await scheduler.loop_lane.stay(index, attempt, given.rest or _returned(given.value))
+        rest = given.rest or _returned(given.value)
+        await scheduler.loop_lane.stay(index, attempt, rest, bound)
 
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""

@@ -107,9 +107,11 @@ def write_turns(
         shared: A value in a form that several consumers can read.
         keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them.
     """
+    if not all(map(_is_writable, sketch.calls)):
+        return None
     size = sum(call.args_count + len(call.kwargs) for call in sketch.calls)
     size += sum(len(patch) for row in _rows(sketch) for patch in row[1:])
-    if len(sketch.calls) > MOST_NODES or size > MOST_ARGUMENTS or not all(map(_is_writable, sketch.calls)):
+    if len(sketch.calls) > MOST_NODES or size > MOST_ARGUMENTS:
         return None
     order = [index for level in levels for index in level]
     writer = _Writer(sketch, order, keeps_values)

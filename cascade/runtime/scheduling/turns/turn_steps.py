@@ -7,6 +7,7 @@ import time
 import types
 from collections.abc import Awaitable, Generator, Iterable
 from contextvars import Context, copy_context
+from functools import partial
 from types import CoroutineType
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ import attrs
 from cascade.graph.nested import LEAVES
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
+from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.step_in_context import drive
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
@@ -58,11 +60,22 @@ class Given:
         value: What it returned.
         error: What it raised.
         rest: What is left of its coroutine.
+        call: What was called, if it may fail or has.
     """
 
     value: Any = None
     error: BaseException | None = None
     rest: Awaitable[Any] | None = None
+    call: Call | None = None
+
+    def bound(self, task: Callee) -> Arguments | None:
+        """What *task*, which was called, was called with; ``None`` if it can fail no more."""
+        if self.call is None:
+            return None
+        func, args = self.call
+        if func is not task.func and isinstance(func, partial):  # as the code gives arguments by name
+            return args, func.keywords
+        return args, {}
 
 
 @attrs.define(eq=False)
@@ -155,11 +168,11 @@ class TurnSteps:
             try:
                 value = context.run(awaiting.send, call) if asyncs[place] else context.run(call[0], *call[1])
             except BaseException as error:  # user code may raise anything, and the node is settled with that
-                value = Given(error=error)
+                value = Given(error=error, call=call)
             if value is box:
                 value, box[0] = box[0], None
             elif asyncs[place] and type(value) is not Given:
-                value = Given(rest=_rest(context, awaiting, value, box))
+                value = Given(rest=_rest(context, awaiting, value, box), call=call)
             if place == end or type(value) not in LEAVES:
                 value = _looked_at(value, code, None if asyncs[place] else context, is_target=place == end)
             # From here on the turn is up to whoever has taken it, or cannot be taken any more.
