@@ -8,13 +8,16 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
 from cascade.model.placeholders import Placeholder
 from cascade.model.secrets import redacted
 from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
+
+if TYPE_CHECKING:
+    from cascade.model.tasks import Partial, Task
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -236,6 +239,7 @@ class Policies:
         after: Calls that it runs after: they must have succeeded, and no data passes.
         on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
         cost: Seconds that it is expected to take; ``None``: nobody knows.
+        undo: The task that undoes it if the run fails; ``None``: it cannot be undone.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -247,11 +251,12 @@ class Policies:
     conditions: tuple[object, ...] = ()
     after: tuple[Placeholder, ...] = ()
     cost: float | Unset | None = UNSET
+    undo: Task[..., Any] | Partial[Any] | Unset | None = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
-EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost")
+EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "undo")
 
 
 def checked_timeout(seconds: float | None) -> float | None:
