@@ -61,6 +61,8 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         TaskExecutionStarted,
         TaskRetrying,
         TaskSkipped,
+        UndoFinished,
+        UndoStarted,
     )
     from cascade.model.flow import Router, gather, pipeline, sequence
     from cascade.model.inputs import Env, Param, Resource, inject, resource
@@ -130,6 +132,8 @@ __all__ = [
     "TaskRetrying",
     "TaskSkipped",
     "TaskTimeoutError",
+    "UndoFinished",
+    "UndoStarted",
     "checkpoint",
     "current",
     "dry_run",
@@ -198,6 +202,8 @@ _HOMES: Final = {
             "TaskExecutionStarted",
             "TaskRetrying",
             "TaskSkipped",
+            "UndoFinished",
+            "UndoStarted",
         ),
         "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
         "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),

@@ -21,7 +21,7 @@ from cascade.model.labels import labelled
 from cascade.model.outcomes import why_skipped
 from cascade.model.secrets import keep_secret
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
-from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.durability.history import NodeRecord, RunRecord, UndoRecord
 from cascade.runtime.engine.urls import from_folder
 
 T = TypeVar("T")
@@ -30,7 +30,7 @@ T = TypeVar("T")
 SHOWN_TARGETS: Final = 5
 _STYLES: Final[dict[str, Style]] = {
     "succeeded": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow",
-    "retrying": "yellow", "skipped": "dim",
+    "retrying": "yellow", "skipped": "dim", "due": "yellow", "pending": "dim", "undone": "green",
 }  # fmt: skip
 # Characters of an error in a table, where no terminal is narrower; the JSON form has all of it.
 MOST_CHARACTERS: Final = 200
@@ -42,7 +42,7 @@ def show_runs(state: str, format: str) -> None:
     """Print the runs in a store, the latest first."""
     runs = _read(api.recorded_runs, state)
     if format == "json":
-        out_json([attrs.asdict(run, filter=lambda field, _: field.name != "nodes") for run in runs])
+        out_json([attrs.asdict(run, filter=lambda field, _: field.name not in ("nodes", "undos")) for run in runs])
         return
     if not runs:
         say(f"no run is recorded in {shown_url(state)}")
@@ -83,6 +83,9 @@ def show_run(state: str, run_id: str, format: str) -> None:
     if nodes:
         out()
         out_table(("NODE", "STATE", "ATTEMPTS", "TOOK", ""), [_row(node) for node in nodes])
+    if run.undos:
+        out()
+        out_table(("UNDO OF", "BY", "STATE", ""), [_undo_row(undo) for undo in run.undos])
 
 
 def in_order(nodes: Iterable[NodeRecord]) -> list[NodeRecord]:
@@ -183,6 +186,11 @@ def _row(node: NodeRecord) -> tuple[str | Span, ...]:
     attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
     name = labelled(node.node_id, node.label)
     return name, _status(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
+
+
+def _undo_row(undo: UndoRecord) -> tuple[str | Span, ...]:
+    said = fitted(one_line(undo.error or ""), MOST_CHARACTERS)
+    return undo.node_id, undo.undo, _status(undo.status), said
 
 
 def _taken(run: RunRecord) -> float:

@@ -21,13 +21,16 @@ from cascade.graph.nodes import (
     Patches,
     Route,
     Terms,
+    Undo,
     distinct,
     sources_of,
+    task_of,
 )
 from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, RouterParts
 from cascade.model.errors import GraphError
+from cascade.model.inputs import injections
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import NOTHING_SAID, UNSET, PerCall
 from cascade.model.tasks import Task
@@ -114,7 +117,7 @@ class NodeMaker:
         conditions = yield from self.operands.of_group(parts.said.conditions, call.task.name)
         said = {
             name: value
-            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost")
+            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost", "undo")
             if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
         }
         cache = said.get("cache")
@@ -122,6 +125,8 @@ class NodeMaker:
             reason = cache.why_no_items(call.columns)
             if reason is not None:
                 raise GraphError(f"{call.task.name}.map(): {reason}")
+        if said.get("undo") is not None:
+            self._need_resources_of(said["undo"])
         return Terms(
             **said,
             amounts=amounts,
@@ -129,6 +134,12 @@ class NodeMaker:
             after=distinct([self.numbering.index[identity_of(p)] for p in parts.said.after]),
             label=None if own.name is UNSET else own.name,
         )
+
+    def _need_resources_of(self, undo: Undo) -> None:
+        """Note the resources that *undo* injects, so that a missing one is found before anything runs."""
+        task = task_of(undo)
+        for injected in injections(task.func).values():
+            self.operands.injections.setdefault(injected.name, task.name)
 
     def _known_pure(self, node: MapNode, *, is_map: bool) -> Steps[int | None]:
         key = yield from pure_key(node, is_map=is_map)

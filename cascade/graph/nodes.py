@@ -23,7 +23,7 @@ from cascade.model.calls.callee import Callee
 from cascade.model.labels import Label
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, OnSkip, Retry
-from cascade.model.tasks import Task
+from cascade.model.tasks import Partial, Task
 from cascade.model.typed.declared import Input
 
 
@@ -133,6 +133,15 @@ def distinct(indices: Iterator[int] | Sequence[int]) -> tuple[int, ...]:
     return tuple(dict.fromkeys(indices))
 
 
+# The task that undoes a call, given the value of the call.
+Undo = Task[..., Any] | Partial[Any]
+
+
+def task_of(undo: Undo) -> Task[..., Any]:
+    """The task that *undo* is, or is a partial of."""
+    return undo.task if isinstance(undo, Partial) else undo
+
+
 @attrs.frozen
 class Terms:
     """What is said about how a node is run: its own words before the task's defaults.
@@ -144,6 +153,7 @@ class Terms:
         cost: Seconds that it is expected to take. It changes nothing in what the node is, so terms that differ in
             nothing else are equal.
         label: What people call it; like the cost, no part of what it is.
+        undo: The task that undoes it if the run fails.
     """
 
     retry: Retry | None = None
@@ -156,6 +166,7 @@ class Terms:
     after: tuple[int, ...] = ()
     cost: float | None = attrs.field(default=None, eq=False)
     label: Label | None = attrs.field(default=None, eq=False)
+    undo: Undo | None = None
 
 
 NO_TERMS: Final = Terms()

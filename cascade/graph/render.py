@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
-from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode
+from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode, task_of
 from cascade.model.labels import labelled
 from cascade.model.text import one_line
 
@@ -70,7 +70,9 @@ def _label(edge: Edge) -> str:
 
 
 def _title(node: AnyNode) -> str:
-    return labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
+    name = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
+    undo = None if isinstance(node, Junction) else node.terms.undo
+    return name if undo is None else f"{name} (undo: {task_of(undo).name})"
 
 
 def _called(node: AnyNode) -> str | None:

@@ -61,7 +61,8 @@ def sketch_steps(target: object, hold: Hold) -> Steps[Sketch | None]:
     """The shape and the calls of *target*, if it is a call and all in it is simple; pauses now and then.
 
     Simple are calls of impure tasks, given lazies, lists and tuples of lazies, and values without any; about which
-    nothing is said, or only how often and how long they are attempted. Looking costs a fifth of building.
+    nothing is said, or only how often and how long they are attempted, and what undoes them.
+    Looking costs a fifth of building.
 
     Args:
         target: The flow.
@@ -168,7 +169,7 @@ def _is_literal(value: Any, hold: Hold) -> Steps[bool]:
 
 
 def _words(own: Policies) -> tuple[Any, ...]:
-    return () if own is NOTHING_SAID else (own.retry, own.timeout)
+    return () if own is NOTHING_SAID else (own.retry, own.timeout, own.undo)
 
 
 def _is_about_attempts(own: Policies) -> bool:

@@ -252,6 +252,30 @@ class LazyResult(Draft, Placeholder[R_co]):
         known = Label() if self.own.name is UNSET else self.own.name
         return self._saying(name=attrs.evolve(known, own=checked_name(text)))
 
+    def with_undo(self, task: Callable[..., LazyResult[Any]] | None) -> Self:
+        """The same call, with a task that undoes it if the run fails or is cancelled.
+
+        The undo is called with the value of the call, after all nodes have ended and before resources are closed.
+        The calls that have succeeded are undone one after another, the last one first. Of a map, each item that
+        has succeeded is undone. A value from a cache is not undone.
+
+        Args:
+            task: A task, or a partial of one, that can be called with one argument. Its own retry, timeout and
+                claims hold. ``None`` removes what was said before.
+
+        Raises:
+            TypeError: If *task* is no task, or cannot be called with one argument.
+        """
+        from cascade.model.tasks import Partial, Task  # here, as tasks make lazies
+
+        if task is not None:
+            if not isinstance(task, (Task, Partial)):
+                raise TypeError(
+                    f"with_undo takes a task, or None, not {task!r:.100}; decorate it with @cascade.task"
+                )
+            task(None)  # raises if it does not take one argument
+        return self._saying(undo=task)
+
     def run_if(self, condition: Any, on_skip: OnSkip = "pass") -> Self:
         """The same call, skipped unless *condition* is true. Several conditions must all be true.
 

@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
@@ -16,6 +16,9 @@ from cascade.model.labels import Label
 from cascade.model.placeholders import Placeholder
 from cascade.model.secrets import redacted
 from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
+
+if TYPE_CHECKING:
+    from cascade.model.tasks import Partial, Task
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -238,6 +241,7 @@ class Policies:
         on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
         cost: Seconds that it is expected to take; ``None``: nobody knows.
         name: What it is called, for people.
+        undo: The task that undoes it if the run fails; ``None``: it cannot be undone.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -250,12 +254,13 @@ class Policies:
     after: tuple[Placeholder, ...] = ()
     cost: float | Unset | None = UNSET
     name: Label | Unset = UNSET
+    undo: Task[..., Any] | Partial[Any] | Unset | None = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
 EXCLUSIVE_POLICIES: Final = (
-    "retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "name",
+    "retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "name", "undo",
 )  # fmt: skip
 
 

@@ -100,7 +100,7 @@ class ProcessExecutor:
             if isinstance(attempt, Attempt):
                 attempt.begin()  # not before: the time to start an interpreter is not the task's
                 ends_by = time.monotonic() + attempt.remaining()
-                place = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by)
+                place = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by, attempt.undone)
             caller = self._caller(attempt)
             kind, data = await _ask(worker, caller, (function, place), arguments)
             if kind is Kind.REFUSAL:

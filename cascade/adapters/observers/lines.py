@@ -23,6 +23,8 @@ from cascade.model.events import (
     TaskExecutionFinished,
     TaskExecutionStarted,
     TaskRetrying,
+    UndoFinished,
+    UndoStarted,
     as_record,
 )
 from cascade.model.text import clock
@@ -103,9 +105,9 @@ def _style(event: Event) -> Style:
     match event:
         case RunFinished(status="Succeeded"):
             return "green"
-        case RunFinished(status=status) | TaskExecutionFinished(status=status):
+        case RunFinished(status=status) | TaskExecutionFinished(status=status) | UndoFinished(status=status):
             return _STATUSES[status]
-        case TaskExecutionStarted() | StageStarted():
+        case TaskExecutionStarted() | UndoStarted() | StageStarted():
             return "dim"
         case _:
             return "yellow" if isinstance(event, _WARNINGS) else "plain"

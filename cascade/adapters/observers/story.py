@@ -28,6 +28,8 @@ from cascade.model.events import (
     TaskExecutionStarted,
     TaskRetrying,
     TaskSkipped,
+    UndoFinished,
+    UndoStarted,
 )
 from cascade.model.labels import labelled
 from cascade.model.outcomes import SkipReason, why_skipped
@@ -131,8 +133,20 @@ class Story:
         attempt = f" in attempt {event.attempt}" if event.attempt > 1 else ""
         return f"  {event.task_id} {event.status.lower()}{attempt} after {took}: {event.error}"
 
+    def _undone(self, event: UndoFinished) -> str:
+        took = duration(event.duration)
+        if event.status == "Succeeded":
+            return f"  {event.task_id} undone in {took}"
+        if event.error is None:
+            return f"  {event.task_id} not undone in time: {event.undo} {event.status.lower()} after {took}"
+        return f"  {event.task_id} not undone: {event.undo} failed after {took}: {event.error}"
+
     def _aside(self, event: Event) -> str:
         match event:
+            case UndoStarted(task_id=task_id, undo=undo):
+                return f"  {task_id} is being undone by {undo}"
+            case UndoFinished():
+                return self._undone(event)
             case ControlChanged():
                 return _rule(event)
             case ConnectorConnected(connector=name) if self.is_cut_off:

@@ -20,6 +20,7 @@ from cascade.model.events import (
     TaskExecutionStarted,
     TaskRetrying,
     TaskSkipped,
+    UndoFinished,
 )
 from cascade.model.outcomes import SkipReason
 from cascade.model.text import duration
@@ -41,6 +42,7 @@ class TaskTally:
         running: Nodes that run.
         waiting: Nodes that wait for capacity, for a rule or for another attempt.
         retries: Failed attempts that are followed by another one.
+        undone: Nodes that had succeeded and were undone, as the run failed.
         seconds: Sum of the durations of the nodes that ran and ended.
     """
 
@@ -56,6 +58,7 @@ class TaskTally:
     waiting: int = 0
     retries: int = 0
     seconds: float = 0.0
+    undone: int = 0
 
     @property
     def ran(self) -> int:
@@ -213,6 +216,8 @@ class Tally:
                 self._activate(event, task, now, detail or reason)
             case TaskExecutionFinished():
                 self._finish(event, task)
+            case UndoFinished(status="Succeeded"):
+                task.undone += 1
             case TaskSkipped(reason=reason):
                 self._leave(event.task_id, task)
                 if reason == SkipReason.CACHE_HIT.value:
@@ -282,6 +287,7 @@ def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:
         ("skipped", "skipped"),
         ("from the cache", "cached"),
         ("recorded earlier", "recorded"),
+        ("undone", "undone"),
     ):
         count = sum(getattr(task, field) for task in tasks)
         if count:

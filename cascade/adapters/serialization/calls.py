@@ -30,6 +30,7 @@ class FarAttempt:
         turns: For each loop around the node, the outermost first: the number of its turn.
         ends_by: The effective deadline by :func:`time.monotonic`, which all processes of a machine share; infinite
             if there is none.
+        undone: How often the node was undone in earlier executions of the run.
     """
 
     run_id: str
@@ -37,6 +38,7 @@ class FarAttempt:
     number: int
     turns: Sequence[int]
     ends_by: float
+    undone: int = 0
     surroundings: object = None
     claim: object = None
     is_over: bool = False

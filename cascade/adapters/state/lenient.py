@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 import attrs
 
 from cascade.adapters.state.ownership import Owner, run_state
-from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.durability.history import NodeRecord, RunRecord, undo_records
+from cascade.runtime.durability.records import is_of_undo
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -104,7 +105,8 @@ def read_run_record(
         str(fields.given["run_id"]), run_state(status, holder, 0.0 if holder is None else left(holder, until)),
         flow, params, created, max(updated, created), finished if finished is None else max(finished, created),
         fields.said(error), epoch, turn, None if holder is None else str(holder), origin,
-        {text(name): count for name, count in counts.items()}, nodes,
+        {text(name): count for name, count in counts.items()},
+        [node for node in nodes if not is_of_undo(node.node_id)], undo_records(nodes),
     )  # fmt: skip
 
 

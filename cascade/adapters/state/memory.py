@@ -10,7 +10,16 @@ from anyio import CapacityLimiter
 
 from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.model.errors import shown_url
-from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus
+from cascade.runtime.durability.records import (
+    Batch,
+    Closing,
+    NotDurable,
+    Opening,
+    Past,
+    Record,
+    RecordedStatus,
+    is_of_undo,
+)
 from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")
@@ -91,8 +100,10 @@ class InMemoryStateBackend(ManyAtOnceBackend):
     async def write(self, batch: Batch) -> NotDurable:
         if batch.continuation is not None:
             past = self._past
+            kept = {node_id: value for node_id, value in self._results.items() if is_of_undo(node_id)}
             await self.clear()
             self._past = attrs.evolve(past, continuation=batch.continuation)
+            self._results.update(kept)
         missing = await super().write(batch)
         self._digests.update({entry.node_id: entry.digest for entry in batch.entries})
         for entry in (*batch.entries, *batch.notes):

@@ -150,6 +150,10 @@ def _make_task(
     name = encodable(name or getattr(func, "__name__", None) or type(func).__name__)  # stores take no other
     if isinstance(func, (Task, Partial)):
         raise TypeError(f"{name} is a task already")
+    if name.startswith("~undo"):
+        raise ValueError(
+            f"a task cannot be called {name!r}: names that begin with '~undo' are for records of undos"
+        )
     is_async = is_async_function(func, name)
     check_mode(name, mode, is_async, abandon_on_cancel)
     policies = Policies(

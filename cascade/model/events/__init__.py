@@ -24,6 +24,8 @@ from cascade.model.events.kinds import (
     TaskExecutionStarted,
     TaskRetrying,
     TaskSkipped,
+    UndoFinished,
+    UndoStarted,
 )
 from cascade.model.events.kinds import BlockReason as BlockReason
 from cascade.model.events.kinds import RunStatus as RunStatus
@@ -55,5 +57,7 @@ __all__ = [
     "TaskExecutionStarted",
     "TaskRetrying",
     "TaskSkipped",
+    "UndoFinished",
+    "UndoStarted",
     "as_record",
 ]

@@ -189,6 +189,34 @@ class TaskExecutionFinished(NodeEvent):
 
 
 @attrs.frozen(kw_only=True)
+class UndoStarted(NodeEvent):
+    """A node that had succeeded is about to be undone, as the run has failed or was cancelled.
+
+    Attributes:
+        undo: Name of the task that undoes it.
+    """
+
+    undo: str
+
+
+@attrs.frozen(kw_only=True)
+class UndoFinished(NodeEvent):
+    """The undo of a node has ended.
+
+    Attributes:
+        undo: Name of the task that undoes it.
+        status: ``"Succeeded"``, ``"Failed"``, or ``"Cancelled"``: it was not done in time.
+        duration: Seconds since its ``UndoStarted``.
+        error: ``"Type: message"`` if it failed, otherwise ``None``.
+    """
+
+    undo: str
+    status: TaskStatus
+    duration: float
+    error: str | None = None
+
+
+@attrs.frozen(kw_only=True)
 class TaskSkipped(NodeEvent):
     """A node did not run.
 

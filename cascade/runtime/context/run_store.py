@@ -13,8 +13,9 @@ from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.durability.records import NotDurable
+from cascade.runtime.durability.records import NotDurable, is_of_undo
 from cascade.runtime.durability.recovery import Recovery
+from cascade.runtime.durability.undo_ledger import UndoLedger
 
 
 @attrs.define(eq=False)
@@ -27,6 +28,7 @@ class RunStore:
         failures: Where a store that fails ends the run.
         journal: Writes, if there is a store.
         recovery: What the store knew of the run.
+        undo: What would have to be undone.
     """
 
     settings: Settings
@@ -34,6 +36,7 @@ class RunStore:
     failures: Failures
     journal: Journal | None = None
     recovery: Recovery | None = None
+    undo: UndoLedger = attrs.field(factory=UndoLedger)
 
     def open_journal(self, backend: StateBackend) -> Journal:
         """Record what settles from now on in *backend*; returns the journal, which is to be run."""
@@ -48,12 +51,17 @@ class RunStore:
             turns_between=self.settings.loop_record[0],
             seconds_between=self.settings.loop_record[1],
         )
+        self.undo.journal = self.journal
+        if self.recovery is not None:
+            self.undo.take_up(self.recovery.undos)
         return self.journal
 
     def not_durable(self, missing: NotDurable) -> None:
         """Tell what the store has not taken the value of."""
         for what, error in missing:
             message = f"the result of {what!r} is not durable, and is computed again on resume: {describe(error)}"
+            if is_of_undo(what):
+                message = f"{self.undo.about(what)}, so a resumed run cannot do it: {describe(error)}"
             self.events.emit(EngineWarning, code="not-durable", message=message)
         if missing and self.settings.strict_state:
             self._failed(StateError(f"{missing[0][0]!r} cannot be recorded: {describe(missing[0][1])}"))

@@ -61,6 +61,15 @@ def roots(name: str) -> Iterator[str]:
     yield from (name[:place] for place, letter in enumerate(name) if letter in "/[")
 
 
+def with_dependants(names: Collection[str], graph: Graph) -> Iterator[str | None]:
+    """The nodes of *graph* to which one of *names* belongs, and all that needs these, in whatever way."""
+    roots_of_all = {root for name in names for root in roots(name)}
+    found = bytearray(len(graph.rows))
+    for index in range(len(graph.rows)):
+        found[index] = graph.name(index) in roots_of_all or any(found[source] for source in graph.sources[index])
+        yield graph.name(index) if found[index] else None
+
+
 def with_parts(changed: Iterable[str], names: Iterable[str]) -> Iterator[str | None]:
     """*changed*, and those of *names* that belong to one of these: items of maps, nodes of sub-flows."""
     found = set(changed)

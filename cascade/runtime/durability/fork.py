@@ -35,7 +35,7 @@ async def forked(recovery: Recovery, open_run: OpenRun, flow: RecordedFlow, chan
 
 async def _kept(recovery: Recovery, graph: Graph, changed: Sequence[str]) -> dict[str, Record]:
     """The records of *recovery* that hold for *graph*, in which the nodes *changed* are not what they were."""
-    if recovery.past.continuation is not None:
+    if recovery.past.continuation is not None or recovery.undos.has_begun:
         return {}
     found, digests = await recovery.records_of(graph)
     records = await paced_dict(

@@ -7,6 +7,8 @@ from typing import Literal
 
 import attrs
 
+from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, undo_id
+
 # "interrupted": it has not ended, and no process executes it any more.
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
 
@@ -41,6 +43,26 @@ class NodeRecord:
     label: str | None = None
 
 
+@attrs.frozen
+class UndoRecord:
+    """What a recorded run has to undo, or has undone.
+
+    Attributes:
+        node_id: The node that had succeeded.
+        undo: Name of the task that undoes it.
+        status: ``"pending"``: it is undone if the run fails; ``"due"``: the run has failed, and a resumed run
+            undoes it first; ``"undone"``; or ``"failed"``: its undo has failed, and a resumed run tries again.
+        error: ``"Type: message"`` if its undo has failed, otherwise ``None``.
+        recorded: When the node had succeeded, or was undone, in seconds since the epoch.
+    """
+
+    node_id: str
+    undo: str
+    status: str
+    error: str | None
+    recorded: float
+
+
 # More than 12 fields: a public record, whose shape is fixed.
 @attrs.frozen
 class RunRecord:
@@ -63,6 +85,8 @@ class RunRecord:
         origin: The command line that started it, as JSON; ``None`` if it was not started by one.
         counts: Number of recorded nodes by status.
         nodes: The nodes, if a single run was asked for; otherwise empty.
+        undos: What of them is to be undone, or has been, in the order in which they had succeeded; empty if the
+            nodes are.
     """
 
     run_id: str
@@ -79,3 +103,21 @@ class RunRecord:
     origin: str | None
     counts: Mapping[str, int]
     nodes: Sequence[NodeRecord] = ()
+    undos: Sequence[UndoRecord] = ()
+
+
+def undo_records(records: Sequence[NodeRecord]) -> list[UndoRecord]:
+    """What *records*, all of a run, say about undoing."""
+    by_id = {record.node_id: record for record in records if is_of_undo(record.node_id)}
+    waits = "due" if UNDO_BEGUN in by_id else "pending"
+    found: list[tuple[int, UndoRecord]] = []
+    for record_id, record in by_id.items():
+        number = int(record_id.rpartition(":")[2]) if record_id.rpartition(":")[2].isdecimal() else 0
+        if record_id != undo_id(number):
+            continue
+        undo, _, node_id = record.task.partition("\n")
+        end = by_id.get(done_id(number))
+        status = waits if end is None else "undone" if end.status == "succeeded" else "failed"
+        error, recorded = (None, record.recorded) if end is None else (end.error, end.recorded)
+        found.append((number, UndoRecord(node_id, undo, status, error, recorded)))
+    return [undo_record for _, undo_record in sorted(found, key=lambda item: item[0])]

@@ -61,6 +61,8 @@ class Journal:
         )
         # Callers of flush() wait until this many of the entries that were added are recorded.
         self._wanted = 0
+        # Entries in the store that are no nodes.
+        self._kept = 0
         self._scope: CancelScope | None = None
         self._progress = anyio.Event()
 
@@ -76,6 +78,11 @@ class Journal:
             self._queue.add(entry)
         elif (turn := self._loop.hold(entry)) is not None:
             self.recorded += self._queue.start_over(turn)
+
+    def keep(self, entry: Entry) -> None:
+        """Queue *entry*, which is about undoing, so that it outlives the turn of the loop to which it belongs."""
+        if not self.has_failed:
+            self._queue.keep(entry)
 
     def refusal(self, value: Any) -> StateError | None:
         """Why the store cannot take *value*; ``None`` if it can."""
@@ -184,8 +191,10 @@ class Journal:
                 self._on_failure(error)
         else:
             self.recorded += count
-            if count:
-                self._on_recorded(count, self.recorded)
+            kept = len(self._queue.kept_in(batch.entries))
+            self._kept += kept
+            if count > kept:
+                self._on_recorded(count - kept, self.recorded - self._kept)
             if missing:
                 self._on_not_durable(missing)
         finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import attrs
 
@@ -14,6 +14,30 @@ RecordedStatus = Literal["running", "succeeded", "failed", "cancelled"]
 
 # Ids of nodes whose values the store could not take, and why.
 NotDurable = Sequence[tuple[str, Exception]]
+
+# Records under these ids are not nodes: they say what is to be undone (``~undo:7`` is the seventh success of a
+# node with an undo), what has been undone (``~undone:7``), and that undoing has begun. A record ``~undone`` counts
+# how often nodes were undone in earlier executions. No task name begins so.
+UNDO_MARK: Final = "~undo"
+UNDO_TIMES: Final = "~undone"
+
+
+def undo_id(number: int) -> str:
+    """The id of the record of a success that can be undone."""
+    return f"~undo:{number}"
+
+
+def done_id(number: int) -> str:
+    """The id of the record that says that a success has been undone."""
+    return f"~undone:{number}"
+
+
+UNDO_BEGUN: Final = done_id(0)
+
+
+def is_of_undo(node_id: str) -> bool:
+    """Whether a record is about undoing, so that it outlives the turn of a loop, and is no node."""
+    return node_id.startswith(UNDO_MARK)
 
 
 class Entry(NamedTuple):
@@ -67,7 +91,8 @@ class Batch:
     Attributes:
         entries: Nodes that succeeded or were skipped, in order.
         notes: Nodes that failed, were cancelled, or will be attempted again.
-        continuation: If not ``None``, all records of nodes before it are deleted.
+        continuation: If not ``None``, all records of nodes before it are deleted; those whose id
+            :func:`is_of_undo` stay.
     """
 
     entries: Sequence[Entry] = ()

@@ -15,6 +15,7 @@ from cascade.model.secrets import MARK
 from cascade.model.text import preview
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Opening, Past, Record
+from cascade.runtime.durability.undo_records import RecordedUndos, recorded_undos
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 
 # Records and values that are asked for at once.
@@ -70,6 +71,7 @@ class Recovery:
         contents: The digests with which records are compared.
         restored: Number of nodes that were taken from the store instead of being run.
         durations: How long nodes took in earlier runs; see :meth:`StateBackend.durations`.
+        undos: What is recorded of undos, which is not in *past*.
     """
 
     run_id: str
@@ -78,6 +80,7 @@ class Recovery:
     contents: Contents
     restored: int = 0
     durations: Mapping[bytes, bytes] = attrs.field(factory=dict)
+    undos: RecordedUndos = attrs.field(factory=RecordedUndos)
     _listed: Collection[str] | None = None
     _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
@@ -128,4 +131,7 @@ async def open_recovery(
         {name: value if value is MARK else preview(value) for name, value in flow.params().items()},
         origin_var.get(),
     )
-    return Recovery(backend.run_id, backend, await backend.begin(opening), contents)
+    undos, past = await recorded_undos(backend, await backend.begin(opening))
+    if past.status == "succeeded":  # what such a run has done is not undone any more
+        undos = RecordedUndos(times=undos.times)
+    return Recovery(backend.run_id, backend, past, contents, undos=undos)

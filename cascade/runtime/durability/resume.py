@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import Final, Literal, assert_never
 
@@ -9,10 +10,11 @@ import attrs
 from anyio import CancelScope
 
 from cascade.graph.identity import Contents, contents_of
+from cascade.graph.nodes import Graph
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
-from cascade.runtime.durability.changes import changed_nodes, with_parts
+from cascade.runtime.durability.changes import changed_nodes, with_dependants, with_parts
 from cascade.runtime.durability.fork import forked
-from cascade.runtime.durability.records import Past
+from cascade.runtime.durability.records import UNDO_TIMES, Past, done_id
 from cascade.runtime.durability.recovery import (
     PORTION,
     OpenRun,
@@ -21,6 +23,7 @@ from cascade.runtime.durability.recovery import (
     ResumePolicy,
     open_recovery,
 )
+from cascade.runtime.durability.undo_records import RecordedUndos
 from cascade.runtime.foundation.fairness import paced, paced_list, portions
 
 # For stores whose runs cannot be resumed: nothing is compared.
@@ -69,6 +72,28 @@ async def recover(
         if isinstance(error, CascadeError) or not isinstance(error, Exception):
             raise
         raise StateError(f"cannot read the records of run {run_id!r}: {describe(error)}") from error
+
+
+async def forget_undone(recovery: Recovery, graph: Graph) -> None:
+    """Forget the records of nodes that have been undone, and of all that depends on them: they run again.
+
+    Called once the undo of an earlier execution is complete.
+    """
+    backend, undos = recovery.backend, recovery.undos
+    marks = await backend.get_readable_results(map(done_id, undos.successes))
+    times = Counter(undos.times) + Counter(key for _, key in marks.values())
+    await backend.put_result(UNDO_TIMES, dict(times))
+    past, recovery.undos = recovery.past, RecordedUndos(times=times)
+    if undos.starts_over or past.nodes is None or past.continuation is not None:
+        await _rerun(recovery)
+        await backend.put_result(UNDO_TIMES, dict(times))
+        return
+    affected = await paced_list(with_dependants({name for name, _ in marks.values()}, graph))
+    gone = set(await paced_list(with_parts(affected, past.nodes)))
+    await _recomputed(recovery, affected)
+    await backend.forget(undos.ids())
+    kept = await paced_list(None if name in gone else name for name in past.nodes)
+    recovery.past = attrs.evolve(recovery.past, nodes=kept)
 
 
 async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFlow, open_run: OpenRun) -> Recovery:
@@ -126,16 +151,22 @@ def _decide(recovery: Recovery, policy: ResumePolicy, changed: Sequence[str]) ->
 
 
 async def _rerun(recovery: Recovery) -> Recovery:
-    """Forget all records."""
+    """Forget all records; if nodes are still to be undone, after that."""
+    if recovery.undos.has_begun:
+        recovery.undos.starts_over = True
+        return recovery
     await recovery.backend.clear()
     await recovery.backend.adopt(recovery.contents.flow)
     recovery.past = Past(epoch=recovery.past.epoch)
+    recovery.undos = RecordedUndos(times=recovery.undos.times)
     recovery.forget_attempts()
     return recovery
 
 
 async def _recomputed(recovery: Recovery, changed: Sequence[str]) -> Recovery:
-    """Forget the records of the nodes *changed*, and the result."""
+    """Forget the records of the nodes *changed*, and the result; nothing yet while nodes are to be undone."""
+    if recovery.undos.has_begun:
+        return await _rerun(recovery)
     past = recovery.past
     for portion in portions(await paced_list(with_parts(changed, past.nodes or ())), PORTION):
         await recovery.backend.forget(portion)

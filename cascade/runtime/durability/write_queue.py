@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Final
 
 import anyio
 import attrs
 
-from cascade.runtime.durability.records import Batch, Continuation, Entry
+from cascade.runtime.durability.records import Batch, Continuation, Entry, is_of_undo
 
 # Batches that may wait to be written before the scheduler starts no more nodes.
 MOST_WAITING: Final = 10
@@ -38,6 +39,8 @@ class WriteQueue:
     _is_urgent: bool = False
     # Entries that were here, and have been taken or dropped.
     _gone: int = 0
+    # Whether there was any entry that outlives the turn of a loop.
+    _keeps: bool = False
 
     def __attrs_post_init__(self) -> None:
         self.most = MOST_WAITING * self.largest
@@ -62,6 +65,15 @@ class WriteQueue:
         if (count := len(entries)) == 1 or count >= self.largest:
             self.news.set()
 
+    def keep(self, entry: Entry) -> None:
+        """Queue what is about undoing, and outlives the turn of a loop."""
+        self._keeps = True
+        self.add(entry)
+
+    def kept_in(self, entries: Sequence[Entry]) -> list[Entry]:
+        """Those of *entries* that are about undoing."""
+        return [entry for entry in entries if is_of_undo(entry.node_id)] if self._keeps else []
+
     def note(self, entry: Entry) -> None:
         """Queue a node that failed, was cancelled, or waits for another attempt."""
         self._notes.append(entry)
@@ -73,9 +85,10 @@ class WriteQueue:
     def start_over(self, turn: Batch) -> int:
         """Queue *turn* of a loop in place of all entries; returns how many need not be written any more."""
         # The queued entries belong to earlier turns, whose records this turn deletes.
-        dropped = self._waiting()
+        kept = self.kept_in(self.entries)
+        dropped = self._waiting() - len(kept)
         self._gone += dropped
-        self.entries, self._continuation = list(turn.entries), turn.continuation
+        self.entries, self._continuation = [*kept, *turn.entries], turn.continuation
         self._is_urgent = True
         self.news.set()
         return dropped

@@ -14,7 +14,7 @@ from cascade.model.errors import describe
 from cascade.model.events import RunStatus
 from cascade.model.labels import labelled
 from cascade.model.outcomes import Status
-from cascade.model.text import one_line
+from cascade.model.text import counted, one_line
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers, unread
 from cascade.runtime.admission.waiting_line import Waiter
@@ -37,6 +37,8 @@ class RunSnapshot:
         counts: Number of nodes by state.
         running: Ids of the nodes that run now. In a loop, those of the present turn.
         failures: ``"Type: message"`` of the failures so far.
+        undoing: Ids of the nodes that are still to be undone, as the run has failed or was cancelled: the one that
+            is being undone first. Empty before that.
     """
 
     run_id: str
@@ -44,6 +46,7 @@ class RunSnapshot:
     counts: dict[str, int]
     running: tuple[str, ...]
     failures: tuple[str, ...]
+    undoing: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -93,14 +96,21 @@ class Diagnosis:
             self.lifetime.outcome.counts(),
             running,
             tuple(map(run_context.events.secrets.redact, failures)),
+            tuple(undoable.node_id for undoable in self.lifetime.undoing.ahead()),
         )
 
     def explain(self) -> tuple[Explanation, ...]:
-        """For each node that neither runs nor has ended: what it waits for."""
+        """For each node that neither runs nor has ended: what it waits for. While the run undoes what it has done:
+        for each node that is still to be undone.
+        """
         blockers = Blockers(self._run_context.admission)
         why = dict(self._waiting(blockers))
         frame = self._frame()
-        if frame is not None:
+        if self.lifetime.undoing.current is not None:
+            for number, undoable in enumerate(self.lifetime.undoing.ahead()):
+                place = f"waits to be undone, after {counted(number, 'other')}" if number else "is being undone"
+                why.setdefault(undoable.node_id, [f"{place}, by {undoable.undo_name!r}"])
+        elif frame is not None:
             for name, words in self._not_begun(frame, blockers):
                 why.setdefault(name, words)
         hide = self._run_context.events.secrets.redact

@@ -33,6 +33,11 @@ class Here(Protocol):
         ...
 
     @property
+    def undone(self) -> int:
+        """How often the node was undone in earlier executions of the run."""
+        ...
+
+    @property
     def number(self) -> int:
         """Counts attempts, from 1."""
         ...
@@ -85,6 +90,14 @@ def ambient() -> Here | None:
     return attempt if attempt is not None and not attempt.is_over else None
 
 
+def key_of(node_id: str, turns: Sequence[int]) -> str:
+    """What stands for a node in idempotency keys: its id, and the turns of the loops around it."""
+    inner = list(turns)
+    while inner and inner[-1] == 1:
+        inner.pop()
+    return node_id + (f"@{'.'.join(map(str, inner))}" if inner else "")
+
+
 @attrs.frozen
 class TaskContext:
     """The attempt in which a task runs.
@@ -94,8 +107,8 @@ class TaskContext:
         node_id: The node.
         attempt: Number of this attempt, from 1.
         idempotency_key: The same for every attempt of this node in this run, also after a resume. Different for
-            all other nodes and runs, and in each turn of a loop. For systems that recognise repeated requests by a
-            key.
+            all other nodes and runs, in each turn of a loop, and once the node has been undone. For systems that
+            recognise repeated requests by a key.
         remaining: A function that gives the seconds until the nearest timeout or deadline; ``inf`` if there is
             none.
     """
@@ -116,10 +129,8 @@ def current() -> TaskContext:
     attempt = ambient()
     if attempt is None:
         raise RuntimeError("cascade.current() is for code that runs in a task of a flow")
-    turns = list(attempt.turns)
-    while turns and turns[-1] == 1:
-        turns.pop()
-    key = f"{attempt.run_id}/{attempt.node_id}" + (f"@{'.'.join(map(str, turns))}" if turns else "")
+    key = f"{attempt.run_id}/{key_of(attempt.node_id, attempt.turns)}"
+    key += f"~{attempt.undone}" if attempt.undone else ""
     return TaskContext(attempt.run_id, attempt.node_id, attempt.number, key, attempt.remaining)
 
 

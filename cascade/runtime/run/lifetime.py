@@ -1,8 +1,8 @@
 """A run from its first event to its last: which scope lies in which.
 
-Nesting, outermost first: bus, observers and journal, resources, loop, stage, node. There are two task groups:
-*services* (observers, journal, resources; each shielded, ended by a signal in reverse order) around *work*
-(nodes), whose scope is cancelled to abort. Nodes never raise into a group. Failures are recorded where they
+Nesting, outermost first: bus, observers and journal, resources, undo, loop, stage, node. There are two task
+groups: *services* (observers, journal, resources, undo; each shielded, ended by a signal in reverse order) around
+*work* (nodes), whose scope is cancelled to abort. Nodes never raise into a group. Failures are recorded where they
 happen; here they are raised, once every group has closed. So the caller gets the user's own exception object,
 with its own context.
 
@@ -33,6 +33,7 @@ from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.store_session import StoreSession
 from cascade.runtime.run.subflow import run_in_place
 from cascade.runtime.run.tail_loop import Halted, Loop
+from cascade.runtime.run.undoing import Undoing
 
 
 @attrs.define(eq=False)
@@ -48,6 +49,7 @@ class RunLifetime:
         ended: Set when nothing of the run is alive any more.
         observers: Run its observers.
         store: Keeps the store, if there is one.
+        undoing: Undoes what the run has done, if it fails.
     """
 
     run_context: RunContext
@@ -58,6 +60,7 @@ class RunLifetime:
     ended: anyio.Event = attrs.field(factory=anyio.Event)
     observers: ObserverTasks = attrs.field(init=False)
     store: StoreSession | None = None
+    undoing: Undoing = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         run_context = self.run_context
@@ -65,6 +68,7 @@ class RunLifetime:
         run_context.tasks.watch = watch = Watch(run_context, run_context.settings.cleanup_timeout)
         run_context.lifecycle.on_halt = watch.start
         self.observers = ObserverTasks(run_context, self._fail)
+        self.undoing = Undoing(run_context, self.preparation)
 
     async def run(self) -> None:
         """Run to the end; how it went is left in the attributes.
@@ -133,6 +137,8 @@ class RunLifetime:
         """Have the flow's value put into the outcome: a recorded one, or that of its loop of turns."""
         outcome = self.outcome
         try:
+            if outcome.finished is None:
+                await self.undoing.at_resume(outcome.prepared)
             await tell_of_the_past(self.run_context, outcome.prepared, is_finished=outcome.finished is not None)
             if outcome.finished is not None:
                 outcome.value = outcome.finished
@@ -170,11 +176,14 @@ class RunLifetime:
 
     async def _wind_down(self) -> None:
         """Close all. Only services take time to end, and without any of them nothing here waits."""
-        if self.run_context.tasks.has_services:
+        if self.run_context.tasks.has_services or self._has_to_undo():
             # In a task of its own: an interrupt hits this one, whatever shields there are.
             self.run_context.tasks.start_service(self._close_shielded)
         else:
             await self._close_all()
+
+    def _has_to_undo(self) -> bool:
+        return bool(self.outcome.status() in ("Failed", "Cancelled") and self.undoing.left)
 
     async def _close_shielded(self) -> None:
         with CancelScope(shield=True):
@@ -183,6 +192,8 @@ class RunLifetime:
     async def _close_all(self) -> None:
         run_context = self.run_context
         run_context.tasks.watch.stop()
+        if self._has_to_undo():
+            await self.undoing.at_end()
         run_context.shared.control.runs.leave(run_context)
         failures = run_context.failures.recorded
         await run_context.resources.close(failures[0].error if failures else self.cancellation)
@@ -205,6 +216,8 @@ class RunLifetime:
         self.status = self.outcome.status()
         error = self.error()
         self.outcome.name_others(error)
+        if self.status in ("Failed", "Cancelled"):
+            self.undoing.name_left(error)
         if run_context.events.wants(RunFinished):
             run_context.events.emit(
                 RunFinished,

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Generator, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
 
 from cascade.graph.build import build_steps
 from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
-from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand
+from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand, task_of
 from cascade.graph.reach import may_grow
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import Param, Resource
 from cascade.model.policies import exact
 from cascade.model.secrets import MARK, keep_secret, redacted
+from cascade.model.tasks import Task
 from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
 from cascade.planning.node_durations import NodeDurations
@@ -207,7 +208,7 @@ def _check_calls(
 ) -> Generator[None, None, None]:
     """See that worker processes can get the functions that they are to call, and that static claims fit."""
     if not has_executor:
-        for task in dict.fromkeys(map(graph.task, layout.own)):
+        for task in dict.fromkeys((*map(graph.task, layout.own), *_undos(graph, layout))):
             if task.mode == "process":
                 check_function(task)
     claiming: list[Node] = []
@@ -225,6 +226,14 @@ def _check_calls(
             _check_claim(node, pool)
         if not number % PAUSE_EVERY:
             yield
+
+
+def _undos(graph: Graph, layout: Layout) -> Iterator[Task[..., Any]]:
+    """The tasks that undo nodes of *graph*."""
+    for index in layout.own:
+        row = graph.rows[index]
+        if isinstance(row, Node) and row.terms.undo is not None:
+            yield task_of(row.terms.undo)
 
 
 def _makes_attempts(node: Node) -> bool:

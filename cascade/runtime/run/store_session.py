@@ -79,7 +79,10 @@ class StoreSession:
         self._beating.cancel()
         if not journal.has_failed:
             # Failures of the store itself are recorded by then: they change what is said of the end.
-            self.run_context.store.not_durable(await self.backend.finish(closing()))
+            closing_now = closing()
+            if closing_now.status == "succeeded":  # what such a run has done is not undone any more
+                await self.run_context.store.undo.forget(self.backend)
+            self.run_context.store.not_durable(await self.backend.finish(closing_now))
 
     async def _ask(self, journal: Journal, step: Callable[[], Awaitable[None]], budget: float) -> bool:
         """Do a last *step* with the store, whose failure is one of the run; whether it ended in time."""

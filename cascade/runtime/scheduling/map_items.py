@@ -165,7 +165,7 @@ class Items:
         """A frame in which all items are ready."""
         size, node = self.size, self.node
         terms = node.terms
-        own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts)
+        own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts, undo=terms.undo)
         item = Node(0, node.call, node.task, (), (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
         place = Place.OWN if self.resources else place_of(item)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}

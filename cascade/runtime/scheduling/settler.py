@@ -9,10 +9,12 @@ import attrs
 from cascade.graph.nodes import Node
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.durability.undo_ledger import Undoable
 from cascade.runtime.execution.binding import Arguments, judge, passed_by
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.failure_note import called_with
 from cascade.runtime.execution.settle import Ending, Settled, learn, learn_node, leave, record, record_silently
+from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
 
@@ -89,9 +91,25 @@ class Settler:
         if isinstance(ending.outcome, Failed) and ending.bound is not None:
             words = called_with(self.frame, index, ending.bound, self.run_context.events.secrets)
             ending = attrs.evolve(ending, bound=None, called_with=words)
+        self._note_undo(index, ending)
         record(self.run_context, self.subject(index), ending)
         learn_node(self.run_context, self.frame, index, ending)
         return ending
+
+    def _note_undo(self, index: int, ending: Ending) -> None:
+        """Note a node that has succeeded and has an undo, before it is recorded; see :meth:`UndoLedger.note`.
+
+        The value of a cache was there before the run. Maps are undone item by item, and a flow that goes on in the
+        place of a node is no value.
+        """
+        frame, row, outcome = self.frame, self.frame.graph.rows[index], ending.outcome
+        if type(row) is not Node or row.terms.undo is None or not isinstance(outcome, Done):
+            return
+        if outcome.from_cache or index == frame.turn.flow:
+            return
+        name, run_context = frame.name(index), self.run_context
+        key = key_of(name, run_context.progress.turns(name))
+        run_context.store.undo.note(Undoable(name, row.task.name, row.terms.undo, outcome.value, key))
 
     def settle_without_running(self, index: int) -> bool:
         """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""

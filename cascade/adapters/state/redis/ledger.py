@@ -13,6 +13,7 @@ from cascade.adapters.state.lenient import Fields, read_node_record, read_run_re
 from cascade.adapters.state.redis.lease import PREFIX, Lease
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.durability.records import is_of_undo
 from cascade.runtime.foundation.fairness import considerate
 
 # Names of keys that are asked for at once.
@@ -74,7 +75,7 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
         damaged.append("lease")
     nodes = [_node(text(node_id), value) for node_id, value in considerate(texts.items())]
     nodes.sort(key=lambda node: (node.recorded, node.node_id))
-    counts = Counter(node.status for node in nodes)
+    counts = Counter(node.status for node in nodes if not is_of_undo(node.node_id))
     found = Fields(fields, damaged)
     return read_run_record(found, counts, nodes if with_nodes else (), lambda _, until: until - now)
 

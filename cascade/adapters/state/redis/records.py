@@ -15,7 +15,7 @@ from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened,
 from cascade.adapters.state.redis.durations import Writing
 from cascade.adapters.state.redis.lease import FORMAT, RunLease
 from cascade.model.errors import StateError
-from cascade.runtime.durability.records import Closing, Opening, Past, Record, RecordedStatus
+from cascade.runtime.durability.records import Closing, Opening, Past, Record, RecordedStatus, is_of_undo
 from cascade.runtime.foundation.fairness import considerate
 
 # Values, or names, that are asked for at once: a reply is in memory as a whole.
@@ -34,10 +34,12 @@ class RunKeys:
     Attributes:
         lease: The lease of the run, without which nothing is written.
         largest: Bytes that a value may have.
+        keeps: Whether there are records of undos, which outlive the turns of a loop.
     """
 
     lease: RunLease
     largest: int = _LARGEST
+    keeps: bool = False
 
     @property
     def _names(self) -> Mapping[str, str]:
@@ -70,6 +72,7 @@ class RunKeys:
         # Read again: before the lease was taken, others could write.
         known = {**known, **self._meta(session)}
         nodes, retrying, is_whole = self._listed(session)
+        self.keeps = any(map(is_of_undo, nodes))
         is_known = epoch > 1 or bool(nodes)
         status = cast("RecordedStatus", known["status"].decode())
         finished = float(known["finished"]) if "finished" in known else None
@@ -131,10 +134,15 @@ class RunKeys:
         results = {row.node_id: row.value for row in rows if row.value is not None}
         skips = {row.node_id: str(row.reason) for row in rows if row.reason is not None}
         nodes = {row.node_id: _noted(row, now) for row in considerate(rows)}
+        self.keeps = self.keeps or any(map(is_of_undo, nodes))
+        gone: Sequence[bytes] = self._gone(session) if going_on is not None and self.keeps else ()
 
         def change(pipe: Any) -> None:
-            if going_on is not None:
+            if going_on is not None and not self.keeps:
                 pipe.delete(names["results"], names["skipped"], names["nodes"])
+            for start in range(0, len(gone), _AT_ONCE):
+                for part in ("results", "skipped", "nodes"):
+                    pipe.hdel(names[part], *gone[start : start + _AT_ONCE])
             if self.lease.owner is not None:
                 pipe.hset(names["meta"], mapping=meta)
             for part, fields in (("results", results), ("skipped", skips), ("nodes", nodes)):
@@ -145,6 +153,15 @@ class RunKeys:
                     pipe.hdel(names[part], *others)
 
         self.lease.change(session, change)
+
+    def _gone(self, session: Session) -> list[bytes]:
+        """The records that go when a turn takes their place: all but those of undos."""
+        names = {
+            name: None
+            for part in ("nodes", "results", "skipped")
+            for name in session.ask("hkeys", self._names[part])
+        }
+        return [name for name in considerate(names) if not is_of_undo(name.decode())]
 
     def clear(self, session: Session) -> None:
         """Forget everything except that the run has begun."""

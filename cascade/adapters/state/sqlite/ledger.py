@@ -17,6 +17,7 @@ from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.lease import VERSION, has_labels, of_another_version
 from cascade.model.errors import StateError, describe
 from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.durability.records import UNDO_MARK
 from cascade.runtime.foundation.fairness import considerate
 
 _COLUMNS: Final = (
@@ -50,7 +51,10 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
 
 
 def _run(connection: sqlite3.Connection, row: tuple[Any, ...], nodes: Sequence[NodeRecord] = ()) -> RunRecord:
-    counts = connection.execute("SELECT status, count(*) FROM nodes WHERE run = ? GROUP BY status", (row[0],))
+    counts = connection.execute(
+        f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status",
+        (row[0],),
+    )
     fields = dict(zip(_COLUMNS, row[1:], strict=True))
     return read_run_record(Fields(fields), dict(counts), nodes, _left)
 

@@ -17,7 +17,15 @@ from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened,
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
 from cascade.model.errors import describe
-from cascade.runtime.durability.records import Closing, Continuation, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.records import (
+    UNDO_MARK,
+    Closing,
+    Continuation,
+    NotDurable,
+    Opening,
+    Past,
+    Record,
+)
 from cascade.runtime.foundation.fairness import considerate, portions
 
 # Bytes of a row that are kept free for everything that is not a value.
@@ -187,7 +195,7 @@ def _listed(connection: sqlite3.Connection, number: int) -> tuple[list[str], dic
 
 
 def _go_on(connection: sqlite3.Connection, number: int, going_on: Continuation, value: bytes | None) -> None:
-    connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
+    connection.execute(f"DELETE FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*'", (number,))
     connection.execute("UPDATE runs SET turn = ?, continuation = ? WHERE id = ?", (going_on.turn, value, number))
 
 

@@ -22,6 +22,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.executor import Executor
+from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.foundation.threads import wake_soon
 
 
@@ -64,6 +65,11 @@ class Attempt:
     def turns(self) -> Sequence[int]:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
         return self.surroundings.progress.turns(self.node_id)
+
+    @property
+    def undone(self) -> int:
+        """How often the node was undone in earlier executions of the run."""
+        return self.surroundings.store.undo.times.get(key_of(self.node_id, self.turns), 0)
 
     def begin(self) -> None:
         """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.

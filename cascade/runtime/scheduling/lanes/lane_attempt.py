@@ -6,7 +6,7 @@ import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextvars import Context
 from types import CoroutineType
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import attrs
 
@@ -34,6 +34,7 @@ class LaneAttempt:
         is_over: Whether it has ended; what still runs in its name then is not it.
         rest: What is left of its coroutine, once that has waited.
         context: The context variables that the function sees, once it was called.
+        undone: How often the node was undone before: never, as a plain node has no undo.
     """
 
     surroundings: RunContext
@@ -45,6 +46,7 @@ class LaneAttempt:
     is_over: bool = False
     rest: Awaitable[Any] | None = None
     context: Context = attrs.field(init=False)
+    undone: ClassVar[int] = 0
 
     @property
     def is_running(self) -> bool:
