@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         RunCancelled,
         RunFailed,
         RunInProgressError,
+        RunSuspended,
         StateError,
         TaskCancelledError,
         TaskTimeoutError,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         RunFinished,
         RunResumed,
         RunStarted,
+        SignalAwaited,
+        SignalReceived,
         StageFinished,
         StageStarted,
         StateRecorded,
@@ -67,6 +70,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import SkipReason
     from cascade.model.policies import Retry
+    from cascade.model.signals import signal
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
@@ -115,6 +119,9 @@ __all__ = [
     "RunInProgressError",
     "RunResumed",
     "RunStarted",
+    "RunSuspended",
+    "SignalAwaited",
+    "SignalReceived",
     "SkipReason",
     "StageFinished",
     "StageStarted",
@@ -143,6 +150,7 @@ __all__ = [
     "run_sync",
     "sequence",
     "serve",
+    "signal",
     "start",
     "task",
     "visualize",
@@ -170,6 +178,7 @@ _HOMES: Final = {
             "RunCancelled",
             "RunFailed",
             "RunInProgressError",
+            "RunSuspended",
             "StateError",
             "TaskCancelledError",
             "TaskTimeoutError",
@@ -189,6 +198,8 @@ _HOMES: Final = {
             "RunFinished",
             "RunResumed",
             "RunStarted",
+            "SignalAwaited",
+            "SignalReceived",
             "StageFinished",
             "StageStarted",
             "StateRecorded",
@@ -205,6 +216,7 @@ _HOMES: Final = {
         "cascade.model.outcomes": ("SkipReason",),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
+        "cascade.model.signals": ("signal",),
         "cascade.model.tasks": ("Partial", "Task"),
         "cascade.planning.solve": ("Plan",),
         "cascade.runtime.engine.engine": ("Engine",),

@@ -29,7 +29,7 @@ T = TypeVar("T")
 SHOWN_TARGETS: Final = 5
 _STYLES: Final[dict[str, Style]] = {
     "succeeded": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow",
-    "retrying": "yellow", "skipped": "dim",
+    "retrying": "yellow", "suspended": "yellow", "skipped": "dim",
 }  # fmt: skip
 # Characters of an error in a table, where no terminal is narrower; the JSON form has all of it.
 MOST_CHARACTERS: Final = 200

@@ -96,6 +96,7 @@ _STATUSES: Final[dict[str, Style]] = {
     "Failed": "red",
     "Cancelled": "yellow",
     "Drained": "yellow",
+    "Suspended": "yellow",
 }
 
 

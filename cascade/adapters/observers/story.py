@@ -20,6 +20,8 @@ from cascade.model.events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    SignalAwaited,
+    SignalReceived,
     StageStarted,
     StaticAnalysisWarning,
     TaskBlocked,
@@ -131,6 +133,11 @@ class Story:
 
     def _aside(self, event: Event) -> str:
         match event:
+            case SignalAwaited(task_id=task_id, signal=signal, timeout=timeout):
+                limit = "" if timeout is None else f", for {duration(timeout)} at most"
+                return f"  {task_id} waits for signal {signal!r}{limit}"
+            case SignalReceived(signal=signal, preview=value, is_default=is_default):
+                return f"  signal {signal!r} {'did not come in time, and is' if is_default else 'is'} {value}"
             case ControlChanged():
                 return _rule(event)
             case ConnectorConnected(connector=name) if self.is_cut_off:

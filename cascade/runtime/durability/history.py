@@ -8,7 +8,7 @@ from typing import Literal
 import attrs
 
 # "interrupted": it has not ended, and no process executes it any more.
-RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
+RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled", "suspended"]
 
 
 @attrs.frozen
@@ -47,7 +47,7 @@ class RunRecord:
     Attributes:
         run_id: Its id.
         status: ``"running"``, ``"interrupted"`` (begun and not ended, and no process executes it),
-            ``"succeeded"``, ``"failed"`` or ``"cancelled"``.
+            ``"succeeded"``, ``"failed"``, ``"cancelled"`` or ``"suspended"`` (it waits for signals).
         flow: Ids of the nodes whose values it returns.
         params: Parameter name to ``repr`` of its value.
         created: When it was first begun, in seconds since the epoch.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Iterable
+from typing import Any, Final, cast
 from weakref import WeakSet
 
 import attrs
@@ -16,6 +16,7 @@ from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.calls.callee import Callee
 from cascade.model.events import StaticAnalysisWarning
+from cascade.model.signals import SignalTask
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Continuation
@@ -165,6 +166,9 @@ class Loop:
     async def _turn(self, prepared: Prepared, number: int) -> Made:
         """Make one turn, in a frame of its own."""
         await self._advise(prepared)
+        if prepared.layout.signals:
+            tasks = map(prepared.graph.task, sorted(prepared.layout.signals))
+            await self.run_context.signals.enrol(cast("Iterable[SignalTask]", tasks))
         scheduler = self._scheduler(prepared, number)
         if self.run_context.store.recovery is not None:
             await self._recall(scheduler.context.frame, prepared, number)
@@ -190,7 +194,8 @@ class Loop:
         """Run what of a turn has not run."""
         frame = scheduler.context.frame
         try:
-            await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
+            with scheduler.under_way():
+                await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
         finally:
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.demand.holds.hand_over(frame.turn.flow, self._hold)
