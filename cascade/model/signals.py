@@ -88,7 +88,8 @@ class SignalTask:
 
     def __reduce__(self) -> tuple[object, ...]:
         said = self.declared
-        return _declared, (said.name, said.type, None if said.default is REQUIRED else (said.default,), self.timeout)
+        default = (said.default,) if self.has_default else None
+        return _declared, (said.name, said.type, default, self.timeout)
 
 
 def _declared(name: str, type: Any, default: tuple[Any] | None, timeout: float | None) -> SignalTask:
@@ -131,8 +132,8 @@ def signal(
 
     It may stand wherever a call may stand: as an argument, a condition, a selector, a target, inside containers.
     Waiting for it starts nothing and holds no thread, task, slot or claim. What does not need it runs meanwhile.
-    All signals of one name in a run have one value: the first that was accepted. ``run.send``, ``cascade.send`` and
-    the command line send values.
+    All signals of one name in a run have one value: the first that was accepted. ``run.send``, ``cascade.send``
+    and the command line send values.
 
     A signal is waited for from when it is wanted: as soon as the flow in which it stands begins, or a router has
     chosen it. With ``.after(call)`` it is wanted once that call has succeeded; ``.run_if(...)`` skips it.

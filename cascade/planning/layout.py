@@ -124,7 +124,9 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, frozenset(awaited))
+    return Layout(
+        pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, frozenset(awaited)
+    )
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

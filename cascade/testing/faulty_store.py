@@ -10,6 +10,7 @@ import attrs
 from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.signal_records import SignalRecords
 from cascade.testing.faults import Crash, InjectedError, LoseStore, SimulatedCrashError, StoreLostError
 
 
@@ -88,6 +89,7 @@ class FaultyStore(ManyAtOnceBackend):
         self.keeps_loops: bool = inner.keeps_loops
         self.can_resume: bool = inner.can_resume
         self.heartbeat_every: float | None = inner.heartbeat_every
+        self.signals: SignalRecords | None = inner.signals
 
     async def write(self, batch: Batch) -> NotDurable:
         """Record *batch*, unless its number is that of the fault; nothing is recorded after that."""

@@ -11,9 +11,34 @@ from anyio import CapacityLimiter
 from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.model.errors import shown_url
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record, RecordedStatus
+from cascade.runtime.durability.signal_records import SignalRecords
 from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class MemorySignals(SignalRecords):
+    """The signals of one run in a dictionary.
+
+    Attributes:
+        kept: What is kept, by key.
+        thread: Calls what reads and writes it.
+    """
+
+    thread: OneAtATime
+    kept: dict[str, Any] = attrs.field(factory=dict)
+
+    async def accept(self, key: str, value: Any, *, replaces: bool = False) -> Any:
+        def put() -> Any:
+            if replaces:
+                self.kept[key] = value
+            return self.kept.setdefault(key, value)
+
+        return await self.thread.write(put)
+
+    async def all(self) -> dict[str, Any]:
+        return await self.thread.read(lambda: dict(self.kept))
 
 
 class InMemoryStateBackend(ManyAtOnceBackend):
@@ -37,6 +62,8 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         self._past = Past(epoch=0)
         self._durations: dict[bytes, bytes] = {}
         self._thread = OneAtATime()
+        self._signals = MemorySignals(self._thread)
+        self.signals: SignalRecords | None = self._signals
 
     @property
     def limiter(self) -> CapacityLimiter:
@@ -61,12 +88,16 @@ class InMemoryStateBackend(ManyAtOnceBackend):
 
     async def clear(self) -> None:
         def forget() -> None:
-            self._results.clear()
-            self._skips.clear()
-            self._retrying.clear()
-            self._past = Past(epoch=self._past.epoch)
+            self._forget_nodes()
+            self._signals.kept.clear()
 
         await self._thread.write(forget)
+
+    def _forget_nodes(self) -> None:
+        self._results.clear()
+        self._skips.clear()
+        self._retrying.clear()
+        self._past = Past(epoch=self._past.epoch)
 
     # -- the run -------------------------------------------------------------------------------------------
 
@@ -91,7 +122,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
     async def write(self, batch: Batch) -> NotDurable:
         if batch.continuation is not None:
             past = self._past
-            await self.clear()
+            await self._thread.write(self._forget_nodes)
             self._past = attrs.evolve(past, continuation=batch.continuation)
         missing = await super().write(batch)
         self._digests.update({entry.node_id: entry.digest for entry in batch.entries})

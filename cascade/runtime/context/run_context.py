@@ -207,7 +207,8 @@ class RunContext:
 
     def signal_store(self) -> StateBackend | None:
         """Where accepted signals are recorded; ``None`` without a state."""
-        return None if self.store.journal is None else self.store.journal.backend
+        recovery = self.store.recovery
+        return None if recovery is None or recovery.past.result is not None else recovery.backend
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event; see :meth:`RunEvents.emit`."""

@@ -22,6 +22,10 @@ DECLARED: Final = "declared:"
 WANTED: Final = "wanted:"
 
 
+class UnstorableError(ValueError):
+    """A store cannot take a value, which cannot be pickled. Users never see this error."""
+
+
 @attrs.frozen
 class Unreadable:
     """In the place of a value that cannot be read.
@@ -39,8 +43,8 @@ class SignalRecords(ABC):
     Unlike all other records they may be written by processes that do not execute the run.
 
     Attributes:
-        look_every: Seconds between two looks of a run that waits, for what others have written. ``None`` (default):
-            nobody else writes.
+        look_every: Seconds between two looks of a run that waits, for what others have written. ``None``
+            (default): nobody else writes.
     """
 
     look_every: float | None = None
@@ -58,8 +62,9 @@ class SignalRecords(ABC):
             The value that stands now. It is in the store when this returns.
 
         Raises:
-            StateError: If the store has no such run, cannot take the value, or fails; or if this process executed
-                the run, and another one has taken it over.
+            StateError: If the store has no such run, or fails; or if this process executed the run, and another
+                one has taken it over.
+            UnstorableError: If the store cannot take the value.
         """
 
     @abstractmethod

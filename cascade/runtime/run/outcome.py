@@ -8,7 +8,15 @@ from typing import Any
 import attrs
 
 from cascade.graph.nodes import Junction
-from cascade.model.errors import RunCancelled, RunFailed, RunSuspended, annotate, describe, raise_unchanged, waits_for
+from cascade.model.errors import (
+    RunCancelled,
+    RunFailed,
+    RunSuspended,
+    annotate,
+    describe,
+    raise_unchanged,
+    waits_for,
+)
 from cascade.model.events import RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.text import counted

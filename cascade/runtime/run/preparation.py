@@ -53,6 +53,10 @@ class Prepared:
     code: TurnCode | None = None
     has_met: bool = False
 
+    def signals(self) -> list[SignalTask]:
+        """The signals of the flow."""
+        return [cast("SignalTask", self.graph.task(index)) for index in sorted(self.layout.signals)]
+
     def params(self) -> dict[str, Any]:
         """The parameters of the flow by name, as they may be shown: ``***`` for a secret one."""
         given = {key: value for key, value in self.graph.inputs.items() if isinstance(value, Param)}

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterable
-from typing import Any, Final, cast
+from collections.abc import Awaitable, Callable
+from typing import Any, Final
 from weakref import WeakSet
 
 import attrs
@@ -16,7 +16,6 @@ from cascade.graph.recursion import DYNAMIC_RECURSION, analyse
 from cascade.graph.shapes import emptied, sketch_steps
 from cascade.model.calls.callee import Callee
 from cascade.model.events import StaticAnalysisWarning
-from cascade.model.signals import SignalTask
 from cascade.planning.solve import Plan
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Continuation
@@ -167,8 +166,7 @@ class Loop:
         """Make one turn, in a frame of its own."""
         await self._advise(prepared)
         if prepared.layout.signals:
-            tasks = map(prepared.graph.task, sorted(prepared.layout.signals))
-            await self.run_context.signals.enrol(cast("Iterable[SignalTask]", tasks))
+            await self.run_context.signals.enrol(prepared.signals())
         scheduler = self._scheduler(prepared, number)
         if self.run_context.store.recovery is not None:
             await self._recall(scheduler.context.frame, prepared, number)

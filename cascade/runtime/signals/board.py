@@ -10,13 +10,20 @@ import attrs
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from cascade.model.errors import GraphError, InputError, StateError, TaskTimeoutError, describe
+from cascade.model.errors import GraphError, InputError, StateError, TaskTimeoutError
 from cascade.model.events import EngineWarning, NodeEvent, SignalAwaited, SignalReceived
 from cascade.model.outcomes import Done, Failed
 from cascade.model.placeholders import Placeholder
 from cascade.model.signals import SignalTask, is_same_value
 from cascade.model.text import preview
-from cascade.runtime.durability.signal_records import DECLARED, VALUE, WANTED, SignalRecords, Unreadable
+from cascade.runtime.durability.signal_records import (
+    DECLARED,
+    VALUE,
+    WANTED,
+    SignalRecords,
+    Unreadable,
+    UnstorableError,
+)
 from cascade.runtime.signals.watch import Flow, Host, Watch
 
 
@@ -46,6 +53,7 @@ class Signals:
         suspends: Whether the run ends when it could go on only by signals.
         suspend: Ends it so, with the names of these.
         declared: The signals of the flows that have come up so far, by name.
+        remembered: The signals that are in the store, by name.
         values: Those that have a value, by name.
         waiting: The nodes that wait, by name.
         wanted: Since when names are waited for, on the event loop's clock.
@@ -58,6 +66,7 @@ class Signals:
     suspends: bool
     suspend: Callable[[tuple[str, ...]], None]
     declared: dict[str, SignalTask] = attrs.field(factory=dict)
+    remembered: dict[str, SignalTask] = attrs.field(factory=dict)
     values: dict[str, Any] = attrs.field(factory=dict)
     waiting: dict[str, list[Waiter]] = attrs.field(factory=dict)
     wanted: dict[str, float] = attrs.field(factory=dict)
@@ -84,32 +93,37 @@ class Signals:
             StateError: If the run has a store that keeps no signals, or the store fails.
         """
         tasks = list(tasks)
-        new = self.declare(tasks)
+        self.declare(tasks)
         store = self.host.signal_store()
         if store is None:
             return
-        if store.signals is None:
+        self._open_records()
+        if self.records is None:
             raise StateError(
                 f"the flow waits for signal {tasks[0].name!r}, and {type(store).__name__} keeps no signals (its "
                 "`signals` is None); use another state, or none"
             )
-        is_first = self.records is None
-        self.records = store.signals
-        for task in tasks if is_first else new:
-            await self._record(task)
         await self.look()
+        for task in tasks:
+            known = self.remembered.get(task.name)
+            if known is None or not known.agrees_with(task):
+                await self._record(task)
+
+    def _open_records(self) -> None:
+        store = self.host.signal_store()
+        if self.records is None and store is not None:
+            self.records = store.signals
 
     async def _record(self, task: SignalTask) -> None:
         """Let processes that do not execute the run know what the signal is like."""
         assert self.records is not None
+        self.remembered[task.name] = task
         try:
             await self.records.accept(f"{DECLARED}{task.name}", task, replaces=True)
-        except StateError:
-            raise
-        except Exception as error:  # whatever pickling its type raises
+        except UnstorableError as error:
             message = (
                 f"signal {task.name!r} can be sent to the run only while it is executed, as its type cannot be "
-                f"recorded: {describe(error)}"
+                f"recorded: {error}"
             )
             self.host.emit(EngineWarning, code="not-durable", message=message)
 
@@ -167,7 +181,10 @@ class Signals:
         run_id = self.host.run_id
         if self.is_closed:
             raise InputError([f"run {run_id!r} has ended and takes no signal {name!r}"])
-        checked = checked_value(run_id, name, value, self.declared)
+        if name not in self.declared:  # the run may have known it when it was executed before
+            self._open_records()
+            await self.look()
+        checked = checked_value(run_id, name, value, {**self.remembered, **self.declared})
         if name not in self.values and self.records is not None:
             _, stands = await self._stored(name, checked)
             self._take(name, stands)
@@ -179,7 +196,12 @@ class Signals:
         """Write a value to the store; whether it was the first, and the one that stands."""
         assert self.records is not None
         mine = (value,)
-        stands = await self.records.accept(f"{VALUE}{name}", mine)
+        try:
+            stands = await self.records.accept(f"{VALUE}{name}", mine)
+        except UnstorableError as error:
+            raise InputError([f"the value for signal {name!r} cannot be stored: {error}"]) from error
+        if isinstance(stands, Unreadable):
+            raise StateError(f"the recorded value of signal {name!r} cannot be read: {stands.reason}")
         return stands is mine, stands[0]
 
     def _take(self, name: str, value: Any, *, is_default: bool = False) -> None:
@@ -210,6 +232,8 @@ class Signals:
             if isinstance(kept, Unreadable):
                 if kind == "value" and name in self.declared:
                     raise StateError(f"the recorded value of signal {name!r} cannot be read: {kept.reason}")
+            elif kind == "declared":
+                self.remembered[name] = kept
             elif kind == "value" and name not in self.values:
                 self._take(name, kept[0])
             elif kind == "wanted" and name not in self.values and name not in self.wanted and kept is not None:

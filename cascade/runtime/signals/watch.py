@@ -1,9 +1,10 @@
-"""One task for all signals of a run: timeouts, what other processes have sent, and whether anything else goes on."""
+"""One task for all signals of a run: timeouts, what other processes have sent, whether the run is idle."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence, Set
+from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 import anyio
@@ -70,7 +71,7 @@ class Board(Protocol):
         ...
 
     @property
-    def flows(self) -> Set[Flow]:
+    def flows(self) -> AbstractSet[Flow]:
         """The frames that are under way."""
         ...
 
