@@ -75,6 +75,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
     from cascade.runtime.engine.handle import Run
+    from cascade.runtime.engine.sending import send
     from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
     from cascade.runtime.observation.bus import EventBus
 
@@ -148,6 +149,7 @@ __all__ = [
     "resource",
     "run",
     "run_sync",
+    "send",
     "sequence",
     "serve",
     "signal",
@@ -221,6 +223,7 @@ _HOMES: Final = {
         "cascade.planning.solve": ("Plan",),
         "cascade.runtime.engine.engine": ("Engine",),
         "cascade.runtime.engine.handle": ("Run",),
+        "cascade.runtime.engine.sending": ("send",),
         "cascade.runtime.foundation.task_context": ("TaskContext", "checkpoint", "current"),
         "cascade.runtime.observation.bus": ("EventBus",),
     }.items()
