@@ -121,7 +121,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     if selectors:
         gated = yield from _hold_gated(graph, selectors, pending)
         ready = [index for index in ready if not pending[index]]
-    links = {} if selectors else (yield from _links(levels, places))
+    # What has a later stage may still be ready earlier, where nodes wait for routers or signals.
+    links = {} if selectors or awaited else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
     return Layout(
