@@ -183,7 +183,7 @@ class RunLifetime:
     async def _close_all(self) -> None:
         run_context = self.run_context
         run_context.tasks.watch.stop()
-        run_context.signals.close()
+        await run_context.signals.close(run_context.settings.cleanup_timeout)
         run_context.shared.control.runs.leave(run_context)
         failures = run_context.failures.recorded
         await run_context.resources.close(failures[0].error if failures else self.cancellation)

@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+import anyio
 import attrs
 from anyio import current_time
 from anyio.lowlevel import checkpoint
@@ -59,6 +60,7 @@ class Signals:
         wanted: Since when names are waited for, on the event loop's clock.
         records: Where values are recorded, once the run has begun to use its store.
         flows: The frames that are under way, if the run may suspend.
+        sending: How many values are on their way.
         is_closed: Whether the run takes no values any more.
     """
 
@@ -72,7 +74,9 @@ class Signals:
     wanted: dict[str, float] = attrs.field(factory=dict)
     records: SignalRecords | None = None
     flows: set[Flow] = attrs.field(factory=set)
+    sending: int = 0
     is_closed: bool = False
+    _sent: anyio.Event = attrs.field(factory=anyio.Event)
     _watch: Watch | None = None
 
     # -- what there is -------------------------------------------------------------------------------------
@@ -177,12 +181,21 @@ class Signals:
             InputError: If the run has no such signal, has ended, or refuses the value. Then nothing has changed.
             StateError: If the store fails.
         """
-        await checkpoint()
+        self.sending += 1  # so that the run is not taken for idle, and its store stays open
+        try:
+            await checkpoint()
+            await self._accept(name, value)
+        finally:
+            self.sending -= 1
+            self.look_up()
+            self._sent.set()
+
+    async def _accept(self, name: str, value: object) -> None:
         run_id = self.host.run_id
         if self.is_closed:
             raise InputError([f"run {run_id!r} has ended and takes no signal {name!r}"])
+        self._open_records()
         if name not in self.declared:  # the run may have known it when it was executed before
-            self._open_records()
             await self.look()
         checked = checked_value(run_id, name, value, {**self.remembered, **self.declared})
         if name not in self.values and self.records is not None:
@@ -273,11 +286,15 @@ class Signals:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def close(self) -> None:
-        """Take no values any more, and end the task."""
+    async def close(self, patience: float) -> None:
+        """Take no values any more, and end the task; wait *patience* seconds for what is being sent."""
         self.is_closed = True
         if self._watch is not None:
             self._watch.stop()
+        with anyio.move_on_after(patience):
+            while self.sending:
+                self._sent = anyio.Event()
+                await self._sent.wait()
 
 
 def note_signals(declared: dict[str, SignalTask], tasks: Iterable[SignalTask]) -> list[SignalTask]:

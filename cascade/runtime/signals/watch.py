@@ -62,6 +62,7 @@ class Board(Protocol):
     """The signals of a run, as the watch knows them."""
 
     suspends: bool
+    sending: int
     suspend: Callable[[tuple[str, ...]], None]
     records: SignalRecords | None
 
@@ -175,7 +176,7 @@ class Watch:
         if self._is_idle():
             await self.board.look()
             if self._is_idle():
-                self.board.suspend(tuple(self.board.waiting))
+                self.board.suspend(tuple(sorted(self.board.waiting)))
 
     def _is_idle(self) -> bool:
         """Whether nothing goes on but waits for signals.
@@ -184,7 +185,8 @@ class Watch:
         wait for it. So if all frames are blocked, and there are no more nodes in flight, nobody is at work.
         """
         flows = self.board.flows
-        if not self.board.suspends or not self.board.waiting or not any(flow.is_top for flow in flows):
+        board = self.board
+        if not board.suspends or board.sending or not board.waiting or not any(flow.is_top for flow in flows):
             return False
         in_flight = sum(flow.in_flight for flow in flows)
         return all(flow.is_blocked for flow in flows) and in_flight == len(flows) - 1

@@ -304,7 +304,7 @@ async def test_a_store_that_keeps_no_signals_is_refused_before_anything_runs(sch
             self.signals = None
 
     engine = cascade.Engine(schedule=schedule, state=Without)
-    with record_events(engine) as recorded:
-        with pytest.raises(cascade.StateError, match="waits for signal 'approve', and Without keeps no signals"):
-            await engine.run(pair(slow(1), APPROVE))
+    refused = pytest.raises(cascade.StateError, match="waits for signal 'approve', and Without keeps no signals")
+    with record_events(engine) as recorded, refused:
+        await engine.run(pair(slow(1), APPROVE))
     assert not recorded.of(cascade.TaskExecutionStarted)
