@@ -33,6 +33,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         RunCancelled,
         RunFailed,
         RunInProgressError,
+        RunSuspended,
         StateError,
         TaskCancelledError,
         TaskTimeoutError,
@@ -52,6 +53,8 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         RunFinished,
         RunResumed,
         RunStarted,
+        SignalAwaited,
+        SignalReceived,
         StageFinished,
         StageStarted,
         StateRecorded,
@@ -69,10 +72,12 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import SkipReason
     from cascade.model.policies import Retry
+    from cascade.model.signals import signal
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
     from cascade.runtime.engine.handle import Run
+    from cascade.runtime.engine.sending import send
     from cascade.runtime.foundation.task_context import TaskContext, checkpoint, current
     from cascade.runtime.observation.bus import EventBus
 
@@ -117,6 +122,9 @@ __all__ = [
     "RunInProgressError",
     "RunResumed",
     "RunStarted",
+    "RunSuspended",
+    "SignalAwaited",
+    "SignalReceived",
     "SkipReason",
     "StageFinished",
     "StageStarted",
@@ -145,8 +153,10 @@ __all__ = [
     "resource",
     "run",
     "run_sync",
+    "send",
     "sequence",
     "serve",
+    "signal",
     "start",
     "task",
     "visualize",
@@ -174,6 +184,7 @@ _HOMES: Final = {
             "RunCancelled",
             "RunFailed",
             "RunInProgressError",
+            "RunSuspended",
             "StateError",
             "TaskCancelledError",
             "TaskTimeoutError",
@@ -193,6 +204,8 @@ _HOMES: Final = {
             "RunFinished",
             "RunResumed",
             "RunStarted",
+            "SignalAwaited",
+            "SignalReceived",
             "StageFinished",
             "StageStarted",
             "StateRecorded",
@@ -211,10 +224,12 @@ _HOMES: Final = {
         "cascade.model.outcomes": ("SkipReason",),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
+        "cascade.model.signals": ("signal",),
         "cascade.model.tasks": ("Partial", "Task"),
         "cascade.planning.solve": ("Plan",),
         "cascade.runtime.engine.engine": ("Engine",),
         "cascade.runtime.engine.handle": ("Run",),
+        "cascade.runtime.engine.sending": ("send",),
         "cascade.runtime.foundation.task_context": ("TaskContext", "checkpoint", "current"),
         "cascade.runtime.observation.bus": ("EventBus",),
     }.items()

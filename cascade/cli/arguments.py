@@ -22,10 +22,10 @@ from cascade.graph.render import Format
 from cascade.model.errors import GraphError, secrets_of_url
 from cascade.model.inputs import Param
 from cascade.model.secrets import MARK, keep_secret
-from cascade.runtime.context.settings import OnChange, OnError, Schedule
+from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
-_WITHOUT_FLOW = ("runs", "show", "resume", "control", "watch")
+_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -34,7 +34,8 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"control"`` or ``"watch"``.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"`` or
+            ``"watch"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -92,7 +93,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
     parser, commands = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
-        raise UsageError("say what to do: run, resume, runs, show, graph, control or watch")
+        raise UsageError("say what to do: run, resume, runs, show, send, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
         return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
@@ -164,6 +165,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)
+    _add_when_idle(run)
     run.add_argument("--control", metavar="URL", help="where rules come from, such as local: or mqtt://host")
     run.add_argument(
         "--grace",
@@ -190,6 +192,11 @@ def _add_on_change(command: argparse.ArgumentParser) -> None:
     command.add_argument("--on-change", choices=get_args(OnChange), default="error", help=text)
 
 
+def _add_when_idle(command: argparse.ArgumentParser) -> None:
+    text = "what to do when only signals are left to wait for; to suspend needs a --state (%(default)s)"
+    command.add_argument("--when-idle", choices=get_args(WhenIdle), default="wait", help=text)
+
+
 def _add_traceback(command: argparse.ArgumentParser) -> None:
     command.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
 
@@ -198,9 +205,12 @@ def _add_records(commands: Any) -> None:
     runs = commands.add_parser("runs", help="list recorded runs")
     show = commands.add_parser("show", help="show a recorded run and its nodes")
     resume = commands.add_parser("resume", help="go on with a run that was cut short")
-    for command in (show, resume):
+    send = commands.add_parser("send", help="send a signal to a recorded run, whether it is executed or not")
+    for command in (show, resume, send):
         command.add_argument("run_id", metavar="RUN", help="id of the run")
-    for command in (runs, show, resume):
+    send.add_argument("name", metavar="NAME", help="name of the signal")
+    send.add_argument("value", metavar="VALUE", help="its value")
+    for command in (runs, show, resume, send):
         command.add_argument("--state", metavar="URL", required=True, help="where it is recorded")
     for command in (runs, show):
         command.add_argument(
@@ -221,6 +231,7 @@ def add_control(commands: Any) -> None:
         ("pause", "let nothing start"),
         ("resume", "lift a pause"),
         ("limit", "limit how many run at a time, or how fast they start"),
+        ("send", "send a signal to a run"),
         ("status", "show the rules in force, and the runs"),
     ):
         action = actions.add_parser(name, help=words)
@@ -234,6 +245,12 @@ def add_control(commands: Any) -> None:
             metavar="SECONDS",
             help="how long to wait for the runs to acknowledge it (%(default)g)",
         )
+        if name == "send":
+            action.add_argument("scope", metavar="run:ID", help="the run")
+            action.add_argument("name", metavar="NAME", help="name of the signal")
+            action.add_argument("value", metavar="VALUE", help="its value")
+            action.add_argument("--author", default=_user(), help="who says so (%(default)s)")
+            continue
         action.add_argument(
             "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"
         )

@@ -6,7 +6,7 @@ from cascade import api
 from cascade.cli.arguments import Invocation, parse
 from cascade.cli.control import run_control
 from cascade.cli.output import out_text
-from cascade.cli.records import arguments_to_resume, show_run, show_runs
+from cascade.cli.records import arguments_to_resume, send_signal, show_run, show_runs
 from cascade.cli.running import run_flow
 from cascade.cli.targets import UsageError
 from cascade.cli.watch import run_watch
@@ -30,6 +30,9 @@ def execute(invocation: Invocation) -> int:
             more = ["--log", options.log, "--on-change", options.on_change]
             more += ["--traceback"] if options.traceback else []
             return run_flow(parse([*words, *more]), is_first=False)
+        case "send":
+            send_signal(options.state, options.run_id, options.name, options.value)
+            return 0
         case "control":
             return run_control(options)
         case "watch":

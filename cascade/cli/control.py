@@ -12,7 +12,7 @@ from cascade.cli.output import out, out_table, say
 from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, describe
 from cascade.model.rules import ControlRule, Kind, Pause
-from cascade.model.text import duration, natural
+from cascade.model.text import duration, natural, one_line
 from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import UNSET, expiry, limits
 from cascade.runtime.control.remote_client import Remote
@@ -27,10 +27,15 @@ def run_control(options: argparse.Namespace) -> int:
     try:
         if options.action == "status":
             return anyio.run(_status, connector)
+        if options.action == "send":
+            return anyio.run(_send, connector, options)
         rules, lifted = _said(options)
         return anyio.run(_say, connector, options.scope, rules, lifted, options.patience)
     except ValueError as error:
         raise UsageError(str(error)) from error
+    except (LookupError, TimeoutError) as error:
+        say(f"cascade: {error}")
+        return EXIT_UNREACHED
     except OSError as error:
         say(f"cascade: {describe(error)}")
         return EXIT_UNREACHED
@@ -109,6 +114,23 @@ async def _say(
     kind, _, run_id = scope.partition(":")
     if kind == "run" and answer.obeying and run_id not in answer.obeying:
         say(f"cascade: none of them is {run_id!r}; that one hears of it when it starts")
+    return 0
+
+
+async def _send(connector: Connector, options: argparse.Namespace) -> int:
+    kind, _, run_id = options.scope.partition(":")
+    if kind != "run" or not run_id:
+        raise UsageError(f"signals are sent to one run: run:ID, not {options.scope!r:.100}")
+    await connector.connect()
+    try:
+        refused = await Remote(connector).send(
+            run_id, options.name, options.value, author=options.author, patience=options.patience
+        )
+    finally:
+        await connector.disconnect()
+    if refused is not None:
+        raise UsageError(one_line(refused))
+    out(f"accepted by {run_id}")
     return 0
 
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shlex
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final, TypeVar
 
 import anyio
@@ -22,6 +25,7 @@ from cascade.model.outcomes import why_skipped
 from cascade.model.secrets import keep_secret
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.runtime.durability.history import NodeRecord, RunRecord, UndoRecord
+from cascade.runtime.engine.sending import send
 from cascade.runtime.engine.urls import from_folder
 
 T = TypeVar("T")
@@ -30,7 +34,8 @@ T = TypeVar("T")
 SHOWN_TARGETS: Final = 5
 _STYLES: Final[dict[str, Style]] = {
     "succeeded": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow",
-    "retrying": "yellow", "skipped": "dim", "due": "yellow", "pending": "dim", "undone": "green",
+    "retrying": "yellow", "suspended": "yellow", "skipped": "dim", "due": "yellow", "pending": "dim",
+    "undone": "green",
 }  # fmt: skip
 # Characters of an error in a table, where no terminal is narrower; the JSON form has all of it.
 MOST_CHARACTERS: Final = 200
@@ -157,6 +162,17 @@ def _origin(run_id: str, text: str) -> tuple[Kept, str]:
         return Kept([str(word) for word in origin["arguments"]], asks), str(origin["folder"])
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"the store does not say how run {run_id!r} was started; start it as it was") from error
+
+
+def send_signal(state: str, run_id: str, name: str, value: str) -> None:
+    """Send a value to a recorded run."""
+    sys.path.insert(0, working_folder())  # the type of the signal may be a class in a module there
+    run = _read(partial(send, state=state), run_id, name, value)
+    if run.status == "running":
+        out(f"accepted by {run_id}")
+    else:
+        words = shlex.join(["cascade", "resume", run_id, "--state", shown_url(state)])
+        out(f"accepted by {run_id}, which is {run.status}; it goes on with: {words}")
 
 
 def _read(read: Callable[..., Awaitable[T]], *args: Any) -> T:

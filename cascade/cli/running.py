@@ -23,7 +23,7 @@ from cascade.cli.failure import say_failure, without_python
 from cascade.cli.output import OutputLost, out_text, say
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
-from cascade.model.errors import CascadeError, RunCancelled, describe, shown_url
+from cascade.model.errors import CascadeError, RunCancelled, RunSuspended, describe, shown_url, waits_for
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.durability.recovery import origin_var
@@ -123,6 +123,7 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         "max_threads": options.max_threads,
         "state": options.state,
         "on_change": options.on_change,
+        "when_idle": options.when_idle,
         "system_resources": _amounts(options.resources),
         "control": options.control,
         "observers": _observers(options.log, lost),
@@ -153,6 +154,9 @@ def _ended(running: _Running) -> int:
     error, options = running.error, running.invocation.options
     if running.is_drained:
         say(f"cascade: drained; what had begun has ended, the rest has not begun{running.remedy}")
+        return EXIT_DRAINED
+    if isinstance(error, RunSuspended):
+        say(f"cascade: suspended; it {waits_for(error.signals)}{running.remedy}")
         return EXIT_DRAINED
     if running.signal is not None and isinstance(error, RunCancelled):
         say(f"cascade: ended by {running.signal.name}{running.remedy}")

@@ -136,15 +136,16 @@ class ResourceNotFoundError(CascadeError, LookupError):
 
 
 class TaskTimeoutError(CascadeError, TimeoutError):
-    """An attempt took longer than its timeout.
+    """An attempt took longer than its timeout, or a signal did not come in time.
 
     Attributes:
         node_id: The node.
         timeout: The timeout, in seconds.
     """
 
-    def __init__(self, node_id: str, timeout: float) -> None:
-        super().__init__(f"an attempt of {node_id!r} exceeded its timeout of {timeout:g} s")
+    def __init__(self, node_id: str, timeout: float, signal: str | None = None) -> None:
+        what = f"an attempt of {node_id!r} exceeded its timeout of {timeout:g} s"
+        super().__init__(what if signal is None else f"signal {signal!r} did not come within {timeout:g} s")
         self.node_id = node_id
         self.timeout = timeout
 
@@ -194,6 +195,31 @@ class RunCancelled(CascadeError):
     def __init__(self, run_id: str, status: str = "cancelled") -> None:
         self.run_id = run_id
         super().__init__(f"run {run_id!r} was {status} before it had a result")
+
+
+class RunSuspended(CascadeError):
+    """The run could go on only by signals, and has ended until one comes (``when_idle="suspend"``).
+
+    The same call with the same run id goes on with it, and so does ``cascade resume``.
+
+    Attributes:
+        run_id: The run.
+        signals: Names of the signals that it waits for.
+    """
+
+    def __init__(self, run_id: str, signals: Sequence[str]) -> None:
+        self.run_id = run_id
+        self.signals: tuple[str, ...] = tuple(signals)
+        super().__init__(f"run {run_id!r} is suspended: it {waits_for(self.signals)}")
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RunSuspended, (self.run_id, self.signals)
+
+
+def waits_for(signals: Sequence[str]) -> str:
+    """What a run waits for, in words."""
+    names = ", ".join(map(repr, signals[:10])) + (f" and {len(signals) - 10} more" if len(signals) > 10 else "")
+    return f"waits for signal{'s' if len(signals) > 1 else ''} {names}"
 
 
 class StateError(CascadeError):

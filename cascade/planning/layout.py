@@ -29,6 +29,7 @@ from cascade.graph.nodes import (
 )
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
+from cascade.model.signals import SignalTask
 from cascade.planning.solve import gated_nodes
 
 
@@ -61,7 +62,8 @@ class Layout:
             target may choose.
         calls: Number of nodes that are calls.
         ready: The nodes that wait for nothing.
-        own: The calls that need a task of their own.
+        own: The calls that need a task of their own, and signals.
+        signals: The signals.
     """
 
     pending: list[int]
@@ -75,6 +77,7 @@ class Layout:
     calls: int
     ready: Sequence[int]
     own: Sequence[int]
+    signals: frozenset[int] = frozenset()
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -87,6 +90,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     of_tasks: dict[Callee, Place] = {}
     ready: list[int] = []
     own: list[int] = []
+    awaited: list[int] = []
     for start in range(0, len(graph.rows), PAUSE_EVERY):
         part = slice(start, start + PAUSE_EVERY)
         pending += map(len, graph.sources[part])
@@ -103,6 +107,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
             places[index] = place
             if place == Place.OWN:
                 own.append(index)
+                if isinstance(row.task, SignalTask):
+                    awaited.append(index)
         yield
     for member in graph.members:
         uses[member] += 1
@@ -110,10 +116,13 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     if selectors:
         gated = yield from _hold_gated(graph, selectors, pending)
         ready = [index for index in ready if not pending[index]]
-    links = {} if selectors else (yield from _links(levels, places))
+    # What has a later stage may still be ready earlier, where nodes wait for routers or signals.
+    links = {} if selectors or awaited else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
+    return Layout(
+        pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, frozenset(awaited)
+    )
 
 
 def _place_anew(

@@ -10,6 +10,7 @@ import attrs
 from cascade.adapters.state.batched import BatchedBackend
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.signal_records import SignalRecords
 from cascade.testing.faults import Crash, InjectedError, LoseStore, SimulatedCrashError, StoreLostError
 
 
@@ -64,6 +65,33 @@ class StoreFault:
         return self._end
 
 
+@attrs.define(eq=False)
+class FaultySignals(SignalRecords):
+    """The signals in such a store: a write of one is a write of the store, of which nothing is done by halves.
+
+    Attributes:
+        inner: Those of the store itself.
+        fault: What happens.
+    """
+
+    inner: SignalRecords
+    fault: StoreFault
+
+    async def accept(self, key: str, value: Any, *, replaces: bool = False) -> Any:
+        """Record a value, unless the number of the write is that of the fault."""
+        self.fault.check()
+        if not self.fault.strikes_now():
+            return await self.inner.accept(key, value, replaces=replaces)
+        if self.fault.strike(Batch()) is not None:
+            await self.inner.accept(key, value, replaces=replaces)
+        raise self.fault.end()
+
+    async def all(self) -> Mapping[str, Any]:
+        """What is recorded."""
+        self.fault.check()
+        return await self.inner.all()
+
+
 class FaultyStore(BatchedBackend):
     """A state store that is lost, or in whose writes the process ends.
 
@@ -88,6 +116,9 @@ class FaultyStore(BatchedBackend):
         self.keeps_loops: bool = inner.keeps_loops
         self.can_resume: bool = inner.can_resume
         self.heartbeat_every: float | None = inner.heartbeat_every
+        self.signals: SignalRecords | None = None
+        if inner.signals is not None:
+            self.signals = FaultySignals(inner.signals, self._fault)
 
     async def write(self, batch: Batch) -> NotDurable:
         """Record *batch*, unless its number is that of the fault; nothing is recorded after that."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 from typing import Any, Final, Literal
 
@@ -11,9 +11,10 @@ import attrs
 from anyio import CancelScope
 
 from cascade.adapters.event_loops import check_backend
-from cascade.model.errors import CascadeError, RunCancelled
+from cascade.model.errors import CascadeError, InputError, RunCancelled
 from cascade.model.events import Event
 from cascade.runtime.context.settings import AsRun
+from cascade.runtime.control.runs import ControlledRuns
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.urls import open_backend
@@ -93,6 +94,7 @@ class SimulatedRun:
         seed: What decides.
         plan: What goes wrong.
         backend: The event loop.
+        signals: What is sent: by name of the signal, when, and which value.
 
     Attributes:
         value: The value of the flow, if there is one.
@@ -100,11 +102,14 @@ class SimulatedRun:
         chronicle: What has happened.
     """
 
-    def __init__(self, seed: int, plan: FaultPlan, backend: Backend) -> None:
+    def __init__(
+        self, seed: int, plan: FaultPlan, backend: Backend, signals: Mapping[str, tuple[float, Any]]
+    ) -> None:
         self.value: Any = None
         self.crash: SimulatedCrashError | None = None
         self.chronicle: Chronicle = Chronicle()
         self._backend = backend
+        self._signals = signals
         self._faults = Faults(seed, plan, self._note)
         self._scheduler = Scheduler(seed, self._faults)
         self._error: BaseException | None = None
@@ -149,15 +154,19 @@ class SimulatedRun:
             as_run = {**as_run, "state": partial(self._open_state, state)}
         async with Engine(**as_run) as engine:
             with record_events(engine) as self.chronicle.recorded, CancelScope() as self._scope:
-                await self._perform(partial(engine.run, flow, params, run_id=run_id))
+                await self._perform(partial(engine.run, flow, params, run_id=run_id), engine.control.runs, run_id)
             self._take()
             self.chronicle.time.on_idle = None
 
-    async def _perform(self, run: partial[Any]) -> None:
+    async def _perform(self, run: partial[Any], runs: ControlledRuns, run_id: str) -> None:
         """Make the run, which the plan may cancel meanwhile, and keep what it gives or raises."""
         async with anyio.create_task_group() as group:
             if self._faults.plan.cancel_at is not None:
                 group.start_soon(self._scheduler.paced(self._cancel_at), self._faults.plan.cancel_at)
+            for name, (seconds, value) in self._signals.items():
+                group.start_soon(
+                    self._scheduler.paced(self._send_at), seconds, partial(_send, runs, run_id, name, value)
+                )
             try:
                 self.value = await self._scheduler.paced(run)()
             except anyio.get_cancelled_exc_class():
@@ -209,6 +218,14 @@ class SimulatedRun:
         self._take()
         self.chronicle.note(f"Fault {words}")
 
+    async def _send_at(self, seconds: float, send: Callable[[], Awaitable[None]]) -> None:
+        await anyio.sleep(seconds)
+        try:
+            await send()
+        except InputError as error:
+            self._take()
+            self.chronicle.note(f"Signal refused: {error}")
+
     async def _cancel_at(self, seconds: float) -> None:
         await anyio.sleep(seconds)
         self._cancel()
@@ -221,3 +238,15 @@ class SimulatedRun:
     def _end_process(self) -> None:
         self.crash = SimulatedCrashError("the fault plan ended the process")
         self._scope.cancel()
+
+
+async def _send(runs: ControlledRuns, run_id: str, name: str, value: Any) -> None:
+    """Send a value to a simulated run.
+
+    Raises:
+        InputError: If the run refuses it, or does not go on.
+    """
+    run = runs.find(run_id)
+    if run is None:
+        raise InputError([f"run {run_id!r} takes no signal {name!r} now"])
+    await run.signals.send(name, value)

@@ -76,6 +76,7 @@ def simulate(
     *,
     seed: int = 0,
     faults: FaultPlan | None = None,
+    signals: Mapping[str, tuple[float, Any]] | None = None,
     backend: Backend = "asyncio",
     run_id: str | None = None,
     **as_run: Unpack[AsRun],
@@ -93,6 +94,8 @@ def simulate(
         params: As in :func:`cascade.run`. ``None`` (default): none.
         seed: Any whole number; 0 by default.
         faults: What goes wrong. ``None`` (default): nothing.
+        signals: What is sent to the run: by name of the signal, the virtual second and the value. What is refused
+            is a line of the trace. ``None`` (default): nothing.
         backend: ``"asyncio"`` (default) or ``"trio"``.
         run_id: Id of the run. ``None`` (default): a name made from the seed.
         as_run: The fields of :class:`~cascade.runtime.context.settings.Settings`, as keywords.
@@ -113,7 +116,7 @@ def simulate(
     if plan.store is not None and as_run.get("state") is None:
         raise ValueError(f"{plan.store} befalls a state store, and there is none: give state='memory:' or another")
     seed = plain_number(seed)
-    run = SimulatedRun(seed, plan, backend)
+    run = SimulatedRun(seed, plan, backend, dict(signals or {}))
     error = run.run(flow, params, run_id or f"simulation-{seed}", as_run)
     if error is None and as_run.get("state") is None:
         _see_that_all_matched(plan, run.chronicle.happened)

@@ -9,7 +9,14 @@ from typing import Final
 
 import attrs
 
-from cascade.model.events import Event, NodeEvent, TaskExecutionFinished, TaskExecutionStarted, TaskSkipped
+from cascade.model.events import (
+    Event,
+    NodeEvent,
+    SignalAwaited,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskSkipped,
+)
 from cascade.model.labels import labelled
 
 # Where an object lies is not the same in two processes.
@@ -93,7 +100,7 @@ class Trace:
         begun: dict[tuple[int, str], float] = {}
         for each in self.happenings:
             match each.event:
-                case TaskExecutionStarted() as event:
+                case TaskExecutionStarted() | SignalAwaited() as event:
                     begun[each.run, event.task_id] = each.time
                 case TaskExecutionFinished() as event:
                     begin = begun.pop((each.run, event.task_id), each.time)

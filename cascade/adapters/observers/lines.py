@@ -98,6 +98,7 @@ _STATUSES: Final[dict[str, Style]] = {
     "Failed": "red",
     "Cancelled": "yellow",
     "Drained": "yellow",
+    "Suspended": "yellow",
 }
 
 

@@ -21,6 +21,8 @@ from cascade.model.events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    SignalAwaited,
+    SignalReceived,
     StageStarted,
     StaticAnalysisWarning,
     TaskBlocked,
@@ -142,11 +144,23 @@ class Story:
         return f"  {event.task_id} not undone: {event.undo} failed after {took}: {event.error}"
 
     def _aside(self, event: Event) -> str:
+        """The sentence for an event that not every run has."""
         match event:
             case UndoStarted(task_id=task_id, undo=undo):
                 return f"  {task_id} is being undone by {undo}"
             case UndoFinished():
                 return self._undone(event)
+            case SignalAwaited(task_id=task_id, signal=signal, timeout=timeout):
+                limit = "" if timeout is None else f", for {duration(timeout)} at most"
+                return f"  {task_id} waits for signal {signal!r}{limit}"
+            case SignalReceived(signal=signal, preview=value, is_default=is_default):
+                return f"  signal {signal!r} {'did not come in time, and is' if is_default else 'is'} {value}"
+            case _:
+                return self._around(event)
+
+    def _around(self, event: Event) -> str:
+        """The sentence for an event that is about no node."""
+        match event:
             case ControlChanged():
                 return _rule(event)
             case ConnectorConnected(connector=name) if self.is_cut_off:

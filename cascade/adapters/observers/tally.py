@@ -14,6 +14,7 @@ from cascade.model.events import (
     RunFinished,
     RunResumed,
     RunStarted,
+    SignalAwaited,
     StageStarted,
     TaskBlocked,
     TaskExecutionFinished,
@@ -214,6 +215,8 @@ class Tally:
                 self._activate(event, task, now, f"failed in attempt {attempt}, next in {duration(delay)}")
             case TaskBlocked(reason=reason, detail=detail):
                 self._activate(event, task, now, detail or reason)
+            case SignalAwaited(signal=signal):
+                self._activate(event, task, now, f"waits for signal {signal!r}")
             case TaskExecutionFinished():
                 self._finish(event, task)
             case UndoFinished(status="Succeeded"):

@@ -20,9 +20,34 @@ from cascade.runtime.durability.records import (
     RecordedStatus,
     is_of_undo,
 )
+from cascade.runtime.durability.signal_records import SignalRecords
 from cascade.runtime.foundation.threads import OneAtATime
 
 T = TypeVar("T")
+
+
+@attrs.define(eq=False)
+class MemorySignals(SignalRecords):
+    """The signals of one run in a dictionary.
+
+    Attributes:
+        kept: What is kept, by key.
+        thread: Calls what reads and writes it.
+    """
+
+    thread: OneAtATime
+    kept: dict[str, Any] = attrs.field(factory=dict)
+
+    async def accept(self, key: str, value: Any, *, replaces: bool = False) -> Any:
+        def put() -> Any:
+            if replaces:
+                self.kept[key] = value
+            return self.kept.setdefault(key, value)
+
+        return await self.thread.write(put)
+
+    async def all(self) -> dict[str, Any]:
+        return await self.thread.read(lambda: dict(self.kept))
 
 
 class InMemoryStateBackend(ManyAtOnceBackend):
@@ -46,6 +71,8 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         self._past = Past(epoch=0)
         self._durations: dict[bytes, bytes] = {}
         self._thread = OneAtATime()
+        self._signals = MemorySignals(self._thread)
+        self.signals: SignalRecords | None = self._signals
 
     @property
     def limiter(self) -> CapacityLimiter:
@@ -70,12 +97,16 @@ class InMemoryStateBackend(ManyAtOnceBackend):
 
     async def clear(self) -> None:
         def forget() -> None:
-            self._results.clear()
-            self._skips.clear()
-            self._retrying.clear()
-            self._past = Past(epoch=self._past.epoch)
+            self._forget_nodes()
+            self._signals.kept.clear()
 
         await self._thread.write(forget)
+
+    def _forget_nodes(self) -> None:
+        self._results.clear()
+        self._skips.clear()
+        self._retrying.clear()
+        self._past = Past(epoch=self._past.epoch)
 
     # -- the run -------------------------------------------------------------------------------------------
 
@@ -101,7 +132,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         if batch.continuation is not None:
             past = self._past
             kept = {node_id: value for node_id, value in self._results.items() if is_of_undo(node_id)}
-            await self.clear()
+            await self._thread.write(self._forget_nodes)
             self._past = attrs.evolve(past, continuation=batch.continuation)
             self._results.update(kept)
         missing = await super().write(batch)

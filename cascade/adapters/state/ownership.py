@@ -282,4 +282,4 @@ def run_state(status: str, holder: Owner | None, left: float) -> RunState:
     return "running" if holder is not None and left > 0 and not holder.is_dead() else "interrupted"
 
 
-_ENDED: Final = ("succeeded", "failed", "cancelled")
+_ENDED: Final = ("succeeded", "failed", "cancelled", "suspended")

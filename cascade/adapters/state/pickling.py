@@ -11,6 +11,7 @@ import attrs
 from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
 from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NodeStatus, NotDurable, Past
+from cascade.runtime.durability.signal_records import Unreadable, UnstorableError
 from cascade.runtime.foundation.fairness import considerate
 
 # Characters of an error that are recorded, at most.
@@ -48,6 +49,26 @@ def shortened(text: str | None) -> str | None:
     if len(text) > LONGEST_TEXT:
         text = f"{text[:LONGEST_TEXT]}... ({len(text)} characters)"
     return text.encode("utf-8", "backslashreplace").decode()
+
+
+def pickled_signal(value: Any) -> bytes:
+    """What is kept of a signal, as bytes.
+
+    Raises:
+        UnstorableError: If it cannot be pickled.
+    """
+    try:
+        return dumps(value)
+    except Exception as error:  # pickling runs the user's code, which may raise anything
+        raise UnstorableError(describe(error)) from error
+
+
+def loaded_signal(data: bytes) -> Any:
+    """What is kept of a signal in *data*; an :class:`Unreadable` if it cannot be unpickled."""
+    try:
+        return loads(data)
+    except Exception as error:  # unpickling runs the user's code, which may raise anything
+        return Unreadable(describe(error))
 
 
 def loaded(data: bytes, what: str, run_id: str) -> Any:

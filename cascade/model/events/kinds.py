@@ -16,7 +16,7 @@ from typing import ClassVar, Literal
 
 import attrs
 
-RunStatus = Literal["Succeeded", "Failed", "Cancelled", "Drained"]
+RunStatus = Literal["Succeeded", "Failed", "Cancelled", "Drained", "Suspended"]
 TaskStatus = Literal["Succeeded", "Failed", "Cancelled"]
 BlockReason = Literal["ResourceContention", "ConstraintViolation"]
 
@@ -88,7 +88,7 @@ class RunFinished(Event):
     """The last event of a run.
 
     Attributes:
-        status: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"`` or ``"Drained"``.
+        status: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"``, ``"Drained"`` or ``"Suspended"``.
         duration: Seconds since the run began.
         error: ``"Type: message"`` of what the run raises; ``None`` if it succeeded.
         failures: All failures in that form, in order of time.
@@ -256,6 +256,34 @@ class TaskBlocked(NodeEvent):
 
     reason: BlockReason
     detail: str = ""
+
+
+@attrs.frozen(kw_only=True)
+class SignalAwaited(NodeEvent):
+    """A node begins to wait for a signal that has no value yet. Its ``TaskExecutionFinished`` follows.
+
+    Attributes:
+        signal: Name of the signal.
+        timeout: Seconds for which it waits; ``None`` without a limit.
+    """
+
+    signal: str
+    timeout: float | None = None
+
+
+@attrs.frozen(kw_only=True)
+class SignalReceived(Event):
+    """A signal has its value, which stands for the rest of the run.
+
+    Attributes:
+        signal: Name of the signal.
+        preview: ``repr`` of the value, at most 100 characters.
+        is_default: Whether it is the default, as no value came in time.
+    """
+
+    signal: str
+    preview: str
+    is_default: bool = False
 
 
 @attrs.frozen(kw_only=True)

@@ -33,6 +33,7 @@ class Lifecycle:
         run_id: The run.
         admission: Knows who waits to start.
         phase: Where the run is. Read in any thread.
+        awaited: The signals for which it waits, if it was suspended.
         drained: Set when draining begins, and stays so if the run is halted after that.
         on_halt: Called once, when the run is halted.
         on_drain: Called once, when draining begins.
@@ -42,6 +43,7 @@ class Lifecycle:
     run_id: str
     admission: Admission
     phase: Phase = Phase.RUNNING
+    awaited: tuple[str, ...] = ()
     drained: anyio.Event = attrs.field(factory=anyio.Event)
     on_halt: Callable[[], None] = lambda: None
     on_drain: Callable[[], None] = lambda: None
@@ -71,6 +73,12 @@ class Lifecycle:
         self.admission.turn_away(self.run_id, DrainedError())
         self.drained.set()
         self.on_drain()
+
+    def suspend(self, signals: tuple[str, ...]) -> None:
+        """Drain the run, as it can go on only by *signals*."""
+        if self.phase is Phase.RUNNING:
+            self.awaited = signals
+            self.drain()
 
     def halt(self) -> None:
         """Let nothing start any more, and cancel what runs."""

@@ -30,11 +30,13 @@ from cascade.runtime.context.run_store import RunStore
 from cascade.runtime.context.run_tasks import RunTasks
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.control.plane import ControlPlane
+from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.simulation_seam import Pacer
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.foundation.threads import loop_clock
 from cascade.runtime.observation.bus import EventBus
+from cascade.runtime.signals.board import Signals
 
 UNKNOWN_RESOURCE = "CS-W002"
 # For all runs: it has no state, so it needs no seed, and forked processes do not draw the same.
@@ -123,6 +125,7 @@ class RunContext:
         store: The way to the state store.
         memory: What it remembers.
         resources: What it has opened.
+        signals: Its signals.
         run_flow: Runs what a node returned to be run, for the node of that id, and gives its value.
     """
 
@@ -136,6 +139,7 @@ class RunContext:
     store: RunStore = attrs.field(init=False)
     memory: Memory = attrs.field(factory=Memory)
     resources: Resources = attrs.field(init=False)
+    signals: Signals = attrs.field(init=False)
     run_flow: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -143,11 +147,12 @@ class RunContext:
         if pacer is not None:
             providers = {name: pacer.provider(resource) for name, resource in begun.providers.items()}
             self.beginning = begun = attrs.evolve(begun, rng=pacer.rng, providers=providers)
-        self.lifecycle = Lifecycle(begun.run_id, self.admission, on_drain=self.progress.wake_joined)
+        self.lifecycle = Lifecycle(begun.run_id, self.admission, on_drain=self._wake)
         goes_on = begun.settings.on_error == "continue"
         self.failures = Failures(self.events.secrets, goes_on, self.lifecycle.halt)
         self.tasks = RunTasks(pacer)
         self.lifecycle.cancel = self.tasks.cancel_work
+        self.signals = Signals(self, begun.settings.when_idle == "suspend", self.lifecycle.suspend)
         self.store = RunStore(begun.settings, self.events, self.failures)
         self.resources = Resources(self, begun.providers, begun.settings.cleanup_timeout)
 
@@ -194,6 +199,16 @@ class RunContext:
     def is_silent(self) -> bool:
         """Whether nobody is told how single nodes fare."""
         return self.store.journal is None and self.events.bus.is_silent()
+
+    def _wake(self) -> None:
+        """The run drains: let nodes look up that wait for what others compute, or for signals."""
+        self.progress.wake_joined()
+        self.signals.wake()
+
+    def signal_store(self) -> StateBackend | None:
+        """Where accepted signals are recorded; ``None`` without a state."""
+        recovery = self.store.recovery
+        return None if recovery is None or recovery.past.result is not None else recovery.backend
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event; see :meth:`RunEvents.emit`."""

@@ -21,6 +21,7 @@ OnError = Literal["first", "group", "continue"]
 Durability = Literal["task", "stage", "exit"]
 OnChange = Literal["error", "recompute", "fork"]
 OnFinished = Literal["return", "rerun", "error"]
+WhenIdle = Literal["wait", "suspend"]
 Observer = Callable[[EventStream], Awaitable[object]]
 
 
@@ -152,6 +153,9 @@ class Settings:
         loop_record: How often a loop of tail calls is recorded: a pair of a number of turns, at least 1, and a
             number of seconds, at least 0, whichever comes first. (1000, 0.1) by default. With 1 turn or 0 seconds
             every turn is recorded. After a crash the loop goes on from the last recorded turn.
+        when_idle: What to do when the run could go on only by signals. ``"wait"`` (default): wait for them.
+            ``"suspend"``, which needs a state: end, holding nothing, and raise :class:`~cascade.RunSuspended`; the
+            same call goes on with the run once a signal has come.
         cleanup_timeout: Seconds for each wait of the engine when a run ends: closing a resource, the last write to
             the store, the last events, the observers. 10 by default, at least 0. What takes longer is cancelled
             and listed in the failures. With 0, whatever has to wait at all is cancelled; ``inf`` sets no limit.
@@ -180,7 +184,12 @@ class Settings:
     loop_record: tuple[int, float] = attrs.field(
         default=(1000, 0.1), converter=_plain_pair, validator=_check_loop_record
     )
+    when_idle: WhenIdle = attrs.field(default="wait", validator=_one_of(*get_args(WhenIdle)))
     cleanup_timeout: float = attrs.field(default=10.0, converter=plain_number, validator=_check_budget)
+
+    def __attrs_post_init__(self) -> None:
+        if self.when_idle == "suspend" and self.state is None:
+            raise ValueError('when_idle="suspend" needs a state, from which the run can go on; give state=')
 
 
 class AsRun(TypedDict, total=False):
@@ -202,6 +211,7 @@ class AsRun(TypedDict, total=False):
     on_finished: OnFinished
     strict_state: bool
     loop_record: tuple[int, float]
+    when_idle: WhenIdle
     cleanup_timeout: float
 
 

@@ -9,6 +9,14 @@ from cascade.runtime.control.timer import ServiceHost
 from cascade.runtime.observation.bus import EventBus
 
 
+class SignalSink(Protocol):
+    """Takes the signals of a run."""
+
+    async def send(self, name: str, value: object) -> None:
+        """Accept a value, or raise."""
+        ...
+
+
 class ControlledRun(ServiceHost, Protocol):
     """A run, as far as control knows it."""
 
@@ -20,6 +28,11 @@ class ControlledRun(ServiceHost, Protocol):
     @property
     def bus(self) -> EventBus:
         """Its events."""
+        ...
+
+    @property
+    def signals(self) -> SignalSink:
+        """What takes its signals."""
         ...
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:

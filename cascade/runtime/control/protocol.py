@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 from collections.abc import Mapping
 from typing import Any, Final
 from urllib.parse import quote, unquote
@@ -15,6 +16,8 @@ CONSTRAINTS: Final = "cascade/constraints"
 ENGINES: Final = "cascade/engines"
 ACKS: Final = "cascade/acks"
 TELEMETRY: Final = "cascade/telemetry"
+# Values that are sent to runs; heard by whoever hears rules.
+SIGNALS: Final = f"{CONSTRAINTS}/signal"
 # Of presence and acknowledgements; raised when the meaning of a field changes or a field is removed.
 WIRE_VERSION: Final = 1
 
@@ -80,6 +83,29 @@ def read_constraint(message: Message) -> tuple[Kind, str, ControlRule | None]:
     if (rule.kind, rule.scope) != (cls.kind, scope):
         raise ValueError(f"the topic is about {cls.kind} {scope!r:.100}, the message about {str(rule)!r:.100}")
     return cls.kind, scope, rule
+
+
+def signal_message(run_id: str, name: str, value: str, author: str) -> Message:
+    """The message that sends a value, as text, to a run. It is not retained, and each has a topic of its own."""
+    topic = f"{SIGNALS}/{level(f'run:{run_id}')}/{secrets.token_hex(8)}"
+    return Message(topic, encode({"schema": WIRE_VERSION, "name": name, "value": value, "author": author}))
+
+
+def read_signal(message: Message) -> tuple[str, str, str]:
+    """Run, name and value of a *message*, which may come from anybody.
+
+    Raises:
+        ValueError: If it is no valid message about a signal.
+    """
+    levels = message.topic.split("/")
+    scope = unquote(levels[3], errors="strict") if len(levels) == 5 else ""
+    data = decode(message.payload)
+    name, value = data.get("name"), data.get("value")
+    if not scope.startswith("run:") or not isinstance(name, str) or not isinstance(value, str):
+        raise ValueError(
+            f"a signal has a topic {SIGNALS}/run:<id>/<number>, and a name and a value that are texts"
+        )
+    return scope.removeprefix("run:"), name, value
 
 
 def acknowledgement(message: Message) -> dict[str, Any]:

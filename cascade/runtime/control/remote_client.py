@@ -19,6 +19,7 @@ from cascade.runtime.control.protocol import (
     read_constraint,
     rule_message,
     rule_topic,
+    signal_message,
 )
 
 
@@ -100,6 +101,40 @@ class Remote:
             tuple(run for engine in engines if engine.name in waiting.obeying for run in engine.runs),
             tuple(run for engine in engines if engine.name in waiting.awaited for run in engine.runs),
         )
+
+    async def send(self, run_id: str, name: str, value: str, *, author: str, patience: float = 5.0) -> str | None:
+        """Send a value for a signal to a run, and wait for its answer. If cancelled, it may have been accepted.
+
+        Returns:
+            Why the run refuses the value; ``None`` if it has accepted it.
+
+        Raises:
+            OSError: If the message could not be published.
+            LookupError: If no connected engine has the run.
+            TimeoutError: If there is no answer in *patience* seconds.
+        """
+        async with (
+            self.connector.subscribe(f"{ACKS}/#") as acks,
+            self.connector.subscribe(f"{ENGINES}/#", latest_only=True) as presences,
+        ):
+            if not any(run_id in engine.runs for engine in _engines(presences)):
+                raise LookupError(f"no connected process executes run {run_id!r}")
+            message = signal_message(run_id, name, value, author)
+            await self.connector.publish(message.topic, message.payload)
+            with anyio.move_on_after(patience):
+                async for answer in acks:
+                    mark = _mark(answer)
+                    if mark.get("topic") == message.topic:
+                        refused = mark.get("refused")
+                        return None if refused is None else str(refused)
+        raise TimeoutError(f"run {run_id!r} has not answered within {patience:g} s; send it again, which is safe")
+
+
+def _mark(answer: Signal) -> Mapping[str, object]:
+    """The acknowledgement in *answer*, which may come from anybody."""
+    with suppress(ValueError):
+        return decode(answer.payload) if isinstance(answer, Message) else {}
+    return {}
 
 
 @attrs.frozen(eq=False)

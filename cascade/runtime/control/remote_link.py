@@ -9,7 +9,7 @@ import anyio
 import attrs
 from anyio import CancelScope
 
-from cascade.model.errors import describe
+from cascade.model.errors import CascadeError, describe
 from cascade.model.events import ConnectorConnected, ConnectorDisconnected, EngineWarning
 from cascade.model.rules import ControlRule, Kind
 from cascade.runtime.control.connector import (
@@ -23,7 +23,7 @@ from cascade.runtime.control.connector import (
     Subscription,
 )
 from cascade.runtime.control.controlled_run import ControlledRun
-from cascade.runtime.control.protocol import CONSTRAINTS, read_constraint
+from cascade.runtime.control.protocol import CONSTRAINTS, SIGNALS, read_constraint, read_signal
 from cascade.runtime.control.telemetry import Guest, Telemetry
 
 # Rules that may be set by messages: admission asks each of them.
@@ -195,11 +195,35 @@ class Connection:
 
     async def _obey(self, message: Message) -> None:
         try:
+            if message.topic.startswith(f"{SIGNALS}/"):
+                self._pass_on(message)
+                return
             await self._rules.obey(message)
         except ValueError as error:
             self._reject(f"{describe(error):.300}")
         else:
             await self._telemetry.acknowledge(message)
+
+    def _pass_on(self, message: Message) -> None:
+        """Send a value to the run that it is for, if that is one of ours.
+
+        In a task of that run: a store takes its time, and rules must not wait for it.
+
+        Raises:
+            ValueError: If it is no valid message about a signal.
+        """
+        run_id, name, value = read_signal(message)
+        for guest in self._telemetry.guests:
+            if guest.run.run_id == run_id:
+                guest.run.start_service(self._send, guest.run, name, value, message)
+
+    async def _send(self, run: ControlledRun, name: str, value: str, message: Message) -> None:
+        refused = None
+        try:
+            await run.signals.send(name, value)
+        except Exception as error:  # whatever its type, or the store, raises: the sender is told
+            refused = str(error) if isinstance(error, CascadeError) else describe(error)
+        await self._telemetry.acknowledge(message, refused)
 
     def _reject(self, why: str) -> None:
         message = f"a control message was ignored: {why}"

@@ -31,6 +31,14 @@ class ControlledRuns:
         """Whether there is a run."""
         return bool(self._runs)
 
+    def find(self, run_id: str) -> ControlledRun | None:
+        """The run of that id; ``None`` if it has not begun, or has ended.
+
+        Args:
+            run_id: Its id.
+        """
+        return next((run for run in self._runs if run.run_id == run_id), None)
+
     def report(self, rule: ControlRule, action: str, author: str) -> None:
         """Publish an event in the runs that *rule* may be about.
 

@@ -167,10 +167,12 @@ class Telemetry:
         with suppress(OSError):
             await self.connector.publish(self.presence_topic, b"", retain=True)
 
-    async def acknowledge(self, message: Message) -> None:
-        """Publish that the runs obey *message*."""
+    async def acknowledge(self, message: Message, refused: str | None = None) -> None:
+        """Publish that the runs obey *message*, or why it is *refused*."""
         with suppress(OSError):
             acknowledged = {**acknowledgement(message), "runs": self.run_ids}
+            if refused is not None:
+                acknowledged["refused"] = refused
             await self.connector.publish(f"{ACKS}/{self.name}", encode(acknowledged))
 
     async def send(self, guest: Guest) -> None:

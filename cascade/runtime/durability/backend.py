@@ -7,6 +7,7 @@ from typing import Any
 
 from cascade.runtime.durability.node_outcomes import NodeOutcomes
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.signal_records import SignalRecords
 
 
 class PartlyWrittenError(Exception):
@@ -40,6 +41,8 @@ class StateBackend(NodeOutcomes):
         run_id: The run.
         keeps_loops: Whether it keeps the continuations of loops. False by default.
         heartbeat_every: Seconds between two calls of :meth:`heartbeat`. ``None`` (default): none are needed.
+        signals: Where accepted signals are recorded. ``None`` (default): it keeps none, and a flow with signals is
+            refused.
         can_resume: Whether another run may ever read the records, so that digests are worth recording. True by
             default.
     """
@@ -47,6 +50,7 @@ class StateBackend(NodeOutcomes):
     can_resume: bool = True
     keeps_loops: bool = False
     heartbeat_every: float | None = None
+    signals: SignalRecords | None = None
 
     def __init__(self, run_id: str) -> None:
         self.run_id = run_id

@@ -11,6 +11,7 @@ from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.changes import roots
 from cascade.runtime.durability.records import Batch, Entry, Past, Record
 from cascade.runtime.durability.recovery import PORTION, OpenRun, RecordedFlow, Recovery, open_recovery
+from cascade.runtime.durability.signal_records import VALUE, Unreadable
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 
 
@@ -24,6 +25,7 @@ async def forked(recovery: Recovery, open_run: OpenRun, flow: RecordedFlow, chan
         fork = await open_recovery(backend, flow, contents, is_new=False)
         if not fork.past.is_known:
             nodes = await _copy(recovery, backend, await _kept(recovery, flow.graph, changed))
+            await _copy_signals(old, backend)
             fork = Recovery(run_id, backend, Past(is_known=True, nodes=nodes, epoch=fork.past.epoch), contents)
         await old.aclose()
     except BaseException:
@@ -63,6 +65,15 @@ async def _copy(recovery: Recovery, backend: StateBackend, records: Mapping[str,
         await backend.write(Batch(entries))
         copied += [entry.node_id for entry in entries]
     return copied
+
+
+async def _copy_signals(old: StateBackend, new: StateBackend) -> None:
+    """Copy the values that were sent, as far as they can be read."""
+    if old.signals is None or new.signals is None:
+        return
+    for key, kept in (await old.signals.all()).items():
+        if key.startswith(VALUE) and not isinstance(kept, Unreadable):
+            await new.signals.accept(key, kept)
 
 
 def _is_whole(record: Record) -> bool:

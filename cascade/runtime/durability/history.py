@@ -10,7 +10,7 @@ import attrs
 from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, undo_id
 
 # "interrupted": it has not ended, and no process executes it any more.
-RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled"]
+RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled", "suspended"]
 
 
 @attrs.frozen
@@ -71,7 +71,7 @@ class RunRecord:
     Attributes:
         run_id: Its id.
         status: ``"running"``, ``"interrupted"`` (begun and not ended, and no process executes it),
-            ``"succeeded"``, ``"failed"`` or ``"cancelled"``.
+            ``"succeeded"``, ``"failed"``, ``"cancelled"`` or ``"suspended"`` (it waits for signals).
         flow: Ids of the nodes whose values it returns.
         params: Parameter name to ``repr`` of its value.
         created: When it was first begun, in seconds since the epoch.

@@ -10,7 +10,7 @@ import attrs
 from cascade.model.errors import StateError
 
 NodeStatus = Literal["succeeded", "skipped", "failed", "cancelled", "retrying"]
-RecordedStatus = Literal["running", "succeeded", "failed", "cancelled"]
+RecordedStatus = Literal["running", "succeeded", "failed", "cancelled", "suspended"]
 
 # Ids of nodes whose values the store could not take, and why.
 NotDurable = Sequence[tuple[str, Exception]]
@@ -140,8 +140,8 @@ class Past:
 
     Args:
         is_known: Whether there may be records of it.
-        status: ``"running"`` (default), also if it was cut short; ``"succeeded"``, ``"failed"`` or
-            ``"cancelled"``.
+        status: ``"running"`` (default), also if it was cut short; ``"succeeded"``, ``"failed"``, ``"cancelled"``
+            or ``"suspended"``.
         flow_digest: Digest of the flow with which it was recorded. ``None`` (default): not known.
         nodes: Ids of the nodes that have a record. ``None`` (default): the store has to be asked for each node.
         result: The result of a run that has succeeded, in a tuple of one. ``None`` (default): there is none.
@@ -171,8 +171,9 @@ class Closing:
     """What a run tells the store when it ends.
 
     Attributes:
-        status: ``"succeeded"``, ``"failed"`` or ``"cancelled"``; the last also for a run that was drained.
-        error: ``"Type: message"`` of what it raises; ``None`` if it succeeded.
+        status: ``"succeeded"``, ``"failed"``, ``"suspended"`` (it waits for signals) or ``"cancelled"``; the last
+            also for a run that was drained.
+        error: ``"Type: message"`` of what it raises, or what it waits for; ``None`` if it succeeded.
         result: Its result in a tuple of one; ``None`` if it has none.
         durations: How long the nodes of its flows take, by a digest of each flow; see
             :meth:`StateBackend.durations`. By default nothing is known.

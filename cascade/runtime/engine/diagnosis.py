@@ -14,7 +14,7 @@ from cascade.model.errors import describe
 from cascade.model.events import RunStatus
 from cascade.model.labels import labelled
 from cascade.model.outcomes import Status
-from cascade.model.text import counted, one_line
+from cascade.model.text import counted, duration, one_line
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers, unread
 from cascade.runtime.admission.waiting_line import Waiter
@@ -33,12 +33,14 @@ class RunSnapshot:
 
     Attributes:
         run_id: The run.
-        state: ``"Running"``, or how it ended: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"`` or ``"Drained"``.
+        state: ``"Running"``, or how it ended: ``"Succeeded"``, ``"Failed"``, ``"Cancelled"``, ``"Drained"`` or
+            ``"Suspended"``.
         counts: Number of nodes by state.
         running: Ids of the nodes that run now. In a loop, those of the present turn.
         failures: ``"Type: message"`` of the failures so far.
         undoing: Ids of the nodes that are still to be undone, as the run has failed or was cancelled: the one that
             is being undone first. Empty before that.
+        waiting: What it waits for from outside: ``"waits for signal 'approve'"``.
     """
 
     run_id: str
@@ -47,6 +49,7 @@ class RunSnapshot:
     running: tuple[str, ...]
     failures: tuple[str, ...]
     undoing: tuple[str, ...] = ()
+    waiting: tuple[str, ...] = ()
 
 
 @attrs.frozen
@@ -97,6 +100,7 @@ class Diagnosis:
             running,
             tuple(map(run_context.events.secrets.redact, failures)),
             tuple(undoable.node_id for undoable in self.lifetime.undoing.ahead()),
+            tuple(f"waits for signal {name!r}" for name in run_context.signals.waiting),
         )
 
     def explain(self) -> tuple[Explanation, ...]:
@@ -135,7 +139,11 @@ class Diagnosis:
 
     def _waiting(self, blockers: Blockers) -> Iterator[tuple[str, Sequence[str]]]:
         """Nodes that have begun and wait, and for what."""
-        progress = self._run_context.progress
+        progress, signals = self._run_context.progress, self._run_context.signals
+        for node in signals.waiters():
+            deadline = signals.deadline(node.task.name)
+            left = "" if deadline is None else f" ({duration(max(deadline - current_time(), 0))} left)"
+            yield node.node_id, [f"waits for signal {node.task.name!r}{left}"]
         for node_id, until in progress.resting.items():
             yield node_id, [f"its next attempt begins in {max(until - current_time(), 0):.3g} s"]
         for node_id, (run_id, other, _) in progress.joined.items():
@@ -181,9 +189,15 @@ def _calls(frame: Frame) -> Iterator[int]:
 def _missing(frame: Frame, index: int) -> list[str]:
     """The inputs, and the choice, that a node waits for."""
     missing = [source for source in frame.graph.sources[index] if not frame.has_settled(source)]
-    words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
+    words = [_unsettled(frame, source) for source in missing[:SHOWN_INPUTS]]
     if len(missing) > SHOWN_INPUTS:
         words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
     if frame.routing is not None and not frame.routing.gating.is_wanted(index):
         words.append("no router has chosen it yet")
     return words
+
+
+def _unsettled(frame: Frame, source: int) -> str:
+    if source in frame.layout.signals:
+        return f"waits for signal {frame.graph.task(source).name!r}"
+    return f"input {frame.name(source)!r} has not settled"

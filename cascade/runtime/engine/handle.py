@@ -144,6 +144,23 @@ class Run(Generic[T_co]):
         """
         await self._control.clear(self._scope(scope), author=author)
 
+    async def send(self, name: str, value: object) -> None:
+        """Send a value for a signal that the flow has: see :func:`cascade.signal`.
+
+        The first value that is accepted stands for the run; the same again is fine. With a state, the value is in
+        the store when this returns. If cancelled, it may have been accepted or not.
+
+        Args:
+            name: Name of the signal.
+            value: The value. Text is converted to the type of the signal, any other value is checked.
+
+        Raises:
+            InputError: If the run has no such signal, has ended, or refuses the value, because it is not of the
+                type or another one has been accepted. Then nothing has changed.
+            StateError: If the store fails.
+        """
+        await self._lifetime.run_context.signals.send(name, value)
+
     @property
     def _control(self) -> ControlPlane:
         return self._lifetime.run_context.shared.control

@@ -192,6 +192,7 @@ class RunLifetime:
     async def _close_all(self) -> None:
         run_context = self.run_context
         run_context.tasks.watch.stop()
+        await run_context.signals.close(run_context.settings.cleanup_timeout)
         if self._has_to_undo():
             await self.undoing.at_end()
         run_context.shared.control.runs.leave(run_context)

@@ -8,7 +8,15 @@ from typing import Any
 import attrs
 
 from cascade.graph.nodes import Junction
-from cascade.model.errors import RunCancelled, RunFailed, annotate, describe, raise_unchanged
+from cascade.model.errors import (
+    RunCancelled,
+    RunFailed,
+    RunSuspended,
+    annotate,
+    describe,
+    raise_unchanged,
+    waits_for,
+)
 from cascade.model.events import RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.text import counted
@@ -36,6 +44,11 @@ class RunOutcome:
     value: tuple[Any] | None = None
     # One object, however often it is asked for: what was raised already is known by its identity.
     _together: RunFailed | None = None
+    _suspended: RunSuspended | None = None
+
+    @property
+    def _awaited(self) -> tuple[str, ...]:
+        return self.run_context.lifecycle.awaited
 
     def result(self, status: RunStatus | None) -> Any:
         """The value.
@@ -43,6 +56,7 @@ class RunOutcome:
         Raises:
             RunFailed: If failures are to be raised together.
             RunCancelled: If the run was cancelled.
+            RunSuspended: If it waits for signals, and is not to wait.
             BaseException: The first failure, as it is.
         """
         error = self.error(status)
@@ -53,6 +67,9 @@ class RunOutcome:
     def error(self, status: RunStatus | None) -> BaseException | None:
         """What :meth:`result` raises."""
         failures = [failure.error for failure in self.run_context.failures.recorded]
+        if not failures and status == "Suspended":
+            self._suspended = self._suspended or RunSuspended(self.run_context.run_id, self._awaited)
+            return self._suspended
         if not failures:
             has_stopped = status in ("Cancelled", "Drained")
             return RunCancelled(self.run_context.run_id, str(status).lower()) if has_stopped else None
@@ -81,12 +98,16 @@ class RunOutcome:
             return "Failed"
         if self.run_context.lifecycle.is_halted:
             return "Cancelled"
-        return "Drained" if self.value is None else "Succeeded"
+        if self.value is not None:
+            return "Succeeded"
+        return "Suspended" if self._awaited else "Drained"
 
     def closing(self, status: RunStatus) -> Closing:
         """What the store is told of the end."""
         if status == "Succeeded":
             return Closing("succeeded", result=self.value)
+        if status == "Suspended":
+            return Closing("suspended", f"it {waits_for(self._awaited)}")
         error = self.error(None)
         return Closing("failed" if status == "Failed" else "cancelled", None if error is None else describe(error))
 

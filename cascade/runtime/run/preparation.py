@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import os
 from collections.abc import Collection, Generator, Hashable, Iterable, Iterator, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from cascade.graph.build import build_steps
 from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
-from cascade.graph.nodes import Constant, Graph, Injected, MapNode, Nested, Node, Operand, task_of
+from cascade.graph.nodes import NO_TERMS, Constant, Graph, Injected, MapNode, Nested, Node, Operand, task_of
 from cascade.graph.reach import may_grow
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import Param, Resource
 from cascade.model.policies import exact
 from cascade.model.secrets import MARK, keep_secret, redacted
+from cascade.model.signals import SignalTask
 from cascade.model.tasks import Task
 from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
@@ -28,6 +29,7 @@ from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.foundation.lazy_import import check_function
 from cascade.runtime.run.ranking import Ranking
 from cascade.runtime.scheduling.turns.turn_code import TurnCode
+from cascade.runtime.signals.board import note_signals
 
 
 @attrs.frozen(eq=False)
@@ -51,6 +53,10 @@ class Prepared:
     shape: Hashable = None
     code: TurnCode | None = None
     has_met: bool = False
+
+    def signals(self) -> list[SignalTask]:
+        """The signals of the flow."""
+        return [cast("SignalTask", self.graph.task(index)) for index in sorted(self.layout.signals)]
 
     def params(self) -> dict[str, Any]:
         """The parameters of the flow by name, as they may be shown: ``***`` for a secret one."""
@@ -103,6 +109,7 @@ class Preparation:
         else:
             plan = await paced(solve_steps(graph))
         layout = await paced(lay_out(graph, plan.levels))
+        _check_signals(graph, layout)
         await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
         prepared = Prepared(graph, plan, layout, inputs)
         is_ranked = settings.schedule == "eager" and _is_scarce(graph, layout)
@@ -234,6 +241,20 @@ def _undos(graph: Graph, layout: Layout) -> Iterator[Task[..., Any]]:
         row = graph.rows[index]
         if isinstance(row, Node) and row.terms.undo is not None:
             yield task_of(row.terms.undo)
+
+
+def _check_signals(graph: Graph, layout: Layout) -> None:
+    """See that nothing is said of signals that has no meaning for them, and that those of one name are alike."""
+    declared: dict[str, SignalTask] = {}
+    for index in sorted(layout.signals):
+        row, task = graph.rows[index], cast("SignalTask", graph.task(index))
+        terms = row.terms if isinstance(row, Node) else NO_TERMS
+        if terms != attrs.evolve(NO_TERMS, on_skip=terms.on_skip, conditions=terms.conditions, after=terms.after):
+            raise GraphError(
+                f"signal {task.name!r} is not run, so it takes no retry, cache, constraints or with_timeout; its "
+                "timeout is signal(..., timeout=)"
+            )
+        note_signals(declared, [task])
 
 
 def _makes_attempts(node: Node) -> bool:

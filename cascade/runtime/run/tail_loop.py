@@ -165,6 +165,8 @@ class Loop:
     async def _turn(self, prepared: Prepared, number: int) -> Made:
         """Make one turn, in a frame of its own."""
         await self._advise(prepared)
+        if prepared.layout.signals:
+            await self.run_context.signals.enrol(prepared.signals())
         scheduler = self._scheduler(prepared, number)
         if self.run_context.store.recovery is not None:
             await self._recall(scheduler.context.frame, prepared, number)
@@ -190,7 +192,8 @@ class Loop:
         """Run what of a turn has not run."""
         frame = scheduler.context.frame
         try:
-            await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
+            with scheduler.under_way():
+                await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
         finally:
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.demand.holds.hand_over(frame.turn.flow, self._hold)

@@ -16,6 +16,7 @@ from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
+from cascade.runtime.scheduling.signal_waits import SignalWaits
 
 
 class Calls(Protocol):
@@ -56,6 +57,7 @@ class FrameContext:
         conditions: Whether lanes may be used.
         settler: Settles nodes.
         returned: What becomes of returned values.
+        waits: The nodes that wait for signals; ``None`` if there are none, and nobody asks.
         group: Where tasks are started at present.
     """
 
@@ -65,4 +67,5 @@ class FrameContext:
     conditions: Conditions
     settler: Settler
     returned: ReturnedValues
+    waits: SignalWaits | None = None
     group: TaskGroup = attrs.field(init=False)

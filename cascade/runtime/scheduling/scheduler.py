@@ -9,7 +9,8 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from functools import partial
 from typing import Any
 
 import anyio
@@ -35,6 +36,7 @@ from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
+from cascade.runtime.scheduling.signal_waits import SignalWaits
 
 
 @attrs.define(eq=False)
@@ -83,13 +85,15 @@ class Scheduler:
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         can_use_lanes = is_local and not is_recorded and run_context.shared.pacer is None and window is None
         conditions = Conditions(run_context, can_use_lanes, frame.turn.ranks is not None)
+        settler = Settler(run_context, frame, conditions)
         context = FrameContext(
             run_context,
             frame,
             NodeCalls(frame) if calls is None else calls,
             conditions,
-            Settler(run_context, frame, conditions),
+            settler,
             ReturnedValues(run_context, frame),
+            SignalWaits.of(run_context, frame, settler),
         )
         return cls(context, is_eager, saves, window)
 
@@ -102,6 +106,9 @@ class Scheduler:
         self._threads = ThreadLanes(context, self, following)
         self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self._left)
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
+        if context.waits is not None:
+            context.waits.count_in_flight = lambda: self._in_flight
+            context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -118,7 +125,7 @@ class Scheduler:
                 if work is not None:
                     await (give_way() if work() else checkpoint())
                     continue
-                if not self._queue and not self._in_flight:
+                if not self._queue and not self._in_flight and not (self.is_eager and self.awaits_signals):
                     break
                 await self._until_work()
         except BaseException:
@@ -144,7 +151,35 @@ class Scheduler:
             await checkpoint()
             return
         self._news = anyio.Event()
-        await self._news.wait()
+        if self.context.waits is None:
+            await self._news.wait()
+            return
+        with self.context.waits.blocked():
+            await self._news.wait()
+
+    def under_way(self) -> AbstractContextManager[None]:
+        """A block in which the frame is run, for all who ask whether the run is idle."""
+        waits = self.context.waits
+        is_asked = waits is not None and self.context.run_context.signals.suspends
+        return waits.under_way() if waits is not None and is_asked else nullcontext()
+
+    @property
+    def awaits_signals(self) -> bool:
+        """Whether nodes of the frame wait for signals, and the run goes on."""
+        waits = self.context.waits
+        return waits is not None and waits.count > 0 and not self.context.run_context.lifecycle.is_closing
+
+    async def until_signal(self) -> None:
+        """Wait until a signal has settled a node, or the run closes. If cancelled, nothing starts any more."""
+        waits = self.context.waits
+        assert waits is not None
+        count = waits.count
+        try:
+            while waits.count == count and self.awaits_signals:
+                await self._until_work()
+        except BaseException:
+            self.context.run_context.lifecycle.halt()
+            raise
 
     def tell(self) -> None:
         """There is something to do for :meth:`run`."""
@@ -199,6 +234,8 @@ class Scheduler:
             frame.status[index] = Status.QUEUED
             lane = self.loop_lane if place == Place.LOOP else self._threads
             lane.feed(index)
+        elif index in frame.layout.signals and context.waits is not None:
+            context.waits.wait(index)
         elif self._tasks.start(index):
             self._in_flight += 1
 
@@ -273,4 +310,5 @@ async def _run_items(run_context: RunContext, items: Items, frame: Frame) -> Non
     window = items.node.terms.concurrency
     scheduler = Scheduler.of(run_context, frame, Saves(), items, window=window)
     async with anyio.create_task_group() as scheduler.context.group:
-        await scheduler.run(range(items.size))
+        with scheduler.under_way():
+            await scheduler.run(range(items.size))

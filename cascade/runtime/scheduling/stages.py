@@ -7,7 +7,9 @@ from anyio.lowlevel import checkpoint
 
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.model.events import StageFinished, StageStarted
+from cascade.model.outcomes import Status
 from cascade.planning.solve import Plan
+from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.scheduler import Scheduler
 
 
@@ -15,11 +17,12 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
     """Run a frame stage by stage; what has settled before are the nodes of its first stages.
 
     A node that is not ready when its stage comes, because two routers wait for each other's selectors, is tried
-    again in each stage that follows.
+    again in each stage that follows. No stage waits for signals: what does not need them goes on, and what does is
+    tried again in later stages, and once all else has been run, whenever a signal has come.
     """
     run_context, frame = scheduler.context.run_context, scheduler.context.frame
     late: list[int] = []
-    may_be_late = bool(frame.layout.selectors)
+    may_be_late = bool(frame.layout.selectors or frame.layout.signals)
     settled = scheduler.settled_before
     for number, level in enumerate(plan.levels):
         if settled >= len(level):
@@ -38,11 +41,23 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
             return
     number = len(plan.levels)
     while late:
+        if scheduler.awaits_signals and not _any_ready(frame, late):
+            await scheduler.until_signal()
+            late = [index for index in late if not frame.has_settled(index)]
+            if run_context.lifecycle.is_closing:
+                return
+            continue
         await run_stage(scheduler, late, number)
         left = [index for index in late if not frame.has_settled(index)]
         if run_context.lifecycle.is_closing or len(left) == len(late):
             return
         late, number = left, number + 1
+
+
+def _any_ready(frame: Frame, indices: list[int]) -> bool:
+    """Whether one of the nodes can be started."""
+    pending, status = frame.readiness.pending, frame.status
+    return any(status[index] == Status.PENDING and not pending[index] for index in indices)
 
 
 async def run_stage(scheduler: Scheduler, level: list[int], number: int) -> None:

@@ -31,10 +31,12 @@ from cascade.adapters.state.pickling import Sealed, Sealing, once, parts, pickle
 from cascade.adapters.state.redis.durations import read as read_durations
 from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
+from cascade.adapters.state.redis.signals import RedisSignals
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.model.typed.numbers import plain_number
 from cascade.runtime.durability.backend import PartlyWrittenError
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.signal_records import SignalRecords
 
 TTL: Final = 86_400
 # Seconds between two looks at a lease whose holder may be dead.
@@ -82,6 +84,7 @@ class RedisStateBackend(BatchedBackend):
         self._line = RedisLine(client, f"run {run_id!r}")
         self._lease = RunLease(run_id, ttl)
         self._keys = RunKeys(self._lease)
+        self.signals: SignalRecords | None = RedisSignals(self._line, self._lease)
 
     @property
     def limiter(self) -> CapacityLimiter:

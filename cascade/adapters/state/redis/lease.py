@@ -13,6 +13,8 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     Hash: ``status``, ``flow`` (JSON), ``params`` (JSON), ``origin`` (JSON), ``flow_digest``, ``created``,
     ``updated``, ``finished``, ``error``, ``turn`` and ``continuation`` (pickle) of a loop, ``result`` (pickle),
     ``format`` (2: what digests are made of).
+``signals``
+    Hash: key (see ``signal_records.py``) to pickle. Senders write it too, without the lease.
 ``lease``
     JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
 
@@ -36,7 +38,7 @@ from cascade.model.errors import StateError
 
 PREFIX: Final = "cascade:run:"
 FORMAT: Final = b"2"
-_PARTS: Final = ("results", "skipped", "nodes", "meta", "lease")
+_PARTS: Final = ("results", "skipped", "nodes", "meta", "lease", "signals")
 
 
 @attrs.frozen

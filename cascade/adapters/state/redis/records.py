@@ -168,7 +168,7 @@ class RunKeys:
         names = self._names
 
         def change(pipe: Any) -> None:
-            pipe.delete(names["results"], names["skipped"], names["nodes"])
+            pipe.delete(names["results"], names["skipped"], names["nodes"], names["signals"])
             if self.lease.owner is None:
                 pipe.delete(names["meta"])
             else:

@@ -19,8 +19,10 @@ from cascade.adapters.state.pickling import Sealed, Sealing, once, pickled, resu
 from cascade.adapters.state.sqlite.durations import read as read_durations
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
+from cascade.adapters.state.sqlite.signals import SQLiteSignals
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
+from cascade.runtime.durability.signal_records import SignalRecords
 
 # Seconds for which giving back a lease is tried; otherwise it ends by itself.
 _GIVING_UP: Final = 1.0
@@ -89,6 +91,7 @@ class SQLiteStateBackend(BatchedBackend):
         self._file = SQLiteFile(self.path, partial(prepare, path=self.path), shared)
         self._lease = RunLease(run_id, self._file)
         self._rows = RunRows(self._lease)
+        self.signals: SignalRecords | None = SQLiteSignals(self._file, self._lease)
 
     @property
     def limiter(self) -> CapacityLimiter:

@@ -17,6 +17,9 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
     made before there were labels gets the column when it is next written).
 ``events``
     A log of the file: ``run``, ``time``, ``kind``, ``message``.
+``signals``
+    What is kept of signals; missing in a file whose runs had none: ``run``, ``key`` (see ``signal_records.py``),
+    ``recorded``, ``value`` (pickle). Senders write it too, without the lease.
 ``durations``
     How long nodes take, for the order in which they start; may be missing, or be deleted at any time. One row a
     flow: ``flow`` (digest of its tasks and their order), ``updated``, ``seconds`` (a 32-bit float a node, negative

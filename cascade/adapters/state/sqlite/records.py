@@ -16,6 +16,7 @@ from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
+from cascade.adapters.state.sqlite.signals import clear as clear_signals
 from cascade.model.errors import describe
 from cascade.runtime.durability.records import (
     UNDO_MARK,
@@ -109,6 +110,7 @@ class RunRows:
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
+            clear_signals(connection, number)
             connection.execute(
                 "UPDATE runs SET turn = NULL, continuation = NULL, result = NULL, flow_digest = NULL WHERE id = ?",
                 (number,),

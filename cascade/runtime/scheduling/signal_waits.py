@@ -1,0 +1,94 @@
+"""The nodes of one frame that wait for signals. They hold nothing: no task, thread, slot or claim."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from functools import partial
+from typing import cast
+
+import attrs
+
+from cascade.model.outcomes import Done, Failed, Status
+from cascade.model.signals import SignalTask
+from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.settle import Ending
+from cascade.runtime.frame.frame import Frame
+from cascade.runtime.scheduling.settler import Settler
+from cascade.runtime.signals.board import Waiter
+
+
+@attrs.define(eq=False)
+class SignalWaits:
+    """Has nodes of a frame wait for signals, and knows whether the frame can do nothing else.
+
+    Attributes:
+        run_context: The run.
+        frame: Whose nodes they are.
+        settler: Settles them.
+        count: How many wait.
+        is_blocked: Whether the scheduler of the frame waits for news.
+        count_in_flight: How many nodes of the frame have begun and not ended.
+        settled: Called when a node has settled that had waited.
+        tell: Has the scheduler look what there is to do.
+    """
+
+    run_context: RunContext
+    frame: Frame
+    settler: Settler
+    count: int = 0
+    is_blocked: bool = False
+    count_in_flight: Callable[[], int] = attrs.field(init=False)
+    settled: Callable[[], None] = attrs.field(init=False)
+    tell: Callable[[], None] = attrs.field(init=False)
+
+    @classmethod
+    def of(cls, run_context: RunContext, frame: Frame, settler: Settler) -> SignalWaits | None:
+        """Those of *frame*; ``None`` if nobody needs to know of any."""
+        is_needed = frame.layout.signals or run_context.signals.suspends
+        return cls(run_context, frame, settler) if is_needed else None
+
+    @property
+    def is_top(self) -> bool:
+        """Whether the frame is the run's own."""
+        return not self.frame.prefix
+
+    @property
+    def in_flight(self) -> int:
+        """How many nodes of the frame have begun and not ended."""
+        return self.count_in_flight()
+
+    def wait(self, index: int) -> None:
+        """Have a node wait for its signal, which may have its value already."""
+        self.frame.status[index] = Status.QUEUED
+        self.count += 1
+        task = cast("SignalTask", self.frame.graph.task(index))
+        settle = partial(self._settle, index)
+        self.run_context.signals.want(Waiter(self.frame.name(index), task, settle, self.tell))
+
+    def _settle(self, index: int, outcome: Done | Failed) -> None:
+        if self.run_context.lifecycle.is_closing:
+            return  # left, as all that had not begun
+        self.count -= 1
+        self.settler.settle(index, Ending(outcome, 1))
+        self.settled()
+
+    @contextmanager
+    def blocked(self) -> Generator[None, None, None]:
+        """In the block the scheduler waits for news."""
+        self.is_blocked = True
+        self.run_context.signals.look_up()
+        try:
+            yield
+        finally:
+            self.is_blocked = False
+
+    @contextmanager
+    def under_way(self) -> Generator[None, None, None]:
+        """In the block the frame is under way."""
+        flows = self.run_context.signals.flows
+        flows.add(self)
+        try:
+            yield
+        finally:
+            flows.discard(self)

@@ -1,0 +1,273 @@
+"""Signals in stores: what was accepted survives the process, and a run that goes on does not wait again."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from virtual_time import in_virtual_time, pass_time
+
+import cascade
+from cascade.runtime.durability.signal_records import Unreadable, UnstorableError
+from cascade.state import InMemoryStateBackend
+from state.stores import StoreUnderTest
+
+calls: list[str] = []
+
+
+@cascade.task
+async def step(name: str, *values: Any) -> tuple[Any, ...]:
+    calls.append(name)
+    return (name, *values)
+
+
+@cascade.task
+async def ask(name: str) -> Any:
+    return cascade.signal(name, int)
+
+
+@cascade.task
+async def turn(n: int, value: int) -> Any:
+    calls.append(f"turn {n}")
+    return turn(n + 1, cascade.signal(f"s{n}", int)) if n < 3 else (n, value)
+
+
+def flow() -> Any:
+    return step("ship", step("build"), cascade.signal("n", int))
+
+
+@pytest.fixture(autouse=True)
+def _no_calls() -> None:
+    calls.clear()
+
+
+# -- stores by themselves ----------------------------------------------------------------------------------------
+
+
+async def begun(store: StoreUnderTest, run_id: str = "r") -> Any:
+    """The signals of a run that has begun in *store* and is not executed."""
+    await cascade.run(step("first"), state=store.state, run_id=run_id)
+    return store.open(run_id).signals
+
+
+async def test_the_first_value_of_a_key_stands(store: StoreUnderTest) -> None:
+    signals = await begun(store)
+    assert await signals.accept("value:n", (None,)) == (None,)
+    assert await signals.accept("value:n", (4,)) == (None,)
+    assert await signals.accept("wanted:n", 1.5, replaces=True) == 1.5
+    assert await signals.accept("wanted:n", 2.5, replaces=True) == 2.5
+    assert await signals.all() == {"value:n": (None,), "wanted:n": 2.5}
+
+
+async def test_runs_share_no_signals(store: StoreUnderTest) -> None:
+    signals, others = await begun(store), await begun(store, "other")
+    await signals.accept("value:n", (1,))
+    assert await others.all() == {}
+
+
+async def test_clearing_forgets_signals(store: StoreUnderTest) -> None:
+    signals = await begun(store)
+    await signals.accept("value:n", (1,))
+    await store.open("r").clear()
+    assert await signals.all() == {}
+
+
+async def test_a_run_that_is_not_there_takes_none(durable: StoreUnderTest) -> None:
+    signals = durable.open("unheard of").signals
+    assert signals is not None
+    with pytest.raises(cascade.StateError, match="no run 'unheard of'"):
+        await signals.accept("value:n", (1,))
+    assert await signals.all() == {}
+
+
+async def test_what_cannot_be_pickled_is_refused(durable: StoreUnderTest) -> None:
+    signals = await begun(durable)
+    with pytest.raises(UnstorableError):
+        await signals.accept("value:n", (lambda: None,))
+    assert await signals.all() == {}
+
+
+class Gone:
+    """A class that a later process does not have."""
+
+
+async def test_what_cannot_be_read_hides_nothing_else(
+    durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    signals = await begun(durable)
+    await signals.accept("value:n", (Gone(),))
+    await signals.accept("value:m", (1,))
+    monkeypatch.delitem(globals(), "Gone")
+    found = await signals.all()
+    assert isinstance(found["value:n"], Unreadable)
+    assert found["value:m"] == (1,)
+
+
+# -- runs that go on ---------------------------------------------------------------------------------------------
+
+
+async def suspended(flow: Any, names: tuple[str, ...], **settings: Any) -> None:
+    """Run *flow* until it waits for the signals *names*."""
+    with pytest.raises(cascade.RunSuspended) as ended:
+        await cascade.run(flow, run_id="r", when_idle="suspend", **settings)
+    assert ended.value.signals == tuple(sorted(names))
+
+
+async def test_a_run_that_waits_for_signals_only_is_suspended_and_goes_on(
+    store: StoreUnderTest, schedule: str
+) -> None:
+    settings: Any = {"state": store.state, "schedule": schedule}
+    await suspended(flow(), ("n",), **settings)
+    await suspended(flow(), ("n",), **settings)
+    assert calls == ["build"]
+    async with cascade.start(flow(), run_id="r", when_idle="suspend", **settings) as run:
+        await run.send("n", 4)
+        assert await run.result() == ("ship", ("build",), 4)
+    assert await cascade.run(flow(), run_id="r", **settings) == ("ship", ("build",), 4)
+    assert calls == ["build", "ship"]
+
+
+async def test_a_suspended_run_says_so(store: StoreUnderTest, schedule: str) -> None:
+    engine = cascade.Engine(state=store.state, schedule=schedule, when_idle="suspend")
+    async with engine.subscribe(cascade.RunFinished) as events:
+        with pytest.raises(cascade.RunSuspended, match="run 'r' is suspended: it waits for signal 'n'"):
+            async with engine.start(flow(), run_id="r") as run:
+                with pytest.raises(cascade.RunSuspended):
+                    await run.result()
+                assert run.status().state == "Suspended"
+                raise run.unreported() or cascade.RunSuspended("r", ["n"])
+        finished = await events.receive()
+    assert (finished.status, finished.failures, finished.counts["pending"]) == ("Suspended", (), 2)
+
+
+@pytest.mark.parametrize(
+    ("make", "names", "sent", "value"),
+    [
+        (lambda: step("a", ask("n")), ("n",), {"n": 1}, ("a", 1)),
+        (lambda: step("a", *[ask(name) for name in "nm"]), ("n", "m"), {"n": 1, "m": 2}, ("a", 1, 2)),
+        (lambda: ask.map(name=["n", "m"]), ("n", "m"), {"n": 1, "m": 2}, [1, 2]),
+        (lambda: turn(0, 7), ("s0",), {"s0": 1}, None),
+        (lambda: cascade.Router(cascade.signal("n", int), {1: step("a")}), ("n",), {"n": 1}, ("a",)),
+    ],
+    ids=["subflow", "subflows", "map", "loop", "router"],
+)
+async def test_flows_of_every_kind_are_suspended(
+    make: Callable[[], Any], names: tuple[str, ...], sent: dict[str, Any], value: Any, schedule: str
+) -> None:
+    store = InMemoryStateBackend("r")
+    settings: Any = {"state": lambda _: store, "schedule": schedule, "loop_record": (1, 0.0)}
+    await suspended(make(), names, **settings)
+    async with cascade.start(make(), run_id="r", when_idle="suspend", **settings) as run:
+        for name, given in sent.items():
+            await run.send(name, given)
+        if value is not None:
+            assert await run.result() == value
+            return
+        with pytest.raises(cascade.RunSuspended) as ended:
+            await run.result()
+    assert ended.value.signals == ("s1",)
+    assert calls == ["turn 0", "turn 1"]
+
+
+async def test_a_run_is_not_suspended_while_anything_goes_on(schedule: str) -> None:
+    released = []
+
+    @cascade.task
+    async def work() -> int:
+        await pass_a_while()
+        released.append(1)
+        return 1
+
+    async def pass_a_while() -> None:
+        from anyio.lowlevel import checkpoint
+
+        for _ in range(50):
+            await checkpoint()
+
+    kept = InMemoryStateBackend("r")
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(
+            [step("a", cascade.signal("n", int)), step("b", work().with_retry(3))],
+            run_id="r", state=lambda _: kept, when_idle="suspend", schedule=schedule,
+        )  # fmt: skip
+    assert released == [1]
+    assert calls == ["b"]
+
+
+async def test_an_accepted_value_is_written_before_the_sender_is_told(schedule: str) -> None:
+    store = InMemoryStateBackend("r")
+    async with cascade.start(flow(), run_id="r", state=lambda _: store, schedule=schedule) as run:
+        await run.send("n", "4")
+        assert store.signals is not None
+        assert (await store.signals.all())["value:n"] == (4,)
+
+
+async def test_a_rerun_waits_again(store: StoreUnderTest, schedule: str) -> None:
+    settings: Any = {"state": store.state, "run_id": "r", "schedule": schedule}
+    async with cascade.start(flow(), **settings) as run:
+        await run.send("n", 4)
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(flow(), on_finished="rerun", when_idle="suspend", **settings)
+    async with cascade.start(flow(), **settings) as run:
+        await run.send("n", 5)
+        assert await run.result() == ("ship", ("build",), 5)
+
+
+async def test_a_signal_of_another_type_is_another_flow(store: StoreUnderTest) -> None:
+    settings: Any = {"state": store.state, "run_id": "r", "when_idle": "suspend"}
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(step("a", cascade.signal("n", int)), **settings)
+    other = step("a", cascade.signal("n", str))
+    async with cascade.start(other, on_change="recompute", **settings) as run:
+        await run.send("n", "four")
+        assert await run.result() == ("a", "four")
+
+
+# -- time --------------------------------------------------------------------------------------------------------
+
+
+@in_virtual_time
+async def test_a_default_that_was_given_is_not_waited_for_again(schedule: str) -> None:
+    store = InMemoryStateBackend("r")
+    settings: Any = {"state": lambda _: store, "run_id": "r", "schedule": schedule}
+
+    @cascade.task
+    async def fail(_: int) -> None:
+        raise ZeroDivisionError
+
+    flow = fail(cascade.signal("n", int, default=7, timeout=30))
+    for _ in range(2):
+        with pytest.raises(ZeroDivisionError):
+            await cascade.run(flow, **settings)
+    assert store.signals is not None
+    assert (await store.signals.all())["value:n"] == (7,)
+
+
+@in_virtual_time
+async def test_the_time_in_which_a_run_is_suspended_counts(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = InMemoryStateBackend("r")
+    settings: Any = {"state": lambda _: store, "run_id": "r", "schedule": schedule, "when_idle": "suspend"}
+    flow = step("a", cascade.signal("n", int, default=7, timeout=3600))
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(flow, **settings)
+    assert store.signals is not None
+    since = (await store.signals.all())["wanted:n"]
+    await store.signals.accept("wanted:n", since - 3000, replaces=True)
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(flow, **settings)
+    await store.signals.accept("wanted:n", since - 4000, replaces=True)
+    assert await cascade.run(flow, **settings) == ("a", 7)
+
+
+@in_virtual_time
+async def test_after_a_timeout_without_default_the_time_starts_anew(schedule: str) -> None:
+    store = InMemoryStateBackend("r")
+    settings: Any = {"state": lambda _: store, "run_id": "r", "schedule": schedule}
+    flow = step("a", cascade.signal("n", int, timeout=30))
+    with pytest.raises(cascade.TaskTimeoutError):
+        await cascade.run(flow, **settings)
+    async with cascade.start(flow, **settings) as run:
+        await pass_time(29)
+        await run.send("n", 4)
+        assert await run.result() == ("a", 4)
