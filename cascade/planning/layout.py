@@ -29,6 +29,7 @@ from cascade.graph.nodes import (
 )
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
+from cascade.planning.chained_maps import chained_maps
 from cascade.planning.solve import gated_nodes
 
 
@@ -62,10 +63,11 @@ class Layout:
         calls: Number of nodes that are calls.
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own.
+        chains: Map to the maps that can follow it item by item.
     """
 
-    pending: list[int]
-    uses: list[int]
+    pending: list[int] | bytearray
+    uses: list[int] | bytearray
     gated: frozenset[int]
     selectors: Mapping[int, frozenset[int]]
     places: bytearray
@@ -75,6 +77,7 @@ class Layout:
     calls: int
     ready: Sequence[int]
     own: Sequence[int]
+    chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -118,7 +121,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
+    chains = yield from chained_maps(graph, own)
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, chains)
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

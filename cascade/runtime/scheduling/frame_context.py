@@ -13,6 +13,8 @@ from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.scheduling.chains.chains import Chains
+from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
@@ -56,6 +58,8 @@ class FrameContext:
         conditions: Whether lanes may be used.
         settler: Settles nodes.
         returned: What becomes of returned values.
+        chains: Which maps among its nodes follow which item by item.
+        pace: What limits the starts of its nodes, beside admission.
         group: Where tasks are started at present.
     """
 
@@ -65,4 +69,6 @@ class FrameContext:
     conditions: Conditions
     settler: Settler
     returned: ReturnedValues
+    chains: Chains
+    pace: Pace
     group: TaskGroup = attrs.field(init=False)
