@@ -73,11 +73,18 @@ def mixed() -> Any:
     return sync_step("all", mapped, expand("e"), choice())
 
 
+def chained() -> Any:
+    """Maps that follow each other."""
+    first = step.partial().map(name=["m1", "m2", "m3"])
+    return [sync_step.map(name=step.map(name=first)), step("all", first)]
+
+
 FLOWS: dict[str, Callable[[], Any]] = {
     "chain": chain,
     "choice": choice,
     "skips": skips,
     "mixed": mixed,
+    "chained": chained,
     "loop": lambda: down(12),
     "after a loop": lambda: step("end", mixed()),
 }

@@ -30,6 +30,7 @@ from cascade.graph.nodes import (
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
 from cascade.model.signals import SignalTask
+from cascade.planning.chained_maps import chained_maps
 from cascade.planning.solve import gated_nodes
 
 
@@ -64,10 +65,11 @@ class Layout:
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own, and signals.
         signals: The signals.
+        chains: Map to the maps that can follow it item by item.
     """
 
-    pending: list[int]
-    uses: list[int]
+    pending: list[int] | bytearray
+    uses: list[int] | bytearray
     gated: frozenset[int]
     selectors: Mapping[int, frozenset[int]]
     places: bytearray
@@ -78,6 +80,7 @@ class Layout:
     ready: Sequence[int]
     own: Sequence[int]
     signals: frozenset[int] = frozenset()
+    chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -120,8 +123,21 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     links = {} if selectors or awaited else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
+    chains = yield from chained_maps(graph, own)
     return Layout(
-        pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, frozenset(awaited)
+        pending,
+        uses,
+        gated,
+        selectors,
+        places,
+        injecting,
+        links,
+        tails,
+        calls,
+        ready,
+        own,
+        frozenset(awaited),
+        chains,
     )
 
 

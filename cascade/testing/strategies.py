@@ -144,9 +144,14 @@ class Drawn:
             conditions=tuple(self.arguments(pool, 1, 2)) if is_conditional else (),
             on_skip=self.one(_ON_SKIP),
             after=(self.one(before),) if before and is_late else (),
-            column=self.arguments(pool, 0, 3) if is_map else None,
+            column=self.column(pool) if is_map else None,
             terms=Terms(mode=mode, **self.how(before, mode, is_plain=not is_map and not isinstance(body, Turns))),
         )
+
+    def column(self, pool: list[Call | Choice]) -> Any:
+        """What the items of a map are given: some arguments, or the items of another map."""
+        maps = [node for node in pool if isinstance(node, Call) and node.column is not None]
+        return self.one(maps) if maps and self.one((True, False)) else self.arguments(pool, 0, 3)
 
     def how(self, before: list[Call], mode: Mode, *, is_plain: bool) -> dict[str, Any]:
         """What is said about how a call is run, apart from where."""

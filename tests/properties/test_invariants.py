@@ -18,8 +18,10 @@ from strategies_runtime import Store
 
 import cascade
 from cascade.graph.build import build
+from cascade.graph.nested import finish
 from cascade.graph.nodes import Junction
 from cascade.model.text import preview
+from cascade.planning.chained_maps import chained_maps
 from cascade.runtime.admission.pool import Pool
 from cascade.runtime.foundation.task_context import ambient
 from cascade.testing import FaultPlan, RandomFlow, Simulation, flows, record_events, simulate, virtual_backends
@@ -115,8 +117,9 @@ KINDS = (cascade.TaskExecutionStarted, cascade.TaskRetrying, *TERMINAL)
 
 
 def check_inputs_come_first(flow: RandomFlow, events: Sequence[Any]) -> None:
-    """No node begins before all that it names has settled."""
+    """No node begins before all that it names has settled; a map may begin with a map that is a column of it."""
     graph = build(flow.build())
+    followers = finish(chained_maps(graph, range(len(graph.rows))))
     ended: dict[str, int] = {}
     begun: dict[str, int] = {}
     for place, event in enumerate(events):
@@ -127,7 +130,18 @@ def check_inputs_come_first(flow: RandomFlow, events: Sequence[Any]) -> None:
     for node in graph.calls():
         for source in node.sources:
             if node.name in begun and not isinstance(graph.nodes[source], Junction):
-                assert ended[graph.nodes[source].name] < begun[node.name], (node.name, source)
+                name, is_followed = graph.nodes[source].name, node.index in followers.get(source, ())
+                first = begun if is_followed and name in begun else ended
+                assert first[name] < begun[node.name], (node.name, source)
+        for source in (source for source, others in followers.items() if node.index in others):
+            check_rows_come_first(node.name, graph.nodes[source].name, begun, ended)
+
+
+def check_rows_come_first(name: str, followed: str, begun: dict[str, int], ended: dict[str, int]) -> None:
+    """No item of the map *name* begins before the item of the map *followed* in its row has settled."""
+    for item, place in begun.items():
+        if item.startswith(f"{name}[") and "/" not in item and followed in begun:
+            assert ended[f"{followed}{item.removeprefix(name)}"] < place, item
 
 
 # -- simulated -------------------------------------------------------------------------------------------------

@@ -214,21 +214,32 @@ def amounts(frame: Frame, node: Node) -> dict[str, Amount]:
     return {name: exact(resolve(operand, frame), name) for name, operand in node.terms.amounts}
 
 
-def columns(frame: Frame, node: MapNode) -> dict[str, Sequence[Any]]:
+def columns(
+    frame: Frame, node: MapNode, coming: Mapping[int, Sequence[Any]] | None = None
+) -> dict[str, Sequence[Any]]:
     """The keyword arguments of the items of a map: for each parameter, as many values as there are items.
 
     What a sequence holds is looked at once, now; whoever changes it later changes nothing here.
+
+    Args:
+        frame: Where the columns come from.
+        node: The map.
+        coming: By node, the columns whose values are still to come; they are taken as they are.
 
     Raises:
         ValueError: If the columns differ in length.
         TypeError: If a column is no sequence.
     """
-    resolved = {name: put_together(frame, operand, node, name) for name, operand in node.columns}
+    coming = coming or {}
+    found = {name: coming.get(operand) if isinstance(operand, int) else None for name, operand in node.columns}
+    resolved = {
+        name: put_together(frame, operand, node, name) for name, operand in node.columns if found[name] is None
+    }
     # What two columns have in common is read once: it may be something that can be read only once.
     read = {id(column): _column(node.task, name, column) for name, column in resolved.items()}
-    found = {name: read[id(column)] for name, column in resolved.items()}
-    check_lengths(node.task.name, found)
-    return found
+    rows = {name: read[id(resolved[name])] if column is None else column for name, column in found.items()}
+    check_lengths(node.task.name, rows)
+    return rows
 
 
 def _iterator(column: Any) -> Iterator[Any] | None:
@@ -240,6 +251,8 @@ def _iterator(column: Any) -> Iterator[Any] | None:
 
 
 def _column(task: Task[Any, Any], name: str, column: Any) -> Sequence[Any]:
+    if type(column) is range:  # which nobody changes
+        return column
     values = None if isinstance(column, (str, bytes, bytearray, Mapping)) else _iterator(column)
     if values is not None:
         return tuple(values)

@@ -27,7 +27,7 @@ class Demand:
     """
 
     values: list[Any]
-    uses: list[int]
+    uses: list[int] | bytearray
     backlog: list[Iterator[int]] = attrs.field(factory=list)
     holds: Holds = attrs.field(factory=Holds)
 

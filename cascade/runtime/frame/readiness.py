@@ -40,7 +40,7 @@ class Readiness:
     """
 
     status: bytearray
-    pending: list[int]
+    pending: list[int] | bytearray
     unsettled: int
     news: News = attrs.field(factory=News)
     stage: Sequence[int] | None = None

@@ -35,6 +35,10 @@ class Crowd:
     _asking: dict[Callee, set[int]] = attrs.field(factory=dict)
     _behind: dict[Callee, Queue] = attrs.field(factory=dict)
 
+    def __len__(self) -> int:
+        """How many wait behind those that ask."""
+        return sum(map(len, self._behind.values()))
+
     def is_full(self, task: Callee) -> bool:
         """Whether a node of *task* need not ask yet."""
         return len(self._asking.get(task, ())) >= MOST_ASKING

@@ -13,6 +13,8 @@ from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.scheduling.chains.chains import Chains
+from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
@@ -57,6 +59,8 @@ class FrameContext:
         conditions: Whether lanes may be used.
         settler: Settles nodes.
         returned: What becomes of returned values.
+        chains: Which maps among its nodes follow which item by item.
+        pace: What limits the starts of its nodes, beside admission.
         waits: The nodes that wait for signals; ``None`` if there are none, and nobody asks.
         group: Where tasks are started at present.
     """
@@ -67,5 +71,7 @@ class FrameContext:
     conditions: Conditions
     settler: Settler
     returned: ReturnedValues
+    chains: Chains
+    pace: Pace
     waits: SignalWaits | None = None
     group: TaskGroup = attrs.field(init=False)

@@ -1,13 +1,13 @@
 """Maps: a call per row, in a nursery of their own.
 
 The items are a frame like any other, of nodes that have no edges; so they run where plain nodes run, and by the
-same rules.
+same rules. An item of a map that follows others (``chains``) is ready when the items in its row have values.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, ClassVar, cast, overload
 
 import anyio
 import attrs
@@ -15,8 +15,8 @@ from anyio import get_cancelled_exc_class
 
 from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Row, Terms
-from cascade.model.events import TaskExecutionStarted
-from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
+from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
+from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason
 from cascade.planning.layout import Layout, Place, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
@@ -27,41 +27,48 @@ from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.scheduling.chains.chains import Chains
+from cascade.runtime.scheduling.chains.supply import Intake, Supply, still_to_come
 
 # Runs all nodes of a frame, which are the items of a map.
-RunItems = Callable[[RunContext, "Items", Frame], Awaitable[None]]
+RunItems = Callable[[RunContext, "Items", "ItemFrame"], Awaitable[None]]
 
 
-async def live_map(run_context: RunContext, frame: Frame, node: MapNode, job: Job, run_items: RunItems) -> Ending:
+async def live_map(
+    run_context: RunContext, chains: Chains, node: MapNode, job: Job, run_items: RunItems
+) -> Ending:
     """Run all items of a map; its value is the list of theirs, in input order.
 
     The map itself claims nothing and holds no thread. If cancelled, its items are.
 
     Args:
         run_context: The run.
-        frame: Where the columns come from.
+        chains: The maps that this one follows, or that follow it, and the frame where the columns come from.
         node: The map.
         job: What the map would be as a single call; its items are like it but for arguments and id.
         run_items: Runs all nodes of a frame.
     """
     if run_context.lifecycle.is_halted or is_cancelled():
         return Ending(Cancelled())  # spawned in the very step in which the run ended
+    frame, followed = chains.frame, chains.followed_by(node.index)
+    coming = {source: supply.frame.values for source, supply in followed.items()}
     try:
-        items = Items(frame, node, columns(frame, node), job.node_id, job.resources)
+        items = Items(frame, node, columns(frame, node, coming), job.node_id, job.resources, [*followed.values()])
     except BaseException as error:  # columns are made by user code; the map is settled with what that raises
         return Ending(classify(error, job.node_id))
     started = anyio.current_time()
     run_context.events.emit_node(TaskExecutionStarted, job, items=items.size)
     try:
-        return Ending(await _run(run_context, items, run_items), attempts=1, started=started)
+        return Ending(await _run(run_context, items, chains, run_items), attempts=1, started=started)
     except BaseException as error:  # a cancellation most likely; the map is settled with it
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
-async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> Outcome:
+async def _run(run_context: RunContext, items: Items, chains: Chains, run_items: RunItems) -> Outcome:
     frame = items.begin()
     if run_context.store.recovery is not None:
         await restore(run_context, frame)
+    frame.supply = chains.begin(items.node.index, frame, is_shown=run_context.events.wants(TaskExecutionFinished))
     try:
         await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
@@ -71,8 +78,12 @@ async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> Ou
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
     if frame.gaps.errors:
         return _failed(run_context, frame)
-    is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
-    return Cancelled() if frame.gaps.gone or run_context.lifecycle.is_halted or is_left else Done(frame.values)
+    is_left = frame.readiness.unsettled > 0
+    if frame.gaps.gone or run_context.lifecycle.is_halted or (is_left and run_context.lifecycle.is_draining):
+        return Cancelled()
+    if is_left:  # a map that it follows has not succeeded
+        return Skipped(SkipReason.UPSTREAM_FAILED)
+    return Done(frame.values if frame.supply is None else frame.supply.value())
 
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:
@@ -83,11 +94,21 @@ def _failed(run_context: RunContext, frame: Frame) -> Failed:
     return Failed(error)
 
 
+@attrs.define(eq=False)
 class ItemFrame(Frame):
-    """A frame of nodes that differ in nothing but their number."""
+    """A frame of nodes that differ in nothing but their number.
 
-    is_map = True
-    items: Items
+    Attributes:
+        items: What it is made of.
+        supply: The items, for maps that follow this one.
+        intake: What the items take from maps that this one follows.
+    """
+
+    items: Items = attrs.field(init=False)
+    supply: Supply | None = None
+    intake: Intake | None = None
+
+    is_map: ClassVar[bool] = True
 
     def label(self, index: int) -> str | None:
         """What people call an item; the name of the map, if items have none."""
@@ -97,6 +118,13 @@ class ItemFrame(Frame):
         """The map, in its own graph."""
         del index
         return self.items.frame.graph, self.items.node
+
+    def _follow_up(self, indices: Sequence[int]) -> None:
+        super()._follow_up(indices)
+        if self.intake is not None:
+            self.intake.let_go(indices)
+        if self.supply is not None:
+            self.supply.deliver(indices)
 
     def name(self, index: int) -> str:
         """Id of an item: ``map[3]``."""
@@ -108,8 +136,28 @@ class ItemFrame(Frame):
 
 
 @attrs.frozen(eq=False)
+class Alike(Sequence[float]):
+    """A number as often as there are items, kept once."""
+
+    number: float
+    size: int
+
+    @overload
+    def __getitem__(self, place: int) -> float: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[float]: ...
+    def __getitem__(self, place: int | slice) -> float | Sequence[float]:
+        return self.number if isinstance(place, int) else [self.number] * len(range(self.size)[place])
+
+    def __len__(self) -> int:
+        return self.size
+
+
+@attrs.frozen(eq=False)
 class Items:
     """The items of one map.
+
+    A map may have very many, so its frame keeps for each of them what fits into bytes, and no objects.
 
     Attributes:
         frame: Where the arguments that all share come from.
@@ -117,6 +165,7 @@ class Items:
         columns: What the items have of their own: by parameter, a value for each.
         map_id: Id of the map.
         resources: The resources that each item injects.
+        followed: The items of maps that this one follows, which are columns of it.
     """
 
     frame: Frame
@@ -124,6 +173,7 @@ class Items:
     columns: dict[str, Sequence[Any]]
     map_id: str
     resources: tuple[str, ...]
+    followed: Sequence[Supply] = ()
     # Without resources, which every item may have of its own, these are the same for all.
     _shared: Arguments = attrs.field(init=False)
 
@@ -161,8 +211,8 @@ class Items:
         """What each item claims: the same as the others."""
         return self._claimed
 
-    def begin(self) -> Frame:
-        """A frame in which all items are ready."""
+    def begin(self) -> ItemFrame:
+        """A frame in which all items are ready, but for those that wait for items of other maps."""
         size, node = self.size, self.node
         terms = node.terms
         own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts, undo=terms.undo)
@@ -170,10 +220,14 @@ class Items:
         place = Place.OWN if self.resources else place_of(item)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
         nothing = frozenset[int]()
-        graph = Graph([item] * size, [()] * size, bytes([1]) * size, [()] * size, 0, (), {}, {})
+        nobody: list[tuple[int, ...]] = [()] * size
+        if self.followed:  # by so many items as well
+            nobody = self.followed[0].frame.graph.sources
+        ordinals, consumers = bytes([1]) * size, cast("list[Sequence[int]]", nobody)
+        graph = Graph([item] * size, nobody, ordinals, consumers, 0, (), {}, {})
         layout = Layout(
-            [0] * size,
-            [1] * size,
+            still_to_come(self.followed) if self.followed else bytearray(size),
+            bytearray([1]) * size,
             nothing,
             {},
             bytearray([place]) * size,
@@ -181,15 +235,17 @@ class Items:
             {},
             nothing,
             size,
-            ready=range(size),
+            ready=(),  # which items are, the scheduler is told
             own=(),
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
         frame.items = self
         if self.frame.turn.ranks is not None:
-            frame.turn.ranks = [self.frame.turn.ranks[node.index]] * size
-        frame.readiness.take_news()
+            frame.turn.ranks = Alike(self.frame.turn.ranks[node.index], size)
         digest = self.frame.digest(node.index)
         frame.turn.digests = None if digest is None else [digest]
         frame.turn.is_recorded = self.frame.turn.is_recorded
+        if self.followed:
+            frame.intake = Intake(frame, self.followed)
+            frame.intake.begin()
         return frame

@@ -46,6 +46,10 @@ class NodeTasks:
     def _new_crowd(self) -> Crowd:
         return Crowd(self.context.frame.turn.ranks)
 
+    def waiting(self) -> int:
+        """How many nodes wait behind others of their task."""
+        return len(self._crowd)
+
     def start(self, index: int) -> bool:
         """Start a node, unless it has to wait behind others of its task; returns whether it was started."""
         context = self.context
@@ -98,7 +102,12 @@ class NodeTasks:
         self._has_asked(index)
         if labels := self.context.run_context.progress.labels:
             labels.pop(self.context.frame.name(index), None)
+        chains = self.context.chains
+        if chains.followers:
+            chains.settles(index)
         await self.context.settler.settle_durably(index, ending)
+        if chains.followers:
+            chains.has_settled(index)
         self.left()
 
     async def _ending(self, index: int) -> Ending:
@@ -108,7 +117,7 @@ class NodeTasks:
         if job.label is not None:
             context.run_context.progress.labels[job.node_id] = job.label
         if isinstance(node, MapNode):
-            return await live_map(context.run_context, frame, node, job, self.run_items)
+            return await live_map(context.run_context, context.chains, node, job, self.run_items)
         ending = await live(context.run_context, job)
         if index in frame.layout.tails and isinstance(ending.outcome, Done):
             await context.returned.is_flow(index, ending.outcome.value)

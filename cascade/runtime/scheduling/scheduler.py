@@ -26,12 +26,14 @@ from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.frame.frame import Ended, Frame
+from cascade.runtime.scheduling.chains.chains import Chains
+from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
-from cascade.runtime.scheduling.map_items import Items
+from cascade.runtime.scheduling.map_items import ItemFrame, Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
@@ -47,7 +49,6 @@ class Scheduler:
         context: The frame. Its ``group`` is entered by whoever calls :meth:`run`, for each call.
         is_eager: Whether a node is launched as soon as it is ready.
         saves: What is to be done with the final value of the flow.
-        window: How many nodes may be under way at once, if that is limited.
         loop_lane: Runs async and inline nodes.
         settled_before: How many nodes have ended elsewhere, stage by stage, before any is run.
     """
@@ -55,7 +56,6 @@ class Scheduler:
     context: FrameContext
     is_eager: bool
     saves: Saves
-    window: int | None = None
     settled_before: int = 0
     _queue: deque[int] = attrs.field(factory=deque)
     # Nodes that have been given to a task or a lane and not settled.
@@ -86,6 +86,9 @@ class Scheduler:
         can_use_lanes = is_local and not is_recorded and run_context.shared.pacer is None and window is None
         conditions = Conditions(run_context, can_use_lanes, frame.turn.ranks is not None)
         settler = Settler(run_context, frame, conditions)
+        # Where the run goes on after failures, what is below a map that fails does not run.
+        may_follow = is_eager and not run_context.failures.goes_on
+        keeps_all = run_context.store.journal is not None
         context = FrameContext(
             run_context,
             frame,
@@ -93,9 +96,11 @@ class Scheduler:
             conditions,
             settler,
             ReturnedValues(run_context, frame),
+            Chains(frame, frame.layout.chains if may_follow else {}, keeps_all),
+            Pace(window),
             SignalWaits.of(run_context, frame, settler),
         )
-        return cls(context, is_eager, saves, window)
+        return cls(context, is_eager, saves)
 
     def __attrs_post_init__(self) -> None:
         context = self.context
@@ -109,6 +114,9 @@ class Scheduler:
         if context.waits is not None:
             context.waits.count_in_flight = lambda: self._in_flight
             context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
+        context.chains.tell = context.pace.wake = self.tell
+        context.pace.lanes = (self.loop_lane.queue, self._threads.queue)
+        context.pace.others = lambda: len(self._queue) + self._tasks.waiting()
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -125,12 +133,17 @@ class Scheduler:
                 if work is not None:
                     await (give_way() if work() else checkpoint())
                     continue
-                if not self._queue and not self._in_flight and not (self.is_eager and self.awaits_signals):
+                if not self._queue and not self._in_flight and not self._is_to_come():
                     break
+                self.context.pace.relieve()
                 await self._until_work()
         except BaseException:
             self.context.run_context.lifecycle.halt()
             raise
+
+    def _is_to_come(self) -> bool:
+        """Whether more may become ready although nothing is under way."""
+        return self.context.pace.is_open or (self.is_eager and self.awaits_signals)
 
     def _next_work(self) -> Callable[[], bool] | None:
         """What is to be done first, for a slice at most; it says whether it took that long."""
@@ -139,7 +152,11 @@ class Scheduler:
             return lambda: self.context.frame.demand.let_go_until(lambda: self._elapsed() > until)
         if self._threads.reports.arrived:
             return self._threads.reports.settle_some
-        if self._queue and self._has_room() and not self.context.conditions.is_behind(0):
+        if (
+            self._queue
+            and self.context.pace.has_room(self._in_flight)
+            and not self.context.conditions.is_behind(0)
+        ):
             return self._start_some
         return None
 
@@ -204,15 +221,12 @@ class Scheduler:
 
     # -- starting ------------------------------------------------------------------------------------------
 
-    def _has_room(self) -> bool:
-        return self.window is None or self._in_flight < self.window
-
     def _start_some(self) -> bool:
         """Start nodes from the queue, for a slice at most; returns whether it took that long."""
         frame, queue, lifecycle = self.context.frame, self._queue, self.context.run_context.lifecycle
         self.context.conditions.look()
-        until = self._elapsed() + SLICE
-        while queue and self._has_room():
+        until, pace = self._elapsed() + SLICE, self.context.pace
+        while queue and pace.has_room(self._in_flight):
             if lifecycle.is_closing:
                 queue.clear()
                 return False
@@ -226,6 +240,8 @@ class Scheduler:
     def _start(self, index: int) -> None:
         context, frame = self.context, self.context.frame
         place = frame.layout.places[index]
+        if place == Place.OWN and context.chains.holds_back(index):
+            return
         may_settle_now = place == Place.OWN or frame.gaps.exist or frame.turn.recorded
         if may_settle_now and context.settler.settle_without_running(index):
             return
@@ -295,20 +311,24 @@ class Scheduler:
         self._in_flight -= count
         # A queue that is longer is up to `run`, which gives way and heeds the journal: else each of many nodes
         # that settle at once would start others for a slice.
-        may_start = self.window is not None or not self._queue
+        pace = self.context.pace
+        may_start = pace.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
         if news.ready or news.pruned or news.faults:
             self.absorb()
-        if may_start and self._queue and self._has_room() and not frame.demand.backlog:
+        if may_start and self._queue and pace.has_room(self._in_flight) and not frame.demand.backlog:
             self._start_some()
+        pace.relieve()
         if self._queue or not self._in_flight or frame.readiness.news or frame.demand.backlog:
             self.tell()
 
 
-async def _run_items(run_context: RunContext, items: Items, frame: Frame) -> None:
-    window = items.node.terms.concurrency
-    scheduler = Scheduler.of(run_context, frame, Saves(), items, window=window)
+async def _run_items(run_context: RunContext, items: Items, frame: ItemFrame) -> None:
+    window, is_fed = items.node.terms.concurrency, frame.intake is not None
+    scheduler = Scheduler.of(run_context, frame, Saves(), items, is_eager=is_fed, window=window)
+    scheduler.context.pace.follow(frame.supply, frame.intake)
     async with anyio.create_task_group() as scheduler.context.group:
         with scheduler.under_way():
             await scheduler.run(range(items.size))
+        await scheduler.run(() if is_fed else range(items.size))

@@ -187,6 +187,8 @@ class Settler:
                 self.frame.succeed(index, value)
             case Failed(error=error):
                 self.frame.fail(index, error)
+            case Skipped(reason=reason):
+                self.frame.skip(index, reason, None)
             case _:
                 self.run_context.lifecycle.halt()  # only the end of the run cancels a node
                 self.frame.fail(index, None)

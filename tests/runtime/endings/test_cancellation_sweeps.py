@@ -164,6 +164,14 @@ class World:
 
         return self.task()(cascade.task(item).map(x=[1, 2, 3]).with_concurrency(2))
 
+    def chained(self) -> Any:
+        async def item(x: int) -> int:
+            await self.pause()
+            return x
+
+        task = cascade.task(item)
+        return self.task()(task.map(x=task.map(x=task.map(x=[1, 2, 3])).with_concurrency(2)))
+
     def in_place(self) -> Any:
         step = self.task()
 
@@ -244,6 +252,7 @@ FLOWS = [
     "resources",
     "cached",
     "of_threads",
+    "chained",
     "recorded",
 ]
 

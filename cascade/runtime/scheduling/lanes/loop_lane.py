@@ -309,6 +309,8 @@ class LoopLane:
         self._is_tended = False
         if self.queue:
             self._tend()
+        elif self.context.pace.is_chained:
+            self.owner.tell()  # all have begun that the lane was given
 
 
 def _called(task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Awaitable[Any] | None]:

@@ -1,0 +1,77 @@
+"""Maps that follow each other mean the same whether their items wait for whole maps or for their rows only."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given, note, settings
+from hypothesis import strategies as st
+from oracle import Meaning, interpret
+from random_flows import run
+
+from cascade.testing import RandomFlow, flows
+from cascade.testing.descriptions import Argument, Ask, Body, Call, Fail, Give, Pack, Terms
+
+
+@st.composite
+def chains(draw: st.DrawFn) -> RandomFlow:
+    """Maps, and some plain calls, most of which need maps that come before them."""
+    pool: list[Call] = []
+    for number in range(draw(st.integers(2, 7))):
+        pool.append(_call(draw, pool, f"n{number}"))
+    if draw(st.booleans()):
+        return RandomFlow(pool[-1])
+    return RandomFlow([pool[-1], *draw(st.lists(st.sampled_from(pool), max_size=2))])
+
+
+def _call(draw: st.DrawFn, pool: list[Call], name: str) -> Call:
+    def rarely() -> bool:
+        return draw(st.integers(0, 5)) == 5
+
+    maps = [call for call in pool if call.column is not None]
+    bodies: list[Body] = [Pack(), Pack(), Give(5), Give([1, 2]), Ask(Call(f"of {name}", Pack(), (1,)))]
+    body = Fail(on="b") if rarely() and rarely() else draw(st.sampled_from(bodies))
+    column: Argument = draw(st.sampled_from(maps)) if maps and not rarely() else [1, [2], "b"]
+    args = (draw(st.sampled_from(pool)),) if pool and rarely() else ()
+    is_map = not maps or draw(st.integers(0, 4)) < 4
+    return Call(
+        name,
+        body,
+        args if is_map else (column, *args),
+        conditions=(Call(f"if {name}", Give(draw(st.booleans()))),) if rarely() else (),
+        after=(draw(st.sampled_from(pool)),) if pool and rarely() else (),
+        on_skip=draw(st.sampled_from(("pass", "pass", "skip"))),
+        column=column if is_map else None,
+        terms=Terms(draw(st.sampled_from(("inline", "thread"))), claims={"gpu": 1} if rarely() else {}),
+    )
+
+
+def check(flow: RandomFlow, found: Meaning) -> None:
+    """See that a run that ends with its first failure gives what the oracle says, or one of its errors."""
+    meant = interpret(flow.description)
+    assert bool(found.errors) == bool(meant.errors)
+    assert set(found.errors) <= set(meant.errors)
+    if not meant.errors:
+        assert repr(found.value) == repr(meant.value)
+        assert (found.skipped, found.ran, found.calls) == (meant.skipped, meant.ran, meant.calls)
+
+
+SETTINGS: list[dict[str, Any]] = [{}, {"state": "memory:"}, {"state": "memory:", "durability": "task"}]
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(max_examples=200)
+@given(flow=chains(), as_run=st.sampled_from(SETTINGS))
+def test_a_chain_of_maps_gives_what_the_oracle_says(
+    flow: RandomFlow, as_run: dict[str, Any], backend: str
+) -> None:
+    note(repr(flow))
+    check(flow, run(flow, backend, schedule="eager", **as_run))
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@given(flow=flows())
+def test_a_random_flow_gives_what_the_oracle_says_or_one_of_its_errors(flow: RandomFlow, backend: str) -> None:
+    note(repr(flow))
+    check(flow, run(flow, backend, schedule="eager"))
