@@ -16,7 +16,7 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.graph.nodes import Graph
+from cascade.graph.nodes import Graph, Junction
 from cascade.model.inputs import Inject
 from cascade.model.outcomes import SkipReason, Status
 from cascade.planning.layout import Layout
@@ -86,6 +86,13 @@ class Frame:
     def name(self, index: int) -> str:
         """The node's id."""
         return self.prefix + self.graph.name(index)
+
+    def find(self, node_id: str) -> int | None:
+        """The number of the call with that id; ``None`` if there is none. Takes a scan."""
+        name = node_id.removeprefix(self.prefix)
+        rows = enumerate(self.graph.rows)
+        calls = (index for index, row in rows if not isinstance(row, Junction) and name.startswith(row.task.name))
+        return next((index for index in calls if self.graph.name(index) == name), None)
 
     def digest(self, index: int) -> bytes | None:
         """The node's content, if records are compared by it."""

@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import attrs
 
+from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.run.preparation import Preparation
@@ -25,7 +26,14 @@ async def run_in_place(run_context: RunContext, preparation: Preparation, value:
     subflow = _Subflow(run_context, preparation, value, f"{node_id}/")
     assert run_context.tasks.work is not None  # nodes run inside it
     run_context.tasks.spawn(run_context.tasks.work, subflow.run)
-    await subflow.done.wait()
+    try:
+        await subflow.done.wait()
+    except anyio.get_cancelled_exc_class():
+        # Of the node alone, it may be: then nobody else cancels the flow, and the node ends after it.
+        subflow.scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await subflow.ended.wait()
+        raise
     if subflow.error is not None:
         raise subflow.error
     return subflow.value
@@ -39,10 +47,23 @@ class _Subflow:
     preparation: Preparation
     value: Any
     prefix: str
+    # Set when there is a value or an error, and when nothing of it is alive.
     done: anyio.Event = attrs.field(factory=anyio.Event)
+    ended: anyio.Event = attrs.field(factory=anyio.Event)
+    scope: NodeScope = attrs.field(init=False)
     error: BaseException | None = None
 
+    def __attrs_post_init__(self) -> None:
+        self.scope = self.run_context.lifecycle.nodes.scope()
+
     async def run(self) -> None:
+        try:
+            with self.scope:
+                await self._run()
+        finally:
+            self.ended.set()
+
+    async def _run(self) -> None:
         loop = Loop(self.run_context, self.preparation, self.prefix)
         try:
             self.value = await loop.run(await loop.prepare(self.value))
@@ -52,7 +73,8 @@ class _Subflow:
             self.error = DrainedError()
             self.done.set()
         except anyio.get_cancelled_exc_class():
-            self.run_context.lifecycle.halt()
+            if not self.run_context.lifecycle.nodes.is_part(self.prefix):
+                self.run_context.lifecycle.halt()
             raise
         except BaseException as error:  # whatever it is: the node that waits for the value raises it
             self.run_context.failures.pass_on(error)

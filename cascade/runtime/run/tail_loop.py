@@ -85,6 +85,7 @@ class Loop:
         finally:
             self._hold.release()
             self.run_context.progress.turning.pop(self.prefix, None)
+            self.run_context.lifecycle.nodes.leave(self.prefix)
 
     async def _run(self, prepared: Prepared) -> Any:
         turns = 1
@@ -199,7 +200,8 @@ class Loop:
     def _made(self, scheduler: Scheduler) -> Made:
         """What a turn gave that has been run."""
         lifecycle, frame = self.run_context.lifecycle, scheduler.context.frame
-        if lifecycle.is_halted or (lifecycle.is_draining and frame.readiness.unsettled):
+        is_cut_off = scheduler.context.conditions.is_cut_off
+        if lifecycle.is_halted or is_cut_off or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
         return Made(collect(frame), frame.turn.number, frame.turn.flow is not None)
 

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from cascade.graph.nodes import Node
 from cascade.runtime.admission.pool import Amount
+from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
 from cascade.runtime.frame.frame import Frame
@@ -56,6 +57,7 @@ class FrameContext:
         conditions: Whether lanes may be used.
         settler: Settles nodes.
         returned: What becomes of returned values.
+        scopes: What cancels nodes that wait.
         group: Where tasks are started at present.
     """
 
@@ -65,4 +67,5 @@ class FrameContext:
     conditions: Conditions
     settler: Settler
     returned: ReturnedValues
+    scopes: NodeScopes
     group: TaskGroup = attrs.field(init=False)

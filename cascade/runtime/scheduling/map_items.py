@@ -92,6 +92,12 @@ class ItemFrame(Frame):
         """Id of an item: ``map[3]``."""
         return f"{self.prefix}[{index}]"
 
+    def find(self, node_id: str) -> int | None:
+        """The number of the item with that id; ``None`` if there is none."""
+        number = node_id.removeprefix(f"{self.prefix}[").removesuffix("]")
+        index = int(number) if number.isdecimal() and len(number) < 20 else -1
+        return index if 0 <= index < len(self.status) and self.name(index) == node_id else None
+
     def digest(self, index: int) -> bytes | None:
         """Content of an item: that of the map, and its place."""
         return None if self.turn.digests is None else item_digest(self.turn.digests[0], index)

@@ -90,11 +90,23 @@ class NodeTasks:
                 frame.status[other] = Status.PENDING
             self.start_again(following)
 
+    def take_back(self) -> None:
+        """Decide anew about all nodes that wait behind others."""
+        waiting = self._crowd.disperse()
+        for index in waiting:
+            self.context.frame.status[index] = Status.PENDING
+        if waiting:
+            self.start_again(waiting)
+
     async def _live(self, index: int) -> None:
-        try:
-            ending = await self._ending(index)
-        except BaseException as error:  # pragma: no cover  # an interrupt between two steps
-            ending = Ending(classify(error, self.context.frame.name(index)))
+        context = self.context
+        with context.run_context.lifecycle.nodes.scope() as scope:
+            context.scopes.enter(index, scope)
+            try:
+                ending = await self._ending(index)
+            except BaseException as error:  # pragma: no cover  # an interrupt between two steps
+                ending = Ending(classify(error, context.frame.name(index)))
+        context.scopes.leave(index)
         self._has_asked(index)
         await self.context.settler.settle_durably(index, ending)
         self.left()

@@ -17,8 +17,10 @@ import attrs
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from cascade.model.outcomes import Status
+from cascade.model.outcomes import Cancelled, Done, Status
 from cascade.planning.layout import Place
+from cascade.runtime.cancelling.marks import key_of
+from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.execution.saves import Saves
@@ -83,15 +85,19 @@ class Scheduler:
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         can_use_lanes = is_local and not is_recorded and run_context.shared.pacer is None and window is None
         conditions = Conditions(run_context, can_use_lanes, frame.turn.ranks is not None)
+        scopes = NodeScopes(lambda index: run_context.lifecycle.nodes.is_marked(frame, index))
         context = FrameContext(
             run_context,
             frame,
             NodeCalls(frame) if calls is None else calls,
             conditions,
             Settler(run_context, frame, conditions),
-            ReturnedValues(run_context, frame),
+            ReturnedValues(run_context, frame, scopes),
+            scopes,
         )
-        return cls(context, is_eager, saves, window)
+        scheduler = cls(context, is_eager, saves, window)
+        scheduler.come_alive()
+        return scheduler
 
     def __attrs_post_init__(self) -> None:
         context = self.context
@@ -122,7 +128,10 @@ class Scheduler:
                     break
                 await self._until_work()
         except BaseException:
-            self.context.run_context.lifecycle.halt()
+            if self.context.conditions.is_cut_off:
+                self._threads.has_failed = True
+            else:
+                self.context.run_context.lifecycle.halt()
             raise
 
     def _next_work(self) -> Callable[[], bool] | None:
@@ -174,11 +183,11 @@ class Scheduler:
 
     def _start_some(self) -> bool:
         """Start nodes from the queue, for a slice at most; returns whether it took that long."""
-        frame, queue, lifecycle = self.context.frame, self._queue, self.context.run_context.lifecycle
-        self.context.conditions.look()
+        frame, queue, conditions = self.context.frame, self._queue, self.context.conditions
+        conditions.look()
         until = self._elapsed() + SLICE
         while queue and self._has_room():
-            if lifecycle.is_closing:
+            if conditions.is_closing:
                 queue.clear()
                 return False
             index = queue.popleft()
@@ -230,12 +239,50 @@ class Scheduler:
         self.context.conditions.look()
         now = current_time()
         ended = [(index, value, now, now) for index, value in values]
-        self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())
-        self.context.frame.succeed_all(ended)
+        if self.context.run_context.lifecycle.nodes:  # one of them may be cancelled, and has only now ended
+            for index, value, _, _ in ended:
+                self.context.settler.settle(index, Ending(Done(value), 1, now))
+        else:
+            self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())
+            self.context.frame.succeed_all(ended)
         self.settled_before += len(ended)
         if running is not None:
             self._in_flight += 1
             self.context.frame.status[running] = Status.RUNNING
+
+    # -- cancelling ----------------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        """The frame."""
+        return self.context.frame
+
+    def come_alive(self) -> None:
+        """Be the one who runs the nodes with the ids of this frame."""
+        cancelled = self.context.run_context.lifecycle.nodes
+        cancelled.enter(self)
+        if cancelled:
+            self.frame.gaps.exist = True  # so that whoever starts a node looks
+            self.context.conditions.is_cut_off = cancelled.is_part(key_of(self.frame))
+
+    def cancel(self, index: int) -> None:
+        """A node has been marked as cancelled: settle it if it has not begun, else cancel what it waits in."""
+        status = self.frame.status
+        self.frame.gaps.exist = True
+        if status[index] == Status.QUEUED:
+            self.take_back(self.loop_lane.queue)
+            self.take_back(self._threads.queue)
+            self._tasks.take_back()
+        if status[index] == Status.PENDING:
+            self.context.settler.settle(index, Ending(Cancelled()))
+            self._left(0)
+        else:  # if it is still queued, a thread has just taken it, and gives it back or begins it
+            self.context.scopes.cancel(index)
+
+    def cut_off(self) -> None:
+        """A node that this frame belongs to has been cancelled: start nothing more."""
+        self.context.conditions.is_cut_off = True
+        self.tell()
 
     # -- settling ------------------------------------------------------------------------------------------
 
@@ -272,5 +319,8 @@ class Scheduler:
 async def _run_items(run_context: RunContext, items: Items, frame: Frame) -> None:
     window = items.node.terms.concurrency
     scheduler = Scheduler.of(run_context, frame, Saves(), items, window=window)
-    async with anyio.create_task_group() as scheduler.context.group:
-        await scheduler.run(range(items.size))
+    try:
+        async with anyio.create_task_group() as scheduler.context.group:
+            await scheduler.run(range(items.size))
+    finally:
+        run_context.lifecycle.nodes.leave(key_of(frame))

@@ -81,6 +81,8 @@ class Settler:
 
     def _record(self, index: int, ending: Ending) -> Ending | None:
         """Record how a node ended; returns that as it counts, or ``None`` if a run that drains leaves the node."""
+        if self.run_context.lifecycle.nodes:
+            ending = self._cancelled(index, ending)
         if self._is_left(index, ending):
             return None
         ending = self._counted(ending)
@@ -93,6 +95,9 @@ class Settler:
         frame, row = self.frame, self.frame.graph.rows[index]
         if not (frame.gaps.exist or frame.turn.recorded or (isinstance(row, Node) and row.terms.conditions)):
             return False
+        if self.run_context.lifecycle.nodes.is_marked(frame, index):
+            self.settle(index, Ending(Cancelled()))
+            return True
         node: Node = frame.graph.node(index)  # type: ignore[assignment]  # routers are settled by the frame
         if index in frame.turn.recorded:
             self._replay(index, node)
@@ -126,6 +131,11 @@ class Settler:
             counts[Status.SKIPPED] += 1
             frame.skip(index, recalled.reason, passed_by(frame, node, recalled.reason))
 
+    def _cancelled(self, index: int, ending: Ending) -> Ending:
+        """*ending* as it counts if the node, or what it is part of, is cancelled while the run goes on."""
+        outcome = self.run_context.lifecycle.nodes.counted(self.frame.name(index), ending.outcome)
+        return ending if self.run_context.lifecycle.is_halted else attrs.evolve(ending, outcome=outcome)
+
     def _counted(self, ending: Ending) -> Ending:
         """*ending* as it counts: what succeeds after the run has ended is cancelled."""
         if not isinstance(ending.outcome, Done):
@@ -155,7 +165,8 @@ class Settler:
             case Failed(error=error):
                 self.frame.fail(index, error)
             case _:
-                self.run_context.lifecycle.halt()  # only the end of the run cancels a node
+                if not self.conditions.is_cut_off:  # only the end of the run cancels a node by itself
+                    self.run_context.lifecycle.halt()
                 self.frame.fail(index, None)
 
 

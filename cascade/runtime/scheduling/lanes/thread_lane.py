@@ -212,5 +212,7 @@ class ThreadLane:
 
 def _ends_run(run_context: RunContext, error: BaseException) -> bool:
     """Whether nothing may start after *error*. Asked in any thread."""
+    if isinstance(error, AttemptCancelled):
+        return run_context.lifecycle.is_halted  # else it is the end of that node only
     goes_on = run_context.settings.on_error == "continue" and isinstance(error, Exception)
-    return not goes_on or isinstance(error, AttemptCancelled)
+    return not goes_on
