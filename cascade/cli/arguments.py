@@ -215,12 +215,13 @@ def _add_records(commands: Any) -> None:
 
 def add_control(commands: Any) -> None:
     """What can be said to runs of other processes."""
-    control = commands.add_parser("control", help="pause and limit runs of other processes")
+    control = commands.add_parser("control", help="pause and limit runs of other processes, cancel nodes")
     actions = control.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, words in (
         ("pause", "let nothing start"),
         ("resume", "lift a pause"),
         ("limit", "limit how many run at a time, or how fast they start"),
+        ("cancel", "cancel a node of a run"),
         ("status", "show the rules in force, and the runs"),
     ):
         action = actions.add_parser(name, help=words)
@@ -234,6 +235,10 @@ def add_control(commands: Any) -> None:
             metavar="SECONDS",
             help="how long to wait for the runs to acknowledge it (%(default)g)",
         )
+        if name == "cancel":
+            action.add_argument("scope", help="the run, as run:ID", metavar="RUN")
+            action.add_argument("node", help="id of the node, such as fetch#2, or fetch[3]", metavar="NODE")
+            continue
         action.add_argument(
             "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"
         )

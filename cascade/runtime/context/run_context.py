@@ -203,6 +203,14 @@ class RunContext:
         """Record a failure after which the run cannot go on, and halt."""
         self.failures.fail(error, origin)
 
+    def cancel_node(self, node_id: str) -> bool:
+        """Cancel a node while the run goes on; returns ``False`` if it has ended.
+
+        Raises:
+            NodeNotFoundError: If there is no such node at present.
+        """
+        return self.lifecycle.nodes.cancel(node_id, self.run_id)
+
     def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Start a task that outlives the nodes."""
         self.tasks.start_service(func, *args)

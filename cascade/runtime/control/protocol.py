@@ -14,6 +14,8 @@ from cascade.runtime.control.connector import Message
 CONSTRAINTS: Final = "cascade/constraints"
 ENGINES: Final = "cascade/engines"
 ACKS: Final = "cascade/acks"
+COMMANDS: Final = "cascade/commands"
+ANSWERS: Final = "cascade/answers"
 TELEMETRY: Final = "cascade/telemetry"
 # Of presence and acknowledgements; raised when the meaning of a field changes or a field is removed.
 WIRE_VERSION: Final = 1

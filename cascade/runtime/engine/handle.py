@@ -183,7 +183,7 @@ class Run(Generic[T_co]):
         """
         if self._lifetime.status is not None:
             return False
-        return self._lifetime.run_context.lifecycle.nodes.cancel(task_id, self.id)
+        return self._lifetime.run_context.cancel_node(task_id)
 
     def drain(self) -> None:
         """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.
