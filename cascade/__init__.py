@@ -62,10 +62,11 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         TaskRetrying,
         TaskSkipped,
     )
+    from cascade.model.fallbacks import OrElse, OutcomeOf, settled
     from cascade.model.flow import Router, gather, pipeline, sequence
     from cascade.model.inputs import Env, Param, Resource, inject, resource
     from cascade.model.lazies import LazyResult, MappedLazyResult
-    from cascade.model.outcomes import SkipReason
+    from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
     from cascade.model.policies import Retry
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
@@ -83,12 +84,14 @@ __all__ = [
     "ControlChanged",
     "DeadlockError",
     "DependencyMissingError",
+    "Done",
     "Engine",
     "EngineWarning",
     "Env",
     "Event",
     "EventBus",
     "EventsDropped",
+    "Failed",
     "FlowChangedError",
     "GraphError",
     "InputError",
@@ -98,6 +101,9 @@ __all__ = [
     "MappedLazyResult",
     "NodeEvent",
     "NotDigestibleError",
+    "OrElse",
+    "Outcome",
+    "OutcomeOf",
     "Param",
     "Partial",
     "Plan",
@@ -116,6 +122,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "SkipReason",
+    "Skipped",
     "StageFinished",
     "StageStarted",
     "StateError",
@@ -143,6 +150,7 @@ __all__ = [
     "run_sync",
     "sequence",
     "serve",
+    "settled",
     "start",
     "task",
     "visualize",
@@ -199,10 +207,11 @@ _HOMES: Final = {
             "TaskRetrying",
             "TaskSkipped",
         ),
+        "cascade.model.fallbacks": ("OrElse", "OutcomeOf", "settled"),
         "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
         "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
-        "cascade.model.outcomes": ("SkipReason",),
+        "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.tasks": ("Partial", "Task"),

@@ -11,6 +11,7 @@ dropped, a node that has not begun is pruned at zero, and being a target counts 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -18,15 +19,18 @@ import attrs
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Graph
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.planning.layout import Layout
 from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.frame.demand import Demand
 from cascade.runtime.frame.gaps import Gaps
+from cascade.runtime.frame.handling import is_handled
 from cascade.runtime.frame.readiness import Readiness
-from cascade.runtime.frame.routing import Routing
-from cascade.runtime.frame.turn import Turn
+from cascade.runtime.frame.routing import Routing, failure_behind
+from cascade.runtime.frame.turn import Handles, Turn, never
 
+# The id of the node that raised an error, and the number of attempts that it made.
+Origin = tuple[str, int]
 # A call that has succeeded: its number, its value, and when it began and ended, on the loop's clock. The times
 # are 0 if nobody is told.
 Ended = tuple[int, Any, float, float]
@@ -92,6 +96,23 @@ class Frame:
         digests = self.turn.digests
         return None if digests is None else digests[index]
 
+    @property
+    def may_handle(self) -> bool:
+        """Whether a failure of one of its nodes might be handled."""
+        return bool(self.layout.handlers) or self.turn.handles is not never
+
+    def is_handled(self, index: int, error: BaseException) -> bool:
+        """Whether everybody who wants the node can do with the *error* that it raised; see ``handling``."""
+        return self.may_handle and is_handled(self.graph, self.routing, self.turn.handles, index, error)
+
+    def handles(self, index: int) -> Handles:
+        """What says whether an error is handled if the node fails with it."""
+        return partial(self.is_handled, index) if self.may_handle else never
+
+    def failure_behind(self, index: int) -> Failed | None:
+        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
+        return failure_behind(self.graph, self.gaps, self.routing, index)
+
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""
         return self.status[index] > Status.RUNNING
@@ -126,9 +147,16 @@ class Frame:
             self.demand.keep(index, passed[0])
         self._follow_up((index,))
 
-    def fail(self, index: int, error: BaseException | None) -> None:
-        """Record that a call failed, or (without an error) was cancelled."""
-        self.gaps.fail(index, error)
+    def fail(self, index: int, error: BaseException | None, origin: Origin | None = None) -> None:
+        """Record that a call failed, or (without an error) was cancelled.
+
+        Args:
+            index: The call.
+            error: The error.
+            origin: The node that raised it, if it was another one, and its attempts.
+        """
+        task_id, attempts = origin or (self.name(index), 0)
+        self.gaps.fail(index, None if error is None else Failed(error, task_id, attempts))
         self._follow_up((index,))
 
     def _follow_up(self, indices: Sequence[int]) -> None:

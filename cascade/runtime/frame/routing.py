@@ -17,6 +17,11 @@ gives a value            has all its values                 succeeded, with the 
 "Has failed" includes what did not run because something else had failed. A selector that was skipped gives a value
 if one passes through it. Of a route, any skip counts, as the route is the router's value: it has none of its own
 that could stand in its place. The rows are looked at from top to bottom, and not before a router is wanted.
+
+``settled`` and ``or_else`` are routers whose selector is what is tried. ``settled`` has no routes: how the
+selector ends is its value. ``or_else`` takes its alternative as a route if the selector fails with an error that
+it covers, and otherwise the selector itself: value, skip and failure. A skip of what it takes is its own: same
+reason, and the same value passes on.
 """
 
 from __future__ import annotations
@@ -27,10 +32,11 @@ from typing import Any
 
 import attrs
 
-from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
+from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, Route, resolve, sources_of
 from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Done, Failed, Skipped, SkipReason, Status
+from cascade.model.policies import covers
 from cascade.planning.layout import Layout
 from cascade.runtime.frame.demand import Demand
 from cascade.runtime.frame.gaps import Gaps
@@ -100,12 +106,15 @@ class Routing:
         return index
 
     def calls_in(self, index: int) -> set[int]:
-        """The calls that a node stands for: itself, or all those in what it chose if it is a router."""
+        """The calls that a node stands for: itself, or all those in what it chose if it is a router.
+
+        An outcome is a value of its own.
+        """
         found: set[int] = set()
         pending = [index]
         while pending:
             index = pending.pop()
-            if index not in self.choices:
+            if index not in self.choices or isinstance(self.graph.rows[index], OutcomeNode):
                 found.add(index)
                 continue
             route = self.choices[index].route
@@ -134,6 +143,9 @@ class Routing:
         choice, gating = self.choices[router], self.gating
         if choice.waiting or gating.has_settled(router) or not gating.is_wanted(router):
             return
+        if isinstance(self.graph.rows[router], OutcomeNode):
+            self._take_outcome(router)
+            return
         if choice.route is None:
             self._choose(router, choice)
         if choice.route is not None and not choice.waiting:
@@ -143,15 +155,18 @@ class Routing:
         """Look the route up that the selector names, want it, and release the others."""
         junction, gating = self._junction(router), self.gating
         selectors = self.layout.selectors[router]
-        reason = self.gaps.behind(selectors, SkipReason.UPSTREAM_DATA)
-        if reason is not None:
-            self._skip(router, reason)
-            return
-        try:
-            route = self._route(junction)
-        except Exception as error:  # the lookup runs __hash__ and __eq__ of a user's key
-            self._fail(router, error)
-            return
+        if isinstance(junction, FallbackNode):
+            route = self._tried(junction)
+        else:
+            reason = self.gaps.behind(selectors, SkipReason.UPSTREAM_DATA)
+            if reason is not None:
+                self._skip(router, reason)
+                return
+            try:
+                route = self._route(junction)
+            except Exception as error:  # the lookup runs __hash__ and __eq__ of a user's key
+                self._fail(router, error)
+                return
         choice.route = route
         choice.waiting = {source for source in route.sources if not gating.has_settled(source)}
         gating.release(
@@ -171,8 +186,45 @@ class Routing:
             raise RouteNotFoundError(key, junction.routes, ", ".join(map(repr, names)))
         return route
 
+    def _tried(self, junction: FallbackNode) -> Route:
+        """The alternative, if what is tried has failed with an error that it is for; else what is tried."""
+        tried = junction.selector
+        failed = self.failure_behind(tried) if isinstance(tried, int) else None
+        if failed is not None and covers(junction.on, failed.error):
+            return next(iter(junction.routes.values()))
+        return Route(tried, tuple(self.layout.selectors[junction.index]))
+
+    def _take_outcome(self, router: int) -> None:
+        """What the router is about has settled: how it ended is the value."""
+        about = self._junction(router).selector
+        outcome: Done[Any] | Failed | Skipped | None
+        if not isinstance(about, int):
+            outcome = Done(resolve(about, self))
+        elif self.gaps.status[about] == Status.SUCCEEDED:
+            outcome = Done(self.values[about])
+        elif self.gaps.is_failure(about):
+            outcome = self.failure_behind(about)
+        else:
+            outcome = Skipped(self.gaps.reasons[about], self.prefix + self.graph.name(self.chosen(about)))
+        if outcome is None:  # cancelled, as the run ends
+            self._skip(router, SkipReason.UPSTREAM_FAILED)
+            return
+        self._succeed(router, outcome)
+
+    def failure_behind(self, index: int) -> Failed | None:
+        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
+        return failure_behind(self.graph, self.gaps, self, index)
+
     def _take(self, router: int, route: Route) -> None:
         """All of the chosen route has settled: it is the router's value, unless some of it was skipped."""
+        taken = route.operand
+        if (
+            isinstance(self.graph.rows[router], FallbackNode)
+            and isinstance(taken, int)
+            and taken in self.gaps.reasons
+        ):
+            self._pass_on_skip(router, taken)
+            return
         reason = self.gaps.behind(route.sources, SkipReason.UPSTREAM_ROUTE)
         if reason is None and any(self.gaps.status[source] == Status.SKIPPED for source in route.sources):
             reason = SkipReason.UPSTREAM_ROUTE
@@ -184,17 +236,32 @@ class Routing:
         except Exception as error:  # records in it are made anew by their own constructors
             self._fail(router, error)
             return
+        self._succeed(router, value)
+
+    def _succeed(self, router: int, value: Any) -> None:
         self.demand.keep(router, value)
         self.gaps.status[router] = Status.SUCCEEDED
         self._leave(router)
 
     def _skip(self, router: int, reason: SkipReason) -> None:
         self.gaps.skip(router, reason)
+        if reason is SkipReason.UPSTREAM_FAILED:
+            self.readiness.news.without.append(router)
         self._leave(router)
+
+    def _pass_on_skip(self, router: int, taken: int) -> None:
+        """What a fallback has taken was skipped, and so is the fallback, in the same way."""
+        reason, gives_value = self.gaps.reasons[taken], taken not in self.gaps.gone
+        if gives_value:
+            self.demand.keep(router, self.values[taken])
+            self.gaps.skip(router, reason, gives_value=True)
+            self._leave(router)
+        else:
+            self._skip(router, reason)
 
     def _fail(self, router: int, error: Exception) -> None:
         self.readiness.news.faults.append((router, error))
-        self.gaps.fail(router, error)
+        self.gaps.fail(router, Failed(error, self.prefix + self.graph.name(router)))
         self._leave(router)
 
     def _leave(self, router: int) -> None:
@@ -208,3 +275,20 @@ class Routing:
         junction = self.graph.rows[router]
         assert isinstance(junction, Junction)
         return junction
+
+
+def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int) -> Failed | None:
+    """The failure of the node *index*, or the one that kept it from running; ``None`` if there is none.
+
+    Of several, that of the first source counts, in the order of the flow. It does not depend on who failed first.
+    """
+    while index not in gaps.errors:
+        sources = graph.sources[index]
+        if routing is not None and index in routing.choices:
+            route = routing.choices[index].route
+            sources = tuple(sorted(routing.layout.selectors[index])) if route is None else route.sources
+        failed = [source for source in sources if gaps.is_failure(source)]
+        if not failed or not gaps.is_failure(index):
+            return None
+        index = failed[0]
+    return gaps.errors[index]

@@ -156,9 +156,10 @@ class Scheduler:
         run_context = context.run_context
         while frame.readiness.news:
             news = frame.readiness.take_news()
-            for index, error in news.faults:
-                note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
-                run_context.failures.fail_node(error, frame.name(index), note)
+            for index, _ in news.faults:
+                context.settler.settle_router(index)
+            for index in news.without:
+                context.settler.look_behind(index)
             if run_context.lifecycle.is_halted:
                 frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
@@ -261,7 +262,7 @@ class Scheduler:
         may_start = self.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
-        if news.ready or news.pruned or news.faults:
+        if news:
             self.absorb()
         if may_start and self._queue and self._has_room() and not frame.demand.backlog:
             self._start_some()
