@@ -7,8 +7,7 @@ pictures, digests and conditions. What runs plain nodes reads the rows. Calls of
 routers are objects.
 
 A router is a node too (``Junction``), left out of plans and counts, but with edges like others. So nested
-routers, routers in containers and routers as targets are one case. So are outcomes and fallbacks: what is tried
-is their selector.
+routers and routers as targets are one case. So are outcomes and fallbacks: what is tried is their selector.
 """
 
 from __future__ import annotations
@@ -395,9 +394,6 @@ def _call_edges(node: Node) -> Iterator[Edge]:
 def _junction_edges(junction: Junction) -> Iterator[Edge]:
     kind = EdgeKind.OUTCOME if isinstance(junction, HANDLERS) else EdgeKind.SELECTOR
     yield from _edges(junction.selector, junction.index, kind)
-    if isinstance(junction, FallbackNode):
-        for route in junction.routes.values():
-            yield from _edges(route.operand, junction.index, EdgeKind.FALLBACK)
-        return
+    kind = EdgeKind.FALLBACK if isinstance(junction, FallbackNode) else EdgeKind.ROUTE
     for label, route in junction.all_routes():
-        yield from _edges(route.operand, junction.index, EdgeKind.ROUTE, label)
+        yield from _edges(route.operand, junction.index, kind, label if kind is EdgeKind.ROUTE else "")

@@ -29,7 +29,7 @@ def collect(frame: Frame, pass_on: Callable[[Failed], None]) -> Any:
         if frame.status[member] == Status.SUCCEEDED:
             continue
         judged = frame.chosen(member)
-        cause = frame.failure_behind(member)
+        cause = frame.handling.failure_behind(member)
         if cause is not None:
             pass_on(cause)
             raise cause.error

@@ -11,7 +11,6 @@ dropped, a node that has not begun is pruned at zero, and being a target counts 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from functools import partial
 from typing import Any, ClassVar, Self
 
 import attrs
@@ -24,10 +23,10 @@ from cascade.planning.layout import Layout
 from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.frame.demand import Demand
 from cascade.runtime.frame.gaps import Gaps
-from cascade.runtime.frame.handling import is_handled
+from cascade.runtime.frame.handling import Handling
 from cascade.runtime.frame.readiness import Readiness
-from cascade.runtime.frame.routing import Routing, failure_behind
-from cascade.runtime.frame.turn import Handles, Turn, never
+from cascade.runtime.frame.routing import Routing
+from cascade.runtime.frame.turn import Turn
 
 # The id of the node that raised an error, and the number of attempts that it made.
 Origin = tuple[str, int]
@@ -97,21 +96,9 @@ class Frame:
         return None if digests is None else digests[index]
 
     @property
-    def may_handle(self) -> bool:
-        """Whether a failure of one of its nodes might be handled."""
-        return bool(self.layout.handlers) or self.turn.handles is not never
-
-    def is_handled(self, index: int, error: BaseException) -> bool:
-        """Whether everybody who wants the node can do with the *error* that it raised; see ``handling``."""
-        return self.may_handle and is_handled(self.graph, self.routing, self.turn.handles, index, error)
-
-    def handles(self, index: int) -> Handles:
-        """What says whether an error is handled if the node fails with it."""
-        return partial(self.is_handled, index) if self.may_handle else never
-
-    def failure_behind(self, index: int) -> Failed | None:
-        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
-        return failure_behind(self.graph, self.gaps, self.routing, index)
+    def handling(self) -> Handling:
+        """Says which of its failures are handled."""
+        return Handling(self)
 
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""

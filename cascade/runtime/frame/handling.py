@@ -23,45 +23,69 @@ Failures are rare, so the walk may look at edges; a success comes by nothing of 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
+from functools import partial
 from typing import TYPE_CHECKING
 
+import attrs
+
 from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode
-from cascade.model.outcomes import SkipReason
+from cascade.model.outcomes import Failed, SkipReason
 from cascade.model.policies import covers
+from cascade.runtime.frame.endings import failure_behind
+from cascade.runtime.frame.routing import Routing
+from cascade.runtime.frame.turn import Handles, never
 
 if TYPE_CHECKING:
-    from cascade.runtime.frame.routing import Routing
+    from cascade.runtime.frame.frame import Frame
 
 
-def is_handled(
-    graph: Graph, routing: Routing | None, outer: Callable[[BaseException], bool], index: int, error: BaseException
-) -> bool:
-    """Whether everybody who wants the node *index* can do with the *error* that it raised, or that kept it from
-    running.
+@attrs.frozen(eq=False)
+class Handling:
+    """Says which failures in a frame are handled, and looks for what is behind a node that has no value.
 
-    Args:
-        graph: The flow.
-        routing: What its routers have chosen; ``None`` if there are none.
-        outer: Whether the error is handled if it is that of the whole flow.
-        index: The node.
-        error: The error.
+    Attributes:
+        frame: The frame.
     """
-    if not isinstance(error, Exception):
-        return False
-    if routing is None:
-        return outer(error)
-    members = set(graph.members)
-    affected, pending = {index}, [index]
-    while pending:
-        index = pending.pop()
-        if index in members:
+
+    frame: Frame
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether any failure in the frame might be handled. Asked in any thread."""
+        return bool(self.frame.layout.handlers) or self.frame.turn.handles is not never
+
+    def is_handled(self, index: int, error: BaseException) -> bool:
+        """Whether everybody who wants the node *index* can do with its failure.
+
+        Args:
+            index: A node that failed, or became ``UpstreamFailed``.
+            error: The error.
+        """
+        if not self.is_possible or not isinstance(error, Exception):
+            return False
+        frame, outer = self.frame, self.frame.turn.handles
+        if frame.routing is None:
             return outer(error)
-        for consumer in _affected_by(graph, routing, index, error):
-            if consumer not in affected:
-                affected.add(consumer)
-                pending.append(consumer)
-    return True
+        members = set(frame.graph.members)
+        affected, pending = {index}, [index]
+        while pending:
+            index = pending.pop()
+            if index in members:
+                return outer(error)
+            for consumer in _affected_by(frame.graph, frame.routing, index, error):
+                if consumer not in affected:
+                    affected.add(consumer)
+                    pending.append(consumer)
+        return True
+
+    def of(self, index: int) -> Handles:
+        """What says whether an error is handled if the node *index* fails with it."""
+        return partial(self.is_handled, index) if self.is_possible else never
+
+    def failure_behind(self, index: int) -> Failed | None:
+        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
+        return failure_behind(self.frame.graph, self.frame.gaps, self.frame.routing, index)
 
 
 def _affected_by(graph: Graph, routing: Routing, index: int, error: Exception) -> Iterator[int]:

@@ -28,17 +28,17 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, Route, resolve, sources_of
 from cascade.model.errors import RouteNotFoundError
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import Done, Failed, Skipped, SkipReason, Status
-from cascade.model.policies import covers
+from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.planning.layout import Layout
 from cascade.runtime.frame.demand import Demand
+from cascade.runtime.frame.endings import outcome_of, taken_by
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.gating import Gating
 from cascade.runtime.frame.readiness import Readiness
@@ -144,7 +144,11 @@ class Routing:
         if choice.waiting or gating.has_settled(router) or not gating.is_wanted(router):
             return
         if isinstance(self.graph.rows[router], OutcomeNode):
-            self._take_outcome(router)
+            outcome = outcome_of(self, _junction(self.graph, router))
+            if outcome is None:
+                self._skip(router, SkipReason.UPSTREAM_FAILED)
+            else:
+                self._succeed(router, outcome)
             return
         if choice.route is None:
             self._choose(router, choice)
@@ -153,10 +157,10 @@ class Routing:
 
     def _choose(self, router: int, choice: Choice) -> None:
         """Look the route up that the selector names, want it, and release the others."""
-        junction, gating = self._junction(router), self.gating
+        junction, gating = _junction(self.graph, router), self.gating
         selectors = self.layout.selectors[router]
         if isinstance(junction, FallbackNode):
-            route = self._tried(junction)
+            route = taken_by(self, junction)
         else:
             reason = self.gaps.behind(selectors, SkipReason.UPSTREAM_DATA)
             if reason is not None:
@@ -186,35 +190,6 @@ class Routing:
             raise RouteNotFoundError(key, junction.routes, ", ".join(map(repr, names)))
         return route
 
-    def _tried(self, junction: FallbackNode) -> Route:
-        """The alternative, if what is tried has failed with an error that it is for; else what is tried."""
-        tried = junction.selector
-        failed = self.failure_behind(tried) if isinstance(tried, int) else None
-        if failed is not None and covers(junction.on, failed.error):
-            return next(iter(junction.routes.values()))
-        return Route(tried, tuple(self.layout.selectors[junction.index]))
-
-    def _take_outcome(self, router: int) -> None:
-        """What the router is about has settled: how it ended is the value."""
-        about = self._junction(router).selector
-        outcome: Done[Any] | Failed | Skipped | None
-        if not isinstance(about, int):
-            outcome = Done(resolve(about, self))
-        elif self.gaps.status[about] == Status.SUCCEEDED:
-            outcome = Done(self.values[about])
-        elif self.gaps.is_failure(about):
-            outcome = self.failure_behind(about)
-        else:
-            outcome = Skipped(self.gaps.reasons[about], self.prefix + self.graph.name(self.chosen(about)))
-        if outcome is None:  # cancelled, as the run ends
-            self._skip(router, SkipReason.UPSTREAM_FAILED)
-            return
-        self._succeed(router, outcome)
-
-    def failure_behind(self, index: int) -> Failed | None:
-        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
-        return failure_behind(self.graph, self.gaps, self, index)
-
     def _take(self, router: int, route: Route) -> None:
         """All of the chosen route has settled: it is the router's value, unless some of it was skipped."""
         taken = route.operand
@@ -223,7 +198,7 @@ class Routing:
             and isinstance(taken, int)
             and taken in self.gaps.reasons
         ):
-            self._pass_on_skip(router, taken)
+            self._skip(router, self.gaps.reasons[taken], taken)
             return
         reason = self.gaps.behind(route.sources, SkipReason.UPSTREAM_ROUTE)
         if reason is None and any(self.gaps.status[source] == Status.SKIPPED for source in route.sources):
@@ -243,21 +218,15 @@ class Routing:
         self.gaps.status[router] = Status.SUCCEEDED
         self._leave(router)
 
-    def _skip(self, router: int, reason: SkipReason) -> None:
-        self.gaps.skip(router, reason)
+    def _skip(self, router: int, reason: SkipReason, taken: int | None = None) -> None:
+        """Skip a router; the value that *taken* has passed on, if any, passes on."""
+        gives_value = taken is not None and taken not in self.gaps.gone
+        if gives_value:
+            self.demand.keep(router, self.values[cast("int", taken)])
+        self.gaps.skip(router, reason, gives_value=gives_value)
         if reason is SkipReason.UPSTREAM_FAILED:
             self.readiness.news.without.append(router)
         self._leave(router)
-
-    def _pass_on_skip(self, router: int, taken: int) -> None:
-        """What a fallback has taken was skipped, and so is the fallback, in the same way."""
-        reason, gives_value = self.gaps.reasons[taken], taken not in self.gaps.gone
-        if gives_value:
-            self.demand.keep(router, self.values[taken])
-            self.gaps.skip(router, reason, gives_value=True)
-            self._leave(router)
-        else:
-            self._skip(router, reason)
 
     def _fail(self, router: int, error: Exception) -> None:
         self.readiness.news.faults.append((router, error))
@@ -267,28 +236,12 @@ class Routing:
     def _leave(self, router: int) -> None:
         """The router has settled: its sources lose a consumer, its consumers may go on."""
         route = self.choices[router].route
-        every = self._junction(router).sources
+        every = _junction(self.graph, router).sources
         self.gating.release(every if route is None else {*route.sources, *self.layout.selectors[router]})
         self._wake_consumers(router)
 
-    def _junction(self, router: int) -> Junction:
-        junction = self.graph.rows[router]
-        assert isinstance(junction, Junction)
-        return junction
 
-
-def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int) -> Failed | None:
-    """The failure of the node *index*, or the one that kept it from running; ``None`` if there is none.
-
-    Of several, that of the first source counts, in the order of the flow. It does not depend on who failed first.
-    """
-    while index not in gaps.errors:
-        sources = graph.sources[index]
-        if routing is not None and index in routing.choices:
-            route = routing.choices[index].route
-            sources = tuple(sorted(routing.layout.selectors[index])) if route is None else route.sources
-        failed = [source for source in sources if gaps.is_failure(source)]
-        if not failed or not gaps.is_failure(index):
-            return None
-        index = failed[0]
-    return gaps.errors[index]
+def _junction(graph: Graph, router: int) -> Junction:
+    junction = graph.rows[router]
+    assert isinstance(junction, Junction)
+    return junction

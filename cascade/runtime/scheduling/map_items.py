@@ -175,5 +175,5 @@ class Items:
         digest = self.frame.digest(node.index)
         frame.turn.digests = None if digest is None else [digest]
         frame.turn.is_recorded = self.frame.turn.is_recorded
-        frame.turn.handles = self.frame.handles(node.index)
+        frame.turn.handles = self.frame.handling.of(node.index)
         return frame

@@ -58,7 +58,7 @@ class ReturnedValues:
         self.run_context.tasks.spawn(group, self._run_in_place, index, value, started)
 
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
-        name, handles = self.frame.name(index), self.frame.handles(index)
+        name, handles = self.frame.name(index), self.frame.handling.of(index)
         try:
             ending = Ending(Done(await self.run_context.run_flow(value, name, handles)), 1, started)
         except BaseException as error:  # of any node of that flow; the node is settled with it

@@ -34,7 +34,7 @@ from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
-from cascade.runtime.scheduling.settler import Settler
+from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
 
 
 @attrs.define(eq=False)
@@ -157,9 +157,9 @@ class Scheduler:
         while frame.readiness.news:
             news = frame.readiness.take_news()
             for index, _ in news.faults:
-                context.settler.settle_router(index)
+                settle_router(run_context, frame, index)
             for index in news.without:
-                context.settler.look_behind(index)
+                look_behind(run_context, frame, index)
             if run_context.lifecycle.is_halted:
                 frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return

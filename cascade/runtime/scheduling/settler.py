@@ -84,7 +84,9 @@ class Settler:
         if self._is_left(index, ending):
             return None
         ending = self._counted(ending)
-        is_handled = isinstance(ending.outcome, Failed) and self.frame.is_handled(index, ending.outcome.error)
+        is_handled = isinstance(ending.outcome, Failed) and self.frame.handling.is_handled(
+            index, ending.outcome.error
+        )
         ending = record(self.run_context, self.subject(index), ending, is_handled=is_handled)
         learn_node(self.run_context, self.frame, index, ending)
         return ending
@@ -107,26 +109,8 @@ class Settler:
             record(self.run_context, self.subject(index), Ending(Skipped(skip.reason)))
             frame.skip(index, skip.reason, skip.passed)
             if skip.reason is SkipReason.UPSTREAM_FAILED:
-                self.look_behind(index)
+                look_behind(self.run_context, frame, index)
         return skip is not None
-
-    def look_behind(self, index: int) -> None:
-        """A node did not run for a failure: see that this is a failure of the run, unless it is handled here too.
-
-        When the failure was handled, it may not have been known that the node is wanted.
-        """
-        frame, failures = self.frame, self.run_context.failures
-        failed = frame.failure_behind(index) if frame.may_handle else None
-        if failed is None or failures.has(failed.error) or frame.is_handled(index, failed.error):
-            return
-        failures.add_node(failed)
-
-    def settle_router(self, index: int) -> None:
-        """Record the failure of a router; the frame knows that already."""
-        frame, run_context = self.frame, self.run_context
-        failed = frame.gaps.errors[index]
-        note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
-        run_context.failures.fail_node(failed, note, is_handled=frame.is_handled(index, failed.error))
 
     def failure(self, index: int, error: BaseException, started: float | None) -> Ending:
         """How a node ends that *error* has ended in a lane, or (``started=None``) before it came to run."""
@@ -191,3 +175,23 @@ def is_to_blame(run_context: RunContext, name: str, error: BaseException) -> boo
     note = f"of {name!r} in run {run_context.run_id!r}, which had ended"
     run_context.failures.fail_node(attrs.evolve(outcome, task_id=name), note)
     return True
+
+
+def look_behind(run_context: RunContext, frame: Frame, index: int) -> None:
+    """A node has no value for a failure: see that this is a failure of the run, unless it is handled here too.
+
+    When the failure was handled, it may not have been known that the node is wanted.
+    """
+    failed = frame.handling.failure_behind(index) if frame.handling.is_possible else None
+    if failed is None or run_context.failures.has(failed.error):
+        return
+    if not frame.handling.is_handled(index, failed.error):
+        run_context.failures.add_node(failed)
+
+
+def settle_router(run_context: RunContext, frame: Frame, index: int) -> None:
+    """Record the failure of a router; the frame knows that already."""
+    failed = frame.gaps.errors[index]
+    note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
+    is_handled = frame.handling.is_handled(index, failed.error)
+    run_context.failures.fail_node(failed, note, is_handled=is_handled)

@@ -211,6 +211,6 @@ class ThreadLane:
 
 def _ends_run(context: FrameContext, error: BaseException) -> bool:
     """Whether nothing may start after *error*. Asked in any thread, so only the loop knows if it is handled."""
-    may_go_on = context.run_context.settings.on_error == "continue" or context.frame.may_handle
+    may_go_on = context.run_context.settings.on_error == "continue" or context.frame.handling.is_possible
     goes_on = may_go_on and isinstance(error, Exception)
     return not goes_on or isinstance(error, AttemptCancelled)
