@@ -63,10 +63,11 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         TaskRetrying,
         TaskSkipped,
     )
+    from cascade.model.fallbacks import OrElse, OutcomeOf, settled
     from cascade.model.flow import Router, gather, pipeline, sequence
     from cascade.model.inputs import Env, Param, Resource, inject, resource
     from cascade.model.lazies import LazyResult, MappedLazyResult
-    from cascade.model.outcomes import SkipReason
+    from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
     from cascade.model.policies import Retry
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
@@ -84,12 +85,14 @@ __all__ = [
     "ControlChanged",
     "DeadlockError",
     "DependencyMissingError",
+    "Done",
     "Engine",
     "EngineWarning",
     "Env",
     "Event",
     "EventBus",
     "EventsDropped",
+    "Failed",
     "FlowChangedError",
     "GraphError",
     "InputError",
@@ -100,6 +103,9 @@ __all__ = [
     "NodeEvent",
     "NodeNotFoundError",
     "NotDigestibleError",
+    "OrElse",
+    "Outcome",
+    "OutcomeOf",
     "Param",
     "Partial",
     "Plan",
@@ -118,6 +124,7 @@ __all__ = [
     "RunResumed",
     "RunStarted",
     "SkipReason",
+    "Skipped",
     "StageFinished",
     "StageStarted",
     "StateError",
@@ -145,6 +152,7 @@ __all__ = [
     "run_sync",
     "sequence",
     "serve",
+    "settled",
     "start",
     "task",
     "visualize",
@@ -202,10 +210,11 @@ _HOMES: Final = {
             "TaskRetrying",
             "TaskSkipped",
         ),
+        "cascade.model.fallbacks": ("OrElse", "OutcomeOf", "settled"),
         "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
         "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
-        "cascade.model.outcomes": ("SkipReason",),
+        "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.tasks": ("Partial", "Task"),

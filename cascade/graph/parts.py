@@ -9,6 +9,7 @@ import attrs
 
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Order, Steps, Template, compile_steps
 from cascade.graph.nodes import Constant
+from cascade.model.fallbacks import OrElse, OutcomeOf
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
@@ -17,7 +18,8 @@ from cascade.model.policies import UNSET, Policies
 # A value after the walk: a placeholder, a container with placeholders in it, or plain data.
 Part = Placeholder | Template | Constant
 Keyed = list[tuple[Any, Part]]
-_CALLS: Final = (LazyResult, Router)
+# What becomes a node.
+NODES: Final = (LazyResult, Router, OutcomeOf, OrElse)
 
 
 @attrs.define(eq=False)
@@ -53,7 +55,7 @@ class CallParts:
 
 @attrs.define(eq=False)
 class RouterParts:
-    """What stands in a router."""
+    """What stands in a router, or in what is built like one: an outcome, or a fallback."""
 
     selector: Part
     routes: Keyed
@@ -70,10 +72,10 @@ class RouterParts:
 
 def calls_in(part: Part) -> Iterator[Placeholder]:
     """The calls and routers that *part* is or contains."""
-    if isinstance(part, _CALLS):
+    if isinstance(part, NODES):
         yield part
     elif isinstance(part, Template):
-        yield from (hole for hole in part.holes if isinstance(hole, _CALLS))
+        yield from (hole for hole in part.holes if isinstance(hole, NODES))
 
 
 @attrs.frozen(eq=False)
@@ -120,6 +122,15 @@ class Finder:
         for condition in own.conditions:
             said.conditions.append((None, (yield from self.part(condition))))
         return said
+
+    def outcome(self, outcome: OutcomeOf[Any]) -> Steps[RouterParts]:
+        """What stands in ``settled(call)``."""
+        return RouterParts((yield from self.part(outcome.call)), [], None)
+
+    def or_else(self, tried: OrElse[Any]) -> Steps[RouterParts]:
+        """What stands in ``call.or_else(other)``."""
+        call = yield from self.part(tried.call)
+        return RouterParts(call, [("or else", (yield from self.part(tried.other)))], None)
 
     def router(self, router: Router[Any]) -> Steps[RouterParts]:
         """What stands in *router*."""

@@ -5,7 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
-from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode
+from cascade.graph.nodes import (
+    HANDLERS,
+    AnyNode,
+    Edge,
+    EdgeKind,
+    FallbackNode,
+    Graph,
+    Junction,
+    MapNode,
+    OutcomeNode,
+)
 from cascade.model.text import one_line
 
 Format = Literal["mermaid", "dot", "text", "json"]
@@ -17,6 +27,8 @@ _MERMAID_ARROWS: Final = {
     EdgeKind.CLAIM: "-.->",
     EdgeKind.SELECTOR: "-->",
     EdgeKind.ROUTE: "-.->",
+    EdgeKind.OUTCOME: "-->",
+    EdgeKind.FALLBACK: "-.->",
 }
 _DOT_STYLES: Final = {
     EdgeKind.DATA: "solid",
@@ -25,6 +37,8 @@ _DOT_STYLES: Final = {
     EdgeKind.CLAIM: "dotted",
     EdgeKind.SELECTOR: "solid",
     EdgeKind.ROUTE: "dashed",
+    EdgeKind.OUTCOME: "solid",
+    EdgeKind.FALLBACK: "dashed",
 }
 
 
@@ -66,6 +80,10 @@ def _label(edge: Edge) -> str:
             return f"amount of {edge.label}"
         case EdgeKind.ROUTE:
             return f"route {edge.label}"
+        case EdgeKind.OUTCOME:
+            return "outcome"
+        case EdgeKind.FALLBACK:
+            return "or else"
 
 
 def _title(node: AnyNode) -> str:
@@ -125,10 +143,12 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
     for number, level in enumerate(levels):
         lines.append(f"stage {number}")
         lines += [_line(graph.nodes[index], needs) for index in level]
-    routers = [node for node in graph.nodes if isinstance(node, Junction)]
-    if routers:
-        lines.append("routers")
-        lines += [_line(router, needs) for router in routers]
+    routers = [node for node in graph.nodes if type(node) is Junction]
+    handling = [node for node in graph.nodes if isinstance(node, HANDLERS)]
+    for title, junctions in (("routers", routers), ("outcomes and fallbacks", handling)):
+        if junctions:
+            lines.append(title)
+            lines += [_line(junction, needs) for junction in junctions]
     return "\n".join(lines) + "\n"
 
 
@@ -138,7 +158,7 @@ def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
 
 
 def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
-    kinds = {MapNode: "map", Junction: "router"}
+    kinds = {MapNode: "map", Junction: "router", OutcomeNode: "settled", FallbackNode: "or_else"}
     names = [node.name for node in graph.nodes]
     document = {
         "nodes": [

@@ -17,6 +17,7 @@ import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import (
+    HANDLERS,
     NO_TERMS,
     Graph,
     Injected,
@@ -52,7 +53,7 @@ class Layout:
         pending: For each node, the number of sources it waits for; one more if a router must want it first.
         uses: For each node, the number of consumers that may want its value; being a target counts as one.
         gated: The nodes that are needed only if routers choose them; empty for most graphs.
-        selectors: For each router, the distinct nodes in its selector.
+        selectors: For each router, the distinct nodes in its selector; so for outcomes and fallbacks.
         places: For each node, its :class:`Place`.
         injecting: The nodes that inject resources, with the names of these.
         links: Node to the node that alone goes on from it: each is all there is in its stage, and both have the
@@ -62,6 +63,7 @@ class Layout:
         calls: Number of nodes that are calls.
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own.
+        handlers: The nodes that take how others end: outcomes and fallbacks.
     """
 
     pending: list[int]
@@ -75,6 +77,7 @@ class Layout:
     calls: int
     ready: Sequence[int]
     own: Sequence[int]
+    handlers: frozenset[int] = frozenset()
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -118,7 +121,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
+    handlers = frozenset(index for index in selectors if isinstance(graph.rows[index], HANDLERS))
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, handlers)
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

@@ -14,7 +14,7 @@ import attrs
 from anyio import CancelScope
 
 from cascade.model.errors import NodeNotFoundError, TaskCancelledError
-from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome
 from cascade.runtime.admission.gate import Gate
 from cascade.runtime.cancelling.scopes import NO_SCOPE, NodeScope
 from cascade.runtime.frame.frame import Frame
@@ -131,7 +131,7 @@ class NodeCancellations:
         """Whether a node is being cancelled, itself or as part of another one."""
         return bool(self._marked) and (node_id in self._marked or self.is_part(node_id))
 
-    def counted(self, node_id: str, outcome: Outcome) -> Outcome:
+    def counted(self, node_id: str, outcome: NodeOutcome) -> NodeOutcome:
         """What *outcome*, to which the node has come, counts as; from now on, the node has settled."""
         if node_id not in self._marked:
             return Cancelled() if isinstance(outcome, Done) and self.is_part(node_id) else outcome

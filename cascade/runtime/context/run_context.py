@@ -123,7 +123,8 @@ class RunContext:
         store: The way to the state store.
         memory: What it remembers.
         resources: What it has opened.
-        run_flow: Runs what a node returned to be run, for the node of that id, and gives its value.
+        run_flow: Runs what a node returned to be run, and gives its value. Takes that, the id of the node, and
+            whether a failure of the node is handled.
     """
 
     beginning: Beginning
@@ -136,7 +137,7 @@ class RunContext:
     store: RunStore = attrs.field(init=False)
     memory: Memory = attrs.field(factory=Memory)
     resources: Resources = attrs.field(init=False)
-    run_flow: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
+    run_flow: Callable[[Any, str, Callable[[BaseException], bool]], Awaitable[Any]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         pacer, begun = self.shared.pacer, self.beginning

@@ -13,6 +13,7 @@ from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.saves import Save
+from cascade.runtime.frame.turn import Handles, never
 
 
 @attrs.frozen(eq=False)
@@ -48,6 +49,7 @@ class Job:
         digest: Its content, for the store.
         attempts: Those that were made when the run was executed before.
         keep: Takes what large data in its value is remembered by.
+        handles: Whether an error is handled if the node fails with it.
     """
 
     node_id: str
@@ -60,3 +62,4 @@ class Job:
     digest: bytes | None = None
     attempts: int = 0
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
+    handles: Handles = attrs.field(default=never, kw_only=True)

@@ -16,7 +16,7 @@ from anyio import get_cancelled_exc_class
 from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.events import TaskExecutionStarted
-from cascade.model.outcomes import Cancelled, Done, Failed, Outcome
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome
 from cascade.planning.layout import Layout, Place, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
@@ -58,9 +58,9 @@ async def live_map(run_context: RunContext, frame: Frame, node: MapNode, job: Jo
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
-async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> Outcome:
+async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> NodeOutcome:
     frame = items.begin()
-    if run_context.store.recovery is not None:
+    if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
         await restore(run_context, frame)
     try:
         await run_items(run_context, items, frame)
@@ -77,10 +77,11 @@ async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> Ou
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:
     """A map fails with the error of the item that failed first; the values of the others are kept."""
-    error = next(iter(frame.gaps.errors.values()))
-    run_context.failures.pass_on(error)  # the note names the item
-    run_context.progress.failed_maps.append(frame)
-    return Failed(error)
+    failed = next(iter(frame.gaps.errors.values()))
+    run_context.failures.pass_on(failed)  # the note names the item
+    if run_context.failures.has(failed.error):
+        run_context.progress.failed_maps.append(frame)
+    return failed
 
 
 class ItemFrame(Frame):
@@ -180,4 +181,5 @@ class Items:
         digest = self.frame.digest(node.index)
         frame.turn.digests = None if digest is None else [digest]
         frame.turn.is_recorded = self.frame.turn.is_recorded
+        frame.turn.handles = self.frame.handling.of(node.index)
         return frame

@@ -144,5 +144,6 @@ class NodeTasks:
             save_later=self.saves.add if index in frame.layout.tails else None,
             digest=digest,
             keep=context.returned.keeper(index),
+            handles=frame.handling.of(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )

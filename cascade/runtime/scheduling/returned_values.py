@@ -61,11 +61,11 @@ class ReturnedValues:
         self.run_context.tasks.spawn(group, self._run_in_place, index, value, started)
 
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
-        name = self.frame.name(index)
+        name, handles = self.frame.name(index), self.frame.handling.of(index)
         with self.run_context.lifecycle.nodes.scope() as scope:
             self.scopes.enter(index, scope)
             try:
-                ending = Ending(Done(await self.run_context.run_flow(value, name)), 1, started)
+                ending = Ending(Done(await self.run_context.run_flow(value, name, handles)), 1, started)
             except BaseException as error:  # of any node of that flow; the node is settled with it
                 ending = Ending(classify(error, name), 1, started)
         self.scopes.leave(index)

@@ -36,7 +36,7 @@ from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
-from cascade.runtime.scheduling.settler import Settler
+from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
 
 
 @attrs.define(eq=False)
@@ -165,9 +165,10 @@ class Scheduler:
         run_context = context.run_context
         while frame.readiness.news:
             news = frame.readiness.take_news()
-            for index, error in news.faults:
-                note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
-                run_context.failures.fail_node(error, frame.name(index), note)
+            for index, _ in news.faults:
+                settle_router(run_context, frame, index)
+            for index in news.without:
+                look_behind(run_context, frame, index)
             if run_context.lifecycle.is_halted:
                 frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
@@ -308,7 +309,7 @@ class Scheduler:
         may_start = self.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
-        if news.ready or news.pruned or news.faults:
+        if news:
             self.absorb()
         if may_start and self._queue and self._has_room() and not frame.demand.backlog:
             self._start_some()

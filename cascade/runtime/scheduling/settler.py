@@ -86,7 +86,10 @@ class Settler:
         if self._is_left(index, ending):
             return None
         ending = self._counted(ending)
-        record(self.run_context, self.subject(index), ending)
+        is_handled = isinstance(ending.outcome, Failed) and self.frame.handling.is_handled(
+            index, ending.outcome.error
+        )
+        ending = record(self.run_context, self.subject(index), ending, is_handled=is_handled)
         learn_node(self.run_context, self.frame, index, ending)
         return ending
 
@@ -110,6 +113,8 @@ class Settler:
         if skip is not None:
             record(self.run_context, self.subject(index), Ending(Skipped(skip.reason)))
             frame.skip(index, skip.reason, skip.passed)
+            if skip.reason is SkipReason.UPSTREAM_FAILED:
+                look_behind(self.run_context, frame, index)
         return skip is not None
 
     def failure(self, index: int, error: BaseException, started: float | None) -> Ending:
@@ -162,8 +167,8 @@ class Settler:
         match ending.outcome:
             case Done(value=value):
                 self.frame.succeed(index, value)
-            case Failed(error=error):
-                self.frame.fail(index, error)
+            case Failed(error=error, task_id=task_id, attempts=attempts):
+                self.frame.fail(index, error, (task_id, attempts))
             case _:
                 if not self.conditions.is_cut_off:  # only the end of the run cancels a node by itself
                     self.run_context.lifecycle.halt()
@@ -179,5 +184,25 @@ def is_to_blame(run_context: RunContext, name: str, error: BaseException) -> boo
     if not isinstance(outcome, Failed):
         return False
     note = f"of {name!r} in run {run_context.run_id!r}, which had ended"
-    run_context.failures.fail_node(outcome.error, name, note)
+    run_context.failures.fail_node(attrs.evolve(outcome, task_id=name), note)
     return True
+
+
+def look_behind(run_context: RunContext, frame: Frame, index: int) -> None:
+    """A node has no value for a failure: see that this is a failure of the run, unless it is handled here too.
+
+    When the failure was handled, it may not have been known that the node is wanted.
+    """
+    failed = frame.handling.failure_behind(index) if frame.handling.is_possible else None
+    if failed is None or run_context.failures.has(failed.error):
+        return
+    if not frame.handling.is_handled(index, failed.error):
+        run_context.failures.add_node(failed)
+
+
+def settle_router(run_context: RunContext, frame: Frame, index: int) -> None:
+    """Record the failure of a router; the frame knows that already."""
+    failed = frame.gaps.errors[index]
+    note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
+    is_handled = frame.handling.is_handled(index, failed.error)
+    run_context.failures.fail_node(failed, note, is_handled=is_handled)
