@@ -29,6 +29,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         InputError,
         LazyUseError,
         NodeNotFoundError,
+        RaceFailed,
         ResourceNotFoundError,
         RouteNotFoundError,
         RunCancelled,
@@ -69,6 +70,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
     from cascade.model.policies import Retry
+    from cascade.model.races import Race, race
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
@@ -109,6 +111,8 @@ __all__ = [
     "Param",
     "Partial",
     "Plan",
+    "Race",
+    "RaceFailed",
     "Resource",
     "ResourceAcquired",
     "ResourceNotFoundError",
@@ -147,6 +151,7 @@ __all__ = [
     "override_resource",
     "pipeline",
     "plan",
+    "race",
     "resource",
     "run",
     "run_sync",
@@ -176,6 +181,7 @@ _HOMES: Final = {
             "InputError",
             "LazyUseError",
             "NodeNotFoundError",
+            "RaceFailed",
             "ResourceNotFoundError",
             "RouteNotFoundError",
             "RunCancelled",
@@ -216,6 +222,7 @@ _HOMES: Final = {
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
         "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
         "cascade.model.policies": ("Retry",),
+        "cascade.model.races": ("Race", "race"),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.tasks": ("Partial", "Task"),
         "cascade.planning.solve": ("Plan",),

@@ -30,6 +30,7 @@ from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID
+from cascade.model.races import Race
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
@@ -179,6 +180,8 @@ class _Builder:
                 return (yield from self.finder.outcome(call))
             case OrElse():
                 return (yield from self.finder.or_else(call))
+            case Race():
+                return (yield from self.finder.race(call))
         call = cast("LazyResult[Any]", call)
         return (yield from self.finder.call(call, self.copies.policies_of(call)))
 

@@ -21,6 +21,7 @@ from cascade.graph.nodes import (
     Operand,
     OutcomeNode,
     Patches,
+    RaceNode,
     Route,
     Terms,
     distinct,
@@ -35,9 +36,15 @@ from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, PerCall
+from cascade.model.races import Race
 from cascade.model.tasks import Task
 
-_JUNCTIONS: Final[dict[type, type[Junction]]] = {Router: Junction, OutcomeOf: OutcomeNode, OrElse: FallbackNode}
+_JUNCTIONS: Final[dict[type, type[Junction]]] = {
+    Router: Junction,
+    OutcomeOf: OutcomeNode,
+    OrElse: FallbackNode,
+    Race: RaceNode,
+}
 
 
 @attrs.define(eq=False)

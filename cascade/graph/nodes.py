@@ -37,6 +37,7 @@ class EdgeKind(Enum):
     ROUTE = "route"
     OUTCOME = "outcome"  # however the source ends
     FALLBACK = "fallback"
+    RACE = "race"
 
 
 class Slots(Protocol):
@@ -285,8 +286,15 @@ class FallbackNode(Junction):
     label = "or_else"
 
 
+@attrs.define(eq=False)
+class RaceNode(Junction):
+    """Takes the value of that node in its selector which succeeds first. It has no routes."""
+
+    label = "race"
+
+
 # What takes how others end.
-HANDLERS: Final = (OutcomeNode, FallbackNode)
+HANDLERS: Final = (OutcomeNode, FallbackNode, RaceNode)
 AnyNode = Node | Junction
 # What is kept of a node. Most calls are plain: nothing is said of them, and their arguments are leaves and, by
 # position, such calls, each once. Of these there is nothing to keep but the call: an object for each node would
@@ -393,6 +401,7 @@ def _call_edges(node: Node) -> Iterator[Edge]:
 
 def _junction_edges(junction: Junction) -> Iterator[Edge]:
     kind = EdgeKind.OUTCOME if isinstance(junction, HANDLERS) else EdgeKind.SELECTOR
+    kind = EdgeKind.RACE if isinstance(junction, RaceNode) else kind
     yield from _edges(junction.selector, junction.index, kind)
     kind = EdgeKind.FALLBACK if isinstance(junction, FallbackNode) else EdgeKind.ROUTE
     for label, route in junction.all_routes():

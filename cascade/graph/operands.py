@@ -17,6 +17,7 @@ from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
+from cascade.model.races import Race
 from cascade.model.typed.declared import Input
 from cascade.model.typed.kinds import is_same
 
@@ -56,7 +57,7 @@ class Operands:
 
     def _of_placeholder(self, hole: Placeholder, needed_by: str) -> Operand:
         match hole:
-            case LazyResult() | Router() | OutcomeOf() | OrElse():
+            case LazyResult() | Router() | OutcomeOf() | OrElse() | Race():
                 return self.index[identity_of(hole)]
             case Param():
                 return self._given(f"param:{hole.name}", hole)

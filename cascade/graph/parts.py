@@ -14,12 +14,13 @@ from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import UNSET, Policies
+from cascade.model.races import Race
 
 # A value after the walk: a placeholder, a container with placeholders in it, or plain data.
 Part = Placeholder | Template | Constant
 Keyed = list[tuple[Any, Part]]
 # What becomes a node.
-NODES: Final = (LazyResult, Router, OutcomeOf, OrElse)
+NODES: Final = (LazyResult, Router, OutcomeOf, OrElse, Race)
 
 
 @attrs.define(eq=False)
@@ -55,7 +56,7 @@ class CallParts:
 
 @attrs.define(eq=False)
 class RouterParts:
-    """What stands in a router, or in what is built like one: an outcome, or a fallback."""
+    """What stands in a router, or in what is built like one: an outcome, a fallback, a race."""
 
     selector: Part
     routes: Keyed
@@ -131,6 +132,10 @@ class Finder:
         """What stands in ``call.or_else(other)``."""
         call = yield from self.part(tried.call)
         return RouterParts(call, [("or else", (yield from self.part(tried.other)))], None)
+
+    def race(self, race: Race[Any]) -> Steps[RouterParts]:
+        """What stands in ``race(...)``: the contestants are its selector."""
+        return RouterParts((yield from self.part(race.contestants)), [], None)
 
     def router(self, router: Router[Any]) -> Steps[RouterParts]:
         """What stands in *router*."""

@@ -15,6 +15,7 @@ from cascade.graph.nodes import (
     Junction,
     MapNode,
     OutcomeNode,
+    RaceNode,
 )
 from cascade.model.text import one_line
 
@@ -29,6 +30,7 @@ _MERMAID_ARROWS: Final = {
     EdgeKind.ROUTE: "-.->",
     EdgeKind.OUTCOME: "-->",
     EdgeKind.FALLBACK: "-.->",
+    EdgeKind.RACE: "-->",
 }
 _DOT_STYLES: Final = {
     EdgeKind.DATA: "solid",
@@ -39,6 +41,7 @@ _DOT_STYLES: Final = {
     EdgeKind.ROUTE: "dashed",
     EdgeKind.OUTCOME: "solid",
     EdgeKind.FALLBACK: "dashed",
+    EdgeKind.RACE: "solid",
 }
 
 
@@ -84,6 +87,8 @@ def _label(edge: Edge) -> str:
             return "outcome"
         case EdgeKind.FALLBACK:
             return "or else"
+        case EdgeKind.RACE:
+            return "races"
 
 
 def _title(node: AnyNode) -> str:
@@ -144,8 +149,10 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
         lines.append(f"stage {number}")
         lines += [_line(graph.nodes[index], needs) for index in level]
     routers = [node for node in graph.nodes if type(node) is Junction]
-    handling = [node for node in graph.nodes if isinstance(node, HANDLERS)]
-    for title, junctions in (("routers", routers), ("outcomes and fallbacks", handling)):
+    races = [node for node in graph.nodes if isinstance(node, RaceNode)]
+    handling = [node for node in graph.nodes if isinstance(node, HANDLERS) and not isinstance(node, RaceNode)]
+    titled = (("routers", routers), ("outcomes and fallbacks", handling), ("races", races))
+    for title, junctions in titled:
         if junctions:
             lines.append(title)
             lines += [_line(junction, needs) for junction in junctions]
@@ -158,7 +165,7 @@ def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
 
 
 def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
-    kinds = {MapNode: "map", Junction: "router", OutcomeNode: "settled", FallbackNode: "or_else"}
+    kinds = {MapNode: "map", Junction: "router", OutcomeNode: "settled", FallbackNode: "or_else", RaceNode: "race"}
     names = [node.name for node in graph.nodes]
     document = {
         "nodes": [

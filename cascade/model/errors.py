@@ -283,6 +283,36 @@ class RunFailed(CascadeError, ExceptionGroup[Exception]):
         return RunFailed, (self.message, self.exceptions, dict(self.results)), vars(self)
 
 
+class RaceFailed(CascadeError, ExceptionGroup[Exception]):
+    """All contestants of a race have ended, and none has succeeded. The exceptions are theirs, in their order.
+
+    Attributes:
+        node_id: The race.
+    """
+
+    node_id: str
+
+    def __new__(cls, node_id: str, failures: Sequence[Exception]) -> Self:
+        count = len(failures)
+        self = super().__new__(cls, f"no contestant of {node_id!r} has succeeded: {count} failed", failures)
+        self.node_id = node_id
+        return self
+
+    def __init__(self, node_id: str, failures: Sequence[Exception]) -> None:
+        super().__init__(self.message, failures)
+
+    def derive(self, excs: Sequence[Exception], /) -> RaceFailed:  # type: ignore[override]  # narrower on purpose
+        """The same error with other exceptions in it, for ``except*`` and ``split``.
+
+        Args:
+            excs: The exceptions.
+        """
+        return RaceFailed(self.node_id, excs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RaceFailed, (self.node_id, self.exceptions), vars(self)
+
+
 class AttemptCancelled(BaseException):
     """Raised by ``cascade.checkpoint()`` in sync code whose attempt is cancelled; never leaves the engine."""
 

@@ -13,6 +13,7 @@ from cascade.model.fallbacks import OrElse, OutcomeOf, WithFallback
 from cascade.model.lazies import LazyResult, short_arguments
 from cascade.model.placeholders import OneOf, Placeholder, rendered
 from cascade.model.policies import UNSET, Unset
+from cascade.model.races import HandlingPlaceholder, Race
 from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")
@@ -129,8 +130,8 @@ def gather(*lazies: Any) -> LazyResult[tuple[Any, ...]]:
 @overload
 def sequence(members: Iterable[LazyResult[Any]]) -> LazyResult[Any]: ...
 @overload
-def sequence(members: Iterable[LazyResult[Any] | OutcomeOf[Any] | OrElse[Any]]) -> Any: ...
-def sequence(members: Iterable[LazyResult[Any] | OutcomeOf[Any] | OrElse[Any]]) -> Any:
+def sequence(members: Iterable[LazyResult[Any] | HandlingPlaceholder]) -> Any: ...
+def sequence(members: Iterable[LazyResult[Any] | HandlingPlaceholder]) -> Any:
     """Run calls one after another. The value is that of the last one.
 
     Only the members themselves are ordered: their arguments run as early as they can. A skipped member skips all
@@ -143,9 +144,9 @@ def sequence(members: Iterable[LazyResult[Any] | OutcomeOf[Any] | OrElse[Any]]) 
         TypeError: If a member is no lazy result.
         ValueError: If there are no members.
     """
-    last: LazyResult[Any] | OutcomeOf[Any] | OrElse[Any] | None = None
+    last: LazyResult[Any] | HandlingPlaceholder | None = None
     for member in members:
-        if not isinstance(member, (LazyResult, OutcomeOf, OrElse)):
+        if not isinstance(member, (LazyResult, OutcomeOf, OrElse, Race)):
             raise TypeError(f"members of a sequence are lazy results, not {member!r:.100}")
         last = member if last is None else member.after(last)
     if last is None:

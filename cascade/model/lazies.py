@@ -25,6 +25,7 @@ from cascade.model.policies import (
     checked_timeout,
     exact,
 )
+from cascade.model.races import Race
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -52,6 +53,9 @@ class _ShortRepr(reprlib.Repr):
 
     def repr_OrElse(self, tried: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
         return "or_else(...)"
+
+    def repr_Race(self, race: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
+        return "race(...)"
 
     def repr_int(self, x: int, level: int) -> str:
         try:
@@ -264,7 +268,7 @@ class LazyResult(Draft, Placeholder[R_co]):
             TypeError: If one of them is no lazy result.
         """
         for lazy in lazies:
-            if not isinstance(lazy, (LazyResult, OutcomeOf, OrElse)):
+            if not isinstance(lazy, (LazyResult, OutcomeOf, OrElse, Race)):
                 raise TypeError(f"after takes lazy results, not {lazy!r:.100}")
         return self._saying(after=(*self.own.after, *lazies))
 

@@ -52,6 +52,10 @@ def why_skipped(reason: str) -> str:
     return f"{MEANINGS[reason]} ({reason})" if reason in MEANINGS else reason
 
 
+# Why a node that ran was cancelled while its run went on: another one has won the race. Public, does not change.
+RACE_LOST: Final = "RaceLost"
+
+
 class Status(IntEnum):
     """Where a node is in its life."""
 
@@ -146,7 +150,13 @@ class Failed(_NoTruth):
 
 @attrs.frozen
 class Cancelled:
-    """The node had begun, or was about to, when the run was cancelled or aborted."""
+    """The node had begun, or was about to, when the run was cancelled or aborted, or when it had lost a race.
+
+    Attributes:
+        reason: Why, if the run goes on: ``"RaceLost"``.
+    """
+
+    reason: str | None = None
 
 
 # How a call ended, as a value: what ``settled`` gives.

@@ -26,6 +26,7 @@ from cascade.graph.nodes import (
     Nested,
     Node,
     Operand,
+    RaceNode,
     sources_of,
 )
 from cascade.model.calls.callee import Callee
@@ -63,7 +64,8 @@ class Layout:
         calls: Number of nodes that are calls.
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own.
-        handlers: The nodes that take how others end: outcomes and fallbacks.
+        handlers: The nodes that take how others end: outcomes, fallbacks and races.
+        has_races: Whether there is a race among them, so that nodes may have to be cancelled.
     """
 
     pending: list[int]
@@ -78,6 +80,7 @@ class Layout:
     ready: Sequence[int]
     own: Sequence[int]
     handlers: frozenset[int] = frozenset()
+    has_races: bool = False
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -122,7 +125,27 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
     handlers = frozenset(index for index in selectors if isinstance(graph.rows[index], HANDLERS))
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, handlers)
+    races = [index for index in handlers if isinstance(graph.rows[index], RaceNode)]
+    if races:
+        yield from _set_apart(graph, places, own)
+    return Layout(
+        pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, handlers, bool(races)
+    )
+
+
+def _set_apart(graph: Graph, places: bytearray, own: list[int]) -> Steps[None]:
+    """Give a task of its own to each call that a race may leave without consumers: lanes ask before none of theirs."""
+    may_lose = bytearray(len(graph.rows))
+    members = set(graph.members)
+    for index in reversed(range(len(graph.rows))):
+        if index not in members:
+            rows = graph.rows
+            may_lose[index] = all(may_lose[c] or isinstance(rows[c], RaceNode) for c in graph.consumers[index])
+            if may_lose[index] and not isinstance(rows[index], Junction) and places[index] != Place.OWN:
+                places[index] = Place.OWN
+                own.append(index)
+        if not index % PAUSE_EVERY:
+            yield
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

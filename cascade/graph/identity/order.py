@@ -14,6 +14,7 @@ from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET
+from cascade.model.races import Race
 
 
 class SetOrder:
@@ -74,6 +75,8 @@ def _written(call: Placeholder) -> list[Any]:
         return [call.call]
     if isinstance(call, OrElse):
         return [call.call, call.other]
+    if isinstance(call, Race):
+        return [call.contestants]
     assert isinstance(call, Router)
     return [call.selector, list(call.routes), list(call.routes.values()), call.default]
 

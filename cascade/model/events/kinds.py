@@ -179,6 +179,7 @@ class TaskExecutionFinished(NodeEvent):
         error: ``"Type: message"`` if it failed, otherwise ``None``.
         handled: Whether it failed, and everybody who wants it takes that as a value (``settled``, ``or_else``) or
             is itself handled. Then it is no failure of the run.
+        reason: ``"RaceLost"`` if it was cancelled because it had lost a race; otherwise ``None``.
     """
 
     status: TaskStatus
@@ -187,6 +188,7 @@ class TaskExecutionFinished(NodeEvent):
     result_preview: str | None = None
     error: str | None = None
     handled: bool = False
+    reason: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -14,7 +14,7 @@ import attrs
 from anyio import CancelScope
 
 from cascade.model.errors import NodeNotFoundError, TaskCancelledError
-from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome
+from cascade.model.outcomes import RACE_LOST, Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason
 from cascade.runtime.admission.gate import Gate
 from cascade.runtime.cancelling.scopes import NO_SCOPE, NodeScope
 from cascade.runtime.frame.frame import Frame
@@ -50,8 +50,8 @@ class NodeCancellations:
     gate: Gate
     may_come: bool = False
     live: dict[str, LiveNodes] = attrs.field(factory=dict)
-    # Ids of nodes that have been cancelled and have not settled.
-    _marked: set[str] = attrs.field(factory=set)
+    # Nodes that have been cancelled and have not settled, by id, and whether they have lost a race.
+    _marked: dict[str, bool] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
         """Whether any node is being cancelled."""
@@ -87,14 +87,24 @@ class NodeCancellations:
         nodes, index = found
         if nodes.frame.has_settled(index):
             return False
-        if node_id not in self._marked:
-            self._marked.add(node_id)
-            for key, below in tuple(self.live.items()):
-                if _is_below(key, node_id):
-                    below.cut_off()
-            self.gate.change()
-            nodes.cancel(index)
+        self._mark(nodes, index, has_lost=False)
         return True
+
+    def lose(self, nodes: LiveNodes, index: int) -> None:
+        """A node has lost a race, and nobody else wants it; does nothing if it has ended."""
+        if not nodes.frame.has_settled(index):
+            self._mark(nodes, index, has_lost=True)
+
+    def _mark(self, nodes: LiveNodes, index: int, *, has_lost: bool) -> None:
+        node_id = nodes.frame.name(index)
+        if node_id in self._marked:
+            return
+        self._marked[node_id] = has_lost
+        for key, below in tuple(self.live.items()):
+            if _is_below(key, node_id):
+                below.cut_off()
+        self.gate.change()
+        nodes.cancel(index)
 
     def _find(self, node_id: str, run_id: str) -> tuple[LiveNodes, int] | None:
         """Who runs a node, and its number there; ``None`` if what it was part of has ended."""
@@ -131,25 +141,43 @@ class NodeCancellations:
         """Whether a node is being cancelled, itself or as part of another one."""
         return bool(self._marked) and (node_id in self._marked or self.is_part(node_id))
 
-    def counted(self, node_id: str, outcome: NodeOutcome) -> NodeOutcome:
-        """What *outcome*, to which the node has come, counts as; from now on, the node has settled."""
+    def counted(self, node_id: str, outcome: NodeOutcome, *, has_begun: bool) -> NodeOutcome:
+        """What *outcome*, to which the node has come, counts as; from now on, the node has settled.
+
+        Args:
+            node_id: The node.
+            outcome: How it has ended.
+            has_begun: Whether there was an attempt.
+        """
         if node_id not in self._marked:
-            return Cancelled() if isinstance(outcome, Done) and self.is_part(node_id) else outcome
+            is_part = isinstance(outcome, (Done, Cancelled)) and self.is_part(node_id)
+            return Cancelled(self._reason(node_id)) if is_part else outcome
+        has_lost = self._marked[node_id]
         self._drop({node_id})
         cause = outcome.error if isinstance(outcome, Failed) else None
-        if cause is not None and not isinstance(cause, Exception):
-            return outcome  # an interrupt, say, which is more than the end of a node
+        if cause is not None and (has_lost or not isinstance(cause, Exception)):
+            return (
+                outcome  # it has failed before, or while it was cancelled; or this is more than the end of a node
+            )
+        if has_lost:
+            return Cancelled(RACE_LOST) if has_begun else Skipped(SkipReason.PRUNED)
         error = TaskCancelledError(node_id, on_request=True)
         error.__cause__ = cause
         return Failed(error)
+
+    def _reason(self, name: str) -> str | None:
+        """Why a node is cancelled that *name* is a part of."""
+        has_lost = any(lost for marked, lost in self._marked.items() if _is_below(name, marked))
+        return RACE_LOST if has_lost else None
 
     def has_gone_on(self, node_id: str) -> None:
         """Another node has gone on from the value of this one, so it had ended before it was cancelled."""
         self._drop({node_id})
 
     def _drop(self, names: set[str]) -> None:
-        if self._marked & names:
-            self._marked -= names
+        if not names.isdisjoint(self._marked):
+            for name in names:
+                self._marked.pop(name, None)
             self.gate.change()  # lanes need not settle node by node any more
 
 

@@ -199,6 +199,7 @@ def _finished(
         result_preview=preview(value) if status == "Succeeded" else None,
         error=None if error is None else describe(error),
         handled=is_handled,
+        reason=ending.outcome.reason if isinstance(ending.outcome, Cancelled) else None,
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from cascade.graph.nodes import FallbackNode, Graph, Junction, Route, resolve
@@ -28,6 +29,13 @@ def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int
             return None
         index = failed[0]
     return gaps.errors[index]
+
+
+def errors_of(routing: Routing, indices: Iterable[int]) -> list[Exception]:
+    """The errors behind those of *indices* that have failed, each once."""
+    behind = (failure_behind(routing.graph, routing.gaps, routing, index) for index in indices)
+    errors = {id(failed.error): failed.error for failed in behind if failed is not None}
+    return [error for error in errors.values() if isinstance(error, Exception)]
 
 
 def outcome_of(routing: Routing, outcome: Junction) -> Done[Any] | Failed | Skipped | None:

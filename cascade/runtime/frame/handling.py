@@ -6,6 +6,7 @@ A failed node is handled if it is no target and each of its consumers that wants
 consumer                                              is fine with a failure of what it needs
 ====================================================  =========================================================
 ``settled``                                           always
+``race``, for a contestant                            always: if all fail, it fails itself
 ``or_else``, for what it tries                        if ``on`` covers the error, or it is itself handled
 ``or_else``, for the alternative that it has taken    if it is itself handled
 a router, for its selector or the route it has taken  if it is itself handled
@@ -29,7 +30,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode
+from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, RaceNode
 from cascade.model.outcomes import Failed, SkipReason
 from cascade.model.policies import covers
 from cascade.runtime.frame.endings import failure_behind
@@ -100,7 +101,7 @@ def _affected_by(graph: Graph, routing: Routing, index: int, error: Exception) -
 
 
 def _is_affected(junction: Junction, routing: Routing, index: int, error: Exception) -> bool:
-    if isinstance(junction, OutcomeNode):
+    if isinstance(junction, (OutcomeNode, RaceNode)):
         return False
     route = routing.choices[junction.index].route
     is_taken = route is not None and index in route.sources

@@ -22,23 +22,36 @@ that could stand in its place. The rows are looked at from top to bottom, and no
 selector ends is its value. ``or_else`` takes its alternative as a route if the selector fails with an error that
 it covers, and otherwise the selector itself: value, skip and failure. A skip of what it takes is its own: same
 reason, and the same value passes on.
+
+So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for the
+others, which lose a consumer by that (``gating.py`` says what becomes of them). If none does, it fails.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, cast
 
 import attrs
 
-from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, Route, resolve, sources_of
-from cascade.model.errors import RouteNotFoundError
+from cascade.graph.nodes import (
+    FallbackNode,
+    Graph,
+    Junction,
+    OutcomeNode,
+    RaceNode,
+    Route,
+    distinct,
+    resolve,
+    sources_of,
+)
+from cascade.model.errors import RaceFailed, RouteNotFoundError
 from cascade.model.inputs import Inject
 from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.planning.layout import Layout
 from cascade.runtime.frame.demand import Demand
-from cascade.runtime.frame.endings import outcome_of, taken_by
+from cascade.runtime.frame.endings import errors_of, outcome_of, taken_by
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.gating import Gating
 from cascade.runtime.frame.readiness import Readiness
@@ -81,7 +94,7 @@ class Routing:
     _agenda: deque[int] = attrs.field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness)
+        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness, self._held)
         for router, selectors in self.layout.selectors.items():
             self.choices[router] = Choice(set(selectors))
             self._agenda.append(router)
@@ -141,7 +154,12 @@ class Routing:
     def _advance(self, router: int) -> None:
         """Go on with a router, if what it waits for has settled."""
         choice, gating = self.choices[router], self.gating
-        if choice.waiting or gating.has_settled(router) or not gating.is_wanted(router):
+        if gating.has_settled(router) or not gating.is_wanted(router):
+            return
+        if isinstance(self.graph.rows[router], RaceNode):
+            self._decide(router, choice)
+            return
+        if choice.waiting:
             return
         if isinstance(self.graph.rows[router], OutcomeNode):
             outcome = outcome_of(self, _junction(self.graph, router))
@@ -154,6 +172,22 @@ class Routing:
             self._choose(router, choice)
         if choice.route is not None and not choice.waiting:
             self._take(router, choice.route)
+
+    def _decide(self, race: int, choice: Choice) -> None:
+        """Give a race to a contestant that has succeeded; if all have ended without that, end it too."""
+        contestants = distinct(sources_of(_junction(self.graph, race).selector))
+        ended = [index for index in contestants if index not in choice.waiting]
+        winner = next((index for index in ended if self.gaps.status[index] == Status.SUCCEEDED), None)
+        if winner is not None:
+            choice.route = choice.route or Route(winner, (winner,))
+            self._succeed(race, self.values[winner])
+        elif not choice.waiting:
+            failures = errors_of(self, contestants)
+            if failures:
+                self._fail(race, RaceFailed(self.prefix + self.graph.name(race), failures))
+            else:
+                has_failed = any(map(self.gaps.is_failure, contestants))  # as the run ends
+                self._skip(race, SkipReason.UPSTREAM_FAILED if has_failed else SkipReason.UPSTREAM_DATA)
 
     def _choose(self, router: int, choice: Choice) -> None:
         """Look the route up that the selector names, want it, and release the others."""
@@ -235,10 +269,15 @@ class Routing:
 
     def _leave(self, router: int) -> None:
         """The router has settled: its sources lose a consumer, its consumers may go on."""
-        route = self.choices[router].route
-        every = _junction(self.graph, router).sources
-        self.gating.release(every if route is None else {*route.sources, *self.layout.selectors[router]})
+        self.gating.release(self._held(router))
         self._wake_consumers(router)
+
+    def _held(self, router: int) -> Iterable[int]:
+        """The nodes that a router counts as a consumer of: all in it, or its selector and what it has chosen."""
+        route = self.choices[router].route
+        if route is None:
+            return _junction(self.graph, router).sources
+        return {*route.sources, *self.layout.selectors[router]}
 
 
 def _junction(graph: Graph, router: int) -> Junction:

@@ -174,6 +174,8 @@ class Scheduler:
                 return
             for index in news.pruned:
                 context.settler.prune(index)
+            for index in news.lost:
+                run_context.lifecycle.nodes.lose(self, index)
             if self.is_eager:
                 self._queue.extend(news.ready)
 
@@ -262,6 +264,8 @@ class Scheduler:
         """Be the one who runs the nodes with the ids of this frame."""
         cancelled = self.context.run_context.lifecycle.nodes
         cancelled.enter(self)
+        if self.frame.layout.has_races:
+            cancelled.may_come = True
         if cancelled:
             self.frame.gaps.exist = True  # so that whoever starts a node looks
             self.context.conditions.is_cut_off = cancelled.is_part(key_of(self.frame))

@@ -138,7 +138,9 @@ class Settler:
 
     def _cancelled(self, index: int, ending: Ending) -> Ending:
         """*ending* as it counts if the node, or what it is part of, is cancelled while the run goes on."""
-        outcome = self.run_context.lifecycle.nodes.counted(self.frame.name(index), ending.outcome)
+        outcome = self.run_context.lifecycle.nodes.counted(
+            self.frame.name(index), ending.outcome, has_begun=ending.started is not None
+        )
         return ending if self.run_context.lifecycle.is_halted else attrs.evolve(ending, outcome=outcome)
 
     def _counted(self, ending: Ending) -> Ending:
@@ -156,7 +158,7 @@ class Settler:
     def _is_left(self, index: int, ending: Ending) -> bool:
         """Whether the node is left unsettled, because the run drains."""
         lifecycle = self.run_context.lifecycle
-        if not lifecycle.is_draining or lifecycle.is_halted or not isinstance(ending.outcome, Cancelled):
+        if not lifecycle.is_draining or lifecycle.is_halted or ending.outcome != Cancelled():
             return False
         self.frame.status[index] = Status.PENDING
         leave(self.run_context, self.subject(index), ending)
@@ -169,8 +171,10 @@ class Settler:
                 self.frame.succeed(index, value)
             case Failed(error=error, task_id=task_id, attempts=attempts):
                 self.frame.fail(index, error, (task_id, attempts))
-            case _:
-                if not self.conditions.is_cut_off:  # only the end of the run cancels a node by itself
+            case Skipped(reason=reason):
+                self.frame.skip(index, reason, None)
+            case Cancelled(reason=reason):
+                if reason is None and not self.conditions.is_cut_off:  # by nothing else than the end of the run
                     self.run_context.lifecycle.halt()
                 self.frame.fail(index, None)
 
