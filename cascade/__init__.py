@@ -28,6 +28,8 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         GraphError,
         InputError,
         LazyUseError,
+        NodeNotFoundError,
+        RaceFailed,
         ResourceNotFoundError,
         RouteNotFoundError,
         RunCancelled,
@@ -67,11 +69,13 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         UndoFinished,
         UndoStarted,
     )
+    from cascade.model.fallbacks import OrElse, OutcomeOf, settled
     from cascade.model.flow import Router, gather, pipeline, sequence
     from cascade.model.inputs import Env, Param, Resource, inject, resource
     from cascade.model.lazies import LazyResult, MappedLazyResult
-    from cascade.model.outcomes import SkipReason
+    from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
     from cascade.model.policies import Retry
+    from cascade.model.races import Race, race
     from cascade.model.signals import signal
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
@@ -90,12 +94,14 @@ __all__ = [
     "ControlChanged",
     "DeadlockError",
     "DependencyMissingError",
+    "Done",
     "Engine",
     "EngineWarning",
     "Env",
     "Event",
     "EventBus",
     "EventsDropped",
+    "Failed",
     "FlowChangedError",
     "GraphError",
     "InputError",
@@ -104,10 +110,16 @@ __all__ = [
     "LoopProgress",
     "MappedLazyResult",
     "NodeEvent",
+    "NodeNotFoundError",
     "NotDigestibleError",
+    "OrElse",
+    "Outcome",
+    "OutcomeOf",
     "Param",
     "Partial",
     "Plan",
+    "Race",
+    "RaceFailed",
     "Resource",
     "ResourceAcquired",
     "ResourceNotFoundError",
@@ -126,6 +138,7 @@ __all__ = [
     "SignalAwaited",
     "SignalReceived",
     "SkipReason",
+    "Skipped",
     "StageFinished",
     "StageStarted",
     "StateError",
@@ -150,12 +163,14 @@ __all__ = [
     "override_resource",
     "pipeline",
     "plan",
+    "race",
     "resource",
     "run",
     "run_sync",
     "send",
     "sequence",
     "serve",
+    "settled",
     "signal",
     "start",
     "task",
@@ -179,6 +194,8 @@ _HOMES: Final = {
             "GraphError",
             "InputError",
             "LazyUseError",
+            "NodeNotFoundError",
+            "RaceFailed",
             "ResourceNotFoundError",
             "RouteNotFoundError",
             "RunCancelled",
@@ -218,11 +235,13 @@ _HOMES: Final = {
             "UndoFinished",
             "UndoStarted",
         ),
+        "cascade.model.fallbacks": ("OrElse", "OutcomeOf", "settled"),
         "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
         "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
-        "cascade.model.outcomes": ("SkipReason",),
+        "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
         "cascade.model.policies": ("Retry",),
+        "cascade.model.races": ("Race", "race"),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.signals": ("signal",),
         "cascade.model.tasks": ("Partial", "Task"),

@@ -23,14 +23,14 @@ NAMES = [
     "AttemptStarted", "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected",
     "ControlChanged", "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event",
     "EventBus", "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LazyUseError",
-    "LoopProgress", "MappedLazyResult", "NodeEvent", "NotDigestibleError", "Param", "Partial", "Plan",
-    "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError",
-    "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError", "RunResumed",
-    "RunStarted", "SkipReason", "StageFinished", "StageStarted", "StateError", "StateRecorded",
+    "LoopProgress", "MappedLazyResult", "NodeEvent", "NodeNotFoundError", "NotDigestibleError", "Param",
+    "Partial", "Plan", "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry",
+    "RouteNotFoundError", "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError",
+    "RunResumed", "RunStarted", "SkipReason", "StageFinished", "StageStarted", "StateError", "StateRecorded",
     "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError", "TaskContext",
     "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped", "TaskTimeoutError",
-    "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
-    "run", "run_sync", "sequence", "serve", "start", "task", "visualize",
+    "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan",
+    "resource", "run", "run_sync", "sequence", "serve", "start", "task", "visualize",
 ]  # fmt: skip
 
 # The modules of api.md that exist, and what they must hold.
@@ -339,6 +339,7 @@ def test_an_unknown_setting_of_a_task_is_a_type_error() -> None:
         ("ResourceNotFoundError", ()),
         ("TaskTimeoutError", (TimeoutError,)),
         ("TaskCancelledError", (RuntimeError,)),
+        ("NodeNotFoundError", (LookupError,)),
         ("DeadlockError", ()),
         ("RunFailed", (ExceptionGroup,)),
         ("RunCancelled", ()),

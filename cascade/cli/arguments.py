@@ -225,13 +225,14 @@ def _add_records(commands: Any) -> None:
 
 def add_control(commands: Any) -> None:
     """What can be said to runs of other processes."""
-    control = commands.add_parser("control", help="pause and limit runs of other processes")
+    control = commands.add_parser("control", help="pause and limit runs of other processes, cancel nodes")
     actions = control.add_subparsers(dest="action", required=True, metavar="ACTION")
     for name, words in (
         ("pause", "let nothing start"),
         ("resume", "lift a pause"),
         ("limit", "limit how many run at a time, or how fast they start"),
         ("send", "send a signal to a run"),
+        ("cancel", "cancel a node of a run"),
         ("status", "show the rules in force, and the runs"),
     ):
         action = actions.add_parser(name, help=words)
@@ -250,6 +251,10 @@ def add_control(commands: Any) -> None:
             action.add_argument("name", metavar="NAME", help="name of the signal")
             action.add_argument("value", metavar="VALUE", help="its value")
             action.add_argument("--author", default=_user(), help="who says so (%(default)s)")
+            continue
+        if name == "cancel":
+            action.add_argument("scope", help="the run, as run:ID", metavar="RUN")
+            action.add_argument("node", help="id of the node, such as fetch#2, or fetch[3]", metavar="NODE")
             continue
         action.add_argument(
             "scope", nargs="?", default="global", help="global, task:GLOB or run:ID (%(default)s)", metavar="SCOPE"

@@ -1,4 +1,4 @@
-"""``cascade control``: rules for the runs of other processes."""
+"""``cascade control``: rules for the runs of other processes, and commands to them."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError, describe
 from cascade.model.rules import ControlRule, Kind, Pause
 from cascade.model.text import duration, natural, one_line
+from cascade.runtime.control.commands import tell
 from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import UNSET, expiry, limits
 from cascade.runtime.control.remote_client import Remote
@@ -29,6 +30,8 @@ def run_control(options: argparse.Namespace) -> int:
             return anyio.run(_status, connector)
         if options.action == "send":
             return anyio.run(_send, connector, options)
+        if options.action == "cancel":
+            return anyio.run(_cancel, connector, _run_in(options.scope), options.node, options.patience)
         rules, lifted = _said(options)
         return anyio.run(_say, connector, options.scope, rules, lifted, options.patience)
     except ValueError as error:
@@ -132,6 +135,36 @@ async def _send(connector: Connector, options: argparse.Namespace) -> int:
         raise UsageError(one_line(refused))
     out(f"accepted by {run_id}")
     return 0
+
+
+def _run_in(scope: str) -> str:
+    kind, _, run_id = scope.partition(":")
+    if kind != "run" or not run_id:
+        raise UsageError(f"cancel takes run:ID and the id of a node, not {scope!r:.100}")
+    return run_id
+
+
+async def _cancel(connector: Connector, run_id: str, node_id: str, patience: float) -> int:
+    await connector.connect()
+    try:
+        reply = await tell(connector, run_id, patience, command="cancel", node=node_id)
+        engines = await Remote(connector).engines() if reply is None else []
+    finally:
+        await connector.disconnect()
+    if reply is None:
+        is_there = any(run_id in engine.runs for engine in engines)
+        said = (
+            f"run {run_id!r} has not answered within {patience:g} s"
+            if is_there
+            else f"no run {run_id!r} is connected"
+        )
+        say(f"cascade: {said}")
+        return EXIT_UNREACHED
+    if reply.verdict == "done":
+        out(reply.text)
+        return 0
+    say(f"cascade: {reply.text}")
+    return EXIT_UNREACHED
 
 
 async def _status(connector: Connector) -> int:

@@ -25,10 +25,12 @@ from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, Finder, RouterParts, calls_in
 from cascade.model.errors import GraphError
+from cascade.model.fallbacks import OrElse, OutcomeOf
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID
+from cascade.model.races import Race
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2
@@ -171,15 +173,22 @@ class _Builder:
                 stack.append(child)
 
     def _find_parts(self, call: Placeholder) -> Steps[CallParts | RouterParts]:
-        if isinstance(call, Router):
-            return (yield from self.finder.router(call))
+        match call:
+            case Router():
+                return (yield from self.finder.router(call))
+            case OutcomeOf():
+                return (yield from self.finder.outcome(call))
+            case OrElse():
+                return (yield from self.finder.or_else(call))
+            case Race():
+                return (yield from self.finder.race(call))
         call = cast("LazyResult[Any]", call)
         return (yield from self.finder.call(call, self.copies.policies_of(call)))
 
     def _finish(self, call: Placeholder, root: Placeholder, parts: CallParts | RouterParts) -> Steps[None]:
         node: AnyNode | int
         if isinstance(parts, RouterParts):
-            node = yield from self.maker.junction(parts)
+            node = yield from self.maker.junction(call, parts)
         else:
             node = yield from self.maker.node(cast("LazyResult[Any]", call), parts)
         if isinstance(node, int):
@@ -197,7 +206,7 @@ def _cycle(closing: Placeholder, stack: list[Any], index: Mapping[Placeholder, i
     calls = [item[0] if type(item) is tuple else item for item in stack]
     path = [call for call in dict.fromkeys(calls) if index.get(identity_of(call)) == _OPEN]
     first = next(place for place, call in enumerate(path) if identity_of(call) is closing)
-    names = [call.task.name if isinstance(call, LazyResult) else "a router" for call in path[first:]]
+    names = [call.task.name if isinstance(call, LazyResult) else repr(call) for call in path[first:]]
     words = " needs ".join([*names[:10], names[0]])
     return GraphError(
         f"the flow has a cycle: {words}; look for .after() on something downstream, or for a container that was "

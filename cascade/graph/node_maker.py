@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import chain, islice
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import attrs
 
@@ -13,12 +13,15 @@ from cascade.graph.merge import Copies, identity_of
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import (
     NO_TERMS,
+    FallbackNode,
     Junction,
     MapNode,
     Nested,
     Node,
     Operand,
+    OutcomeNode,
     Patches,
+    RaceNode,
     Route,
     Terms,
     Undo,
@@ -30,10 +33,21 @@ from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, RouterParts
 from cascade.model.errors import GraphError
+from cascade.model.fallbacks import OrElse, OutcomeOf
+from cascade.model.flow import Router
 from cascade.model.inputs import injections
 from cascade.model.lazies import LazyResult
+from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, PerCall
+from cascade.model.races import Race
 from cascade.model.tasks import Task
+
+_JUNCTIONS: Final[dict[type, type[Junction]]] = {
+    Router: Junction,
+    OutcomeOf: OutcomeNode,
+    OrElse: FallbackNode,
+    Race: RaceNode,
+}
 
 
 @attrs.define(eq=False)
@@ -52,8 +66,8 @@ class NodeMaker:
     copies: Copies
     pure: dict[PureKey, int] = attrs.field(factory=dict)
 
-    def junction(self, parts: RouterParts) -> Steps[Junction]:
-        """The node of a router with these *parts*."""
+    def junction(self, placeholder: Placeholder, parts: RouterParts) -> Steps[Junction]:
+        """The node of a router, outcome or fallback with these *parts*."""
         selector = yield from self.operands.of_part(parts.selector, "a selector")
         routes = {}
         for key, part in parts.routes:
@@ -65,9 +79,12 @@ class NodeMaker:
             default = _route((yield from self.operands.of_part(parts.default, "the default route")))
         every = [*routes.values(), *([default] if default else [])]
         sources = distinct([*sources_of(selector), *(source for route in every for source in route.sources)])
-        return Junction(
-            len(self.numbering.rows), selector, routes, default, sources, self.numbering.next_ordinal("router")
-        )
+        kind = _JUNCTIONS[type(placeholder)]
+        ordinal = self.numbering.next_ordinal(kind.label)
+        junction = kind(len(self.numbering.rows), selector, routes, default, sources, ordinal)
+        if isinstance(junction, FallbackNode):
+            junction.on = cast("OrElse[Any]", placeholder).on
+        return junction
 
     def node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:
         """The node of *call* with these *parts*, or the number of one that makes an equal pure call already."""

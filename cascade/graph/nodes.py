@@ -7,14 +7,14 @@ pictures, digests and conditions. What runs plain nodes reads the rows. Calls of
 routers are objects.
 
 A router is a node too (``Junction``), left out of plans and counts, but with edges like others. So nested
-routers, routers in containers and routers as targets are one case.
+routers and routers as targets are one case. So are outcomes and fallbacks: what is tried is their selector.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, Final, Protocol, cast
+from typing import Any, ClassVar, Final, Protocol, cast
 
 import attrs
 
@@ -36,6 +36,9 @@ class EdgeKind(Enum):
     CLAIM = "claim"
     SELECTOR = "selector"
     ROUTE = "route"
+    OUTCOME = "outcome"  # however the source ends
+    FALLBACK = "fallback"
+    RACE = "race"
 
 
 class Slots(Protocol):
@@ -262,10 +265,12 @@ class Junction:
     sources: tuple[int, ...]
     ordinal: int
 
+    label: ClassVar[str] = "router"
+
     @property
     def name(self) -> str:
         """Id within the graph."""
-        return _numbered("router", self.ordinal)
+        return _numbered(self.label, self.ordinal)
 
     def all_routes(self) -> Iterator[tuple[str, Route]]:
         """Every route with a short text for its key."""
@@ -275,6 +280,35 @@ class Junction:
             yield "default", self.default
 
 
+@attrs.define(eq=False)
+class OutcomeNode(Junction):
+    """Takes how its selector ends as its value. It has no routes."""
+
+    label = "settled"
+
+
+@attrs.define(eq=False)
+class FallbackNode(Junction):
+    """Takes the value of its selector, or of its only route if that fails.
+
+    Attributes:
+        on: The errors after which it takes the route.
+    """
+
+    on: tuple[type[BaseException], ...] = (Exception,)
+
+    label = "or_else"
+
+
+@attrs.define(eq=False)
+class RaceNode(Junction):
+    """Takes the value of that node in its selector which succeeds first. It has no routes."""
+
+    label = "race"
+
+
+# What takes how others end.
+HANDLERS: Final = (OutcomeNode, FallbackNode, RaceNode)
 AnyNode = Node | Junction
 # What is kept of a node. Most calls are plain: nothing is said of them, and their arguments are leaves and, by
 # position, such calls, each once. Of these there is nothing to keep but the call: an object for each node would
@@ -306,7 +340,7 @@ class Graph:
         members: The distinct nodes in the target, each judged as a target of its own.
         inputs: The Params and Envs, by key.
         injections: Names of injected resources, each with the name of a node that injects it.
-        counts: How many nodes there are by task name; routers count as ``router``.
+        counts: How many nodes there are by task name; routers and their like count by their label.
     """
 
     rows: list[Row]
@@ -350,7 +384,7 @@ class Graph:
     def name(self, index: int) -> str:
         """Id of the node *index* within the graph."""
         row = self.rows[index]
-        return _numbered("router" if isinstance(row, Junction) else row.task.name, self.ordinals[index])
+        return _numbered(row.label if isinstance(row, Junction) else row.task.name, self.ordinals[index])
 
     def calls(self) -> Iterator[Node]:
         """The nodes that stand for calls."""
@@ -380,6 +414,9 @@ def _call_edges(node: Node) -> Iterator[Edge]:
 
 
 def _junction_edges(junction: Junction) -> Iterator[Edge]:
-    yield from _edges(junction.selector, junction.index, EdgeKind.SELECTOR)
+    kind = EdgeKind.OUTCOME if isinstance(junction, HANDLERS) else EdgeKind.SELECTOR
+    kind = EdgeKind.RACE if isinstance(junction, RaceNode) else kind
+    yield from _edges(junction.selector, junction.index, kind)
+    kind = EdgeKind.FALLBACK if isinstance(junction, FallbackNode) else EdgeKind.ROUTE
     for label, route in junction.all_routes():
-        yield from _edges(route.operand, junction.index, EdgeKind.ROUTE, label)
+        yield from _edges(route.operand, junction.index, kind, label if kind is EdgeKind.ROUTE else "")

@@ -12,10 +12,12 @@ from cascade.graph.nested import PAUSE_EVERY, Steps, Template
 from cascade.graph.nodes import Constant, Given, Injected, Nested, Operand, Patches
 from cascade.graph.parts import Keyed, Part
 from cascade.model.errors import GraphError
+from cascade.model.fallbacks import OrElse, OutcomeOf
 from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
+from cascade.model.races import Race
 from cascade.model.typed.declared import Input
 from cascade.model.typed.kinds import is_same
 
@@ -55,7 +57,7 @@ class Operands:
 
     def _of_placeholder(self, hole: Placeholder, needed_by: str) -> Operand:
         match hole:
-            case LazyResult() | Router():
+            case LazyResult() | Router() | OutcomeOf() | OrElse() | Race():
                 return self.index[identity_of(hole)]
             case Param():
                 return self._given(f"param:{hole.name}", hole)

@@ -9,15 +9,18 @@ import attrs
 
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Order, Steps, Template, compile_steps
 from cascade.graph.nodes import Constant
+from cascade.model.fallbacks import OrElse, OutcomeOf
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import UNSET, Policies
+from cascade.model.races import Race
 
 # A value after the walk: a placeholder, a container with placeholders in it, or plain data.
 Part = Placeholder | Template | Constant
 Keyed = list[tuple[Any, Part]]
-_CALLS: Final = (LazyResult, Router)
+# What becomes a node.
+NODES: Final = (LazyResult, Router, OutcomeOf, OrElse, Race)
 
 
 @attrs.define(eq=False)
@@ -53,7 +56,7 @@ class CallParts:
 
 @attrs.define(eq=False)
 class RouterParts:
-    """What stands in a router."""
+    """What stands in a router, or in what is built like one: an outcome, a fallback, a race."""
 
     selector: Part
     routes: Keyed
@@ -70,10 +73,10 @@ class RouterParts:
 
 def calls_in(part: Part) -> Iterator[Placeholder]:
     """The calls and routers that *part* is or contains."""
-    if isinstance(part, _CALLS):
+    if isinstance(part, NODES):
         yield part
     elif isinstance(part, Template):
-        yield from (hole for hole in part.holes if isinstance(hole, _CALLS))
+        yield from (hole for hole in part.holes if isinstance(hole, NODES))
 
 
 @attrs.frozen(eq=False)
@@ -120,6 +123,19 @@ class Finder:
         for condition in own.conditions:
             said.conditions.append((None, (yield from self.part(condition))))
         return said
+
+    def outcome(self, outcome: OutcomeOf[Any]) -> Steps[RouterParts]:
+        """What stands in ``settled(call)``."""
+        return RouterParts((yield from self.part(outcome.call)), [], None)
+
+    def or_else(self, tried: OrElse[Any]) -> Steps[RouterParts]:
+        """What stands in ``call.or_else(other)``."""
+        call = yield from self.part(tried.call)
+        return RouterParts(call, [("or else", (yield from self.part(tried.other)))], None)
+
+    def race(self, race: Race[Any]) -> Steps[RouterParts]:
+        """What stands in ``race(...)``: the contestants are its selector."""
+        return RouterParts((yield from self.part(race.contestants)), [], None)
 
     def router(self, router: Router[Any]) -> Steps[RouterParts]:
         """What stands in *router*."""

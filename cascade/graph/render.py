@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
-from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode, task_of
+from cascade.graph.nodes import (
+    HANDLERS,
+    AnyNode,
+    Edge,
+    EdgeKind,
+    FallbackNode,
+    Graph,
+    Junction,
+    MapNode,
+    OutcomeNode,
+    RaceNode,
+    task_of,
+)
 from cascade.model.labels import labelled
 from cascade.model.text import one_line
 
@@ -18,6 +30,9 @@ _MERMAID_ARROWS: Final = {
     EdgeKind.CLAIM: "-.->",
     EdgeKind.SELECTOR: "-->",
     EdgeKind.ROUTE: "-.->",
+    EdgeKind.OUTCOME: "-->",
+    EdgeKind.FALLBACK: "-.->",
+    EdgeKind.RACE: "-->",
 }
 _DOT_STYLES: Final = {
     EdgeKind.DATA: "solid",
@@ -26,6 +41,9 @@ _DOT_STYLES: Final = {
     EdgeKind.CLAIM: "dotted",
     EdgeKind.SELECTOR: "solid",
     EdgeKind.ROUTE: "dashed",
+    EdgeKind.OUTCOME: "solid",
+    EdgeKind.FALLBACK: "dashed",
+    EdgeKind.RACE: "solid",
 }
 
 
@@ -67,6 +85,12 @@ def _label(edge: Edge) -> str:
             return f"amount of {edge.label}"
         case EdgeKind.ROUTE:
             return f"route {edge.label}"
+        case EdgeKind.OUTCOME:
+            return "outcome"
+        case EdgeKind.FALLBACK:
+            return "or else"
+        case EdgeKind.RACE:
+            return "races"
 
 
 def _title(node: AnyNode) -> str:
@@ -134,10 +158,14 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
     for number, level in enumerate(levels):
         lines.append(f"stage {number}")
         lines += [_line(graph.nodes[index], needs) for index in level]
-    routers = [node for node in graph.nodes if isinstance(node, Junction)]
-    if routers:
-        lines.append("routers")
-        lines += [_line(router, needs) for router in routers]
+    routers = [node for node in graph.nodes if type(node) is Junction]
+    races = [node for node in graph.nodes if isinstance(node, RaceNode)]
+    handling = [node for node in graph.nodes if isinstance(node, HANDLERS) and not isinstance(node, RaceNode)]
+    titled = (("routers", routers), ("outcomes and fallbacks", handling), ("races", races))
+    for title, junctions in titled:
+        if junctions:
+            lines.append(title)
+            lines += [_line(junction, needs) for junction in junctions]
     return "\n".join(lines) + "\n"
 
 
@@ -147,7 +175,7 @@ def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
 
 
 def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
-    kinds = {MapNode: "map", Junction: "router"}
+    kinds = {MapNode: "map", Junction: "router", OutcomeNode: "settled", FallbackNode: "or_else", RaceNode: "race"}
     names = [node.name for node in graph.nodes]
     document = {
         "nodes": [

@@ -151,18 +151,43 @@ class TaskTimeoutError(CascadeError, TimeoutError):
 
 
 class TaskCancelledError(CascadeError, RuntimeError):
-    """A task or a resource provider raised a cancellation although no scope around it was cancelled.
+    """A node was cancelled by ``Run.cancel_node``, or its task, or a resource provider, raised a cancellation
+    although no scope around it was cancelled.
 
     Attributes:
-        node_id: The task's node, or the name of the resource.
+        node_id: The node, or the name of the resource.
+        on_request: Whether somebody asked for it.
     """
 
-    def __init__(self, node_id: str, kind: str = "task") -> None:
+    def __init__(self, node_id: str, kind: str = "task", *, on_request: bool = False) -> None:
         self.node_id = node_id
+        self.on_request = on_request
+        if on_request:
+            super().__init__(f"{node_id!r} was cancelled on request, while its run went on")
+            return
         super().__init__(
             f"the {kind} {node_id!r} raised a cancellation while no enclosing scope was cancelled; something it "
             f"awaited was cancelled on its own account, and that must be handled inside the {kind}"
         )
+
+
+class NodeNotFoundError(CascadeError, LookupError):
+    """A run has no node of this id at present.
+
+    Attributes:
+        run_id: The run.
+        node_id: The id.
+        within: The node that it would be part of, if that has not ended: a map, or a node that returned a flow.
+    """
+
+    def __init__(self, run_id: str, node_id: str, within: str | None = None) -> None:
+        self.run_id = run_id
+        self.node_id = node_id
+        self.within = within
+        remedy = "Run.status() and the run's events name nodes"
+        if within is not None:
+            remedy = f"{within!r} runs no such part now; cancel {within!r} itself, or wait until the part is there"
+        super().__init__(f"run {run_id!r} has no node {node_id!r:.200} at present; {remedy}")
 
 
 class DeadlockError(CascadeError, RuntimeError):
@@ -289,6 +314,36 @@ class RunFailed(CascadeError, ExceptionGroup[Exception]):
 
     def __reduce__(self) -> tuple[object, ...]:
         return RunFailed, (self.message, self.exceptions, dict(self.results)), vars(self)
+
+
+class RaceFailed(CascadeError, ExceptionGroup[Exception]):
+    """All contestants of a race have ended, and none has succeeded. The exceptions are theirs, in their order.
+
+    Attributes:
+        node_id: The race.
+    """
+
+    node_id: str
+
+    def __new__(cls, node_id: str, failures: Sequence[Exception]) -> Self:
+        count = len(failures)
+        self = super().__new__(cls, f"no contestant of {node_id!r} has succeeded: {count} failed", failures)
+        self.node_id = node_id
+        return self
+
+    def __init__(self, node_id: str, failures: Sequence[Exception]) -> None:
+        super().__init__(self.message, failures)
+
+    def derive(self, excs: Sequence[Exception], /) -> RaceFailed:  # type: ignore[override]  # narrower on purpose
+        """The same error with other exceptions in it, for ``except*`` and ``split``.
+
+        Args:
+            excs: The exceptions.
+        """
+        return RaceFailed(self.node_id, excs)
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return RaceFailed, (self.node_id, self.exceptions), vars(self)
 
 
 class AttemptCancelled(BaseException):

@@ -9,9 +9,11 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from cascade.model.calls.decorator import task
-from cascade.model.lazies import LazyResult, rendered, short_arguments
-from cascade.model.placeholders import OneOf, Placeholder
+from cascade.model.fallbacks import OrElse, OutcomeOf, WithFallback
+from cascade.model.lazies import LazyResult, short_arguments
+from cascade.model.placeholders import OneOf, Placeholder, rendered
 from cascade.model.policies import UNSET, Unset
+from cascade.model.races import HandlingPlaceholder, Race
 from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")
@@ -23,7 +25,7 @@ T5 = TypeVar("T5")
 
 
 @attrs.frozen(eq=False, init=False, repr=False)
-class Router(OneOf[T]):
+class Router(WithFallback[T], OneOf[T]):
     """One of several values, chosen by a key. Only the chosen route runs, after its key is known.
 
     Args:
@@ -125,22 +127,26 @@ def gather(*lazies: Any) -> LazyResult[tuple[Any, ...]]:
     return _gather(*lazies)
 
 
-def sequence(members: Iterable[LazyResult[Any]]) -> LazyResult[Any]:
+@overload
+def sequence(members: Iterable[LazyResult[Any]]) -> LazyResult[Any]: ...
+@overload
+def sequence(members: Iterable[LazyResult[Any] | HandlingPlaceholder]) -> Any: ...
+def sequence(members: Iterable[LazyResult[Any] | HandlingPlaceholder]) -> Any:
     """Run calls one after another. The value is that of the last one.
 
     Only the members themselves are ordered: their arguments run as early as they can. A skipped member skips all
     members after it.
 
     Args:
-        members: The calls, in order; at least 1.
+        members: The calls, in order; at least 1. What comes after ``settled(call)`` runs however that call ends.
 
     Raises:
         TypeError: If a member is no lazy result.
         ValueError: If there are no members.
     """
-    last: LazyResult[Any] | None = None
+    last: LazyResult[Any] | HandlingPlaceholder | None = None
     for member in members:
-        if not isinstance(member, LazyResult):
+        if not isinstance(member, (LazyResult, OutcomeOf, OrElse, Race)):
             raise TypeError(f"members of a sequence are lazy results, not {member!r:.100}")
         last = member if last is None else member.after(last)
     if last is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import reprlib
-import threading
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, Self, TypeVar, cast
 
@@ -11,8 +10,9 @@ import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
+from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf
 from cascade.model.labels import Label, checked_name
-from cascade.model.placeholders import PASS_IT_ON, Placeholder
+from cascade.model.placeholders import PASS_IT_ON, Placeholder, rendered
 from cascade.model.policies import (
     NOTHING_SAID,
     UNSET,
@@ -20,21 +20,23 @@ from cascade.model.policies import (
     OnSkip,
     Policies,
     Retry,
+    as_exception_types,
     checked_cache,
     checked_concurrency,
     checked_cost,
     checked_timeout,
     exact,
 )
+from cascade.model.races import Race
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
+S = TypeVar("S")
 
 # Shared by all calls without keyword arguments, which are most: a dict less for each. Nobody writes to it.
 NO_KWARGS: Final[dict[str, Any]] = {}
 
 _SHOWN_ARGUMENTS: Final = 6
-_rendering = threading.local()
 
 
 class _ShortRepr(reprlib.Repr):
@@ -47,6 +49,15 @@ class _ShortRepr(reprlib.Repr):
 
     def repr_Router(self, router: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
         return "Router(...)"
+
+    def repr_OutcomeOf(self, outcome: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
+        return "settled(...)"
+
+    def repr_OrElse(self, tried: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
+        return "or_else(...)"
+
+    def repr_Race(self, race: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
+        return "race(...)"
 
     def repr_int(self, x: int, level: int) -> str:
         try:
@@ -67,17 +78,6 @@ def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> st
     if len(args) > _SHOWN_ARGUMENTS or len(named) > _SHOWN_ARGUMENTS:
         parts.append("...")
     return ", ".join(parts)
-
-
-def rendered(short: str, write: Callable[[], str]) -> str:
-    """What *write* gives; *short* inside of another rendering, so that none recurses."""
-    if getattr(_rendering, "is_on", False):
-        return short
-    _rendering.is_on = True
-    try:
-        return write()
-    finally:
-        _rendering.is_on = False
 
 
 class Draft:
@@ -287,28 +287,50 @@ class LazyResult(Draft, Placeholder[R_co]):
                 upstream call, if it has exactly one. ``"skip"``: the consumers are skipped too.
 
         Raises:
-            TypeError: If *condition* is a function.
+            TypeError: If *condition* is a function, or ``settled(...)``: outcomes have no truth.
             ValueError: If *on_skip* is neither ``"pass"`` nor ``"skip"``.
         """
+        if isinstance(condition, OutcomeOf):
+            raise TypeError(
+                f"run_if takes what is true or false, and {condition!r} gives an outcome, which is neither: "
+                "pass it to a task that returns a bool"
+            )
         if callable(condition):
             raise TypeError(f"run_if takes a value or a lazy, not the callable {condition!r}; call it")
         if on_skip not in ("pass", "skip"):
             raise ValueError(f'on_skip is "pass" or "skip", not {on_skip!r}')
         return self._saying(conditions=(*self.own.conditions, condition), on_skip=on_skip)
 
-    def after(self, *lazies: LazyResult[Any]) -> Self:
+    def after(self, *lazies: Placeholder[Any]) -> Self:
         """The same call, which runs after other calls: it starts once they have succeeded. No data passes.
 
         Args:
-            lazies: The other calls. If one of them is skipped, this call is skipped too.
+            lazies: The other calls. If one of them is skipped, this call is skipped too. After ``settled(other)``
+                it runs however the other call ends.
 
         Raises:
             TypeError: If one of them is no lazy result.
         """
         for lazy in lazies:
-            if not isinstance(lazy, LazyResult):
+            if not isinstance(lazy, (LazyResult, OutcomeOf, OrElse, Race)):
                 raise TypeError(f"after takes lazy results, not {lazy!r:.100}")
         return self._saying(after=(*self.own.after, *lazies))
+
+    def or_else(self, other: Placeholder[S] | S, on: Kinds = Exception) -> OrElse[R_co | S]:
+        """The value of the call; if it fails, after its retries, the value of *other* instead.
+
+        The call fails as well if something that it needs fails. A failure that nobody else wants is *handled*: it
+        cancels nothing, and the run does not fail by it. If the call is skipped, so is what this gives.
+
+        Args:
+            other: A value, a lazy, or a container with lazies in it. Lazies run only if they are wanted.
+            on: An exception class, or a tuple of them, below ``Exception``: the errors after which *other* stands
+                in. By default ``Exception``, so all of them. A group counts if all its members do.
+
+        Raises:
+            ValueError: If *on* names something else.
+        """
+        return OrElse(self, other, as_exception_types(on))
 
     def _refuse(self, what: str, remedy: str = PASS_IT_ON) -> NoReturn:
         raise LazyUseError(f"{self!r} is a call that has not happened yet: it {what}; {remedy}")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import IntEnum, StrEnum
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, TypeAlias, TypeVar
 
 import attrs
+
+T = TypeVar("T")
 
 
 class SkipReason(StrEnum):
@@ -18,7 +20,8 @@ class SkipReason(StrEnum):
     - ``UpstreamSkipped_Sequence``: a call that it runs after (``after``, ``sequence``) was skipped.
     - ``UpstreamSkipped_Route``: the route that a router chose was skipped.
     - ``Pruned``: nothing needs the node, because routers chose other routes.
-    - ``UpstreamFailed``: something that it needs failed, with ``on_error="continue"``.
+    - ``UpstreamFailed``: something that it needs failed, and the run goes on: with ``on_error="continue"``, or
+      because the failure is handled (``settled``, ``or_else``).
     - ``CacheHit``: a cache had its value. Only in events.
     """
 
@@ -49,6 +52,10 @@ def why_skipped(reason: str) -> str:
     return f"{MEANINGS[reason]} ({reason})" if reason in MEANINGS else reason
 
 
+# Why a node that ran was cancelled while its run went on: another one has won the race. Public, does not change.
+RACE_LOST: Final = "RaceLost"
+
+
 class Status(IntEnum):
     """Where a node is in its life."""
 
@@ -61,31 +68,98 @@ class Status(IntEnum):
     CANCELLED = 6
 
 
+class _NoTruth:
+    """Refuses to be tested for truth: ``Done(False)`` would be true, or ``Done(0)``."""
+
+    __slots__ = ()
+
+    if not TYPE_CHECKING:
+        # Hidden from type checkers, which would take a method for leave to use it.
+
+        def __bool__(self) -> NoReturn:
+            raise TypeError(
+                f"{type(self).__name__}(...) has no truth, as the value in it has one of its own: ask "
+                "isinstance(outcome, cascade.Done), or take the value with outcome.unwrap()"
+            )
+
+
 @attrs.frozen
-class Done:
-    """The node has a value; ``from_cache`` if nobody computed it in this run."""
+class Done(_NoTruth, Generic[T]):
+    """A call that has a value.
 
-    value: object
-    from_cache: bool = False
+    Attributes:
+        value: The value.
+        from_cache: Whether a cache had it. Not compared.
+    """
+
+    value: T
+    from_cache: bool = attrs.field(default=False, eq=False, repr=False)
+
+    def unwrap(self) -> T:
+        """The value."""
+        return self.value
 
 
 @attrs.frozen
-class Skipped:
-    """The node did not run."""
+class Skipped(_NoTruth):
+    """A call that did not run.
+
+    Attributes:
+        reason: Why.
+        task_id: The node's id. Not compared.
+    """
 
     reason: SkipReason
+    task_id: str = attrs.field(default="", eq=False)
+
+    def unwrap(self) -> NoReturn:
+        """There is no value.
+
+        Raises:
+            DependencyMissingError: Always.
+        """
+        from cascade.model.errors import DependencyMissingError  # which imports this module
+
+        raise DependencyMissingError(self.task_id, [(self.task_id, str(self.reason))])
 
 
 @attrs.frozen
-class Failed:
-    """The node's last attempt, or the preparation of it, raised."""
+class Failed(_NoTruth):
+    """A call that failed, or did not run because something that it needs failed.
+
+    Attributes:
+        error: The exception: that of the call which failed first on the way.
+        task_id: The id of the node that raised it.
+        attempts: The number of attempts that this node made; 0 if it failed before the first.
+        index: Of an item of a map, its place in the columns; otherwise ``None``.
+    """
 
     error: BaseException
+    task_id: str = ""
+    attempts: int = 0
+    index: int | None = None
+
+    def unwrap(self) -> NoReturn:
+        """There is no value.
+
+        Raises:
+            BaseException: The error itself.
+        """
+        raise self.error
 
 
 @attrs.frozen
 class Cancelled:
-    """The node had begun, or was about to, when the run was cancelled or aborted."""
+    """The node had begun, or was about to, when the run was cancelled or aborted, or when it had lost a race.
+
+    Attributes:
+        reason: Why, if the run goes on: ``"RaceLost"``.
+    """
+
+    reason: str | None = None
 
 
-Outcome = Done | Skipped | Failed | Cancelled
+# How a call ended, as a value: what ``settled`` gives.
+Outcome: TypeAlias = Done[T] | Failed | Skipped
+# How a node ended, as the engine knows it.
+NodeOutcome: TypeAlias = Done[Any] | Skipped | Failed | Cancelled

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn
 
 from cascade.model.errors import LazyUseError
@@ -16,7 +18,19 @@ else:
     V_co = TypeVar("V_co", covariant=True)
 V = TypeVar("V")
 
+_rendering = threading.local()
 PASS_IT_ON: Final = "pass it as an argument to a task that does this with the value"
+
+
+def rendered(short: str, write: Callable[[], str]) -> str:
+    """What *write* gives; *short* inside of another rendering, so that none recurses."""
+    if getattr(_rendering, "is_on", False):
+        return short
+    _rendering.is_on = True
+    try:
+        return write()
+    finally:
+        _rendering.is_on = False
 
 
 class Placeholder(Generic[V_co]):

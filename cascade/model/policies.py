@@ -54,15 +54,33 @@ def _check_jitter(_: object, __: object, value: float) -> None:
         raise ValueError(f"jitter is the random share of each delay, from 0 to 1, not {value!r}")
 
 
-def _as_exception_types(value: object) -> tuple[type[Exception], ...]:
+def as_exception_types(value: object) -> tuple[type[Exception], ...]:
+    """*value*, an exception class or a tuple of them, as a tuple.
+
+    Raises:
+        ValueError: If something else is in it than classes below ``Exception``.
+    """
     types = value if isinstance(value, tuple) else (value,)
     for kind in types:
         if not isinstance(kind, type) or not issubclass(kind, Exception):
             raise ValueError(
                 f"on= takes exception classes below Exception, not {kind!r}; "
-                "cancellation, KeyboardInterrupt and SystemExit are never retried"
+                "cancellation, KeyboardInterrupt and SystemExit are never retried, and cannot be handled"
             )
     return types
+
+
+def covers(on: tuple[type[BaseException], ...], error: BaseException) -> bool:
+    """Whether *error* is of the types *on*; a group is if it is itself, or all that is in it."""
+    pending = [error]
+    while pending:
+        part = pending.pop()
+        if isinstance(part, on):
+            continue
+        if not isinstance(part, BaseExceptionGroup):
+            return False
+        pending.extend(part.exceptions)
+    return True
 
 
 @attrs.frozen
@@ -93,7 +111,7 @@ class Retry:
     backoff: float = attrs.field(default=1.0, converter=plain_number, validator=_check_backoff)
     max_delay: float = attrs.field(default=math.inf, converter=plain_number, validator=_check_seconds)
     jitter: float = attrs.field(default=0.0, converter=plain_number, validator=_check_jitter)
-    on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), converter=_as_exception_types)
+    on: tuple[type[Exception], ...] = attrs.field(default=(Exception,), converter=as_exception_types)
 
     def covers(self, error: BaseException) -> bool:
         """Whether an error is one after which there is another attempt. Looks inside exception groups.
@@ -101,15 +119,7 @@ class Retry:
         Args:
             error: The error.
         """
-        pending = [error]
-        while pending:
-            part = pending.pop()
-            if isinstance(part, self.on):
-                continue
-            if not isinstance(part, BaseExceptionGroup):
-                return False
-            pending.extend(part.exceptions)
-        return True
+        return covers(self.on, error)
 
     def pause_after(self, attempt: int, random_share: float) -> float:
         """Seconds to wait after a failed attempt.

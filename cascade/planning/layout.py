@@ -17,6 +17,7 @@ import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import (
+    HANDLERS,
     NO_TERMS,
     Graph,
     Injected,
@@ -25,6 +26,7 @@ from cascade.graph.nodes import (
     Nested,
     Node,
     Operand,
+    RaceNode,
     sources_of,
 )
 from cascade.model.calls.callee import Callee
@@ -54,7 +56,7 @@ class Layout:
         pending: For each node, the number of sources it waits for; one more if a router must want it first.
         uses: For each node, the number of consumers that may want its value; being a target counts as one.
         gated: The nodes that are needed only if routers choose them; empty for most graphs.
-        selectors: For each router, the distinct nodes in its selector.
+        selectors: For each router, the distinct nodes in its selector; so for outcomes and fallbacks.
         places: For each node, its :class:`Place`.
         injecting: The nodes that inject resources, with the names of these.
         links: Node to the node that alone goes on from it: each is all there is in its stage, and both have the
@@ -66,6 +68,8 @@ class Layout:
         own: The calls that need a task of their own, and signals.
         signals: The signals.
         chains: Map to the maps that can follow it item by item.
+        handlers: The nodes that take how others end: outcomes, fallbacks and races.
+        has_races: Whether there is a race among them, so that nodes may have to be cancelled.
     """
 
     pending: list[int] | bytearray
@@ -81,6 +85,8 @@ class Layout:
     own: Sequence[int]
     signals: frozenset[int] = frozenset()
     chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
+    handlers: frozenset[int] = frozenset()
+    has_races: bool = False
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -124,6 +130,10 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
     chains = yield from chained_maps(graph, own)
+    handlers = frozenset(index for index in selectors if isinstance(graph.rows[index], HANDLERS))
+    races = [index for index in handlers if isinstance(graph.rows[index], RaceNode)]
+    if races:
+        yield from _set_apart(graph, places, own)
     return Layout(
         pending,
         uses,
@@ -138,6 +148,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
         own,
         frozenset(awaited),
         chains,
+        handlers,
+        bool(races),
     )
 
 
@@ -156,6 +168,21 @@ def _place_anew(
         injecting[index] = names
         return Place.OWN
     return place_of(row)
+
+
+def _set_apart(graph: Graph, places: bytearray, own: list[int]) -> Steps[None]:
+    """Give a task of its own to each call that a race may leave without consumers: lanes ask before none of theirs."""
+    may_lose = bytearray(len(graph.rows))
+    members = set(graph.members)
+    for index in reversed(range(len(graph.rows))):
+        if index not in members:
+            rows = graph.rows
+            may_lose[index] = all(may_lose[c] or isinstance(rows[c], RaceNode) for c in graph.consumers[index])
+            if may_lose[index] and not isinstance(rows[index], Junction) and places[index] != Place.OWN:
+                places[index] = Place.OWN
+                own.append(index)
+        if not index % PAUSE_EVERY:
+            yield
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

@@ -41,13 +41,13 @@ def outline_steps(graph: Graph) -> Steps[bytes]:
 def _kind(row: Row) -> Hashable:
     """The same for rows that differ in arguments and policies only."""
     if isinstance(row, Junction):
-        return None
+        return row.label
     return (row.task,) if isinstance(row, MapNode) else cast("Hashable", row.task)
 
 
 def _label(kind: Hashable) -> str:
-    if kind is None:
-        return "\0router"
+    if isinstance(kind, str):
+        return f"\0{kind}"
     is_map = isinstance(kind, tuple)
     task = kind[0] if isinstance(kind, tuple) else kind
     return f"\0{'map' if is_map else 'call'} {getattr(task, '__module__', '')} {getattr(task, 'name', '')}"

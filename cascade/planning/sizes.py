@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Container, Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Constant, Given, Graph, MapNode, Operand
+from cascade.graph.nodes import Constant, Given, Graph, Junction, MapNode, Operand
 from cascade.planning.layout import Layout
 
 
@@ -29,7 +29,8 @@ class Sizes:
 def sizes_of(graph: Graph, layout: Layout, inputs: Mapping[str, Any]) -> Sizes:
     """The sizes of *graph*, which is run with these resolved inputs."""
     calls = Counter(graph.counts)
-    calls["router"] -= len(layout.selectors)  # as `Junction.name` calls them
+    for index in layout.selectors:
+        calls[cast("Junction", graph.rows[index]).label] -= 1  # as `Junction.name` calls them
     maps: dict[str, dict[str, int | None]] = {}
     known: dict[int, int | None] = {}
     for index in layout.own:

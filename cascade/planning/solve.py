@@ -66,7 +66,7 @@ def _levels(graph: Graph) -> Steps[list[list[int]] | None]:
     depths: list[int] = []
     levels: list[list[int]] = []
     for index, sources in enumerate(graph.sources):
-        if type(graph.rows[index]) is Junction:
+        if isinstance(graph.rows[index], Junction):
             return None
         depth = depths[sources[0]] + 1 if sources else 0
         if len(sources) > PAUSE_EVERY:
@@ -92,7 +92,7 @@ def _gated_levels(graph: Graph) -> Steps[list[list[int]]]:
         levels.extend([] for _ in range(min(PAUSE_EVERY, deepest + 1 - len(levels))))
         yield
     for index, row in enumerate(graph.rows):
-        if type(row) is not Junction:
+        if not isinstance(row, Junction):
             levels[depths[index]].append(index)
         if not index % PAUSE_EVERY:
             yield

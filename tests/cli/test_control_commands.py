@@ -37,6 +37,13 @@ A = cascade.task(name="A", constraints={"slot": 1})(work)
 B = cascade.task(name="B", constraints={"slot": 1})(work)
 
 shared = [A("one"), B("other")]
+
+@cascade.task
+async def waits() -> None:
+    print("begins", flush=True)
+    await anyio.sleep_forever()
+
+waiting = waits()
 """
 
 _flows = folder_with(FLOWS)
@@ -143,9 +150,34 @@ def test_a_run_that_is_stopped_is_named(tmp_path: Path) -> None:
     assert "not acknowledged within 0.3 s by stopped" in said.err
 
 
+def test_a_node_is_cancelled_by_another_process(url: str) -> None:
+    words = ["--control", url, "--log", "none", "--run-id", "nightly"]
+    with started("run", "flows.py:waiting", *words) as process:
+        assert process.stdout is not None
+        assert "begins" in process.stdout.readline()
+        unknown = cascade("control", "cancel", "run:nightly", "B", "--via", url)
+        assert (unknown.status, unknown.out) == (1, "")
+        assert unknown.err.startswith("cascade: run 'nightly' has no node 'B' at present")
+        said = cascade("control", "cancel", "run:nightly", "waits", "--via", url)
+        assert said == Outcome(0, "waits of run nightly is being cancelled\n", "")
+        outcome = ended(process)
+    assert outcome.status == 1
+    assert "'waits' was cancelled on request" in outcome.err
+
+
+def test_a_node_of_a_run_that_is_not_there_cannot_be_cancelled(tmp_path: Path) -> None:
+    url = f"local:{tmp_path}/control.db"
+    said = cascade("control", "cancel", "run:there", "A", "--via", url, "--patience", "0.1")
+    assert (said.status, said.err) == (1, "cascade: no run 'there' is connected\n")
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["cancel", "nightly", "A"], "cancel takes run:ID and the id of a node, not 'nightly'"),
+        (["cancel", "task:A", "A"], "cancel takes run:ID"),
+        (["cancel", "run:", "A"], "cancel takes run:ID"),
+        (["cancel", "run:nightly"], "NODE"),
         (["pause", "nonsense"], "a scope is"),
         (["limit"], "limit takes --concurrency, --rate, or both, such as --concurrency 2"),
         (["pause", "global", "--whatever"], "unrecognized arguments: --whatever (see cascade control --help)"),

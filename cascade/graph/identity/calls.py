@@ -24,7 +24,7 @@ from cascade.graph.canonical import (
 )
 from cascade.graph.code import TaskNotDigestibleError, code_digest, function_digest
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Constant, Given, Injected, Junction, MapNode, Nested, Node, Operand
+from cascade.graph.nodes import Constant, FallbackNode, Given, Injected, Junction, MapNode, Nested, Node, Operand
 from cascade.model.calls.callee import Callee
 from cascade.model.calls.signatures import Arity
 from cascade.model.lazies import LazyResult
@@ -238,11 +238,13 @@ class Digester:
         return self.values.digest(value, parameters.name(key)[1])
 
     def junction(self, node: Junction) -> Steps[bytes]:
-        """The digest of a router."""
+        """The digest of a router, outcome or fallback."""
         parts = [(yield from self.operand(node.selector, "selector"))]
         for key, route in node.routes.items():
             parts.append(self.values.digest(key, "a key of the router"))
             parts.append((yield from self.operand(route.operand, "route")))
         if node.default is not None:
             parts.append((yield from self.operand(node.default.operand, "default")))
-        return combine("router", parts)
+        if isinstance(node, FallbackNode):
+            parts += [qualified_name(kind) for kind in node.on]
+        return combine(node.label, parts)

@@ -8,10 +8,13 @@ import attrs
 
 from cascade.graph.canonical import Canon, combine, input_digest, qualified_name
 from cascade.graph.nested import Steps, Template, compile_steps
+from cascade.graph.parts import NODES
+from cascade.model.fallbacks import OrElse, OutcomeOf
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET
+from cascade.model.races import Race
 
 
 class SetOrder:
@@ -36,7 +39,7 @@ class SetOrder:
         return [items[place] for place in sorted(range(len(items)), key=keys.__getitem__)]
 
     def _of_placeholder(self, placeholder: Placeholder) -> bytes:
-        if isinstance(placeholder, (LazyResult, Router)):
+        if isinstance(placeholder, NODES):
             # Nothing is known of a call in a cycle, which building refuses, and of one that a function holds.
             return self._sketches.get(id(placeholder), b"")
         return input_digest(placeholder)
@@ -54,7 +57,11 @@ class SetOrder:
                 inner = yield from _calls_in(_written(call))
                 pending.extend(part for part in inner if id(part) not in opened)
             else:
-                name = qualified_name(call.task) if isinstance(call, LazyResult) else b"router"
+                name = (
+                    qualified_name(call.task)
+                    if isinstance(call, LazyResult)
+                    else type(call).__name__.lower().encode()
+                )
                 written = yield from self._canon.steps(_written(call))
                 self._sketches[id(call)] = combine("sketch", [name, written])
             yield
@@ -65,6 +72,12 @@ def _written(call: Placeholder) -> list[Any]:
         own = NOTHING_SAID if call.own is NOTHING_SAID else attrs.evolve(call.own, cache=UNSET, name=UNSET)
         said = [] if own == NOTHING_SAID and call.own.cache is UNSET else [own]
         return [call.args, call.kwargs, call.columns, *said]
+    if isinstance(call, OutcomeOf):
+        return [call.call]
+    if isinstance(call, OrElse):
+        return [call.call, call.other]
+    if isinstance(call, Race):
+        return [call.contestants]
     assert isinstance(call, Router)
     return [call.selector, list(call.routes), list(call.routes.values()), call.default]
 
@@ -73,4 +86,4 @@ def _calls_in(written: list[Any]) -> Steps[list[Placeholder]]:
     found = yield from compile_steps(written)
     if not isinstance(found, Template):
         return []
-    return [hole for hole in found.holes if isinstance(hole, (LazyResult, Router))]
+    return [hole for hole in found.holes if isinstance(hole, NODES)]

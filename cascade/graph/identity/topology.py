@@ -33,7 +33,7 @@ def _node_shape(node: AnyNode) -> bytes:
             part for key, r in node.routes.items() for part in (_KEYS.digest(key), _operand_shape(r.operand))
         ]
         default = [] if node.default is None else [_operand_shape(node.default.operand)]
-        return combine("router", [_operand_shape(node.selector), *routes, *default])
+        return combine(node.label, [_operand_shape(node.selector), *routes, *default])
     kind = "map" if isinstance(node, MapNode) else "call"
     columns = node.columns if isinstance(node, MapNode) else ()
     operands = [

@@ -179,6 +179,9 @@ class TaskExecutionFinished(NodeEvent):
         attempt: Number of the last attempt; 0 if there was none.
         result_preview: ``repr`` of the result, at most 100 characters; ``None`` without a result.
         error: ``"Type: message"`` if it failed, otherwise ``None``.
+        handled: Whether it failed, and everybody who wants it takes that as a value (``settled``, ``or_else``) or
+            is itself handled. Then it is no failure of the run.
+        reason: ``"RaceLost"`` if it was cancelled because it had lost a race; otherwise ``None``.
     """
 
     status: TaskStatus
@@ -186,6 +189,8 @@ class TaskExecutionFinished(NodeEvent):
     attempt: int
     result_preview: str | None = None
     error: str | None = None
+    handled: bool = False
+    reason: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import attrs
 
 from cascade.model.errors import annotate, hide_secrets_of
+from cascade.model.outcomes import Failed
 from cascade.model.secrets import Secrets
 
 
@@ -42,7 +43,7 @@ class Failures:
     recorded: list[Failure] = attrs.field(factory=list)
     # By identity; the list above keeps the errors alive.
     _known: set[int] = attrs.field(factory=set)
-    _passing: set[int] = attrs.field(factory=set)
+    _passing: dict[int, Failed] = attrs.field(factory=dict)
 
     def fail(self, error: BaseException, origin: str) -> None:
         """Record a failure after which the run cannot go on, and halt."""
@@ -53,18 +54,34 @@ class Failures:
         """Record a failure that is no node's own, such as that of a tear-down; halt unless the run goes on."""
         self._add(Failure(error, origin))
 
-    def fail_node(self, error: BaseException, node_id: str, note: str) -> None:
-        """Record the failure of a node, and halt unless the run goes on after failures."""
-        if id(error) in self._passing:
-            self._passing.remove(id(error))  # the node in the sub-flow is the one to be named
-        else:
-            annotate(error, note)
-        self._add(Failure(error, node_id, is_of_node=True))
+    def fail_node(self, failed: Failed, note: str, *, is_handled: bool = False) -> Failed:
+        """Record the failure of a node, and halt unless it is handled or the run goes on after failures.
 
-    def pass_on(self, error: BaseException) -> None:
-        """*error* ended a sub-flow, and goes on to the node that asked for it."""
-        if self.has(error):
-            self._passing.add(id(error))
+        Args:
+            failed: The failure.
+            note: What is noted on the error.
+            is_handled: Whether whoever wants the node can do with that; then it is no failure of the run.
+
+        Returns:
+            The failure, of the node that has raised the error: one in a sub-flow, if it comes from there.
+        """
+        passed_on = self._passing.pop(id(failed.error), None)
+        if passed_on is None:
+            annotate(failed.error, note)
+        failed = failed if passed_on is None else passed_on
+        if is_handled:
+            hide_secrets_of(failed.error, self.secrets)
+        else:
+            self.add_node(failed)
+        return failed
+
+    def add_node(self, failed: Failed) -> None:
+        """Record the failure of a node that was told before, and halt unless the run goes on after failures."""
+        self._add(Failure(failed.error, failed.task_id, is_of_node=True))
+
+    def pass_on(self, failed: Failed) -> None:
+        """The failure of a node ended a sub-flow or a map, and goes on to the node that this belongs to."""
+        self._passing[id(failed.error)] = failed
 
     def has(self, error: BaseException) -> bool:
         """Whether *error*, this very object, is among the failures."""

@@ -9,6 +9,7 @@ import anyio
 import attrs
 
 from cascade.runtime.admission.admission import Admission
+from cascade.runtime.cancelling.marks import NodeCancellations
 
 
 class DrainedError(Exception):
@@ -38,6 +39,7 @@ class Lifecycle:
         on_halt: Called once, when the run is halted.
         on_drain: Called once, when draining begins.
         cancel: Cancels what runs; called each time the run is halted.
+        nodes: The nodes that are cancelled while the run goes on.
     """
 
     run_id: str
@@ -48,6 +50,10 @@ class Lifecycle:
     on_halt: Callable[[], None] = lambda: None
     on_drain: Callable[[], None] = lambda: None
     cancel: Callable[[], None] = lambda: None
+    nodes: NodeCancellations = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.nodes = NodeCancellations(self.admission.gate)
 
     @property
     def is_halted(self) -> bool:
@@ -63,6 +69,10 @@ class Lifecycle:
     def is_closing(self) -> bool:
         """Whether nothing may start any more."""
         return self.phase is not Phase.RUNNING
+
+    def is_over_for(self, node_id: str) -> bool:
+        """Whether a node that runs is to end: the run is halted, or the node is cancelled. Asked in any thread."""
+        return self.phase is Phase.HALTED or self.nodes.covers(node_id)
 
     def drain(self) -> None:
         """Let nothing start any more, and what runs go on. A second call does nothing."""

@@ -126,7 +126,8 @@ class RunContext:
         memory: What it remembers.
         resources: What it has opened.
         signals: Its signals.
-        run_flow: Runs what a node returned to be run, for the node of that id, and gives its value.
+        run_flow: Runs what a node returned to be run, and gives its value. Takes that, the id of the node, and
+            whether a failure of the node is handled.
     """
 
     beginning: Beginning
@@ -140,7 +141,7 @@ class RunContext:
     memory: Memory = attrs.field(factory=Memory)
     resources: Resources = attrs.field(init=False)
     signals: Signals = attrs.field(init=False)
-    run_flow: Callable[[Any, str], Awaitable[Any]] = attrs.field(init=False)
+    run_flow: Callable[[Any, str, Callable[[BaseException], bool]], Awaitable[Any]] = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         pacer, begun = self.shared.pacer, self.beginning
@@ -217,6 +218,14 @@ class RunContext:
     def fail(self, error: BaseException, origin: str) -> None:
         """Record a failure after which the run cannot go on, and halt."""
         self.failures.fail(error, origin)
+
+    def cancel_node(self, node_id: str) -> bool:
+        """Cancel a node while the run goes on; returns ``False`` if it has ended.
+
+        Raises:
+            NodeNotFoundError: If there is no such node at present.
+        """
+        return self.lifecycle.nodes.cancel(node_id, self.run_id)
 
     def start_service(self, func: Callable[..., Coroutine[Any, Any, Any]], *args: Any) -> None:
         """Start a task that outlives the nodes."""

@@ -35,6 +35,14 @@ class ControlledRun(ServiceHost, Protocol):
         """What takes its signals."""
         ...
 
+    def cancel_node(self, node_id: str) -> bool:
+        """Cancel a node; returns ``False`` if it has ended.
+
+        Raises:
+            NodeNotFoundError: If there is none at present.
+        """
+        ...
+
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event of the run."""
         ...

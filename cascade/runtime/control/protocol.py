@@ -15,6 +15,8 @@ from cascade.runtime.control.connector import Message
 CONSTRAINTS: Final = "cascade/constraints"
 ENGINES: Final = "cascade/engines"
 ACKS: Final = "cascade/acks"
+COMMANDS: Final = "cascade/commands"
+ANSWERS: Final = "cascade/answers"
 TELEMETRY: Final = "cascade/telemetry"
 # Values that are sent to runs; heard by whoever hears rules.
 SIGNALS: Final = f"{CONSTRAINTS}/signal"

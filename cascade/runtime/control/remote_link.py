@@ -12,6 +12,7 @@ from anyio import CancelScope
 from cascade.model.errors import CascadeError, describe
 from cascade.model.events import ConnectorConnected, ConnectorDisconnected, EngineWarning
 from cascade.model.rules import ControlRule, Kind
+from cascade.runtime.control.commands import CommandListener
 from cascade.runtime.control.connector import (
     AudienceChanged,
     Connector,
@@ -23,7 +24,7 @@ from cascade.runtime.control.connector import (
     Subscription,
 )
 from cascade.runtime.control.controlled_run import ControlledRun
-from cascade.runtime.control.protocol import CONSTRAINTS, SIGNALS, read_constraint, read_signal
+from cascade.runtime.control.protocol import COMMANDS, CONSTRAINTS, SIGNALS, read_constraint, read_signal
 from cascade.runtime.control.telemetry import Guest, Telemetry
 
 # Rules that may be set by messages: admission asks each of them.
@@ -162,13 +163,29 @@ class Connection:
     async def _listen(self) -> None:
         subscription = self._connector.subscribe(f"{CONSTRAINTS}/#", latest_only=True)
         subscription.tells_audience = True
-        async with subscription as stream:
-            await self._hear(Found())
-            await self._catch_up(stream)
-            await self._telemetry.attend()
-            self.settled.set()
-            async for signal in stream:
-                await self._hear(signal)
+        failure: OSError | None = None
+        listener = CommandListener(self._connector, self._telemetry.runs)
+        async with (
+            subscription as stream,
+            self._connector.subscribe(f"{COMMANDS}/#") as commands,
+            anyio.create_task_group() as group,
+        ):
+            group.start_soon(listener.listen, commands)
+            try:
+                await self._hear_all(stream)
+            except OSError as error:  # raised as it is, and not in a group
+                failure = error
+            group.cancel_scope.cancel()
+        if failure is not None:
+            raise failure
+
+    async def _hear_all(self, stream: Subscription) -> None:
+        await self._hear(Found())
+        await self._catch_up(stream)
+        await self._telemetry.attend()
+        self.settled.set()
+        async for signal in stream:
+            await self._hear(signal)
 
     async def _catch_up(self, stream: Subscription) -> None:
         """Hear what is retained, and lift what is not retained any more."""

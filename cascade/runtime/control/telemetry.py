@@ -112,6 +112,10 @@ class Telemetry:
         """The runs of the engine."""
         return [guest.run.run_id for guest in self.guests]
 
+    def runs(self) -> list[ControlledRun]:
+        """The runs of the engine."""
+        return [guest.run for guest in self.guests]
+
     def add(self, run: ControlledRun) -> Guest:
         """*run* begins; its events are kept from now on."""
         guest = Guest(run, telemetry_topic(self.connector.project, run.run_id))

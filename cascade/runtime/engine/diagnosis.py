@@ -183,7 +183,7 @@ class Diagnosis:
 
 def _calls(frame: Frame) -> Iterator[int]:
     """Indices of all nodes of *frame* that are calls."""
-    return (index for index, row in enumerate(frame.graph.rows) if type(row) is not Junction)
+    return (index for index, row in enumerate(frame.graph.rows) if not isinstance(row, Junction))
 
 
 def _missing(frame: Frame, index: int) -> list[str]:

@@ -30,6 +30,7 @@ class Run(Generic[T_co]):
         self._lifetime = lifetime
         self._raised: BaseException | None = None
         self._was_cancelled = False
+        lifetime.run_context.lifecycle.nodes.may_come = True
 
     @property
     def id(self) -> str:
@@ -176,6 +177,30 @@ class Run(Generic[T_co]):
         if self._lifetime.status is None:
             self._was_cancelled = True
             self._lifetime.run_context.lifecycle.halt()
+
+    def cancel_node(self, task_id: str) -> bool:
+        """Cancel one node, or all items of a map, while the run goes on. Returns at once.
+
+        The node ends as failed, with ``TaskCancelledError``, and is not attempted again; whether the run goes on
+        after that is as for any failure. If it has not begun, it ends at once and never begins. If it runs, it is
+        cancelled as at the end of a run, with all that belongs to it: items, flows that it returned. A sync task
+        ends at its next ``cascade.checkpoint()``, or when its function returns; what it returns does not count.
+        In a loop, the node of the present turn is meant. Call it on the event loop of the run.
+
+        Args:
+            task_id: The node's id, such as ``"fetch#2"``; ``"fetch[3]"`` for one item of a map.
+
+        Returns:
+            ``True`` if the node is being cancelled, also if it was before. ``False`` if it has ended, or the run
+            has: then nothing changes.
+
+        Raises:
+            NodeNotFoundError: If the run has no such node at present. Items of a map, and nodes of a flow that a
+                node returned, are there while these run.
+        """
+        if self._lifetime.status is not None:
+            return False
+        return self._lifetime.run_context.cancel_node(task_id)
 
     def drain(self) -> None:
         """Start nothing more, and let running attempts end. Returns at once; the run ends as ``"Drained"``.

@@ -23,6 +23,7 @@ from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.single_flight import Flight
+from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.task_context import attempt_var
 
 
@@ -81,7 +82,7 @@ class Attempts:
                 self.run_context.tasks.watch.add(attempt)
                 return await perform(attempt, self.run_context.shared.executor, bound)
             except NotStartedError:
-                if self.run_context.lifecycle.is_halted:
+                if self.run_context.lifecycle.is_halted or is_cancelled():
                     raise AttemptCancelled from None
                 self._again = claim
             finally:

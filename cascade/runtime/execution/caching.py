@@ -13,7 +13,7 @@ from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.code import TaskNotDigestibleError
 from cascade.model.errors import describe
 from cascade.model.events import EngineWarning
-from cascade.model.outcomes import Done, Outcome
+from cascade.model.outcomes import Done, NodeOutcome
 from cascade.model.policies import MISS, CachePolicy, Hit
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
@@ -39,7 +39,7 @@ class CachedCall:
     cache: CachePolicy
     flight: Flight | None = None
 
-    async def outcome(self, compute: Callable[[], Awaitable[Any]]) -> Outcome:
+    async def outcome(self, compute: Callable[[], Awaitable[Any]]) -> NodeOutcome:
         """The value from the cache; otherwise what *compute* gives, which is saved."""
         named = inputs(self.job.task, self.job.bind({}))
         # Joined before the cache is asked: an answer that comes late would be about the time before.
@@ -75,7 +75,7 @@ class CachedCall:
         finally:
             del joined[self.job.node_id]
 
-    async def _find_or_compute(self, named: Inputs, compute: Callable[[], Awaitable[Any]]) -> Outcome:
+    async def _find_or_compute(self, named: Inputs, compute: Callable[[], Awaitable[Any]]) -> NodeOutcome:
         run_context, job = self.run_context, self.job
         hit = await self._recall(named)
         if hit is not None:

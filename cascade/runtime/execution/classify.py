@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from cascade.model.errors import AttemptCancelled, TaskCancelledError, leaves
-from cascade.model.outcomes import Cancelled, Failed, Outcome
+from cascade.model.outcomes import Cancelled, Failed, NodeOutcome
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.foundation.cancellations import is_cancelled, without_cancellations
 
 
-def classify(error: BaseException, node_id: str) -> Outcome:
+def classify(error: BaseException, node_id: str) -> NodeOutcome:
     """What *error*, raised by a node's own code or on its behalf, means for the node."""
     if isinstance(error, DrainedError):
         return Cancelled()
@@ -25,7 +25,7 @@ def classify(error: BaseException, node_id: str) -> Outcome:
     return Failed(failure)
 
 
-def _cancelled(cancellation: BaseException, node_id: str) -> Outcome:
+def _cancelled(cancellation: BaseException, node_id: str) -> NodeOutcome:
     """What a cancellation means: the end of the node, or its failure if nothing around it is cancelled."""
     if is_cancelled() or isinstance(cancellation, AttemptCancelled):
         return Cancelled()

@@ -15,7 +15,7 @@ from anyio import current_effective_deadline, current_time
 
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError, describe
 from cascade.model.events import TaskRetrying
-from cascade.model.outcomes import Done, Failed, Outcome
+from cascade.model.outcomes import Done, Failed, NodeOutcome
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext
@@ -62,7 +62,7 @@ class NodeRun:
     troubles: Sequence[tuple[BaseException, str]] = ()
     failed: int = 0
 
-    async def outcome(self) -> Outcome:
+    async def outcome(self) -> NodeOutcome:
         """How the node ends; raises what the last attempt raised."""
         cache = self.job.terms.cache
         if cache is None:
@@ -87,7 +87,7 @@ class NodeRun:
         if run_context.lifecycle.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
         if job.save_later is None and await is_flow(run_context, value, job.keep):
-            return await run_context.run_flow(value, job.node_id)
+            return await run_context.run_flow(value, job.node_id, job.handles)
         return value
 
     async def _attempt_until_done(self, shared: Mapping[str, Any], own: NodeResources) -> Any:

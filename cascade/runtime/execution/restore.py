@@ -16,6 +16,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.changes import DERIVED
 from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION, Recovery
+from cascade.runtime.execution.decided_anew import decided_anew
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Recalled
@@ -55,6 +56,11 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     if not records:
         return
     found = await paced_dict(_valid(frame, names, records))
+    if frame.layout.handlers:
+        known = [records.get(name) for name in names]
+        frame.turn.anew = await paced(decided_anew(frame.graph, frame.layout.selectors, known, found))
+        for index in frame.turn.anew:
+            found.pop(index, None)
     if is_lenient:
         recall = Recall(frame, names, found, recovery.backend.get_readable_results, PORTION)
     else:  # a value that cannot be read is an error, so no value is read that may turn out not to be needed

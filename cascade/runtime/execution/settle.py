@@ -10,7 +10,7 @@ import attrs
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
-from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason, Status
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason, Status
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Entry, NodeStatus
@@ -46,7 +46,7 @@ class Ending:
         called_with: The same in words.
     """
 
-    outcome: Outcome
+    outcome: NodeOutcome
     attempts: int = 0
     started: float | None = None
     troubles: Sequence[tuple[BaseException, str]] = ()
@@ -75,11 +75,20 @@ class Settled:
     label: str | None = None
 
 
-def record(run_context: RunContext, subject: Settled, ending: Ending) -> Status:
-    """Record how a node ended, everywhere but in its frame; returns the status that it ended with."""
+def record(run_context: RunContext, subject: Settled, ending: Ending, *, is_handled: bool = False) -> Ending:
+    """Record how a node ended, everywhere but in its frame.
+
+    Args:
+        run_context: The run.
+        subject: The node.
+        ending: How it ended.
+        is_handled: Whether whoever wants the node can do with its failure.
+
+    Returns:
+        The same; of a failure it is known which node has raised the error.
+    """
     outcome = ending.outcome
-    status = _STATUS[type(outcome)]
-    run_context.progress.counts[status] += 1
+    run_context.progress.counts[_STATUS[type(outcome)]] += 1
     match outcome:
         case Done(value=value, from_cache=True):
             run_context.events.emit_node(TaskSkipped, subject, reason=SkipReason.CACHE_HIT.value)
@@ -95,16 +104,19 @@ def record(run_context: RunContext, subject: Settled, ending: Ending) -> Status:
             run_context.events.emit_node(TaskSkipped, subject, reason=reason.value)
             _journal(run_context, subject, ending)
         case Failed(error=error):
-            _finished(run_context, subject, ending, "Failed", error=error)
+            _finished(run_context, subject, ending, "Failed", error=error, is_handled=is_handled)
             _journal(run_context, subject, ending)
-            run_context.failures.fail_node(error, subject.node_id, _note(run_context, subject, ending))
+            failed = Failed(error, subject.node_id, ending.attempts)
+            note = _note(run_context, subject, ending)
+            failed = run_context.failures.fail_node(failed, note, is_handled=is_handled)
+            ending = attrs.evolve(ending, outcome=failed)
         case Cancelled():
             if ending.started is not None:
                 _finished(run_context, subject, ending, "Cancelled")
                 _journal(run_context, subject, ending)
     for trouble, origin in ending.troubles:
         run_context.failures.fail_beside(trouble, origin)
-    return status
+    return ending
 
 
 def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
@@ -181,6 +193,7 @@ def _finished(
     *,
     value: Any = None,
     error: BaseException | None = None,
+    is_handled: bool = False,
 ) -> None:
     if not run_context.events.wants(TaskExecutionFinished):
         return
@@ -192,6 +205,8 @@ def _finished(
         attempt=ending.attempts,
         result_preview=preview(value) if status == "Succeeded" else None,
         error=None if error is None else describe(error),
+        handled=is_handled,
+        reason=ending.outcome.reason if isinstance(ending.outcome, Cancelled) else None,
     )
 
 

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from cascade.graph.nodes import Junction, sources_of
 from cascade.model.errors import DependencyMissingError
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.runtime.execution.binding import put_together
 from cascade.runtime.frame.frame import Frame
 
 
-def collect(frame: Frame) -> Any:
+def collect(frame: Frame, pass_on: Callable[[Failed], None]) -> Any:
     """The value of the frame's target, all nodes having settled.
+
+    Args:
+        frame: The frame.
+        pass_on: Told of the failure that is raised, if it is that of a node.
 
     Raises:
         DependencyMissingError: If a member of the target was skipped, unless because a call that it
@@ -25,29 +29,15 @@ def collect(frame: Frame) -> Any:
         if frame.status[member] == Status.SUCCEEDED:
             continue
         judged = frame.chosen(member)
-        cause = _failure_behind(frame, judged)
+        cause = frame.handling.failure_behind(member)
         if cause is not None:
-            raise cause
+            pass_on(cause)
+            raise cause.error
         if frame.gaps.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
             chain = list(_skips_behind(frame, judged))
             raise DependencyMissingError(frame.name(judged), chain, frame.label(judged))
         frame.values[member] = None
     return put_together(frame, frame.graph.target)
-
-
-def _sources_gone(frame: Frame, index: int) -> Iterator[int]:
-    skipped = (Status.SKIPPED, Status.FAILED, Status.CANCELLED)
-    return (source for source in frame.graph.sources[index] if frame.status[source] in skipped)
-
-
-def _failure_behind(frame: Frame, index: int) -> BaseException | None:
-    """The error of the node, or of the one whose failure kept it from running."""
-    while index not in frame.gaps.errors:
-        failed = [source for source in _sources_gone(frame, index) if frame.gaps.is_failure(source)]
-        if not failed or not frame.gaps.is_failure(index):
-            return None
-        index = failed[0]
-    return frame.gaps.errors[index]
 
 
 def _skips_behind(frame: Frame, index: int) -> Iterator[tuple[str, str]]:

@@ -16,17 +16,20 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.graph.nodes import Graph, Node, Row
+from cascade.graph.nodes import Graph, Junction, Node, Row
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.planning.layout import Layout
 from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.frame.demand import Demand
 from cascade.runtime.frame.gaps import Gaps
+from cascade.runtime.frame.handling import Handling
 from cascade.runtime.frame.readiness import Readiness
 from cascade.runtime.frame.routing import Routing
 from cascade.runtime.frame.turn import Turn
 
+# The id of the node that raised an error, and the number of attempts that it made.
+Origin = tuple[str, int]
 # A call that has succeeded: its number, its value, and when it began and ended, on the loop's clock. The times
 # are 0 if nobody is told.
 Ended = tuple[int, Any, float, float]
@@ -96,10 +99,22 @@ class Frame:
         """Where the node stands in a flow, and what is said of it there."""
         return self.graph, self.graph.rows[index]
 
+    def find(self, node_id: str) -> int | None:
+        """The number of the call with that id; ``None`` if there is none. Takes a scan."""
+        name = node_id.removeprefix(self.prefix)
+        rows = enumerate(self.graph.rows)
+        calls = (index for index, row in rows if not isinstance(row, Junction) and name.startswith(row.task.name))
+        return next((index for index in calls if self.graph.name(index) == name), None)
+
     def digest(self, index: int) -> bytes | None:
         """The node's content, if records are compared by it."""
         digests = self.turn.digests
         return None if digests is None else digests[index]
+
+    @property
+    def handling(self) -> Handling:
+        """Says which of its failures are handled."""
+        return Handling(self)
 
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""
@@ -135,9 +150,16 @@ class Frame:
             self.demand.keep(index, passed[0])
         self._follow_up((index,))
 
-    def fail(self, index: int, error: BaseException | None) -> None:
-        """Record that a call failed, or (without an error) was cancelled."""
-        self.gaps.fail(index, error)
+    def fail(self, index: int, error: BaseException | None, origin: Origin | None = None) -> None:
+        """Record that a call failed, or (without an error) was cancelled.
+
+        Args:
+            index: The call.
+            error: The error.
+            origin: The node that raised it, if it was another one, and its attempts.
+        """
+        task_id, attempts = origin or (self.name(index), 0)
+        self.gaps.fail(index, None if error is None else Failed(error, task_id, attempts))
         self._follow_up((index,))
 
     def _follow_up(self, indices: Sequence[int]) -> None:

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 import attrs
 
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Failed, SkipReason, Status
 
 
 @attrs.define(eq=False)
@@ -16,14 +16,14 @@ class Gaps:
     Attributes:
         status: By node, where it is in its life; the frame's own.
         reasons: Why the skipped nodes were skipped.
-        errors: Why the failed nodes failed.
+        errors: Why the failed nodes failed, and which node it was that raised the error.
         gone: Nodes that have settled and give no value, not even one that passes through them.
         exist: Whether there are any, so that consumers have to look.
     """
 
     status: bytearray
     reasons: dict[int, SkipReason] = attrs.field(factory=dict)
-    errors: dict[int, BaseException] = attrs.field(factory=dict)
+    errors: dict[int, Failed] = attrs.field(factory=dict)
     gone: set[int] = attrs.field(factory=set)
     exist: bool = False
 
@@ -35,12 +35,12 @@ class Gaps:
         if not gives_value:
             self.gone.add(index)
 
-    def fail(self, index: int, error: BaseException | None) -> None:
-        """Note that a node failed, or (without an error) was cancelled."""
+    def fail(self, index: int, failed: Failed | None) -> None:
+        """Note that a node failed, or (without a failure) was cancelled."""
         self.exist = True
-        self.status[index] = Status.CANCELLED if error is None else Status.FAILED
-        if error is not None:
-            self.errors[index] = error
+        self.status[index] = Status.CANCELLED if failed is None else Status.FAILED
+        if failed is not None:
+            self.errors[index] = failed
         self.gone.add(index)
 
     def is_failure(self, index: int) -> bool:

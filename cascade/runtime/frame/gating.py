@@ -10,13 +10,14 @@ no         (always)  whoever            it starts when all its sources have sett
 yes        no        somebody           it waits
 yes        no        nobody any more    it is pruned, with what only it needed
 yes        yes       whoever            it starts when all its sources have settled
+(either)   yes       nobody any more    it has lost a race: it is pruned, or cancelled if it has begun
 =========  ========  =================  =============================================
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -38,6 +39,7 @@ class Gating:
         gaps: Where pruned nodes are noted.
         demand: Who may still want a node, begun or not.
         readiness: Where nodes are counted down when they are wanted.
+        held: The nodes that a router counts as a consumer of at present.
         wanted: The gated nodes that are needed.
     """
 
@@ -46,6 +48,7 @@ class Gating:
     gaps: Gaps
     demand: Demand
     readiness: Readiness
+    held: Callable[[int], Iterable[int]]
     wanted: set[int] = attrs.field(factory=set)
 
     def has_settled(self, index: int) -> bool:
@@ -74,13 +77,14 @@ class Gating:
         return routers
 
     def release(self, sources: Iterable[int]) -> None:
-        """A router needs *sources* no longer: values that nobody needs are dropped, and nodes pruned."""
+        """A router needs *sources* no longer: values that nobody needs are dropped, and nodes pruned or cancelled."""
         for source in sources:
             agenda = deque([source])
             while agenda:
                 index = agenda.popleft()
                 if self._is_pruned_by_losing_one(index):
-                    agenda.extend(self.graph.sources[index])
+                    is_router = index in self.layout.selectors
+                    agenda.extend(self.held(index) if is_router else self.graph.sources[index])
 
     def _is_pruned_by_losing_one(self, index: int) -> bool:
         """The node loses a consumer; returns whether it is pruned, so that its own sources lose one."""
@@ -91,7 +95,8 @@ class Gating:
         if self.has_settled(index):
             self.demand.drop(index)
             return False
-        if self.is_wanted(index):
+        if self.gaps.status[index] != Status.PENDING:  # it has begun, or is about to
+            self.readiness.news.lost.append(index)
             return False
         self.gaps.skip(index, SkipReason.PRUNED)
         if index not in self.layout.selectors:

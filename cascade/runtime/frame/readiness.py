@@ -17,14 +17,18 @@ class News:
         ready: Nodes whose inputs have settled.
         pruned: Nodes that no router wants any more.
         faults: Routers that could not choose, or not put together what they chose, with their errors.
+        without: Routers that have no value, as something that they need has failed.
+        lost: Nodes that have begun, or are queued, and that nobody wants any more, as they have lost a race.
     """
 
     ready: list[int] = attrs.field(factory=list)
     pruned: list[int] = attrs.field(factory=list)
     faults: list[tuple[int, Exception]] = attrs.field(factory=list)
+    without: list[int] = attrs.field(factory=list)
+    lost: list[int] = attrs.field(factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.ready or self.pruned or self.faults)
+        return bool(self.ready or self.pruned or self.faults or self.without or self.lost)
 
 
 @attrs.define(eq=False)

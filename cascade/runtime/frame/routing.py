@@ -17,22 +17,41 @@ gives a value            has all its values                 succeeded, with the 
 "Has failed" includes what did not run because something else had failed. A selector that was skipped gives a value
 if one passes through it. Of a route, any skip counts, as the route is the router's value: it has none of its own
 that could stand in its place. The rows are looked at from top to bottom, and not before a router is wanted.
+
+``settled`` and ``or_else`` are routers whose selector is what is tried. ``settled`` has no routes: how the
+selector ends is its value. ``or_else`` takes its alternative as a route if the selector fails with an error that
+it covers, and otherwise the selector itself: value, skip and failure. A skip of what it takes is its own: same
+reason, and the same value passes on.
+
+So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for the
+others, which lose a consumer by that (``gating.py`` says what becomes of them). If none does, it fails.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, cast
 
 import attrs
 
-from cascade.graph.nodes import Graph, Junction, Route, resolve, sources_of
-from cascade.model.errors import RouteNotFoundError
+from cascade.graph.nodes import (
+    FallbackNode,
+    Graph,
+    Junction,
+    OutcomeNode,
+    RaceNode,
+    Route,
+    distinct,
+    resolve,
+    sources_of,
+)
+from cascade.model.errors import RaceFailed, RouteNotFoundError
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.planning.layout import Layout
 from cascade.runtime.frame.demand import Demand
+from cascade.runtime.frame.endings import errors_of, outcome_of, taken_by
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.gating import Gating
 from cascade.runtime.frame.readiness import Readiness
@@ -75,7 +94,7 @@ class Routing:
     _agenda: deque[int] = attrs.field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness)
+        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness, self._held)
         for router, selectors in self.layout.selectors.items():
             self.choices[router] = Choice(set(selectors))
             self._agenda.append(router)
@@ -100,12 +119,15 @@ class Routing:
         return index
 
     def calls_in(self, index: int) -> set[int]:
-        """The calls that a node stands for: itself, or all those in what it chose if it is a router."""
+        """The calls that a node stands for: itself, or all those in what it chose if it is a router.
+
+        An outcome is a value of its own.
+        """
         found: set[int] = set()
         pending = [index]
         while pending:
             index = pending.pop()
-            if index not in self.choices:
+            if index not in self.choices or isinstance(self.graph.rows[index], OutcomeNode):
                 found.add(index)
                 continue
             route = self.choices[index].route
@@ -132,26 +154,57 @@ class Routing:
     def _advance(self, router: int) -> None:
         """Go on with a router, if what it waits for has settled."""
         choice, gating = self.choices[router], self.gating
-        if choice.waiting or gating.has_settled(router) or not gating.is_wanted(router):
+        if gating.has_settled(router) or not gating.is_wanted(router):
+            return
+        if isinstance(self.graph.rows[router], RaceNode):
+            self._decide(router, choice)
+            return
+        if choice.waiting:
+            return
+        if isinstance(self.graph.rows[router], OutcomeNode):
+            outcome = outcome_of(self, _junction(self.graph, router))
+            if outcome is None:
+                self._skip(router, SkipReason.UPSTREAM_FAILED)
+            else:
+                self._succeed(router, outcome)
             return
         if choice.route is None:
             self._choose(router, choice)
         if choice.route is not None and not choice.waiting:
             self._take(router, choice.route)
 
+    def _decide(self, race: int, choice: Choice) -> None:
+        """Give a race to a contestant that has succeeded; if all have ended without that, end it too."""
+        contestants = distinct(sources_of(_junction(self.graph, race).selector))
+        ended = [index for index in contestants if index not in choice.waiting]
+        winner = next((index for index in ended if self.gaps.status[index] == Status.SUCCEEDED), None)
+        if winner is not None:
+            choice.route = choice.route or Route(winner, (winner,))
+            self._succeed(race, self.values[winner])
+        elif not choice.waiting:
+            failures = errors_of(self, contestants)
+            if failures:
+                self._fail(race, RaceFailed(self.prefix + self.graph.name(race), failures))
+            else:
+                has_failed = any(map(self.gaps.is_failure, contestants))  # as the run ends
+                self._skip(race, SkipReason.UPSTREAM_FAILED if has_failed else SkipReason.UPSTREAM_DATA)
+
     def _choose(self, router: int, choice: Choice) -> None:
         """Look the route up that the selector names, want it, and release the others."""
-        junction, gating = self._junction(router), self.gating
+        junction, gating = _junction(self.graph, router), self.gating
         selectors = self.layout.selectors[router]
-        reason = self.gaps.behind(selectors, SkipReason.UPSTREAM_DATA)
-        if reason is not None:
-            self._skip(router, reason)
-            return
-        try:
-            route = self._route(junction)
-        except Exception as error:  # the lookup runs __hash__ and __eq__ of a user's key
-            self._fail(router, error)
-            return
+        if isinstance(junction, FallbackNode):
+            route = taken_by(self, junction)
+        else:
+            reason = self.gaps.behind(selectors, SkipReason.UPSTREAM_DATA)
+            if reason is not None:
+                self._skip(router, reason)
+                return
+            try:
+                route = self._route(junction)
+            except Exception as error:  # the lookup runs __hash__ and __eq__ of a user's key
+                self._fail(router, error)
+                return
         choice.route = route
         choice.waiting = {source for source in route.sources if not gating.has_settled(source)}
         gating.release(
@@ -173,6 +226,14 @@ class Routing:
 
     def _take(self, router: int, route: Route) -> None:
         """All of the chosen route has settled: it is the router's value, unless some of it was skipped."""
+        taken = route.operand
+        if (
+            isinstance(self.graph.rows[router], FallbackNode)
+            and isinstance(taken, int)
+            and taken in self.gaps.reasons
+        ):
+            self._skip(router, self.gaps.reasons[taken], taken)
+            return
         reason = self.gaps.behind(route.sources, SkipReason.UPSTREAM_ROUTE)
         if reason is None and any(self.gaps.status[source] == Status.SKIPPED for source in route.sources):
             reason = SkipReason.UPSTREAM_ROUTE
@@ -184,27 +245,42 @@ class Routing:
         except Exception as error:  # records in it are made anew by their own constructors
             self._fail(router, error)
             return
+        self._succeed(router, value)
+
+    def _succeed(self, router: int, value: Any) -> None:
         self.demand.keep(router, value)
         self.gaps.status[router] = Status.SUCCEEDED
         self._leave(router)
 
-    def _skip(self, router: int, reason: SkipReason) -> None:
-        self.gaps.skip(router, reason)
+    def _skip(self, router: int, reason: SkipReason, taken: int | None = None) -> None:
+        """Skip a router; the value that *taken* has passed on, if any, passes on."""
+        gives_value = taken is not None and taken not in self.gaps.gone
+        if gives_value:
+            self.demand.keep(router, self.values[cast("int", taken)])
+        self.gaps.skip(router, reason, gives_value=gives_value)
+        if reason is SkipReason.UPSTREAM_FAILED:
+            self.readiness.news.without.append(router)
         self._leave(router)
 
     def _fail(self, router: int, error: Exception) -> None:
         self.readiness.news.faults.append((router, error))
-        self.gaps.fail(router, error)
+        self.gaps.fail(router, Failed(error, self.prefix + self.graph.name(router)))
         self._leave(router)
 
     def _leave(self, router: int) -> None:
         """The router has settled: its sources lose a consumer, its consumers may go on."""
-        route = self.choices[router].route
-        every = self._junction(router).sources
-        self.gating.release(every if route is None else {*route.sources, *self.layout.selectors[router]})
+        self.gating.release(self._held(router))
         self._wake_consumers(router)
 
-    def _junction(self, router: int) -> Junction:
-        junction = self.graph.rows[router]
-        assert isinstance(junction, Junction)
-        return junction
+    def _held(self, router: int) -> Iterable[int]:
+        """The nodes that a router counts as a consumer of: all in it, or its selector and what it has chosen."""
+        route = self.choices[router].route
+        if route is None:
+            return _junction(self.graph, router).sources
+        return {*route.sources, *self.layout.selectors[router]}
+
+
+def _junction(graph: Graph, router: int) -> Junction:
+    junction = graph.rows[router]
+    assert isinstance(junction, Junction)
+    return junction

@@ -2,13 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import attrs
 
 from cascade.model.outcomes import SkipReason
 from cascade.planning.node_durations import NodeDurations
+
+# Asked about an error: whether it is handled.
+Handles = Callable[[BaseException], bool]
+
+
+def never(_: BaseException) -> bool:
+    """Nothing is handled."""
+    return False
 
 
 @attrs.frozen
@@ -28,15 +37,20 @@ class Turn:
         flow: The node whose value is a flow that goes on in place of the frame, if it has come to that.
         digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
         recorded: The nodes that need not be run, until they are ready.
+        anew: Of a run that is resumed, the nodes that run again as they took an outcome as a value that is decided
+            anew.
         is_recorded: Whether what settles in it goes to the journal.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         durations: Where to note how long its nodes take; ``None`` if that does not matter.
+        handles: Whether an error is handled that leaves the frame without a value.
     """
 
     number: int = 1
     flow: int | None = None
     digests: Sequence[bytes] | None = None
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
+    anew: AbstractSet[int] = frozenset()
     is_recorded: bool = True
     ranks: Sequence[float] | None = None
     durations: NodeDurations | None = None
+    handles: Handles = never

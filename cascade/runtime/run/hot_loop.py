@@ -55,6 +55,24 @@ class Made:
     is_flow: bool
 
 
+@attrs.frozen(eq=False)
+class PresentTurn:
+    """The turn that is made in code at present, for whoever cancels a node of it."""
+
+    show: Callable[[], Frame]
+
+    @property
+    def frame(self) -> Frame:
+        """A frame that shows it."""
+        return self.show()
+
+    def cancel(self, index: int) -> None:
+        """Nothing: the gate has changed, so a frame goes on, and that settles the node."""
+
+    def cut_off(self) -> None:
+        """Nothing: the gate has changed, so no other node begins, and its task is cancelled."""
+
+
 @attrs.define(eq=False)
 class HotLoop:
     """Makes turns of one loop in code.
@@ -157,6 +175,7 @@ class HotLoop:
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
         hot = kind(run_context, self, steps)
         progress.turning[self.prefix] = steps.present_number
+        run_context.lifecycle.nodes.live[self.prefix] = PresentTurn(partial(self._shown, steps))
         if self.is_top:  # who looks at the run sees the present turn
             progress.frame, progress.in_code = None, partial(self._shown, steps)
         self._note_when_due(hot)
@@ -189,7 +208,8 @@ class HotLoop:
                 assert hot.steps.code is not None
                 await self.run(hot.scheduler, self._lent[hot.steps.code])
         except BaseException:
-            run_context.lifecycle.halt()  # a thread looks only at that, and the group waits for it
+            if not run_context.lifecycle.nodes.is_part(self.prefix):  # else the gate has changed
+                run_context.lifecycle.halt()  # a thread looks only at that, and the group waits for it
             raise
 
     def _give_back(self, first: Prepared) -> None:

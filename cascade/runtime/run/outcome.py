@@ -152,5 +152,6 @@ def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
     while frame.demand.backlog:
         frame.demand.let_go_some()
     for index, row in enumerate(frame.graph.rows):
-        if type(row) is not Junction and frame.status[index] == Status.SUCCEEDED and frame.demand.uses[index]:
+        is_call = not isinstance(row, Junction)
+        if is_call and frame.status[index] == Status.SUCCEEDED and frame.demand.uses[index]:
             yield frame.name(index), frame.values[index]

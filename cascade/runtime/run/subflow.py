@@ -7,25 +7,43 @@ from typing import Any
 import anyio
 import attrs
 
+from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.frame.turn import Handles
 from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.tail_loop import Halted, Loop
 
 
-async def run_in_place(run_context: RunContext, preparation: Preparation, value: Any, node_id: str) -> Any:
+async def run_in_place(
+    run_context: RunContext, preparation: Preparation, value: Any, node_id: str, handles: Handles
+) -> Any:
     """*value*, with the lazies that are in it run, under the same engine, limits and scope.
 
     Run by a task beside the nodes, not inside the one that asked: so scopes do not nest deeper with every level,
     however deep flows nest.
 
+    Args:
+        run_context: The run.
+        preparation: Makes flows ready.
+        value: What is run.
+        node_id: The node that asked for it.
+        handles: Whether a failure of that node is handled.
+
     Raises:
         BaseException: The failure that kept it from having a value.
     """
-    subflow = _Subflow(run_context, preparation, value, f"{node_id}/")
+    subflow = _Subflow(run_context, preparation, value, f"{node_id}/", handles)
     assert run_context.tasks.work is not None  # nodes run inside it
     run_context.tasks.spawn(run_context.tasks.work, subflow.run)
-    await subflow.done.wait()
+    try:
+        await subflow.done.wait()
+    except anyio.get_cancelled_exc_class():
+        # Of the node alone, it may be: then nobody else cancels the flow, and the node ends after it.
+        subflow.scope.cancel()
+        with anyio.CancelScope(shield=True):
+            await subflow.ended.wait()
+        raise
     if subflow.error is not None:
         raise subflow.error
     return subflow.value
@@ -39,11 +57,25 @@ class _Subflow:
     preparation: Preparation
     value: Any
     prefix: str
+    handles: Handles
+    # Set when there is a value or an error, and when nothing of it is alive.
     done: anyio.Event = attrs.field(factory=anyio.Event)
+    ended: anyio.Event = attrs.field(factory=anyio.Event)
+    scope: NodeScope = attrs.field(init=False)
     error: BaseException | None = None
 
+    def __attrs_post_init__(self) -> None:
+        self.scope = self.run_context.lifecycle.nodes.scope()
+
     async def run(self) -> None:
-        loop = Loop(self.run_context, self.preparation, self.prefix)
+        try:
+            with self.scope:
+                await self._run()
+        finally:
+            self.ended.set()
+
+    async def _run(self) -> None:
+        loop = Loop(self.run_context, self.preparation, self.prefix, handles=self.handles)
         try:
             self.value = await loop.run(await loop.prepare(self.value))
         except Halted:
@@ -52,10 +84,10 @@ class _Subflow:
             self.error = DrainedError()
             self.done.set()
         except anyio.get_cancelled_exc_class():
-            self.run_context.lifecycle.halt()
+            if not self.run_context.lifecycle.nodes.is_part(self.prefix):
+                self.run_context.lifecycle.halt()
             raise
         except BaseException as error:  # whatever it is: the node that waits for the value raises it
-            self.run_context.failures.pass_on(error)
             self.error = error
             self.done.set()
         else:

@@ -25,6 +25,7 @@ from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import Handles, never
 from cascade.runtime.run.hot_loop import HotLoop, Made
 from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
@@ -51,12 +52,14 @@ class Loop:
         preparation: Makes its flows ready.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
+        handles: Whether an error is handled that leaves it without a value.
     """
 
     run_context: RunContext
     preparation: Preparation
     prefix: str = ""
     is_top: bool = False
+    handles: Handles = never
     _saves: Saves = attrs.field(factory=Saves)
     # Weakly: a loop may make each of its tasks anew.
     _warned: WeakSet[Callee] = attrs.field(factory=WeakSet)
@@ -85,6 +88,7 @@ class Loop:
         finally:
             self._hold.release()
             self.run_context.progress.turning.pop(self.prefix, None)
+            self.run_context.lifecycle.nodes.leave(self.prefix)
 
     async def _run(self, prepared: Prepared) -> Any:
         turns = 1
@@ -177,7 +181,7 @@ class Loop:
         """A scheduler of a turn in which nothing has happened."""
         run_context, is_eager = self.run_context, self.run_context.settings.schedule == "eager"
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
-        frame.turn.number = number
+        frame.turn.number, frame.turn.handles = number, self.handles
         frame.turn.ranks, frame.turn.durations = prepared.ranks, prepared.durations
         if not is_eager:
             frame.readiness.stage = ()
@@ -202,9 +206,12 @@ class Loop:
     def _made(self, scheduler: Scheduler) -> Made:
         """What a turn gave that has been run."""
         lifecycle, frame = self.run_context.lifecycle, scheduler.context.frame
-        if lifecycle.is_halted or (lifecycle.is_draining and frame.readiness.unsettled):
+        is_cut_off = scheduler.context.conditions.is_cut_off
+        if lifecycle.is_halted or is_cut_off or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
-        return Made(collect(frame), frame.turn.number, frame.turn.flow is not None)
+        return Made(
+            collect(frame, self.run_context.failures.pass_on), frame.turn.number, frame.turn.flow is not None
+        )
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""

@@ -27,6 +27,7 @@ class Conditions:
         is_single: Whether each node that succeeds has to be settled by itself, as it is news to somebody, has to
             be looked at, or does not count any more.
         is_timed: Whether anybody wants to know when a node began.
+        is_cut_off: Whether the frame is part of a node that is cancelled, so that nothing more starts.
     """
 
     run_context: RunContext
@@ -35,6 +36,7 @@ class Conditions:
     is_heard: bool = False
     is_single: bool = False
     is_timed: bool = False
+    is_cut_off: bool = False
     _may_use_lanes: bool = False
     _epoch: int = -1
 
@@ -47,12 +49,19 @@ class Conditions:
             self.is_heard = not run_context.is_silent()
             self.is_timed = self.is_heard or self.is_ranked
             is_told = self.is_heard and (run_context.settings.strict_state or not run_context.bus.is_silent())
-            self.is_single = is_told or run_context.lifecycle.is_halted
-            is_free = not run_context.lifecycle.is_closing and not run_context.admission.holding.rules
-            self._may_use_lanes = self.can_use_lanes and is_free
+            self.is_single = is_told or run_context.lifecycle.is_halted or bool(run_context.lifecycle.nodes)
+            # A lane does not ask for each node whether that is being cancelled.
+            is_free = not self.is_closing and not run_context.lifecycle.nodes
+            has_rules = bool(run_context.admission.holding.rules)
+            self._may_use_lanes = self.can_use_lanes and is_free and not has_rules
+
+    @property
+    def is_closing(self) -> bool:
+        """Whether nothing of the frame may start any more."""
+        return self.is_cut_off or self.run_context.lifecycle.is_closing
 
     def may_use_lanes(self) -> bool:
-        """Whether plain nodes may run in lanes: the run goes on, and no rule stands."""
+        """Whether plain nodes may run in lanes: the run goes on, no node is cancelled, and no rule stands."""
         self.look()
         return self._may_use_lanes
 

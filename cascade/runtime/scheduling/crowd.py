@@ -54,6 +54,11 @@ class Crowd:
             behind = self._behind[task] = deque() if self.ranks is None else RankedQueue(self.ranks)
         behind.append(index)
 
+    def disperse(self) -> list[int]:
+        """Let go of all nodes that wait behind others; returns them, each task's in their order."""
+        behind, self._behind = self._behind, {}
+        return [index for waiting in behind.values() for index in _taken(waiting)]
+
     def leave(self, task: Callee, index: int, *, all_at_once: bool) -> list[int]:
         """The node has been admitted, or asks no longer. A second call does nothing.
 
@@ -71,3 +76,7 @@ class Crowd:
         if not behind:
             self._behind.pop(task, None)
         return following
+
+
+def _taken(waiting: Queue) -> list[int]:
+    return [waiting.popleft() for _ in range(len(waiting))]

@@ -10,6 +10,7 @@ from anyio.abc import TaskGroup
 
 from cascade.graph.nodes import Node
 from cascade.runtime.admission.pool import Amount
+from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, amounts, arguments_of
 from cascade.runtime.frame.frame import Frame
@@ -61,6 +62,7 @@ class FrameContext:
         returned: What becomes of returned values.
         chains: Which maps among its nodes follow which item by item.
         pace: What limits the starts of its nodes, beside admission.
+        scopes: What cancels nodes that wait.
         waits: The nodes that wait for signals; ``None`` if there are none, and nobody asks.
         group: Where tasks are started at present.
     """
@@ -73,5 +75,6 @@ class FrameContext:
     returned: ReturnedValues
     chains: Chains
     pace: Pace
+    scopes: NodeScopes
     waits: SignalWaits | None = None
     group: TaskGroup = attrs.field(init=False)

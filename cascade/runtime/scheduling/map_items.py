@@ -16,7 +16,7 @@ from anyio import get_cancelled_exc_class
 from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Row, Terms
 from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
-from cascade.model.outcomes import Cancelled, Done, Failed, Outcome, Skipped, SkipReason
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason
 from cascade.planning.layout import Layout, Place, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
@@ -64,9 +64,9 @@ async def live_map(
         return Ending(classify(error, job.node_id), attempts=1, started=started)
 
 
-async def _run(run_context: RunContext, items: Items, chains: Chains, run_items: RunItems) -> Outcome:
+async def _run(run_context: RunContext, items: Items, chains: Chains, run_items: RunItems) -> NodeOutcome:
     frame = items.begin()
-    if run_context.store.recovery is not None:
+    if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
         await restore(run_context, frame)
     frame.supply = chains.begin(items.node.index, frame, is_shown=run_context.events.wants(TaskExecutionFinished))
     try:
@@ -88,10 +88,11 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:
     """A map fails with the error of the item that failed first; the values of the others are kept."""
-    error = next(iter(frame.gaps.errors.values()))
-    run_context.failures.pass_on(error)  # the note names the item
-    run_context.progress.failed_maps.append(frame)
-    return Failed(error)
+    failed = next(iter(frame.gaps.errors.values()))
+    run_context.failures.pass_on(failed)  # the note names the item
+    if run_context.failures.has(failed.error):
+        run_context.progress.failed_maps.append(frame)
+    return failed
 
 
 @attrs.define(eq=False)
@@ -129,6 +130,12 @@ class ItemFrame(Frame):
     def name(self, index: int) -> str:
         """Id of an item: ``map[3]``."""
         return f"{self.prefix}[{index}]"
+
+    def find(self, node_id: str) -> int | None:
+        """The number of the item with that id; ``None`` if there is none."""
+        number = node_id.removeprefix(f"{self.prefix}[").removesuffix("]")
+        index = int(number) if number.isdecimal() and len(number) < 20 else -1
+        return index if 0 <= index < len(self.status) and self.name(index) == node_id else None
 
     def digest(self, index: int) -> bytes | None:
         """Content of an item: that of the map, and its place."""
@@ -245,6 +252,7 @@ class Items:
         digest = self.frame.digest(node.index)
         frame.turn.digests = None if digest is None else [digest]
         frame.turn.is_recorded = self.frame.turn.is_recorded
+        frame.turn.handles = self.frame.handling.of(node.index)
         if self.followed:
             frame.intake = Intake(frame, self.followed)
             frame.intake.begin()

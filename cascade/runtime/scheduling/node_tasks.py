@@ -94,11 +94,23 @@ class NodeTasks:
                 frame.status[other] = Status.PENDING
             self.start_again(following)
 
+    def take_back(self) -> None:
+        """Decide anew about all nodes that wait behind others."""
+        waiting = self._crowd.disperse()
+        for index in waiting:
+            self.context.frame.status[index] = Status.PENDING
+        if waiting:
+            self.start_again(waiting)
+
     async def _live(self, index: int) -> None:
-        try:
-            ending = await self._ending(index)
-        except BaseException as error:  # pragma: no cover  # an interrupt between two steps
-            ending = Ending(classify(error, self.context.frame.name(index)))
+        context = self.context
+        with context.run_context.lifecycle.nodes.scope() as scope:
+            context.scopes.enter(index, scope)
+            try:
+                ending = await self._ending(index)
+            except BaseException as error:  # pragma: no cover  # an interrupt between two steps
+                ending = Ending(classify(error, context.frame.name(index)))
+        context.scopes.leave(index)
         self._has_asked(index)
         if labels := self.context.run_context.progress.labels:
             labels.pop(self.context.frame.name(index), None)
@@ -145,6 +157,7 @@ class NodeTasks:
             save_later=self.saves.add if index in frame.layout.tails else None,
             digest=digest,
             keep=context.returned.keeper(index),
+            handles=frame.handling.of(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
             label=frame.label(index),
         )

@@ -11,6 +11,7 @@ from anyio.abc import TaskGroup
 
 from cascade.graph.nested import Hold, Steps
 from cascade.model.outcomes import Done
+from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.returned import find_flow, is_flow
@@ -28,11 +29,13 @@ class ReturnedValues:
     Attributes:
         run_context: The run.
         frame: Whose nodes have returned.
+        scopes: What cancels nodes that wait.
         settle: Called when a node has come to its end after all.
     """
 
     run_context: RunContext
     frame: Frame
+    scopes: NodeScopes
     settle: Settle = attrs.field(init=False)
 
     async def is_flow(self, index: int, value: Any) -> bool:
@@ -58,9 +61,12 @@ class ReturnedValues:
         self.run_context.tasks.spawn(group, self._run_in_place, index, value, started)
 
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
-        name = self.frame.name(index)
-        try:
-            ending = Ending(Done(await self.run_context.run_flow(value, name)), 1, started)
-        except BaseException as error:  # of any node of that flow; the node is settled with it
-            ending = Ending(classify(error, name), 1, started)
+        name, handles = self.frame.name(index), self.frame.handling.of(index)
+        with self.run_context.lifecycle.nodes.scope() as scope:
+            self.scopes.enter(index, scope)
+            try:
+                ending = Ending(Done(await self.run_context.run_flow(value, name, handles)), 1, started)
+            except BaseException as error:  # of any node of that flow; the node is settled with it
+                ending = Ending(classify(error, name), 1, started)
+        self.scopes.leave(index)
         self.settle(index, ending)

@@ -18,8 +18,10 @@ import attrs
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from cascade.model.outcomes import Status
+from cascade.model.outcomes import Cancelled, Done, Status
 from cascade.planning.layout import Place
+from cascade.runtime.cancelling.marks import key_of
+from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.execution.saves import Saves
@@ -37,7 +39,7 @@ from cascade.runtime.scheduling.map_items import ItemFrame, Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.returned_values import ReturnedValues
-from cascade.runtime.scheduling.settler import Settler
+from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
 from cascade.runtime.scheduling.signal_waits import SignalWaits
 
 
@@ -89,18 +91,22 @@ class Scheduler:
         # Where the run goes on after failures, what is below a map that fails does not run.
         may_follow = is_eager and not run_context.failures.goes_on
         keeps_all = run_context.store.journal is not None
+        scopes = NodeScopes(lambda index: run_context.lifecycle.nodes.is_marked(frame, index))
         context = FrameContext(
             run_context,
             frame,
             NodeCalls(frame) if calls is None else calls,
             conditions,
             settler,
-            ReturnedValues(run_context, frame),
+            ReturnedValues(run_context, frame, scopes),
             Chains(frame, frame.layout.chains if may_follow else {}, keeps_all),
             Pace(window),
+            scopes,
             SignalWaits.of(run_context, frame, settler),
         )
-        return cls(context, is_eager, saves)
+        scheduler = cls(context, is_eager, saves)
+        scheduler.come_alive()
+        return scheduler
 
     def __attrs_post_init__(self) -> None:
         context = self.context
@@ -138,7 +144,10 @@ class Scheduler:
                 self.context.pace.relieve()
                 await self._until_work()
         except BaseException:
-            self.context.run_context.lifecycle.halt()
+            if self.context.conditions.is_cut_off:
+                self._threads.has_failed = True
+            else:
+                self.context.run_context.lifecycle.halt()
             raise
 
     def _is_to_come(self) -> bool:
@@ -208,14 +217,17 @@ class Scheduler:
         run_context = context.run_context
         while frame.readiness.news:
             news = frame.readiness.take_news()
-            for index, error in news.faults:
-                note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
-                run_context.failures.fail_node(error, frame.name(index), note)
+            for index, _ in news.faults:
+                settle_router(run_context, frame, index)
+            for index in news.without:
+                look_behind(run_context, frame, index)
             if run_context.lifecycle.is_halted:
                 frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
             for index in news.pruned:
                 context.settler.prune(index)
+            for index in news.lost:
+                run_context.lifecycle.nodes.lose(self, index)
             if self.is_eager:
                 self._queue.extend(news.ready)
 
@@ -223,11 +235,11 @@ class Scheduler:
 
     def _start_some(self) -> bool:
         """Start nodes from the queue, for a slice at most; returns whether it took that long."""
-        frame, queue, lifecycle = self.context.frame, self._queue, self.context.run_context.lifecycle
-        self.context.conditions.look()
+        frame, queue, conditions = self.context.frame, self._queue, self.context.conditions
+        conditions.look()
         until, pace = self._elapsed() + SLICE, self.context.pace
         while queue and pace.has_room(self._in_flight):
-            if lifecycle.is_closing:
+            if conditions.is_closing:
                 queue.clear()
                 return False
             index = queue.popleft()
@@ -283,12 +295,52 @@ class Scheduler:
         self.context.conditions.look()
         now = current_time()
         ended = [(index, value, now, now) for index, value in values]
-        self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())
-        self.context.frame.succeed_all(ended)
+        if self.context.run_context.lifecycle.nodes:  # one of them may be cancelled, and has only now ended
+            for index, value, _, _ in ended:
+                self.context.settler.settle(index, Ending(Done(value), 1, now))
+        else:
+            self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())
+            self.context.frame.succeed_all(ended)
         self.settled_before += len(ended)
         if running is not None:
             self._in_flight += 1
             self.context.frame.status[running] = Status.RUNNING
+
+    # -- cancelling ----------------------------------------------------------------------------------------
+
+    @property
+    def frame(self) -> Frame:
+        """The frame."""
+        return self.context.frame
+
+    def come_alive(self) -> None:
+        """Be the one who runs the nodes with the ids of this frame."""
+        cancelled = self.context.run_context.lifecycle.nodes
+        cancelled.enter(self)
+        if self.frame.layout.has_races:
+            cancelled.may_come = True
+        if cancelled:
+            self.frame.gaps.exist = True  # so that whoever starts a node looks
+            self.context.conditions.is_cut_off = cancelled.is_part(key_of(self.frame))
+
+    def cancel(self, index: int) -> None:
+        """A node has been marked as cancelled: settle it if it has not begun, else cancel what it waits in."""
+        status = self.frame.status
+        self.frame.gaps.exist = True
+        if status[index] == Status.QUEUED:
+            self.take_back(self.loop_lane.queue)
+            self.take_back(self._threads.queue)
+            self._tasks.take_back()
+        if status[index] == Status.PENDING:
+            self.context.settler.settle(index, Ending(Cancelled()))
+            self._left(0)
+        else:  # if it is still queued, a thread has just taken it, and gives it back or begins it
+            self.context.scopes.cancel(index)
+
+    def cut_off(self) -> None:
+        """A node that this frame belongs to has been cancelled: start nothing more."""
+        self.context.conditions.is_cut_off = True
+        self.tell()
 
     # -- settling ------------------------------------------------------------------------------------------
 
@@ -315,7 +367,7 @@ class Scheduler:
         may_start = pace.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
-        if news.ready or news.pruned or news.faults:
+        if news:
             self.absorb()
         if may_start and self._queue and pace.has_room(self._in_flight) and not frame.demand.backlog:
             self._start_some()
@@ -328,7 +380,9 @@ async def _run_items(run_context: RunContext, items: Items, frame: ItemFrame) ->
     window, is_fed = items.node.terms.concurrency, frame.intake is not None
     scheduler = Scheduler.of(run_context, frame, Saves(), items, is_eager=is_fed, window=window)
     scheduler.context.pace.follow(frame.supply, frame.intake)
-    async with anyio.create_task_group() as scheduler.context.group:
-        with scheduler.under_way():
-            await scheduler.run(range(items.size))
-        await scheduler.run(() if is_fed else range(items.size))
+    try:
+        async with anyio.create_task_group() as scheduler.context.group:
+            with scheduler.under_way():
+                await scheduler.run(() if is_fed else range(items.size))
+    finally:
+        run_context.lifecycle.nodes.leave(key_of(frame))

@@ -85,6 +85,8 @@ class Settler:
 
     def _record(self, index: int, ending: Ending) -> Ending | None:
         """Record how a node ended; returns that as it counts, or ``None`` if a run that drains leaves the node."""
+        if self.run_context.lifecycle.nodes:
+            ending = self._cancelled(index, ending)
         if self._is_left(index, ending):
             return None
         ending = self._counted(ending)
@@ -92,7 +94,10 @@ class Settler:
             words = called_with(self.frame, index, ending.bound, self.run_context.events.secrets)
             ending = attrs.evolve(ending, bound=None, called_with=words)
         self._note_undo(index, ending)
-        record(self.run_context, self.subject(index), ending)
+        is_handled = isinstance(ending.outcome, Failed) and self.frame.handling.is_handled(
+            index, ending.outcome.error
+        )
+        ending = record(self.run_context, self.subject(index), ending, is_handled=is_handled)
         learn_node(self.run_context, self.frame, index, ending)
         return ending
 
@@ -116,6 +121,9 @@ class Settler:
         frame, row = self.frame, self.frame.graph.rows[index]
         if not (frame.gaps.exist or frame.turn.recorded or (isinstance(row, Node) and row.terms.conditions)):
             return False
+        if self.run_context.lifecycle.nodes.is_marked(frame, index):
+            self.settle(index, Ending(Cancelled()))
+            return True
         node: Node = frame.graph.node(index)  # type: ignore[assignment]  # routers are settled by the frame
         if index in frame.turn.recorded:
             self._replay(index, node)
@@ -128,6 +136,8 @@ class Settler:
         if skip is not None:
             record(self.run_context, self.subject(index), Ending(Skipped(skip.reason)))
             frame.skip(index, skip.reason, skip.passed)
+            if skip.reason is SkipReason.UPSTREAM_FAILED:
+                look_behind(self.run_context, frame, index)
         return skip is not None
 
     def failure(
@@ -159,6 +169,13 @@ class Settler:
             counts[Status.SKIPPED] += 1
             frame.skip(index, recalled.reason, passed_by(frame, node, recalled.reason))
 
+    def _cancelled(self, index: int, ending: Ending) -> Ending:
+        """*ending* as it counts if the node, or what it is part of, is cancelled while the run goes on."""
+        outcome = self.run_context.lifecycle.nodes.counted(
+            self.frame.name(index), ending.outcome, has_begun=ending.started is not None
+        )
+        return ending if self.run_context.lifecycle.is_halted else attrs.evolve(ending, outcome=outcome)
+
     def _counted(self, ending: Ending) -> Ending:
         """*ending* as it counts: what succeeds after the run has ended is cancelled."""
         if not isinstance(ending.outcome, Done):
@@ -174,7 +191,7 @@ class Settler:
     def _is_left(self, index: int, ending: Ending) -> bool:
         """Whether the node is left unsettled, because the run drains."""
         lifecycle = self.run_context.lifecycle
-        if not lifecycle.is_draining or lifecycle.is_halted or not isinstance(ending.outcome, Cancelled):
+        if not lifecycle.is_draining or lifecycle.is_halted or ending.outcome != Cancelled():
             return False
         self.frame.status[index] = Status.PENDING
         leave(self.run_context, self.subject(index), ending)
@@ -185,12 +202,13 @@ class Settler:
         match ending.outcome:
             case Done(value=value):
                 self.frame.succeed(index, value)
-            case Failed(error=error):
-                self.frame.fail(index, error)
+            case Failed(error=error, task_id=task_id, attempts=attempts):
+                self.frame.fail(index, error, (task_id, attempts))
             case Skipped(reason=reason):
                 self.frame.skip(index, reason, None)
-            case _:
-                self.run_context.lifecycle.halt()  # only the end of the run cancels a node
+            case Cancelled(reason=reason):
+                if reason is None and not self.conditions.is_cut_off:  # by nothing else than the end of the run
+                    self.run_context.lifecycle.halt()
                 self.frame.fail(index, None)
 
 
@@ -203,5 +221,25 @@ def is_to_blame(run_context: RunContext, name: str, error: BaseException) -> boo
     if not isinstance(outcome, Failed):
         return False
     note = f"of {name!r} in run {run_context.run_id!r}, which had ended"
-    run_context.failures.fail_node(outcome.error, name, note)
+    run_context.failures.fail_node(attrs.evolve(outcome, task_id=name), note)
     return True
+
+
+def look_behind(run_context: RunContext, frame: Frame, index: int) -> None:
+    """A node has no value for a failure: see that this is a failure of the run, unless it is handled here too.
+
+    When the failure was handled, it may not have been known that the node is wanted.
+    """
+    failed = frame.handling.failure_behind(index) if frame.handling.is_possible else None
+    if failed is None or run_context.failures.has(failed.error):
+        return
+    if not frame.handling.is_handled(index, failed.error):
+        run_context.failures.add_node(failed)
+
+
+def settle_router(run_context: RunContext, frame: Frame, index: int) -> None:
+    """Record the failure of a router; the frame knows that already."""
+    failed = frame.gaps.errors[index]
+    note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
+    is_handled = frame.handling.is_handled(index, failed.error)
+    run_context.failures.fail_node(failed, note, is_handled=is_handled)

@@ -66,7 +66,7 @@ class SignalWaits:
         settle = partial(self._settle, index)
         self.run_context.signals.want(Waiter(self.frame.name(index), task, settle, self.tell))
 
-    def _settle(self, index: int, outcome: Done | Failed) -> None:
+    def _settle(self, index: int, outcome: Done[Any] | Failed) -> None:
         if self.run_context.lifecycle.is_closing:
             return  # left, as all that had not begun
         self.count -= 1

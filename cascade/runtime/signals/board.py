@@ -41,7 +41,7 @@ class Waiter:
 
     node_id: str
     task: SignalTask
-    settle: Callable[[Done | Failed], None]
+    settle: Callable[[Done[Any] | Failed], None]
     wake: Callable[[], None]
 
 
@@ -226,7 +226,7 @@ class Signals:
         self.host.emit(SignalReceived, signal=name, preview=preview(value), is_default=is_default)
         self._settle(name, Done(value))
 
-    def _settle(self, name: str, outcome: Done | Failed) -> None:
+    def _settle(self, name: str, outcome: Done[Any] | Failed) -> None:
         for waiter in self.waiting.pop(name, ()):
             waiter.settle(outcome)
         self.look_up()

@@ -152,7 +152,7 @@ class Attempt:
         """Raise if it is cancelled or late."""
         if self.timing.is_late():
             raise self.late()
-        if self.surroundings.lifecycle.is_halted:
+        if self.on_end is not None or self.surroundings.lifecycle.is_over_for(self.node_id):
             raise AttemptCancelled
 
     def late(self) -> TaskTimeoutError:

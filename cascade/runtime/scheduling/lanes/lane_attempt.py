@@ -100,5 +100,5 @@ class LaneAttempt:
 
     def check(self) -> None:
         """Raise if it is cancelled."""
-        if self.surroundings.lifecycle.is_halted:
+        if self.surroundings.lifecycle.is_over_for(self.node_id):
             raise AttemptCancelled

@@ -10,6 +10,7 @@ import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.runtime.admission.claims import Claim
+from cascade.runtime.cancelling.scopes import NO_SCOPE, NodeScope
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
@@ -28,6 +29,7 @@ class LaneAttempts:
         clock: The event loop's clock, as it can be read where the nodes run.
         ends_by: When the scopes around them end, on that clock.
         claim: What they hold, if anything.
+        scope: What cancels the task in which they run, if nodes can be cancelled one by one.
         current: The token of the node that runs.
         asked: What was made for that token.
         waiting: What was made for nodes that wait, while others run.
@@ -38,6 +40,7 @@ class LaneAttempts:
     clock: Callable[[], float]
     ends_by: float = math.inf
     claim: Claim | None = None
+    scope: NodeScope = NO_SCOPE
     current: Token | None = None
     asked: dict[Token, LaneAttempt] = attrs.field(factory=dict)
     waiting: dict[Token, LaneAttempt] = attrs.field(factory=dict)

@@ -28,6 +28,7 @@ from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Done, Status
 from cascade.runtime.admission.claims import Claim, Holdings
+from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
@@ -104,11 +105,15 @@ class LoopLane:
 
     async def _drain(self) -> None:
         """Run what is queued, until it is all begun; or until one waits, and then that one to its end."""
+        with self.context.run_context.lifecycle.nodes.scope() as scope:
+            await self._drain_within(scope)
+
+    async def _drain_within(self, scope: NodeScope) -> None:
         queue, conditions = self.queue, self.context.conditions
         if is_cancelled():
             return  # before anything has begun; so is whoever waits for it
         run_context, deadline = self.context.run_context, current_effective_deadline()
-        attempts = LaneAttempts(run_context, self._identify, current_time, deadline)
+        attempts = LaneAttempts(run_context, self._identify, current_time, deadline, scope=scope)
         self._since = time.perf_counter()
         is_tending = True
         following: int | None = None
@@ -127,6 +132,8 @@ class LoopLane:
                 following = await self._finish(left, attempts, hands_over=is_tending)
                 is_tending = is_tending and not has_waited
                 left = None  # with its value
+                if scope.cancel_called:
+                    return  # the node was cancelled, and this task can wait for nothing more
             if time.perf_counter() - self._since > SLICE:
                 await self._give_way(last)
         if following is not None:
@@ -194,7 +201,7 @@ class LoopLane:
             except BaseException as error:  # user code may raise anything, and the node is settled with that
                 bound = None if started is None else (args, kwargs)
                 return index, None, Left(index, started, error=error, bound=bound)
-            if gate.epoch != epoch and context.run_context.lifecycle.is_halted:
+            if gate.epoch != epoch and context.run_context.lifecycle.is_over_for(frame.name(index)):
                 self._note()  # what had ended before
                 conditions.look()
                 started = started or context.run_context.beginning.clock()
@@ -239,8 +246,10 @@ class LoopLane:
             if attempt is not None:
                 assert left.rest is not None
                 try:
+                    context.scopes.enter(index, attempts.scope)
                     value = await self._wait(attempt, left.rest, hands_over=hands_over)
                 finally:
+                    context.scopes.leave(index)
                     attempts.forget(attempt)
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
@@ -255,11 +264,23 @@ class LoopLane:
         self.owner.done([(index, value, started, now)], following is not None)
         return following
 
-    async def stay(self, index: int, attempt: LaneAttempt, rest: Awaitable[Any], bound: Arguments | None) -> None:
-        """See a node to its end that was begun elsewhere, called with *bound*; *rest* gives its value."""
+    async def stay(
+        self, attempt: LaneAttempt, rest: Awaitable[Any], scope: NodeScope, index: int, bound: Arguments | None
+    ) -> None:
+        """See a node to its end that was begun elsewhere, inside *scope*; *rest* gives its value.
+
+        Args:
+            attempt: Its attempt.
+            rest: What is left of it.
+            scope: What cancels it.
+            index: The node.
+            bound: What it was called with, if that is known.
+        """
         context, started = self.context, self.context.run_context.beginning.clock()
+        context.scopes.enter(index, scope)
         try:
             value = await self._wait(attempt, rest, hands_over=False)
+            context.scopes.leave(index)
             attempt.is_over = True
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
         except BaseException as error:  # user code may raise anything, and the node is settled with that
@@ -273,6 +294,7 @@ class LoopLane:
     def _failed(self, left: Left, error: BaseException, started: float | None) -> None:
         if left.attempt is not None:
             left.attempt.is_over = True
+            self.context.scopes.leave(left.index)
         self.owner.settle(left.index, self.context.settler.failure(left.index, error, started, left.bound))
 
     async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any], *, hands_over: bool) -> Any:

@@ -18,7 +18,6 @@ from cascade.graph.nested import LEAVES, glance
 from cascade.model.errors import AttemptCancelled
 from cascade.model.outcomes import Status
 from cascade.runtime.admission.claims import Claim, Holdings
-from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import step_back
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.frame_context import FrameContext
@@ -190,7 +189,7 @@ class ThreadLane:
                     lanes.reports.add(Report(index, value, seconds=seconds, is_flow=is_flow, bound=bound))
                     return None
         except BaseException as error:  # user code may raise anything, and the node is settled with that
-            if _ends_run(context.run_context, error):
+            if _ends_run(context, error):
                 lanes.has_failed = True
             seconds = began and self.clock() - began
             bound = (args, kwargs) if is_bound else None
@@ -214,7 +213,9 @@ class ThreadLane:
                 self.stint.step_back(self.lanes.reports.is_awaited)
 
 
-def _ends_run(run_context: RunContext, error: BaseException) -> bool:
-    """Whether nothing may start after *error*. Asked in any thread."""
-    goes_on = run_context.settings.on_error == "continue" and isinstance(error, Exception)
-    return not goes_on or isinstance(error, AttemptCancelled)
+def _ends_run(context: FrameContext, error: BaseException) -> bool:
+    """Whether nothing may start after *error*. Asked in any thread, so only the loop knows if it is handled."""
+    if isinstance(error, AttemptCancelled):
+        return context.run_context.lifecycle.is_halted  # else it is the end of that node only
+    may_go_on = context.run_context.settings.on_error == "continue" or context.frame.handling.is_possible
+    return not (may_go_on and isinstance(error, Exception))

@@ -116,7 +116,7 @@ class ThreadLanes:
             claim.release()
             if lane.adopted is not None:
                 lane.adopted.release()
-            if run_context.lifecycle.is_halted:
+            if run_context.lifecycle.is_halted or self.context.conditions.is_cut_off:
                 self.reports.settle_late()
 
     def _identify(self, token: Token) -> tuple[str, Callee]:

@@ -112,6 +112,8 @@ class ThreadReports:
         while arrived and len(ended) < _BATCH and type(arrived[0]) is tuple:
             index, value, following, seconds = arrived.popleft()  # type: ignore[misc]  # no report
             followed += following is not None
+            if following is not None and self.context.run_context.lifecycle.nodes:
+                self.context.run_context.lifecycle.nodes.has_gone_on(self.context.frame.name(index))
             ended.append((index, value, now - (seconds or 0.0), now))
         self.owner.done(ended, followed)
 
@@ -139,17 +141,21 @@ class ThreadReports:
         attempt = LaneAttempt(run_context, name, task, current_effective_deadline(), current_time)
         attempt_var.set(attempt)
         run_context.tasks.watch.add(attempt)
-        try:
-            value = await coroutine
-            if is_cancelled():
-                raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
-        except BaseException as error:  # user code may raise anything, and the node is settled with that
-            self.owner.settle(index, context.settler.failure(index, error, started, report.bound))
-            return
-        finally:
-            attempt.is_over = True
-            run_context.tasks.watch.remove(attempt)
-        if await context.returned.is_flow(index, value):
+        failure: Ending | None = None
+        with run_context.lifecycle.nodes.scope() as scope:
+            context.scopes.enter(index, scope)
+            try:
+                value = await coroutine
+                if is_cancelled():
+                    raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
+            except BaseException as error:  # user code may raise anything, and the node is settled with that
+                failure = context.settler.failure(index, error, started, report.bound)
+        context.scopes.leave(index)
+        attempt.is_over = True
+        run_context.tasks.watch.remove(attempt)
+        if failure is not None:
+            self.owner.settle(index, failure)
+        elif await context.returned.is_flow(index, value):
             context.returned.run_in_place(context.group, index, value, started)
         else:
             self.owner.settle(index, Ending(Done(value), 1, started))

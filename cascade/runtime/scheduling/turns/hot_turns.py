@@ -24,6 +24,7 @@ from anyio.abc import TaskGroup
 from cascade.graph.nested import glance, is_flat
 from cascade.model.events import LoopProgress, StageFinished, StageStarted, StaticAnalysisWarning
 from cascade.model.outcomes import Status
+from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled
@@ -53,6 +54,7 @@ def may_be_hot(run_context: RunContext) -> bool:
     settings, journal, events = run_context.settings, run_context.store.journal, run_context.events
     return (
         not run_context.lifecycle.is_closing
+        and not run_context.lifecycle.nodes
         and not run_context.admission.holding.rules
         and run_context.shared.pacer is None
         and isinstance(run_context.shared.executor, LocalExecutor)
@@ -112,6 +114,10 @@ class HotTurns:
 
     async def run(self) -> None:
         """Make turns, and stay with the node that does not simply end, if it comes to that."""
+        with self.run_context.lifecycle.nodes.scope() as scope:
+            await self._run_within(scope)
+
+    async def _run_within(self, scope: NodeScope) -> None:
         steps = self.steps
         try:
             if is_cancelled():  # before anything has begun
@@ -119,7 +125,7 @@ class HotTurns:
             while may_be_hot(self.run_context) and steps.begin():
                 stop = await self._drive(self.run_context.gate.epoch)
                 if stop is Stop.GIVEN or self._expected is not None:
-                    await self._stay()
+                    await self._stay(scope)
                     return
                 is_due = time.perf_counter() >= self.last_time and not steps.place
                 if is_due or stop in (Stop.DUE, Stop.LEFT):
@@ -158,7 +164,7 @@ class HotTurns:
         self._expected, self._attempt = index, self.steps.attempts.attempt_of(token)
         self._hand_over(number, code.order.index(index), index)
 
-    async def _stay(self) -> None:
+    async def _stay(self, scope: NodeScope) -> None:
         """See a node to its end that has not simply ended, while the rest of the turn goes on."""
         steps = self.steps
         if self._expected is None:
@@ -178,7 +184,7 @@ class HotTurns:
             scheduler.settle(index, ending)
             return
         rest = given.rest or _returned(given.value)
-        await scheduler.loop_lane.stay(index, attempt, rest, bound)
+        await scheduler.loop_lane.stay(attempt, rest, scope, index, bound)
 
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""

@@ -1,0 +1,111 @@
+"""Whether a failure is handled: decided here and nowhere else, from the graph, at the moment of the failure.
+
+A failed node is handled if it is no target and each of its consumers that wants it is fine with that:
+
+====================================================  =========================================================
+consumer                                              is fine with a failure of what it needs
+====================================================  =========================================================
+``settled``                                           always
+``race``, for a contestant                            always: if all fail, it fails itself
+``or_else``, for what it tries                        if ``on`` covers the error, or it is itself handled
+``or_else``, for the alternative that it has taken    if it is itself handled
+a router, for its selector or the route it has taken  if it is itself handled
+a call                                                if it is itself handled, after becoming ``UpstreamFailed``
+====================================================  =========================================================
+
+A consumer that was pruned wants nothing. One behind a route that has not been chosen yet does not want anything
+*yet*: if it is chosen later, it becomes ``UpstreamFailed``, and the same question is asked again, about it.
+
+A target of a flow that a node has returned, and an item of a map, pass the question on: to that node, or to the
+map. Only an ``Exception`` can be handled.
+
+Failures are rare, so the walk may look at edges; a success comes by nothing of this.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+from typing import TYPE_CHECKING
+
+import attrs
+
+from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, RaceNode
+from cascade.model.outcomes import Failed, SkipReason
+from cascade.model.policies import covers
+from cascade.runtime.frame.endings import failure_behind
+from cascade.runtime.frame.routing import Routing
+from cascade.runtime.frame.turn import Handles, never
+
+if TYPE_CHECKING:
+    from cascade.runtime.frame.frame import Frame
+
+
+@attrs.frozen(eq=False)
+class Handling:
+    """Says which failures in a frame are handled, and looks for what is behind a node that has no value.
+
+    Attributes:
+        frame: The frame.
+    """
+
+    frame: Frame
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether any failure in the frame might be handled. Asked in any thread."""
+        return bool(self.frame.layout.handlers) or self.frame.turn.handles is not never
+
+    def is_handled(self, index: int, error: BaseException) -> bool:
+        """Whether everybody who wants the node *index* can do with its failure.
+
+        Args:
+            index: A node that failed, or became ``UpstreamFailed``.
+            error: The error.
+        """
+        if not self.is_possible or not isinstance(error, Exception):
+            return False
+        frame, outer = self.frame, self.frame.turn.handles
+        if frame.routing is None:
+            return outer(error)
+        members = set(frame.graph.members)
+        affected, pending = {index}, [index]
+        while pending:
+            index = pending.pop()
+            if index in members:
+                return outer(error)
+            for consumer in _affected_by(frame.graph, frame.routing, index, error):
+                if consumer not in affected:
+                    affected.add(consumer)
+                    pending.append(consumer)
+        return True
+
+    def of(self, index: int) -> Handles:
+        """What says whether an error is handled if the node *index* fails with it."""
+        return partial(self.is_handled, index) if self.is_possible else never
+
+    def failure_behind(self, index: int) -> Failed | None:
+        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
+        return failure_behind(self.frame.graph, self.frame.gaps, self.frame.routing, index)
+
+
+def _affected_by(graph: Graph, routing: Routing, index: int, error: Exception) -> Iterator[int]:
+    """The consumers of the node *index* that have no value for its failure."""
+    for consumer in graph.consumers[index]:
+        is_pruned = routing.gaps.reasons.get(consumer) is SkipReason.PRUNED
+        if is_pruned or not routing.gating.is_wanted(consumer):
+            continue
+        row = graph.rows[consumer]
+        if not isinstance(row, Junction) or _is_affected(row, routing, index, error):
+            yield consumer
+
+
+def _is_affected(junction: Junction, routing: Routing, index: int, error: Exception) -> bool:
+    if isinstance(junction, (OutcomeNode, RaceNode)):
+        return False
+    route = routing.choices[junction.index].route
+    is_taken = route is not None and index in route.sources
+    is_selector = index in routing.layout.selectors[junction.index]
+    if isinstance(junction, FallbackNode) and is_selector and covers(junction.on, error):
+        return is_taken and route in junction.routes.values()
+    return is_selector or is_taken
