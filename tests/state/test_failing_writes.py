@@ -184,11 +184,10 @@ async def test_a_server_that_comes_back_within_the_budget_loses_nothing(own_redi
 async def test_a_server_that_stays_away_fails_the_run_and_it_says_what_is_recorded(
     own_redis: RedisServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(redis_client, "PATIENCE", 0.2)
-
     @cascade.task
     async def stop(_: Any) -> None:
         await anyio.to_thread.run_sync(own_redis.stop)
+        monkeypatch.setattr(redis_client, "PATIENCE", 0.2)
 
     with pytest.raises(cascade.StateError, match="2 settled nodes are recorded, 1 are not") as caught:
         await cascade.run(step(stop([step(1), step(2)])), state=own_redis.url, run_id="night")

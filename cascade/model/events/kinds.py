@@ -6,7 +6,9 @@ to its class.
 A new field stands last in its class, with a default, and is described under *Attributes*, which the reference
 shows. If its type is new among events, ``_CHECKS`` in ``records.py`` says which values of JSON it takes, and
 ``tests/strategies_events.py`` makes such values. It is given where the event is emitted: search
-``cascade/runtime/`` for the class. Then ``story.py``, among the observers, may tell it to people.
+``cascade/runtime/`` for the class. Most events of a node are emitted in ``runtime/execution/settle.py``, from what
+``Settled`` and ``Ending`` hold, and never from a frame. Then ``story.py``, among the observers, may tell it to
+people.
 """
 
 from __future__ import annotations

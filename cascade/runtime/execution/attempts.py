@@ -62,9 +62,11 @@ class Attempts:
     async def make_one(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
         """One attempt, admitted as often as a rule sends it back before it starts; returns its value.
 
-        Between admission and start mark, the node's resources are opened and its arguments bound. Then
-        :func:`perform` sets the mark, unless a rule has changed since the admission, or the run is over: that
-        raises ``NotStartedError``. If a rule has changed, admission is asked for again, with the same ticket.
+        Between admission and start mark, the node's resources are opened and its arguments bound. Then the
+        executor that :func:`perform` calls sets the mark (``Attempt.begin`` or ``begin_in_thread``), unless a rule
+        has changed since the admission (the epoch of the gate is not that of the claim), or the run is over: that
+        raises ``NotStartedError``. If a rule has changed, admission is asked for again, with the same ticket,
+        which keeps its place in the order of waiting.
 
         Args:
             shared: The open resources of the run.

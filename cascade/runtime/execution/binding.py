@@ -52,6 +52,9 @@ Arguments = tuple[tuple[Any, ...], dict[str, Any]]
 def judge(frame: Frame, node: Node) -> Skip | None:
     """Why *node* is skipped, if it is. All it waits for must have settled.
 
+    That a call upstream was skipped is no reason by itself: a value may pass through it, unless it is among
+    ``frame.gaps.gone``. Whether routers want the node at all is decided before, in ``gating.py``.
+
     If several reasons apply, the first of this order is given: a failure upstream, the conditions, what
     it runs after, the routes, the data.
     """

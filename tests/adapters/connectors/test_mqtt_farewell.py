@@ -66,7 +66,6 @@ class OddBroker:
 @pytest.fixture
 def odd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[Callable[[socket.socket], object]], OddBroker]]:
     monkeypatch.setattr(mqtt_client, "FAREWELL", 0.2)
-    monkeypatch.setattr(mqtt_session, "PATIENCE", 0.2)
     made: list[OddBroker] = []
 
     def make(serve: Callable[[socket.socket], object]) -> OddBroker:
@@ -150,7 +149,10 @@ async def test_a_broker_that_is_gone_is_left_all_the_same(odd: Any) -> None:
 # paho leaves the socket of a handshake that failed to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed:ResourceWarning")
 @pytest.mark.parametrize("scheme", ["mqtt", "mqtts"])
-async def test_a_broker_that_says_nothing_keeps_nobody_waiting(odd: Any, scheme: str) -> None:
+async def test_a_broker_that_says_nothing_keeps_nobody_waiting(
+    odd: Any, scheme: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mqtt_session, "PATIENCE", 0.2)
     mute = odd(lambda connection: None)
     with pytest.raises(ConnectorError, match="no answer from"):
         await open_connector(f"{scheme}://{mute.address}").connect()

@@ -191,12 +191,12 @@ async def test_a_wrong_password_and_an_unknown_certificate_are_reported_and_keep
 
 
 async def test_what_cannot_be_retained_is_an_error(plain: Broker, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("cascade.adapters.connectors.mqtt_session.PATIENCE", 0.2)
     connector = open_connector(plain.url)
     await connector.connect()
     async with connector.subscribe("a/#") as stream:
         await connector.publish("a/b", b"kept", retain=True)
         assert await stream.receive() == Message("a/b", b"kept")
+        monkeypatch.setattr("cascade.adapters.connectors.mqtt_session.PATIENCE", 0.2)
         with stopped(plain), pytest.raises(ConnectorError, match="the broker has not answered"):
             await connector.publish("a/b", b"is not", retain=True)
         plain.stop(kill=True)
