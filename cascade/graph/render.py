@@ -95,8 +95,13 @@ def _label(edge: Edge) -> str:
 
 def _title(node: AnyNode) -> str:
     name = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
-    undo = None if isinstance(node, Junction) else node.terms.undo
-    return name if undo is None else f"{name} (undo: {task_of(undo).name})"
+    undo = _undo(node)
+    return name if undo is None else f"{name} (undo: {undo})"
+
+
+def _undo(node: AnyNode) -> str | None:
+    """Name of the task that undoes a node."""
+    return None if isinstance(node, Junction) or node.terms.undo is None else task_of(node.terms.undo).name
 
 
 def _called(node: AnyNode) -> str | None:
@@ -184,6 +189,7 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
                 "kind": kinds.get(type(node), "call"),
                 "task": None if isinstance(node, Junction) else node.task.full_name,
                 "label": _called(node),
+                **({} if (undo := _undo(node)) is None else {"undo": undo}),
             }
             for node in graph.nodes
         ],

@@ -14,7 +14,7 @@ from cascade.graph.nodes import Graph
 from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
 from cascade.runtime.durability.changes import changed_nodes, with_dependants, with_parts
 from cascade.runtime.durability.fork import forked
-from cascade.runtime.durability.records import UNDO_TIMES, Past, done_id
+from cascade.runtime.durability.records import UNDO_TIMES, Batch, Entry, Past, done_id
 from cascade.runtime.durability.recovery import (
     PORTION,
     OpenRun,
@@ -82,11 +82,12 @@ async def forget_undone(recovery: Recovery, graph: Graph) -> None:
     backend, undos = recovery.backend, recovery.undos
     marks = await backend.get_readable_results(map(done_id, undos.successes))
     times = Counter(undos.times) + Counter(key for _, key in marks.values())
-    await backend.put_result(UNDO_TIMES, dict(times))
+    counted = Batch([Entry(UNDO_TIMES, dict(times))])
+    await backend.write(counted)
     past, recovery.undos = recovery.past, RecordedUndos(times=times)
     if undos.starts_over or past.nodes is None or past.continuation is not None:
         await _rerun(recovery)
-        await backend.put_result(UNDO_TIMES, dict(times))
+        await backend.write(counted)
         return
     affected = await paced_list(with_dependants({name for name, _ in marks.values()}, graph))
     gone = set(await paced_list(with_parts(affected, past.nodes)))

@@ -27,6 +27,7 @@ from cascade.model.events import (
 )
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.run_events import RunEvents
+from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.resume import forget_undone
 from cascade.runtime.durability.undo_ledger import Undoable, UndoLedger
 from cascade.runtime.execution.attempt.overdue_watch import Watch
@@ -117,6 +118,7 @@ class Undoing:
 
         Raises:
             Halted: If an undo fails: its node must not run again. All others have been undone.
+            StateError: If the store fails.
         """
         recovery = self.run_context.store.recovery
         if recovery is None or not self.ledger.has_begun:
@@ -124,7 +126,10 @@ class Undoing:
         await self._undo_all()
         if self.ledger.pending:
             raise Halted
-        await forget_undone(recovery, prepared.graph)
+        try:
+            await forget_undone(recovery, prepared.graph)
+        except Exception as error:  # a store may raise anything
+            raise StateError(f"cannot forget what has been undone: {describe(error)}") from error
         self.ledger.take_up(recovery.undos)
 
     def name_left(self, error: BaseException | None) -> None:
@@ -150,8 +155,8 @@ class Undoing:
         try:
             if not await ledger.begin():
                 return  # another process may go on with the run, and knows nothing of this
-            if store.recovery is not None:
-                await ledger.read(store.recovery.backend)
+            if store.recovery is not None and not await self._read(store.recovery.backend):
+                return
             for number in self.left:
                 self.current = number
                 undoable = ledger.pending[number]
@@ -165,6 +170,17 @@ class Undoing:
             for trouble, origin in self._troubles:
                 self.run_context.failures.fail(trouble, origin)
             self._troubles.clear()
+
+    async def _read(self, backend: StateBackend) -> bool:
+        """Read the records that have not been read; returns whether the store could be asked."""
+        try:
+            await self.ledger.read(backend)
+        except Exception as error:  # a store may raise anything
+            lost = StateError(f"cannot read what is to be undone: {describe(error)}")
+            lost.__cause__ = error
+            self._troubles.append((lost, "state store"))
+            return False
+        return True
 
     def _unreadable(self) -> StateError:
         return StateError("the record of what is to be undone cannot be read, so it cannot be undone")
