@@ -144,6 +144,7 @@ class Terms:
         cost: Seconds that it is expected to take. It changes nothing in what the node is, so terms that differ in
             nothing else are equal.
         label: What people call it; like the cost, no part of what it is.
+        priority: Whether it goes before others that wait for the same: the highest first. Likewise.
     """
 
     retry: Retry | None = None
@@ -156,6 +157,7 @@ class Terms:
     after: tuple[int, ...] = ()
     cost: float | None = attrs.field(default=None, eq=False)
     label: Label | None = attrs.field(default=None, eq=False)
+    priority: int = attrs.field(default=0, eq=False)
 
 
 NO_TERMS: Final = Terms()

@@ -70,7 +70,12 @@ def _label(edge: Edge) -> str:
 
 
 def _title(node: AnyNode) -> str:
-    return labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
+    title = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
+    return f"{title}, priority {priority}" if (priority := _priority(node)) else title
+
+
+def _priority(node: AnyNode) -> int:
+    return 0 if isinstance(node, Junction) else node.terms.priority
 
 
 def _called(node: AnyNode) -> str | None:
@@ -154,6 +159,7 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
                 "kind": kinds.get(type(node), "call"),
                 "task": None if isinstance(node, Junction) else node.task.full_name,
                 "label": _called(node),
+                "priority": _priority(node),
             }
             for node in graph.nodes
         ],

@@ -168,7 +168,7 @@ def _is_literal(value: Any, hold: Hold) -> Steps[bool]:
 
 
 def _words(own: Policies) -> tuple[Any, ...]:
-    return () if own is NOTHING_SAID else (own.retry, own.timeout)
+    return () if own is NOTHING_SAID else (own.retry, own.timeout, own.priority)
 
 
 def _is_about_attempts(own: Policies) -> bool:

@@ -9,7 +9,8 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from cascade.model.calls.decorator import task
-from cascade.model.lazies import LazyResult, rendered, short_arguments
+from cascade.model.lazies import LazyResult
+from cascade.model.lazy_texts import rendered, short_arguments
 from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
 from cascade.model.tasks import Partial, Task

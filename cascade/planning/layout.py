@@ -62,6 +62,7 @@ class Layout:
         calls: Number of nodes that are calls.
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own.
+        priorities: For each node, how urgent the user says it is, the highest first; ``None`` if nothing is said.
     """
 
     pending: list[int]
@@ -75,6 +76,7 @@ class Layout:
     calls: int
     ready: Sequence[int]
     own: Sequence[int]
+    priorities: Sequence[int] | None = None
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -87,6 +89,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     of_tasks: dict[Callee, Place] = {}
     ready: list[int] = []
     own: list[int] = []
+    urgent: dict[int, int] = {}
     for start in range(0, len(graph.rows), PAUSE_EVERY):
         part = slice(start, start + PAUSE_EVERY)
         pending += map(len, graph.sources[part])
@@ -100,6 +103,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
                 continue
             if place is None:
                 place = place_of(row)
+                if isinstance(row, Node) and row.terms.priority:
+                    urgent[index] = row.terms.priority
                 names = (yield from injected_names(row)) if isinstance(row, Node) and graph.injections else ()
                 if names:
                     injecting[index], place = names, Place.OWN
@@ -118,7 +123,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     links = {} if selectors else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
-    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own)
+    priorities = [urgent.get(index, 0) for index in range(len(graph.rows))] if urgent else None
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, priorities)
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:

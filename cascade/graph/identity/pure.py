@@ -27,4 +27,5 @@ def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
     except NotDigestibleError:
         return None
     policies = (terms.retry, terms.timeout, id(terms.cache), terms.concurrency, terms.on_skip, terms.after)
-    return (id(node.task), is_map, len(terms.conditions), combine("pure", parts), *policies)
+    shared = combine("pure", parts)
+    return (id(node.task), is_map, len(terms.conditions), shared, *policies, terms.priority)

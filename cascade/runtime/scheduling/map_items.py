@@ -169,7 +169,7 @@ class Items:
         item = Node(0, node.call, node.task, (), (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
         place = Place.OWN if self.resources else place_of(item)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
-        nothing = frozenset[int]()
+        nothing, above = frozenset[int](), self.frame.layout.priorities
         graph = Graph([item] * size, [()] * size, bytes([1]) * size, [()] * size, 0, (), {}, {})
         layout = Layout(
             [0] * size,
@@ -183,6 +183,7 @@ class Items:
             size,
             ready=range(size),
             own=(),
+            priorities=None if above is None else [above[node.index]] * size,
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
         frame.items = self
