@@ -191,7 +191,7 @@ async def test_whoever_becomes_ready_later_passes_who_waits_and_interrupts_nobod
 
     ready = prepare()
     late = [work("high", ready).with_priority(5), work("higher", ready).with_priority(6)]
-    flow = [work("first").with_priority(1), work("low"), *late, end_first(ready)]
+    flow: list[Any] = [work("first").with_priority(1), work("low"), *late, end_first(ready)]
     await cascade.run(flow, schedule="eager", system_resources={"slot": 1})
     assert started == ["first", "higher", "high", "low"]
 
@@ -199,7 +199,7 @@ async def test_whoever_becomes_ready_later_passes_who_waits_and_interrupts_nobod
 # -- where calls stand ------------------------------------------------------------------------------------------
 
 
-async def order_of(make: Callable[[Any], Any], schedule: str) -> list[Any]:
+async def order_of(make: Callable[[Any], Any], schedule: Any) -> list[Any]:
     """The arguments of the calls of a task in the order in which they start, for the one slot there is."""
     started: list[Any] = []
 
