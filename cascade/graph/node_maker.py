@@ -134,7 +134,7 @@ class NodeMaker:
         conditions = yield from self.operands.of_group(parts.said.conditions, call.task.name)
         said = {
             name: value
-            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost", "undo")
+            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost", "undo", "priority")
             if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
         }
         cache = said.get("cache")

@@ -157,6 +157,7 @@ class Terms:
             nothing else are equal.
         label: What people call it; like the cost, no part of what it is.
         undo: The task that undoes it if the run fails.
+        priority: Whether it goes before others that wait for the same: the highest first. Likewise.
     """
 
     retry: Retry | None = None
@@ -170,6 +171,7 @@ class Terms:
     cost: float | None = attrs.field(default=None, eq=False)
     label: Label | None = attrs.field(default=None, eq=False)
     undo: Undo | None = None
+    priority: int = attrs.field(default=0, eq=False)
 
 
 NO_TERMS: Final = Terms()

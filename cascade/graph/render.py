@@ -96,12 +96,17 @@ def _label(edge: Edge) -> str:
 def _title(node: AnyNode) -> str:
     name = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
     undo = _undo(node)
-    return name if undo is None else f"{name} (undo: {undo})"
+    name = name if undo is None else f"{name} (undo: {undo})"
+    return f"{name}, priority {priority}" if (priority := _priority(node)) else name
 
 
 def _undo(node: AnyNode) -> str | None:
     """Name of the task that undoes a node."""
     return None if isinstance(node, Junction) or node.terms.undo is None else task_of(node.terms.undo).name
+
+
+def _priority(node: AnyNode) -> int:
+    return 0 if isinstance(node, Junction) else node.terms.priority
 
 
 def _called(node: AnyNode) -> str | None:
@@ -190,6 +195,7 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
                 "task": None if isinstance(node, Junction) else node.task.full_name,
                 "label": _called(node),
                 **({} if (undo := _undo(node)) is None else {"undo": undo}),
+                "priority": _priority(node),
             }
             for node in graph.nodes
         ],

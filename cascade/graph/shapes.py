@@ -169,7 +169,7 @@ def _is_literal(value: Any, hold: Hold) -> Steps[bool]:
 
 
 def _words(own: Policies) -> tuple[Any, ...]:
-    return () if own is NOTHING_SAID else (own.retry, own.timeout, own.undo)
+    return () if own is NOTHING_SAID else (own.retry, own.timeout, own.undo, own.priority)
 
 
 def _is_about_attempts(own: Policies) -> bool:

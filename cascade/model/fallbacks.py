@@ -7,8 +7,9 @@ from typing import Any, Generic, Self, TypeVar
 import attrs
 
 from cascade.model.inputs import Inject
+from cascade.model.lazy_texts import rendered
 from cascade.model.outcomes import Outcome
-from cascade.model.placeholders import Placeholder, rendered
+from cascade.model.placeholders import Placeholder
 from cascade.model.policies import as_exception_types
 
 T = TypeVar("T")

@@ -10,8 +10,9 @@ import attrs
 
 from cascade.model.calls.decorator import task
 from cascade.model.fallbacks import OrElse, OutcomeOf, WithFallback
-from cascade.model.lazies import LazyResult, short_arguments
-from cascade.model.placeholders import OneOf, Placeholder, rendered
+from cascade.model.lazies import LazyResult
+from cascade.model.lazy_texts import rendered, short_arguments
+from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
 from cascade.model.races import HandlingPlaceholder, Race
 from cascade.model.tasks import Partial, Task

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Callable, Mapping
 from typing import Any, Final, NoReturn, Self, TypeVar, cast
 
@@ -12,7 +11,8 @@ from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
 from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf
 from cascade.model.labels import Label, checked_name
-from cascade.model.placeholders import PASS_IT_ON, Placeholder, rendered
+from cascade.model.lazy_texts import rendered, short_arguments
+from cascade.model.placeholders import PASS_IT_ON, Placeholder
 from cascade.model.policies import (
     NOTHING_SAID,
     UNSET,
@@ -24,6 +24,7 @@ from cascade.model.policies import (
     checked_cache,
     checked_concurrency,
     checked_cost,
+    checked_priority,
     checked_timeout,
     exact,
 )
@@ -35,49 +36,6 @@ S = TypeVar("S")
 
 # Shared by all calls without keyword arguments, which are most: a dict less for each. Nobody writes to it.
 NO_KWARGS: Final[dict[str, Any]] = {}
-
-_SHOWN_ARGUMENTS: Final = 6
-
-
-class _ShortRepr(reprlib.Repr):
-    """Bounded text of arguments; calls among them are shown by name only, so that no repr recurses."""
-
-    def repr_LazyResult(self, lazy: LazyResult[Any], level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return f"{lazy.task.name}(...)"
-
-    repr_ChainedLazyResult = repr_MappedLazyResult = repr_LazyResult  # noqa: N815  # reprlib's protocol
-
-    def repr_Router(self, router: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "Router(...)"
-
-    def repr_OutcomeOf(self, outcome: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "settled(...)"
-
-    def repr_OrElse(self, tried: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "or_else(...)"
-
-    def repr_Race(self, race: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "race(...)"
-
-    def repr_int(self, x: int, level: int) -> str:
-        try:
-            return super().repr_int(x, level)
-        except ValueError:  # Python refuses to print numbers of many thousand digits
-            return f"<int of {x.bit_length()} bits>"
-
-
-_SHORT: Final = _ShortRepr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 40, 60
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 4
-
-
-def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> str:
-    """Bounded text of a call's arguments."""
-    parts = [_SHORT.repr(value) for value in args[:_SHOWN_ARGUMENTS]]
-    parts += [f"{name}={_SHORT.repr(value)}" for name, value in list(named.items())[:_SHOWN_ARGUMENTS]]
-    if len(args) > _SHOWN_ARGUMENTS or len(named) > _SHOWN_ARGUMENTS:
-        parts.append("...")
-    return ", ".join(parts)
 
 
 class Draft:
@@ -233,6 +191,23 @@ class LazyResult(Draft, Placeholder[R_co]):
             ValueError: If *seconds* is negative, not finite or no number.
         """
         return self._saying(cost=checked_cost(seconds, self.task.name))
+
+    def with_priority(self, priority: int) -> Self:
+        """The same call, which goes before others of its run that wait for the same but have a lower priority.
+
+        It counts where something is scarce: threads, worker processes, resources, and what control rules let
+        through. It interrupts nothing that has begun. Among equal priorities it is first come first served; in the
+        eager schedule, the longest way to the end first. A run's priorities are of no concern to other runs of its
+        engine, which are served as they come.
+
+        Args:
+            priority: Any whole number; the highest goes first. 0 by default. The items of a map have that of the
+                map.
+
+        Raises:
+            TypeError: If it is no whole number.
+        """
+        return self._saying(priority=checked_priority(priority, self.task.name))
 
     def with_name(self, text: str | None) -> Self:
         """The same call with a name for people: a label, shown beside the id of its node.

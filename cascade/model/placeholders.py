@@ -18,19 +18,7 @@ else:
     V_co = TypeVar("V_co", covariant=True)
 V = TypeVar("V")
 
-_rendering = threading.local()
 PASS_IT_ON: Final = "pass it as an argument to a task that does this with the value"
-
-
-def rendered(short: str, write: Callable[[], str]) -> str:
-    """What *write* gives; *short* inside of another rendering, so that none recurses."""
-    if getattr(_rendering, "is_on", False):
-        return short
-    _rendering.is_on = True
-    try:
-        return write()
-    finally:
-        _rendering.is_on = False
 
 
 class Placeholder(Generic[V_co]):

@@ -252,6 +252,8 @@ class Policies:
         cost: Seconds that it is expected to take; ``None``: nobody knows.
         name: What it is called, for people.
         undo: The task that undoes it if the run fails; ``None``: it cannot be undone.
+        priority: Whether it goes before others of its run that wait for the same: the highest first. 0 if nothing
+            is said.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -265,12 +267,13 @@ class Policies:
     cost: float | Unset | None = UNSET
     name: Label | Unset = UNSET
     undo: Task[..., Any] | Partial[Any] | Unset | None = UNSET
+    priority: int | Unset = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
 EXCLUSIVE_POLICIES: Final = (
-    "retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "name", "undo",
+    "retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "name", "undo", "priority",
 )  # fmt: skip
 
 
@@ -316,6 +319,21 @@ def checked_cost(seconds: float | None, task_name: str) -> float | None:
             f"not {redacted(repr(seconds)):.100}"
         )
     return float(seconds)
+
+
+def checked_priority(priority: object, task_name: str) -> int:
+    """*priority* if it can be one.
+
+    Raises:
+        TypeError: If it is no whole number.
+    """
+    number = plain_number(priority)
+    if isinstance(number, bool) or not isinstance(number, int):
+        raise TypeError(
+            f"the priority of {task_name!r} must be a whole number, 0 by default and the highest first, "
+            f"not {redacted(repr(priority)):.100}"
+        )
+    return number
 
 
 def checked_retry(retry: object) -> Retry | None:

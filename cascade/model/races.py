@@ -8,7 +8,8 @@ import attrs
 
 from cascade.model.fallbacks import OrElse, OutcomeOf, WithFallback
 from cascade.model.inputs import Env, Inject, Param
-from cascade.model.placeholders import Placeholder, rendered
+from cascade.model.lazy_texts import rendered
+from cascade.model.placeholders import Placeholder
 
 T = TypeVar("T")
 

@@ -25,7 +25,8 @@ from cascade.model.calls.columns import as_column, check_lengths
 from cascade.model.calls.misfits import misfit, unnamed_values
 from cascade.model.calls.signatures import Arity
 from cascade.model.labels import Label, checked_format
-from cascade.model.lazies import NO_KWARGS, Draft, LazyResult, MappedLazyResult, sealed, short_arguments
+from cascade.model.lazies import NO_KWARGS, Draft, LazyResult, MappedLazyResult, sealed
+from cascade.model.lazy_texts import short_arguments
 from cascade.model.policies import NOTHING_SAID, Policies
 
 P = ParamSpec("P")

@@ -70,6 +70,7 @@ class Layout:
         chains: Map to the maps that can follow it item by item.
         handlers: The nodes that take how others end: outcomes, fallbacks and races.
         has_races: Whether there is a race among them, so that nodes may have to be cancelled.
+        priorities: For each node, how urgent the user says it is, the highest first; ``None`` if nothing is said.
     """
 
     pending: list[int] | bytearray
@@ -87,6 +88,7 @@ class Layout:
     chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
     handlers: frozenset[int] = frozenset()
     has_races: bool = False
+    priorities: Sequence[int] | None = None
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -100,6 +102,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     ready: list[int] = []
     own: list[int] = []
     awaited: list[int] = []
+    urgent: dict[int, int] = {}
     for start in range(0, len(graph.rows), PAUSE_EVERY):
         part = slice(start, start + PAUSE_EVERY)
         pending += map(len, graph.sources[part])
@@ -113,6 +116,8 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
                 continue
             if place is None:
                 place = yield from _place_anew(index, row, of_tasks, injecting if graph.injections else None)
+                if isinstance(row, Node) and row.terms.priority:
+                    urgent[index] = row.terms.priority
             places[index] = place
             if place == Place.OWN:
                 own.append(index)
@@ -150,6 +155,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
         chains,
         handlers,
         bool(races),
+        [urgent.get(index, 0) for index in range(len(graph.rows))] if urgent else None,
     )
 
 

@@ -130,7 +130,8 @@ class Builder:
         injected = {f"held_by_{scope}": inject(f"held_by_{scope}") for scope in call.terms.injects}
         if call.column is not None:
             fixed = {f"fixed_{place}": argument for place, argument in enumerate(args)}
-            return made.partial(**fixed, **injected).map(item=self.build(call.column))
+            named = {} if call.terms.name is None else {"name": _of_items(call.terms.name)}
+            return made.partial(**fixed, **injected).map(item=self.build(call.column), **named)
         if isinstance(call.body, Turns):
             return made(call.body.count, *args)
         if call.terms.style == "partial":
@@ -140,6 +141,10 @@ class Builder:
         return made(*args, **injected)
 
     def _with_policies(self, call: Call, lazy: Any) -> Any:
+        if call.terms.name is not None:
+            lazy = lazy.with_name(call.terms.name)
+        if call.terms.priority:
+            lazy = lazy.with_priority(call.terms.priority)
         if call.terms.attempts > 1:
             lazy = lazy.with_retry(call.terms.attempts, delay=0.1)
         if call.terms.timeout is not None:
@@ -215,6 +220,10 @@ def _look_around(call: Call, held: Iterable[Held]) -> None:
     _passed_by.set(call.name)
     scopes = [each.scope for each in held if each.is_open]
     assert sorted(scopes) == sorted(call.terms.injects), f"{call.name} has {scopes} open"
+
+
+def _of_items(name: str) -> str:
+    return name.replace("{", "{{").replace("}", "}}") + " {item!r}"
 
 
 async def _rest(call: Call) -> None:

@@ -76,6 +76,8 @@ class Terms:
         injects: Scopes of the resources that it injects.
         is_cached: Whether its result is kept for later runs of the same flow.
         swallows: Whether it catches its cancellation, once; of no consequence.
+        name: What it is called; of a map, items are called by their own values then. Of no consequence.
+        priority: Whether it goes before others that wait for the same; of no consequence.
     """
 
     mode: Mode = "inline"
@@ -88,6 +90,8 @@ class Terms:
     injects: tuple[Scope, ...] = ()
     is_cached: bool = False
     swallows: bool = False
+    name: str | None = None
+    priority: int = 0
 
 
 @dataclass(frozen=True, eq=False)

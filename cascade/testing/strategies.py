@@ -27,9 +27,9 @@ def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy
     """A strategy for random flows, which use everything that a flow can have. ``build()`` makes the flow.
 
     They have sync, async and inline tasks, maps (also empty), conditions, routers, sequences, pipelines, partials,
-    flows that tasks return, loops, and tasks that fail. With *policies* they also have retries, timeouts, given
-    and computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow their
-    cancellation. Each task sets a context variable, and fails if it sees that of another one.
+    flows that tasks return, loops, and tasks that fail. With *policies* they also have names, priorities, retries,
+    timeouts, given and computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow
+    their cancellation. Each task sets a context variable, and fails if it sees that of another one.
 
     The waits are meant for virtual time (:func:`cascade.testing.virtual_backends`,
     :func:`cascade.testing.simulate`).
@@ -158,9 +158,14 @@ class Drawn:
         """What is said about how a call is run, apart from where."""
         if not self.policies:
             return {}
+        said: dict[str, Any] = {"claims": self.claims(before)} if not is_plain and self.rarely() else {}
+        if self.rarely():
+            said["name"] = self.one(("july", "{braces}", "two\nlines"))
+        if self.rarely():
+            said["priority"] = self.one((1, 2, -1))
         if not is_plain:
-            return {"claims": self.claims(before)} if self.rarely() else {}
-        said: dict[str, Any] = {"style": self.one(("plain", "plain", "partial", "pipeline"))}
+            return said
+        said["style"] = self.one(("plain", "plain", "partial", "pipeline"))
         if self.rarely():
             said["claims"] = self.claims(before)
         if self.rarely():

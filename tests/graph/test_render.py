@@ -185,14 +185,14 @@ def test_the_picture_names(format: Any, word: str) -> None:
 
 
 def test_json_tells_everything() -> None:
-    july = fetch(2).with_name("july")
+    july = fetch(2).with_name("july").with_priority(7)
     flow = parse.map(x=fetch(1), name="row {x}").run_if(cascade.Router(1, {1: july}))
     assert json.loads(cascade.visualize(flow, "json")) == {
         "nodes": [
-            {"id": "fetch", "kind": "call", "task": f"{__name__}.fetch", "label": None},
-            {"id": "fetch#2", "kind": "call", "task": f"{__name__}.fetch", "label": "july"},
-            {"id": "router", "kind": "router", "task": None, "label": None},
-            {"id": "parse", "kind": "map", "task": f"{__name__}.parse", "label": "row {x}"},
+            {"id": "fetch", "kind": "call", "task": f"{__name__}.fetch", "label": None, "priority": 0},
+            {"id": "fetch#2", "kind": "call", "task": f"{__name__}.fetch", "label": "july", "priority": 7},
+            {"id": "router", "kind": "router", "task": None, "label": None, "priority": 0},
+            {"id": "parse", "kind": "map", "task": f"{__name__}.parse", "label": "row {x}", "priority": 0},
         ],
         "edges": [
             {"source": "fetch#2", "target": "router", "kind": "route", "label": "1"},

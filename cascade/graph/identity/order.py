@@ -69,7 +69,11 @@ class SetOrder:
 
 def _written(call: Placeholder) -> list[Any]:
     if isinstance(call, LazyResult):
-        own = NOTHING_SAID if call.own is NOTHING_SAID else attrs.evolve(call.own, cache=UNSET, name=UNSET)
+        own = (
+            NOTHING_SAID
+            if call.own is NOTHING_SAID
+            else attrs.evolve(call.own, cache=UNSET, name=UNSET, priority=UNSET)
+        )
         said = [] if own == NOTHING_SAID and call.own.cache is UNSET else [own]
         return [call.args, call.kwargs, call.columns, *said]
     if isinstance(call, OutcomeOf):

@@ -79,10 +79,18 @@ class Admission:
             again: The claim with which it comes back, having been admitted before and not started; released here,
                 and its place in the order is kept.
         """
+        self.come(waiter, again)
+        self.ask(waiter)
+
+    def come(self, waiter: Waiter, again: Claim | None = None) -> None:
+        """Let *waiter* wait, without asking for it yet; see :meth:`enqueue`."""
         waiter.take_ticket(next(self._tickets) if again is None else again.ticket)
         self.queue.add(waiter)
         if again is not None:
             again.release(has_run=False)  # only now, so that nobody behind it can pass
+
+    def ask(self, waiter: Waiter) -> None:
+        """Admit whoever may start now; end the deadlocks that *waiter*, which has come, may have brought."""
         self._answer()
         if waiter.applicant.ancestors and not waiter.is_answered:
             self._end_deadlocks()
@@ -127,8 +135,8 @@ class Admission:
         self.holding.spend(applicant)
         return self.holdings.take(applicant, amounts, ticket, self.gate.epoch)
 
-    def _grant(self, waiter: Waiter) -> None:
-        waiter.answer(self._take(waiter.applicant, waiter.amounts, waiter.ticket))
+    def _grant(self, waiter: Waiter, place: int) -> None:
+        waiter.answer(self._take(waiter.applicant, waiter.amounts, place))
 
     def _end_deadlocks(self) -> None:
         """Refuse who waits for somebody that waits for it."""

@@ -25,8 +25,8 @@ async def admit(
 ) -> Claim:
     """Wait until *applicant* may start, holding *amounts*.
 
-    First come first served: a claim passes an earlier one only if they share no resource name. If cancelled while
-    waiting, nothing was taken.
+    First come first served: a claim passes an earlier one only if they share no resource name, or if it has the
+    higher priority in the same run. If cancelled while waiting, nothing was taken.
 
     Args:
         admission: Decides.
@@ -45,7 +45,7 @@ async def admit(
         if again is not None:
             again.release(has_run=False)
         raise error
-    if again is None:
+    if again is None and applicant.priority is None:
         again = admission.admit_at_once(applicant, amounts)
         if again is not None and not await _must_yield(admission, Waiter(applicant, amounts), again):
             return again
@@ -54,7 +54,10 @@ async def admit(
         # Who comes back is somebody else to the rules: for a moment both may be admitted.
         answered, asking = anyio.Event(), applicant if again is None else attrs.evolve(applicant)
         waiter = Waiter(asking, amounts, answered.set)
-        admission.enqueue(waiter, again)
+        if again is None and applicant.priority is not None:
+            await _come_with_others(admission, waiter)
+        else:
+            admission.enqueue(waiter, again)
         if not waiter.is_answered and not has_reported:
             has_reported = True
             on_wait(admission.holding.reason(applicant, amounts))
@@ -62,6 +65,17 @@ async def admit(
         # The answer was given in another task's step: there may be a rule since, which knows nothing of it.
         if again.epoch == admission.gate.epoch and not await _must_yield(admission, waiter, again):
             return again
+
+
+async def _come_with_others(admission: Admission, waiter: Waiter) -> None:
+    """Let *waiter* wait, and ask when all who are ready in the same step have come: the most urgent goes first."""
+    admission.come(waiter)
+    try:
+        await checkpoint()
+    except BaseException:
+        admission.withdraw(waiter)
+        raise
+    admission.ask(waiter)
 
 
 async def _answered(admission: Admission, waiter: Waiter, answered: anyio.Event) -> Claim:
@@ -82,15 +96,14 @@ async def _must_yield(admission: Admission, waiter: Waiter, claim: Claim) -> boo
     """Whether somebody more urgent has come since *waiter* was given *claim*, or there is a rule since.
 
     What a node has held is given on in the step in which it ends, and nodes that waited for nothing but that one
-    ask in the next step. So the most urgent would often come too late. Only where there are ranks does this let
-    others have their turn.
+    ask in the next step. So the most urgent would often come too late. Only where there are ranks or priorities
+    does this let others have their turn.
     """
-    if not waiter.applicant.rank:
+    if not waiter.applicant.rank and waiter.applicant.priority is None:
         return False
     try:
         await checkpoint()
     except BaseException:
         claim.release(has_run=False)
         raise
-    kind = admission.queue.kinds.get(admission.queue.key_of(waiter))
-    return claim.epoch != admission.gate.epoch or (kind is not None and kind.outranks(waiter))
+    return claim.epoch != admission.gate.epoch or admission.queue.is_outranked(waiter)

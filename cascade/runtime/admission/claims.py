@@ -29,6 +29,8 @@ class Applicant:
         ancestors: Claims of the tasks around the run, outermost first.
         is_lane: Whether it is a thread lane, which looks at rules before each of its nodes.
         rank: Who of a run goes first, of those that claim the same: the highest. 0 if that does not matter.
+        priority: Who of a run goes first, of those that wait for the same, before ranks count: the highest.
+            ``None`` if its flow says no priorities; it counts as 0.
     """
 
     node_id: str
@@ -39,6 +41,7 @@ class Applicant:
     ancestors: tuple[Claim, ...] = ()
     is_lane: bool = False
     rank: float = 0.0
+    priority: int | None = None
 
 
 @attrs.define(eq=False)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 
 from cascade.model.errors import CapacityError, CascadeError, DeadlockError
 from cascade.runtime.admission.claims import Applicant, Claim, Holdings
@@ -46,10 +46,10 @@ def deadlock(kinds: Iterable[Kind], holdings: Holdings) -> tuple[Waiter, Deadloc
     """
     waiting, active, pool = list(kinds), holdings.active, holdings.pool
     # If nobody would be stuck who claimed the most that is claimed of each name, nobody is: a quick answer.
-    greedy = [Waiter(kind.head.applicant, kind.most, ticket=kind.head.ticket) for kind in waiting]
+    greedy = {Waiter(kind.head.applicant, kind.most): kind.place or 0 for kind in waiting}
     if not _stuck(greedy, active, pool):
         return None
-    heads = [line.head for kind in waiting for line in kind.lines.values()]
+    heads = {line.head: kind.place_with(line.place) or 0 for kind in waiting for line in kind.lines.values()}
     stuck = _stuck(heads, active, pool)
     if not stuck:
         return None
@@ -57,9 +57,9 @@ def deadlock(kinds: Iterable[Kind], holdings: Holdings) -> tuple[Waiter, Deadloc
     return last, _error(last, stuck, _kept_by(stuck, active), pool)
 
 
-def _stuck(waiters: Iterable[Waiter], active: Container[Claim], pool: Pool) -> list[Waiter]:
-    """Those of *waiters*, in the order of their tickets, that wait for each other for good."""
-    stuck = sorted(waiters, key=lambda waiter: waiter.ticket)
+def _stuck(places: Mapping[Waiter, int], active: Container[Claim], pool: Pool) -> list[Waiter]:
+    """Those of the waiters, in the order of their places, that wait for each other for good."""
+    stuck = sorted(places, key=places.__getitem__)
     while any(waiter.applicant.ancestors for waiter in stuck):
         left = _left_waiting(stuck, _kept_by(stuck, active), pool)
         if len(left) == len(stuck):

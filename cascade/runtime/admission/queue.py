@@ -21,6 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import attrs
 
 from cascade.runtime.admission.holding import Holder, Holding
+from cascade.runtime.admission.party import Party
 from cascade.runtime.admission.pool import Name, Pool, Slot
 from cascade.runtime.admission.waiting_line import Kind, Line, Row, Waiter
 
@@ -96,6 +97,10 @@ class Parking:
                 del self._by_holder[holder]
         return holder
 
+    def holds(self, kind: Kind) -> bool:
+        """Whether anything holds *kind*."""
+        return kind in self._holders
+
     def first(self, holders: Iterable[Holder] | None = None) -> Iterator[Kind | None]:
         """The first that each of *holders* holds; by default, of all that hold any."""
         for holder in list(self._by_holder) if holders is None else holders:
@@ -109,15 +114,18 @@ class WaitingQueue:
 
     Attributes:
         holding: What may hold attempts whatever the capacity.
-        grant: Admits a waiter that nothing holds, and for which there is enough of everything.
+        grant: Admits a waiter that nothing holds, and for which there is enough of everything; also takes its
+            place.
         kinds: By what they have in common, those who wait.
     """
 
     holding: Holding
-    grant: Callable[[Waiter], None]
+    grant: Callable[[Waiter, int], None]
     _rows: Rows
     kinds: dict[Hashable, Kind] = attrs.field(factory=dict)
     _parking: Parking = attrs.field(factory=Parking)
+    # By run, the waiters of those that say priorities.
+    _parties: dict[str, Party] = attrs.field(factory=dict)
     # Those that may be able to start, by place; a place may be that of before.
     _agenda: list[tuple[int, int, Kind]] = attrs.field(factory=list)
     _serials: Iterator[int] = attrs.field(factory=itertools.count)
@@ -142,27 +150,38 @@ class WaitingQueue:
     def key_of(self, waiter: Waiter) -> Hashable:
         """Equal for waiters that differ in amounts and ranks only: to rules, tasks are not alike."""
         applicant, names = waiter.applicant, frozenset(waiter.amounts)
-        is_ranked = bool(applicant.rank)
+        is_ranked, run = bool(applicant.rank), (applicant.run_id, applicant.ancestors, applicant.priority or 0)
         if is_ranked and not self.holding.rules:
-            return applicant.run_id, applicant.ancestors, names
-        return applicant.full_name, applicant.task_name, is_ranked, applicant.run_id, applicant.ancestors, names
+            return run, names
+        return applicant.full_name, applicant.task_name, is_ranked, run, names
 
     def add(self, waiter: Waiter) -> None:
         """Let *waiter* wait."""
         key = self.key_of(waiter)
         kind = self.kinds.get(key)
         if kind is None:
-            kind = self.kinds[key] = Kind.of(key, waiter.amounts)
+            kind = self.kinds[key] = Kind.of(key, waiter)
+        party = self._party_of(waiter)
+        goes_before = party is not None and self._join(party, kind, waiter)
         before = kind.place
         kind.add(waiter)
         if kind.place != before:
             self._moved(kind)
+        if party is not None and goes_before:
+            self._reorder(party)
 
-    def leave(self, waiter: Waiter) -> None:
-        """Let *waiter* go."""
+    def leave(self, waiter: Waiter) -> int:
+        """Let *waiter* go; returns its place."""
         kind = self.kinds[self.key_of(waiter)]
-        kind.leave(waiter)
+        place = self._leave(kind, waiter)
         self._moved(kind)
+        return place
+
+    def _leave(self, kind: Kind, waiter: Waiter) -> int:
+        party = kind.party
+        place = waiter.ticket if party is None else party.leave(kind.priority, waiter.ticket)
+        kind.leave(waiter)
+        return place
 
     def refuse(self, waiter: Waiter, error: BaseException) -> None:
         """Let *waiter* go with *error*."""
@@ -172,11 +191,10 @@ class WaitingQueue:
     def sort_anew(self, change: Callable[[], None]) -> None:
         """Let everybody go, make a *change* that bears on who is alike, and take everybody in again."""
         waiting = list(self.waiters())
-        for waiter in waiting:
-            self.leave(waiter)
+        places = [self.leave(waiter) for waiter in waiting]
         change()
-        for waiter in waiting:
-            waiter.has_left = False
+        for waiter, place in zip(waiting, places, strict=True):
+            waiter.ticket, waiter.has_left = place, False
             self.add(waiter)
 
     def _moved(self, kind: Kind) -> None:
@@ -185,8 +203,55 @@ class WaitingQueue:
         if kind.place is None:
             del self.kinds[kind.key]
             self._parking.take(kind)
+            self._leave_party(kind)
         else:
             self._look_at(kind)
+
+    # -- priorities ----------------------------------------------------------------------------------------
+
+    def _party_of(self, waiter: Waiter) -> Party | None:
+        """The waiters of its run, if that says priorities: from the first on that does, all of them."""
+        run_id = waiter.applicant.run_id
+        party = self._parties.get(run_id)
+        if party is None and waiter.applicant.priority is not None:
+            party = self._parties[run_id] = Party()
+            for kind in self.kinds.values():
+                if kind.run_id == run_id:
+                    for each in (each for line in kind.lines.values() for each in line):
+                        self._join(party, kind, each)
+        return party
+
+    def _join(self, party: Party, kind: Kind, waiter: Waiter) -> bool:
+        kind.party = party
+        party.kinds[kind] = None
+        return party.join(kind.priority, waiter.ticket)
+
+    def _leave_party(self, kind: Kind) -> None:
+        if kind.party is not None:
+            del kind.party.kinds[kind]
+            if not kind.party.kinds:
+                del self._parties[kind.run_id]
+
+    def _reorder(self, party: Party) -> None:
+        """Somebody goes before others of its run: these have later places now."""
+        for kind in list(party.kinds):
+            before = kind.place
+            kind.find_place()
+            if kind.place != before:
+                self._moved(kind)
+
+    def is_outranked(self, waiter: Waiter) -> bool:
+        """Whether somebody of its run is more urgent than *waiter*, which waits no longer, and wants the same."""
+        kind = self.kinds.get(self.key_of(waiter))
+        if kind is not None and kind.outranks(waiter):
+            return True
+        party, priority = self._parties.get(waiter.applicant.run_id), waiter.applicant.priority or 0
+        return party is not None and any(
+            other.priority > priority
+            and not self._parking.holds(other)
+            and not waiter.amounts.keys().isdisjoint(other.most)
+            for other in party.kinds
+        )
 
     # -- changes -------------------------------------------------------------------------------------------
 
@@ -239,9 +304,10 @@ class WaitingQueue:
             self.opened([before])
         if holder is not None or not self._rows.may_take_all(kind, head):
             return None
+        assert kind.place is not None  # somebody waits: the head
         kind.take_place(head)
-        self.grant(head)
-        kind.leave(head)
+        self.grant(head, kind.place)
+        self._leave(kind, head)
         self._moved(kind)
         self.freed(head.amounts)  # there may be enough for the next one, too
         return head

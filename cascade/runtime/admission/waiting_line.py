@@ -13,6 +13,7 @@ from collections.abc import Callable, Hashable, Iterator
 import attrs
 
 from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.party import Party
 from cascade.runtime.admission.pool import Amount, Amounts, Name, Slot
 
 
@@ -130,7 +131,7 @@ class Line:
 
 @attrs.define(eq=False)
 class Kind:
-    """The lines of those who claim the same names, for one task of one run.
+    """The lines of those who claim the same names with the same priority, for one task of one run.
 
     If the first of them is held by a rule, or has to wait for capacity, so have the others: what they claim has
     the same names, and they came later. So only the first is ever asked about, however many amounts there are.
@@ -141,24 +142,33 @@ class Kind:
         slot: The slot that they claim, if any.
         lines: By what the waiters claim.
         most: By name, at least the largest amount that one of them claims.
-        place: The lowest ticket; ``None`` if nobody waits.
+        place: The lowest ticket, or the place that the party has for it; ``None`` if nobody waits.
+        run_id: The run.
+        priority: That of all waiters.
+        party: The waiters of the run, if it says priorities.
+        ticket: The lowest one; ``None`` if nobody waits.
     """
 
     key: Hashable
     resources: tuple[str, ...]
     slot: Slot | None
+    run_id: str = ""
+    priority: int = 0
     lines: dict[Hashable, Line] = attrs.field(factory=dict)
     most: dict[Name, Amount] = attrs.field(factory=dict)
     place: int | None = None
+    party: Party | None = None
+    ticket: int | None = None
     # A heap of lines by place. Entries of lines that have another place by now are dropped when they come up.
     _by_place: list[tuple[int, int, Line]] = attrs.field(factory=list)
     _serials: Iterator[int] = attrs.field(factory=itertools.count)
 
     @classmethod
-    def of(cls, key: Hashable, amounts: Amounts) -> Kind:
-        """The kind of those who claim what *amounts* names."""
-        slot = next((name for name in amounts if isinstance(name, Slot)), None)
-        return cls(key, tuple(name for name in amounts if isinstance(name, str)), slot)
+    def of(cls, key: Hashable, waiter: Waiter) -> Kind:
+        """The kind of those who are like *waiter*."""
+        slot = next((name for name in waiter.amounts if isinstance(name, Slot)), None)
+        resources = tuple(name for name in waiter.amounts if isinstance(name, str))
+        return cls(key, resources, slot, waiter.applicant.run_id, waiter.applicant.priority or 0)
 
     def add(self, waiter: Waiter) -> None:
         """Take *waiter* into its line."""
@@ -198,7 +208,18 @@ class Kind:
         heap = self._by_place
         while heap and heap[0][-1].place != heap[0][0]:
             heapq.heappop(heap)
-        self.place = heap[0][0] if heap else None
+        self.ticket = heap[0][0] if heap else None
+        self.find_place()
+
+    def find_place(self) -> None:
+        """Have the place that the party has for the lowest ticket; that itself, without a party."""
+        self.place = self.ticket if self.party is None else self.place_with(self.ticket)
+
+    def place_with(self, ticket: int | None) -> int | None:
+        """The place of a waiter with *ticket*."""
+        if self.party is None or ticket is None:
+            return ticket
+        return self.party.place_of(self.priority, ticket)
 
     @property
     def head(self) -> Waiter:

@@ -231,10 +231,12 @@ class RunContext:
         """Start a task that outlives the nodes."""
         self.tasks.start_service(func, *args)
 
-    def applicant(self, node_id: str, task: Callee, rank: float = 0.0) -> Applicant:
+    def applicant(self, node_id: str, task: Callee, rank: float = 0.0, priority: int | None = None) -> Applicant:
         """Who asks for admission, for an attempt of *node_id*."""
         full_name, begun = f"{task.__module__}.{task.name}", self.beginning
-        return Applicant(node_id, task.name, full_name, begun.run_id, self.bus, begun.ancestors, rank=rank)
+        return Applicant(
+            node_id, task.name, full_name, begun.run_id, self.bus, begun.ancestors, rank=rank, priority=priority
+        )
 
     def note_unknown(self, task_name: str, amounts: Mapping[Name, Amount]) -> None:
         """Warn, once per name, of claims on resources that nobody gave a total for."""

@@ -97,7 +97,8 @@ class Attempts:
             if again is not None:
                 again.release(has_run=False)
             raise DrainedError
-        applicant = self.run_context.applicant(self.job.node_id, self.job.task, self.job.asking.rank)
+        job, asking = self.job, self.job.asking
+        applicant = self.run_context.applicant(job.node_id, job.task, asking.rank, asking.priority)
         on_wait = functools.partial(self._waits, applicant)
         try:
             claim = await admit(self.run_context.admission, applicant, self._amounts, on_wait, again)

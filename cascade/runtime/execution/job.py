@@ -25,12 +25,14 @@ class Asking:
         on_admission: Called whenever it has been admitted.
         rank: How urgent it is where places are scarce, against others of the run; 0 if that does not matter.
         is_told_of: Whether its waiting has been told already.
+        priority: How urgent the user says it is; ``None`` if its flow says no priorities.
     """
 
     amounts: Callable[[], Mapping[str, Amount]]
     on_admission: Callable[[], None]
     rank: float = 0.0
     is_told_of: bool = False
+    priority: int | None = None
 
 
 @attrs.frozen(eq=False)

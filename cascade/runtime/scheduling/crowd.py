@@ -1,6 +1,6 @@
 """Plain nodes that wait behind others of their task that ask for admission, and need no tasks of their own.
 
-Only a hundred nodes of one task ask at once. If none of these can be admitted, no later node of the task can be
+Only a hundred nodes of one task and priority ask at once. If none of these can be admitted, no later one can be
 either, so the later ones wait by index and need no task yet. Each node that is admitted lets the next one ask.
 """
 
@@ -27,31 +27,38 @@ class Crowd:
 
     Attributes:
         ranks: How urgent nodes are, if that matters.
+        priorities: How urgent the user says they are, if anything is said.
         told: Nodes of whose waiting somebody has been told.
     """
 
     ranks: Sequence[float] | None
+    priorities: Sequence[int] | None = None
     told: set[int] = attrs.field(factory=set)
-    _asking: dict[Callee, set[int]] = attrs.field(factory=dict)
-    _behind: dict[Callee, Queue] = attrs.field(factory=dict)
+    # By task and priority.
+    _asking: dict[tuple[Callee, int], set[int]] = attrs.field(factory=dict)
+    _behind: dict[tuple[Callee, int], Queue] = attrs.field(factory=dict)
 
     def __len__(self) -> int:
         """How many wait behind those that ask."""
         return sum(map(len, self._behind.values()))
 
-    def is_full(self, task: Callee) -> bool:
-        """Whether a node of *task* need not ask yet."""
-        return len(self._asking.get(task, ())) >= MOST_ASKING
+    def _key(self, task: Callee, index: int) -> tuple[Callee, int]:
+        return task, 0 if self.priorities is None else self.priorities[index]
+
+    def is_full(self, task: Callee, index: int) -> bool:
+        """Whether the node, a call of *task*, need not ask yet."""
+        return len(self._asking.get(self._key(task, index), ())) >= MOST_ASKING
 
     def ask(self, task: Callee, index: int) -> None:
         """The node begins to ask."""
-        self._asking.setdefault(task, set()).add(index)
+        self._asking.setdefault(self._key(task, index), set()).add(index)
 
     def wait(self, task: Callee, index: int) -> None:
         """The node waits behind those that ask."""
-        behind = self._behind.get(task)
+        key = self._key(task, index)
+        behind = self._behind.get(key)
         if behind is None:
-            behind = self._behind[task] = deque() if self.ranks is None else RankedQueue(self.ranks)
+            behind = self._behind[key] = deque() if self.ranks is None else RankedQueue(self.ranks)
         behind.append(index)
 
     def disperse(self) -> list[int]:
@@ -65,16 +72,17 @@ class Crowd:
         Returns:
             The nodes that are to ask now: the next one, or all there are.
         """
-        asking = self._asking.get(task, set())
+        key = self._key(task, index)
+        asking = self._asking.get(key, set())
         if index not in asking:
             return []
         asking.remove(index)
         if not asking:
-            del self._asking[task]
-        behind = self._behind.get(task, deque())
+            del self._asking[key]
+        behind = self._behind.get(key, deque())
         following = [behind.popleft() for _ in range(len(behind) if all_at_once else min(len(behind), 1))]
         if not behind:
-            self._behind.pop(task, None)
+            self._behind.pop(key, None)
         return following
 
 

@@ -226,7 +226,7 @@ class Items:
         item = Node(0, node.call, node.task, (), (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
         place = Place.OWN if self.resources else place_of(item)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
-        nothing = frozenset[int]()
+        nothing, above = frozenset[int](), self.frame.layout.priorities
         nobody: list[tuple[int, ...]] = [()] * size
         if self.followed:  # by so many items as well
             nobody = self.followed[0].frame.graph.sources
@@ -244,6 +244,7 @@ class Items:
             size,
             ready=(),  # which items are, the scheduler is told
             own=(),
+            priorities=None if above is None else [above[node.index]] * size,
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
         frame.items = self

@@ -44,7 +44,8 @@ class NodeTasks:
 
     @_crowd.default
     def _new_crowd(self) -> Crowd:
-        return Crowd(self.context.frame.turn.ranks)
+        frame = self.context.frame
+        return Crowd(frame.turn.ranks, frame.layout.priorities)
 
     def waiting(self) -> int:
         """How many nodes wait behind others of their task."""
@@ -56,7 +57,7 @@ class NodeTasks:
         frame = context.frame
         if frame.layout.places[index] != Place.OWN:
             task = frame.graph.task(index)
-            if self._is_crowded(task):
+            if self._is_crowded(task, index):
                 self._wait_behind(index, task)
                 return False
             self._crowd.ask(task, index)
@@ -64,11 +65,11 @@ class NodeTasks:
         context.run_context.tasks.spawn(context.group, self._live, index)
         return True
 
-    def _is_crowded(self, task: Callee) -> bool:
+    def _is_crowded(self, task: Callee, index: int) -> bool:
         # Without rules all who ask stand in one line, where the most urgent goes first, whatever its task.
         context = self.context
         is_one_line = context.frame.turn.ranks is not None and not context.run_context.admission.holding.rules
-        return not is_one_line and self._crowd.is_full(task)
+        return not is_one_line and self._crowd.is_full(task, index)
 
     def _wait_behind(self, index: int, task: Callee) -> None:
         """Leave a node without a task as long as enough others of its kind ask for admission."""
@@ -141,11 +142,13 @@ class NodeTasks:
         recovery, retry = context.run_context.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
             frame.demand.read_again(node.data)
+        priorities = frame.layout.priorities
         asking = Asking(
             functools.partial(context.calls.claimed, node),
             functools.partial(self._has_asked, index),
             rank=0.0 if frame.turn.ranks is None else frame.turn.ranks[index],
             is_told_of=index in self._crowd.told,
+            priority=None if priorities is None else priorities[index],
         )
         return Job(
             name,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Iterator, Sequence
-from typing import Protocol
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any, Protocol
 
 import attrs
 
@@ -42,26 +42,33 @@ class Queue(Protocol):
 
 @attrs.define(eq=False)
 class RankedQueue:
-    """The node of the highest rank goes first; of equal ones, the one that came first.
+    """The node of the highest priority goes first; of equals the highest rank, and then the one that came first.
 
     Attributes:
         ranks: By node.
+        priorities: By node; ``None`` if there are none.
     """
 
     ranks: Sequence[float]
-    _heap: list[tuple[float, int, int]] = attrs.field(factory=list)
+    priorities: Sequence[int] | None = None
+    _heap: list[tuple[Any, int, int]] = attrs.field(factory=list)
     _came: Iterator[int] = attrs.field(factory=itertools.count)
+
+    def _urgency(self, index: int) -> Any:
+        """The smaller, the sooner it goes."""
+        rank = -self.ranks[index]
+        return rank if self.priorities is None else (-self.priorities[index], rank)
 
     def append(self, index: int) -> None:
         """Add a node."""
-        heapq.heappush(self._heap, (-self.ranks[index], next(self._came), index))
+        heapq.heappush(self._heap, (self._urgency(index), next(self._came), index))
 
     def appendleft(self, index: int) -> None:
         """Give back a node that was taken: it is the next of its rank."""
-        heapq.heappush(self._heap, (-self.ranks[index], -1, index))
+        heapq.heappush(self._heap, (self._urgency(index), -1, index))
 
     def popleft(self) -> int:
-        """Take the node of the highest rank.
+        """Take the node that goes first.
 
         Raises:
             IndexError: If there is none.
@@ -71,7 +78,7 @@ class RankedQueue:
     def outranks(self, index: int) -> bool:
         """Whether somebody here goes before *index*."""
         try:
-            return -self._heap[0][0] > self.ranks[index]
+            return bool(self._heap[0][0] < self._urgency(index))
         except IndexError:  # another thread has taken the last one
             return False
 
@@ -87,3 +94,8 @@ class RankedQueue:
 
     def __iter__(self) -> Iterator[int]:
         return iter([index for _, _, index in sorted(self._heap)])
+
+
+def most_urgent_first(indices: Iterable[int], priorities: Sequence[int] | None) -> Iterable[int]:
+    """*indices* by priority, the highest first, and in their order among equals; as they are if there are none."""
+    return indices if priorities is None else sorted(indices, key=lambda index: -priorities[index])

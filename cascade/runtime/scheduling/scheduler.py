@@ -37,7 +37,7 @@ from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 from cascade.runtime.scheduling.map_items import ItemFrame, Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
-from cascade.runtime.scheduling.ready_queue import Queue
+from cascade.runtime.scheduling.ready_queue import Queue, most_urgent_first
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
 from cascade.runtime.scheduling.signal_waits import SignalWaits
@@ -131,7 +131,7 @@ class Scheduler:
 
         If cancelled, nothing of the run starts any more; what was started is left to the group.
         """
-        self._queue.extend(indices)
+        self._queue.extend(most_urgent_first(indices, self.context.frame.layout.priorities))
         try:
             while True:
                 self.absorb()
@@ -229,7 +229,7 @@ class Scheduler:
             for index in news.lost:
                 run_context.lifecycle.nodes.lose(self, index)
             if self.is_eager:
-                self._queue.extend(news.ready)
+                self._queue.extend(most_urgent_first(news.ready, frame.layout.priorities))
 
     # -- starting ------------------------------------------------------------------------------------------
 

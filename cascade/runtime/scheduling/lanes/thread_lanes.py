@@ -57,8 +57,11 @@ class ThreadLanes:
     _is_watched: bool = False
 
     def __attrs_post_init__(self) -> None:
-        ranks = self.context.frame.turn.ranks
-        self.ranked = None if ranks is None else RankedQueue(ranks)
+        frame = self.context.frame
+        ranks, priorities = frame.turn.ranks, frame.layout.priorities
+        if ranks is None and priorities is not None:
+            ranks = [0.0] * len(priorities)
+        self.ranked = None if ranks is None else RankedQueue(ranks, priorities)
         self.reports = ThreadReports(self.context, self.owner)
         self.queue = deque() if self.ranked is None else self.ranked
 
@@ -145,7 +148,11 @@ class ThreadLanes:
         """Who asks for a slot, on behalf of *index* and many other nodes."""
         run_context, node_id = self.context.run_context, self.context.frame.name(index)
         ancestors = run_context.beginning.ancestors
-        return Applicant(node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True)
+        priorities = self.context.frame.layout.priorities
+        priority = None if priorities is None else priorities[index]
+        return Applicant(
+            node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True, priority=priority
+        )
 
     def _taken(self) -> Iterator[int]:
         """What is queued, taken node by node; threads may take some of it at the same time."""
