@@ -26,11 +26,12 @@ NAMES = [
     "LoopProgress", "MappedLazyResult", "NodeEvent", "NotDigestibleError", "Param", "Partial", "Plan",
     "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError",
     "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError", "RunResumed",
-    "RunStarted", "SkipReason", "StageFinished", "StageStarted", "StateError", "StateRecorded",
+    "RunStarted", "RunSuspended", "SignalAwaited", "SignalReceived", "SkipReason", "StageFinished",
+    "StageStarted", "StateError", "StateRecorded",
     "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError", "TaskContext",
     "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped", "TaskTimeoutError",
     "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
-    "run", "run_sync", "sequence", "serve", "start", "task", "visualize",
+    "run", "run_sync", "send", "sequence", "serve", "signal", "start", "task", "visualize",
 ]  # fmt: skip
 
 # The modules of api.md that exist, and what they must hold.
@@ -240,6 +241,7 @@ SETTINGS: dict[str, Any] = {
     "on_finished": "return",
     "strict_state": False,
     "loop_record": (1000, 0.1),
+    "when_idle": "wait",
     "cleanup_timeout": 10.0,
 }
 TASK_SETTINGS: dict[str, Any] = {
