@@ -13,13 +13,17 @@ import sys
 import sysconfig
 import tokenize
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
 
+import anyio
 import pytest
+from real_time import look_until
 
 import cascade
+from cascade.api import recorded_run
 
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PACKAGE_ROOT = Path(cascade.__file__).parent.parent
@@ -49,6 +53,7 @@ def command(target: str, *words: object, folder: Path) -> str:
 
 def test_every_example_is_tested() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
+        "approval.py",
         "polling_agent.py",
         "stdlib_survey.py",
         "trio_native.py",
@@ -318,3 +323,98 @@ def test_the_trio_program_cancels_its_flow_after_ten_observations(tmp_path: Path
     assert last == "cancelled after 10 observations; nothing of the flow is alive any more"
     rounds = [int(line.strip().strip("'").rpartition(" ")[2]) for line in observed]
     assert rounds == [1, 1, 1, 2, 2, 2, 3, 3, 3, 4]
+
+
+# -- approval: days pass, and processes are killed ---------------------------------------------------------------
+
+
+class Approval:
+    """The example in a folder, as people use it: processes that know nothing of each other."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def start(self, *words: str) -> subprocess.Popen[str]:
+        """Start a command on the run."""
+        return subprocess.Popen(
+            [sys.executable, "-m", "cascade", *words, "--state", "sqlite:///runs.db"],
+            cwd=self.folder,
+            env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT), "PYTHONUNBUFFERED": "1"},
+            stdout=subprocess.PIPE, stderr=subprocess.PIPE, encoding="utf-8",
+        )  # fmt: skip
+
+    @contextmanager
+    def begun(self, *words: str) -> Iterator[subprocess.Popen[str]]:
+        """A process that executes the run; it is killed if it does not end."""
+        target = f"{EXAMPLES / 'approval.py'}:flow"
+        with self.start("run", target, "--run-id", "march", "--log", "none", *words) as process:
+            try:
+                assert process.stdout is not None
+                assert process.stdout.readline() == "writing the report on March\n"
+                assert look_until(self.has_written, 60)
+                yield process
+            finally:
+                process.kill()
+
+    def has_written(self) -> bool:
+        """Whether the report is in the store, and the run waits."""
+        try:
+            run = anyio.run(recorded_run, f"sqlite:///{self.folder}/runs.db", "march")
+        except cascade.StateError:
+            return False
+        return run.counts == {"succeeded": 1}
+
+    def call(self, *words: str) -> tuple[int, str]:
+        """The status of a command on the run, and what it prints."""
+        return self.ended(self.start(*words))
+
+    @staticmethod
+    def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+        """The status of a process, and what it prints."""
+        out, err = process.communicate(timeout=100)
+        return process.returncode, out + err
+
+
+@pytest.fixture
+def approval(tmp_path: Path) -> Approval:
+    return Approval(tmp_path)
+
+
+DONE = (0, "publishing Report on March\nReport on March is published, with 12 pages\n")
+
+
+def test_a_suspended_run_goes_on_when_it_is_approved(approval: Approval) -> None:
+    with approval.begun("--when-idle", "suspend") as process:
+        status, said = approval.ended(process)
+    assert status == 75
+    assert said.startswith("cascade: suspended; it waits for signal 'approve'; it goes on with: cascade resume")
+    status, said = approval.call("send", "march", "approve", "maybe")
+    assert (status, said.splitlines()) == (2, [said.rstrip()])
+    assert said.startswith("cascade: signal 'approve' must be bool")
+    status, said = approval.call("send", "march", "approve", "yes")
+    assert (status, said) == (
+        0, "accepted by march, which is suspended; it goes on with: cascade resume march --state sqlite:///runs.db\n"
+    )  # fmt: skip
+    status, said = approval.call("send", "march", "approve", "no")
+    assert (status, said) == (2, "cascade: signal 'approve' of run 'march' is True already, and cannot be False\n")
+    assert approval.call("resume", "march", "--log", "none") == DONE
+    status, said = approval.call("send", "march", "approve", "yes")
+    assert (status, said) == (2, "cascade: run 'march' has succeeded and takes no signal 'approve'\n")
+
+
+def test_an_approval_survives_kill_9_before_and_after_it(approval: Approval) -> None:
+    with approval.begun():
+        pass
+    assert approval.call("send", "march", "approve", "yes")[0] == 0
+    # Killed before it can know of the approval, or after; either way nothing is lost, and nothing done twice.
+    with approval.start("resume", "march", "--log", "none") as process:
+        process.kill()
+    status, said = approval.call("resume", "march", "--log", "none")
+    assert status == 0
+    assert said in (DONE[1], DONE[1].partition("\n")[2])
+
+
+def test_a_live_run_takes_an_approval_from_the_store(approval: Approval) -> None:
+    with approval.begun() as process:
+        assert approval.call("send", "march", "approve", "no") == (0, "accepted by march\n")
+        assert approval.ended(process) == (0, "Report on March is withdrawn\n")

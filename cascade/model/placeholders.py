@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn
 
 from cascade.model.errors import LazyUseError

@@ -20,7 +20,7 @@ from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.urls import open_backend
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.testing.clocks import VirtualLoop, VirtualTime, virtual_trio_clock
-from cascade.testing.faults import FaultPlan, Faults, SimulatedCrashError
+from cascade.testing.faults import FaultPlan, Faults, InjectedError, SimulatedCrashError
 from cascade.testing.faulty_store import FaultyStore
 from cascade.testing.record import Recorded, record_events
 from cascade.testing.scheduler import Scheduler
@@ -29,6 +29,8 @@ from cascade.testing.trace import numbered
 Backend = Literal["asyncio", "trio"]
 # Moments that may go by without an event before a run is taken for one without an end.
 MOST_MOMENTS: Final = 50_000
+# Virtual seconds between two looks at whether the run has begun.
+_MOMENT: Final = 0.001
 
 
 class StalledError(CascadeError):
@@ -165,7 +167,7 @@ class SimulatedRun:
                 group.start_soon(self._scheduler.paced(self._cancel_at), self._faults.plan.cancel_at)
             for name, (seconds, value) in self._signals.items():
                 group.start_soon(
-                    self._scheduler.paced(self._send_at), seconds, partial(_send, runs, run_id, name, value)
+                    self._scheduler.paced(self._send_at), name, seconds, partial(_send, runs, run_id, name, value)
                 )
             try:
                 self.value = await self._scheduler.paced(run)()
@@ -218,13 +220,18 @@ class SimulatedRun:
         self._take()
         self.chronicle.note(f"Fault {words}")
 
-    async def _send_at(self, seconds: float, send: Callable[[], Awaitable[None]]) -> None:
+    async def _send_at(self, name: str, seconds: float, send: Callable[[], Awaitable[None]]) -> None:
         await anyio.sleep(seconds)
+        while not self.chronicle.taken:  # the run has not begun
+            self._take()
+            await anyio.sleep(_MOMENT)
         try:
             await send()
-        except InputError as error:
-            self._take()
-            self.chronicle.note(f"Signal refused: {error}")
+            words = f"Signal accepted: {name!r}"
+        except (CascadeError, InjectedError) as error:
+            words = f"Signal refused: {error}"
+        self._take()
+        self.chronicle.note(words)
 
     async def _cancel_at(self, seconds: float) -> None:
         await anyio.sleep(seconds)

@@ -94,8 +94,8 @@ def simulate(
         params: As in :func:`cascade.run`. ``None`` (default): none.
         seed: Any whole number; 0 by default.
         faults: What goes wrong. ``None`` (default): nothing.
-        signals: What is sent to the run: by name of the signal, the virtual second and the value. What is refused
-            is a line of the trace. ``None`` (default): nothing.
+        signals: What is sent to the run: by name of the signal, the virtual second and the value. Whether it
+            was accepted is a line of the trace. ``None`` (default): nothing.
         backend: ``"asyncio"`` (default) or ``"trio"``.
         run_id: Id of the run. ``None`` (default): a name made from the seed.
         as_run: The fields of :class:`~cascade.runtime.context.settings.Settings`, as keywords.

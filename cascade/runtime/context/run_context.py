@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from contextvars import Context
 from typing import Any, Final
@@ -153,7 +154,8 @@ class RunContext:
         self.failures = Failures(self.events.secrets, goes_on, self.lifecycle.halt)
         self.tasks = RunTasks(pacer)
         self.lifecycle.cancel = self.tasks.cancel_work
-        self.signals = Signals(self, begun.settings.when_idle == "suspend", self.lifecycle.suspend)
+        wall = time.time if pacer is None else lambda: 0.0  # in a simulation, real time has no say
+        self.signals = Signals(self, begun.settings.when_idle == "suspend", self.lifecycle.suspend, wall)
         self.store = RunStore(begun.settings, self.events, self.failures)
         self.resources = Resources(self, begun.providers, begun.settings.cleanup_timeout)
 

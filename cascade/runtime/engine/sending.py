@@ -46,14 +46,20 @@ async def send(run_id: str, name: str, value: object, *, state: str) -> RunRecor
     try:
         if backend.signals is None:  # pragma: no cover  # all stores with URLs keep signals
             raise StateError(f"{shown_url(state)} keeps no signals")
-        await _put(backend.signals, run_id, name, value)
+        await put_signal(backend.signals, run_id, name, value)
     finally:
         with CancelScope(shield=True):
             await backend.aclose()
     return run
 
 
-async def _put(records: SignalRecords, run_id: str, name: str, value: object) -> None:
+async def put_signal(records: SignalRecords, run_id: str, name: str, value: object) -> None:
+    """Check a value, and write it to the *records* of a run.
+
+    Raises:
+        InputError: If it is refused. Then nothing has changed.
+        StateError: If the store fails.
+    """
     found = await records.all()
     declared = _declared(run_id, name, found)
     checked = checked_value(run_id, name, value, declared)

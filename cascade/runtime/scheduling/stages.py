@@ -49,7 +49,8 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
             continue
         await run_stage(scheduler, late, number)
         left = [index for index in late if not frame.has_settled(index)]
-        if run_context.lifecycle.is_closing or len(left) == len(late):
+        is_stuck = len(left) == len(late) and not scheduler.awaits_signals
+        if is_stuck or run_context.lifecycle.is_closing:
             return
         late, number = left, number + 1
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
@@ -53,6 +52,7 @@ class Signals:
         host: The run.
         suspends: Whether the run ends when it could go on only by signals.
         suspend: Ends it so, with the names of these.
+        wall: The clock by which the store says since when signals are waited for, in seconds since the epoch.
         declared: The signals of the flows that have come up so far, by name.
         remembered: The signals that are in the store, by name.
         values: Those that have a value, by name.
@@ -67,6 +67,7 @@ class Signals:
     host: Host
     suspends: bool
     suspend: Callable[[tuple[str, ...]], None]
+    wall: Callable[[], float]
     declared: dict[str, SignalTask] = attrs.field(factory=dict)
     remembered: dict[str, SignalTask] = attrs.field(factory=dict)
     values: dict[str, Any] = attrs.field(factory=dict)
@@ -250,12 +251,12 @@ class Signals:
             elif kind == "value" and name not in self.values:
                 self._take(name, kept[0])
             elif kind == "wanted" and name not in self.values and name not in self.wanted and kept is not None:
-                self.wanted[name] = current_time() - max(time.time() - kept, 0.0)
+                self.wanted[name] = current_time() - max(self.wall() - kept, 0.0)
 
     async def note_wanted(self, name: str) -> None:
         """Record since when a signal with a timeout is waited for, so that the time goes on after a restart."""
         if self.records is not None and name in self.wanted:
-            since = time.time() - (current_time() - self.wanted[name])
+            since = self.wall() - (current_time() - self.wanted[name])
             await self.records.accept(f"{WANTED}{name}", since, replaces=True)
 
     async def time_out(self, name: str) -> None:
