@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from cascade.model import outcome_values
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
@@ -15,6 +16,7 @@ from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.observation.outcome_stream import NodeSettled
 
 _STATUS = {
     Done: Status.SUCCEEDED,
@@ -97,7 +99,24 @@ def record(run_context: RunContext, subject: Settled, ending: Ending) -> Status:
                 _journal(run_context, subject, ending)
     for trouble, origin in ending.troubles:
         run_context.failures.fail_beside(trouble, origin)
+    if run_context.events.wants(NodeSettled):
+        tell_outcome(run_context, subject, outcome, ending.attempts)
     return status
+
+
+def tell_outcome(
+    run_context: RunContext, subject: Settled, outcome: Outcome, attempts: int = 0, *, is_recalled: bool = False
+) -> None:
+    """Tell the streams of outcomes how a node has ended."""
+    told: outcome_values.Outcome[Any] | None = None
+    match outcome:
+        case Done(value=value):
+            told = outcome_values.Done(value)
+        case Failed(error=error):
+            told = outcome_values.Failed(error, subject.node_id, attempts)
+        case Skipped(reason=reason):
+            told = outcome_values.Skipped(reason, subject.node_id)
+    run_context.events.emit_node(NodeSettled, subject, outcome=told, is_recalled=is_recalled)
 
 
 def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:

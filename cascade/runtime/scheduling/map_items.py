@@ -68,7 +68,7 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     frame = items.begin()
     if run_context.store.recovery is not None:
         await restore(run_context, frame)
-    frame.supply = chains.begin(items.node.index, frame, is_shown=run_context.events.wants(TaskExecutionFinished))
+    frame.supply = _supply(run_context, items, frame, chains)
     try:
         await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
@@ -76,6 +76,7 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
             raise
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
+        run_context.progress.unkept.discard(items.map_id)
     if frame.gaps.errors:
         return _failed(run_context, frame)
     is_left = frame.readiness.unsettled > 0
@@ -84,6 +85,20 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     if is_left:  # a map that it follows has not succeeded
         return Skipped(SkipReason.UPSTREAM_FAILED)
     return Done(frame.values if frame.supply is None else frame.supply.value())
+
+
+def _supply(run_context: RunContext, items: Items, frame: ItemFrame, chains: Chains) -> Supply | None:
+    """The items for the maps that follow this one; ``None`` if there are none."""
+    progress, map_id = run_context.progress, items.map_id
+    supply = chains.begin(
+        items.node.index,
+        frame,
+        is_shown=run_context.events.wants(TaskExecutionFinished),
+        is_wanted=map_id in progress.streamed,
+    )
+    if supply is not None and not supply.is_kept:
+        progress.unkept.add(map_id)
+    return supply
 
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:

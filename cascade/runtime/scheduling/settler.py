@@ -11,8 +11,18 @@ from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason,
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import judge, passed_by
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.settle import Ending, Settled, learn, learn_node, leave, record, record_silently
+from cascade.runtime.execution.settle import (
+    Ending,
+    Settled,
+    learn,
+    learn_node,
+    leave,
+    record,
+    record_silently,
+    tell_outcome,
+)
 from cascade.runtime.frame.frame import Ended, Frame
+from cascade.runtime.observation.outcome_stream import NodeSettled
 from cascade.runtime.scheduling.conditions import Conditions
 
 
@@ -119,6 +129,9 @@ class Settler:
         """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
         frame, counts = self.frame, self.run_context.progress.counts
         recalled = frame.turn.recorded.pop(index)
+        if self.run_context.events.wants(NodeSettled):
+            outcome = Done(recalled.value) if recalled.reason is None else Skipped(recalled.reason)
+            tell_outcome(self.run_context, self.subject(index), outcome, is_recalled=True)
         if recalled.reason is None:
             counts[Status.SUCCEEDED] += 1
             frame.succeed(index, recalled.value)
