@@ -77,13 +77,13 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
         run_context.progress.unkept.discard(items.map_id)
+    is_left = frame.readiness.unsettled > 0
+    if is_left and frame.intake is not None and not run_context.lifecycle.is_closing:
+        return Skipped(SkipReason.UPSTREAM_FAILED)  # a map that it follows has not succeeded
     if frame.gaps.errors:
         return _failed(run_context, frame)
-    is_left = frame.readiness.unsettled > 0
     if frame.gaps.gone or run_context.lifecycle.is_halted or (is_left and run_context.lifecycle.is_draining):
         return Cancelled()
-    if is_left:  # a map that it follows has not succeeded
-        return Skipped(SkipReason.UPSTREAM_FAILED)
     return Done(frame.values if frame.supply is None else frame.supply.value())
 
 
@@ -124,7 +124,7 @@ class ItemFrame(Frame):
     is_map: ClassVar[bool] = True
 
     def _follow_up(self, indices: Sequence[int]) -> None:
-        super()._follow_up(indices)
+        self.readiness.unsettled -= len(indices)  # and no more: there are no edges among them
         if self.intake is not None:
             self.intake.let_go(indices)
         if self.supply is not None:

@@ -187,7 +187,7 @@ class Scheduler:
         frame, queue, lifecycle = self.context.frame, self._queue, self.context.run_context.lifecycle
         self.context.conditions.look()
         until, pace = self._elapsed() + SLICE, self.context.pace
-        while queue and pace.has_room(self._in_flight):
+        while queue and (pace.is_free or pace.has_room(self._in_flight)):
             if lifecycle.is_closing:
                 queue.clear()
                 return False
