@@ -28,6 +28,7 @@ from cascade.runtime.context.settings import Settings
 from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, Opening, Past, Record
 from cascade.runtime.engine.diagnosis import Explanation, RunSnapshot
 from cascade.runtime.observation.bus import EventStream, StreamStatistics
+from cascade.runtime.observation.outcome_stream import OutcomeStream
 from cascade.testing import Happening, RandomFlow, Recorded, Simulation, Trace
 
 MODULES: Final = (
@@ -37,7 +38,7 @@ MODULES: Final = (
 
 # Not exported, and yet met by users: public functions return these, and a state backend is called with them.
 GIVEN: Final = (
-    Settings, EventStream, StreamStatistics, RunSnapshot, Explanation, Failure, NotDigestibleError,
+    Settings, EventStream, OutcomeStream, StreamStatistics, RunSnapshot, Explanation, Failure, NotDigestibleError,
     Entry, Continuation, Batch, Record, Opening, Past, Closing,
 )  # fmt: skip
 
@@ -54,6 +55,7 @@ MADE_BY_THE_LIBRARY: Final[Mapping[type, str]] = {
     BaseException: "the library raises its own errors",
     Enum: "its members are all there is",
     EventStream: "subscribe() makes it",
+    OutcomeStream: "Run.stream() makes it",
     StreamStatistics: "EventStream.statistics() makes it",
     RunSnapshot: "Run.status() makes it",
     Explanation: "Run.explain() makes it",

@@ -151,7 +151,7 @@ class Drawn:
     def column(self, pool: list[Call | Choice]) -> Any:
         """What the items of a map are given: some arguments, or the items of another map."""
         maps = [node for node in pool if isinstance(node, Call) and node.column is not None]
-        follows = bool(maps) and self.one((True, False))
+        follows = bool(maps) and self.number(0, 1) == 0
         return self.one(maps) if follows else self.arguments(pool, 0, 3)
 
     def how(self, before: list[Call], mode: Mode, *, is_plain: bool) -> dict[str, Any]:

@@ -25,6 +25,8 @@ class Progress:
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
             turns that have not been counted.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
+        streamed: Ids of nodes whose whole values streams of outcomes wait for.
+        unkept: Ids of the maps under way that let go of the values of their items, so that they will have no list.
         joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
         labels: What people call nodes with a task of their own, as long as they have it.
     """
@@ -36,6 +38,8 @@ class Progress:
     lagging: set[Callable[[], int]] = attrs.field(factory=set)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     resting: dict[str, float] = attrs.field(factory=dict)
+    streamed: set[str] = attrs.field(factory=set)
+    unkept: set[str] = attrs.field(factory=set)
     joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
     labels: dict[str, str] = attrs.field(factory=dict)
 

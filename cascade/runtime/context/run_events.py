@@ -11,6 +11,7 @@ from cascade.model.calls.callee import Callee
 from cascade.model.events import Event, NodeEvent, TaskExecutionFinished, TaskExecutionStarted
 from cascade.model.secrets import Secrets, kept_secrets
 from cascade.runtime.observation.bus import EventBus
+from cascade.runtime.observation.outcome_stream import NodeSettled
 
 
 class Subject(Protocol):
@@ -53,7 +54,8 @@ class RunEvents:
 
     def wants_attempts(self) -> bool:
         """Whether anybody is told when a node starts or ends."""
-        return self.bus.wants(TaskExecutionStarted) or self.bus.wants(TaskExecutionFinished)
+        wants = self.bus.wants
+        return wants(TaskExecutionStarted) or wants(TaskExecutionFinished) or wants(NodeSettled)
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event of class *kind*, without secrets, if anybody listens."""

@@ -10,7 +10,9 @@ from cascade.model.tracebacks import trimmed
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.control.plane import UNSET, ControlPlane
 from cascade.runtime.engine.diagnosis import Diagnosis, Explanation, RunSnapshot
+from cascade.runtime.engine.streaming import open_stream
 from cascade.runtime.observation.bus import EventStream, Policy
+from cascade.runtime.observation.outcome_stream import OutcomeStream
 from cascade.runtime.run.lifetime import RunLifetime
 
 if TYPE_CHECKING:
@@ -67,6 +69,26 @@ class Run(Generic[T_co]):
             ValueError: If *buffer* or *policy* is none of these.
         """
         return self._lifetime.run_context.bus.subscribe(*kinds, buffer=buffer, policy=policy)
+
+    def stream(self, x: object, buffer: int = 256) -> OutcomeStream:
+        """The outcomes of a part of the flow, as they come: values themselves, and no previews.
+
+        ``async with run.stream(x) as values: async for index, outcome in values``. An outcome is a ``Done``, a
+        ``Failed`` or a ``Skipped``. The stream ends after the last one, or with the run. What had ended before the
+        stream was opened is left out; before the first ``await`` after ``start``, that is nothing. What is
+        cancelled has no outcome.
+
+        Args:
+            x: A mapped lazy of the flow, or its node id: its items, by their number. Another lazy or id: its one
+                outcome, with the index 0. A list or tuple of lazies: their outcomes, by position; a dict: by key.
+            buffer: Number of unread outcomes, at least 1, at which no attempt of the run starts until some are
+                read; 256 by default.
+
+        Raises:
+            TypeError: If *x* is nothing of these.
+            ValueError: If *x*, or something in it, is no call of the flow, or *buffer* is no number from 1.
+        """
+        return open_stream(self._lifetime, x, buffer)
 
     async def pause(self, scope: str | None = None, *, ttl: float | None = None, author: str = "local") -> None:
         """Let no attempt of this run start. Attempts that run go on.

@@ -10,12 +10,13 @@ import attrs
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
-from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason, Status
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome, Skipped, SkipReason, Status
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.observation.outcome_stream import NodeSettled
 
 _STATUS = {
     Done: Status.SUCCEEDED,
@@ -116,7 +117,29 @@ def record(run_context: RunContext, subject: Settled, ending: Ending, *, is_hand
                 _journal(run_context, subject, ending)
     for trouble, origin in ending.troubles:
         run_context.failures.fail_beside(trouble, origin)
+    if run_context.events.wants(NodeSettled):
+        tell_outcome(run_context, subject, ending.outcome, ending.attempts)
     return ending
+
+
+def tell_outcome(
+    run_context: RunContext,
+    subject: Settled,
+    outcome: NodeOutcome,
+    attempts: int = 0,
+    *,
+    is_recalled: bool = False,
+) -> None:
+    """Tell the streams of outcomes how a node has ended."""
+    told: Outcome[Any] | None = None  # of one that was cancelled
+    match outcome:
+        case Done(value=value):
+            told = Done(value)
+        case Failed(error=error):
+            told = Failed(error, subject.node_id, attempts)
+        case Skipped(reason=reason):
+            told = Skipped(reason, subject.node_id)
+    run_context.events.emit_node(NodeSettled, subject, outcome=told, is_recalled=is_recalled)
 
 
 def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:

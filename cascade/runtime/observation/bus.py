@@ -53,6 +53,18 @@ class StreamStatistics:
     policy: Policy
 
 
+def checked_buffer(buffer: object) -> int:
+    """*buffer* as a number of unread events.
+
+    Raises:
+        ValueError: If it is no whole number from 1.
+    """
+    buffer = plain_number(buffer)
+    if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
+        raise ValueError(f"buffer is a whole number of events from 1, not {buffer!r}")
+    return buffer
+
+
 class EventStream:
     """What a subscriber reads: ``async with bus.subscribe(...) as events: async for event in events``.
 
@@ -224,17 +236,22 @@ class EventBus:
                 raise TypeError(f"subscribe takes classes of events, such as cascade.TaskSkipped, not {kind!r}")
         if policy not in ("block", "drop"):
             raise ValueError(f'policy is "block" or "drop", not {policy!r}')
-        buffer = plain_number(buffer)
-        if isinstance(buffer, bool) or not isinstance(buffer, int) or buffer < 1:
-            raise ValueError(f"buffer is a whole number of events from 1, not {buffer!r}")
-        stream = EventStream(self, kinds or (Event,), buffer, policy)
+        stream = EventStream(self, kinds or (Event,), checked_buffer(buffer), policy)
+        self.add(stream)
+        return stream
+
+    def add(self, stream: EventStream) -> None:
+        """Have *stream* get events from now on; after the last event it has ended.
+
+        Args:
+            stream: The stream, which nobody has subscribed yet.
+        """
         if self._is_closed:
             stream.end()
         else:
             self._streams.append(stream)
             self._forget_wants()
             self.close_gates()
-        return stream
 
     def wants(self, kind: type[Event]) -> bool:
         """Whether anybody listens to events of a class, so that they have to be made.

@@ -68,7 +68,7 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     frame = items.begin()
     if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
         await restore(run_context, frame)
-    frame.supply = chains.begin(items.node.index, frame, is_shown=run_context.events.wants(TaskExecutionFinished))
+    frame.supply = _supply(run_context, items, frame, chains)
     try:
         await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
@@ -76,14 +76,29 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
             raise
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
+        run_context.progress.unkept.discard(items.map_id)
+    is_left = frame.readiness.unsettled > 0
+    if is_left and frame.intake is not None and not run_context.lifecycle.is_closing:
+        return Skipped(SkipReason.UPSTREAM_FAILED)  # a map that it follows has not succeeded
     if frame.gaps.errors:
         return _failed(run_context, frame)
-    is_left = frame.readiness.unsettled > 0
     if frame.gaps.gone or run_context.lifecycle.is_halted or (is_left and run_context.lifecycle.is_draining):
         return Cancelled()
-    if is_left:  # a map that it follows has not succeeded
-        return Skipped(SkipReason.UPSTREAM_FAILED)
     return Done(frame.values if frame.supply is None else frame.supply.value())
+
+
+def _supply(run_context: RunContext, items: Items, frame: ItemFrame, chains: Chains) -> Supply | None:
+    """The items for the maps that follow this one; ``None`` if there are none."""
+    progress, map_id = run_context.progress, items.map_id
+    supply = chains.begin(
+        items.node.index,
+        frame,
+        is_shown=run_context.events.wants(TaskExecutionFinished),
+        is_wanted=map_id in progress.streamed,
+    )
+    if supply is not None and not supply.is_kept:
+        progress.unkept.add(map_id)
+    return supply
 
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:
@@ -121,7 +136,7 @@ class ItemFrame(Frame):
         return self.items.frame.graph, self.items.node
 
     def _follow_up(self, indices: Sequence[int]) -> None:
-        super()._follow_up(indices)
+        self.readiness.unsettled -= len(indices)  # and no more: there are no edges among them
         if self.intake is not None:
             self.intake.let_go(indices)
         if self.supply is not None:

@@ -238,7 +238,7 @@ class Scheduler:
         frame, queue, conditions = self.context.frame, self._queue, self.context.conditions
         conditions.look()
         until, pace = self._elapsed() + SLICE, self.context.pace
-        while queue and pace.has_room(self._in_flight):
+        while queue and (pace.is_free or pace.has_room(self._in_flight)):
             if conditions.is_closing:
                 queue.clear()
                 return False

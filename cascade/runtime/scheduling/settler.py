@@ -13,9 +13,19 @@ from cascade.runtime.durability.undo_ledger import Undoable
 from cascade.runtime.execution.binding import Arguments, judge, passed_by
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.failure_note import called_with
-from cascade.runtime.execution.settle import Ending, Settled, learn, learn_node, leave, record, record_silently
+from cascade.runtime.execution.settle import (
+    Ending,
+    Settled,
+    learn,
+    learn_node,
+    leave,
+    record,
+    record_silently,
+    tell_outcome,
+)
 from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.frame.frame import Ended, Frame
+from cascade.runtime.observation.outcome_stream import NodeSettled
 from cascade.runtime.scheduling.conditions import Conditions
 
 
@@ -162,6 +172,9 @@ class Settler:
         """Settle a node as it ended when the run was executed before; that is recorded, and no news."""
         frame, counts = self.frame, self.run_context.progress.counts
         recalled = frame.turn.recorded.pop(index)
+        if self.run_context.events.wants(NodeSettled):
+            outcome = Done(recalled.value) if recalled.reason is None else Skipped(recalled.reason)
+            tell_outcome(self.run_context, self.subject(index), outcome, is_recalled=True)
         if recalled.reason is None:
             counts[Status.SUCCEEDED] += 1
             frame.succeed(index, recalled.value)

@@ -35,13 +35,14 @@ class Chains:
     # Follower to the maps that count for it, though they have not settled.
     _early: dict[int, set[int]] = attrs.field(factory=dict)
 
-    def begin(self, index: int, items: Frame, *, is_shown: bool) -> Supply | None:
+    def begin(self, index: int, items: Frame, *, is_shown: bool, is_wanted: bool) -> Supply | None:
         """The map *index* has begun: its followers may begin, unless a record has what they gave.
 
         Args:
             index: The map.
             items: Its items.
-            is_shown: Whether somebody is told what it gave.
+            is_shown: Whether somebody is shown what it gave.
+            is_wanted: Whether somebody outside the flow wants its list.
 
         Returns:
             The items as its followers see them; ``None`` if it has none.
@@ -50,7 +51,7 @@ class Chains:
         coming = [other for other in self.followers.get(index, ()) if not frame.has_settled(other)]
         if not coming:
             return None
-        is_kept = self.keeps_all or frame.demand.uses[index] > len(coming)
+        is_kept = self.keeps_all or is_wanted or frame.demand.uses[index] > len(coming)
         supply = self.supplies[index] = Supply(items, len(coming), is_kept, is_shown)
         for other in coming:
             if other not in frame.turn.recorded:

@@ -30,6 +30,11 @@ class Pace:
     wake: Callable[[], None] = lambda: None
 
     @property
+    def is_free(self) -> bool:
+        """Whether any number may be under way."""
+        return self.window is None and self.supply is None
+
+    @property
     def is_chained(self) -> bool:
         """Whether it matters to other maps how many have begun."""
         return self.supply is not None or self.intake is not None

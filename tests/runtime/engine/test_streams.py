@@ -1,0 +1,251 @@
+"""``run.stream``: outcomes as they come, values themselves."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from life import until
+
+import cascade
+from cascade.model.outcomes import Done, Failed, Skipped
+from cascade.state import InMemoryStateBackend
+
+
+@cascade.task
+async def double(n: Any) -> Any:
+    return 2 * n
+
+
+@cascade.task(mode="inline")
+def box(n: Any) -> list[Any]:
+    return [n]
+
+
+@cascade.task
+def in_thread(n: Any) -> Any:
+    return 2 * n
+
+
+async def outcomes(run: Any, x: Any, **settings: Any) -> list[tuple[Any, Any]]:
+    async with run.stream(x, **settings) as values:
+        return [pair async for pair in values]
+
+
+@pytest.mark.parametrize("task", [double, in_thread], ids=["async", "thread"])
+@pytest.mark.parametrize("by_id", [False, True])
+async def test_the_items_of_a_map_come_with_their_values(task: Any, by_id: bool, schedule: Any) -> None:
+    flow = task.map(n=range(700))
+    async with cascade.start(flow, schedule=schedule) as run:
+        found = await outcomes(run, task.name if by_id else flow)
+        assert sorted(found) == [(n, Done(2 * n)) for n in range(700)]
+        assert await run.result() == [2 * n for n in range(700)]
+
+
+async def test_items_come_as_they_end_and_not_in_order(schedule: Any) -> None:
+    ended = [anyio.Event() for _ in range(3)]
+
+    @cascade.task
+    async def wait(n: int) -> int:
+        await ended[n].wait()
+        return n
+
+    flow = wait.map(n=range(3))
+    async with cascade.start(flow, schedule=schedule) as run, run.stream(flow) as values:
+        for n in (1, 2, 0):
+            ended[n].set()
+            assert await anext(values) == (n, Done(n))
+        with pytest.raises(StopAsyncIteration):
+            await anext(values)
+
+
+async def test_values_are_the_objects_themselves(schedule: Any) -> None:
+    flow = box.map(n=[1])
+    async with cascade.start(flow, schedule=schedule) as run:
+        ((_, outcome),) = await outcomes(run, flow)
+        assert outcome.unwrap() is (await run.result())[0]
+
+
+async def test_the_members_of_a_container_come_by_position_or_key(schedule: Any) -> None:
+    one, many = double(1), double.map(n=[1, 2])
+    target = [one, many, one]
+    async with cascade.start(target, schedule=schedule) as run, anyio.create_task_group() as group:
+        found: dict[str, Any] = {}
+
+        async def keep(name: str, x: Any) -> None:
+            found[name] = await outcomes(run, x)
+
+        for name, x in {"target": target, "named": {"a": one, "b": many}, "one": one, "none": ()}.items():
+            group.start_soon(keep, name, x)
+    assert sorted(found["target"], key=str) == [(0, Done(2)), (1, Done([2, 4])), (2, Done(2))]
+    assert dict(found["named"]) == {"a": Done(2), "b": Done([2, 4])}
+    assert found["one"] == [(0, Done(2))]
+    assert found["none"] == []
+
+
+async def test_maps_that_follow_each_other_are_streamed_whole_or_by_item() -> None:
+    first = double.map(n=range(3))
+    last = double.map(n=first)
+    async with cascade.start(last, schedule="eager") as run:
+        whole, items = run.stream([first, last]), run.stream(first)
+        async with whole as values:
+            assert [pair async for pair in values] == [(0, Done([0, 2, 4])), (1, Done([0, 4, 8]))]
+        async with items as values:
+            assert sorted([pair async for pair in values]) == [(0, Done(0)), (1, Done(2)), (2, Done(4))]
+
+
+async def test_a_list_that_is_kept_no_more_cannot_be_streamed_whole() -> None:
+    go_on = anyio.Event()
+
+    @cascade.task
+    async def wait(n: int) -> int:
+        await go_on.wait()
+        return n
+
+    first = wait.map(n=range(3))
+    async with cascade.start(double.map(n=first), schedule="eager") as run:
+        await until(lambda: "double" in run.status().running)
+        with pytest.raises(ValueError, match="keeps no list"):
+            run.stream([first])
+        go_on.set()
+        assert sorted(await outcomes(run, first)) == [(n, Done(n)) for n in range(3)]
+
+
+async def test_failed_and_skipped_calls_have_outcomes(schedule: Any) -> None:
+    @cascade.task
+    async def fail(n: int) -> int:
+        if n:
+            raise ZeroDivisionError
+        return n
+
+    failing = fail.map(n=[0, 1]).with_retry(2)
+    skipped = double(1).run_if(double(0))
+    settings: dict[str, Any] = {"schedule": schedule, "on_error": "continue"}
+    with pytest.raises(cascade.RunFailed):
+        async with cascade.start([failing, skipped, double(failing)], **settings) as run:
+            items, others = run.stream(failing), run.stream({"skipped": skipped, "below": "double#3"})
+            async with items as values:
+                found = dict([pair async for pair in values])
+            async with others as values:
+                rest = dict([pair async for pair in values])
+    assert found[0] == Done(0)
+    assert isinstance(found[1], Failed)
+    assert isinstance(found[1].error, ZeroDivisionError)
+    assert (found[1].task_id, found[1].attempts) == ("fail[1]", 2)
+    with pytest.raises(ZeroDivisionError):
+        found[1].unwrap()
+    assert rest == {"skipped": Skipped(cascade.SkipReason("ConditionFalse")), "below": Skipped("UpstreamFailed")}
+    with pytest.raises(cascade.DependencyMissingError):
+        rest["skipped"].unwrap()
+
+
+@pytest.mark.parametrize("task", [double, box, in_thread], ids=["async", "inline", "thread"])
+async def test_no_attempt_starts_while_too_much_is_unread(task: Any, schedule: Any) -> None:
+    begun: list[int] = []
+
+    async def note(n: int) -> int:
+        begun.append(n)
+        return n
+
+    def note_sync(n: int) -> int:
+        begun.append(n)
+        return n
+
+    made = cascade.task(note) if task is double else cascade.task(note_sync, mode=task.mode)
+    flow = made.map(n=range(100))
+    async with cascade.start(flow, schedule=schedule, max_threads=2) as run, run.stream(flow, buffer=3) as values:
+        await until(lambda: values.statistics().unread >= 3)
+        await anyio.wait_all_tasks_blocked()
+        assert len(begun) <= 6
+        assert "unread" in str(run.explain()) or not run.explain()
+        count = 0
+        async for _ in values:
+            count += 1
+            assert len(begun) <= count + 6
+        assert count == 100
+
+
+async def test_whoever_leaves_early_holds_nothing_up(schedule: Any) -> None:
+    flow = double.map(n=range(100))
+    async with cascade.start(flow, schedule=schedule) as run:
+        async with run.stream(flow, buffer=1) as values:
+            await anext(values)
+        assert await run.result() == [2 * n for n in range(100)]
+
+
+async def test_a_stream_ends_with_the_run() -> None:
+    @cascade.task
+    async def forever(n: int) -> None:
+        await anyio.sleep_forever()
+
+    flow = forever.map(n=range(3))
+    async with cascade.start(flow) as run, run.stream(flow) as values:
+        await until(lambda: "forever" in run.status().running)
+        run.cancel()
+        assert [pair async for pair in values] == []
+    assert await outcomes(run, flow) == []
+
+
+async def test_what_has_ended_before_is_left_out() -> None:
+    go_on = anyio.Event()
+
+    @cascade.task
+    async def wait(n: Any) -> Any:
+        await go_on.wait()
+        return n
+
+    first = double(2)
+    async with cascade.start(wait(first)) as run:
+        await until(lambda: "wait" in run.status().running)
+        assert await outcomes(run, first) == []
+        go_on.set()
+        assert await outcomes(run, "wait") == [(0, Done(4))]
+
+
+async def test_items_that_a_record_has_come_too(schedule: Any) -> None:
+    stores: dict[str, InMemoryStateBackend] = {}
+    is_broken = [True]
+
+    @cascade.task(version="1")
+    async def break_off(values: Any) -> Any:
+        if is_broken:
+            raise ZeroDivisionError
+        return values
+
+    first = double.map(n=range(3))
+    engine = cascade.Engine(
+        schedule=schedule, state=lambda run_id: stores.setdefault("one", InMemoryStateBackend("one"))
+    )
+    with pytest.raises(ZeroDivisionError):
+        await engine.run(break_off(first), run_id="one")
+    is_broken.clear()
+    async with engine.start(break_off(first), run_id="one") as run:
+        assert await outcomes(run, first) == [(n, Done(2 * n)) for n in range(3)]
+
+
+@pytest.mark.parametrize(
+    ("x", "error", "match"),
+    [
+        (5, TypeError, "stream takes a call"),
+        ([5], TypeError, "stream takes calls"),
+        (double(2), ValueError, "is no call of the flow"),
+        ("nothing", ValueError, "is no call of the flow"),
+    ],
+    ids=repr,
+)
+async def test_what_is_not_in_the_flow_cannot_be_streamed(x: Any, error: Any, match: str) -> None:
+    async with cascade.start(double(1)) as run:
+        with pytest.raises(error, match=match):
+            run.stream(x)
+        with pytest.raises(ValueError, match="buffer"):
+            run.stream("double", buffer=0)
+
+
+async def test_a_copy_that_says_more_of_a_call_is_the_same_call() -> None:
+    flow = double.map(n=[1]).with_retry(2)
+    async with cascade.start(flow) as run:
+        stream = run.stream(flow.with_concurrency(1))
+        async with stream as values:
+            assert [pair async for pair in values] == [(0, Done(2))]
+        assert "items of 'double'" in repr(stream)
