@@ -50,7 +50,7 @@ def race(*lazies: Placeholder[T]) -> Race[T]:
             ``or_else`` give.
 
     Raises:
-        TypeError: If one of them is a plain value, a container, a Param or Env, or stands for an injected resource.
+        TypeError: If one of them is no call: a plain value, a container, a Param, an Env, an injection.
         ValueError: If there are none.
     """
     if not lazies:

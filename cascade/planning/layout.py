@@ -134,7 +134,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
 
 
 def _set_apart(graph: Graph, places: bytearray, own: list[int]) -> Steps[None]:
-    """Give a task of its own to each call that a race may leave without consumers: lanes ask before none of theirs."""
+    """Give a task of its own to each call that a race may leave without consumers; lanes would call it anyway."""
     may_lose = bytearray(len(graph.rows))
     members = set(graph.members)
     for index in reversed(range(len(graph.rows))):

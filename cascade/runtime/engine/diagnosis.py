@@ -8,7 +8,7 @@ from typing import Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Junction
+from cascade.graph.nodes import Junction, RaceNode, distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus
@@ -158,10 +158,19 @@ def _calls(frame: Frame) -> Iterator[int]:
     return (index for index, row in enumerate(frame.graph.rows) if not isinstance(row, Junction))
 
 
+def _unsettled(frame: Frame, source: int) -> str:
+    row = frame.graph.rows[source]
+    if not isinstance(row, RaceNode):
+        return f"input {frame.name(source)!r} has not settled"
+    open_ones = [index for index in distinct(sources_of(row.selector)) if not frame.has_settled(index)]
+    names = ", ".join(repr(frame.name(index)) for index in open_ones[:SHOWN_INPUTS])
+    return f"no contestant of {frame.name(source)!r} has succeeded yet; open are {names}"
+
+
 def _missing(frame: Frame, index: int) -> list[str]:
     """The inputs, and the choice, that a node waits for."""
     missing = [source for source in frame.graph.sources[index] if not frame.has_settled(source)]
-    words = [f"input {frame.name(source)!r} has not settled" for source in missing[:SHOWN_INPUTS]]
+    words = [_unsettled(frame, source) for source in missing[:SHOWN_INPUTS]]
     if len(missing) > SHOWN_INPUTS:
         words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
     if frame.routing is not None and not frame.routing.gating.is_wanted(index):

@@ -23,8 +23,8 @@ selector ends is its value. ``or_else`` takes its alternative as a route if the 
 it covers, and otherwise the selector itself: value, skip and failure. A skip of what it takes is its own: same
 reason, and the same value passes on.
 
-So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for the
-others, which lose a consumer by that (``gating.py`` says what becomes of them). If none does, it fails.
+So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for
+the others, which lose a consumer by that (``gating.py`` says what becomes of them). If none does, it fails.
 """
 
 from __future__ import annotations
