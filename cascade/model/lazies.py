@@ -10,7 +10,7 @@ import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
-from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf
+from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf, Race
 from cascade.model.placeholders import PASS_IT_ON, Placeholder, rendered
 from cascade.model.policies import (
     NOTHING_SAID,
@@ -25,7 +25,6 @@ from cascade.model.policies import (
     checked_timeout,
     exact,
 )
-from cascade.model.races import Race
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

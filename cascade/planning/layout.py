@@ -8,7 +8,7 @@ loop, or in any worker thread. Lanes run plain nodes only.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from itertools import pairwise
 from typing import Any
@@ -65,7 +65,6 @@ class Layout:
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own.
         handlers: The nodes that take how others end: outcomes, fallbacks and races.
-        has_races: Whether there is a race among them, so that nodes may have to be cancelled.
     """
 
     pending: list[int]
@@ -80,7 +79,6 @@ class Layout:
     ready: Sequence[int]
     own: Sequence[int]
     handlers: frozenset[int] = frozenset()
-    has_races: bool = False
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
@@ -125,12 +123,14 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
     handlers = frozenset(index for index in selectors if isinstance(graph.rows[index], HANDLERS))
-    races = [index for index in handlers if isinstance(graph.rows[index], RaceNode)]
-    if races:
+    if has_races(graph, handlers):
         yield from _set_apart(graph, places, own)
-    return Layout(
-        pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, handlers, bool(races)
-    )
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, handlers)
+
+
+def has_races(graph: Graph, handlers: Iterable[int]) -> bool:
+    """Whether there is a race among *handlers*, so that nodes may have to be cancelled."""
+    return any(isinstance(graph.rows[index], RaceNode) for index in handlers)
 
 
 def _set_apart(graph: Graph, places: bytearray, own: list[int]) -> Steps[None]:

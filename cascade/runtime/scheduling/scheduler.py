@@ -18,7 +18,7 @@ from anyio import current_time
 from anyio.lowlevel import checkpoint
 
 from cascade.model.outcomes import Cancelled, Done, Status
-from cascade.planning.layout import Place
+from cascade.planning.layout import Place, has_races
 from cascade.runtime.cancelling.marks import key_of
 from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
@@ -264,7 +264,7 @@ class Scheduler:
         """Be the one who runs the nodes with the ids of this frame."""
         cancelled = self.context.run_context.lifecycle.nodes
         cancelled.enter(self)
-        if self.frame.layout.has_races:
+        if has_races(self.frame.graph, self.frame.layout.handlers):
             cancelled.may_come = True
         if cancelled:
             self.frame.gaps.exist = True  # so that whoever starts a node looks

@@ -452,6 +452,100 @@ async def test_a_failure_elsewhere_ends_the_race(schedule: Any) -> None:
         await cascade.run([race(idle(), idle(2)), raising(ValueError("elsewhere"))], schedule=schedule)
 
 
+# -- state, simulation -------------------------------------------------------------------------------------------
+
+
+def stored() -> Any:
+    """A state whose records outlive a run."""
+    backends: dict[str, Any] = {}
+    return lambda run_id: backends.setdefault(run_id, cascade.state.InMemoryStateBackend(run_id))
+
+
+async def test_a_resumed_run_lets_those_lose_that_had_lost_before(schedule: Any) -> None:
+    state, log, fails = stored(), Log(), [ValueError("once")]
+
+    @cascade.task(version="1")
+    async def slow() -> None:
+        log.lines.append("slow begins")
+        await anyio.sleep_forever()
+
+    @cascade.task(version="1")
+    async def quick() -> str:
+        await until(log.has("slow begins"))
+        return "quick"
+
+    @cascade.task(version="1")
+    async def use(value: str) -> str:
+        log.lines.append(f"use {value}")
+        return value
+
+    @cascade.task(version="1")
+    async def last(value: str) -> str:
+        if fails:
+            raise fails.pop()
+        return value
+
+    flow = last(use(race(slow(), quick())))
+    with pytest.raises(ValueError, match="once"):
+        await cascade.run(flow, state=state, run_id="r", schedule=schedule)
+    assert log.lines == ["slow begins", "use quick"]
+    assert await cascade.run(flow, state=state, run_id="r", schedule=schedule) == "quick"
+    assert log.lines == ["slow begins", "use quick"]
+
+
+async def test_a_race_that_was_open_is_run_again(schedule: Any) -> None:
+    state, calls = stored(), list[str]()
+
+    @cascade.task(version="1")
+    async def slow(name: str) -> str:
+        calls.append(name)
+        if len(calls) <= 2:
+            await anyio.sleep_forever()
+        return name
+
+    flow = race(slow("a"), slow("b"))
+    async with cascade.start(flow, state=state, run_id="r", schedule=schedule) as run:
+        await until(lambda: len(calls) == 2)
+        run.cancel()
+    assert await cascade.run(flow, state=state, run_id="r", schedule=schedule) in ("a", "b")
+    assert len(calls) > 2
+
+
+async def test_what_was_built_on_a_winner_is_built_again_if_it_is_not_known_who_won(schedule: Any) -> None:
+    state, log, fails = stored(), Log(), [ValueError("once")]
+
+    @cascade.task(version="1")
+    async def use(value: str) -> str:
+        log.lines.append(f"use {value}")
+        return value
+
+    @cascade.task(version="1")
+    async def last(value: str, *_: Any) -> str:
+        if fails:
+            raise fails.pop()
+        return value
+
+    one, other = just("one"), just("other")
+    flow = last(use(race(one, other)), one, other)  # both succeed, as both are wanted
+    with pytest.raises(ValueError, match="once"):
+        await cascade.run(flow, state=state, run_id="r", schedule=schedule)
+    assert await cascade.run(flow, state=state, run_id="r", schedule=schedule) in ("one", "other")
+    assert len(log.lines) == 2
+
+
+def test_in_a_simulation_the_seed_decides_who_wins(schedule: Any) -> None:
+    @cascade.task
+    async def runs(name: str) -> str:
+        await anyio.lowlevel.checkpoint()
+        return name
+
+    def winner(seed: int) -> Any:
+        return cascade.testing.simulate(race(runs("a"), runs("b"), runs("c")), seed=seed, schedule=schedule).value
+
+    assert {winner(seed) for seed in range(30)} == {"a", "b", "c"}
+    assert winner(7) == winner(7)
+
+
 # -- what is said of it ------------------------------------------------------------------------------------------
 
 
@@ -466,7 +560,7 @@ def test_what_is_no_call_cannot_race() -> None:
 def test_a_race_is_shown() -> None:
     flow = give(race(just(1), idle()))
     assert repr(race(just(1), idle())) == "race(just(...), idle(...))"
-    assert repr(flow) == "give(race(...))"
+    assert repr(flow) == "<LazyResult give(race(...))>"
     assert "race <- just (races), idle (races)" in cascade.visualize(flow, format="text")
     assert '|"races"|' in cascade.visualize(flow, format="mermaid")
     assert "shape=diamond" in cascade.visualize(flow, format="dot")
