@@ -69,13 +69,12 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         UndoFinished,
         UndoStarted,
     )
-    from cascade.model.fallbacks import OrElse, OutcomeOf, settled
+    from cascade.model.fallbacks import OrElse, OutcomeOf, Race, race, settled
     from cascade.model.flow import Router, gather, pipeline, sequence
     from cascade.model.inputs import Env, Param, Resource, inject, resource
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
     from cascade.model.policies import Retry
-    from cascade.model.races import Race, race
     from cascade.model.signals import signal
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
@@ -235,13 +234,12 @@ _HOMES: Final = {
             "UndoFinished",
             "UndoStarted",
         ),
-        "cascade.model.fallbacks": ("OrElse", "OutcomeOf", "settled"),
+        "cascade.model.fallbacks": ("OrElse", "OutcomeOf", "Race", "race", "settled"),
         "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
         "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
         "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
         "cascade.model.policies": ("Retry",),
-        "cascade.model.races": ("Race", "race"),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.signals": ("signal",),
         "cascade.model.tasks": ("Partial", "Task"),

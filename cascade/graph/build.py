@@ -25,12 +25,11 @@ from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, Finder, RouterParts, calls_in
 from cascade.model.errors import GraphError
-from cascade.model.fallbacks import OrElse, OutcomeOf
+from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID
-from cascade.model.races import Race
 
 # In the place of a node's number: not met yet; met, and what it needs is being visited.
 _UNSEEN: Final = -2

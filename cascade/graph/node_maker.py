@@ -33,13 +33,12 @@ from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, RouterParts
 from cascade.model.errors import GraphError
-from cascade.model.fallbacks import OrElse, OutcomeOf
+from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.inputs import injections
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET, PerCall
-from cascade.model.races import Race
 from cascade.model.tasks import Task
 
 _JUNCTIONS: Final[dict[type, type[Junction]]] = {

@@ -268,6 +268,9 @@ class Junction:
     ordinal: int
 
     label: ClassVar[str] = "router"
+    # Of the edges from what is looked at first, and from what is chosen then.
+    first: ClassVar[EdgeKind] = EdgeKind.SELECTOR
+    then: ClassVar[EdgeKind] = EdgeKind.ROUTE
 
     @property
     def name(self) -> str:
@@ -286,7 +289,7 @@ class Junction:
 class OutcomeNode(Junction):
     """Takes how its selector ends as its value. It has no routes."""
 
-    label = "settled"
+    label, first = "settled", EdgeKind.OUTCOME
 
 
 @attrs.define(eq=False)
@@ -299,14 +302,14 @@ class FallbackNode(Junction):
 
     on: tuple[type[BaseException], ...] = (Exception,)
 
-    label = "or_else"
+    label, first, then = "or_else", EdgeKind.OUTCOME, EdgeKind.FALLBACK
 
 
 @attrs.define(eq=False)
 class RaceNode(Junction):
     """Takes the value of that node in its selector which succeeds first. It has no routes."""
 
-    label = "race"
+    label, first = "race", EdgeKind.RACE
 
 
 # What takes how others end.
@@ -416,9 +419,7 @@ def _call_edges(node: Node) -> Iterator[Edge]:
 
 
 def _junction_edges(junction: Junction) -> Iterator[Edge]:
-    kind = EdgeKind.OUTCOME if isinstance(junction, HANDLERS) else EdgeKind.SELECTOR
-    kind = EdgeKind.RACE if isinstance(junction, RaceNode) else kind
-    yield from _edges(junction.selector, junction.index, kind)
-    kind = EdgeKind.FALLBACK if isinstance(junction, FallbackNode) else EdgeKind.ROUTE
+    yield from _edges(junction.selector, junction.index, junction.first)
     for label, route in junction.all_routes():
+        kind = junction.then
         yield from _edges(route.operand, junction.index, kind, label if kind is EdgeKind.ROUTE else "")

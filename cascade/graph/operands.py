@@ -12,12 +12,11 @@ from cascade.graph.nested import PAUSE_EVERY, Steps, Template
 from cascade.graph.nodes import Constant, Given, Injected, Nested, Operand, Patches
 from cascade.graph.parts import Keyed, Part
 from cascade.model.errors import GraphError
-from cascade.model.fallbacks import OrElse, OutcomeOf
+from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
-from cascade.model.races import Race
 from cascade.model.typed.declared import Input
 from cascade.model.typed.kinds import is_same
 

@@ -9,12 +9,11 @@ import attrs
 
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Order, Steps, Template, compile_steps
 from cascade.graph.nodes import Constant
-from cascade.model.fallbacks import OrElse, OutcomeOf
+from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import UNSET, Policies
-from cascade.model.races import Race
 
 # A value after the walk: a placeholder, a container with placeholders in it, or plain data.
 Part = Placeholder | Template | Constant

@@ -9,7 +9,7 @@ from types import FunctionType, MethodType, ModuleType
 
 from cascade.graph.code import codes_in
 from cascade.graph.nested import LEAVES
-from cascade.model import fallbacks, flow, inputs, lazies, races
+from cascade.model import fallbacks, flow, inputs, lazies
 from cascade.model.calls.callee import Callee
 from cascade.model.placeholders import Placeholder
 from cascade.model.tasks import Partial, Task
@@ -86,5 +86,5 @@ def _is_known(thing: FunctionType | type) -> bool:
 
 
 def _makes_lazies(thing: object) -> bool:
-    makers = (fallbacks.__name__, flow.__name__, inputs.__name__, lazies.__name__, races.__name__)
+    makers = (fallbacks.__name__, flow.__name__, inputs.__name__, lazies.__name__)
     return getattr(thing, "__module__", None) in makers

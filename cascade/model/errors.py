@@ -326,8 +326,7 @@ class RaceFailed(CascadeError, ExceptionGroup[Exception]):
     node_id: str
 
     def __new__(cls, node_id: str, failures: Sequence[Exception]) -> Self:
-        count = len(failures)
-        self = super().__new__(cls, f"no contestant of {node_id!r} has succeeded: {count} failed", failures)
+        self = super().__new__(cls, f"no contestant of {node_id!r} has succeeded", failures)
         self.node_id = node_id
         return self
 

@@ -9,12 +9,11 @@ from typing import Any, TypeVar, overload
 import attrs
 
 from cascade.model.calls.decorator import task
-from cascade.model.fallbacks import OrElse, OutcomeOf, WithFallback
+from cascade.model.fallbacks import HandlingPlaceholder, OrElse, OutcomeOf, Race, WithFallback
 from cascade.model.lazies import LazyResult
 from cascade.model.lazy_texts import rendered, short_arguments
 from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
-from cascade.model.races import HandlingPlaceholder, Race
 from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")

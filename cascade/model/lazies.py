@@ -9,7 +9,7 @@ import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
-from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf
+from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf, Race
 from cascade.model.labels import Label, checked_name
 from cascade.model.lazy_texts import rendered, short_arguments
 from cascade.model.placeholders import PASS_IT_ON, Placeholder
@@ -28,7 +28,6 @@ from cascade.model.policies import (
     checked_timeout,
     exact,
 )
-from cascade.model.races import Race
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -8,10 +8,10 @@ loop, or in any worker thread. Lanes run plain nodes only.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from enum import IntEnum
 from itertools import pairwise
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -49,6 +49,26 @@ class Place(IntEnum):
 
 
 @attrs.frozen(eq=False)
+class Special:
+    """What most flows have nothing of.
+
+    Attributes:
+        signals: The nodes that stand for signals.
+        chains: Map to the maps that can follow it item by item.
+        handlers: The nodes that take how others end: outcomes, fallbacks and races.
+        priorities: For each node, how urgent the user says it is, the highest first; ``None`` if nothing is said.
+    """
+
+    signals: frozenset[int] = frozenset()
+    chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
+    handlers: frozenset[int] = frozenset()
+    priorities: Sequence[int] | None = None
+
+
+NOTHING_SPECIAL: Final = Special()
+
+
+@attrs.frozen(eq=False)
 class Layout:
     """The starting position of a frame.
 
@@ -66,11 +86,7 @@ class Layout:
         calls: Number of nodes that are calls.
         ready: The nodes that wait for nothing.
         own: The calls that need a task of their own, and signals.
-        signals: The signals.
-        chains: Map to the maps that can follow it item by item.
-        handlers: The nodes that take how others end: outcomes, fallbacks and races.
-        has_races: Whether there is a race among them, so that nodes may have to be cancelled.
-        priorities: For each node, how urgent the user says it is, the highest first; ``None`` if nothing is said.
+        special: What most flows have nothing of.
     """
 
     pending: list[int] | bytearray
@@ -84,79 +100,88 @@ class Layout:
     calls: int
     ready: Sequence[int]
     own: Sequence[int]
-    signals: frozenset[int] = frozenset()
-    chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
-    handlers: frozenset[int] = frozenset()
-    has_races: bool = False
-    priorities: Sequence[int] | None = None
+    special: Special = NOTHING_SPECIAL
+
+
+@attrs.define(eq=False)
+class _Rows:
+    """What one pass over the rows of a graph finds; as in :class:`Layout`."""
+
+    places: bytearray
+    pending: list[int] = attrs.field(factory=list)
+    uses: list[int] = attrs.field(factory=list)
+    selectors: dict[int, frozenset[int]] = attrs.field(factory=dict)
+    injecting: dict[int, tuple[str, ...]] = attrs.field(factory=dict)
+    ready: list[int] = attrs.field(factory=list)
+    own: list[int] = attrs.field(factory=list)
+    # What is said of priorities.
+    urgent: dict[int, int] = attrs.field(factory=dict)
 
 
 def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
     """The layout of *graph*, run in the stages *levels*; pauses every few hundred nodes."""
-    pending: list[int] = []
-    uses: list[int] = []
-    selectors: dict[int, frozenset[int]] = {}
-    injecting: dict[int, tuple[str, ...]] = {}
-    places = bytearray(len(graph.rows))
+    rows = _Rows(bytearray(len(graph.rows)))
+    yield from _look_through(graph, rows)
+    for member in graph.members:
+        rows.uses[member] += 1
+    gated: frozenset[int] = frozenset()
+    ready = rows.ready
+    if rows.selectors:
+        gated = yield from _hold_gated(graph, rows.selectors, rows.pending)
+        ready = [index for index in ready if not rows.pending[index]]
+    # What has a later stage may still be ready earlier, where nodes wait for routers or signals.
+    special = yield from _special(graph, rows)
+    links = {} if rows.selectors or special.signals else (yield from _links(levels, rows.places))
+    tails = yield from _tails(graph)
+    calls = len(graph.rows) - len(rows.selectors)
+    return Layout(
+        rows.pending, rows.uses, gated, rows.selectors, rows.places, rows.injecting, links, tails, calls, ready,
+        rows.own, special,
+    )  # fmt: skip
+
+
+def _look_through(graph: Graph, rows: _Rows) -> Steps[None]:
+    """Fill *rows*."""
     of_tasks: dict[Callee, Place] = {}
-    ready: list[int] = []
-    own: list[int] = []
-    awaited: list[int] = []
-    urgent: dict[int, int] = {}
+    injecting = rows.injecting if graph.injections else None
+    places, own = rows.places, rows.own
     for start in range(0, len(graph.rows), PAUSE_EVERY):
         part = slice(start, start + PAUSE_EVERY)
-        pending += map(len, graph.sources[part])
-        uses += map(len, graph.consumers[part])
-        ready += [index for index, sources in enumerate(graph.sources[part], start) if not sources]
+        rows.pending += map(len, graph.sources[part])
+        rows.uses += map(len, graph.consumers[part])
+        rows.ready += [index for index, sources in enumerate(graph.sources[part], start) if not sources]
         for index, row in enumerate(graph.rows[part], start):
             place = of_tasks.get(row.task) if type(row) is LazyResult else None
-            if isinstance(row, Junction):
-                selectors[index] = frozenset(sources_of(row.selector))
-                pending[index] = 1
+            if place is None and isinstance(row, Junction):
+                rows.selectors[index] = frozenset(sources_of(row.selector))
+                rows.pending[index] = 1
                 continue
             if place is None:
-                place = yield from _place_anew(index, row, of_tasks, injecting if graph.injections else None)
+                place = yield from _place_anew(index, row, of_tasks, injecting)
                 if isinstance(row, Node) and row.terms.priority:
-                    urgent[index] = row.terms.priority
+                    rows.urgent[index] = row.terms.priority
             places[index] = place
             if place == Place.OWN:
                 own.append(index)
-                if isinstance(row.task, SignalTask):
-                    awaited.append(index)
         yield
-    for member in graph.members:
-        uses[member] += 1
-    gated: frozenset[int] = frozenset()
-    if selectors:
-        gated = yield from _hold_gated(graph, selectors, pending)
-        ready = [index for index in ready if not pending[index]]
-    # What has a later stage may still be ready earlier, where nodes wait for routers or signals.
-    links = {} if selectors or awaited else (yield from _links(levels, places))
-    tails = yield from _tails(graph)
-    calls = len(graph.rows) - len(selectors)
-    chains = yield from chained_maps(graph, own)
-    handlers = frozenset(index for index in selectors if isinstance(graph.rows[index], HANDLERS))
-    races = [index for index in handlers if isinstance(graph.rows[index], RaceNode)]
-    if races:
-        yield from _set_apart(graph, places, own)
-    return Layout(
-        pending,
-        uses,
-        gated,
-        selectors,
-        places,
-        injecting,
-        links,
-        tails,
-        calls,
-        ready,
-        own,
-        frozenset(awaited),
-        chains,
-        handlers,
-        bool(races),
-        [urgent.get(index, 0) for index in range(len(graph.rows))] if urgent else None,
-    )
+
+
+def _special(graph: Graph, rows: _Rows) -> Steps[Special]:
+    """What most flows have nothing of; calls that a race may leave without consumers get tasks of their own."""
+    chains = yield from chained_maps(graph, rows.own)
+    awaited = [index for index in rows.own if isinstance(graph.task(index), SignalTask)]
+    handlers = frozenset(index for index in rows.selectors if isinstance(graph.rows[index], HANDLERS))
+    if has_races(graph, handlers):
+        yield from _set_apart(graph, rows.places, rows.own)
+    if not (awaited or chains or handlers or rows.urgent):
+        return NOTHING_SPECIAL
+    priorities = [rows.urgent.get(index, 0) for index in range(len(graph.rows))] if rows.urgent else None
+    return Special(frozenset(awaited), chains, handlers, priorities)
+
+
+def has_races(graph: Graph, handlers: Iterable[int]) -> bool:
+    """Whether there is a race among *handlers*, so that nodes may have to be cancelled."""
+    return any(isinstance(graph.rows[index], RaceNode) for index in handlers)
 
 
 def _place_anew(
@@ -177,7 +202,7 @@ def _place_anew(
 
 
 def _set_apart(graph: Graph, places: bytearray, own: list[int]) -> Steps[None]:
-    """Give a task of its own to each call that a race may leave without consumers: lanes ask before none of theirs."""
+    """Give a task of its own to each call that a race may leave without consumers; lanes would call it anyway."""
     may_lose = bytearray(len(graph.rows))
     members = set(graph.members)
     for index in reversed(range(len(graph.rows))):

@@ -9,12 +9,11 @@ import attrs
 from cascade.graph.canonical import Canon, combine, input_digest, qualified_name
 from cascade.graph.nested import Steps, Template, compile_steps
 from cascade.graph.parts import NODES
-from cascade.model.fallbacks import OrElse, OutcomeOf
+from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import NOTHING_SAID, UNSET
-from cascade.model.races import Race
 
 
 class SetOrder:

@@ -156,9 +156,7 @@ class NodeCancellations:
         self._drop({node_id})
         cause = outcome.error if isinstance(outcome, Failed) else None
         if cause is not None and (has_lost or not isinstance(cause, Exception)):
-            return (
-                outcome  # it has failed before, or while it was cancelled; or this is more than the end of a node
-            )
+            return outcome  # its own failure, which is handled; or an interrupt, which is more than that
         if has_lost:
             return Cancelled(RACE_LOST) if has_begun else Skipped(SkipReason.PRUNED)
         error = TaskCancelledError(node_id, on_request=True)

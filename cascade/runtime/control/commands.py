@@ -102,10 +102,15 @@ async def tell(connector: Connector, run_id: str, patience: float, **command: st
     async with connector.subscribe(f"{ANSWERS}/{token}") as answers:
         await connector.publish(f"{COMMANDS}/{level(run_id)}", encode(said))
         with anyio.move_on_after(patience):
-            async for signal in answers:
-                if isinstance(signal, Message):
-                    with suppress(ValueError):
-                        return _read(signal)
+            return await _first(answers)
+    return None
+
+
+async def _first(answers: Subscription) -> Reply | None:
+    async for signal in answers:
+        if isinstance(signal, Message):
+            with suppress(ValueError):  # it may come from anybody
+                return _read(signal)
     return None
 
 

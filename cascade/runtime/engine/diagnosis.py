@@ -8,7 +8,7 @@ from typing import Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Junction
+from cascade.graph.nodes import Junction, RaceNode, distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus
@@ -186,6 +186,15 @@ def _calls(frame: Frame) -> Iterator[int]:
     return (index for index, row in enumerate(frame.graph.rows) if not isinstance(row, Junction))
 
 
+def _unsettled(frame: Frame, source: int) -> str:
+    row = frame.graph.rows[source]
+    if not isinstance(row, RaceNode):
+        return f"input {frame.name(source)!r} has not settled"
+    open_ones = [index for index in distinct(sources_of(row.selector)) if not frame.has_settled(index)]
+    names = ", ".join(repr(frame.name(index)) for index in open_ones[:SHOWN_INPUTS])
+    return f"no contestant of {frame.name(source)!r} has succeeded yet; open are {names}"
+
+
 def _missing(frame: Frame, index: int) -> list[str]:
     """The inputs, and the choice, that a node waits for."""
     missing = [source for source in frame.graph.sources[index] if not frame.has_settled(source)]
@@ -198,6 +207,6 @@ def _missing(frame: Frame, index: int) -> list[str]:
 
 
 def _unsettled(frame: Frame, source: int) -> str:
-    if source in frame.layout.signals:
+    if source in frame.layout.special.signals:
         return f"waits for signal {frame.graph.task(source).name!r}"
     return f"input {frame.name(source)!r} has not settled"

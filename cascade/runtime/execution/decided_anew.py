@@ -1,13 +1,18 @@
-"""Which recorded nodes run again as they took a failure as a value: what failed runs again, and may succeed."""
+"""Which recorded nodes run again as they took a failure as a value: what failed runs again, and may succeed.
+
+And which races were decided: by the one contestant whose success is recorded.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import HANDLERS, Graph, Junction
+from cascade.graph.nodes import HANDLERS, Graph, Junction, RaceNode, distinct, sources_of
 from cascade.model.outcomes import SkipReason
+from cascade.planning.layout import Layout
 from cascade.runtime.durability.records import Record
+from cascade.runtime.frame.frame import Frame
 
 
 def decided_anew(
@@ -15,23 +20,30 @@ def decided_anew(
     selectors: Mapping[int, frozenset[int]],
     records: Sequence[Record | None],
     found: Mapping[int, Record],
+    won: Mapping[int, int],
 ) -> Steps[set[int]]:
     """The nodes behind an outcome or fallback that is decided anew, as what it is about has no record that holds.
 
-    A digest does not tell how something ended, so these nodes may get other arguments than before.
+    A digest does not tell how something ended, so these nodes may get other arguments than before. Nor does
+    it tell who has won a race.
 
     Args:
         graph: The flow.
         selectors: For each router, outcome and fallback, the nodes in its selector.
         records: By node, its record; ``None`` without one. What failed has none.
         found: The records that hold, by node.
+        won: The winners of races that were decided, by race; these are not decided anew.
     """
     anew: set[int] = set()
     # Nodes that end as they did, or are pruned as they were.
     firm = bytearray(len(records))
     for index, (row, sources) in enumerate(zip(graph.rows, graph.sources, strict=True)):
         about = selectors[index] if isinstance(row, HANDLERS) else ()
-        if not anew.isdisjoint(sources) or not all(firm[source] for source in about):
+        if index in won and won[index] not in anew:
+            firm[index] = True
+        elif (
+            isinstance(row, RaceNode) or not anew.isdisjoint(sources) or not all(firm[source] for source in about)
+        ):
             anew.add(index)
         elif isinstance(row, Junction):
             firm[index] = all(firm[source] for source in sources)
@@ -41,3 +53,35 @@ def decided_anew(
         if not index % PAUSE_EVERY:
             yield
     return anew
+
+
+def won_before(graph: Graph, layout: Layout, found: Mapping[int, Record]) -> dict[int, int]:
+    """The winners of races, by race; without races that are run again.
+
+    A race is run again if it is not known who had won: if several contestants have succeeded, as somebody else
+    wanted them; if one is no call, and so has no record; or if only a router may want the race.
+
+    Args:
+        graph: The flow.
+        layout: Its layout.
+        found: The records that hold, by node.
+    """
+    return dict(_decided(graph, layout.special.handlers - layout.gated, found))
+
+
+def _decided(graph: Graph, races: Iterable[int], found: Mapping[int, Record]) -> Iterable[tuple[int, int]]:
+    for race in races:
+        row = graph.rows[race]
+        contestants = distinct(sources_of(row.selector)) if isinstance(row, RaceNode) else ()
+        succeeded = [index for index in contestants if index in found and found[index].reason is None]
+        if len(succeeded) == 1 and not any(isinstance(graph.rows[index], Junction) for index in contestants):
+            yield race, succeeded[0]
+
+
+def decide_as_before(frame: Frame, won: Mapping[int, int]) -> None:
+    """Let those lose that had lost before, so that they do not begin again while the winner is replayed."""
+    if frame.routing is None:
+        return
+    for race, winner in won.items():
+        if winner in frame.turn.recorded:
+            frame.routing.racing.give(race, winner)

@@ -16,7 +16,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.changes import DERIVED
 from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION, Recovery
-from cascade.runtime.execution.decided_anew import decided_anew
+from cascade.runtime.execution.decided_anew import decide_as_before, decided_anew, won_before
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Recalled
@@ -56,9 +56,11 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     if not records:
         return
     found = await paced_dict(_valid(frame, names, records))
-    if frame.layout.handlers:
+    won: dict[int, int] = {}
+    if frame.layout.special.handlers:
         known = [records.get(name) for name in names]
-        frame.turn.anew = await paced(decided_anew(frame.graph, frame.layout.selectors, known, found))
+        won = won_before(frame.graph, frame.layout, found)
+        frame.turn.anew = await paced(decided_anew(frame.graph, frame.layout.selectors, known, found, won))
         for index in frame.turn.anew:
             found.pop(index, None)
     if is_lenient:
@@ -68,6 +70,7 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     await recall.run()
     frame.turn.recorded = await paced_dict(recall.recalled())
     recovery.restored += len(frame.turn.recorded)
+    decide_as_before(frame, won)
 
 
 def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:

@@ -77,7 +77,7 @@ class Gating:
         return routers
 
     def release(self, sources: Iterable[int]) -> None:
-        """A router needs *sources* no longer: values that nobody needs are dropped, and nodes pruned or cancelled."""
+        """A router needs *sources* no longer: values that nobody needs are dropped, nodes pruned or cancelled."""
         for source in sources:
             agenda = deque([source])
             while agenda:

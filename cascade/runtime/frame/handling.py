@@ -54,7 +54,7 @@ class Handling:
     @property
     def is_possible(self) -> bool:
         """Whether any failure in the frame might be handled. Asked in any thread."""
-        return bool(self.frame.layout.handlers) or self.frame.turn.handles is not never
+        return bool(self.frame.layout.special.handlers) or self.frame.turn.handles is not never
 
     def is_handled(self, index: int, error: BaseException) -> bool:
         """Whether everybody who wants the node *index* can do with its failure.

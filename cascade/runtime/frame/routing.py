@@ -23,14 +23,14 @@ selector ends is its value. ``or_else`` takes its alternative as a route if the 
 it covers, and otherwise the selector itself: value, skip and failure. A skip of what it takes is its own: same
 reason, and the same value passes on.
 
-So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for the
-others, which lose a consumer by that (``gating.py`` says what becomes of them). If none does, it fails.
+So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for
+the others: ``racing.py``.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, cast
 
 import attrs
@@ -42,7 +42,6 @@ from cascade.graph.nodes import (
     OutcomeNode,
     RaceNode,
     Route,
-    distinct,
     resolve,
     sources_of,
 )
@@ -51,9 +50,10 @@ from cascade.model.inputs import Inject
 from cascade.model.outcomes import Failed, SkipReason, Status
 from cascade.planning.layout import Layout
 from cascade.runtime.frame.demand import Demand
-from cascade.runtime.frame.endings import errors_of, outcome_of, taken_by
+from cascade.runtime.frame.endings import outcome_of, taken_by
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.gating import Gating
+from cascade.runtime.frame.racing import Racing
 from cascade.runtime.frame.readiness import Readiness
 
 
@@ -77,6 +77,7 @@ class Routing:
         gaps: Where routers without a value are noted.
         demand: Whose value is still needed, and the values.
         readiness: Where consumers of routers are counted down, and faults are told.
+        racing: Decides races.
         gating: Wants what has been chosen, and releases the rest.
         choices: By router, what it waits for.
     """
@@ -88,13 +89,15 @@ class Routing:
     gaps: Gaps
     demand: Demand
     readiness: Readiness
+    racing: Racing = attrs.field(init=False)
     gating: Gating = attrs.field(init=False)
     choices: dict[int, Choice] = attrs.field(factory=dict, init=False)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
-        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness, self._held)
+        self.racing = Racing(self)
+        self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness, self.racing.held)
         for router, selectors in self.layout.selectors.items():
             self.choices[router] = Choice(set(selectors))
             self._agenda.append(router)
@@ -157,7 +160,7 @@ class Routing:
         if gating.has_settled(router) or not gating.is_wanted(router):
             return
         if isinstance(self.graph.rows[router], RaceNode):
-            self._decide(router, choice)
+            self._decide(router)
             return
         if choice.waiting:
             return
@@ -173,21 +176,17 @@ class Routing:
         if choice.route is not None and not choice.waiting:
             self._take(router, choice.route)
 
-    def _decide(self, race: int, choice: Choice) -> None:
-        """Give a race to a contestant that has succeeded; if all have ended without that, end it too."""
-        contestants = distinct(sources_of(_junction(self.graph, race).selector))
-        ended = [index for index in contestants if index not in choice.waiting]
-        winner = next((index for index in ended if self.gaps.status[index] == Status.SUCCEEDED), None)
-        if winner is not None:
-            choice.route = choice.route or Route(winner, (winner,))
-            self._succeed(race, self.values[winner])
-        elif not choice.waiting:
-            failures = errors_of(self, contestants)
-            if failures:
-                self._fail(race, RaceFailed(self.prefix + self.graph.name(race), failures))
-            else:
-                has_failed = any(map(self.gaps.is_failure, contestants))  # as the run ends
-                self._skip(race, SkipReason.UPSTREAM_FAILED if has_failed else SkipReason.UPSTREAM_DATA)
+    def _decide(self, race: int) -> None:
+        match self.racing.verdict(race):
+            case None:
+                return
+            case RaceFailed() as error:
+                self._fail(race, error)
+            case SkipReason() as reason:
+                self._skip(race, reason)
+            case winner:
+                self.racing.give(race, winner)
+                self._succeed(race, self.values[winner])
 
     def _choose(self, router: int, choice: Choice) -> None:
         """Look the route up that the selector names, want it, and release the others."""
@@ -269,15 +268,8 @@ class Routing:
 
     def _leave(self, router: int) -> None:
         """The router has settled: its sources lose a consumer, its consumers may go on."""
-        self.gating.release(self._held(router))
+        self.gating.release(self.racing.held(router))
         self._wake_consumers(router)
-
-    def _held(self, router: int) -> Iterable[int]:
-        """The nodes that a router counts as a consumer of: all in it, or its selector and what it has chosen."""
-        route = self.choices[router].route
-        if route is None:
-            return _junction(self.graph, router).sources
-        return {*route.sources, *self.layout.selectors[router]}
 
 
 def _junction(graph: Graph, router: int) -> Junction:

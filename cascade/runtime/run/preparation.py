@@ -56,7 +56,7 @@ class Prepared:
 
     def signals(self) -> list[SignalTask]:
         """The signals of the flow."""
-        return [cast("SignalTask", self.graph.task(index)) for index in sorted(self.layout.signals)]
+        return [cast("SignalTask", self.graph.task(index)) for index in sorted(self.layout.special.signals)]
 
     def params(self) -> dict[str, Any]:
         """The parameters of the flow by name, as they may be shown: ``***`` for a secret one."""
@@ -246,7 +246,7 @@ def _undos(graph: Graph, layout: Layout) -> Iterator[Task[..., Any]]:
 def _check_signals(graph: Graph, layout: Layout) -> None:
     """See that nothing is said of signals that has no meaning for them, and that those of one name are alike."""
     declared: dict[str, SignalTask] = {}
-    for index in sorted(layout.signals):
+    for index in sorted(layout.special.signals):
         row, task = graph.rows[index], cast("SignalTask", graph.task(index))
         terms = row.terms if isinstance(row, Node) else NO_TERMS
         if terms != attrs.evolve(NO_TERMS, on_skip=terms.on_skip, conditions=terms.conditions, after=terms.after):

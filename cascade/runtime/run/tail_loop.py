@@ -169,7 +169,7 @@ class Loop:
     async def _turn(self, prepared: Prepared, number: int) -> Made:
         """Make one turn, in a frame of its own."""
         await self._advise(prepared)
-        if prepared.layout.signals:
+        if prepared.layout.special.signals:
             await self.run_context.signals.enrol(prepared.signals())
         scheduler = self._scheduler(prepared, number)
         if self.run_context.store.recovery is not None:

@@ -17,7 +17,7 @@ from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Row, Terms
 from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason
-from cascade.planning.layout import Layout, Place, place_of
+from cascade.planning.layout import NOTHING_SPECIAL, Layout, Place, Special, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
@@ -241,7 +241,7 @@ class Items:
         item = Node(0, node.call, node.task, (), (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
         place = Place.OWN if self.resources else place_of(item)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
-        nothing, above = frozenset[int](), self.frame.layout.priorities
+        nothing, above = frozenset[int](), self.frame.layout.special.priorities
         nobody: list[tuple[int, ...]] = [()] * size
         if self.followed:  # by so many items as well
             nobody = self.followed[0].frame.graph.sources
@@ -259,7 +259,7 @@ class Items:
             size,
             ready=(),  # which items are, the scheduler is told
             own=(),
-            priorities=None if above is None else [above[node.index]] * size,
+            special=NOTHING_SPECIAL if above is None else Special(priorities=[above[node.index]] * size),
         )
         frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
         frame.items = self

@@ -45,7 +45,7 @@ class NodeTasks:
     @_crowd.default
     def _new_crowd(self) -> Crowd:
         frame = self.context.frame
-        return Crowd(frame.turn.ranks, frame.layout.priorities)
+        return Crowd(frame.turn.ranks, frame.layout.special.priorities)
 
     def waiting(self) -> int:
         """How many nodes wait behind others of their task."""
@@ -142,7 +142,7 @@ class NodeTasks:
         recovery, retry = context.run_context.store.recovery, node.terms.retry
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
             frame.demand.read_again(node.data)
-        priorities = frame.layout.priorities
+        priorities = frame.layout.special.priorities
         asking = Asking(
             functools.partial(context.calls.claimed, node),
             functools.partial(self._has_asked, index),

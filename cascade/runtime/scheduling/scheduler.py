@@ -19,7 +19,7 @@ from anyio import current_time
 from anyio.lowlevel import checkpoint
 
 from cascade.model.outcomes import Cancelled, Done, Status
-from cascade.planning.layout import Place
+from cascade.planning.layout import Place, has_races
 from cascade.runtime.cancelling.marks import key_of
 from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
@@ -99,7 +99,7 @@ class Scheduler:
             conditions,
             settler,
             ReturnedValues(run_context, frame, scopes),
-            Chains(frame, frame.layout.chains if may_follow else {}, keeps_all),
+            Chains(frame, frame.layout.special.chains if may_follow else {}, keeps_all),
             Pace(window),
             scopes,
             SignalWaits.of(run_context, frame, settler),
@@ -131,7 +131,7 @@ class Scheduler:
 
         If cancelled, nothing of the run starts any more; what was started is left to the group.
         """
-        self._queue.extend(most_urgent_first(indices, self.context.frame.layout.priorities))
+        self._queue.extend(most_urgent_first(indices, self.context.frame.layout.special.priorities))
         try:
             while True:
                 self.absorb()
@@ -229,7 +229,7 @@ class Scheduler:
             for index in news.lost:
                 run_context.lifecycle.nodes.lose(self, index)
             if self.is_eager:
-                self._queue.extend(most_urgent_first(news.ready, frame.layout.priorities))
+                self._queue.extend(most_urgent_first(news.ready, frame.layout.special.priorities))
 
     # -- starting ------------------------------------------------------------------------------------------
 
@@ -262,7 +262,7 @@ class Scheduler:
             frame.status[index] = Status.QUEUED
             lane = self.loop_lane if place == Place.LOOP else self._threads
             lane.feed(index)
-        elif index in frame.layout.signals and context.waits is not None:
+        elif index in frame.layout.special.signals and context.waits is not None:
             context.waits.wait(index)
         elif self._tasks.start(index):
             self._in_flight += 1
@@ -317,7 +317,7 @@ class Scheduler:
         """Be the one who runs the nodes with the ids of this frame."""
         cancelled = self.context.run_context.lifecycle.nodes
         cancelled.enter(self)
-        if self.frame.layout.has_races:
+        if has_races(self.frame.graph, self.frame.layout.special.handlers):
             cancelled.may_come = True
         if cancelled:
             self.frame.gaps.exist = True  # so that whoever starts a node looks

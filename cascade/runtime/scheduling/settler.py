@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import attrs
 
 from cascade.graph.nodes import Node
+from cascade.model.errors import RaceFailed
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.undo_ledger import Undoable
@@ -253,6 +254,7 @@ def look_behind(run_context: RunContext, frame: Frame, index: int) -> None:
 def settle_router(run_context: RunContext, frame: Frame, index: int) -> None:
     """Record the failure of a router; the frame knows that already."""
     failed = frame.gaps.errors[index]
-    note = f"raised by {frame.name(index)!r} while it chose a route in run {run_context.run_id!r}"
+    what = "" if isinstance(failed.error, RaceFailed) else " while it chose a route"
+    note = f"raised by {frame.name(index)!r}{what} in run {run_context.run_id!r}"
     is_handled = frame.handling.is_handled(index, failed.error)
     run_context.failures.fail_node(failed, note, is_handled=is_handled)

@@ -45,7 +45,7 @@ class SignalWaits:
     @classmethod
     def of(cls, run_context: RunContext, frame: Frame, settler: Settler) -> SignalWaits | None:
         """Those of *frame*; ``None`` if nobody needs to know of any."""
-        is_needed = frame.layout.signals or run_context.signals.suspends
+        is_needed = frame.layout.special.signals or run_context.signals.suspends
         return cls(run_context, frame, settler) if is_needed else None
 
     @property

@@ -58,7 +58,7 @@ class ThreadLanes:
 
     def __attrs_post_init__(self) -> None:
         frame = self.context.frame
-        ranks, priorities = frame.turn.ranks, frame.layout.priorities
+        ranks, priorities = frame.turn.ranks, frame.layout.special.priorities
         if ranks is None and priorities is not None:
             ranks = [0.0] * len(priorities)
         self.ranked = None if ranks is None else RankedQueue(ranks, priorities)
@@ -148,7 +148,7 @@ class ThreadLanes:
         """Who asks for a slot, on behalf of *index* and many other nodes."""
         run_context, node_id = self.context.run_context, self.context.frame.name(index)
         ancestors = run_context.beginning.ancestors
-        priorities = self.context.frame.layout.priorities
+        priorities = self.context.frame.layout.special.priorities
         priority = None if priorities is None else priorities[index]
         return Applicant(
             node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True, priority=priority
