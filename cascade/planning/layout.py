@@ -152,7 +152,7 @@ def _look_through(graph: Graph, rows: _Rows) -> Steps[None]:
         rows.ready += [index for index, sources in enumerate(graph.sources[part], start) if not sources]
         for index, row in enumerate(graph.rows[part], start):
             place = of_tasks.get(row.task) if type(row) is LazyResult else None
-            if place is None and isinstance(row, Junction):
+            if isinstance(row, Junction):
                 rows.selectors[index] = frozenset(sources_of(row.selector))
                 rows.pending[index] = 1
                 continue

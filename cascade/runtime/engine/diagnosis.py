@@ -188,6 +188,8 @@ def _calls(frame: Frame) -> Iterator[int]:
 
 def _unsettled(frame: Frame, source: int) -> str:
     row = frame.graph.rows[source]
+    if source in frame.layout.special.signals:
+        return f"waits for signal {frame.graph.task(source).name!r}"
     if not isinstance(row, RaceNode):
         return f"input {frame.name(source)!r} has not settled"
     open_ones = [index for index in distinct(sources_of(row.selector)) if not frame.has_settled(index)]
@@ -204,9 +206,3 @@ def _missing(frame: Frame, index: int) -> list[str]:
     if frame.routing is not None and not frame.routing.gating.is_wanted(index):
         words.append("no router has chosen it yet")
     return words
-
-
-def _unsettled(frame: Frame, source: int) -> str:
-    if source in frame.layout.special.signals:
-        return f"waits for signal {frame.graph.task(source).name!r}"
-    return f"input {frame.name(source)!r} has not settled"
