@@ -38,12 +38,21 @@ class Interrupts:
     async def around(self, function: Callable[[], Awaitable[T]]) -> T:
         """Call *function* in the main task of a loop."""
         self._main = asyncio.current_task()
-        loop = asyncio.get_running_loop()
         with suppress(NotImplementedError, RuntimeError):  # Windows, and embedded interpreters: as asyncio has it
+            self._listen(asyncio.get_running_loop())
+        return await function()
+
+    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
+        if not hasattr(signal, "pthread_sigmask"):
+            return
+        # Blocked meanwhile: what asyncio installs first would swallow an interrupt.
+        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+        try:
             loop.add_signal_handler(signal.SIGINT, self._heed)
             # The loop is woken all the same: that is done by a file descriptor, before any Python code is called.
             signal.signal(signal.SIGINT, self._hear)
-        return await function()
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
     def _hear(self, *_: object) -> None:
         """Count an interrupt, amid any code of the main thread."""

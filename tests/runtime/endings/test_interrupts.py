@@ -289,6 +289,32 @@ def test_a_third_interrupt_stops_what_blocks_the_event_loop(backend_name: str) -
     assert lines == ["second", "ended in KeyboardInterrupt"]
 
 
+@pytest.mark.parametrize("backend_name", ["asyncio"])
+def test_an_interrupt_while_handlers_are_set_is_not_lost(backend_name: str) -> None:
+    body = """
+    set_handler, left = signal.signal, 0
+
+    def set_and_interrupt(number, handler):
+        global left
+        before = set_handler(number, handler)
+        left -= 1
+        if left == 0:
+            signal.raise_signal(signal.SIGINT)
+        return before
+
+    signal.signal = set_and_interrupt
+    for left in (2, 3):  # the first is set by asyncio itself
+        script(waits())
+        say("left" if left > 0 else "struck")
+    """
+    with Script(backend_name, body) as script:
+        lines, _ = script.end()
+    assert [line for line in lines if "ready" not in line and "cleaned" not in line] == [
+        "ended in KeyboardInterrupt",
+        "struck",
+    ] * 2
+
+
 def test_an_interrupt_that_comes_with_the_end_is_not_lost(backend_name: str) -> None:
     body = """
     async def observe(events):
