@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 import shutil
 import subprocess
 import sys
@@ -152,6 +153,17 @@ def nightly(session: nox.Session) -> None:
     properties = session.posargs or ["-m", "hypothesis"]
     at_once = ["-n", "auto", "--dist", "worksteal"]  # some take a hundred times as long as others
     session.run("pytest", *at_once, "-q", "--timeout=0", *properties, env={"HYPOTHESIS_PROFILE": "nightly"})
+
+
+@nox.session
+def chance(session: nox.Session) -> None:
+    """Which tests can fail by chance? Random order, threads that switch often, garbage collected after each."""
+    install_wheel(session, "[all]")
+    install_group(session, "test")
+    seed = os.environ.get("CHANCE_SEED", str(random.randrange(10**6)))
+    env = {"PYTHONPATH": str(ROOT / "proof"), "CHANCE_SEED": seed, "HYPOTHESIS_PROFILE": "brief"}
+    at_once = ["-n", "auto", "--dist", "worksteal"]
+    session.run("pytest", "-p", "chance", *at_once, "-q", "-m", USUAL, *session.posargs, env=env)
 
 
 @nox.session

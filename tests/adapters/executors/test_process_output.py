@@ -156,7 +156,7 @@ async def test_a_process_that_writes_without_end_is_killed_at_once(
         await until(marker.exists, patience=10**9)
         group.cancel_scope.cancel()
         before = anyio.current_time()
-    assert anyio.current_time() - before < 5  # as a rule, some hundredths
+    assert anyio.current_time() - before < 20  # as a rule, some hundredths
     with pytest.raises(ProcessLookupError):
         os.kill(int(marker.read_text()), 0)
     assert set(capsys.readouterr().out.splitlines()[:-1]) <= {"again and again"}

@@ -303,7 +303,7 @@ def test_an_interrupt_while_handlers_are_set_is_not_lost(backend_name: str) -> N
         return before
 
     signal.signal = set_and_interrupt
-    for left in (1, 2, 3):
+    for left in (2, 3):  # the first is set by asyncio itself
         script(waits())
         say("left" if left > 0 else "struck")
     """
@@ -312,7 +312,7 @@ def test_an_interrupt_while_handlers_are_set_is_not_lost(backend_name: str) -> N
     assert [line for line in lines if "ready" not in line and "cleaned" not in line] == [
         "ended in KeyboardInterrupt",
         "struck",
-    ] * 3
+    ] * 2
 
 
 def test_an_interrupt_that_comes_with_the_end_is_not_lost(backend_name: str) -> None:
