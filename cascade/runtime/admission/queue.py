@@ -45,6 +45,12 @@ class Rows:
             return self.ready[name].first
         return self._by_resource[name].first if name in self._by_resource else None
 
+    def keeps(self, kind: Kind, waiter: Waiter) -> bool:
+        """Whether *kind*, standing before *waiter*, keeps it waiting; for a slot, if it lacks nothing else."""
+        if any(name in waiter.amounts for name in kind.resources):
+            return True
+        return kind.slot is not None and kind.slot in waiter.amounts and kind in self.ready[kind.slot]
+
     def leave(self, kind: Kind) -> Iterator[Kind | None]:
         """Take *kind* out; gives those that stand first now where it stood."""
         for name in kind.resources:
@@ -247,9 +253,7 @@ class WaitingQueue:
             return True
         party, priority = self._parties.get(waiter.applicant.run_id), waiter.applicant.priority or 0
         return party is not None and any(
-            other.priority > priority
-            and not self._parking.holds(other)
-            and not waiter.amounts.keys().isdisjoint(other.most)
+            other.priority > priority and not self._parking.holds(other) and self._rows.keeps(other, waiter)
             for other in party.kinds
         )
 

@@ -196,6 +196,27 @@ async def test_whoever_becomes_ready_later_passes_who_waits_and_interrupts_nobod
     assert started == ["first", "higher", "high", "low"]
 
 
+async def test_an_urgent_call_that_lacks_more_than_a_thread_keeps_no_thread_from_others(schedule: Any) -> None:
+    started: list[str] = []
+    release = threading.Event()
+
+    @cascade.task(retry=2)
+    def work(name: str) -> None:
+        started.append(name)
+        if name == "low":
+            release.set()
+        elif name == "holds the gpu":
+            assert release.wait(30)
+
+    flow = [
+        work("holds the gpu").with_constraints(gpu=1).with_priority(9),
+        work("high").with_constraints(gpu=1).with_priority(5),
+        work("low"),
+    ]
+    await cascade.run(flow, schedule=schedule, system_resources={"gpu": 1}, max_threads=2)
+    assert started[-1] == "high"
+
+
 # -- where calls stand ------------------------------------------------------------------------------------------
 
 
