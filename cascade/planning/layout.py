@@ -28,8 +28,8 @@ from cascade.graph.nodes import (
     sources_of,
 )
 from cascade.model.calls.callee import Callee
+from cascade.model.calls.signals import SignalTask
 from cascade.model.lazies import LazyResult
-from cascade.model.signals import SignalTask
 from cascade.planning.solve import gated_nodes
 
 
@@ -90,7 +90,6 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     of_tasks: dict[Callee, Place] = {}
     ready: list[int] = []
     own: list[int] = []
-    awaited: list[int] = []
     for start in range(0, len(graph.rows), PAUSE_EVERY):
         part = slice(start, start + PAUSE_EVERY)
         pending += map(len, graph.sources[part])
@@ -112,8 +111,6 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
             places[index] = place
             if place == Place.OWN:
                 own.append(index)
-                if isinstance(row.task, SignalTask):
-                    awaited.append(index)
         yield
     for member in graph.members:
         uses[member] += 1
@@ -121,13 +118,12 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     if selectors:
         gated = yield from _hold_gated(graph, selectors, pending)
         ready = [index for index in ready if not pending[index]]
-    # What has a later stage may still be ready earlier, where nodes wait for routers or signals.
-    links = {} if selectors or awaited else (yield from _links(levels, places))
+    signals = yield from _signals(graph, own)
+    # What is alone in its stage need not be ready after the one before, where nodes wait for routers or signals.
+    links = {} if selectors or signals else (yield from _links(levels, places))
     tails = yield from _tails(graph)
     calls = len(graph.rows) - len(selectors)
-    return Layout(
-        pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, frozenset(awaited)
-    )
+    return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, signals)
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:
@@ -137,6 +133,17 @@ def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) 
     for index in gated:
         pending[index] += index not in selectors
     return gated
+
+
+def _signals(graph: Graph, own: Sequence[int]) -> Steps[frozenset[int]]:
+    """The signals among the calls *own*."""
+    found = []
+    for number, index in enumerate(own):
+        if isinstance(graph.task(index), SignalTask):
+            found.append(index)
+        if not number % PAUSE_EVERY:
+            yield
+    return frozenset(found)
 
 
 def _links(levels: Sequence[Sequence[int]], places: bytearray) -> Steps[dict[int, int]]:
