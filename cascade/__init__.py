@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.api import dry_run, override_resource, plan, run, run_sync, serve, start, visualize
     from cascade.graph.canonical import NotDigestibleError
     from cascade.model.calls.decorator import task
+    from cascade.model.calls.signals import signal
     from cascade.model.errors import (
         CapacityError,
         CascadeError,
@@ -75,7 +76,6 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
     from cascade.model.policies import Retry
-    from cascade.model.signals import signal
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
@@ -241,7 +241,7 @@ _HOMES: Final = {
         "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
-        "cascade.model.signals": ("signal",),
+        "cascade.model.calls.signals": ("signal",),
         "cascade.model.tasks": ("Partial", "Task"),
         "cascade.planning.solve": ("Plan",),
         "cascade.runtime.engine.engine": ("Engine",),

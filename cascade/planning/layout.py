@@ -30,8 +30,8 @@ from cascade.graph.nodes import (
     sources_of,
 )
 from cascade.model.calls.callee import Callee
+from cascade.model.calls.signals import SignalTask
 from cascade.model.lazies import LazyResult
-from cascade.model.signals import SignalTask
 from cascade.planning.chained_maps import chained_maps
 from cascade.planning.solve import gated_nodes
 
@@ -169,14 +169,25 @@ def _look_through(graph: Graph, rows: _Rows) -> Steps[None]:
 def _special(graph: Graph, rows: _Rows) -> Steps[Special]:
     """What most flows have nothing of; calls that a race may leave without consumers get tasks of their own."""
     chains = yield from chained_maps(graph, rows.own)
-    awaited = [index for index in rows.own if isinstance(graph.task(index), SignalTask)]
+    signals = yield from _signals(graph, rows.own)
     handlers = frozenset(index for index in rows.selectors if isinstance(graph.rows[index], HANDLERS))
     if has_races(graph, handlers):
         yield from _set_apart(graph, rows.places, rows.own)
-    if not (awaited or chains or handlers or rows.urgent):
+    if not (signals or chains or handlers or rows.urgent):
         return NOTHING_SPECIAL
     priorities = [rows.urgent.get(index, 0) for index in range(len(graph.rows))] if rows.urgent else None
-    return Special(frozenset(awaited), chains, handlers, priorities)
+    return Special(signals, chains, handlers, priorities)
+
+
+def _signals(graph: Graph, own: Sequence[int]) -> Steps[frozenset[int]]:
+    """The signals among the calls *own*."""
+    found = []
+    for number, index in enumerate(own):
+        if isinstance(graph.task(index), SignalTask):
+            found.append(index)
+        if not number % PAUSE_EVERY:
+            yield
+    return frozenset(found)
 
 
 def has_races(graph: Graph, handlers: Iterable[int]) -> bool:
@@ -223,6 +234,17 @@ def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) 
     for index in gated:
         pending[index] += index not in selectors
     return gated
+
+
+def _signals(graph: Graph, own: Sequence[int]) -> Steps[frozenset[int]]:
+    """The signals among the calls *own*."""
+    found = []
+    for number, index in enumerate(own):
+        if isinstance(graph.task(index), SignalTask):
+            found.append(index)
+        if not number % PAUSE_EVERY:
+            yield
+    return frozenset(found)
 
 
 def _links(levels: Sequence[Sequence[int]], places: bytearray) -> Steps[dict[int, int]]:

@@ -115,7 +115,7 @@ async def suspended(flow: Any, names: tuple[str, ...], **settings: Any) -> None:
 
 
 async def test_a_run_that_waits_for_signals_only_is_suspended_and_goes_on(
-    store: StoreUnderTest, schedule: str
+    store: StoreUnderTest, schedule: Any
 ) -> None:
     settings: Any = {"state": store.state, "schedule": schedule}
     await suspended(flow(), ("n",), **settings)
@@ -128,7 +128,7 @@ async def test_a_run_that_waits_for_signals_only_is_suspended_and_goes_on(
     assert calls == ["build", "ship"]
 
 
-async def test_a_suspended_run_says_so(store: StoreUnderTest, schedule: str) -> None:
+async def test_a_suspended_run_says_so(store: StoreUnderTest, schedule: Any) -> None:
     engine = cascade.Engine(state=store.state, schedule=schedule, when_idle="suspend")
     async with engine.subscribe(cascade.RunFinished) as events:
         with pytest.raises(cascade.RunSuspended, match="run 'r' is suspended: it waits for signal 'n'"):
@@ -138,6 +138,7 @@ async def test_a_suspended_run_says_so(store: StoreUnderTest, schedule: str) -> 
                 assert run.status().state == "Suspended"
                 raise run.unreported() or cascade.RunSuspended("r", ["n"])
         finished = await events.receive()
+    assert isinstance(finished, cascade.RunFinished)
     assert (finished.status, finished.failures, finished.counts["pending"]) == ("Suspended", (), 2)
 
 
@@ -153,7 +154,7 @@ async def test_a_suspended_run_says_so(store: StoreUnderTest, schedule: str) -> 
     ids=["subflow", "subflows", "map", "loop", "router"],
 )
 async def test_flows_of_every_kind_are_suspended(
-    make: Callable[[], Any], names: tuple[str, ...], sent: dict[str, Any], value: Any, schedule: str
+    make: Callable[[], Any], names: tuple[str, ...], sent: dict[str, Any], value: Any, schedule: Any
 ) -> None:
     store = InMemoryStateBackend("r")
     settings: Any = {"state": lambda _: store, "schedule": schedule, "loop_record": (1, 0.0)}
@@ -170,7 +171,7 @@ async def test_flows_of_every_kind_are_suspended(
     assert calls == ["turn 0", "turn 1"]
 
 
-async def test_a_run_is_not_suspended_while_anything_goes_on(schedule: str) -> None:
+async def test_a_run_is_not_suspended_while_anything_goes_on(schedule: Any) -> None:
     released = []
 
     @cascade.task
@@ -195,7 +196,7 @@ async def test_a_run_is_not_suspended_while_anything_goes_on(schedule: str) -> N
     assert calls == ["b"]
 
 
-async def test_an_accepted_value_is_written_before_the_sender_is_told(schedule: str) -> None:
+async def test_an_accepted_value_is_written_before_the_sender_is_told(schedule: Any) -> None:
     store = InMemoryStateBackend("r")
     async with cascade.start(flow(), run_id="r", state=lambda _: store, schedule=schedule) as run:
         await run.send("n", "4")
@@ -203,7 +204,7 @@ async def test_an_accepted_value_is_written_before_the_sender_is_told(schedule: 
         assert (await store.signals.all())["value:n"] == (4,)
 
 
-async def test_a_rerun_waits_again(store: StoreUnderTest, schedule: str) -> None:
+async def test_a_rerun_waits_again(store: StoreUnderTest, schedule: Any) -> None:
     settings: Any = {"state": store.state, "run_id": "r", "schedule": schedule}
     async with cascade.start(flow(), **settings) as run:
         await run.send("n", 4)
@@ -224,11 +225,28 @@ async def test_a_signal_of_another_type_is_another_flow(store: StoreUnderTest) -
         assert await run.result() == ("a", "four")
 
 
+@pytest.mark.parametrize("value", ["4", "four"])
+async def test_a_value_must_fit_a_type_that_has_changed(store: StoreUnderTest, value: str) -> None:
+    settings: Any = {"state": store.state, "run_id": "r", "on_change": "recompute"}
+
+    @cascade.task
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        async with cascade.start(fail(cascade.signal("n", str)), **settings) as run:
+            await run.send("n", value)
+    with pytest.raises(cascade.StateError, match="the type of signal 'n' has changed"):
+        await cascade.run(step("a", cascade.signal("n", int)), **settings)
+    wider = cascade.signal("n", str | None)
+    assert await cascade.run(step("a", wider), **settings) == ("a", value)
+
+
 # -- time --------------------------------------------------------------------------------------------------------
 
 
 @in_virtual_time
-async def test_a_default_that_was_given_is_not_waited_for_again(schedule: str) -> None:
+async def test_a_default_that_was_given_is_not_waited_for_again(schedule: Any) -> None:
     store = InMemoryStateBackend("r")
     settings: Any = {"state": lambda _: store, "run_id": "r", "schedule": schedule}
 
@@ -245,7 +263,7 @@ async def test_a_default_that_was_given_is_not_waited_for_again(schedule: str) -
 
 
 @in_virtual_time
-async def test_the_time_in_which_a_run_is_suspended_counts(schedule: str, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_time_in_which_a_run_is_suspended_counts(schedule: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     store = InMemoryStateBackend("r")
     settings: Any = {"state": lambda _: store, "run_id": "r", "schedule": schedule, "when_idle": "suspend"}
     flow = step("a", cascade.signal("n", int, default=7, timeout=3600))
@@ -261,7 +279,7 @@ async def test_the_time_in_which_a_run_is_suspended_counts(schedule: str, monkey
 
 
 @in_virtual_time
-async def test_after_a_timeout_without_default_the_time_starts_anew(schedule: str) -> None:
+async def test_after_a_timeout_without_default_the_time_starts_anew(schedule: Any) -> None:
     store = InMemoryStateBackend("r")
     settings: Any = {"state": lambda _: store, "run_id": "r", "schedule": schedule}
     flow = step("a", cascade.signal("n", int, timeout=30))

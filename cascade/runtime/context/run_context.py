@@ -31,13 +31,14 @@ from cascade.runtime.context.run_store import RunStore
 from cascade.runtime.context.run_tasks import RunTasks
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.simulation_seam import Pacer
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.foundation.threads import loop_clock
 from cascade.runtime.observation.bus import EventBus
 from cascade.runtime.signals.board import Signals
+from cascade.runtime.signals.kept import KeptSignals
+from cascade.runtime.signals.watch import Idleness
 
 UNKNOWN_RESOURCE = "CS-W002"
 # For all runs: it has no state, so it needs no seed, and forked processes do not draw the same.
@@ -155,8 +156,9 @@ class RunContext:
         self.tasks = RunTasks(pacer)
         self.lifecycle.cancel = self.tasks.cancel_work
         wall = time.time if pacer is None else lambda: 0.0  # in a simulation, real time has no say
-        self.signals = Signals(self, begun.settings.when_idle == "suspend", self.lifecycle.suspend, wall)
         self.store = RunStore(begun.settings, self.events, self.failures)
+        idleness = Idleness(begun.settings.when_idle == "suspend", self.lifecycle.suspend)
+        self.signals = Signals(self, KeptSignals(self, self.store.backend, wall), idleness)
         self.resources = Resources(self, begun.providers, begun.settings.cleanup_timeout)
 
     @property
@@ -207,11 +209,6 @@ class RunContext:
         """The run drains: let nodes look up that wait for what others compute, or for signals."""
         self.progress.wake_joined()
         self.signals.wake()
-
-    def signal_store(self) -> StateBackend | None:
-        """Where accepted signals are recorded; ``None`` without a state."""
-        recovery = self.store.recovery
-        return None if recovery is None or recovery.past.result is not None else recovery.backend
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event; see :meth:`RunEvents.emit`."""

@@ -38,6 +38,11 @@ class RunStore:
     recovery: Recovery | None = None
     undo: UndoLedger = attrs.field(factory=UndoLedger)
 
+    def backend(self) -> StateBackend | None:
+        """The store, once the run has its lease; ``None`` without one, or if the run had finished before."""
+        recovery = self.recovery
+        return None if recovery is None or recovery.past.result is not None else recovery.backend
+
     def open_journal(self, backend: StateBackend) -> Journal:
         """Record what settles from now on in *backend*; returns the journal, which is to be run."""
         durability, is_eager = self.settings.durability, self.settings.schedule == "eager"

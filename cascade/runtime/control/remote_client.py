@@ -122,12 +122,22 @@ class Remote:
             message = signal_message(run_id, name, value, author)
             await self.connector.publish(message.topic, message.payload)
             with anyio.move_on_after(patience):
-                async for answer in acks:
-                    mark = _mark(answer)
-                    if mark.get("topic") == message.topic:
-                        refused = mark.get("refused")
-                        return None if refused is None else str(refused)
+                refused = await _answer(acks, message.topic)
+                return None if refused is None else str(refused)
         raise TimeoutError(f"run {run_id!r} has not answered within {patience:g} s; send it again, which is safe")
+
+
+async def _answer(acks: Subscription, topic: str) -> object:
+    """Why the message on *topic* is refused; ``None`` if it is not.
+
+    Raises:
+        TimeoutError: If the stream ends before.
+    """
+    async for answer in acks:
+        mark = _mark(answer)
+        if mark.get("topic") == topic:
+            return mark.get("refused")
+    raise TimeoutError("the connection has ended before there was an answer")
 
 
 def _mark(answer: Signal) -> Mapping[str, object]:

@@ -43,6 +43,7 @@ from cascade.runtime.run.outcome import RunOutcome
 from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.ranking import Ranking
 from cascade.runtime.run.store_session import StoreSession
+from cascade.runtime.signals.board import note_signals
 
 T = TypeVar("T")
 
@@ -335,8 +336,8 @@ class Engine:
         beginning = Beginning(run_id, settings, providers, _ancestors())
         run_context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
         run_context.store.recovery, run_context.memory.hold = recovery, hold
-        run_context.signals.declare(prepared.signals())
         run_context.lifecycle.nodes.may_come = self.control.connector is not None
+        note_signals(run_context.signals.declared, prepared.signals())
         lifetime = RunLifetime(run_context, preparation, RunOutcome(run_context, prepared))
         if recovery is not None and recovery.past.result is not None:
             await recovery.backend.aclose()

@@ -105,7 +105,7 @@ class Run(Generic[T_co]):
         Raises:
             ValueError: If an argument is malformed. Then nothing is changed.
         """
-        await self._control.pause(self._scope(scope), ttl=ttl, author=author)
+        await self._control.pause(_scope(self.id, scope), ttl=ttl, author=author)
 
     async def resume(self, scope: str | None = None, *, author: str = "local") -> None:
         """Lift the pause of this run. Pauses of other scopes stay.
@@ -119,7 +119,7 @@ class Run(Generic[T_co]):
         Raises:
             ValueError: If *scope* is malformed.
         """
-        await self._control.resume(self._scope(scope), author=author)
+        await self._control.resume(_scope(self.id, scope), author=author)
 
     async def limit(
         self,
@@ -150,7 +150,7 @@ class Run(Generic[T_co]):
             ValueError: If an argument is malformed, or neither limit is given. Then nothing is changed.
         """
         await self._control.limit(
-            self._scope(scope), concurrency=concurrency, rate=rate, burst=burst, ttl=ttl, author=author
+            _scope(self.id, scope), concurrency=concurrency, rate=rate, burst=burst, ttl=ttl, author=author
         )
 
     async def clear(self, scope: str | None = None, *, author: str = "local") -> None:
@@ -165,7 +165,7 @@ class Run(Generic[T_co]):
         Raises:
             ValueError: If *scope* is malformed.
         """
-        await self._control.clear(self._scope(scope), author=author)
+        await self._control.clear(_scope(self.id, scope), author=author)
 
     async def send(self, name: str, value: object) -> None:
         """Send a value for a signal that the flow has: see :func:`cascade.signal`.
@@ -187,9 +187,6 @@ class Run(Generic[T_co]):
     @property
     def _control(self) -> ControlPlane:
         return self._lifetime.run_context.shared.control
-
-    def _scope(self, scope: str | None) -> str:
-        return f"run:{self.id}" if scope is None else scope
 
     def cancel(self) -> None:
         """Cancel the run. Returns at once; the run then ends in order, and :meth:`result` raises ``RunCancelled``.
@@ -262,3 +259,7 @@ class Run(Generic[T_co]):
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._lifetime.status or 'Running'}>"
+
+
+def _scope(run_id: str, scope: str | None) -> str:
+    return f"run:{run_id}" if scope is None else scope

@@ -6,8 +6,8 @@ from typing import Any
 
 from anyio import CancelScope
 
+from cascade.model.calls.signals import SignalTask
 from cascade.model.errors import InputError, StateError, shown_url
-from cascade.model.signals import SignalTask
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.durability.signal_records import DECLARED, VALUE, SignalRecords, Unreadable, UnstorableError
 from cascade.runtime.engine.history import recorded_run

@@ -12,11 +12,11 @@ from cascade.graph.build import build_steps
 from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
 from cascade.graph.nodes import NO_TERMS, Constant, Graph, Injected, MapNode, Nested, Node, Operand, task_of
 from cascade.graph.reach import may_grow
+from cascade.model.calls.signals import SignalTask
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import Param, Resource
 from cascade.model.policies import exact
 from cascade.model.secrets import MARK, keep_secret, redacted
-from cascade.model.signals import SignalTask
 from cascade.model.tasks import Task
 from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Layout, Place, certain_nodes, lay_out

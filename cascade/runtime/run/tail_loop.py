@@ -30,6 +30,7 @@ from cascade.runtime.run.hot_loop import HotLoop, Made
 from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.scheduler import Scheduler
+from cascade.runtime.scheduling.signal_waits import under_way
 from cascade.runtime.scheduling.stages import run_stages
 from cascade.runtime.scheduling.turns.hot_turns import progressed
 
@@ -196,7 +197,7 @@ class Loop:
         """Run what of a turn has not run."""
         frame = scheduler.context.frame
         try:
-            with scheduler.under_way():
+            with under_way(scheduler.context.waits):
                 await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
         finally:
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again

@@ -78,3 +78,8 @@ class FrameContext:
     scopes: NodeScopes
     waits: SignalWaits | None = None
     group: TaskGroup = attrs.field(init=False)
+
+    @property
+    def awaits_signals(self) -> bool:
+        """Whether nodes wait for signals, and the run goes on."""
+        return self.waits is not None and self.waits.is_waiting

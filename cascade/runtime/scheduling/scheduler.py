@@ -9,7 +9,7 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext, suppress
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -40,7 +40,7 @@ from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue, most_urgent_first
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
-from cascade.runtime.scheduling.signal_waits import SignalWaits
+from cascade.runtime.scheduling.signal_waits import SignalWaits, under_way
 
 
 @attrs.define(eq=False)
@@ -152,7 +152,7 @@ class Scheduler:
 
     def _is_to_come(self) -> bool:
         """Whether more may become ready although nothing is under way."""
-        return self.context.pace.is_open or (self.is_eager and self.awaits_signals)
+        return self.context.pace.is_open or (self.is_eager and self.context.awaits_signals)
 
     def _next_work(self) -> Callable[[], bool] | None:
         """What is to be done first, for a slice at most; it says whether it took that long."""
@@ -182,30 +182,6 @@ class Scheduler:
             return
         with self.context.waits.blocked():
             await self._news.wait()
-
-    def under_way(self) -> AbstractContextManager[None]:
-        """A block in which the frame is run, for all who ask whether the run is idle."""
-        waits = self.context.waits
-        is_asked = waits is not None and self.context.run_context.signals.suspends
-        return waits.under_way() if waits is not None and is_asked else nullcontext()
-
-    @property
-    def awaits_signals(self) -> bool:
-        """Whether nodes of the frame wait for signals, and the run goes on."""
-        waits = self.context.waits
-        return waits is not None and waits.count > 0 and not self.context.run_context.lifecycle.is_closing
-
-    async def until_signal(self) -> None:
-        """Wait until a signal has settled a node, or the run closes. If cancelled, nothing starts any more."""
-        waits = self.context.waits
-        assert waits is not None
-        count = waits.count
-        try:
-            while waits.count == count and self.awaits_signals:
-                await self._until_work()
-        except BaseException:
-            self.context.run_context.lifecycle.halt()
-            raise
 
     def tell(self) -> None:
         """There is something to do for :meth:`run`."""
@@ -382,7 +358,7 @@ async def _run_items(run_context: RunContext, items: Items, frame: ItemFrame) ->
     scheduler.context.pace.follow(frame.supply, frame.intake)
     try:
         async with anyio.create_task_group() as scheduler.context.group:
-            with scheduler.under_way():
+            with under_way(scheduler.context.waits):
                 await scheduler.run(() if is_fed else range(items.size))
     finally:
         run_context.lifecycle.nodes.leave(key_of(frame))

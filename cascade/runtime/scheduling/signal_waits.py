@@ -7,10 +7,11 @@ from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
+import anyio
 import attrs
 
+from cascade.model.calls.signals import SignalTask
 from cascade.model.outcomes import Done, Failed, Status
-from cascade.model.signals import SignalTask
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.frame.frame import Frame
@@ -41,11 +42,12 @@ class SignalWaits:
     count_in_flight: Callable[[], int] = attrs.field(init=False)
     settled: Callable[[], None] = attrs.field(init=False)
     tell: Callable[[], None] = attrs.field(init=False)
+    _news: anyio.Event = attrs.field(factory=anyio.Event)
 
     @classmethod
     def of(cls, run_context: RunContext, frame: Frame, settler: Settler) -> SignalWaits | None:
         """Those of *frame*; ``None`` if nobody needs to know of any."""
-        is_needed = frame.layout.special.signals or run_context.signals.suspends
+        is_needed = frame.layout.special.signals or run_context.signals.idleness.is_asked
         return cls(run_context, frame, settler) if is_needed else None
 
     @property
@@ -58,13 +60,18 @@ class SignalWaits:
         """How many nodes of the frame have begun and not ended."""
         return self.count_in_flight()
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether nodes wait, and the run goes on."""
+        return self.count > 0 and not self.run_context.lifecycle.is_closing
+
     def wait(self, index: int) -> None:
         """Have a node wait for its signal, which may have its value already."""
         self.frame.status[index] = Status.QUEUED
         self.count += 1
         task = cast("SignalTask", self.frame.graph.task(index))
         settle = partial(self._settle, index)
-        self.run_context.signals.want(Waiter(self.frame.name(index), task, settle, self.tell))
+        self.run_context.signals.want(Waiter(self.frame.name(index), task, settle, self._wake))
 
     def _settle(self, index: int, outcome: Done[Any] | Failed) -> None:
         if self.run_context.lifecycle.is_closing:
@@ -72,6 +79,21 @@ class SignalWaits:
         self.count -= 1
         self.settler.settle(index, Ending(outcome, 1))
         self.settled()
+        self._news.set()
+
+    def _wake(self) -> None:
+        self.tell()
+        self._news.set()
+
+    async def until_settled(self) -> None:
+        """Wait until a node has settled that waits, or the run closes. If cancelled, nothing starts any more."""
+        self._news = anyio.Event()
+        try:
+            with self.blocked():
+                await self._news.wait()
+        except BaseException:
+            self.run_context.lifecycle.halt()
+            raise
 
     @contextmanager
     def blocked(self) -> Generator[None, None, None]:
@@ -83,12 +105,16 @@ class SignalWaits:
         finally:
             self.is_blocked = False
 
-    @contextmanager
-    def under_way(self) -> Generator[None, None, None]:
-        """In the block the frame is under way."""
-        flows = self.run_context.signals.flows
-        flows.add(self)
-        try:
-            yield
-        finally:
-            flows.discard(self)
+
+@contextmanager
+def under_way(waits: SignalWaits | None) -> Generator[None, None, None]:
+    """In the block a frame is under way, for all who ask whether the run is idle."""
+    if waits is None or not waits.run_context.signals.idleness.is_asked:
+        yield
+        return
+    flows = waits.run_context.signals.idleness.flows
+    flows.add(waits)
+    try:
+        yield
+    finally:
+        flows.discard(waits)

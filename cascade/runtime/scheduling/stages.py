@@ -41,15 +41,16 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
             return
     number = len(plan.levels)
     while late:
-        if scheduler.awaits_signals and not _any_ready(frame, late):
-            await scheduler.until_signal()
+        waits = scheduler.context.waits
+        if waits is not None and waits.is_waiting and not _any_ready(frame, late):
+            await waits.until_settled()
             late = [index for index in late if not frame.has_settled(index)]
             if run_context.lifecycle.is_closing:
                 return
             continue
         await run_stage(scheduler, late, number)
         left = [index for index in late if not frame.has_settled(index)]
-        is_stuck = len(left) == len(late) and not scheduler.awaits_signals
+        is_stuck = len(left) == len(late) and not scheduler.context.awaits_signals
         if is_stuck or run_context.lifecycle.is_closing:
             return
         late, number = left, number + 1

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import anyio
@@ -10,21 +10,14 @@ import attrs
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from cascade.model.errors import GraphError, InputError, StateError, TaskTimeoutError
-from cascade.model.events import EngineWarning, NodeEvent, SignalAwaited, SignalReceived
+from cascade.model.calls.signals import SignalTask, is_same_value
+from cascade.model.errors import GraphError, InputError, TaskTimeoutError
+from cascade.model.events import SignalAwaited, SignalReceived
 from cascade.model.outcomes import Done, Failed
 from cascade.model.placeholders import Placeholder
-from cascade.model.signals import SignalTask, is_same_value
 from cascade.model.text import preview
-from cascade.runtime.durability.signal_records import (
-    DECLARED,
-    VALUE,
-    WANTED,
-    SignalRecords,
-    Unreadable,
-    UnstorableError,
-)
-from cascade.runtime.signals.watch import Flow, Host, Watch
+from cascade.runtime.signals.kept import KeptSignals
+from cascade.runtime.signals.watch import Host, Idleness, Watch
 
 
 @attrs.frozen(eq=False)
@@ -50,31 +43,23 @@ class Signals:
 
     Attributes:
         host: The run.
-        suspends: Whether the run ends when it could go on only by signals.
-        suspend: Ends it so, with the names of these.
-        wall: The clock by which the store says since when signals are waited for, in seconds since the epoch.
+        kept: What is kept of them in its store.
+        idleness: Finds out whether the run can go on only by signals, if it is to end then.
         declared: The signals of the flows that have come up so far, by name.
-        remembered: The signals that are in the store, by name.
         values: Those that have a value, by name.
         waiting: The nodes that wait, by name.
         wanted: Since when names are waited for, on the event loop's clock.
-        records: Where values are recorded, once the run has begun to use its store.
-        flows: The frames that are under way, if the run may suspend.
         sending: How many values are on their way.
         is_closed: Whether the run takes no values any more.
     """
 
     host: Host
-    suspends: bool
-    suspend: Callable[[tuple[str, ...]], None]
-    wall: Callable[[], float]
+    kept: KeptSignals
+    idleness: Idleness
     declared: dict[str, SignalTask] = attrs.field(factory=dict)
-    remembered: dict[str, SignalTask] = attrs.field(factory=dict)
     values: dict[str, Any] = attrs.field(factory=dict)
     waiting: dict[str, list[Waiter]] = attrs.field(factory=dict)
     wanted: dict[str, float] = attrs.field(factory=dict)
-    records: SignalRecords | None = None
-    flows: set[Flow] = attrs.field(factory=set)
     sending: int = 0
     is_closed: bool = False
     _sent: anyio.Event = attrs.field(factory=anyio.Event)
@@ -82,74 +67,47 @@ class Signals:
 
     # -- what there is -------------------------------------------------------------------------------------
 
-    def declare(self, tasks: Iterable[SignalTask]) -> list[SignalTask]:
-        """Note the signals of a flow; returns those that were not known.
-
-        Raises:
-            GraphError: If there is another signal of the same name.
-        """
-        return note_signals(self.declared, tasks)
-
-    async def enrol(self, tasks: Iterable[SignalTask]) -> None:
+    async def enrol(self, tasks: Sequence[SignalTask]) -> None:
         """Note the signals of a flow that is about to run, in the store too, and read what that has of them.
 
         Raises:
-            GraphError: As :meth:`declare`.
+            GraphError: If there is another signal of one of the names.
             StateError: If the run has a store that keeps no signals, or the store fails.
         """
-        tasks = list(tasks)
-        self.declare(tasks)
-        store = self.host.signal_store()
-        if store is None:
-            return
-        self._open_records()
-        if self.records is None:
-            raise StateError(
-                f"the flow waits for signal {tasks[0].name!r}, and {type(store).__name__} keeps no signals (its "
-                "`signals` is None); use another state, or none"
-            )
+        note_signals(self.declared, tasks)
+        self.kept.see_that_signals_are_kept(tasks[0].name)
         await self.look()
         for task in tasks:
-            known = self.remembered.get(task.name)
-            if known is None or not known.agrees_with(task):
-                await self._record(task)
+            await self.kept.declare(task)
 
-    def _open_records(self) -> None:
-        store = self.host.signal_store()
-        if self.records is None and store is not None:
-            self.records = store.signals
+    async def look(self) -> None:
+        """Take what is in the store, where other processes may have put values.
 
-    async def _record(self, task: SignalTask) -> None:
-        """Let processes that do not execute the run know what the signal is like."""
-        assert self.records is not None
-        self.remembered[task.name] = task
-        try:
-            await self.records.accept(f"{DECLARED}{task.name}", task, replaces=True)
-        except UnstorableError as error:
-            message = (
-                f"signal {task.name!r} can be sent to the run only while it is executed, as its type cannot be "
-                f"recorded: {error}"
-            )
-            self.host.emit(EngineWarning, code="not-durable", message=message)
+        Raises:
+            StateError: If the store cannot be read.
+        """
+        found = await self.kept.read(self.declared)
+        for name, value in found.values.items():
+            self._take(name, value)
+        for name, seconds in found.waited.items():
+            if name not in self.values:
+                self.wanted.setdefault(name, current_time() - seconds)
 
     # -- waiting -------------------------------------------------------------------------------------------
 
     def want(self, waiter: Waiter) -> None:
         """Have *waiter* get the value of its signal: now, or when there is one."""
-        name = waiter.task.name
+        name, timeout = waiter.task.name, waiter.task.timeout
         if name in self.values:
             waiter.settle(Done(self.values[name]))
             return
         self.wanted.setdefault(name, current_time())
         self.waiting.setdefault(name, []).append(waiter)
-        self._tell(SignalAwaited, waiter, signal=name, timeout=waiter.task.timeout)
-        if self.records is not None or waiter.task.timeout is not None or self.suspends:
+        self.host.emit(SignalAwaited, task_id=waiter.node_id, task_name=name, signal=name, timeout=timeout)
+        if self.kept.records is not None or timeout is not None or self.idleness.is_asked:
             if self._watch is None:
                 self._watch = Watch(self, self.host)
             self._watch.start()
-
-    def _tell(self, kind: type[NodeEvent], waiter: Waiter, **fields: Any) -> None:
-        self.host.emit(kind, task_id=waiter.node_id, task_name=waiter.task.name, **fields)
 
     def waiters(self) -> Iterator[Waiter]:
         """All nodes that wait."""
@@ -165,6 +123,11 @@ class Signals:
         """The run closes: nobody waits any more."""
         for waiter in tuple(self.waiters()):
             waiter.wake()
+
+    @property
+    def look_every(self) -> float | None:
+        """Seconds between two looks into the store; ``None`` if there is nothing to look for."""
+        return None if self.kept.records is None else self.kept.records.look_every
 
     def look_up(self) -> None:
         """Something has changed: a frame has nothing to do but to wait, or a wait is over."""
@@ -195,28 +158,14 @@ class Signals:
         run_id = self.host.run_id
         if self.is_closed:
             raise InputError([f"run {run_id!r} has ended and takes no signal {name!r}"])
-        self._open_records()
+        self.kept.open()
         if name not in self.declared:  # the run may have known it when it was executed before
             await self.look()
-        checked = checked_value(run_id, name, value, {**self.remembered, **self.declared})
-        if name not in self.values and self.records is not None:
-            _, stands = await self._stored(name, checked)
+        checked = checked_value(run_id, name, value, {**self.kept.remembered, **self.declared})
+        if name not in self.values:
+            _, stands = await self.kept.put(name, checked)
             self._take(name, stands)
-        elif name not in self.values:
-            self._take(name, checked)
         see_that_it_stands(run_id, name, checked, self.values[name])
-
-    async def _stored(self, name: str, value: Any) -> tuple[bool, Any]:
-        """Write a value to the store; whether it was the first, and the one that stands."""
-        assert self.records is not None
-        mine = (value,)
-        try:
-            stands = await self.records.accept(f"{VALUE}{name}", mine)
-        except UnstorableError as error:
-            raise InputError([f"the value for signal {name!r} cannot be stored: {error}"]) from error
-        if isinstance(stands, Unreadable):
-            raise StateError(f"the recorded value of signal {name!r} cannot be read: {stands.reason}")
-        return stands is mine, stands[0]
 
     def _take(self, name: str, value: Any, *, is_default: bool = False) -> None:
         """A value has been accepted: give it to all that wait for it."""
@@ -232,32 +181,16 @@ class Signals:
             waiter.settle(outcome)
         self.look_up()
 
-    async def look(self) -> None:
-        """Take what is in the store, where other processes may have put values.
-
-        Raises:
-            StateError: If the store cannot be read.
-        """
-        if self.records is None:
-            return
-        found = await self.records.all()
-        for key, kept in found.items():
-            kind, _, name = key.partition(":")
-            if isinstance(kept, Unreadable):
-                if kind == "value" and name in self.declared:
-                    raise StateError(f"the recorded value of signal {name!r} cannot be read: {kept.reason}")
-            elif kind == "declared":
-                self.remembered[name] = kept
-            elif kind == "value" and name not in self.values:
-                self._take(name, kept[0])
-            elif kind == "wanted" and name not in self.values and name not in self.wanted and kept is not None:
-                self.wanted[name] = current_time() - max(self.wall() - kept, 0.0)
+    # -- time ----------------------------------------------------------------------------------------------
 
     async def note_wanted(self, name: str) -> None:
-        """Record since when a signal with a timeout is waited for, so that the time goes on after a restart."""
-        if self.records is not None and name in self.wanted:
-            since = self.wall() - (current_time() - self.wanted[name])
-            await self.records.accept(f"{WANTED}{name}", since, replaces=True)
+        """Record since when a signal with a timeout is waited for, so that the time goes on after a restart.
+
+        Raises:
+            StateError: If the store fails.
+        """
+        if name in self.wanted:
+            await self.kept.note_wanted(name, current_time() - self.wanted[name])
 
     async def time_out(self, name: str) -> None:
         """A signal did not come in time: it gets its default, which stands like any other value, or fails.
@@ -267,16 +200,12 @@ class Signals:
         """
         task = self.declared[name]
         if task.has_default:
-            is_first, value = True, task.declared.resolved_default()
-            if self.records is not None:
-                is_first, value = await self._stored(name, value)
+            is_first, value = await self.kept.put(name, task.declared.resolved_default())
             self._take(name, value, is_default=is_first)
             return
-        if self.records is not None:
-            await self.look()  # others may have been in time
-            if name in self.values:
-                return
-            await self.records.accept(f"{WANTED}{name}", None, replaces=True)  # if it is resumed, time starts anew
+        await self.look()  # others may have been in time
+        if name not in self.values:
+            await self.kept.note_wanted(name, None)  # if the run is resumed, the time starts anew
         if name in self.values:  # sent meanwhile
             return
         assert task.timeout is not None
@@ -298,23 +227,19 @@ class Signals:
                 await self._sent.wait()
 
 
-def note_signals(declared: dict[str, SignalTask], tasks: Iterable[SignalTask]) -> list[SignalTask]:
-    """Add *tasks* to *declared*; returns those whose names were not there.
+def note_signals(declared: dict[str, SignalTask], tasks: Iterable[SignalTask]) -> None:
+    """Add *tasks* to *declared*.
 
     Raises:
-        GraphError: If there is another signal of the same name.
+        GraphError: If there is another signal of one of the names.
     """
-    new = []
     for task in tasks:
         known = declared.setdefault(task.name, task)
-        if known is task:
-            new.append(task)
-        elif not known.agrees_with(task):
+        if not known.agrees_with(task):
             raise GraphError(
                 f"two signals are called {task.name!r} and differ in type, default or timeout: "
                 f"{_shown(known)} and {_shown(task)}; give one of them another name"
             )
-    return new
 
 
 def checked_value(run_id: str, name: str, value: object, declared: dict[str, SignalTask]) -> Any:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from collections.abc import Set as AbstractSet
 from typing import Any, Protocol
 
 import anyio
@@ -14,8 +13,6 @@ from anyio import CancelScope, current_time
 from cascade.model.errors import StateError, describe
 from cascade.model.events import EngineWarning, Event
 from cascade.runtime.control.timer import ServiceHost
-from cascade.runtime.durability.backend import StateBackend
-from cascade.runtime.durability.signal_records import SignalRecords
 
 
 class Host(ServiceHost, Protocol):
@@ -32,10 +29,6 @@ class Host(ServiceHost, Protocol):
 
     def fail(self, error: BaseException, origin: str) -> None:
         """Record a failure after which the run cannot go on."""
-        ...
-
-    def signal_store(self) -> StateBackend | None:
-        """Its store; ``None`` if it has none."""
         ...
 
 
@@ -58,13 +51,37 @@ class Flow(Protocol):
         ...
 
 
+@attrs.define(eq=False)
+class Idleness:
+    """Finds out whether a run can go on only by signals.
+
+    Attributes:
+        is_asked: Whether the run is to end then.
+        suspend: Ends it, with the names of the signals for which it waits.
+        flows: The frames that are under way, if that is asked.
+    """
+
+    is_asked: bool
+    suspend: Callable[[tuple[str, ...]], None]
+    flows: set[Flow] = attrs.field(factory=set)
+
+    def is_so(self) -> bool:
+        """Whether nobody is at work.
+
+        Each frame but the run's own belongs to one node that is in flight in another frame, and does nothing but
+        wait for it. So if all frames are blocked, and there are no more nodes in flight, nobody is at work.
+        """
+        if not self.is_asked or not any(flow.is_top for flow in self.flows):
+            return False
+        in_flight = sum(flow.in_flight for flow in self.flows)
+        return all(flow.is_blocked for flow in self.flows) and in_flight == len(self.flows) - 1
+
+
 class Board(Protocol):
     """The signals of a run, as the watch knows them."""
 
-    suspends: bool
     sending: int
-    suspend: Callable[[tuple[str, ...]], None]
-    records: SignalRecords | None
+    idleness: Idleness
 
     @property
     def waiting(self) -> Mapping[str, Sequence[object]]:
@@ -72,8 +89,8 @@ class Board(Protocol):
         ...
 
     @property
-    def flows(self) -> AbstractSet[Flow]:
-        """The frames that are under way."""
+    def look_every(self) -> float | None:
+        """Seconds between two looks into the store; ``None`` if there is nothing to look for."""
         ...
 
     def deadline(self, name: str) -> float | None:
@@ -135,10 +152,14 @@ class Watch:
                 while self.board.waiting:
                     self._changed = anyio.Event()
                     await self._step()
-                    with CancelScope(deadline=self._next_due()):
-                        await self._changed.wait()
+                    await self._until_due()
         finally:
             self._scope = None
+
+    async def _until_due(self) -> None:
+        """Wait until something has changed, or is due."""
+        with CancelScope(deadline=self._next_due()):
+            await self._changed.wait()
 
     async def _step(self) -> None:
         """Do what is due. A store that cannot be reached now is tried again at the next look."""
@@ -165,8 +186,7 @@ class Watch:
                 self._noted.add(name)
 
     async def _look(self) -> None:
-        records = self.board.records
-        every = None if records is None else records.look_every
+        every = self.board.look_every
         self._next_look = math.inf if every is None else current_time() + every
         if every is not None:
             await self.board.look()
@@ -176,20 +196,10 @@ class Watch:
         if self._is_idle():
             await self.board.look()
             if self._is_idle():
-                self.board.suspend(tuple(sorted(self.board.waiting)))
+                self.board.idleness.suspend(tuple(sorted(self.board.waiting)))
 
     def _is_idle(self) -> bool:
-        """Whether nothing goes on but waits for signals.
-
-        Each frame but the run's own belongs to one node that is in flight in another frame, and does nothing but
-        wait for it. So if all frames are blocked, and there are no more nodes in flight, nobody is at work.
-        """
-        flows = self.board.flows
-        board = self.board
-        if not board.suspends or board.sending or not board.waiting or not any(flow.is_top for flow in flows):
-            return False
-        in_flight = sum(flow.in_flight for flow in flows)
-        return all(flow.is_blocked for flow in flows) and in_flight == len(flows) - 1
+        return bool(self.board.waiting) and not self.board.sending and self.board.idleness.is_so()
 
     def _next_due(self) -> float:
         deadlines = [self.board.deadline(name) for name in self.board.waiting]

@@ -29,7 +29,7 @@ async def sent(remote: Remote, run_id: str, name: str, value: str) -> str | None
     return await remote.send(run_id, name, value, author="ada", patience=20)
 
 
-async def check(far: Any, near: Any, schedule: str) -> None:
+async def check(far: Any, near: Any, schedule: Any) -> None:
     """Send to a run over *far*, which is connected to *near*."""
     await far.connect()
     try:
@@ -49,7 +49,7 @@ async def check(far: Any, near: Any, schedule: str) -> None:
         await far.disconnect()
 
 
-async def test_a_run_takes_signals_over_a_connector(url: str, schedule: str) -> None:
+async def test_a_run_takes_signals_over_a_connector(url: str, schedule: Any) -> None:
     with anyio.fail_after(60):
         await check(open_connector(url), url, schedule)
 

@@ -42,7 +42,7 @@ APPROVE: Any = cascade.signal("approve", bool)
 
 
 @asynccontextmanager
-async def waiting(flow: Any, schedule: str, **settings: Any) -> AsyncIterator[cascade.Run[Any]]:
+async def waiting(flow: Any, schedule: Any, **settings: Any) -> AsyncIterator[cascade.Run[Any]]:
     """A run of *flow*, once it can only wait."""
     async with cascade.start(flow, schedule=schedule, **settings) as run:
         await pass_time(100)
@@ -72,7 +72,7 @@ FLOWS: dict[str, tuple[Any, dict[str, Any], Any]] = {
 
 
 @pytest.mark.parametrize("name", FLOWS)
-async def test_a_value_arrives_wherever_a_call_may_stand(name: str, schedule: str) -> None:
+async def test_a_value_arrives_wherever_a_call_may_stand(name: str, schedule: Any) -> None:
     flow, sent, expected = FLOWS[name]
     async with waiting(flow, schedule, system_resources={"gpu": 2}) as run:
         for signal, value in sent.items():
@@ -82,14 +82,14 @@ async def test_a_value_arrives_wherever_a_call_may_stand(name: str, schedule: st
         assert await run.result() == expected
 
 
-async def test_a_value_may_come_before_it_is_wanted(schedule: str) -> None:
+async def test_a_value_may_come_before_it_is_wanted(schedule: Any) -> None:
     async with cascade.start(pair(slow(1), cascade.signal("n", int).after(slow(2))), schedule=schedule) as run:
         await run.send("n", 4)
         assert run.status().waiting == ()
         assert await run.result() == (1, 4)
 
 
-async def test_waiting_holds_nothing(schedule: str) -> None:
+async def test_waiting_holds_nothing(schedule: Any) -> None:
     flow = pair(*[slow(cascade.signal(f"s{n}", int)).with_constraints(gpu=1) for n in range(100)])
     engine = cascade.Engine(schedule=schedule, system_resources={"gpu": 1}, max_threads=1)
     async with engine.start(flow) as run:
@@ -104,7 +104,7 @@ async def test_waiting_holds_nothing(schedule: str) -> None:
         assert tasks <= len(get_running_tasks()) + 1
 
 
-async def test_what_does_not_need_it_runs_meanwhile(schedule: str) -> None:
+async def test_what_does_not_need_it_runs_meanwhile(schedule: Any) -> None:
     async with waiting(pair(slow(cascade.signal("n", int)), slow(slow(slow(1)))), schedule) as run:
         assert run.status().counts["succeeded"] == 3
         words = [str(why) for why in run.explain()]
@@ -125,7 +125,7 @@ async def test_what_does_not_need_it_runs_meanwhile(schedule: str) -> None:
     ],
 )
 async def test_a_bad_value_is_refused_to_the_sender_and_changes_nothing(
-    name: str, value: Any, words: str, schedule: str
+    name: str, value: Any, words: str, schedule: Any
 ) -> None:
     async with waiting(pair(cascade.signal("n", int)), schedule) as run:
         before = run.status()
@@ -137,7 +137,7 @@ async def test_a_bad_value_is_refused_to_the_sender_and_changes_nothing(
         assert await run.result() == (4,)
 
 
-async def test_the_first_value_stands_and_the_same_again_is_fine(schedule: str) -> None:
+async def test_the_first_value_stands_and_the_same_again_is_fine(schedule: Any) -> None:
     async with waiting(pair(cascade.signal("n", int), slow(1, 1000)), schedule) as run:
         await run.send("n", 4)
         await run.send("n", "4")
@@ -146,7 +146,7 @@ async def test_the_first_value_stands_and_the_same_again_is_fine(schedule: str) 
         assert await run.result() == (4, 1)
 
 
-async def test_a_run_that_has_ended_takes_none(schedule: str) -> None:
+async def test_a_run_that_has_ended_takes_none(schedule: Any) -> None:
     async with cascade.start(slow(cascade.signal("n", int)), schedule=schedule) as run:
         await run.send("n", 4)
         assert await run.result() == 4
@@ -157,7 +157,7 @@ async def test_a_run_that_has_ended_takes_none(schedule: str) -> None:
 # -- in time -----------------------------------------------------------------------------------------------------
 
 
-async def test_a_timeout_gives_the_default_which_stands(schedule: str) -> None:
+async def test_a_timeout_gives_the_default_which_stands(schedule: Any) -> None:
     flow = pair(cascade.signal("n", int, default=7, timeout=30), slow(1, 1000))
     async with cascade.start(flow, schedule=schedule) as run:
         await pass_time(29)
@@ -169,18 +169,18 @@ async def test_a_timeout_gives_the_default_which_stands(schedule: str) -> None:
         assert await run.result() == (7, 1)
 
 
-async def test_none_may_be_the_default(schedule: str) -> None:
+async def test_none_may_be_the_default(schedule: Any) -> None:
     assert await cascade.run(cascade.signal("n", int, default=None, timeout=30), schedule=schedule) is None
 
 
-async def test_without_a_default_a_timeout_fails(schedule: str) -> None:
+async def test_without_a_default_a_timeout_fails(schedule: Any) -> None:
     with pytest.raises(cascade.TaskTimeoutError, match="signal 'n' did not come within 30 s") as failed:
         await cascade.run(pair(cascade.signal("n", int, timeout=30)), schedule=schedule)
     assert failed.value.node_id == "n"
     assert failed.value.timeout == 30
 
 
-async def test_a_timeout_counts_from_when_the_signal_is_wanted(schedule: str) -> None:
+async def test_a_timeout_counts_from_when_the_signal_is_wanted(schedule: Any) -> None:
     late = cascade.signal("late", int, default=7, timeout=30).after(slow(1, 20))
     routed = cascade.signal("routed", int, default=8, timeout=30)
     flow = pair(late, cascade.Router(slow("a", 20), {"a": routed}))
@@ -191,14 +191,14 @@ async def test_a_timeout_counts_from_when_the_signal_is_wanted(schedule: str) ->
         assert await run.result() == (7, 8)
 
 
-async def test_a_value_in_time_beats_the_timeout(schedule: str) -> None:
+async def test_a_value_in_time_beats_the_timeout(schedule: Any) -> None:
     async with cascade.start(pair(cascade.signal("n", int, default=7, timeout=30)), schedule=schedule) as run:
         await pass_time(29)
         await run.send("n", 4)
         assert await run.result() == (4,)
 
 
-async def test_what_no_router_chooses_is_never_waited_for(schedule: str) -> None:
+async def test_what_no_router_chooses_is_never_waited_for(schedule: Any) -> None:
     flow = cascade.Router(slow("a"), {"a": slow(1, 100), "b": cascade.signal("n", int, timeout=1)})
     with record_events(engine := cascade.Engine(schedule=schedule)) as recorded:
         assert await engine.run(flow) == 1
@@ -209,7 +209,7 @@ async def test_what_no_router_chooses_is_never_waited_for(schedule: str) -> None
 # -- ends --------------------------------------------------------------------------------------------------------
 
 
-async def test_cancelling_ends_the_wait(schedule: str) -> None:
+async def test_cancelling_ends_the_wait(schedule: Any) -> None:
     async with waiting(pair(cascade.signal("n", int, timeout=1000)), schedule) as run:
         run.cancel()
         with pytest.raises(cascade.RunCancelled):
@@ -219,7 +219,7 @@ async def test_cancelling_ends_the_wait(schedule: str) -> None:
     assert scope.cancelled_caught
 
 
-async def test_a_run_that_waits_can_be_drained(schedule: str) -> None:
+async def test_a_run_that_waits_can_be_drained(schedule: Any) -> None:
     for flow in (pair(cascade.signal("n", int)), pair(ask("n"), 1), ask.map(name=["n"])):
         async with waiting(flow, schedule) as run:
             run.drain()
@@ -228,7 +228,7 @@ async def test_a_run_that_waits_can_be_drained(schedule: str) -> None:
             assert run.status().state == "Drained"
 
 
-async def test_a_failure_elsewhere_ends_the_wait(schedule: str) -> None:
+async def test_a_failure_elsewhere_ends_the_wait(schedule: Any) -> None:
     @cascade.task
     async def fail() -> None:
         await pass_time(10)
@@ -238,7 +238,7 @@ async def test_a_failure_elsewhere_ends_the_wait(schedule: str) -> None:
         await cascade.run(pair(cascade.signal("n", int), fail()), schedule=schedule)
 
 
-async def test_other_nodes_go_on_after_a_timeout(schedule: str) -> None:
+async def test_other_nodes_go_on_after_a_timeout(schedule: Any) -> None:
     flow = [pair(cascade.signal("n", int, timeout=10)), slow(1, 100)]
     with pytest.raises(cascade.RunFailed) as failed:
         await cascade.run(flow, schedule=schedule, on_error="continue")
@@ -248,7 +248,7 @@ async def test_other_nodes_go_on_after_a_timeout(schedule: str) -> None:
 # -- what is told ------------------------------------------------------------------------------------------------
 
 
-async def test_events_tell_of_the_wait_and_of_the_value(schedule: str) -> None:
+async def test_events_tell_of_the_wait_and_of_the_value(schedule: Any) -> None:
     engine = cascade.Engine(schedule=schedule)
     with record_events(engine) as recorded:
         async with engine.start(pair(cascade.signal("n", int, timeout=50, default=1))) as run:
@@ -265,13 +265,13 @@ async def test_events_tell_of_the_wait_and_of_the_value(schedule: str) -> None:
 # -- flows that make no sense ------------------------------------------------------------------------------------
 
 
-async def test_signals_of_one_name_must_be_alike(schedule: str) -> None:
+async def test_signals_of_one_name_must_be_alike(schedule: Any) -> None:
     for other in (cascade.signal("n", str), cascade.signal("n", int, timeout=3), cascade.signal("n", int, 5)):
         with pytest.raises(cascade.GraphError, match="two signals are called 'n' and differ"):
             await cascade.run(pair(cascade.signal("n", int), other), schedule=schedule)
 
 
-async def test_what_is_about_attempts_means_nothing_for_a_signal(schedule: str) -> None:
+async def test_what_is_about_attempts_means_nothing_for_a_signal(schedule: Any) -> None:
     signal = cascade.signal("n", int)
     for odd in (signal.with_retry(3), signal.with_timeout(3), signal.with_constraints(gpu=1)):
         with pytest.raises(cascade.GraphError, match="signal 'n' is not run"):
@@ -297,7 +297,7 @@ async def test_suspending_needs_a_state() -> None:
         await cascade.run(pair(APPROVE), when_idle="suspend")
 
 
-async def test_a_store_that_keeps_no_signals_is_refused_before_anything_runs(schedule: str) -> None:
+async def test_a_store_that_keeps_no_signals_is_refused_before_anything_runs(schedule: Any) -> None:
     class Without(InMemoryStateBackend):
         def __init__(self, run_id: str) -> None:
             super().__init__(run_id)
