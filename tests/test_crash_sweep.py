@@ -73,11 +73,17 @@ def mixed() -> Any:
     return sync_step("all", mapped, expand("e"), choice())
 
 
+def raced() -> Any:
+    late = step("third", step("second", step("first")))
+    return step("last", step("use", cascade.race(late, step("quick"), late)), step("x"))
+
+
 FLOWS: dict[str, Callable[[], Any]] = {
     "chain": chain,
     "choice": choice,
     "skips": skips,
     "mixed": mixed,
+    "raced": raced,
     "loop": lambda: down(12),
     "after a loop": lambda: step("end", mixed()),
 }
