@@ -14,6 +14,7 @@ from plain_tasks import give, in_thread, step
 
 import cascade
 from cascade import Done, Failed, race, settled
+from cascade.adapters.observers.story import Story
 from cascade.testing import Recorded, record_events
 
 
@@ -574,6 +575,15 @@ async def test_explain_names_who_races() -> None:
         assert why.node_id == "give"
         assert why.blockers == ("no contestant of 'race' has succeeded yet; open are 'idle', 'idle#2'",)
         run.cancel()
+
+
+async def test_the_log_for_people_says_who_has_lost() -> None:
+    story = Story()
+    _, recorded = await raced(race(idle(), step(just(1))), schedule="eager")
+    told = [story.sentence(event) for event in recorded.events]
+    assert any(
+        line.startswith("  idle cancelled after") and line.endswith(": it has lost a race") for line in told
+    )
 
 
 def test_race_failed_survives_pickling_and_splitting() -> None:
