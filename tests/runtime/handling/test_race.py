@@ -168,6 +168,19 @@ async def test_what_only_a_loser_needs_is_cancelled_or_pruned_with_it(schedule: 
     }  # fmt: skip
 
 
+async def test_of_calls_that_do_not_wait_only_the_winner_is_called() -> None:
+    called: list[int] = []
+
+    @cascade.task(mode="inline")
+    def plain(number: int) -> int:
+        called.append(number)
+        return number
+
+    flow = give(race(*(plain(number) for number in range(5))))
+    assert await cascade.run(flow, schedule="eager") in range(5)  # unheard, so plain calls run in lanes
+    assert len(called) == 1
+
+
 async def test_what_somebody_else_wants_goes_on(schedule: Any) -> None:
     go_on = anyio.Event()
 
