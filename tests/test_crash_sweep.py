@@ -79,12 +79,18 @@ def chained() -> Any:
     return [sync_step.map(name=step.map(name=first)), step("all", first)]
 
 
+def raced() -> Any:
+    late = step("third", step("second", step("first")))
+    return step("last", step("use", cascade.race(late, step("quick"), late)), step("x"))
+
+
 FLOWS: dict[str, Callable[[], Any]] = {
     "chain": chain,
     "choice": choice,
     "skips": skips,
     "mixed": mixed,
     "chained": chained,
+    "raced": raced,
     "loop": lambda: down(12),
     "after a loop": lambda: step("end", mixed()),
 }

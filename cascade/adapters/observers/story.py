@@ -34,7 +34,7 @@ from cascade.model.events import (
     UndoStarted,
 )
 from cascade.model.labels import labelled
-from cascade.model.outcomes import SkipReason, why_skipped
+from cascade.model.outcomes import RACE_LOST, SkipReason, why_skipped
 from cascade.model.text import counted, duration, moment
 
 # Targets of a run that are named, at most.
@@ -129,7 +129,8 @@ class Story:
         if event.status == "Succeeded":
             return f"  {event.task_id} succeeded in {took}: {event.result_preview}"
         if event.error is None:
-            return f"  {event.task_id} {event.status.lower()} after {took}"
+            why = ": it has lost a race" if event.reason == RACE_LOST else ""
+            return f"  {event.task_id} {event.status.lower()} after {took}{why}"
         if len(self.errors) < MOST_ERRORS:
             self.errors.add(event.error)
         attempt = f" in attempt {event.attempt}" if event.attempt > 1 else ""

@@ -10,7 +10,7 @@ import attrs
 from cascade.graph.nodes import MapNode, Node
 from cascade.model.calls.callee import Callee
 from cascade.model.events import TaskBlocked
-from cascade.model.outcomes import Done, Status
+from cascade.model.outcomes import Cancelled, Done, Status
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.execution.classify import classify
@@ -108,7 +108,8 @@ class NodeTasks:
         with context.run_context.lifecycle.nodes.scope() as scope:
             context.scopes.enter(index, scope)
             try:
-                ending = await self._ending(index)
+                # Cancelled before this task came to run: then nothing of the node is called.
+                ending = Ending(Cancelled()) if scope.cancel_called else await self._ending(index)
             except BaseException as error:  # pragma: no cover  # an interrupt between two steps
                 ending = Ending(classify(error, context.frame.name(index)))
         context.scopes.leave(index)

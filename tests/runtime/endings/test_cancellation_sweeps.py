@@ -235,6 +235,11 @@ class World:
         more_task, turn_task = cascade.task(more), cascade.task(turn)
         return [step(more_task(2)), step.map(x=[1, 2]), step(turn_task(3))]
 
+    def raced(self) -> Any:
+        """Contestants that hold something, are several, or return a flow."""
+        step = self.task(constraints={"gpu": 1})
+        return self.task()(cascade.race(step(step()), self.mapped(), self.in_place()), step())
+
     def recorded(self) -> Any:
         """Run with a state store, see :func:`engine_of`."""
         return self.plain()
@@ -253,6 +258,7 @@ FLOWS = [
     "cached",
     "of_threads",
     "chained",
+    "raced",
     "recorded",
 ]
 
@@ -291,7 +297,7 @@ async def test_a_run_can_be_cancelled_at_any_moment(flow: str, schedule: Any) ->
         sweep.ended_before = check(world, engine, recorded, f"cancelled at {turn}")
         # Who is cancelled has not failed, and who would have come after it is not skipped.
         skips = {skip.reason for skip in recorded.of(cascade.TaskSkipped)}
-        assert skips <= {"CacheHit"}, f"cancelled at {turn}"
+        assert skips <= {"CacheHit", *(["Pruned"] if flow == "raced" else [])}, f"cancelled at {turn}"
         failures = {text for end in recorded.of(cascade.RunFinished) for text in end.failures}
         assert failures <= {"ToBeRetriedError"}, f"cancelled at {turn}"
 
@@ -314,7 +320,9 @@ async def test_a_run_can_fail_at_any_moment(flow: str, on_error: str, schedule: 
 
 
 @pytest.mark.parametrize("on_error", ["first", "continue"])
-@pytest.mark.parametrize("flow", [flow for flow in FLOWS if flow not in ("threads", "retried", "of_threads")])
+@pytest.mark.parametrize(
+    "flow", [flow for flow in FLOWS if flow not in ("threads", "retried", "of_threads", "raced")]
+)
 async def test_each_checkpoint_of_user_code_can_raise(flow: str, on_error: str, schedule: Any) -> None:
     for number in range(1, 200):
         world = World()
@@ -332,6 +340,27 @@ async def test_each_checkpoint_of_user_code_can_raise(flow: str, on_error: str, 
             assert world.passed < number
             return
     raise AssertionError("the flow has no end")
+
+
+@pytest.mark.parametrize("flow", FLOWS)
+async def test_any_node_that_runs_can_be_cancelled_at_any_moment(flow: str, schedule: Any) -> None:
+    sweep = Sweep(flow, step=3)
+    for turn in sweep:
+        world, failed = World(), list[BaseException]()
+        engine = engine_of(world, flow, schedule, on_error="continue")
+        with record_events(engine) as recorded:
+            async with engine.start(getattr(world, flow)()) as run:
+                await turns(turn)
+                running = run.status().running
+                if running:
+                    run.cancel_node(running[turn % len(running)])
+                sweep.ended_before = run.status().state != "Running"
+                with suppress(cascade.RunFailed):
+                    await run.result()
+            for error in run.failures:
+                failed += leaves(error.error)
+        check(world, engine, recorded, f"cancelled at {turn}")
+        assert {type(error) for error in failed} <= {cascade.TaskCancelledError}, f"cancelled at {turn}"
 
 
 @pytest.mark.parametrize("flow", FLOWS)

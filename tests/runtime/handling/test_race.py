@@ -14,6 +14,7 @@ from plain_tasks import give, in_thread, step
 
 import cascade
 from cascade import Done, Failed, race, settled
+from cascade.adapters.observers.story import Story
 from cascade.testing import Recorded, record_events
 
 
@@ -165,6 +166,19 @@ async def test_what_only_a_loser_needs_is_cancelled_or_pruned_with_it(schedule: 
     assert ends(recorded) == {
         "waits": "Cancelled RaceLost", "step": "Pruned", "give": "Pruned", "quick": "Succeeded",
     }  # fmt: skip
+
+
+async def test_of_calls_that_do_not_wait_only_the_winner_is_called() -> None:
+    called: list[int] = []
+
+    @cascade.task(mode="inline")
+    def plain(number: int) -> int:
+        called.append(number)
+        return number
+
+    flow = give(race(*(plain(number) for number in range(5))))
+    assert await cascade.run(flow, schedule="eager") in range(5)  # unheard, so plain calls run in lanes
+    assert len(called) == 1
 
 
 async def test_what_somebody_else_wants_goes_on(schedule: Any) -> None:
@@ -574,6 +588,15 @@ async def test_explain_names_who_races() -> None:
         assert why.node_id == "give"
         assert why.blockers == ("no contestant of 'race' has succeeded yet; open are 'idle', 'idle#2'",)
         run.cancel()
+
+
+async def test_the_log_for_people_says_who_has_lost() -> None:
+    story = Story()
+    _, recorded = await raced(race(idle(), step(just(1))), schedule="eager")
+    told = [story.sentence(event) for event in recorded.events]
+    assert any(
+        line.startswith("  idle cancelled after") and line.endswith(": it has lost a race") for line in told
+    )
 
 
 def test_race_failed_survives_pickling_and_splitting() -> None:
