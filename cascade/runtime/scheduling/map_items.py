@@ -78,8 +78,8 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
         run_context.progress.unkept.discard(items.map_id)
     is_left = frame.readiness.unsettled > 0
-    if is_left and frame.intake is not None and not run_context.lifecycle.is_closing:
-        return Skipped(SkipReason.UPSTREAM_FAILED)  # a map that it follows has not succeeded
+    if frame.intake is not None and not frame.intake.is_whole and not run_context.lifecycle.is_closing:
+        return Skipped(SkipReason.UPSTREAM_FAILED)
     if frame.gaps.errors:
         return _failed(run_context, frame)
     if frame.gaps.gone or run_context.lifecycle.is_halted or (is_left and run_context.lifecycle.is_draining):

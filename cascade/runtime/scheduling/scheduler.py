@@ -122,7 +122,8 @@ class Scheduler:
             context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
         context.chains.tell = context.pace.wake = self.tell
         context.pace.lanes = (self.loop_lane.queue, self._threads.queue)
-        context.pace.others = lambda: len(self._queue) + self._tasks.waiting()
+        readiness = context.frame.readiness
+        context.pace.others = lambda: len(self._queue) + len(readiness.news.ready) + self._tasks.waiting()
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -228,7 +229,7 @@ class Scheduler:
     def _start(self, index: int) -> None:
         context, frame = self.context, self.context.frame
         place = frame.layout.places[index]
-        if place == Place.OWN and context.chains.holds_back(index):
+        if place == Place.OWN and not context.chains.may_begin(index):
             return
         may_settle_now = place == Place.OWN or frame.gaps.exist or frame.turn.recorded
         if may_settle_now and context.settler.settle_without_running(index):

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import attrs
 
 from cascade.graph.nodes import MapNode
+from cascade.model.outcomes import Status
 from cascade.runtime.execution.binding import judge
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.chains.supply import Supply
@@ -34,6 +35,8 @@ class Chains:
     supplies: dict[int, Supply] = attrs.field(factory=dict)
     # Follower to the maps that count for it, though they have not settled.
     _early: dict[int, set[int]] = attrs.field(factory=dict)
+    # Follower that begins to the items that it takes.
+    _taken: dict[int, dict[int, Supply]] = attrs.field(factory=dict)
 
     def begin(self, index: int, items: Frame, *, is_shown: bool, is_wanted: bool) -> Supply | None:
         """The map *index* has begun: its followers may begin, unless a record has what they gave.
@@ -60,10 +63,14 @@ class Chains:
         self.tell()
         return supply
 
-    def holds_back(self, index: int) -> bool:
-        """Whether a map that follows others is not to begin before these have settled, as it will be skipped."""
-        if not self._early.get(index):
-            return False
+    def may_begin(self, index: int) -> bool:
+        """Whether a map may begin. One that will be skipped may not before those that it follows have settled.
+
+        A map that begins takes the items of those that have begun, and have not settled at this moment.
+        """
+        early = self._early.get(index)
+        if not early:
+            return True
         node = self.frame.graph.node(index)
         assert isinstance(node, MapNode)
         try:
@@ -71,12 +78,15 @@ class Chains:
         except Exception:  # a condition's truth is user code; it is asked again
             is_skipped = True
         if is_skipped:
-            self.frame.readiness.pending[index] += len(self._early.pop(index))
-        return is_skipped
+            self.frame.readiness.pending[index] += len(early)
+        else:
+            self._taken[index] = {source: self.supplies[source] for source in early}
+        del self._early[index]
+        return not is_skipped
 
     def followed_by(self, index: int) -> dict[int, Supply]:
-        """The maps that the map *index*, which begins, follows, with their items."""
-        return {source: self.supplies[source] for source in self._early.pop(index, ()) if source in self.supplies}
+        """By map, the items that the map *index* takes, which has begun."""
+        return self._taken.pop(index, {})
 
     def settles(self, index: int) -> None:
         """The map *index* settles now: that counts for its followers, instead of its having begun."""
@@ -90,4 +100,4 @@ class Chains:
         """The map *index* has settled: nothing comes any more."""
         supply = self.supplies.pop(index, None)
         if supply is not None:
-            supply.end()
+            supply.end(has_succeeded=self.frame.status[index] == Status.SUCCEEDED)

@@ -41,6 +41,7 @@ class Supply:
         is_shown: Whether somebody is told of the list, in a preview.
         followers: Those that have begun.
         has_ended: Whether the map has settled, so that nothing comes any more.
+        has_succeeded: Whether it has succeeded then.
     """
 
     frame: Frame
@@ -49,6 +50,7 @@ class Supply:
     is_shown: bool
     followers: list[Intake] = attrs.field(factory=list)
     has_ended: bool = False
+    has_succeeded: bool = False
     _wake: Callable[[], None] = lambda: None
     _is_held: bool = False
     # By item, how many followers still need its value.
@@ -61,7 +63,7 @@ class Supply:
 
     def value(self) -> list[Any]:
         """The value of the map, now that all items have settled. Its followers may still read what is in it."""
-        return list(self.frame.values) if self.is_kept and self.followers else self.frame.values
+        return list(self.frame.values) if self.is_kept else self.frame.values
 
     def deliver(self, items: Sequence[int]) -> None:
         """Tell the followers of *items* that have settled."""
@@ -83,9 +85,9 @@ class Supply:
                 demand.let_go((item,))
                 demand.values[item] = shown
 
-    def end(self) -> None:
+    def end(self, *, has_succeeded: bool) -> None:
         """The map has settled."""
-        self.has_ended = True
+        self.has_ended, self.has_succeeded = True, has_succeeded
         for follower in self.followers:
             follower.wake()
 
@@ -128,6 +130,11 @@ class Intake:
     def is_open(self) -> bool:
         """Whether items may still come."""
         return not all(supply.has_ended for supply in self.supplies)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether all maps that it takes from have succeeded."""
+        return all(supply.has_succeeded for supply in self.supplies)
 
     def begin(self) -> None:
         """Take what is there already, and whatever comes from now on."""
