@@ -29,7 +29,7 @@ NAMES = [
     "RunStarted", "SkipReason", "StageFinished", "StageStarted", "StateError", "StateRecorded",
     "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError", "TaskContext",
     "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped", "TaskTimeoutError",
-    "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
+    "UndoFinished", "UndoStarted", "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
     "run", "run_sync", "sequence", "serve", "start", "task", "visualize",
 ]  # fmt: skip
 
@@ -185,6 +185,7 @@ def shape(function: Callable[..., Any]) -> str:
         (cascade.LazyResult.with_cache, "(self, policy)"),
         (cascade.LazyResult.with_constraints, "(self, **amounts)"),
         (cascade.LazyResult.with_cost, "(self, seconds)"),
+        (cascade.LazyResult.with_undo, "(self, task)"),
         (cascade.LazyResult.run_if, "(self, condition, on_skip='pass')"),
         (cascade.LazyResult.after, "(self, *lazies)"),
         (cascade.MappedLazyResult.with_concurrency, "(self, limit)"),

@@ -76,6 +76,7 @@ class Terms:
         injects: Scopes of the resources that it injects.
         is_cached: Whether its result is kept for later runs of the same flow.
         swallows: Whether it catches its cancellation, once; of no consequence.
+        is_undone: Whether there is a task that undoes it, which does nothing else.
     """
 
     mode: Mode = "inline"
@@ -88,6 +89,7 @@ class Terms:
     injects: tuple[Scope, ...] = ()
     is_cached: bool = False
     swallows: bool = False
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -27,8 +27,8 @@ def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy
     """A strategy for random flows, which use everything that a flow can have. ``build()`` makes the flow.
 
     They have sync, async and inline tasks, maps (also empty), conditions, routers, sequences, pipelines, partials,
-    flows that tasks return, loops, and tasks that fail. With *policies* they also have retries, timeouts, given
-    and computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow their
+    flows that tasks return, loops, and tasks that fail. With *policies* they also have retries, timeouts, undos,
+    given and computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow their
     cancellation. Each task sets a context variable, and fails if it sees that of another one.
 
     The waits are meant for virtual time (:func:`cascade.testing.virtual_backends`,
@@ -145,7 +145,12 @@ class Drawn:
             on_skip=self.one(_ON_SKIP),
             after=(self.one(before),) if before and is_late else (),
             column=self.arguments(pool, 0, 3) if is_map else None,
-            terms=Terms(mode=mode, **self.how(before, mode, is_plain=not is_map and not isinstance(body, Turns))),
+            terms=Terms(
+                mode=mode,
+                **self.how(before, mode, is_plain=not is_map and not isinstance(body, Turns)),
+                # What returns a flow may be a turn of a loop, which has no value to undo it with.
+                is_undone=self.policies and not isinstance(body, (Ask, Turns)) and self.rarely(),
+            ),
         )
 
     def how(self, before: list[Call], mode: Mode, *, is_plain: bool) -> dict[str, Any]:

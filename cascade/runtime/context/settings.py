@@ -152,9 +152,9 @@ class Settings:
         loop_record: How often a loop of tail calls is recorded: a pair of a number of turns, at least 1, and a
             number of seconds, at least 0, whichever comes first. (1000, 0.1) by default. With 1 turn or 0 seconds
             every turn is recorded. After a crash the loop goes on from the last recorded turn.
-        cleanup_timeout: Seconds for each wait of the engine when a run ends: closing a resource, the last write to
-            the store, the last events, the observers. 10 by default, at least 0. What takes longer is cancelled
-            and listed in the failures. With 0, whatever has to wait at all is cancelled; ``inf`` sets no limit.
+        cleanup_timeout: Seconds for each wait of the engine when a run ends: all undos together, closing a
+            resource, the last write to the store, the last events, the observers. 10 by default, at least 0. What
+            takes longer is cancelled and listed in the failures. With 0, whatever has to wait at all is cancelled; ``inf`` sets no limit.
             Tasks and threads are waited for without a limit; one that takes longer than this is reported.
 
     Raises:
