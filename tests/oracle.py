@@ -233,11 +233,11 @@ class _Turn:
 
     def _run(self, call: Call) -> Outcome:
         refusal = self._refusal(call)
-        if call.column is not None:
-            self.meaning.ran.add(call.name)
         if refusal and not (call.column is not None and refusal == "CapacityError"):
             self.meaning.errors.append(refusal)
-            return Outcome("failed")
+            return Outcome("failed")  # of a map too, which does not begin then
+        if call.column is not None:
+            self.meaning.ran.add(call.name)
         args = tuple(self.filled(argument) for argument in call.args)
         if call.column is None:
             outcome = self._item(call, call.name, args)

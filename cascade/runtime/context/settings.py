@@ -154,8 +154,9 @@ class Settings:
             every turn is recorded. After a crash the loop goes on from the last recorded turn.
         cleanup_timeout: Seconds for each wait of the engine when a run ends: all undos together, closing a
             resource, the last write to the store, the last events, the observers. 10 by default, at least 0. What
-            takes longer is cancelled and listed in the failures. With 0, whatever has to wait at all is cancelled; ``inf`` sets no limit.
-            Tasks and threads are waited for without a limit; one that takes longer than this is reported.
+            takes longer is cancelled and listed in the failures. With 0, whatever has to wait at all is cancelled;
+            ``inf`` sets no limit. Tasks and threads are waited for without a limit; one that takes longer than
+            this is reported.
 
     Raises:
         TypeError: If a setting has a wrong type.
