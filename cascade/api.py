@@ -19,7 +19,7 @@ from cascade.model.tracebacks import trimmed
 from cascade.planning.preview import dry_run, plan, visualize
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import AsRun, shows_settings
-from cascade.runtime.durability.history import NodeRecord, RunRecord
+from cascade.runtime.durability.history import NodeRecord, RunRecord, UndoRecord
 from cascade.runtime.engine.engine import Engine
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.history import recorded_run, recorded_runs
@@ -30,6 +30,7 @@ from cascade.runtime.foundation.task_context import ambient
 __all__ = [
     "NodeRecord",
     "RunRecord",
+    "UndoRecord",
     "dry_run",
     "override_resource",
     "plan",

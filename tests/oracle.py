@@ -11,7 +11,8 @@ What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 * a skipped call stands for its sole upstream call's value, if condition or order skipped it, but never where an
   amount to claim is wanted;
 * a call is attempted as often as it may be, until an attempt neither fails nor takes too long;
-* a description that a call returns is run in its place.
+* a description that a call returns is run in its place;
+* if anything went wrong, what has succeeded and can be undone is.
 """
 
 from __future__ import annotations
@@ -74,6 +75,8 @@ class Meaning:
         ran: Names of the calls whose function was called; of a map also ``name[item]``.
         skipped: Names of the others, with their reasons.
         calls: How often the function of each was called.
+        undone: Names of the calls that have succeeded and are undone, as something went wrong; of a map
+            ``name[item]``.
     """
 
     value: Any = None
@@ -81,6 +84,7 @@ class Meaning:
     ran: set[str] = field(default_factory=set)
     skipped: dict[str, str] = field(default_factory=dict)
     calls: Counter[str] = field(default_factory=Counter)
+    undone: set[str] = field(default_factory=set)
 
 
 class NoValueError(Exception):
@@ -92,6 +96,8 @@ def interpret(flow: Argument) -> Meaning:
     meaning = Meaning()
     with contextlib.suppress(NoValueError):
         meaning.value = _value_of(flow, meaning)
+    if not meaning.errors:
+        meaning.undone.clear()
     return meaning
 
 
@@ -227,11 +233,11 @@ class _Turn:
 
     def _run(self, call: Call) -> Outcome:
         refusal = self._refusal(call)
-        if call.column is not None:
-            self.meaning.ran.add(call.name)
         if refusal and not (call.column is not None and refusal == "CapacityError"):
             self.meaning.errors.append(refusal)
-            return Outcome("failed")
+            return Outcome("failed")  # of a map too, which does not begin then
+        if call.column is not None:
+            self.meaning.ran.add(call.name)
         args = tuple(self.filled(argument) for argument in call.args)
         if call.column is None:
             outcome = self._item(call, call.name, args)
@@ -289,4 +295,6 @@ class _Turn:
                 value = _value_of(value, self.meaning)
         except NoValueError:
             return None
+        if call.terms.is_undone:
+            self.meaning.undone.add(name)
         return Outcome("done", value=(value,))

@@ -23,7 +23,7 @@ def run(flow: RandomFlow, backend: str, **as_run: Any) -> Meaning:
     async def main() -> None:
         called.set(note_call)
         engine = cascade.Engine(**flow.settings, **as_run)
-        kinds = (cascade.TaskExecutionStarted, cascade.TaskSkipped)
+        kinds = (cascade.TaskExecutionStarted, cascade.TaskSkipped, cascade.UndoStarted)
         async with engine.subscribe(*kinds, buffer=10**6) as events:
             try:
                 meaning.value = await engine.run(flow.build())
@@ -42,7 +42,9 @@ def note_event(meaning: Meaning, event: cascade.Event) -> None:
     """Note which function was called, or why not; names in a description are unique, so ids can be cut to them."""
     assert isinstance(event, cascade.NodeEvent)
     name = event.task_id.rpartition("/")[2]
-    if isinstance(event, cascade.TaskSkipped):
+    if isinstance(event, cascade.UndoStarted):
+        meaning.undone.add(name)
+    elif isinstance(event, cascade.TaskSkipped):
         meaning.skipped[name] = event.reason
     else:
         meaning.ran.add(name)

@@ -84,6 +84,38 @@ def raced() -> Any:
     return step("last", step("use", cascade.race(late, step("quick"), late)), step("x"))
 
 
+held: set[str] = set()
+
+
+@cascade.task
+async def take(name: str, *_: Any) -> str:
+    held.add(cascade.current().idempotency_key)
+    await pass_time(1)
+    return cascade.current().idempotency_key
+
+
+@cascade.task
+async def give_back(key: str) -> None:
+    calls.append(key)
+    await pass_time(1)
+    held.discard(key)
+
+
+@cascade.task
+async def refuse(*_: Any) -> None:
+    raise ValueError("refused")
+
+
+@cascade.task
+async def take_in_turns(left: int, *_: Any) -> Any:
+    return take_in_turns(left - 1, take("turn").with_undo(give_back)) if left else refuse()
+
+
+def refused() -> Any:
+    several = take.map(name=["a", "b"]).with_undo(give_back)
+    return refuse(several, take("last", take("first").with_undo(give_back)).with_undo(give_back))
+
+
 FLOWS: dict[str, Callable[[], Any]] = {
     "chain": chain,
     "choice": choice,
@@ -147,6 +179,29 @@ def test_several_crashes_in_a_row_do_not_matter(schedule: Any, backend_name: Any
         has_crashed = simulation.has_crashed
     assert simulation.result() == expected
     assert crashes >= 2
+
+
+@pytest.mark.parametrize("make", [refused, lambda: take_in_turns(3)], ids=["graph", "loop"])
+@pytest.mark.parametrize("when", MOMENTS)
+def test_a_crash_at_any_write_leaves_nothing_that_is_not_undone(
+    make: Callable[[], Any], when: Moment, schedule: Any
+) -> None:
+    for at in itertools.count(1):
+        held.clear()
+        store = InMemoryStateBackend("run")
+        as_run: Any = {"schedule": schedule, "durability": "task", "loop_record": (2, 100.0)}
+        first = played(make(), store, at, when, **as_run)
+        marks = [name for name in store._results if name.startswith("~undone:") and name != "~undone:0"]
+        undone = {f"run/{store._results[name][1]}" for name in marks}
+        calls.clear()
+        second = played(make(), store, None, when, **as_run)
+        assert repr(second.error) == "ValueError('refused')", at
+        assert not held, at
+        # What was recorded as undone is not undone again; when its node runs again, that has another key.
+        assert undone.isdisjoint(calls), at
+        if not first.has_crashed:
+            assert at > 4
+            return
 
 
 @given(flow=flows(), at=st.integers(1, 6), when=st.sampled_from(MOMENTS), seed=st.integers(0, 10_000))

@@ -26,6 +26,7 @@ from cascade.model.policies import (
     checked_cost,
     checked_priority,
     checked_timeout,
+    checked_undo,
     exact,
 )
 
@@ -240,15 +241,7 @@ class LazyResult(Draft, Placeholder[R_co]):
         Raises:
             TypeError: If *task* is no task, or cannot be called with one argument.
         """
-        from cascade.model.tasks import Partial, Task  # here, as tasks make lazies
-
-        if task is not None:
-            if not isinstance(task, (Task, Partial)):
-                raise TypeError(
-                    f"with_undo takes a task, or None, not {task!r:.100}; decorate it with @cascade.task"
-                )
-            task(None)  # raises if it does not take one argument
-        return self._saying(undo=task)
+        return self._saying(undo=checked_undo(task))
 
     def run_if(self, condition: Any, on_skip: OnSkip = "pass") -> Self:
         """The same call, skipped unless *condition* is true. Several conditions must all be true.

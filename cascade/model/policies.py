@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from decimal import Decimal
 from enum import Enum
 from fractions import Fraction
-from typing import TYPE_CHECKING, Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
+from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_checkable
 
 import attrs
 
@@ -16,9 +16,6 @@ from cascade.model.labels import Label
 from cascade.model.placeholders import Placeholder
 from cascade.model.secrets import redacted
 from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
-
-if TYPE_CHECKING:
-    from cascade.model.tasks import Partial, Task
 
 T_co = TypeVar("T_co", covariant=True)
 
@@ -266,8 +263,8 @@ class Policies:
     after: tuple[Placeholder, ...] = ()
     cost: float | Unset | None = UNSET
     name: Label | Unset = UNSET
-    undo: Task[..., Any] | Partial[Any] | Unset | None = UNSET
     priority: int | Unset = UNSET
+    undo: Callable[..., Any] | Unset | None = UNSET
 
 
 NOTHING_SAID: Final = Policies()
@@ -334,6 +331,21 @@ def checked_priority(priority: object, task_name: str) -> int:
             f"not {redacted(repr(priority)):.100}"
         )
     return number
+
+
+def checked_undo(undo: Callable[..., Any] | None) -> Callable[..., Any] | None:
+    """*undo* if it is a task, or a partial of one, that takes one argument.
+
+    Raises:
+        TypeError: If it is not.
+    """
+    if undo is None:
+        return None
+    callee = getattr(undo, "task", undo)
+    if not callable(undo) or not isinstance(getattr(callee, "policies", None), Policies):
+        raise TypeError(f"with_undo takes a task, or None, not {undo!r:.100}; decorate it with @cascade.task")
+    undo(None)  # a call of a task runs nothing, and raises if it does not take one argument
+    return undo
 
 
 def checked_retry(retry: object) -> Retry | None:

@@ -236,17 +236,6 @@ def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) 
     return gated
 
 
-def _signals(graph: Graph, own: Sequence[int]) -> Steps[frozenset[int]]:
-    """The signals among the calls *own*."""
-    found = []
-    for number, index in enumerate(own):
-        if isinstance(graph.task(index), SignalTask):
-            found.append(index)
-        if not number % PAUSE_EVERY:
-            yield
-    return frozenset(found)
-
-
 def _links(levels: Sequence[Sequence[int]], places: bytearray) -> Steps[dict[int, int]]:
     links = {}
     for number, (level, following) in enumerate(pairwise(levels)):

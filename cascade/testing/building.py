@@ -7,6 +7,7 @@ from contextvars import ContextVar
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import attrs
 
 from cascade.adapters.cache.inputs import InputCache, MemoryCacheStore
@@ -156,7 +157,23 @@ class Builder:
         if call.terms.is_cached:
             cache = InputCache(MemoryCacheStore(), key=repr)  # the store is the call's own
             lazy = lazy.with_cache(cache)
+        if call.terms.is_undone:
+            lazy = lazy.with_undo(undo_of(call))
         return lazy
+
+
+def undo_of(call: Call) -> Task[..., Any]:
+    """A task that undoes *call*, where *call* itself runs: it does nothing."""
+
+    def undo(value: Any) -> None: ...
+
+    async def undo_on_the_loop(value: Any) -> None:
+        await anyio.lowlevel.checkpoint()
+
+    name = f"undo_{call.name}"
+    if call.terms.mode == "async":
+        return task(name=name)(undo_on_the_loop)
+    return task(name=name, mode=call.terms.mode)(undo)
 
 
 def task_of(call: Call) -> Task[..., Any]:

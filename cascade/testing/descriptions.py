@@ -78,6 +78,7 @@ class Terms:
         swallows: Whether it catches its cancellation, once; of no consequence.
         name: What it is called; of a map, items are called by their own values then. Of no consequence.
         priority: Whether it goes before others that wait for the same; of no consequence.
+        is_undone: Whether there is a task that undoes it, which does nothing else.
     """
 
     mode: Mode = "inline"
@@ -92,6 +93,7 @@ class Terms:
     swallows: bool = False
     name: str | None = None
     priority: int = 0
+    is_undone: bool = False
 
 
 @dataclass(frozen=True, eq=False)

@@ -28,8 +28,8 @@ def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy
 
     They have sync, async and inline tasks, maps (also empty), conditions, routers, sequences, pipelines, partials,
     flows that tasks return, loops, and tasks that fail. With *policies* they also have names, priorities, retries,
-    timeouts, given and computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow
-    their cancellation. Each task sets a context variable, and fails if it sees that of another one.
+    timeouts, undos, given and computed claims, caches, resources of both scopes, tasks that wait, and tasks that
+    swallow their cancellation. Each task sets a context variable, and fails if it sees that of another one.
 
     The waits are meant for virtual time (:func:`cascade.testing.virtual_backends`,
     :func:`cascade.testing.simulate`).
@@ -145,7 +145,12 @@ class Drawn:
             on_skip=self.one(_ON_SKIP),
             after=(self.one(before),) if before and is_late else (),
             column=self.column(pool) if is_map else None,
-            terms=Terms(mode=mode, **self.how(before, mode, is_plain=not is_map and not isinstance(body, Turns))),
+            terms=Terms(
+                mode=mode,
+                **self.how(before, mode, is_plain=not is_map and not isinstance(body, Turns)),
+                # What returns a flow may be a turn of a loop, which has no value to undo it with.
+                is_undone=self.policies and not isinstance(body, (Ask, Turns)) and self.rarely(),
+            ),
         )
 
     def column(self, pool: list[Call | Choice]) -> Any:

@@ -36,8 +36,15 @@ async def is_on() -> bool:
 async def try_often(n: int) -> int:
     raise ValueError(f"attempt {cascade.current().attempt}")
 
+@cascade.task
+async def put_back(n: int) -> None:
+    if os.path.exists("broken") and n == 2:
+        raise OSError("it is stuck")
+
 trying = try_often(fetch(1))
 july = check(fetch(1).with_name("july"))
+undone = check(fetch(fetch(1).with_undo(put_back)).with_undo(put_back))
+stuck = check(fetch(fetch(2).with_undo(put_back)).with_undo(put_back))
 flow = check(fetch(cascade.Param("size", type=int)))
 skips = check(check(fetch(2)).run_if(is_on()))
 """
@@ -87,6 +94,25 @@ def test_a_run_that_failed_is_shown_and_resumed(call: Command) -> None:
     assert Path("ran.txt").read_text() == "fetch\n"
     again = call("resume", "night", *STATE, "--log", "none")
     assert (again.status, again.out) == (0, "6\n")
+
+
+def test_what_was_undone_is_shown(call: Command) -> None:
+    Path("broken").touch()
+    call("run", "flows.py:undone", *STATE, "--run-id", "night", "--log", "none")
+    table = call("show", "night", *STATE).out.split("\n\n")[2].splitlines()
+    assert [row.split() for row in table] == [
+        ["UNDO", "OF", "BY", "STATE"],
+        ["fetch", "put_back", "undone"],
+        ["fetch#2", "put_back", "undone"],
+    ]
+    call("run", "flows.py:stuck", *STATE, "--run-id", "other", "--log", "none")
+    assert "put_back  failed  OSError: it is stuck" in call("show", "other", *STATE).out
+    undos = json.loads(call("show", "other", *STATE, "--format", "json").out)["undos"]
+    assert [(undo["node_id"], undo["undo"], undo["status"]) for undo in undos] == [
+        ("fetch", "put_back", "failed"),
+        ("fetch#2", "put_back", "failed"),
+    ]
+    assert "~undo" not in call("show", "other", *STATE).out
 
 
 def test_attempts_durations_and_errors_of_nodes_are_shown(call: Command) -> None:

@@ -266,3 +266,17 @@ def test_a_contradiction_is_found_by_looking(format: Any) -> None:
 @every_format
 def test_a_picture_is_the_same_each_time(format: Any) -> None:
     assert cascade.visualize(FLOW, format) == cascade.visualize(FLOW, format)
+
+
+@pytest.mark.parametrize(
+    ("format", "mark"),
+    [("mermaid", "fetch (undo#58; parse)"), ("dot", "fetch (undo: parse)"), ("text", "fetch (undo: parse)")],
+)
+def test_a_node_that_can_be_undone_is_marked(format: Any, mark: str) -> None:
+    assert mark in cascade.visualize(parse(fetch(1).with_undo(parse)), format=format)
+    assert "undo" not in cascade.visualize(parse(fetch(1)), format=format)
+
+
+def test_json_tells_what_undoes_a_node() -> None:
+    nodes = json.loads(cascade.visualize(parse(fetch(1).with_undo(parse)), format="json"))["nodes"]
+    assert [node.get("undo") for node in nodes] == ["parse", None]

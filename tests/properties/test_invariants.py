@@ -87,6 +87,7 @@ def check_events(flow: RandomFlow, events: Sequence[Any], *, is_complete: bool) 
     opened = Counter(event.resource_name for event in events if isinstance(event, cascade.ResourceAcquired))
     closed = Counter(event.resource_name for event in events if isinstance(event, cascade.ResourceReleased))
     assert opened == closed
+    check_undos(flow, events)
     last = events[-1]
     assert isinstance(last, cascade.RunFinished)
     if is_complete:
@@ -111,6 +112,28 @@ def check_nodes(events: Sequence[Any], loops: set[str], flow: RandomFlow) -> Non
             assert event.attempt == retries + 1, event
         else:  # it failed before it began, say because of what it claims
             assert event.status == "Failed", event
+
+
+def check_undos(flow: RandomFlow, events: Sequence[Any]) -> None:
+    """What has succeeded is undone, the last first and one by one, if the run failed; all of it, if in time."""
+    undoable = {call.name for call in calls_in(flow.description) if call.terms.is_undone}
+    maps = {call.name for call in calls_in(flow.description) if call.column is not None}
+    done = [
+        event.task_id
+        for event in events
+        if isinstance(event, cascade.TaskExecutionFinished)
+        and event.status == "Succeeded"
+        and event.task_name in undoable
+        and event.task_id.rpartition("/")[2] not in maps
+    ]
+    steps = [event for event in events if isinstance(event, (cascade.UndoStarted, cascade.UndoFinished))]
+    begun, ended = steps[::2], steps[1::2]
+    assert all(isinstance(event, cascade.UndoStarted) for event in begun)
+    assert [event.task_id for event in begun] == [event.task_id for event in ended]
+    is_due = events[-1].status in ("Failed", "Cancelled")
+    in_time = all(event.status != "Cancelled" for event in ended)
+    expected = done[::-1] if is_due else []
+    assert [event.task_id for event in begun] == (expected if in_time else expected[: len(begun)])
 
 
 KINDS = (cascade.TaskExecutionStarted, cascade.TaskRetrying, *TERMINAL)
@@ -182,7 +205,7 @@ def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, se
     found.value = simulation.value
     found.errors = [type(each).__name__ for each in getattr(error, "exceptions", [error])] if error else []
     for event in simulation.trace.events():
-        if isinstance(event, (cascade.TaskExecutionStarted, cascade.TaskSkipped)):
+        if isinstance(event, (cascade.TaskExecutionStarted, cascade.TaskSkipped, cascade.UndoStarted)):
             note_event(found, event)
     assert failures(found) == failures(meant)
     assert repr(found.value) == repr(meant.value)
@@ -191,6 +214,7 @@ def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, se
     for node_id, count in ledger.calls.items():
         called_by_name[node_id.rpartition("/")[2]] += count
     assert called_by_name == meant.calls
+    assert found.undone == meant.undone
     check_events(flow, simulation.trace.events(), is_complete=True)
 
 

@@ -22,6 +22,7 @@ def test_a_run_that_goes_on_after_failures_does_what_the_oracle_says(flow: Rando
         assert found.skipped == meant.skipped, schedule
         assert found.ran == meant.ran, schedule
         assert found.calls == meant.calls, schedule
+        assert found.undone == meant.undone, schedule
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
@@ -37,6 +38,7 @@ def test_a_run_that_ends_at_the_first_failure_gives_the_oracles_value_or_one_of_
             assert set(found.errors) <= set(meant.errors), schedule
             assert len(found.errors) == 1, schedule
             assert found.ran <= meant.ran, schedule
+            assert found.undone <= meant.undone, schedule
         else:
             assert repr(found.value) == repr(meant.value), schedule
             assert (found.errors, found.ran, found.skipped) == ([], meant.ran, meant.skipped), schedule

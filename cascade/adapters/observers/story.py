@@ -141,7 +141,7 @@ class Story:
         if event.status == "Succeeded":
             return f"  {event.task_id} undone in {took}"
         if event.error is None:
-            return f"  {event.task_id} not undone in time: {event.undo} {event.status.lower()} after {took}"
+            return f"  {event.task_id} not undone in time: {event.undo} cancelled after {took}"
         return f"  {event.task_id} not undone: {event.undo} failed after {took}: {event.error}"
 
     def _aside(self, event: Event) -> str:

@@ -27,6 +27,7 @@ from cascade.model.outcomes import SkipReason
 from cascade.model.text import duration
 
 
+# More than 12 fields: one for each number that is shown.
 @attrs.define(eq=False)
 class TaskTally:
     """The nodes of one task, in numbers. Items of maps count as nodes, maps themselves do not.

@@ -156,10 +156,11 @@ class Settings:
         when_idle: What to do when the run could go on only by signals. ``"wait"`` (default): wait for them.
             ``"suspend"``, which needs a state: end, holding nothing, and raise :class:`~cascade.RunSuspended`; the
             same call goes on with the run once a signal has come.
-        cleanup_timeout: Seconds for each wait of the engine when a run ends: closing a resource, the last write to
-            the store, the last events, the observers. 10 by default, at least 0. What takes longer is cancelled
-            and listed in the failures. With 0, whatever has to wait at all is cancelled; ``inf`` sets no limit.
-            Tasks and threads are waited for without a limit; one that takes longer than this is reported.
+        cleanup_timeout: Seconds for each wait of the engine when a run ends: all undos together, closing a
+            resource, the last write to the store, the last events, the observers. 10 by default, at least 0. What
+            takes longer is cancelled and listed in the failures. With 0, whatever has to wait at all is cancelled;
+            ``inf`` sets no limit. Tasks and threads are waited for without a limit; one that takes longer than
+            this is reported.
 
     Raises:
         TypeError: If a setting has a wrong type.

@@ -34,6 +34,8 @@ class StateBackend(NodeOutcomes):
     Only the abstract operations have to be written; the others are defined in terms of them here. Such a backend
     resumes by node id alone: it notices no change of the flow, holds no lease and keeps no loops.
 
+    Ids that begin with ``~undo`` are no nodes: their records say what is to be undone, and what has been.
+
     Args:
         run_id: The run.
 

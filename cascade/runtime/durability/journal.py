@@ -66,9 +66,12 @@ class Journal:
         self._scope: CancelScope | None = None
         self._progress = anyio.Event()
 
-    def add(self, entry: Entry) -> None:
-        """Queue *entry*."""
+    def add(self, entry: Entry, *, outlives: bool = False) -> None:
+        """Queue *entry*. If it *outlives* the turn of the loop to which it belongs, it is about undoing."""
         if self.has_failed:
+            return
+        if outlives:
+            self._queue.keep(entry)
             return
         if entry.status not in ("succeeded", "skipped"):
             # Each turn uses the same ids: the attempts of a turn that is held are not those of the recorded one.
@@ -78,11 +81,6 @@ class Journal:
             self._queue.add(entry)
         elif (turn := self._loop.hold(entry)) is not None:
             self.recorded += self._queue.start_over(turn)
-
-    def keep(self, entry: Entry) -> None:
-        """Queue *entry*, which is about undoing, so that it outlives the turn of the loop to which it belongs."""
-        if not self.has_failed:
-            self._queue.keep(entry)
 
     def refusal(self, value: Any) -> StateError | None:
         """Why the store cannot take *value*; ``None`` if it can."""

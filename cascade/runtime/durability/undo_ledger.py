@@ -6,17 +6,107 @@ outlives the turn of the loop to which the node belongs. See ``records.py`` for 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Final
 
 import attrs
 
 from cascade.graph.nodes import Undo, task_of
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.durability.records import UNDO_BEGUN, Entry, done_id, undo_id
-from cascade.runtime.durability.recovery import PORTION
-from cascade.runtime.durability.undo_records import RecordedUndos
-from cascade.runtime.foundation.fairness import portions
+from cascade.runtime.durability.records import (
+    UNDO_BEGUN,
+    UNDO_TIMES,
+    Entry,
+    Past,
+    done_id,
+    is_of_undo,
+    undo_id,
+)
+from cascade.runtime.foundation.fairness import paced_list, portions
+
+# Records that are read at once.
+_AT_ONCE: Final = 500
+# Ids that are asked for first, of a store that does not list its records; after that twice as many each time.
+_FIRST: Final = 1
+
+
+@attrs.define(eq=False)
+class RecordedUndos:
+    """The records of an earlier execution that are about undoing.
+
+    Attributes:
+        successes: Numbers of the successes that can be undone, in order.
+        done: Numbers of those that have been undone.
+        has_begun: Whether undoing has begun.
+        times: How often nodes were undone in executions before that, by what stands for them in idempotency keys.
+        starts_over: Whether all records are to be deleted once the undo is complete, as the flow has changed.
+    """
+
+    successes: Sequence[int] = ()
+    done: frozenset[int] = frozenset()
+    has_begun: bool = False
+    times: Mapping[str, int] = attrs.field(factory=dict)
+    starts_over: bool = False
+
+    @property
+    def last(self) -> int:
+        """The highest number that has been given."""
+        return max([*self.successes, *self.done], default=0)
+
+    def pending(self) -> Iterator[int]:
+        """Numbers of the successes that have not been undone, in order."""
+        return (number for number in self.successes if number not in self.done)
+
+    def ids(self) -> list[str]:
+        """The ids of the records, in the order in which they may be deleted."""
+        begun = [UNDO_BEGUN] if self.has_begun else []
+        return [*map(undo_id, self.successes), *map(done_id, self.done), *begun]
+
+
+async def recorded_undos(backend: StateBackend, past: Past) -> tuple[RecordedUndos, Past]:
+    """What *backend* has recorded of undos, and *past* without that."""
+    if not past.is_known:
+        return RecordedUndos(), past
+    if past.nodes is None:
+        listed = await _asked_for(backend)
+    else:
+        listed = await paced_list(name if is_of_undo(name) else None for name in past.nodes)
+        if not listed:
+            return RecordedUndos(), past
+        nodes = await paced_list(None if is_of_undo(name) else name for name in past.nodes)
+        past = attrs.evolve(past, nodes=nodes)
+    return await _read(backend, listed), past
+
+
+async def _asked_for(backend: StateBackend) -> list[str]:
+    """The ids of the records about undos in a store that does not list its records, and so is asked for each."""
+    found = list(await backend.recall([UNDO_TIMES]))
+    first, count = 1, _FIRST
+    while True:
+        numbers = range(first, first + count)
+        successes = await backend.recall([undo_id(number) for number in numbers])
+        found += successes
+        if len(successes) < count:
+            break
+        first, count = first + count, 2 * count
+    if len(found) and (first > 1 or successes):
+        found += await backend.recall([done_id(number) for number in range(first + len(successes))])
+    return found
+
+
+async def _read(backend: StateBackend, listed: Iterable[str]) -> RecordedUndos:
+    ids = set(listed)
+    numbers = {name: int(name.rpartition(":")[2]) for name in ids if name != UNDO_TIMES}
+    times: Mapping[str, int] = {}
+    if UNDO_TIMES in ids:
+        times = (await backend.get_readable_results([UNDO_TIMES])).get(UNDO_TIMES, {})
+    return RecordedUndos(
+        sorted(number for name, number in numbers.items() if name == undo_id(number)),
+        frozenset(number for name, number in numbers.items() if name == done_id(number) and number),
+        UNDO_BEGUN in ids,
+        times,
+    )
 
 
 @attrs.frozen(eq=False)
@@ -76,12 +166,12 @@ class UndoLedger:
         self.pending[self._last] = undoable
         if self.journal is not None:
             about = f"{undoable.undo_name}\n{undoable.node_id}"
-            self.journal.keep(Entry(undo_id(self._last), undoable, task_name=about))
+            self.journal.add(Entry(undo_id(self._last), undoable, task_name=about), outlives=True)
 
     async def begin(self) -> bool:
         """Record that from now on nodes are undone; returns whether they may be."""
         if not self.has_begun and self.journal is not None:
-            self.journal.keep(Entry(UNDO_BEGUN, True))
+            self.journal.add(Entry(UNDO_BEGUN, True), outlives=True)
         self.has_begun = await self._written()
         self.is_refused = not self.has_begun
         return self.has_begun
@@ -90,7 +180,7 @@ class UndoLedger:
         """Record that a node has been undone; returns whether the next one may be."""
         undoable = self.pending.pop(number)
         if self.journal is not None and undoable is not None:
-            self.journal.keep(Entry(done_id(number), (undoable.node_id, undoable.key)))
+            self.journal.add(Entry(done_id(number), (undoable.node_id, undoable.key)), outlives=True)
         return await self._written()
 
     def failed(self, number: int, error: str) -> None:
@@ -107,7 +197,7 @@ class UndoLedger:
     async def read(self, backend: StateBackend) -> None:
         """Read the records that have not been read; what cannot be read stays ``None``."""
         unread = [number for number, undoable in self.pending.items() if undoable is None]
-        for portion in portions(unread, PORTION):
+        for portion in portions(unread, _AT_ONCE):
             values = await backend.get_readable_results([undo_id(number) for number in portion])
             for number in portion:
                 found = values.get(undo_id(number))

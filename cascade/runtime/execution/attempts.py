@@ -24,7 +24,7 @@ from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.single_flight import Flight
 from cascade.runtime.foundation.cancellations import is_cancelled
-from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.foundation.task_context import attempt_var, key_of
 
 
 @attrs.define(eq=False)
@@ -120,7 +120,13 @@ class Attempts:
             claim,
             Timing(self.job.terms.timeout),
             on_start=self._report_start if self.run_context.events.wants(kind) else None,
+            undone=self._undone(),
         )
+
+    def _undone(self) -> int:
+        """How often the node was undone in earlier executions of the run."""
+        times, node_id = self.run_context.store.undo.times, self.job.node_id
+        return times.get(key_of(node_id, self.run_context.progress.turns(node_id)), 0) if times else 0
 
     def _leave(self, claim: Claim, attempt: Attempt | None) -> None:
         """Count *attempt*, which has ended or did not start, and release what it held."""

@@ -159,11 +159,7 @@ class Undoing:
                 return
             for number in self.left:
                 self.current = number
-                undoable = ledger.pending[number]
-                error = self._unreadable() if undoable is None else await self._undo(number, undoable)
-                if error is not None:
-                    self._fail(number, error)
-                elif not await ledger.done(number):
+                if not await self._undo(number):
                     return
         finally:
             self.current = None
@@ -182,18 +178,23 @@ class Undoing:
             return False
         return True
 
-    def _unreadable(self) -> StateError:
-        return StateError("the record of what is to be undone cannot be read, so it cannot be undone")
-
-    def _fail(self, number: int, error: BaseException) -> None:
-        """An undo has failed: the others go on, and nothing is halted before they have ended."""
+    async def _undo(self, number: int) -> bool:
+        """Undo one node, and record that; returns whether the next one may be undone."""
         undoable = self.ledger.pending[number]
+        if undoable is None:
+            error: BaseException | None = StateError("the record of what is to be undone cannot be read")
+        else:
+            error = await self._told(number, undoable)
+        if error is None:
+            return await self.ledger.done(number)
+        # The others go on, and nothing is halted before they have ended.
         self.failed.add(number)
         self.ledger.failed(number, describe(error))
         self._troubles.append((error, f"undo of {undoable.node_id!r}" if undoable else "the undo"))
+        return True
 
-    async def _undo(self, number: int, undoable: Undoable) -> BaseException | None:
-        """Undo one node; returns the error, if that failed."""
+    async def _told(self, number: int, undoable: Undoable) -> BaseException | None:
+        """Undo one node, and tell of it; returns the error, if that failed."""
         began, status, error = current_time(), "Cancelled", None
         about = {"task_id": undoable.node_id, "task_name": undoable.task_name, "undo": undoable.undo_name}
         self.run_context.emit(UndoStarted, **about)

@@ -224,6 +224,19 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
             cascade.TaskExecutionFinished(**NODE, status="Cancelled", duration=0.5, attempt=1),
             "  fetch#3 cancelled after 500 ms",
         ),
+        (cascade.UndoStarted(**NODE, undo="put_back"), "  fetch#3 is being undone by put_back"),
+        (
+            cascade.UndoFinished(**NODE, undo="put_back", status="Succeeded", duration=0.5),
+            "  fetch#3 undone in 500 ms",
+        ),
+        (
+            cascade.UndoFinished(**NODE, undo="put_back", status="Failed", duration=0.5, error="OSError: no"),
+            "  fetch#3 not undone: put_back failed after 500 ms: OSError: no",
+        ),
+        (
+            cascade.UndoFinished(**NODE, undo="put_back", status="Cancelled", duration=0.5),
+            "  fetch#3 not undone in time: put_back cancelled after 500 ms",
+        ),
         (cascade.TaskSkipped(**NODE, reason="CacheHit"), "  fetch#3 taken from the cache"),
         (
             cascade.TaskSkipped(**NODE, reason="ConditionFalse"),

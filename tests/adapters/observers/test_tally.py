@@ -107,6 +107,20 @@ async def test_a_map_whose_length_is_not_known_counts_when_it_begins(schedule_na
     }
 
 
+async def test_what_was_undone_is_counted() -> None:
+    @cascade.task
+    async def undo(_: int) -> None: ...
+
+    @cascade.task
+    async def fails(*_: Any) -> None:
+        raise ValueError("no")
+
+    tally = await counted(fails(double(1).with_undo(undo), double.map(x=[1, 2]).with_undo(undo)))
+    assert (tally.tasks["double"].undone, tally.tasks["double"].succeeded) == (3, 3)
+    assert "undo" not in tally.tasks
+    assert ("undone", 3) in list(tally.parts())
+
+
 async def test_tasks_are_in_the_order_of_the_flow() -> None:
     tally = await counted(one(double.map(x=several(7))))
 

@@ -240,6 +240,25 @@ class World:
         step = self.task(constraints={"gpu": 1})
         return self.task()(cascade.race(step(step()), self.mapped(), self.in_place()), step())
 
+    def undone(self) -> Any:
+        """What is done here is undone, if the run does not succeed."""
+
+        async def book(*_: Any, x: int = 0) -> int:
+            await self.pause()
+            return x
+
+        async def undo(_: int) -> None:
+            await anyio.lowlevel.checkpoint()
+
+        def undo_in_thread(_: int) -> None: ...
+
+        async def more() -> Any:
+            return booking().with_undo(undo_task)
+
+        booking, undo_task = cascade.task(book), cascade.task(undo)
+        first = booking().with_undo(cascade.task(undo_in_thread))
+        return booking(first, cascade.task(more)(), booking.map(x=[1, 2]).with_undo(undo_task))
+
     def recorded(self) -> Any:
         """Run with a state store, see :func:`engine_of`."""
         return self.plain()
@@ -259,6 +278,7 @@ FLOWS = [
     "of_threads",
     "chained",
     "raced",
+    "undone",
     "recorded",
 ]
 
@@ -283,7 +303,19 @@ def check(world: World, engine: cascade.Engine, recorded: Recorded, when: str) -
         return False
     last = recorded.events[-1]
     assert isinstance(last, cascade.RunFinished), when
+    assert undone(recorded) == ([] if last.status == "Succeeded" else to_be_undone(recorded)), when
     return last.status == "Succeeded"
+
+
+def to_be_undone(recorded: Recorded) -> list[str]:
+    """What has succeeded and has an undo, the last first."""
+    ends = recorded.of(cascade.TaskExecutionFinished)
+    booked = [end.task_id for end in ends if end.task_name == "book" and end.status == "Succeeded"]
+    return [node_id for node_id in reversed(booked) if node_id not in ("book#2", "book#3")]
+
+
+def undone(recorded: Recorded) -> list[str]:
+    return [end.task_id for end in recorded.of(cascade.UndoFinished) if end.status == "Succeeded"]
 
 
 @pytest.mark.parametrize("flow", FLOWS)

@@ -22,7 +22,6 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.executor import Executor
-from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.foundation.threads import wake_soon
 
 
@@ -43,6 +42,7 @@ class Attempt:
         on_end: Called when a thread that was left behind has ended.
         is_over: Whether it has ended; what still runs in its name then is not it.
         is_crossing: Whether it is between the gate and its start mark.
+        undone: How often the node was undone in earlier executions of the run.
     """
 
     surroundings: RunContext
@@ -55,6 +55,7 @@ class Attempt:
     on_end: Callable[[], object] | None = None
     is_over: bool = False
     is_crossing: bool = False
+    undone: int = 0
 
     @property
     def run_id(self) -> str:
@@ -65,11 +66,6 @@ class Attempt:
     def turns(self) -> Sequence[int]:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
         return self.surroundings.progress.turns(self.node_id)
-
-    @property
-    def undone(self) -> int:
-        """How often the node was undone in earlier executions of the run."""
-        return self.surroundings.store.undo.times.get(key_of(self.node_id, self.turns), 0)
 
     def begin(self) -> None:
         """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.
