@@ -124,7 +124,7 @@ class NodeMaker:
         conditions = yield from self.operands.of_group(parts.said.conditions, call.task.name)
         said = {
             name: value
-            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost")
+            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost", "errors")
             if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
         }
         cache = said.get("cache")

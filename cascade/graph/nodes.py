@@ -21,7 +21,7 @@ import attrs
 from cascade.graph.nested import Template
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
-from cascade.model.policies import CachePolicy, OnSkip, Retry
+from cascade.model.policies import CachePolicy, Collect, OnSkip, Retry
 from cascade.model.tasks import Task
 from cascade.model.typed.declared import Input
 
@@ -152,6 +152,7 @@ class Terms:
     amounts: tuple[tuple[str, Operand], ...] = ()
     concurrency: int | None = None
     on_skip: OnSkip = "pass"
+    errors: Collect | None = None
     conditions: tuple[Operand, ...] = ()
     after: tuple[int, ...] = ()
     cost: float | None = attrs.field(default=None, eq=False)

@@ -15,6 +15,7 @@ from cascade.model.placeholders import PASS_IT_ON, Placeholder, rendered
 from cascade.model.policies import (
     NOTHING_SAID,
     CachePolicy,
+    Errors,
     OnSkip,
     Policies,
     Retry,
@@ -22,6 +23,7 @@ from cascade.model.policies import (
     checked_cache,
     checked_concurrency,
     checked_cost,
+    checked_errors,
     checked_timeout,
     exact,
 )
@@ -334,6 +336,23 @@ class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
             ValueError: If *limit* is no whole number from 1.
         """
         return self._saying(concurrency=checked_concurrency(limit))
+
+    def with_errors(self, errors: Errors, min_success: float | None = None) -> Self:
+        """The same map, with what becomes of it if items fail.
+
+        Args:
+            errors: ``"raise"``, as without this method: the map fails with the error of the item that failed
+                first. ``"collect"``: a failed item is a :class:`Failed` in the list, in its place, and the others
+                run on.
+            min_success: With ``"collect"``, how many items must succeed: a count, or a fraction below 1 of all. As
+                soon as that cannot be reached, the other items are cancelled, and the map fails with
+                :class:`MapFailed`. ``None`` (default) and 0: all may fail.
+
+        Raises:
+            ValueError: If *errors* is neither of these, *min_success* is no such number, or is given with
+                ``"raise"``.
+        """
+        return self._saying(errors=checked_errors(errors, min_success))
 
 
 def _text_of(lazy: LazyResult[Any]) -> str:

@@ -230,6 +230,49 @@ def exact(amount: object, resource: str) -> int | Fraction:
 
 
 OnSkip = Literal["pass", "skip"]
+Errors = Literal["raise", "collect"]
+
+
+@attrs.frozen
+class Collect:
+    """What a map does with items that fail: they are values of its list.
+
+    Attributes:
+        min_success: How many items must succeed: a count, or a fraction of all below 1; ``None``: any number.
+    """
+
+    min_success: int | Fraction | None = None
+
+    def least(self, size: int) -> int:
+        """How many of *size* items must succeed."""
+        if self.min_success is None:
+            return 0
+        return self.min_success if isinstance(self.min_success, int) else math.ceil(self.min_success * size)
+
+
+def checked_errors(errors: object, min_success: object) -> Collect | None:
+    """What a map does with items that fail: ``None`` if it fails itself.
+
+    Raises:
+        ValueError: If *errors* is neither ``"raise"`` nor ``"collect"``, or *min_success* is no count and no
+            fraction below 1, or is given with ``"raise"``.
+    """
+    if errors not in ("raise", "collect"):
+        raise ValueError(f'with_errors takes "raise" or "collect", not {errors!r:.100}')
+    if min_success is None:
+        return None if errors == "raise" else Collect()
+    if errors == "raise":
+        raise ValueError('with "raise" all items must succeed; min_success goes with "collect"')
+    least = plain_number(min_success)
+    if isinstance(least, bool) or not isinstance(least, (int, float, Fraction, Decimal)):
+        least = math.nan
+    if isinstance(least, int) and least >= 0:
+        return Collect(least)
+    if not 0 <= least < 1:
+        raise ValueError(
+            f"min_success is a count of items, or a fraction below 1 of all, not {min_success!r:.100}"
+        )
+    return Collect(Fraction(str(least)))
 
 
 @attrs.frozen
@@ -246,6 +289,7 @@ class Policies:
         after: Calls that it runs after: they must have succeeded, and no data passes.
         on_skip: What a skip does: ``"pass"`` the sole upstream value on, or ``"skip"`` the consumers.
         cost: Seconds that it is expected to take; ``None``: nobody knows.
+        errors: Of a map, what it does with items that fail; ``None``: it fails.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -257,11 +301,21 @@ class Policies:
     conditions: tuple[object, ...] = ()
     after: tuple[Placeholder, ...] = ()
     cost: float | Unset | None = UNSET
+    errors: Collect | Unset | None = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
-EXCLUSIVE_POLICIES: Final = ("retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost")
+EXCLUSIVE_POLICIES: Final = (
+    "retry",
+    "timeout",
+    "cache",
+    "constraints",
+    "concurrency",
+    "on_skip",
+    "cost",
+    "errors",
+)
 
 
 def checked_timeout(seconds: float | None) -> float | None:

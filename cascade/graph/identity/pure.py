@@ -26,5 +26,13 @@ def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
             parts += name.encode(), (yield from _PURE.operand(operand, name))
     except NotDigestibleError:
         return None
-    policies = (terms.retry, terms.timeout, id(terms.cache), terms.concurrency, terms.on_skip, terms.after)
+    policies = (
+        terms.retry,
+        terms.timeout,
+        id(terms.cache),
+        terms.concurrency,
+        terms.on_skip,
+        terms.errors,
+        terms.after,
+    )
     return (id(node.task), is_map, len(terms.conditions), combine("pure", parts), *policies)

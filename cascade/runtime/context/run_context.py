@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextvars import Context
-from typing import Any, Final
+from typing import Any, Final, Protocol
 from weakref import WeakSet
 
 import attrs
@@ -34,6 +34,7 @@ from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.simulation_seam import Pacer
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.foundation.threads import loop_clock
+from cascade.runtime.frame.turn import Cut, Handles
 from cascade.runtime.observation.bus import EventBus
 
 UNKNOWN_RESOURCE = "CS-W002"
@@ -108,6 +109,12 @@ class Memory:
     unknown: set[str] = attrs.field(factory=set)
 
 
+class RunFlow(Protocol):
+    """Runs a flow that a node has returned."""
+
+    async def __call__(self, value: Any, node_id: str, handles: Handles, cut: Cut | None, /) -> Any: ...
+
+
 @attrs.define(eq=False)
 class RunContext:
     """One run, from inside.
@@ -123,8 +130,8 @@ class RunContext:
         store: The way to the state store.
         memory: What it remembers.
         resources: What it has opened.
-        run_flow: Runs what a node returned to be run, and gives its value. Takes that, the id of the node, and
-            whether a failure of the node is handled.
+        run_flow: Runs what a node returned to be run, and gives its value. Takes that, the id of the node,
+            whether a failure of the node is handled, and whether the node is cut short.
     """
 
     beginning: Beginning
@@ -137,7 +144,7 @@ class RunContext:
     store: RunStore = attrs.field(init=False)
     memory: Memory = attrs.field(factory=Memory)
     resources: Resources = attrs.field(init=False)
-    run_flow: Callable[[Any, str, Callable[[BaseException], bool]], Awaitable[Any]] = attrs.field(init=False)
+    run_flow: RunFlow = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
         pacer, begun = self.shared.pacer, self.beginning

@@ -113,6 +113,7 @@ class Attempts:
             claim,
             Timing(self.job.terms.timeout),
             on_start=self._report_start if self.run_context.events.wants(kind) else None,
+            cut=self.job.cut,
         )
 
     def _leave(self, claim: Claim, attempt: Attempt | None) -> None:

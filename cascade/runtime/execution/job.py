@@ -13,7 +13,7 @@ from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.saves import Save
-from cascade.runtime.frame.turn import Handles, never
+from cascade.runtime.frame.turn import Cut, Handles, never
 
 
 @attrs.frozen(eq=False)
@@ -50,6 +50,7 @@ class Job:
         attempts: Those that were made when the run was executed before.
         keep: Takes what large data in its value is remembered by.
         handles: Whether an error is handled if the node fails with it.
+        cut: Says whether the node is cancelled though the run goes on; ``None`` if it cannot be.
     """
 
     node_id: str
@@ -63,3 +64,4 @@ class Job:
     attempts: int = 0
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
     handles: Handles = attrs.field(default=never, kw_only=True)
+    cut: Cut | None = attrs.field(default=None, kw_only=True)

@@ -86,7 +86,7 @@ class NodeRun:
         if run_context.lifecycle.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
         if job.save_later is None and await is_flow(run_context, value, job.keep):
-            return await run_context.run_flow(value, job.node_id, job.handles)
+            return await run_context.run_flow(value, job.node_id, job.handles, job.cut)
         return value
 
     async def _attempt_until_done(self, shared: Mapping[str, Any], own: NodeResources) -> Any:

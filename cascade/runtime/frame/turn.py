@@ -20,6 +20,32 @@ def never(_: BaseException) -> bool:
     return False
 
 
+def always(_: BaseException) -> bool:
+    """Everything is handled that can be."""
+    return True
+
+
+@attrs.define(eq=False)
+class Cut:
+    """Whether frames are cut short: their nodes are cancelled, and the run goes on without them.
+
+    Attributes:
+        outer: That of the frame around them, whose cut is theirs too.
+    """
+
+    outer: Cut | None = None
+    _is_own: bool = False
+
+    @property
+    def is_made(self) -> bool:
+        """Whether they are."""
+        return self._is_own or (self.outer is not None and self.outer.is_made)
+
+    def make(self) -> None:
+        """Cut them short."""
+        self._is_own = True
+
+
 @attrs.frozen
 class Recalled:
     """How a node ended when the run was executed before: its value, if anybody needs it, or why it was skipped."""
@@ -43,6 +69,7 @@ class Turn:
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         durations: Where to note how long its nodes take; ``None`` if that does not matter.
         handles: Whether an error is handled that leaves the frame without a value.
+        cut: Says whether it is cut short; ``None`` if it cannot be. What can be runs in tasks, and in no lane.
     """
 
     number: int = 1
@@ -54,3 +81,9 @@ class Turn:
     ranks: Sequence[float] | None = None
     durations: NodeDurations | None = None
     handles: Handles = never
+    cut: Cut | None = None
+
+    @property
+    def is_cut(self) -> bool:
+        """Whether the frame is cut short."""
+        return self.cut is not None and self.cut.is_made

@@ -25,7 +25,7 @@ from cascade.runtime.execution.target import collect
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.frame.frame import Frame
-from cascade.runtime.frame.turn import Handles, never
+from cascade.runtime.frame.turn import Cut, Handles, never
 from cascade.runtime.run.hot_loop import HotLoop, Made
 from cascade.runtime.run.preparation import Preparation, Prepared
 from cascade.runtime.scheduling.eager import run_eager
@@ -53,6 +53,7 @@ class Loop:
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
         handles: Whether an error is handled that leaves it without a value.
+        cut: Says whether it is cut short; ``None`` if it cannot be.
     """
 
     run_context: RunContext
@@ -60,6 +61,7 @@ class Loop:
     prefix: str = ""
     is_top: bool = False
     handles: Handles = never
+    cut: Cut | None = None
     _saves: Saves = attrs.field(factory=Saves)
     # Weakly: a loop may make each of its tasks anew.
     _warned: WeakSet[Callee] = attrs.field(factory=WeakSet)
@@ -99,7 +101,8 @@ class Loop:
         elapsed = time.perf_counter if pacer is None else pacer.elapsed  # in a simulation time has no say
         since = elapsed()
         while True:
-            made = await self._hot.make_turns(prepared, turns) or await self._turn(prepared, turns)
+            made = await self._hot.make_turns(prepared, turns) if self.cut is None else None
+            made = made or await self._turn(prepared, turns)
             value, turns = made.value, made.turns
             if prepared.shape is not None:
                 emptied(prepared.graph)
@@ -178,7 +181,7 @@ class Loop:
         """A scheduler of a turn in which nothing has happened."""
         run_context, is_eager = self.run_context, self.run_context.settings.schedule == "eager"
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
-        frame.turn.number, frame.turn.handles = number, self.handles
+        frame.turn.number, frame.turn.handles, frame.turn.cut = number, self.handles, self.cut
         frame.turn.ranks, frame.turn.durations = prepared.ranks, prepared.durations
         if not is_eager:
             frame.readiness.stage = ()

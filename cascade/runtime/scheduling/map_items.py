@@ -13,10 +13,11 @@ import anyio
 import attrs
 from anyio import get_cancelled_exc_class
 
-from cascade.graph.identity import item_digest
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
+from cascade.model.errors import MapFailed
 from cascade.model.events import TaskExecutionStarted
-from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Status
+from cascade.model.text import counted
 from cascade.planning.layout import Layout, Place, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
@@ -27,6 +28,8 @@ from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import Cut, always
+from cascade.runtime.scheduling.item_frames import CollectingFrame, ItemFrame
 
 # Runs all nodes of a frame, which are the items of a map.
 RunItems = Callable[[RunContext, "Items", Frame], Awaitable[None]]
@@ -65,14 +68,19 @@ async def _run(run_context: RunContext, items: Items, run_items: RunItems) -> No
     try:
         await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
-        if not frame.gaps.errors:
+        if not any(run_context.failures.has(failed.error) for failed in frame.gaps.errors.values()):
             raise
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
-    if frame.gaps.errors:
+    if isinstance(frame, CollectingFrame):
+        if frame.turn.is_cut and frame.is_hopeless:
+            return _too_many(run_context, items, frame)
+        frame.put_failures()
+    elif frame.gaps.errors:
         return _failed(run_context, frame)
     is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
-    return Cancelled() if frame.gaps.gone or run_context.lifecycle.is_halted or is_left else Done(frame.values)
+    is_cancelled_in = any(status == Status.CANCELLED for status in frame.status) if frame.gaps.gone else False
+    return Cancelled() if is_cancelled_in or run_context.lifecycle.is_halted or is_left else Done(frame.values)
 
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:
@@ -84,23 +92,24 @@ def _failed(run_context: RunContext, frame: Frame) -> Failed:
     return failed
 
 
-class ItemFrame(Frame):
-    """A frame of nodes that differ in nothing but their number."""
-
-    is_map = True
-
-    def name(self, index: int) -> str:
-        """Id of an item: ``map[3]``."""
-        return f"{self.prefix}[{index}]"
-
-    def digest(self, index: int) -> bytes | None:
-        """Content of an item: that of the map, and its place."""
-        return None if self.turn.digests is None else item_digest(self.turn.digests[0], index)
+def _too_many(run_context: RunContext, items: Items, frame: CollectingFrame) -> Failed:
+    """So many items have failed that the others were cancelled."""
+    errors = [failed.error for failed in frame.gaps.errors.values() if isinstance(failed.error, Exception)]
+    values = {frame.name(index): value for index, value in enumerate(frame.values) if frame.has_value(index)}
+    run_context.progress.failed_maps.append(frame)
+    message = (
+        f"{counted(len(errors), 'item')} of the {frame.size} of map {items.map_id!r} failed, and at least "
+        f"{frame.size - frame.most_failures} have to succeed"
+    )
+    return Failed(MapFailed(message, errors, values))
 
 
 @attrs.frozen(eq=False)
 class Items:
     """The items of one map.
+
+    Raises:
+        ValueError: If more items have to succeed than there are.
 
     Attributes:
         frame: Where the arguments that all share come from.
@@ -119,6 +128,18 @@ class Items:
     _shared: Arguments = attrs.field(init=False)
 
     _claimed: Mapping[str, Amount] = attrs.field(init=False)
+    # How many items may fail, if failures are collected.
+    most_failures: int = attrs.field(init=False)
+
+    @most_failures.default
+    def _allow(self) -> int:
+        collect, size = self.node.terms.errors, self.size
+        least = 0 if collect is None else collect.least(size)
+        if least > size:
+            raise ValueError(
+                f"at least {least} items of map {self.map_id!r} have to succeed, and there are {size}"
+            )
+        return size - least
 
     @_claimed.default
     def _claim(self) -> Mapping[str, Amount]:
@@ -168,12 +189,25 @@ class Items:
             ready=range(size),
             own=(),
         )
-        frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
+        frame = self._frame(graph, layout)
         if self.frame.turn.ranks is not None:
             frame.turn.ranks = [self.frame.turn.ranks[node.index]] * size
         frame.readiness.take_news()
         digest = self.frame.digest(node.index)
         frame.turn.digests = None if digest is None else [digest]
         frame.turn.is_recorded = self.frame.turn.is_recorded
-        frame.turn.handles = self.frame.handling.of(node.index)
         return frame
+
+    def _frame(self, graph: Graph, layout: Layout) -> ItemFrame:
+        """A frame of all items, that does what the map says with those that fail."""
+        collect, inputs, cut = self.node.terms.errors, self.frame.inputs, self.frame.turn.cut
+        if collect is None:
+            frame = ItemFrame.begin(graph, layout, inputs, self.map_id)
+            frame.turn.handles, frame.turn.cut = self.frame.handling.of(self.node.index), cut
+            return frame
+        collecting = CollectingFrame.begin(graph, layout, inputs, self.map_id)
+        collecting.turn.handles, collecting.turn.cut = always, cut
+        collecting.most_failures = self.most_failures
+        if collect.min_success is not None:
+            collecting.turn.cut = Cut(cut)
+        return collecting

@@ -133,5 +133,6 @@ class NodeTasks:
             digest=digest,
             keep=context.returned.keeper(index),
             handles=frame.handling.of(index),
+            cut=frame.turn.cut,
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
         )

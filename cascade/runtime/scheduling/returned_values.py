@@ -60,7 +60,8 @@ class ReturnedValues:
     async def _run_in_place(self, index: int, value: Any, started: float) -> None:
         name, handles = self.frame.name(index), self.frame.handling.of(index)
         try:
-            ending = Ending(Done(await self.run_context.run_flow(value, name, handles)), 1, started)
+            given = await self.run_context.run_flow(value, name, handles, None)
+            ending = Ending(Done(given), 1, started)
         except BaseException as error:  # of any node of that flow; the node is settled with it
             ending = Ending(classify(error, name), 1, started)
         self.settle(index, ending)

@@ -27,6 +27,7 @@ from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
+from cascade.runtime.scheduling.item_frames import CollectingFrame
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
@@ -82,6 +83,7 @@ class Scheduler:
         is_local = isinstance(run_context.shared.executor, LocalExecutor)
         # In a simulation chance chooses who goes first, not a lane, and how long things take has no say in it.
         can_use_lanes = is_local and not is_recorded and run_context.shared.pacer is None and window is None
+        can_use_lanes = can_use_lanes and frame.turn.cut is None
         conditions = Conditions(run_context, can_use_lanes, frame.turn.ranks is not None)
         context = FrameContext(
             run_context,
@@ -122,7 +124,8 @@ class Scheduler:
                     break
                 await self._until_work()
         except BaseException:
-            self.context.run_context.lifecycle.halt()
+            if not self.context.frame.turn.is_cut:
+                self.context.run_context.lifecycle.halt()
             raise
 
     def _next_work(self) -> Callable[[], bool] | None:
@@ -179,7 +182,7 @@ class Scheduler:
         self.context.conditions.look()
         until = self._elapsed() + SLICE
         while queue and self._has_room():
-            if lifecycle.is_closing:
+            if lifecycle.is_closing or frame.turn.is_cut:
                 queue.clear()
                 return False
             index = queue.popleft()
@@ -274,4 +277,6 @@ async def _run_items(run_context: RunContext, items: Items, frame: Frame) -> Non
     window = items.node.terms.concurrency
     scheduler = Scheduler.of(run_context, frame, Saves(), items, window=window)
     async with anyio.create_task_group() as scheduler.context.group:
+        if isinstance(frame, CollectingFrame):
+            frame.cancel = scheduler.context.group.cancel_scope.cancel
         await scheduler.run(range(items.size))

@@ -160,7 +160,8 @@ class Settler:
             case Failed(error=error, task_id=task_id, attempts=attempts):
                 self.frame.fail(index, error, (task_id, attempts))
             case _:
-                self.run_context.lifecycle.halt()  # only the end of the run cancels a node
+                if not self.frame.turn.is_cut:
+                    self.run_context.lifecycle.halt()  # only the end of the run cancels a node
                 self.frame.fail(index, None)
 
 

@@ -23,6 +23,7 @@ from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.threads import wake_soon
+from cascade.runtime.frame.turn import Cut
 
 
 class NotStartedError(Exception):
@@ -42,6 +43,7 @@ class Attempt:
         on_end: Called when a thread that was left behind has ended.
         is_over: Whether it has ended; what still runs in its name then is not it.
         is_crossing: Whether it is between the gate and its start mark.
+        cut: Says whether it is cancelled though the run goes on; ``None`` if it cannot be.
     """
 
     surroundings: RunContext
@@ -54,6 +56,7 @@ class Attempt:
     on_end: Callable[[], object] | None = None
     is_over: bool = False
     is_crossing: bool = False
+    cut: Cut | None = None
 
     @property
     def run_id(self) -> str:
@@ -146,7 +149,7 @@ class Attempt:
         """Raise if it is cancelled or late."""
         if self.timing.is_late():
             raise self.late()
-        if self.surroundings.lifecycle.is_halted:
+        if self.surroundings.lifecycle.is_halted or (self.cut is not None and self.cut.is_made):
             raise AttemptCancelled
 
     def late(self) -> TaskTimeoutError:
