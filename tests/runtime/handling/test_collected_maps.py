@@ -6,6 +6,7 @@ import pickle
 from collections.abc import Callable
 from decimal import Decimal
 from fractions import Fraction
+from functools import partial
 from typing import Any
 
 import anyio
@@ -171,7 +172,7 @@ async def test_what_cancelled_items_have_asked_for_is_cancelled_too(schedule: An
     flow = [settled(ask.map(make=makes).with_errors("collect", 4)), step(5)]
     outcome, five = await cascade.run(flow, schedule=schedule)
     assert (str(outcome.error.exceptions[0]), five) == ("", 5)
-    assert sorted(cancelled) == ["ask[1]/forever", "ask[2]/forever[0]", "ask[2]/forever[1]", "ask[3]/ask/forever"]
+    assert sorted(cancelled) == ["ask[1]/forever", "ask[2]/forever[0]", "ask[2]/forever[1]", "ask[3]/forever"]
 
 
 async def test_threads_of_cancelled_items_learn_of_it_at_a_checkpoint(schedule: Any) -> None:
@@ -212,7 +213,7 @@ async def test_cancelling_the_run_cancels_a_map_that_has_collected_failures(sche
     async with anyio.create_task_group() as group:
         for least in (None, 1):
             flow = settled(item.map(number=range(3)).with_errors("collect", least))
-            group.start_soon(lambda flow=flow: cascade.run(flow, schedule=schedule))
+            group.start_soon(partial(cascade.run, flow, schedule=schedule))
         await failed.wait()
         await anyio.wait_all_tasks_blocked()
         group.cancel_scope.cancel()
