@@ -112,7 +112,7 @@ class Drawn:
             if kind == "choice" and pool:
                 pool.append(self.choice(pool, name))
             elif kind == "fallback" and pool:
-                pool.append(Fallback(self.one(pool[-4:]), self.one(pool), self.mostly(), name))
+                pool.append(Fallback(self.tried(pool, name, depth), self.one(pool), self.mostly(), name))
             elif kind == "outcome" and pool:
                 pool.append(self.outcome(pool, name, depth))
             else:
@@ -153,12 +153,18 @@ class Drawn:
             return Choice(selector, routes, default=self.one(pool), name=name)
         return Choice(selector, routes, name=name)
 
+    def tried(self, pool: list[Node], name: str, depth: int) -> Node:
+        """A node that there is, or a call that fails and that nobody else knows."""
+        if self.one((False, True)):
+            return self.one(pool[-4:])
+        return replace(self.call(pool, f"{name}f", depth, is_map=False), body=Fail())
+
     def outcome(self, pool: list[Node], name: str, depth: int) -> Call:
         """A call that tells how a node ended, or the items of a map did.
 
         What it tells of, it does not hand on if it is skipped itself.
         """
-        about: Any = Ended(self.one(pool[-4:]))
+        about: Any = Ended(self.tried(pool, name, depth))
         if self.rarely():
             about = replace(
                 self.call(pool, f"{name}m", depth, is_map=True), collects=True, conditions=(), after=()
