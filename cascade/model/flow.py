@@ -10,9 +10,10 @@ import attrs
 
 from cascade.model.calls.decorator import task
 from cascade.model.fallbacks import OrElse, OutcomeOf, WithFallback
-from cascade.model.lazies import LazyResult, short_arguments
+from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import OneOf, Placeholder, rendered
 from cascade.model.policies import UNSET, Unset
+from cascade.model.short_repr import short_arguments
 from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")

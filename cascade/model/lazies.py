@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import reprlib
 from collections.abc import Mapping
-from typing import Any, Final, NoReturn, Self, TypeVar, cast
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar, cast, overload
 
 import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import LazyUseError
 from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf
+from cascade.model.outcomes import Failed
 from cascade.model.placeholders import PASS_IT_ON, Placeholder, rendered
 from cascade.model.policies import (
     NOTHING_SAID,
@@ -27,6 +27,7 @@ from cascade.model.policies import (
     checked_timeout,
     exact,
 )
+from cascade.model.short_repr import short_arguments
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)
@@ -34,46 +35,6 @@ S = TypeVar("S")
 
 # Shared by all calls without keyword arguments, which are most: a dict less for each. Nobody writes to it.
 NO_KWARGS: Final[dict[str, Any]] = {}
-
-_SHOWN_ARGUMENTS: Final = 6
-
-
-class _ShortRepr(reprlib.Repr):
-    """Bounded text of arguments; calls among them are shown by name only, so that no repr recurses."""
-
-    def repr_LazyResult(self, lazy: LazyResult[Any], level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return f"{lazy.task.name}(...)"
-
-    repr_ChainedLazyResult = repr_MappedLazyResult = repr_LazyResult  # noqa: N815  # reprlib's protocol
-
-    def repr_Router(self, router: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "Router(...)"
-
-    def repr_OutcomeOf(self, outcome: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "settled(...)"
-
-    def repr_OrElse(self, tried: object, level: int) -> str:  # noqa: N802  # reprlib's protocol
-        return "or_else(...)"
-
-    def repr_int(self, x: int, level: int) -> str:
-        try:
-            return super().repr_int(x, level)
-        except ValueError:  # Python refuses to print numbers of many thousand digits
-            return f"<int of {x.bit_length()} bits>"
-
-
-_SHORT: Final = _ShortRepr()
-_SHORT.maxlevel, _SHORT.maxstring, _SHORT.maxother = 3, 40, 60
-_SHORT.maxlist = _SHORT.maxtuple = _SHORT.maxdict = _SHORT.maxset = _SHORT.maxfrozenset = 4
-
-
-def short_arguments(args: tuple[object, ...], named: Mapping[str, object]) -> str:
-    """Bounded text of a call's arguments."""
-    parts = [_SHORT.repr(value) for value in args[:_SHOWN_ARGUMENTS]]
-    parts += [f"{name}={_SHORT.repr(value)}" for name, value in list(named.items())[:_SHOWN_ARGUMENTS]]
-    if len(args) > _SHOWN_ARGUMENTS or len(named) > _SHOWN_ARGUMENTS:
-        parts.append("...")
-    return ", ".join(parts)
 
 
 class Draft:
@@ -270,7 +231,7 @@ class LazyResult(Draft, Placeholder[R_co]):
                 raise TypeError(f"after takes lazy results, not {lazy!r:.100}")
         return self._saying(after=(*self.own.after, *lazies))
 
-    def or_else(self, other: Placeholder[S] | S, on: Kinds = Exception) -> OrElse[R_co | S]:
+    def or_else(self, other: Placeholder[S] | S, on: Kinds = (Exception,)) -> OrElse[R_co | S]:
         """The value of the call; if it fails, after its retries, the value of *other* instead.
 
         The call fails as well if something that it needs fails. A failure that nobody else wants is *handled*: it
@@ -337,7 +298,13 @@ class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
         """
         return self._saying(concurrency=checked_concurrency(limit))
 
-    def with_errors(self, errors: Errors, min_success: float | None = None) -> Self:
+    @overload
+    def with_errors(self, errors: Literal["raise"]) -> MappedLazyResult[R]: ...
+    @overload
+    def with_errors(
+        self, errors: Literal["collect"], min_success: float | None = None
+    ) -> MappedLazyResult[R | Failed]: ...
+    def with_errors(self, errors: Errors, min_success: float | None = None) -> MappedLazyResult[Any]:
         """The same map, with what becomes of it if items fail.
 
         Args:

@@ -24,8 +24,9 @@ from cascade.model.calls.callee import Mode
 from cascade.model.calls.columns import as_column, check_lengths
 from cascade.model.calls.misfits import misfit, unnamed_values
 from cascade.model.calls.signatures import Arity
-from cascade.model.lazies import NO_KWARGS, Draft, LazyResult, MappedLazyResult, sealed, short_arguments
+from cascade.model.lazies import NO_KWARGS, Draft, LazyResult, MappedLazyResult, sealed
 from cascade.model.policies import Policies
+from cascade.model.short_repr import short_arguments
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -45,9 +45,9 @@ def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy
 
     They have sync, async and inline tasks, maps (also empty), conditions, routers, outcomes (``settled``),
     fallbacks (``or_else``), collected failures, sequences, pipelines, partials, flows that tasks return, loops,
-    and tasks that fail. With *policies* they also have retries, timeouts, given and computed claims, caches, resources
-    of both scopes, tasks that wait, and tasks that swallow their cancellation. Each task sets a context variable,
-    and fails if it sees that of another one.
+    and tasks that fail. With *policies* they also have retries, timeouts, given and computed claims, caches,
+    resources of both scopes, tasks that wait, and tasks that swallow their cancellation. Each task sets a context
+    variable, and fails if it sees that of another one.
 
     The waits are meant for virtual time (:func:`cascade.testing.virtual_backends`,
     :func:`cascade.testing.simulate`).

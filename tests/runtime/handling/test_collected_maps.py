@@ -232,9 +232,9 @@ def test_other_numbers_of_successes_are_refused(least: Any) -> None:
 
 def test_other_words_are_refused() -> None:
     with pytest.raises(ValueError, match="collect"):
-        odd_ones_fail.map(number=[1]).with_errors("ignore")  # type: ignore[arg-type]  # that is the point
+        odd_ones_fail.map(number=[1]).with_errors("ignore")  # type: ignore[call-overload]  # that is the point
     with pytest.raises(ValueError, match="collect"):
-        odd_ones_fail.map(number=[1]).with_errors("raise", 3)
+        odd_ones_fail.map(number=[1]).with_errors("raise", 3)  # type: ignore[call-overload]  # likewise
 
 
 def test_what_a_map_failed_with_can_be_taken_apart_and_pickled() -> None:
