@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Generic, Self, TypeVar
+from typing import Any, Generic, Self, TypeVar, overload
 
 import attrs
 
@@ -21,7 +21,11 @@ class WithFallback(Placeholder[T], Generic[T]):
 
     __slots__ = ()
 
-    def or_else(self, other: Placeholder[S] | S, on: Kinds = (Exception,)) -> OrElse[T | S]:
+    @overload
+    def or_else(self, other: Placeholder[S], on: Kinds = ...) -> OrElse[T | S]: ...
+    @overload
+    def or_else(self, other: S, on: Kinds = ...) -> OrElse[T | S]: ...
+    def or_else(self, other: Any, on: Kinds = (Exception,)) -> OrElse[Any]:
         """The same value, or *other* if it fails; as :meth:`LazyResult.or_else`.
 
         Args:

@@ -231,7 +231,11 @@ class LazyResult(Draft, Placeholder[R_co]):
                 raise TypeError(f"after takes lazy results, not {lazy!r:.100}")
         return self._saying(after=(*self.own.after, *lazies))
 
-    def or_else(self, other: Placeholder[S] | S, on: Kinds = (Exception,)) -> OrElse[R_co | S]:
+    @overload
+    def or_else(self, other: Placeholder[S], on: Kinds = ...) -> OrElse[R_co | S]: ...
+    @overload
+    def or_else(self, other: S, on: Kinds = ...) -> OrElse[R_co | S]: ...
+    def or_else(self, other: Any, on: Kinds = (Exception,)) -> OrElse[Any]:
         """The value of the call; if it fails, after its retries, the value of *other* instead.
 
         The call fails as well if something that it needs fails. A failure that nobody else wants is *handled*: it
