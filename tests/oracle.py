@@ -13,15 +13,17 @@ What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 * a call is attempted as often as it may be, until an attempt neither fails nor takes too long;
 * a description that a call returns is run in its place;
 * if anything went wrong, what has succeeded and can be undone is.
+* how a node ends can be a value, and another node can stand in for one that fails (section 11). A failure goes
+  wrong only if the target wants it, or wants something that plainly needs it, and so on.
 """
 
 from __future__ import annotations
 
-import contextlib
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
+from cascade.model.outcomes import Done, Failed, Skipped, SkipReason
 from cascade.testing.descriptions import (
     CAPACITY,
     NO_DEFAULT,
@@ -29,6 +31,9 @@ from cascade.testing.descriptions import (
     BoomError,
     Call,
     Choice,
+    Ended,
+    Fallback,
+    Node,
     Turns,
     all_calls,
     named_by,
@@ -88,16 +93,25 @@ class Meaning:
 
 
 class NoValueError(Exception):
-    """The flow has no value; why is among the errors of its meaning."""
+    """The flow has no value.
+
+    Attributes:
+        errors: Type names of what went wrong.
+    """
+
+    def __init__(self, errors: list[str]) -> None:
+        super().__init__(*errors)
+        self.errors = errors
 
 
 def interpret(flow: Argument) -> Meaning:
     """What running *flow* gives, if the run goes on after failures."""
     meaning = Meaning()
-    with contextlib.suppress(NoValueError):
+    try:
         meaning.value = _value_of(flow, meaning)
-    if not meaning.errors:
         meaning.undone.clear()
+    except NoValueError as reason:
+        meaning.errors = reason.errors
     return meaning
 
 
@@ -111,7 +125,7 @@ def _value_of(flow: Argument, meaning: Meaning) -> Any:
         if call not in turn.outcomes:
             meaning.skipped[call.name] = PRUNED
     if any(turn.outcomes[member].is_failure for member in members):
-        raise NoValueError
+        raise NoValueError(turn.unhandled(members))
     for member in members:
         turn.judge_target(member)
     return turn.filled(flow)
@@ -122,31 +136,63 @@ class _Turn:
 
     def __init__(self, meaning: Meaning) -> None:
         self.meaning = meaning
-        self.outcomes: dict[Call | Choice, Outcome] = {}
-        self.chosen: dict[Choice, Argument] = {}
+        self.outcomes: dict[Node, Outcome] = {}
+        self.chosen: dict[Node, Argument] = {}
+        # Of the nodes that failed by themselves, type names of what went wrong.
+        self.errors: dict[Node, list[str]] = {}
 
-    def settle(self, node: Call | Choice) -> Outcome:
+    def settle(self, node: Node) -> Outcome:
         """How *node* ends; all that it needs is settled first."""
         if node not in self.outcomes:
-            self.outcomes[node] = self._choice(node) if isinstance(node, Choice) else self._call(node)
+            match node:
+                case Choice():
+                    self.outcomes[node] = self._choice(node)
+                case Ended():
+                    self.outcomes[node] = self._ended(node)
+                case Fallback():
+                    self.outcomes[node] = self._fallback(node)
+                case Call():
+                    self.outcomes[node] = self._call(node)
         return self.outcomes[node]
 
-    def judge_target(self, member: Call | Choice) -> None:
+    def unhandled(self, members: list[Node]) -> list[str]:
+        """What went wrong in nodes that *members* plainly need."""
+        plain: dict[Node, None] = {}
+        pending = [*members]
+        while pending:
+            node = pending.pop()
+            if node not in plain:
+                plain[node] = None
+                pending.extend(self._plainly_needed(node))
+        return [error for node, errors in self.errors.items() if node in plain for error in errors]
+
+    def _plainly_needed(self, node: Node) -> list[Node]:
+        """What *node* has no value without, choices having been made."""
+        match node:
+            case Call():
+                return named_by(node)
+            case Ended():
+                return []
+            case Choice():
+                return [*parts(node.selector), *parts(self.chosen.get(node))]
+            case Fallback():
+                return parts(self.chosen[node])
+
+    def judge_target(self, member: Node) -> None:
         """Give a skipped member of the target its value, or say that it has none."""
         outcome = self.outcomes[member]
         if outcome.status == "done":
             return
         behind: Any = member
-        while isinstance(behind, Choice) and isinstance(self.chosen.get(behind), (Call, Choice)):
+        while isinstance(self.chosen.get(behind), (Call, Choice, Fallback)):
             behind = self.chosen[behind]
         if self.outcomes[behind].reason != BY_SEQUENCE:
-            self.meaning.errors.append("DependencyMissingError")
-            raise NoValueError
+            raise NoValueError(["DependencyMissingError"])
         self.outcomes[member] = Outcome("done", value=(None,))
 
     def filled(self, argument: Argument) -> Any:
         """*argument* with values in the place of calls and choices."""
-        if isinstance(argument, (Call, Choice)):
+        if isinstance(argument, (Call, Choice, Ended, Fallback)):
             value = self.outcomes[argument].value
             assert value is not None
             return value[0]
@@ -169,7 +215,7 @@ class _Turn:
         except TypeError:  # unhashable
             route = NO_DEFAULT
         if route is NO_DEFAULT:
-            self.meaning.errors.append("RouteNotFoundError")
+            self.errors[choice] = ["RouteNotFoundError"]
             return Outcome("failed")
         self.chosen[choice] = route
         outcomes = [self.settle(part) for part in parts(route)]
@@ -178,6 +224,22 @@ class _Turn:
         if any(outcome.status == "skipped" for outcome in outcomes):
             return Outcome("skipped", BY_ROUTE)
         return Outcome("done", value=(self.filled(route),))
+
+    def _fallback(self, fallback: Fallback) -> Outcome:
+        """What is taken, with its value, its skip or its failure."""
+        fails = self.settle(fallback.tried).is_failure
+        self.chosen[fallback] = taken = fallback.other if fails and fallback.covers else fallback.tried
+        outcome = self.settle(taken)
+        return Outcome("skipped", BY_FAILURE) if outcome.is_failure else outcome
+
+    def _ended(self, ended: Ended) -> Outcome:
+        outcome = self.settle(ended.of)
+        if outcome.is_failure:
+            return Outcome("done", value=(Failed(Exception()),))
+        if outcome.status == "skipped":
+            return Outcome("done", value=(Skipped(SkipReason(outcome.reason)),))
+        assert outcome.value is not None
+        return Outcome("done", value=(Done(outcome.value[0]),))
 
     # -- calls ---------------------------------------------------------------------------------------------
 
@@ -202,7 +264,8 @@ class _Turn:
         if any(self.outcomes[predecessor].status == "skipped" for predecessor in call.after):
             return BY_SEQUENCE
         data = parts(call.data)
-        if any(isinstance(part, Choice) and self.outcomes[part].reason == BY_ROUTE for part in data):
+        routers = [part for part in data if isinstance(part, (Choice, Fallback))]
+        if any(self.outcomes[router].reason == BY_ROUTE for router in routers):
             return BY_ROUTE
         if any(self.outcomes[part].value is None for part in data):
             return BY_DATA
@@ -218,12 +281,12 @@ class _Turn:
     def _passed(self, call: Call) -> tuple[Any] | None:
         """The value of the one distinct call upstream, a choice counting as its chosen route."""
         pending = parts(call.data)
-        upstream: dict[Call, None] = {}
+        upstream: dict[Node, None] = {}
         while pending:
             part = pending.pop()
-            if isinstance(part, Call):
+            if isinstance(part, (Call, Ended)):
                 upstream[part] = None
-            elif part in self.chosen and self.outcomes[part].status == "done":
+            elif part in self.chosen and self.outcomes[part].value is not None:
                 pending.extend(parts(self.chosen[part]))
             else:
                 return None
@@ -234,28 +297,33 @@ class _Turn:
     def _run(self, call: Call) -> Outcome:
         refusal = self._refusal(call)
         if refusal and not (call.column is not None and refusal == "CapacityError"):
-            self.meaning.errors.append(refusal)
-            return Outcome("failed")  # of a map too, which does not begin then
+            return self._failed(call, [refusal])  # of a map too, which does not begin then
         if call.column is not None:
             self.meaning.ran.add(call.name)
         args = tuple(self.filled(argument) for argument in call.args)
         if call.column is None:
-            outcome = self._item(call, call.name, args)
-            return outcome or Outcome("failed")
+            try:
+                return Outcome("done", value=(self._item(call, call.name, args),))
+            except NoValueError as reason:
+                return self._failed(call, reason.errors)
         column = self.filled(call.column)
         if not isinstance(column, (list, tuple)):
-            self.meaning.errors.append("TypeError")
-            return Outcome("failed")
-        items: list[Outcome | None] = []
+            return self._failed(call, ["TypeError"])
+        values: list[Any] = []
+        errors: list[str] = []
         for number, value in enumerate(column):
-            if refusal:  # each item asks for itself
-                self.meaning.errors.append(refusal)
-                items.append(None)
-            else:
-                items.append(self._item(call, f"{call.name}[{number}]", (value, *args)))
-        if None in items:
-            return Outcome("failed")
-        return Outcome("done", value=([item.value[0] for item in items if item and item.value],))
+            try:
+                if refusal:  # each item asks for itself
+                    raise NoValueError([refusal])
+                values.append(self._item(call, f"{call.name}[{number}]", (value, *args)))
+            except NoValueError as reason:
+                values.append(Failed(Exception()))
+                errors += reason.errors
+        return self._failed(call, errors) if errors and not call.collects else Outcome("done", value=(values,))
+
+    def _failed(self, call: Call, errors: list[str]) -> Outcome:
+        self.errors[call] = errors
+        return Outcome("failed")
 
     def _refusal(self, call: Call) -> str | None:
         """What is wrong with what *call* claims."""
@@ -264,8 +332,8 @@ class _Turn:
             return "ValueError"
         return "CapacityError" if any(amount > CAPACITY[name] for name, amount in amounts.items()) else None
 
-    def _item(self, call: Call, name: str, args: tuple[Any, ...]) -> Outcome | None:
-        """Call the function, and run the flow that it may return; ``None`` if that failed."""
+    def _item(self, call: Call, name: str, args: tuple[Any, ...]) -> Any:
+        """Call the function, and run the flow that it may return."""
         self.meaning.ran.add(name)
         for attempt in range(1, call.terms.attempts + 1):
             self.meaning.calls[name] += 1
@@ -275,8 +343,7 @@ class _Turn:
                 error = "BoomError"
             else:
                 return self._value(call, name, args)
-        self.meaning.errors.append(error)
-        return None
+        raise NoValueError([error])
 
     def _raises(self, call: Call, args: tuple[Any, ...]) -> bool:
         try:
@@ -285,16 +352,13 @@ class _Turn:
             return True
         return False
 
-    def _value(self, call: Call, name: str, args: tuple[Any, ...]) -> Outcome | None:
+    def _value(self, call: Call, name: str, args: tuple[Any, ...]) -> Any:
         """What the last attempt gives."""
         if isinstance(call.body, Turns):
             self.meaning.calls[name] += call.body.count
-        try:
-            value = perform(call.body, call.name, args)
-            if parts(value):
-                value = _value_of(value, self.meaning)
-        except NoValueError:
-            return None
+        value = perform(call.body, call.name, args)
+        if parts(value):
+            value = _value_of(value, self.meaning)
         if call.terms.is_undone:
             self.meaning.undone.add(name)
-        return Outcome("done", value=(value,))
+        return value

@@ -55,6 +55,7 @@ def test_every_example_is_tested() -> None:
     assert sorted(path.name for path in EXAMPLES.glob("*.py")) == [
         "approval.py",
         "polling_agent.py",
+        "scrape_site.py",
         "stdlib_survey.py",
         "trio_native.py",
     ]
@@ -418,3 +419,38 @@ def test_a_live_run_takes_an_approval_from_the_store(approval: Approval) -> None
     with approval.begun() as process:
         assert approval.call("send", "march", "approve", "no") == (0, "accepted by march\n")
         assert approval.ended(process) == (0, "Report on March is withdrawn\n")
+
+
+# -- scrape_site: a partial failure ------------------------------------------------------------------------------
+
+
+def scraped(*words: object) -> tuple[int, list[str]]:
+    """Exit status and lines of the scraping of a site."""
+    done = subprocess.run(
+        [sys.executable, EXAMPLES / "scrape_site.py", *map(str, words)],
+        env={**os.environ, "PYTHONPATH": str(PACKAGE_ROOT)},
+        capture_output=True,
+        encoding="utf-8",
+        timeout=110,
+        check=False,
+    )
+    assert done.stderr == ""
+    return done.returncode, done.stdout.splitlines()
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+def test_a_scrape_reports_what_there_is_and_why_the_rest_is_missing(backend: str) -> None:
+    status, (summary, *reasons) = scraped("--backend", backend)
+    assert (status, summary, len(reasons)) == (1, "190 pages, 10 missing", 10)
+    for number, reason in zip(range(20, 201, 20), reasons, strict=True):
+        assert f"/{number}: HTTP Error 503: Service Unavailable (fetch[{number - 1}], attempts: 2)" in reason
+
+
+def test_a_scrape_of_a_whole_site_is_a_success() -> None:
+    assert scraped("--pages", 20, "--broken", 0) == (0, ["20 pages, 0 missing"])
+
+
+def test_a_scrape_that_cannot_be_good_enough_gives_up() -> None:
+    status, (line,) = scraped("--pages", 40, "--broken", 4, "--enough", 0.95)
+    assert status == 2
+    assert "at least 38 have to succeed" in line

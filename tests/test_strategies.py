@@ -14,7 +14,7 @@ from oracle import interpret
 import cascade.testing
 from cascade.testing import RandomFlow, flows, simulate
 from cascade.testing.building import Held
-from cascade.testing.descriptions import Ask, Call, Choice, Fail, Terms, Turns, all_nodes, parts
+from cascade.testing.descriptions import Ask, Call, Choice, Ended, Fail, Fallback, Terms, Turns, all_nodes, parts
 
 FEATURES: dict[str, Callable[[Call], object]] = {
     "a thread": lambda call: call.terms.mode == "thread",
@@ -34,12 +34,13 @@ FEATURES: dict[str, Callable[[Call], object]] = {
     "a loop": lambda call: isinstance(call.body, Turns),
     "a failure": lambda call: isinstance(call.body, Fail),
     "a flow of its own": lambda call: isinstance(call.body, Ask),
+    "collected failures": lambda call: call.collects,
 }
 
 
 @pytest.mark.slow
 def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
-    missing = {*FEATURES, "a choice"}
+    missing = {*FEATURES, "a choice", "an outcome", "a fallback"}
 
     @settings(max_examples=200, database=None, derandomize=True)
     @given(flow=flows())
@@ -47,6 +48,10 @@ def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
         for node in all_nodes(flow.description):
             if isinstance(node, Choice):
                 missing.discard("a choice")
+            elif isinstance(node, Ended):
+                missing.discard("an outcome")
+            elif isinstance(node, Fallback):
+                missing.discard("a fallback")
             else:
                 missing.difference_update([name for name, has in FEATURES.items() if has(node)])
 

@@ -133,7 +133,17 @@ class NodeMaker:
         conditions = yield from self.operands.of_group(parts.said.conditions, call.task.name)
         said = {
             name: value
-            for name in ("retry", "timeout", "cache", "concurrency", "on_skip", "cost", "undo", "priority")
+            for name in (
+                "retry",
+                "timeout",
+                "cache",
+                "concurrency",
+                "on_skip",
+                "cost",
+                "undo",
+                "priority",
+                "errors",
+            )
             if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
         }
         cache = said.get("cache")

@@ -22,7 +22,7 @@ from cascade.graph.nested import Template
 from cascade.model.calls.callee import Callee
 from cascade.model.labels import Label
 from cascade.model.lazies import LazyResult
-from cascade.model.policies import CachePolicy, OnSkip, Retry
+from cascade.model.policies import CachePolicy, Collect, OnSkip, Retry
 from cascade.model.tasks import Partial, Task
 from cascade.model.typed.declared import Input
 
@@ -166,6 +166,7 @@ class Terms:
     amounts: tuple[tuple[str, Operand], ...] = ()
     concurrency: int | None = None
     on_skip: OnSkip = "pass"
+    errors: Collect | None = None
     conditions: tuple[Operand, ...] = ()
     after: tuple[int, ...] = ()
     cost: float | None = attrs.field(default=None, eq=False)

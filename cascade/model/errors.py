@@ -282,12 +282,11 @@ class FlowChangedError(StateError):
         )
 
 
-class RunFailed(CascadeError, ExceptionGroup[Exception]):
-    """The failures of a run, as an exception group. Raised with ``on_error="group"`` and ``"continue"``.
+class FailedTogether(CascadeError, ExceptionGroup[Exception]):
+    """Several failures, and the values that there are nevertheless.
 
     Attributes:
-        results: Node id to value, for the values that the run has nevertheless: those of the targets' members, and
-            of nodes that were still needed when the run ended.
+        results: Node id to value.
     """
 
     results: Mapping[str, object]
@@ -304,16 +303,33 @@ class RunFailed(CascadeError, ExceptionGroup[Exception]):
     ) -> None:
         super().__init__(message, failures)
 
-    def derive(self, excs: Sequence[Exception], /) -> RunFailed:  # type: ignore[override]  # narrower on purpose
+    def derive(self, excs: Sequence[Exception], /) -> Self:  # type: ignore[override]  # narrower on purpose
         """The same error with other exceptions in it, for ``except*`` and ``split``.
 
         Args:
             excs: The exceptions.
         """
-        return RunFailed(self.message, excs, self.results)
+        return type(self)(self.message, excs, self.results)
 
     def __reduce__(self) -> tuple[object, ...]:
-        return RunFailed, (self.message, self.exceptions, dict(self.results)), vars(self)
+        return type(self), (self.message, self.exceptions, dict(self.results)), vars(self)
+
+
+class RunFailed(FailedTogether):
+    """The failures of a run, as an exception group. Raised with ``on_error="group"`` and ``"continue"``.
+
+    Attributes:
+        results: Node id to value, for the values that the run has nevertheless: those of the targets' members, and
+            of nodes that were still needed when the run ended.
+    """
+
+
+class MapFailed(FailedTogether):
+    """Too many items of a map have failed: ``with_errors("collect", min_success=...)``. A group of their errors.
+
+    Attributes:
+        results: Node id to value, for the items that have succeeded.
+    """
 
 
 class RaceFailed(CascadeError, ExceptionGroup[Exception]):

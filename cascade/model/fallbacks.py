@@ -25,12 +25,19 @@ class WithFallback(Placeholder[T], Generic[T]):
 
     __slots__ = ()
 
-    def or_else(self, other: Placeholder[S] | S, on: Kinds = Exception) -> OrElse[T | S]:
+    @overload
+    def or_else(self, other: Placeholder[S], on: Kinds = ...) -> OrElse[T | S]: ...
+    @overload
+    def or_else(self, other: S, on: Kinds = ...) -> OrElse[T | S]: ...
+    def or_else(self, other: Any, on: Kinds = (Exception,)) -> OrElse[Any]:
         """The same value, or *other* if it fails; as :meth:`LazyResult.or_else`.
 
         Args:
             other: A value, or a lazy, which runs only then.
-            on: An exception class, or a tuple of them, below ``Exception``.
+            on: An exception class, or a tuple of them, below ``Exception``, which is the default.
+
+        Raises:
+            ValueError: If *on* names something else.
         """
         return OrElse(self, other, as_exception_types(on))
 
@@ -64,7 +71,7 @@ class OrElse(WithFallback[T], Generic[T]):
     Attributes:
         call: What is tried.
         other: What stands in for it: a value, a lazy, or a container with lazies in it.
-        on: The errors after which it does.
+        on: The errors after which it does; by default all, which is ``Exception``.
     """
 
     call: Placeholder[Any]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, Final, NoReturn, Self, TypeVar, cast
+from typing import Any, Final, Literal, NoReturn, Self, TypeVar, cast, overload
 
 import attrs
 
@@ -12,11 +12,13 @@ from cascade.model.errors import LazyUseError
 from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf, Race
 from cascade.model.labels import Label, checked_name
 from cascade.model.lazy_texts import rendered, short_arguments
+from cascade.model.outcomes import Failed
 from cascade.model.placeholders import PASS_IT_ON, Placeholder
 from cascade.model.policies import (
     NOTHING_SAID,
     UNSET,
     CachePolicy,
+    Errors,
     OnSkip,
     Policies,
     Retry,
@@ -24,6 +26,7 @@ from cascade.model.policies import (
     checked_cache,
     checked_concurrency,
     checked_cost,
+    checked_errors,
     checked_priority,
     checked_timeout,
     checked_undo,
@@ -283,7 +286,11 @@ class LazyResult(Draft, Placeholder[R_co]):
                 raise TypeError(f"after takes lazy results, not {lazy!r:.100}")
         return self._saying(after=(*self.own.after, *lazies))
 
-    def or_else(self, other: Placeholder[S] | S, on: Kinds = Exception) -> OrElse[R_co | S]:
+    @overload
+    def or_else(self, other: Placeholder[S], on: Kinds = ...) -> OrElse[R_co | S]: ...
+    @overload
+    def or_else(self, other: S, on: Kinds = ...) -> OrElse[R_co | S]: ...
+    def or_else(self, other: Any, on: Kinds = (Exception,)) -> OrElse[Any]:
         """The value of the call; if it fails, after its retries, the value of *other* instead.
 
         The call fails as well if something that it needs fails. A failure that nobody else wants is *handled*: it
@@ -349,6 +356,29 @@ class MappedLazyResult(SpeakingDraft, LazyResult[list[R]]):
             ValueError: If *limit* is no whole number from 1.
         """
         return self._saying(concurrency=checked_concurrency(limit))
+
+    @overload
+    def with_errors(self, errors: Literal["raise"]) -> MappedLazyResult[R]: ...
+    @overload
+    def with_errors(
+        self, errors: Literal["collect"], min_success: float | None = None
+    ) -> MappedLazyResult[R | Failed]: ...
+    def with_errors(self, errors: Errors, min_success: float | None = None) -> MappedLazyResult[Any]:
+        """The same map, with what becomes of it if items fail.
+
+        Args:
+            errors: ``"raise"``, as without this method: the map fails with the error of the item that failed
+                first. ``"collect"``: a failed item is a :class:`Failed` in the list, in its place, and the others
+                run on.
+            min_success: With ``"collect"``, how many items must succeed: a count, or a fraction below 1 of all. As
+                soon as that cannot be reached, the other items are cancelled, and the map fails with
+                :class:`MapFailed`. ``None`` (default) and 0: all may fail.
+
+        Raises:
+            ValueError: If *errors* is neither of these, *min_success* is no such number, or is given with
+                ``"raise"``.
+        """
+        return self._saying(errors=checked_errors(errors, min_success))
 
 
 def _text_of(lazy: LazyResult[Any]) -> str:

@@ -106,7 +106,7 @@ class Skipped(_NoTruth):
 
     Attributes:
         reason: Why.
-        task_id: The node's id. Not compared.
+        task_id: The node's id; empty (default) if it is not known. Not compared.
     """
 
     reason: SkipReason
@@ -129,9 +129,9 @@ class Failed(_NoTruth):
 
     Attributes:
         error: The exception: that of the call which failed first on the way.
-        task_id: The id of the node that raised it.
-        attempts: The number of attempts that this node made; 0 if it failed before the first.
-        index: Of an item of a map, its place in the columns; otherwise ``None``.
+        task_id: The id of the node that raised it; empty (default) if it is not known.
+        attempts: The number of attempts that this node made; 0 (default) if it failed before the first.
+        index: Of an item of a map, its place in the columns, from 0; ``None`` (default) if it is none.
     """
 
     error: BaseException

@@ -231,6 +231,49 @@ def exact(amount: object, resource: str) -> int | Fraction:
 
 
 OnSkip = Literal["pass", "skip"]
+Errors = Literal["raise", "collect"]
+
+
+@attrs.frozen
+class Collect:
+    """What a map does with items that fail: they are values of its list.
+
+    Attributes:
+        min_success: How many items must succeed: a count, or a fraction of all below 1; ``None``: any number.
+    """
+
+    min_success: int | Fraction | None = None
+
+    def least(self, size: int) -> int:
+        """How many of *size* items must succeed."""
+        if self.min_success is None:
+            return 0
+        return self.min_success if isinstance(self.min_success, int) else math.ceil(self.min_success * size)
+
+
+def checked_errors(errors: object, min_success: object) -> Collect | None:
+    """What a map does with items that fail: ``None`` if it fails itself.
+
+    Raises:
+        ValueError: If *errors* is neither ``"raise"`` nor ``"collect"``, or *min_success* is no count and no
+            fraction below 1, or is given with ``"raise"``.
+    """
+    if errors not in ("raise", "collect"):
+        raise ValueError(f'with_errors takes "raise" or "collect", not {errors!r:.100}')
+    if min_success is None:
+        return None if errors == "raise" else Collect()
+    if errors == "raise":
+        raise ValueError('with "raise" all items must succeed; min_success goes with "collect"')
+    least = plain_number(min_success)
+    if isinstance(least, bool) or not isinstance(least, (int, float, Fraction, Decimal)):
+        least = math.nan
+    if isinstance(least, int) and least >= 0:
+        return Collect(least)
+    if not 0 <= least < 1:
+        raise ValueError(
+            f"min_success is a count of items, or a fraction below 1 of all, not {min_success!r:.100}"
+        )
+    return Collect(Fraction(str(least)))
 
 
 @attrs.frozen
@@ -251,6 +294,7 @@ class Policies:
         undo: The task that undoes it if the run fails; ``None``: it cannot be undone.
         priority: Whether it goes before others of its run that wait for the same: the highest first. 0 if nothing
             is said.
+        errors: Of a map, what it does with items that fail; ``None``: it fails.
     """
 
     retry: Retry | Unset | None = UNSET
@@ -265,12 +309,14 @@ class Policies:
     name: Label | Unset = UNSET
     priority: int | Unset = UNSET
     undo: Callable[..., Any] | Unset | None = UNSET
+    errors: Collect | Unset | None = UNSET
 
 
 NOTHING_SAID: Final = Policies()
 # The fields of which one value holds; the rest accumulate.
 EXCLUSIVE_POLICIES: Final = (
     "retry", "timeout", "cache", "constraints", "concurrency", "on_skip", "cost", "name", "undo", "priority",
+    "errors",
 )  # fmt: skip
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Graph, MapNode, sources_of
+from cascade.graph.nodes import Graph, MapNode, Row, sources_of
 
 
 def chained_maps(graph: Graph, calls: Sequence[int]) -> Steps[dict[int, list[int]]]:
@@ -16,7 +16,7 @@ def chained_maps(graph: Graph, calls: Sequence[int]) -> Steps[dict[int, list[int
         row = graph.rows[index]
         if isinstance(row, MapNode):
             followed = {source for _, source in row.columns if isinstance(source, int)}
-            followed = {source for source in followed if isinstance(graph.rows[source], MapNode)}
+            followed = {source for source in followed if _has_items(graph.rows[source])}
             if followed:
                 yield from _keep_mere_columns(row, followed)
             for source in followed:
@@ -24,6 +24,11 @@ def chained_maps(graph: Graph, calls: Sequence[int]) -> Steps[dict[int, list[int
         if not number % PAUSE_EVERY:
             yield
     return found
+
+
+def _has_items(row: Row) -> bool:
+    """Whether it is a map whose items are its values; where failures are values, they are put in at its end."""
+    return isinstance(row, MapNode) and row.terms.errors is None
 
 
 def _keep_mere_columns(node: MapNode, followed: set[int]) -> Steps[None]:

@@ -57,12 +57,14 @@ class Special:
         chains: Map to the maps that can follow it item by item.
         handlers: The nodes that take how others end: outcomes, fallbacks and races.
         priorities: For each node, how urgent the user says it is, the highest first; ``None`` if nothing is said.
+        gives_up: Whether there is a map whose items are cancelled when too many have failed.
     """
 
     signals: frozenset[int] = frozenset()
     chains: Mapping[int, Sequence[int]] = attrs.field(factory=dict)
     handlers: frozenset[int] = frozenset()
     priorities: Sequence[int] | None = None
+    gives_up: bool = False
 
 
 NOTHING_SPECIAL: Final = Special()
@@ -173,10 +175,22 @@ def _special(graph: Graph, rows: _Rows) -> Steps[Special]:
     handlers = frozenset(index for index in rows.selectors if isinstance(graph.rows[index], HANDLERS))
     if has_races(graph, handlers):
         yield from _set_apart(graph, rows.places, rows.own)
-    if not (signals or chains or handlers or rows.urgent):
+    gives_up = yield from _gives_up(graph, rows.own)
+    if not (signals or chains or handlers or rows.urgent or gives_up):
         return NOTHING_SPECIAL
     priorities = [rows.urgent.get(index, 0) for index in range(len(graph.rows))] if rows.urgent else None
-    return Special(signals, chains, handlers, priorities)
+    return Special(signals, chains, handlers, priorities, gives_up)
+
+
+def _gives_up(graph: Graph, own: Sequence[int]) -> Steps[bool]:
+    """Whether among the calls *own* there is a map some of whose items have to succeed."""
+    for number, index in enumerate(own):
+        row = graph.rows[index]
+        if isinstance(row, MapNode) and row.terms.errors is not None and row.terms.errors.min_success is not None:
+            return True
+        if not number % PAUSE_EVERY:
+            yield
+    return False
 
 
 def _signals(graph: Graph, own: Sequence[int]) -> Steps[frozenset[int]]:

@@ -12,6 +12,7 @@ import attrs
 
 from cascade.adapters.cache.inputs import InputCache, MemoryCacheStore
 from cascade.model.calls.decorator import task
+from cascade.model.fallbacks import settled
 from cascade.model.flow import Router, pipeline, sequence
 from cascade.model.inputs import Resource, inject, resource
 from cascade.model.policies import UNSET
@@ -23,6 +24,9 @@ from cascade.testing.descriptions import (
     BoomError,
     Call,
     Choice,
+    Ended,
+    Fallback,
+    Node,
     Turns,
     described,
     parts,
@@ -93,22 +97,31 @@ class Builder:
     """Makes lazies of one description; a node that is reached twice is made once."""
 
     def __init__(self) -> None:
-        self.made: dict[Call | Choice, Any] = {}
+        self.made: dict[Node, Any] = {}
 
     def build(self, description: Any) -> Any:
         """The flow that *description* describes."""
-        if isinstance(description, (Call, Choice)):
+        if isinstance(description, (Call, Choice, Ended, Fallback)):
             if description not in self.made:
-                if isinstance(description, Choice):
-                    self.made[description] = self._router(description)
-                else:
-                    self.made[description] = self._call(description)
+                self.made[description] = self._node(description)
             return self.made[description]
         if isinstance(description, (list, tuple)):
             return type(description)(self.build(part) for part in description)
         if isinstance(description, dict):
             return {key: self.build(part) for key, part in description.items()}
         return description
+
+    def _node(self, node: Node) -> Any:
+        match node:
+            case Choice():
+                return self._router(node)
+            case Ended():
+                return settled(self.build(node.of))
+            case Fallback():
+                on = Exception if node.covers else ZeroDivisionError
+                return self.build(node.tried).or_else(self.build(node.other), on=on)
+            case Call():
+                return self._call(node)
 
     def _router(self, choice: Choice) -> Any:
         routes = {key: self.build(route) for key, route in choice.routes.items()}
@@ -132,7 +145,8 @@ class Builder:
         if call.column is not None:
             fixed = {f"fixed_{place}": argument for place, argument in enumerate(args)}
             named = {} if call.terms.name is None else {"name": _of_items(call.terms.name)}
-            return made.partial(**fixed, **injected).map(item=self.build(call.column), **named)
+            mapped = made.partial(**fixed, **injected).map(item=self.build(call.column), **named)
+            return mapped.with_errors("collect") if call.collects else mapped
         if isinstance(call.body, Turns):
             return made(call.body.count, *args)
         if call.terms.style == "partial":

@@ -1,7 +1,7 @@
 """Descriptions of flows: values that say what a flow does, for interpreting and for building.
 
-Nothing here knows the engine or an event loop. A flow is described by :class:`Call` and :class:`Choice` objects,
-plain values, and lists, tuples and dicts of them.
+Nothing here knows the engine or an event loop. A flow is described by :class:`Call`, :class:`Choice`,
+:class:`Ended` and :class:`Fallback` objects, plain values, and lists, tuples and dicts of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from cascade.model.outcomes import Done, Failed, Skipped
 
 
 class BoomError(Exception):
@@ -53,12 +55,17 @@ class Turns:
     count: int
 
 
-Body = Give | Echo | Pack | Fail | Ask | Turns
+@dataclass(frozen=True)
+class Tell:
+    """Says how its first argument ended, an outcome or a list of values and failures, without what went wrong."""
+
+
+Body = Give | Echo | Pack | Fail | Ask | Turns | Tell
 Scope = Literal["run", "task"]
 Mode = Literal["thread", "inline", "async"]
 # What there is to claim from.
 CAPACITY: Final[Mapping[str, int]] = {"gpu": 2, "memory": 3}
-Argument = Any  # a Call, a Choice, a plain value, or a list, tuple or dict (its values) of arguments
+Argument = Any  # a Node, a plain value, or a list, tuple or dict (its values) of arguments
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +115,7 @@ class Call:
         on_skip: Whether it hands on its sole upstream value when it is skipped.
         after: Calls that must not have been skipped.
         column: For a map: the items, or an argument that gives them; ``None`` for a plain call.
+        collects: For a map, whether its failures are values.
         terms: How it is run.
     """
 
@@ -118,6 +126,7 @@ class Call:
     on_skip: Literal["pass", "skip"] = "pass"
     after: tuple[Call, ...] = ()
     column: Argument | None = None
+    collects: bool = False
     terms: Terms = field(default_factory=Terms)
 
     @property
@@ -157,6 +166,45 @@ class Choice:
         printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
 
 
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """How a node ends, as a value; only for calls that tell."""
+
+    of: Node
+    name: str = "ended"
+
+    def __repr__(self) -> str:
+        return f"{self.name} of {self.of!r}"
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(repr(self))  # Hypothesis would write out all that it is made of, again and again
+
+
+@dataclass(frozen=True, eq=False)
+class Fallback:
+    """A node, and one that stands in for it if it fails; named for those who read.
+
+    Attributes:
+        tried: What is tried.
+        other: What stands in for it.
+        covers: Whether it does so for the errors that there are.
+    """
+
+    tried: Node
+    other: Node
+    covers: bool = True
+    name: str = "fallback"
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
+
+
+Node = Call | Choice | Ended | Fallback
+
+
 def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
     """What the function of a call does: the user's code, for the interpreter and for real tasks alike."""
     match body:
@@ -174,15 +222,31 @@ def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
             return (name, *args)
         case Ask(flow=flow):
             return flow
+        case Tell():
+            return _told(args[0])
 
 
-def parts(argument: Argument) -> list[Call | Choice]:
-    """The distinct calls and choices that *argument* is or contains, in order; not what stands in these."""
-    found: dict[Call | Choice, None] = {}
+def _told(ended: Any) -> Any:
+    match ended:
+        case list():
+            return [_told(value) for value in ended]
+        case Done(value=value):
+            return "done", value
+        case Skipped(reason=reason):
+            return "skipped", str(reason)
+        case Failed():
+            return ("failed",)
+        case _:
+            return ended
+
+
+def parts(argument: Argument) -> list[Node]:
+    """The distinct nodes that *argument* is or contains, in order; not what stands in these."""
+    found: dict[Node, None] = {}
     pending = [argument]
     while pending:
         match pending.pop(0):
-            case Call() | Choice() as node:
+            case Call() | Choice() | Ended() | Fallback() as node:
                 found[node] = None
             case list() | tuple() as several:
                 pending[:0] = several
@@ -191,8 +255,12 @@ def parts(argument: Argument) -> list[Call | Choice]:
     return list(found)
 
 
-def named_by(node: Call | Choice) -> list[Call | Choice]:
-    """All calls and choices that *node* mentions, chosen or not."""
+def named_by(node: Node) -> list[Node]:
+    """All nodes that *node* mentions, chosen or not."""
+    if isinstance(node, Ended):
+        return [node.of]
+    if isinstance(node, Fallback):
+        return [node.tried, node.other]
     if isinstance(node, Choice):
         return [*parts(node.selector), *parts(list(node.all_routes()))]
     return [*parts(node.data), *parts(node.conditions), *node.after, *parts(list(node.terms.claims.values()))]
@@ -203,9 +271,9 @@ def all_calls(flow: Argument) -> list[Call]:
     return [node for node in all_nodes(flow) if isinstance(node, Call)]
 
 
-def all_nodes(flow: Argument) -> list[Call | Choice]:
-    """Every call and choice in *flow*, but not those in flows that it asks for."""
-    seen: dict[Call | Choice, None] = {}
+def all_nodes(flow: Argument) -> list[Node]:
+    """Every node in *flow*, but not those in flows that it asks for."""
+    seen: dict[Node, None] = {}
     pending = parts(flow)
     while pending:
         node = pending.pop()
@@ -225,12 +293,19 @@ def described(flow: Argument) -> str:
     """*flow* as text, a line for each call and choice, in which names stand for them."""
     lines = [f"target: {flow!r}"]
     for call in sorted(all_nodes(flow), key=lambda node: node.name):
+        if isinstance(call, Ended):
+            continue
+        if isinstance(call, Fallback):
+            kind = "or else" if call.covers else "or, after errors of another kind,"
+            lines.append(f"{call.name} = {call.tried!r} {kind} {call.other!r}")
+            continue
         if isinstance(call, Choice):
             default = "" if call.default is NO_DEFAULT else f", otherwise {call.default!r}"
             lines.append(f"{call.name} = by {call.selector!r} of {call.routes!r}{default}")
             continue
         words = [f"{call.name} = {call.terms.mode} {call.body!r} of {call.args!r}"]
         words += [f"for each of {call.column!r}"] if call.column is not None else []
+        words += ["collecting failures"] if call.collects else []
         words += [f"if {call.conditions!r} else {call.on_skip}"] if call.conditions else []
         words += [f"after {call.after!r}"] if call.after else []
         words += [f"{name}={value!r}" for name, value in said(call).items()]

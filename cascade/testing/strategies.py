@@ -3,13 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from functools import cache
 from typing import Any, Final, Literal, TypeVar
 
 from hypothesis import strategies as st
 
 from cascade.testing.building import RandomFlow
-from cascade.testing.descriptions import Ask, Body, Call, Choice, Echo, Fail, Give, Mode, Pack, Terms, Turns
+from cascade.testing.descriptions import (
+    Ask,
+    Body,
+    Call,
+    Choice,
+    Echo,
+    Ended,
+    Fail,
+    Fallback,
+    Give,
+    Mode,
+    Node,
+    Pack,
+    Tell,
+    Terms,
+    Turns,
+)
 
 MOST_NODES: Final = 12
 VALUES: Final = (0, 1, 1, None, False, "a", "a")
@@ -26,10 +43,11 @@ T = TypeVar("T")
 def flows(*, most: int = MOST_NODES, policies: bool = True) -> st.SearchStrategy[RandomFlow]:
     """A strategy for random flows, which use everything that a flow can have. ``build()`` makes the flow.
 
-    They have sync, async and inline tasks, maps (also empty), conditions, routers, sequences, pipelines, partials,
-    flows that tasks return, loops, and tasks that fail. With *policies* they also have names, priorities, retries,
-    timeouts, undos, given and computed claims, caches, resources of both scopes, tasks that wait, and tasks that
-    swallow their cancellation. Each task sets a context variable, and fails if it sees that of another one.
+    They have sync, async and inline tasks, maps (also empty), conditions, routers, outcomes (``settled``),
+    fallbacks (``or_else``), collected failures, sequences, pipelines, partials, flows that tasks return, loops,
+    and tasks that fail. With *policies* they also have names, priorities, retries, timeouts, undos, given and
+    computed claims, caches, resources of both scopes, tasks that wait, and tasks that swallow their cancellation.
+    Each task sets a context variable, and fails if it sees that of another one.
 
     The waits are meant for virtual time (:func:`cascade.testing.virtual_backends`,
     :func:`cascade.testing.simulate`).
@@ -87,12 +105,16 @@ class Drawn:
 
     def flow(self, prefix: str, depth: int, most: int) -> Any:
         """A description."""
-        pool: list[Call | Choice] = []
+        pool: list[Node] = []
         for number in range(self.number(max(1, most // 2), most)):
-            kind = self.one(("call", "call", "choice", "call", "choice", "map"))
+            kind = self.one(("call", "call", "choice", "call", "choice", "map", "fallback", "outcome"))
             name = f"{prefix}{number}"
             if kind == "choice" and pool:
                 pool.append(self.choice(pool, name))
+            elif kind == "fallback" and pool:
+                pool.append(Fallback(self.tried(pool, name, depth), self.one(pool), self.mostly(), name))
+            elif kind == "outcome" and pool:
+                pool.append(self.outcome(pool, name, depth))
             else:
                 pool.append(self.call(pool, name, depth, is_map=kind == "map"))
         kind = self.one(("last", "several", "several", "nested"))
@@ -101,7 +123,7 @@ class Drawn:
         several = [self.one(pool[-6:]) for _ in range(self.number(2, 4))]
         return several if kind == "several" else {"t": (several, 5)}
 
-    def argument(self, pool: list[Call | Choice]) -> Any:
+    def argument(self, pool: list[Node]) -> Any:
         """Something that a call can be given."""
         if not pool:
             return self.one(VALUES)
@@ -113,11 +135,11 @@ class Drawn:
             return self.one([*VALUES, *pool])
         return [self.one(nodes), {"k": (self.one(nodes),)}]
 
-    def arguments(self, pool: list[Call | Choice], least: int, most: int) -> list[Any]:
+    def arguments(self, pool: list[Node], least: int, most: int) -> list[Any]:
         """Some of them."""
         return [self.argument(pool) for _ in range(self.number(least, most))]
 
-    def choice(self, pool: list[Call | Choice], name: str) -> Choice:
+    def choice(self, pool: list[Node], name: str) -> Choice:
         """A choice between nodes that there are.
 
         Routes are calls and choices only: whether a skipped step hands on a container or a plain value that a
@@ -131,7 +153,27 @@ class Drawn:
             return Choice(selector, routes, default=self.one(pool), name=name)
         return Choice(selector, routes, name=name)
 
-    def call(self, pool: list[Call | Choice], name: str, depth: int, *, is_map: bool) -> Call:
+    def tried(self, pool: list[Node], name: str, depth: int) -> Node:
+        """A node that there is, or a call that fails and that nobody else knows."""
+        if self.one((False, True)):
+            return self.one(pool[-4:])
+        return replace(self.call(pool, f"{name}f", depth, is_map=False), body=Fail())
+
+    def outcome(self, pool: list[Node], name: str, depth: int) -> Call:
+        """A call that tells how a node ended, or the items of a map did.
+
+        What it tells of, it does not hand on if it is skipped itself.
+        """
+        about: Any = Ended(self.tried(pool, name, depth))
+        if self.rarely():
+            about = replace(
+                self.call(pool, f"{name}m", depth, is_map=True), collects=True, conditions=(), after=()
+            )
+        told = self.call(pool, name, 0, is_map=False)
+        terms = replace(told.terms, style="plain", is_cached=False)
+        return replace(told, body=Tell(), args=(about,), on_skip="skip", terms=terms)
+
+    def call(self, pool: list[Node], name: str, depth: int, *, is_map: bool) -> Call:
         """A call, plain or mapped, of nodes that there are."""
         before: list[Call] = [node for node in pool if isinstance(node, Call)]
         is_conditional, is_late = self.rarely(), self.rarely()
@@ -153,7 +195,7 @@ class Drawn:
             ),
         )
 
-    def column(self, pool: list[Call | Choice]) -> Any:
+    def column(self, pool: list[Node]) -> Any:
         """What the items of a map are given: some arguments, or the items of another map."""
         maps = [node for node in pool if isinstance(node, Call) and node.column is not None]
         follows = bool(maps) and self.number(0, 1) == 0

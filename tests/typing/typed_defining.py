@@ -174,6 +174,30 @@ def routers() -> None:
     assert_type(with_default, cascade.Router[bytes])
 
 
+def failures_as_values() -> None:
+    outcome = cascade.settled(maybe("k"))
+    assert_type(outcome, cascade.OutcomeOf[int | None])
+    assert_type(cascade.settled(cascade.Router(maybe("k"), {1: fetch("a")})), cascade.OutcomeOf[bytes])
+    assert_type(fetch("a").or_else(b""), cascade.OrElse[bytes])
+    assert_type(fetch("a").or_else(maybe("k")), cascade.OrElse[bytes | int | None])
+    assert_type(fetch("a").or_else(fetch("b"), on=KeyError).or_else(fetch("c")), cascade.OrElse[bytes])
+    parse(fetch("a").or_else(fetch("b")))
+    mapped = fetch.map(url=["a"])
+    assert_type(mapped.with_errors("collect", min_success=0.5), cascade.MappedLazyResult[bytes | cascade.Failed])
+    assert_type(mapped.with_errors("raise"), cascade.MappedLazyResult[bytes])
+
+
+def unwrapped(outcome: cascade.Outcome[int]) -> int:
+    match outcome:
+        case cascade.Done(value=value):
+            assert_type(value, int)
+        case cascade.Failed(error=error):
+            assert_type(error, BaseException)
+        case cascade.Skipped(reason=reason):
+            assert_type(reason, cascade.SkipReason)
+    return outcome.unwrap()
+
+
 def together() -> None:
     assert_type(cascade.gather(fetch("a"), maybe("k")), cascade.LazyResult[tuple[bytes, int | None]])
     assert_type(cascade.gather(fetch("a"), 3), cascade.LazyResult[tuple[Any, ...]])

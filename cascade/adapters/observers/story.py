@@ -134,7 +134,8 @@ class Story:
         if len(self.errors) < MOST_ERRORS:
             self.errors.add(event.error)
         attempt = f" in attempt {event.attempt}" if event.attempt > 1 else ""
-        return f"  {event.task_id} {event.status.lower()}{attempt} after {took}: {event.error}"
+        handled = " (handled)" if event.handled else ""
+        return f"  {event.task_id} {event.status.lower()}{handled}{attempt} after {took}: {event.error}"
 
     def _undone(self, event: UndoFinished) -> str:
         took = duration(event.duration)

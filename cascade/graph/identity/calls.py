@@ -201,6 +201,8 @@ class Digester:
         for condition in node.terms.conditions:
             # They decide between a value and a skip.
             parts += framed(b"if"), framed((yield from self.operand(condition, "condition")))
+        if node.terms.errors is not None:  # it decides whether failures are in the value
+            parts += framed(b"errors"), framed(repr(node.terms.errors).encode())
         hasher.update(b"".join(parts))
         return hasher.digest()
 

@@ -35,5 +35,6 @@ def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
         terms.after,
         id(terms.undo),
         terms.priority,
+        terms.errors,
     )
     return (id(node.task), is_map, len(terms.conditions), combine("pure", parts), *policies)

@@ -49,7 +49,7 @@ def _terms_shape(terms: Terms) -> bytes:
     parts = [part for name, amount in terms.amounts for part in (name.encode(), _operand_shape(amount))]
     parts += [b"if", *map(_operand_shape, terms.conditions), terms.on_skip.encode()]
     parts += [b"after", *(b"%d" % index for index in terms.after)]
-    policies = (terms.retry, terms.timeout, terms.concurrency, terms.cache is not None)
+    policies = (terms.retry, terms.timeout, terms.concurrency, terms.errors, terms.cache is not None)
     return combine("terms", [*parts, repr(policies).encode()])
 
 

@@ -8,6 +8,7 @@ whatever way the node comes to its end. The mark is dropped when the node settle
 from __future__ import annotations
 
 from collections.abc import Iterator
+from enum import Enum
 from typing import Protocol
 
 import attrs
@@ -18,6 +19,18 @@ from cascade.model.outcomes import RACE_LOST, Cancelled, Done, Failed, NodeOutco
 from cascade.runtime.admission.gate import Gate
 from cascade.runtime.cancelling.scopes import NO_SCOPE, NodeScope
 from cascade.runtime.frame.frame import Frame
+
+
+class Cause(Enum):
+    """Why a node is cancelled while its run goes on.
+
+    ``ASKED``: somebody asked for it. ``LOST``: it has lost a race. ``GIVEN_UP``: it is a map that cannot succeed
+    any more, and says itself how it ends.
+    """
+
+    ASKED = "asked"
+    LOST = "lost"
+    GIVEN_UP = "given up"
 
 
 class LiveNodes(Protocol):
@@ -50,8 +63,8 @@ class NodeCancellations:
     gate: Gate
     may_come: bool = False
     live: dict[str, LiveNodes] = attrs.field(factory=dict)
-    # Nodes that have been cancelled and have not settled, by id, and whether they have lost a race.
-    _marked: dict[str, bool] = attrs.field(factory=dict)
+    # Nodes that have been cancelled and have not settled, by id.
+    _marked: dict[str, Cause] = attrs.field(factory=dict)
 
     def __bool__(self) -> bool:
         """Whether any node is being cancelled."""
@@ -87,19 +100,25 @@ class NodeCancellations:
         nodes, index = found
         if nodes.frame.has_settled(index):
             return False
-        self._mark(nodes, index, has_lost=False)
+        self._mark(nodes, index, Cause.ASKED)
         return True
 
     def lose(self, nodes: LiveNodes, index: int) -> None:
         """A node has lost a race, and nobody else wants it; does nothing if it has ended."""
         if not nodes.frame.has_settled(index):
-            self._mark(nodes, index, has_lost=True)
+            self._mark(nodes, index, Cause.LOST)
 
-    def _mark(self, nodes: LiveNodes, index: int, *, has_lost: bool) -> None:
+    def give_up(self, map_id: str) -> None:
+        """A map that runs cannot succeed any more: cancel its items."""
+        found = self._live_node(map_id)
+        assert found is not None  # its items run
+        self._mark(*found, Cause.GIVEN_UP)
+
+    def _mark(self, nodes: LiveNodes, index: int, cause: Cause) -> None:
         node_id = nodes.frame.name(index)
         if node_id in self._marked:
             return
-        self._marked[node_id] = has_lost
+        self._marked[node_id] = cause
         for key, below in tuple(self.live.items()):
             if _is_below(key, node_id):
                 below.cut_off()
@@ -152,12 +171,14 @@ class NodeCancellations:
         if node_id not in self._marked:
             is_part = isinstance(outcome, (Done, Cancelled)) and self.is_part(node_id)
             return Cancelled(self._reason(node_id)) if is_part else outcome
-        has_lost = self._marked[node_id]
+        why = self._marked[node_id]
         self._drop({node_id})
         cause = outcome.error if isinstance(outcome, Failed) else None
-        if cause is not None and (has_lost or not isinstance(cause, Exception)):
-            return outcome  # its own failure, which is handled; or an interrupt, which is more than that
-        if has_lost:
+        if why is Cause.GIVEN_UP or (
+            cause is not None and (why is Cause.LOST or not isinstance(cause, Exception))
+        ):
+            return outcome  # its own failure; or an interrupt, which is more than that
+        if why is Cause.LOST:
             return Cancelled(RACE_LOST) if has_begun else Skipped(SkipReason.PRUNED)
         error = TaskCancelledError(node_id, on_request=True)
         error.__cause__ = cause
@@ -165,7 +186,7 @@ class NodeCancellations:
 
     def _reason(self, name: str) -> str | None:
         """Why a node is cancelled that *name* is a part of."""
-        has_lost = any(lost for marked, lost in self._marked.items() if _is_below(name, marked))
+        has_lost = any(why is Cause.LOST for marked, why in self._marked.items() if _is_below(name, marked))
         return RACE_LOST if has_lost else None
 
     def has_gone_on(self, node_id: str) -> None:

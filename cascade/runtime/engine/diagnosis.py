@@ -204,5 +204,8 @@ def _missing(frame: Frame, index: int) -> list[str]:
     if len(missing) > SHOWN_INPUTS:
         words.append(f"{len(missing) - SHOWN_INPUTS} more inputs have not settled")
     if frame.routing is not None and not frame.routing.gating.is_wanted(index):
-        words.append("no router has chosen it yet")
+        handlers = frame.layout.special.handlers
+        by = ["router"] if len(handlers) < len(frame.layout.selectors) else []
+        by += ["or_else"] if handlers else []
+        words.append(f"no {' or '.join(by)} has chosen it yet")
     return words

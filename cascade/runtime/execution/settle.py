@@ -108,7 +108,7 @@ def record(run_context: RunContext, subject: Settled, ending: Ending, *, is_hand
             _finished(run_context, subject, ending, "Failed", error=error, is_handled=is_handled)
             _journal(run_context, subject, ending)
             failed = Failed(error, subject.node_id, ending.attempts)
-            note = _note(run_context, subject, ending)
+            note = _note(run_context, subject, ending, is_handled=is_handled)
             failed = run_context.failures.fail_node(failed, note, is_handled=is_handled)
             ending = attrs.evolve(ending, outcome=failed)
         case Cancelled():
@@ -233,13 +233,15 @@ def _finished(
     )
 
 
-def _note(run_context: RunContext, subject: Settled, ending: Ending) -> str:
+def _note(run_context: RunContext, subject: Settled, ending: Ending, *, is_handled: bool) -> str:
+    hint = ""
     where = f"task {subject.task.name!r} (node {subject.node_id!r}"
     if subject.label is not None:
         where += f" named {subject.label!r}"
     if subject.node_id.endswith("]"):
         map_id, _, item = subject.node_id[:-1].rpartition("[")
         where += f", item {item} of the map {map_id!r}"
+        hint = "" if is_handled else '; .with_errors("collect") on the map makes failed items values of its list'
     attempt = f", attempt {ending.attempts} of {subject.most_attempts}" if ending.attempts else ", before it began"
     called = f", called with {ending.called_with}" if ending.called_with else ""
-    return f"raised by {where}{attempt}) in run {run_context.run_id!r}{called}"
+    return f"raised by {where}{attempt}) in run {run_context.run_id!r}{called}{hint}"

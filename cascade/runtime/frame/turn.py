@@ -20,6 +20,11 @@ def never(_: BaseException) -> bool:
     return False
 
 
+def always(_: BaseException) -> bool:
+    """Everything is handled that can be."""
+    return True
+
+
 @attrs.frozen
 class Recalled:
     """How a node ended when the run was executed before: its value, if anybody needs it, or why it was skipped."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
@@ -25,6 +25,11 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
+
+_HOW_TO_GO_ON: Final = (
+    ".results has the values that there are; to take a failure as a value, pass on cascade.settled(call), give "
+    'the call an .or_else(...), or the map .with_errors("collect")'
+)
 
 
 @attrs.define(eq=False)
@@ -82,6 +87,7 @@ class RunOutcome:
         if self._together is None or len(self._together.exceptions) < len(exceptions):
             message = _headline(self.run_context.run_id, self.run_context.failures.recorded)
             self._together = RunFailed(message, exceptions, self._results())
+            annotate(self._together, _HOW_TO_GO_ON)
         return self._together
 
     def name_others(self, error: BaseException | None) -> None:

@@ -7,16 +7,18 @@ same rules. An item of a map that follows others (``chains``) is ready when the 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any, ClassVar, cast, overload
+from functools import partial
+from typing import Any, cast
 
 import anyio
 import attrs
 from anyio import get_cancelled_exc_class
 
-from cascade.graph.identity import item_digest
-from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Row, Terms
+from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
+from cascade.model.errors import MapFailed
 from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
-from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason, Status
+from cascade.model.text import counted
 from cascade.planning.layout import NOTHING_SPECIAL, Layout, Place, Special, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
@@ -27,8 +29,10 @@ from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
 from cascade.runtime.scheduling.chains.supply import Intake, Supply, still_to_come
+from cascade.runtime.scheduling.item_frames import Alike, CollectingFrame, ItemFrame
 
 # Runs all nodes of a frame, which are the items of a map.
 RunItems = Callable[[RunContext, "Items", "ItemFrame"], Awaitable[None]]
@@ -69,20 +73,33 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
         await restore(run_context, frame)
     frame.supply = _supply(run_context, items, frame, chains)
+    if isinstance(frame, CollectingFrame):
+        frame.give_up = partial(run_context.lifecycle.nodes.give_up, items.map_id)
     try:
         await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
-        if not frame.gaps.errors:
+        has_failed = any(run_context.failures.has(failed.error) for failed in frame.gaps.errors.values())
+        if not has_failed and not frame.is_given_up:
             raise
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
         run_context.progress.unkept.discard(items.map_id)
-    is_left = frame.readiness.unsettled > 0
+    return _outcome(run_context, items, frame)
+
+
+def _outcome(run_context: RunContext, items: Items, frame: ItemFrame) -> NodeOutcome:
+    """How a map has ended whose items run no more."""
+    if isinstance(frame, CollectingFrame) and frame.is_given_up:
+        return _too_many(run_context, items, frame)
     if frame.intake is not None and not frame.intake.is_whole and not run_context.lifecycle.is_closing:
         return Skipped(SkipReason.UPSTREAM_FAILED)
-    if frame.gaps.errors:
+    if isinstance(frame, CollectingFrame):
+        frame.put_failures()
+    elif frame.gaps.errors:
         return _failed(run_context, frame)
-    if frame.gaps.gone or run_context.lifecycle.is_halted or (is_left and run_context.lifecycle.is_draining):
+    is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
+    is_cancelled_in = frame.gaps.gone and Status.CANCELLED in frame.status
+    if is_cancelled_in or is_left or run_context.lifecycle.is_halted:
         return Cancelled()
     return Done(frame.values if frame.supply is None else frame.supply.value())
 
@@ -110,69 +127,16 @@ def _failed(run_context: RunContext, frame: Frame) -> Failed:
     return failed
 
 
-@attrs.define(eq=False)
-class ItemFrame(Frame):
-    """A frame of nodes that differ in nothing but their number.
-
-    Attributes:
-        items: What it is made of.
-        supply: The items, for maps that follow this one.
-        intake: What the items take from maps that this one follows.
-    """
-
-    items: Items = attrs.field(init=False)
-    supply: Supply | None = None
-    intake: Intake | None = None
-
-    is_map: ClassVar[bool] = True
-
-    def label(self, index: int) -> str | None:
-        """What people call an item; the name of the map, if items have none."""
-        return self.items.label(index)
-
-    def origin(self, index: int) -> tuple[Graph, Row]:
-        """The map, in its own graph."""
-        del index
-        return self.items.frame.graph, self.items.node
-
-    def _follow_up(self, indices: Sequence[int]) -> None:
-        self.readiness.unsettled -= len(indices)  # and no more: there are no edges among them
-        if self.intake is not None:
-            self.intake.let_go(indices)
-        if self.supply is not None:
-            self.supply.deliver(indices)
-
-    def name(self, index: int) -> str:
-        """Id of an item: ``map[3]``."""
-        return f"{self.prefix}[{index}]"
-
-    def find(self, node_id: str) -> int | None:
-        """The number of the item with that id; ``None`` if there is none."""
-        number = node_id.removeprefix(f"{self.prefix}[").removesuffix("]")
-        index = int(number) if number.isdecimal() and len(number) < 20 else -1
-        return index if 0 <= index < len(self.status) and self.name(index) == node_id else None
-
-    def digest(self, index: int) -> bytes | None:
-        """Content of an item: that of the map, and its place."""
-        return None if self.turn.digests is None else item_digest(self.turn.digests[0], index)
-
-
-@attrs.frozen(eq=False)
-class Alike(Sequence[float]):
-    """A number as often as there are items, kept once."""
-
-    number: float
-    size: int
-
-    @overload
-    def __getitem__(self, place: int) -> float: ...
-    @overload
-    def __getitem__(self, place: slice) -> Sequence[float]: ...
-    def __getitem__(self, place: int | slice) -> float | Sequence[float]:
-        return self.number if isinstance(place, int) else [self.number] * len(range(self.size)[place])
-
-    def __len__(self) -> int:
-        return self.size
+def _too_many(run_context: RunContext, items: Items, frame: CollectingFrame) -> Failed:
+    """So many items have failed that the others were cancelled."""
+    errors = [failed.error for failed in frame.gaps.errors.values() if isinstance(failed.error, Exception)]
+    values = {frame.name(index): value for index, value in enumerate(frame.values) if frame.has_value(index)}
+    run_context.progress.failed_maps.append(frame)
+    message = (
+        f"{counted(len(errors), 'item')} of the {frame.size} of map {items.map_id!r} failed, and at least "
+        f"{frame.size - frame.most_failures} have to succeed"
+    )
+    return Failed(MapFailed(message, errors, values))
 
 
 @attrs.frozen(eq=False)
@@ -180,6 +144,9 @@ class Items:
     """The items of one map.
 
     A map may have very many, so its frame keeps for each of them what fits into bytes, and no objects.
+
+    Raises:
+        ValueError: If more items have to succeed than there are.
 
     Attributes:
         frame: Where the arguments that all share come from.
@@ -200,6 +167,18 @@ class Items:
     _shared: Arguments = attrs.field(init=False)
 
     _claimed: Mapping[str, Amount] = attrs.field(init=False)
+    # How many items may fail, if failures are collected.
+    most_failures: int = attrs.field(init=False)
+
+    @most_failures.default
+    def _allow(self) -> int:
+        collect, size = self.node.terms.errors, self.size
+        least = 0 if collect is None else collect.least(size)
+        if least > size:
+            raise ValueError(
+                f"at least {least} items of map {self.map_id!r} have to succeed, and there are {size}"
+            )
+        return size - least
 
     @_claimed.default
     def _claim(self) -> Mapping[str, Amount]:
@@ -261,15 +240,23 @@ class Items:
             own=(),
             special=NOTHING_SPECIAL if above is None else Special(priorities=[above[node.index]] * size),
         )
-        frame = ItemFrame.begin(graph, layout, self.frame.inputs, self.map_id)
-        frame.items = self
+        frame = self._frame(graph, layout)
         if self.frame.turn.ranks is not None:
             frame.turn.ranks = Alike(self.frame.turn.ranks[node.index], size)
         digest = self.frame.digest(node.index)
         frame.turn.digests = None if digest is None else [digest]
         frame.turn.is_recorded = self.frame.turn.is_recorded
-        frame.turn.handles = self.frame.handling.of(node.index)
         if self.followed:
             frame.intake = Intake(frame, self.followed)
             frame.intake.begin()
+        return frame
+
+    def _frame(self, graph: Graph, layout: Layout) -> ItemFrame:
+        """A frame of all items, that does what the map says with those that fail."""
+        collects, inputs = self.node.terms.errors is not None, self.frame.inputs
+        frame = (CollectingFrame if collects else ItemFrame).begin(graph, layout, inputs, self.map_id)
+        frame.above, frame.labels = (self.frame.graph, self.node), self.label
+        frame.turn.handles = self.frame.handling.of(self.node.index)
+        if isinstance(frame, CollectingFrame):
+            frame.turn.handles, frame.most_failures = always, self.most_failures
         return frame

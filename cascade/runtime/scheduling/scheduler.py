@@ -32,10 +32,11 @@ from cascade.runtime.scheduling.chains.chains import Chains
 from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
+from cascade.runtime.scheduling.item_frames import ItemFrame
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
-from cascade.runtime.scheduling.map_items import ItemFrame, Items
+from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue, most_urgent_first
 from cascade.runtime.scheduling.returned_values import ReturnedValues
@@ -294,7 +295,8 @@ class Scheduler:
         """Be the one who runs the nodes with the ids of this frame."""
         cancelled = self.context.run_context.lifecycle.nodes
         cancelled.enter(self)
-        if has_races(self.frame.graph, self.frame.layout.special.handlers):
+        special = self.frame.layout.special
+        if special.gives_up or has_races(self.frame.graph, special.handlers):
             cancelled.may_come = True
         if cancelled:
             self.frame.gaps.exist = True  # so that whoever starts a node looks

@@ -259,6 +259,29 @@ class World:
         first = booking().with_undo(cascade.task(undo_in_thread))
         return booking(first, cascade.task(more)(), booking.map(x=[1, 2]).with_undo(undo_task))
 
+    def failing(self) -> Any:
+        async def fails(x: int = 0) -> int:
+            await self.pause()
+            if x == 0:
+                raise ToBeRetriedError
+            return x
+
+        return cascade.task(fails)
+
+    def handled(self) -> Any:
+        step, fails = self.task(), self.failing()
+        return step(cascade.settled(step(fails()).or_else(step())), cascade.settled(fails()))
+
+    def cut(self) -> Any:
+        """A map of which so many items fail that the others are cancelled."""
+        step, fails = self.task(), self.failing()
+
+        async def more(x: int) -> Any:
+            return step(step()) if x else fails()
+
+        mapped = [task.map(x=[1, 0, 2]).with_errors("collect", 3) for task in (fails, cascade.task(more))]
+        return step([cascade.settled(each) for each in mapped])
+
     def recorded(self) -> Any:
         """Run with a state store, see :func:`engine_of`."""
         return self.plain()
@@ -279,8 +302,14 @@ FLOWS = [
     "chained",
     "raced",
     "undone",
+    "handled",
+    "cut",
     "recorded",
 ]
+# What is thrown into these may be handled.
+HANDLING = ("handled", "cut", "raced")
+# And how nodes of these may be skipped though the run goes on.
+SKIPPING = {"raced": ["Pruned"], "handled": ["UpstreamFailed"]}
 
 
 def engine_of(world: World, flow: str, schedule: Any, **settings: Any) -> cascade.Engine:
@@ -329,7 +358,7 @@ async def test_a_run_can_be_cancelled_at_any_moment(flow: str, schedule: Any) ->
         sweep.ended_before = check(world, engine, recorded, f"cancelled at {turn}")
         # Who is cancelled has not failed, and who would have come after it is not skipped.
         skips = {skip.reason for skip in recorded.of(cascade.TaskSkipped)}
-        assert skips <= {"CacheHit", *(["Pruned"] if flow == "raced" else [])}, f"cancelled at {turn}"
+        assert skips <= {"CacheHit", *SKIPPING.get(flow, ())}, f"cancelled at {turn}"
         failures = {text for end in recorded.of(cascade.RunFinished) for text in end.failures}
         assert failures <= {"ToBeRetriedError"}, f"cancelled at {turn}"
 
@@ -353,7 +382,7 @@ async def test_a_run_can_fail_at_any_moment(flow: str, on_error: str, schedule: 
 
 @pytest.mark.parametrize("on_error", ["first", "continue"])
 @pytest.mark.parametrize(
-    "flow", [flow for flow in FLOWS if flow not in ("threads", "retried", "of_threads", "raced")]
+    "flow", [flow for flow in FLOWS if flow not in ("threads", "retried", "of_threads", *HANDLING)]
 )
 async def test_each_checkpoint_of_user_code_can_raise(flow: str, on_error: str, schedule: Any) -> None:
     for number in range(1, 200):
