@@ -64,6 +64,7 @@ class Routing:
         gaps: Where routers without a value are noted.
         demand: Whose value is still needed, and the values.
         readiness: Where consumers of routers are counted down, and faults are told.
+        members: The nodes in the target of the frame.
         gating: Wants what has been chosen, and releases the rest.
         choices: By router, what it waits for.
     """
@@ -75,12 +76,14 @@ class Routing:
     gaps: Gaps
     demand: Demand
     readiness: Readiness
+    members: frozenset[int] = attrs.field(init=False)
     gating: Gating = attrs.field(init=False)
     choices: dict[int, Choice] = attrs.field(factory=dict, init=False)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
     _agenda: deque[int] = attrs.field(factory=deque, init=False)
 
     def __attrs_post_init__(self) -> None:
+        self.members = frozenset(self.graph.members)
         self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness)
         for router, selectors in self.layout.selectors.items():
             self.choices[router] = Choice(set(selectors))
