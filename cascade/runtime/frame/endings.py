@@ -19,7 +19,9 @@ def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int
 
     Of several, that of the first source counts, in the order of the flow. It does not depend on who failed first.
     """
-    while index not in gaps.errors:
+    passed: list[int] = []
+    while index not in gaps.errors and index not in gaps.causes:
+        passed.append(index)
         sources = graph.sources[index]
         if routing is not None and index in routing.choices:
             route = routing.choices[index].route
@@ -28,7 +30,9 @@ def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int
         if not failed or not gaps.is_failure(index):
             return None
         index = failed[0]
-    return gaps.errors[index]
+    found = gaps.errors[index] if index in gaps.errors else gaps.causes[index]
+    gaps.causes.update(dict.fromkeys(passed, found))
+    return found
 
 
 def errors_of(routing: Routing, indices: Iterable[int]) -> list[Exception]:

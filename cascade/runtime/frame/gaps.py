@@ -17,6 +17,7 @@ class Gaps:
         status: By node, where it is in its life; the frame's own.
         reasons: Why the skipped nodes were skipped.
         errors: Why the failed nodes failed, and which node it was that raised the error.
+        causes: Of nodes that did not run for a failure, that failure, as far as somebody has asked.
         gone: Nodes that have settled and give no value, not even one that passes through them.
         exist: Whether there are any, so that consumers have to look.
     """
@@ -24,6 +25,7 @@ class Gaps:
     status: bytearray
     reasons: dict[int, SkipReason] = attrs.field(factory=dict)
     errors: dict[int, Failed] = attrs.field(factory=dict)
+    causes: dict[int, Failed] = attrs.field(factory=dict)
     gone: set[int] = attrs.field(factory=set)
     exist: bool = False
 

@@ -68,11 +68,10 @@ class Handling:
         frame, outer = self.frame, self.frame.turn.handles
         if frame.routing is None:
             return outer(error)
-        members = set(frame.graph.members)
         affected, pending = {index}, [index]
         while pending:
             index = pending.pop()
-            if index in members:
+            if index in frame.routing.members:
                 return outer(error)
             for consumer in _affected_by(frame.graph, frame.routing, index, error):
                 if consumer not in affected:

@@ -78,6 +78,7 @@ class Routing:
         demand: Whose value is still needed, and the values.
         readiness: Where consumers of routers are counted down, and faults are told.
         racing: Decides races.
+        members: The nodes in the target of the frame.
         gating: Wants what has been chosen, and releases the rest.
         choices: By router, what it waits for.
     """
@@ -90,6 +91,7 @@ class Routing:
     demand: Demand
     readiness: Readiness
     racing: Racing = attrs.field(init=False)
+    members: frozenset[int] = attrs.field(init=False)
     gating: Gating = attrs.field(init=False)
     choices: dict[int, Choice] = attrs.field(factory=dict, init=False)
     # Routers that may be able to go on; worked off in a loop, so that routers of routers need no recursion.
@@ -97,6 +99,7 @@ class Routing:
 
     def __attrs_post_init__(self) -> None:
         self.racing = Racing(self)
+        self.members = frozenset(self.graph.members)
         self.gating = Gating(self.graph, self.layout, self.gaps, self.demand, self.readiness, self.racing.held)
         for router, selectors in self.layout.selectors.items():
             self.choices[router] = Choice(set(selectors))
