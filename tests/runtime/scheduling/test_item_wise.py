@@ -116,6 +116,26 @@ async def test_items_of_heavy_tails_take_as_long_as_the_longest_row() -> None:
     assert anyio.current_time() - began <= 1.07 * max(map(sum, zip(*seconds, strict=True)))
 
 
+@pytest.mark.parametrize("levels", [(0, 1), (1,)])
+async def test_very_many_items_run_side_by_side_in_each_map(levels: tuple[int, ...]) -> None:
+    arrived, everyone = Counter[int](), [anyio.Event(), anyio.Event()]
+    size = 3 * MOST_AHEAD
+
+    @cascade.task
+    async def meet(n: int, level: int) -> int:
+        arrived[level] += 1
+        if arrived[level] == size:
+            everyone[level].set()
+        await everyone[level].wait()
+        return n
+
+    with anyio.fail_after(60):
+        flow = double.map(n=range(size))
+        for level in levels:
+            flow = meet.partial(level=level).map(n=flow)
+        assert await run_eager(double.map(n=flow)) == [4 * n for n in range(size)]
+
+
 @pytest.mark.parametrize("mode", MODES, ids=str)
 async def test_results_are_in_input_order_in_every_mode(mode: dict[str, Any]) -> None:
     def step(n: int) -> int:
