@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, Literal, get_args
 
-from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode
+from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Graph, Junction, MapNode, Node
+from cascade.model.calls.signals import SignalTask
 from cascade.model.text import one_line
 
 Format = Literal["mermaid", "dot", "text", "json"]
@@ -68,7 +69,13 @@ def _label(edge: Edge) -> str:
             return f"route {edge.label}"
 
 
+def _is_signal(node: AnyNode) -> bool:
+    return isinstance(node, Node) and isinstance(node.task, SignalTask)
+
+
 def _title(node: AnyNode) -> str:
+    if _is_signal(node):
+        return f"{node.name} (signal)"
     return f"{node.name}[...]" if isinstance(node, MapNode) else node.name
 
 
@@ -87,6 +94,8 @@ def _mermaid(graph: Graph) -> str:
             lines.append(f"    {name}{{{text}}}")
         elif isinstance(node, MapNode):
             lines.append(f"    {name}[[{text}]]")
+        elif _is_signal(node):
+            lines.append(f"    {name}([{text}])")
         else:
             lines.append(f"    {name}[{text}]")
     for edge in graph.edges():
@@ -107,6 +116,7 @@ def _dot(graph: Graph) -> str:
     for node in graph.nodes:
         shape = ", shape=diamond" if isinstance(node, Junction) else ""
         shape = ", peripheries=2" if isinstance(node, MapNode) else shape
+        shape = ", style=rounded" if _is_signal(node) else shape
         lines.append(f"    n{node.index} [label={_dot_text(_title(node))}{shape}];")
     for edge in graph.edges():
         style = f"style={_DOT_STYLES[edge.kind]}"
@@ -144,7 +154,7 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
         "nodes": [
             {
                 "id": node.name,
-                "kind": kinds.get(type(node), "call"),
+                "kind": "signal" if _is_signal(node) else kinds.get(type(node), "call"),
                 "task": None if isinstance(node, Junction) else node.task.full_name,
             }
             for node in graph.nodes

@@ -42,7 +42,7 @@ class SignalWaits:
     count_in_flight: Callable[[], int] = attrs.field(init=False)
     settled: Callable[[], None] = attrs.field(init=False)
     tell: Callable[[], None] = attrs.field(init=False)
-    _news: anyio.Event = attrs.field(factory=anyio.Event)
+    _news: anyio.Event | None = None
 
     @classmethod
     def of(cls, run_context: RunContext, frame: Frame, settler: Settler) -> SignalWaits | None:
@@ -79,11 +79,15 @@ class SignalWaits:
         self.count -= 1
         self.settler.settle(index, Ending(outcome, 1))
         self.settled()
-        self._news.set()
+        self._look_up()
 
     def _wake(self) -> None:
         self.tell()
-        self._news.set()
+        self._look_up()
+
+    def _look_up(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     async def until_settled(self) -> None:
         """Wait until a node has settled that waits, or the run closes. If cancelled, nothing starts any more."""

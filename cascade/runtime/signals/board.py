@@ -62,7 +62,7 @@ class Signals:
     wanted: dict[str, float] = attrs.field(factory=dict)
     sending: int = 0
     is_closed: bool = False
-    _sent: anyio.Event = attrs.field(factory=anyio.Event)
+    _sent: anyio.Event | None = None
     _watch: Watch | None = None
 
     # -- what there is -------------------------------------------------------------------------------------
@@ -152,7 +152,8 @@ class Signals:
         finally:
             self.sending -= 1
             self.look_up()
-            self._sent.set()
+            if self._sent is not None:
+                self._sent.set()
 
     async def _accept(self, name: str, value: object) -> None:
         run_id = self.host.run_id
