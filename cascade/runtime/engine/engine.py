@@ -336,7 +336,8 @@ class Engine:
         beginning = Beginning(run_id, settings, providers, _ancestors())
         run_context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
         run_context.store.recovery, run_context.memory.hold = recovery, hold
-        note_signals(run_context.signals.declared, prepared.signals())
+        if prepared.layout.signals:
+            note_signals(run_context.signals.declared, prepared.signals())
         lifetime = RunLifetime(run_context, preparation, RunOutcome(run_context, prepared))
         if recovery is not None and recovery.past.result is not None:
             await recovery.backend.aclose()

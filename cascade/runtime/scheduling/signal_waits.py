@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import cast
+from typing import Final, cast
 
 import anyio
 import attrs
@@ -112,16 +112,22 @@ class SignalWaits:
         finally:
             self._waits_for = None
 
+    @contextmanager
+    def under_way(self) -> Generator[None, None, None]:
+        """In the block the frame is under way."""
+        flows = self.run_context.signals.idleness.flows
+        flows.add(self)
+        try:
+            yield
+        finally:
+            flows.discard(self)
 
-@contextmanager
-def under_way(waits: SignalWaits | None) -> Generator[None, None, None]:
-    """In the block a frame is under way, for all who ask whether the run is idle."""
+
+_UNASKED: Final = nullcontext()
+
+
+def under_way(waits: SignalWaits | None) -> AbstractContextManager[None]:
+    """A block in which a frame is under way, for all who ask whether the run is idle."""
     if waits is None or not waits.run_context.signals.idleness.is_asked:
-        yield
-        return
-    flows = waits.run_context.signals.idleness.flows
-    flows.add(waits)
-    try:
-        yield
-    finally:
-        flows.discard(waits)
+        return _UNASKED
+    return waits.under_way()

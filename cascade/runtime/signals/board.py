@@ -222,10 +222,14 @@ class Signals:
         self.is_closed = True
         if self._watch is not None:
             self._watch.stop()
-        with anyio.move_on_after(patience):
-            while self.sending:
-                self._sent = anyio.Event()
-                await self._sent.wait()
+        if self.sending:
+            with anyio.move_on_after(patience):
+                await self._until_sent()
+
+    async def _until_sent(self) -> None:
+        while self.sending:
+            self._sent = anyio.Event()
+            await self._sent.wait()
 
 
 def note_signals(declared: dict[str, SignalTask], tasks: Iterable[SignalTask]) -> None:
