@@ -166,3 +166,19 @@ def test_no_order_of_sends_and_ends_loses_a_signal(
     assert {**kept, **ledger.stands}.items() <= ledger.kept().items()
     assert last.result() == expected
     assert set(got) == {expected}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, 15))
+def test_the_process_may_end_at_every_write(at: int, when: Any, backend_name: Any, schedule: Any) -> None:
+    got.clear()
+    ledger = Ledger(InMemoryStateBackend("r"))
+    sent: dict[str, tuple[float, Any]] = {name: (2.0 * number, number) for number, name in enumerate(NAMES)}
+    settings: dict[str, Any] = {"schedule": schedule, "backend": backend_name}
+    killed = Life(sent, (at, when), 1000.0, suspends=False, between=[])
+    made = live(killed, ledger.store, **settings)
+    assert made.has_crashed or made.error is None
+    ledger.hear(killed, made)
+    last = live(attrs.evolve(killed, kill_at=None), ledger.store, **settings)
+    assert last.result() == (0, 1, 2, 3)
+    assert set(got) == {(0, 1, 2, 3)}
