@@ -1,8 +1,8 @@
 """A report that is published once somebody has approved it, which may take days.
 
 The report is made at once; then the run waits. Nothing needs to stay alive meanwhile: the run may be suspended,
-its process may be killed, and the machine may be restarted. Whatever was accepted is in the store, and is found
-there by whoever goes on with the run::
+its process may be killed, and the machine may be restarted. Whatever was accepted is in the store, and whoever
+goes on with the run finds it there::
 
     cascade run examples/approval.py:flow --state sqlite:///runs.db --run-id march --when-idle suspend
     cascade show march --state sqlite:///runs.db

@@ -14,10 +14,12 @@ from cascade.graph.nodes import (
     Graph,
     Junction,
     MapNode,
+    Node,
     OutcomeNode,
     RaceNode,
     task_of,
 )
+from cascade.model.calls.signals import SignalTask
 from cascade.model.labels import labelled
 from cascade.model.text import one_line
 
@@ -93,8 +95,13 @@ def _label(edge: Edge) -> str:
             return "races"
 
 
+def _is_signal(node: AnyNode) -> bool:
+    return isinstance(node, Node) and isinstance(node.task, SignalTask)
+
+
 def _title(node: AnyNode) -> str:
     name = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
+    name = f"{name} (signal)" if _is_signal(node) else name
     undo = _undo(node)
     name = name if undo is None else f"{name} (undo: {undo})"
     return f"{name}, priority {priority}" if (priority := _priority(node)) else name
@@ -130,6 +137,8 @@ def _mermaid(graph: Graph) -> str:
             lines.append(f"    {name}{{{text}}}")
         elif isinstance(node, MapNode):
             lines.append(f"    {name}[[{text}]]")
+        elif _is_signal(node):
+            lines.append(f"    {name}([{text}])")
         else:
             lines.append(f"    {name}[{text}]")
     for edge in graph.edges():
@@ -150,6 +159,7 @@ def _dot(graph: Graph) -> str:
     for node in graph.nodes:
         shape = ", shape=diamond" if isinstance(node, Junction) else ""
         shape = ", peripheries=2" if isinstance(node, MapNode) else shape
+        shape = ", style=rounded" if _is_signal(node) else shape
         lines.append(f"    n{node.index} [label={_dot_text(_title(node))}{shape}];")
     for edge in graph.edges():
         style = f"style={_DOT_STYLES[edge.kind]}"
@@ -191,7 +201,7 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
         "nodes": [
             {
                 "id": node.name,
-                "kind": kinds.get(type(node), "call"),
+                "kind": "signal" if _is_signal(node) else kinds.get(type(node), "call"),
                 "task": None if isinstance(node, Junction) else node.task.full_name,
                 "label": _called(node),
                 **({} if (undo := _undo(node)) is None else {"undo": undo}),

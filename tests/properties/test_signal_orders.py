@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from hypothesis import given, note
+from hypothesis import example, given, note
 from hypothesis import strategies as st
 from virtual_time import pass_time
 
@@ -137,6 +137,8 @@ class Ledger:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+# The signal d comes to be wanted in a stage that is tried again.
+@example(lives=[Life({}, None, 45.0, suspends=False, between=[])], seed=24, is_eager=False)
 @given(lives=st.lists(LIVES, max_size=4), seed=st.integers(0, 1000), is_eager=st.booleans())
 def test_no_order_of_sends_and_ends_loses_a_signal(
     lives: list[Life], seed: int, is_eager: bool, backend: Any
@@ -164,3 +166,19 @@ def test_no_order_of_sends_and_ends_loses_a_signal(
     assert {**kept, **ledger.stands}.items() <= ledger.kept().items()
     assert last.result() == expected
     assert set(got) == {expected}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("at", range(1, 15))
+def test_the_process_may_end_at_every_write(at: int, when: Any, backend_name: Any, schedule: Any) -> None:
+    got.clear()
+    ledger = Ledger(InMemoryStateBackend("r"))
+    sent: dict[str, tuple[float, Any]] = {name: (2.0 * number, number) for number, name in enumerate(NAMES)}
+    settings: dict[str, Any] = {"schedule": schedule, "backend": backend_name}
+    killed = Life(sent, (at, when), 1000.0, suspends=False, between=[])
+    made = live(killed, ledger.store, **settings)
+    assert made.has_crashed or made.error is None
+    ledger.hear(killed, made)
+    last = live(attrs.evolve(killed, kill_at=None), ledger.store, **settings)
+    assert last.result() == (0, 1, 2, 3)
+    assert set(got) == {(0, 1, 2, 3)}

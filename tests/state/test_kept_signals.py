@@ -196,6 +196,20 @@ async def test_a_run_is_not_suspended_while_anything_goes_on(schedule: Any) -> N
     assert calls == ["b"]
 
 
+async def test_all_that_a_signal_sets_going_is_done_before_a_run_is_suspended(schedule: Any) -> None:
+    kept = InMemoryStateBackend("r")
+    settings: Any = {"run_id": "r", "state": lambda _: kept, "when_idle": "suspend", "schedule": schedule}
+    flow = [step("c", step("b", ask("n"), ask("n"))), step("d", cascade.signal("m", int))]
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(flow, **settings)
+    with pytest.raises(cascade.RunSuspended) as ended:
+        async with cascade.start(flow, **settings) as run:
+            await run.send("n", 4)
+            await run.result()
+    assert ended.value.signals == ("m",)
+    assert calls == ["b", "c"]
+
+
 async def test_an_accepted_value_is_written_before_the_sender_is_told(schedule: Any) -> None:
     store = InMemoryStateBackend("r")
     async with cascade.start(flow(), run_id="r", state=lambda _: store, schedule=schedule) as run:

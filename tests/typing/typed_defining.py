@@ -146,6 +146,16 @@ def as_even(text: str) -> int:
     return int(text)
 
 
+def signals() -> None:
+    """A signal is a lazy of its type."""
+    assert_type(cascade.signal("x"), cascade.LazyResult[str])
+    assert_type(cascade.signal("x", timeout=3.0), cascade.LazyResult[str])
+    assert_type(cascade.signal("x", bool, default=False, timeout=3), cascade.LazyResult[bool])
+    assert_type(cascade.signal("x", int | None), cascade.LazyResult[Any])
+    assert_type(fetch(cascade.signal("x"), retries=cascade.signal("n", int)), cascade.LazyResult[bytes])
+    assert_type(fetch("a").run_if(cascade.signal("x", bool)), cascade.LazyResult[bytes])
+
+
 def inputs() -> None:
     assert_type(cascade.Param("x"), cascade.Param[str])
     assert_type(cascade.Param("x", description="words"), cascade.Param[str])

@@ -337,7 +337,8 @@ class Engine:
         run_context = RunContext(beginning, shared, RunEvents(run_id, EventBus(parent=self.bus)))
         run_context.store.recovery, run_context.memory.hold = recovery, hold
         run_context.lifecycle.nodes.may_come = self.control.connector is not None
-        note_signals(run_context.signals.declared, prepared.signals())
+        if prepared.layout.special.signals:
+            note_signals(run_context.signals.declared, prepared.signals())
         lifetime = RunLifetime(run_context, preparation, RunOutcome(run_context, prepared))
         if recovery is not None and recovery.past.result is not None:
             await recovery.backend.aclose()

@@ -109,7 +109,8 @@ class Preparation:
         else:
             plan = await paced(solve_steps(graph))
         layout = await paced(lay_out(graph, plan.levels))
-        _check_signals(graph, layout)
+        if layout.signals:
+            _check_signals(graph, layout)
         await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
         prepared = Prepared(graph, plan, layout, inputs)
         is_ranked = settings.schedule == "eager" and _is_scarce(graph, layout)

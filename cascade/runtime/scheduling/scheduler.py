@@ -181,9 +181,8 @@ class Scheduler:
         self._news = anyio.Event()
         if self.context.waits is None:
             await self._news.wait()
-            return
-        with self.context.waits.blocked():
-            await self._news.wait()
+        else:
+            await self.context.waits.wait_for(self._news)
 
     def tell(self) -> None:
         """There is something to do for :meth:`run`."""

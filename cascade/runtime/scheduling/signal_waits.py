@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import anyio
 import attrs
@@ -28,7 +28,6 @@ class SignalWaits:
         frame: Whose nodes they are.
         settler: Settles them.
         count: How many wait.
-        is_blocked: Whether the scheduler of the frame waits for news.
         count_in_flight: How many nodes of the frame have begun and not ended.
         settled: Called when a node has settled that had waited.
         tell: Has the scheduler look what there is to do.
@@ -38,11 +37,12 @@ class SignalWaits:
     frame: Frame
     settler: Settler
     count: int = 0
-    is_blocked: bool = False
     count_in_flight: Callable[[], int] = attrs.field(init=False)
     settled: Callable[[], None] = attrs.field(init=False)
     tell: Callable[[], None] = attrs.field(init=False)
-    _news: anyio.Event = attrs.field(factory=anyio.Event)
+    _news: anyio.Event | None = None
+    # What whoever runs the frame waits for; set when there is something to do, which may be before it is woken.
+    _waits_for: anyio.Event | None = None
 
     @classmethod
     def of(cls, run_context: RunContext, frame: Frame, settler: Settler) -> SignalWaits | None:
@@ -54,6 +54,11 @@ class SignalWaits:
     def is_top(self) -> bool:
         """Whether the frame is the run's own."""
         return not self.frame.prefix
+
+    @property
+    def is_blocked(self) -> bool:
+        """Whether whoever runs the frame can only wait."""
+        return self._waits_for is not None and not self._waits_for.is_set()
 
     @property
     def in_flight(self) -> int:
@@ -79,42 +84,50 @@ class SignalWaits:
         self.count -= 1
         self.settler.settle(index, Ending(outcome, 1))
         self.settled()
-        self._news.set()
+        self._look_up()
 
     def _wake(self) -> None:
         self.tell()
-        self._news.set()
+        self._look_up()
+
+    def _look_up(self) -> None:
+        if self._news is not None:
+            self._news.set()
 
     async def until_settled(self) -> None:
         """Wait until a node has settled that waits, or the run closes. If cancelled, nothing starts any more."""
         self._news = anyio.Event()
         try:
-            with self.blocked():
-                await self._news.wait()
+            await self.wait_for(self._news)
         except BaseException:
             self.run_context.lifecycle.halt()
             raise
 
-    @contextmanager
-    def blocked(self) -> Generator[None, None, None]:
-        """In the block the scheduler waits for news."""
-        self.is_blocked = True
+    async def wait_for(self, news: anyio.Event) -> None:
+        """Wait for *news*; until then, the frame can only wait."""
+        self._waits_for = news
         self.run_context.signals.look_up()
+        try:
+            await news.wait()
+        finally:
+            self._waits_for = None
+
+    @contextmanager
+    def under_way(self) -> Generator[None, None, None]:
+        """In the block the frame is under way."""
+        flows = self.run_context.signals.idleness.flows
+        flows.add(self)
         try:
             yield
         finally:
-            self.is_blocked = False
+            flows.discard(self)
 
 
-@contextmanager
-def under_way(waits: SignalWaits | None) -> Generator[None, None, None]:
-    """In the block a frame is under way, for all who ask whether the run is idle."""
+_UNASKED: Final = nullcontext()
+
+
+def under_way(waits: SignalWaits | None) -> AbstractContextManager[None]:
+    """A block in which a frame is under way, for all who ask whether the run is idle."""
     if waits is None or not waits.run_context.signals.idleness.is_asked:
-        yield
-        return
-    flows = waits.run_context.signals.idleness.flows
-    flows.add(waits)
-    try:
-        yield
-    finally:
-        flows.discard(waits)
+        return _UNASKED
+    return waits.under_way()

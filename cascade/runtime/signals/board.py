@@ -62,7 +62,7 @@ class Signals:
     wanted: dict[str, float] = attrs.field(factory=dict)
     sending: int = 0
     is_closed: bool = False
-    _sent: anyio.Event = attrs.field(factory=anyio.Event)
+    _sent: anyio.Event | None = None
     _watch: Watch | None = None
 
     # -- what there is -------------------------------------------------------------------------------------
@@ -152,7 +152,8 @@ class Signals:
         finally:
             self.sending -= 1
             self.look_up()
-            self._sent.set()
+            if self._sent is not None:
+                self._sent.set()
 
     async def _accept(self, name: str, value: object) -> None:
         run_id = self.host.run_id
@@ -221,10 +222,14 @@ class Signals:
         self.is_closed = True
         if self._watch is not None:
             self._watch.stop()
-        with anyio.move_on_after(patience):
-            while self.sending:
-                self._sent = anyio.Event()
-                await self._sent.wait()
+        if self.sending:
+            with anyio.move_on_after(patience):
+                await self._until_sent()
+
+    async def _until_sent(self) -> None:
+        while self.sending:
+            self._sent = anyio.Event()
+            await self._sent.wait()
 
 
 def note_signals(declared: dict[str, SignalTask], tasks: Iterable[SignalTask]) -> None:

@@ -262,6 +262,19 @@ async def test_events_tell_of_the_wait_and_of_the_value(schedule: Any) -> None:
     assert [event.task_id for event in recorded.of(cascade.TaskExecutionStarted)] == ["pair"]
 
 
+@pytest.mark.parametrize(
+    ("format", "words"),
+    [
+        ("mermaid", 'n0(["n (signal)"])'),
+        ("dot", 'n0 [label="n (signal)", style=rounded];'),
+        ("text", "  pair <- n (signal)"),
+        ("json", '"kind": "signal"'),
+    ],
+)
+def test_pictures_tell_signals_from_calls(format: Any, words: str) -> None:
+    assert words in cascade.visualize(pair(cascade.signal("n", int)), format)
+
+
 # -- flows that make no sense ------------------------------------------------------------------------------------
 
 
