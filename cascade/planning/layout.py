@@ -103,8 +103,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
                 continue
             if place is None:
                 place = place_of(row)
-                if isinstance(row, Node) and row.terms.priority:
-                    urgent[index] = row.terms.priority
+                _note_priority(urgent, index, row)
                 names = (yield from injected_names(row)) if isinstance(row, Node) and graph.injections else ()
                 if names:
                     injecting[index], place = names, Place.OWN
@@ -125,6 +124,11 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     calls = len(graph.rows) - len(selectors)
     priorities = [urgent.get(index, 0) for index in range(len(graph.rows))] if urgent else None
     return Layout(pending, uses, gated, selectors, places, injecting, links, tails, calls, ready, own, priorities)
+
+
+def _note_priority(urgent: dict[int, int], index: int, row: LazyResult[Any] | Node) -> None:
+    if isinstance(row, Node) and row.terms.priority:
+        urgent[index] = row.terms.priority
 
 
 def _hold_gated(graph: Graph, selectors: Mapping[int, Any], pending: list[int]) -> Steps[frozenset[int]]:
