@@ -118,19 +118,22 @@ class _Writer:
         kind = type(value)
         if kind in _TEXTS:
             # Each character shows as at least one, so the rest could not show anyway.
-            self._write(repr(value if len(value) <= self.room else value[: self.room + 1]))
-        elif kind in _BRACKETS:
-            self._container(value)
-        elif kind in _SCALARS:
-            self._call(value)
-        elif not self.may_call:
+            return self._write(repr(value if len(value) <= self.room else value[: self.room + 1]))
+        if kind in _BRACKETS:
+            return self._container(value)
+        if kind in _SCALARS:
+            return self._call(value)
+        return self._foreign(value, kind)
+
+    def _foreign(self, value: Any, kind: type) -> None:
+        if not self.may_call:
             raise _ForeignError
-        elif kind in _slow:
+        if kind in _slow:
             self._write(_too_long(kind))
-        else:
-            self.present = kind
-            self._call(value)
-            self.present = None
+            return
+        self.present = kind
+        self._call(value)
+        self.present = None
 
     def _call(self, value: Any) -> None:
         try:

@@ -66,24 +66,20 @@ class Admission:
         """A claim of *amounts*, if nobody waits and nothing keeps *applicant* from starting."""
         if self.queue or not self.pool.fits(amounts) or self.holding.holder(applicant) is not None:
             return None
-        return self._take(applicant, amounts, next(self._tickets))
+        self.holding.spend(applicant)
+        return self.holdings.take(applicant, amounts, next(self._tickets), self.gate.epoch)
 
-    def enqueue(self, waiter: Waiter, again: Claim | None = None) -> None:
+    def come(self, waiter: Waiter, again: Claim | None = None) -> None:
         """Let *waiter* wait; it is told when it has been given what it asks for, or never will be.
 
-        That may be at once, and is otherwise in a step of somebody else. Who waits no longer must say so
-        (:meth:`withdraw`), and who has been answered goes on (:meth:`go_on`).
+        It must :meth:`ask` soon, as that may be at once; otherwise it is in a step of somebody else. Who waits no
+        longer must say so (:meth:`withdraw`), and who has been answered goes on (:meth:`go_on`).
 
         Args:
             waiter: Who asks, and for what. Waiting for that could help (``hopeless`` says whether).
             again: The claim with which it comes back, having been admitted before and not started; released here,
                 and its place in the order is kept.
         """
-        self.come(waiter, again)
-        self.ask(waiter)
-
-    def come(self, waiter: Waiter, again: Claim | None = None) -> None:
-        """Let *waiter* wait, without asking for it yet; see :meth:`enqueue`."""
         waiter.take_ticket(next(self._tickets) if again is None else again.ticket)
         self.queue.add(waiter)
         if again is not None:
@@ -131,12 +127,9 @@ class Admission:
             self._woken.set()
             self._woken = None
 
-    def _take(self, applicant: Applicant, amounts: Amounts, ticket: int) -> Claim:
-        self.holding.spend(applicant)
-        return self.holdings.take(applicant, amounts, ticket, self.gate.epoch)
-
     def _grant(self, waiter: Waiter, place: int) -> None:
-        waiter.answer(self._take(waiter.applicant, waiter.amounts, place))
+        self.holding.spend(waiter.applicant)
+        waiter.answer(self.holdings.take(waiter.applicant, waiter.amounts, place, self.gate.epoch))
 
     def _end_deadlocks(self) -> None:
         """Refuse who waits for somebody that waits for it."""

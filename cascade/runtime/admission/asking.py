@@ -54,10 +54,10 @@ async def admit(
         # Who comes back is somebody else to the rules: for a moment both may be admitted.
         answered, asking = anyio.Event(), applicant if again is None else attrs.evolve(applicant)
         waiter = Waiter(asking, amounts, answered.set)
+        admission.come(waiter, again)
         if again is None and applicant.priority is not None:
-            await _come_with_others(admission, waiter)
-        else:
-            admission.enqueue(waiter, again)
+            await _until_others_come(admission, waiter)
+        admission.ask(waiter)
         if not waiter.is_answered and not has_reported:
             has_reported = True
             on_wait(admission.holding.reason(applicant, amounts))
@@ -67,15 +67,13 @@ async def admit(
             return again
 
 
-async def _come_with_others(admission: Admission, waiter: Waiter) -> None:
-    """Let *waiter* wait, and ask when all who are ready in the same step have come: the most urgent goes first."""
-    admission.come(waiter)
+async def _until_others_come(admission: Admission, waiter: Waiter) -> None:
+    """Let all come that are ready in the same step as *waiter*, before it asks: the most urgent goes first."""
     try:
         await checkpoint()
     except BaseException:
         admission.withdraw(waiter)
         raise
-    admission.ask(waiter)
 
 
 async def _answered(admission: Admission, waiter: Waiter, answered: anyio.Event) -> Claim:

@@ -21,9 +21,9 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import attrs
 
 from cascade.runtime.admission.holding import Holder, Holding
-from cascade.runtime.admission.party import Party
+from cascade.runtime.admission.party import Parties
 from cascade.runtime.admission.pool import Name, Pool, Slot
-from cascade.runtime.admission.waiting_line import Kind, Line, Row, Waiter
+from cascade.runtime.admission.waiting_line import Kind, Row, Waiter
 
 
 @attrs.define(eq=False)
@@ -130,8 +130,7 @@ class WaitingQueue:
     _rows: Rows
     kinds: dict[Hashable, Kind] = attrs.field(factory=dict)
     _parking: Parking = attrs.field(factory=Parking)
-    # By run, the waiters of those that say priorities.
-    _parties: dict[str, Party] = attrs.field(factory=dict)
+    _parties: Parties = attrs.field(factory=Parties)
     # Those that may be able to start, by place; a place may be that of before.
     _agenda: list[tuple[int, int, Kind]] = attrs.field(factory=list)
     _serials: Iterator[int] = attrs.field(factory=itertools.count)
@@ -143,13 +142,9 @@ class WaitingQueue:
         """Whether somebody could start if there were a *slot*. May be asked in any thread."""
         return bool(self._rows.ready[slot])
 
-    def lines(self) -> Iterator[Line]:
-        """All lines."""
-        return (line for kind in self.kinds.values() for line in kind.lines.values())
-
     def waiters(self) -> Iterator[Waiter]:
         """Everybody who waits, line by line."""
-        return (waiter for line in self.lines() for waiter in line)
+        return (waiter for kind in self.kinds.values() for waiter in kind.waiters())
 
     # -- coming and going ----------------------------------------------------------------------------------
 
@@ -167,26 +162,19 @@ class WaitingQueue:
         kind = self.kinds.get(key)
         if kind is None:
             kind = self.kinds[key] = Kind.of(key, waiter)
-        party = self._party_of(waiter)
-        goes_before = party is not None and self._join(party, kind, waiter)
+        passed = self._parties.join(kind, waiter, self.kinds.values())
         before = kind.place
         kind.add(waiter)
+        for moved in passed:
+            self._moved(moved)
         if kind.place != before:
             self._moved(kind)
-        if party is not None and goes_before:
-            self._reorder(party)
 
     def leave(self, waiter: Waiter) -> int:
         """Let *waiter* go; returns its place."""
         kind = self.kinds[self.key_of(waiter)]
-        place = self._leave(kind, waiter)
+        place = kind.leave(waiter)
         self._moved(kind)
-        return place
-
-    def _leave(self, kind: Kind, waiter: Waiter) -> int:
-        party = kind.party
-        place = waiter.ticket if party is None else party.leave(kind.priority, waiter.ticket)
-        kind.leave(waiter)
         return place
 
     def refuse(self, waiter: Waiter, error: BaseException) -> None:
@@ -209,52 +197,20 @@ class WaitingQueue:
         if kind.place is None:
             del self.kinds[kind.key]
             self._parking.take(kind)
-            self._leave_party(kind)
+            self._parties.leave(kind)
         else:
             self._look_at(kind)
 
     # -- priorities ----------------------------------------------------------------------------------------
-
-    def _party_of(self, waiter: Waiter) -> Party | None:
-        """The waiters of its run, if that says priorities: from the first on that does, all of them."""
-        run_id = waiter.applicant.run_id
-        party = self._parties.get(run_id)
-        if party is None and waiter.applicant.priority is not None:
-            party = self._parties[run_id] = Party()
-            for kind in self.kinds.values():
-                if kind.run_id == run_id:
-                    for each in (each for line in kind.lines.values() for each in line):
-                        self._join(party, kind, each)
-        return party
-
-    def _join(self, party: Party, kind: Kind, waiter: Waiter) -> bool:
-        kind.party = party
-        party.kinds[kind] = None
-        return party.join(kind.priority, waiter.ticket)
-
-    def _leave_party(self, kind: Kind) -> None:
-        if kind.party is not None:
-            del kind.party.kinds[kind]
-            if not kind.party.kinds:
-                del self._parties[kind.run_id]
-
-    def _reorder(self, party: Party) -> None:
-        """Somebody goes before others of its run: these have later places now."""
-        for kind in list(party.kinds):
-            before = kind.place
-            kind.find_place()
-            if kind.place != before:
-                self._moved(kind)
 
     def is_outranked(self, waiter: Waiter) -> bool:
         """Whether somebody of its run is more urgent than *waiter*, which waits no longer, and wants the same."""
         kind = self.kinds.get(self.key_of(waiter))
         if kind is not None and kind.outranks(waiter):
             return True
-        party, priority = self._parties.get(waiter.applicant.run_id), waiter.applicant.priority or 0
-        return party is not None and any(
-            other.priority > priority and not self._parking.holds(other) and self._rows.keeps(other, waiter)
-            for other in party.kinds
+        return any(
+            not self._parking.holds(other) and self._rows.keeps(other, waiter)
+            for other in self._parties.more_urgent(waiter.applicant)
         )
 
     # -- changes -------------------------------------------------------------------------------------------
@@ -311,7 +267,7 @@ class WaitingQueue:
         assert kind.place is not None  # somebody waits: the head
         kind.take_place(head)
         self.grant(head, kind.place)
-        self._leave(kind, head)
+        kind.leave(head)
         self._moved(kind)
         self.freed(head.amounts)  # there may be enough for the next one, too
         return head

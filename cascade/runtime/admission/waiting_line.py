@@ -171,7 +171,7 @@ class Kind:
         return cls(key, resources, slot, waiter.applicant.run_id, waiter.applicant.priority or 0)
 
     def add(self, waiter: Waiter) -> None:
-        """Take *waiter* into its line."""
+        """Take *waiter* into its line; if there is a party, it has joined that."""
         key = _claimed(waiter.amounts)
         line = self.lines.get(key)
         if line is None:
@@ -182,15 +182,17 @@ class Kind:
         for name, amount in waiter.amounts.items():
             self.most[name] = max(amount, self.most.get(name, amount))
 
-    def leave(self, waiter: Waiter) -> None:
-        """Let *waiter* go, which is in one of the lines."""
-        key = _claimed(waiter.amounts)
+    def leave(self, waiter: Waiter) -> int:
+        """Let *waiter* go, which is in one of the lines; returns its place."""
+        party, key = self.party, _claimed(waiter.amounts)
+        left = waiter.ticket if party is None else party.leave(self.priority, waiter.ticket)
         line = self.lines[key]
         before = line.place
         waiter.has_left = True
         if line.place is None:
             del self.lines[key]
         self._moved(line, before)
+        return left
 
     def take_place(self, waiter: Waiter) -> None:
         """Let *waiter*, the head of the first line, have that line's place."""
@@ -214,6 +216,10 @@ class Kind:
     def find_place(self) -> None:
         """Have the place that the party has for the lowest ticket; that itself, without a party."""
         self.place = self.ticket if self.party is None else self.place_with(self.ticket)
+
+    def waiters(self) -> Iterator[Waiter]:
+        """Everybody, line by line."""
+        return (waiter for line in self.lines.values() for waiter in line)
 
     def place_with(self, ticket: int | None) -> int | None:
         """The place of a waiter with *ticket*."""

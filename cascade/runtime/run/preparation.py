@@ -109,7 +109,7 @@ class Preparation:
         else:
             plan = await paced(solve_steps(graph))
         layout = await paced(lay_out(graph, plan.levels))
-        if layout.signals:
+        if layout.special.signals:
             _check_signals(graph, layout)
         await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
         prepared = Prepared(graph, plan, layout, inputs)

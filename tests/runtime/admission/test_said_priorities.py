@@ -363,7 +363,8 @@ def test_places_of_a_run_go_to_its_highest_priorities(moves: list[Any]) -> None:
             waiters[number] = Waiter(
                 applicant(number, move[0], move[1] if move[0] == "A" else None), {Slot.THREAD: 1}
             )
-            admission.enqueue(waiters[number])
+            admission.come(waiters[number])
+            admission.ask(waiters[number])
             model.come(waiters[number].came, move[1] if move[0] == "A" else 0, move[0])
         elif model.waiting:
             expected.append(model.next())
@@ -389,7 +390,8 @@ def test_everybody_is_served_whatever_is_claimed_and_nobody_passes_an_equal(arri
         amounts = {name: amount for name, amount in (("cpu", cpu), ("gpu", gpu)) if amount}
         claimed: Any = {**amounts, Slot.THREAD: 1} if number % 2 else amounts
         waiters.append(Waiter(applicant(number, run, priority if run == "A" else None), claimed))
-        admission.enqueue(waiters[-1])
+        admission.come(waiters[-1])
+        admission.ask(waiters[-1])
     rounds: list[list[Waiter]] = []
 
     def note() -> None:
@@ -431,11 +433,13 @@ def test_a_waiter_that_leaves_or_a_rule_that_comes_keeps_the_order(
     holder = admission.admit_at_once(applicant(-1, "A", 0), {"cpu": 1})
     waiters = [Waiter(applicant(number, "A", priority), {"cpu": 1}) for number, priority in enumerate(priorities)]
     for waiter in waiters:
-        admission.enqueue(waiter)
+        admission.come(waiter)
+        admission.ask(waiter)
     admission.withdraw(waiters[gone % len(waiters)])
     admission.queue.sort_anew(lambda: None)
     waiters.append(Waiter(applicant(len(waiters), "A", late), {"cpu": 1}))
-    admission.enqueue(waiters[-1])
+    admission.come(waiters[-1])
+    admission.ask(waiters[-1])
     left = [waiter for waiter in waiters if not waiter.has_left]
     expected = sorted(left, key=urgency, reverse=True)
     served = []

@@ -51,20 +51,20 @@ class Left:
     Attributes:
         index: The node.
         started: Its start mark, if that matters; ``None`` if its arguments could not be put together.
-        value: What its function returned, if that has to be looked at closely.
-        error: What it raised.
         rest: What is left of its coroutine, which waits.
         attempt: Its attempt, if it waits.
         bound: What it was called with; ``None`` if it was not.
+        value: What its function returned, if that has to be looked at closely.
+        error: What it raised.
     """
 
     index: int
     started: float | None
-    value: Any = None
-    error: BaseException | None = None
     rest: Awaitable[Any] | None = None
     attempt: LaneAttempt | None = None
     bound: Arguments | None = None
+    value: Any = None
+    error: BaseException | None = None
 
 
 @attrs.define(eq=False)
@@ -177,12 +177,11 @@ class LoopLane:
         context, frame, queue, until = self.context, self.context.frame, self.queue, self._since + SLICE
         gate, conditions, bind = context.run_context.gate, context.conditions, context.calls.bind
         rows, status, succeed = frame.graph.rows, frame.status, frame.succeed
-        mark, clock = attempt_var.set, time.perf_counter
-        epoch, is_heard, is_timed = gate.epoch, conditions.is_heard, conditions.is_timed
+        mark, clock, epoch = attempt_var.set, time.perf_counter, gate.epoch
+        is_heard, is_timed = conditions.is_heard, conditions.is_timed
         now = context.run_context.beginning.clock if is_timed else _no_time
         while True:
-            index = queue.popleft() if following is None else following
-            started = None
+            index, started = (queue.popleft() if following is None else following), None
             try:
                 args, kwargs = bind(index, NO_RESOURCES)
                 task: Callee = rows[index].task  # type: ignore[union-attr]  # routers are no calls
@@ -194,8 +193,7 @@ class LoopLane:
                 mark(token)
                 value, rest = _called(task, args, kwargs)
                 if rest is not None:
-                    attempt = attempts.keep(token)
-                    return index, None, Left(index, started, None, None, rest, attempt, (args, kwargs))
+                    return index, None, Left(index, started, rest, attempts.keep(token), (args, kwargs))
                 if type(value) not in LEAVES and not glance(value):
                     return index, None, Left(index, started, value=value)
             except BaseException as error:  # user code may raise anything, and the node is settled with that
