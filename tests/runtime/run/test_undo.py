@@ -140,7 +140,7 @@ async def test_a_run_that_is_cancelled_by_its_handle_is_undone() -> None:
     async with cascade.start(wait(book(1).with_undo(cancel))) as run:
         async with run.subscribe(cascade.TaskExecutionStarted) as events:
             async for event in events:
-                if event.task_name == "wait":
+                if isinstance(event, cascade.NodeEvent) and event.task_name == "wait":
                     break
         run.cancel()
     assert run.status().state == "Cancelled"
