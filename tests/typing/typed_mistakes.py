@@ -25,6 +25,7 @@ def chaining() -> None:
     lazy = number()
     lazy.with_timeout("long")  # type: ignore[arg-type]
     lazy.with_cost("much")  # type: ignore[arg-type]
+    lazy.with_undo(print)  # type: ignore[arg-type]
     lazy.run_if(True, on_skip="fail")  # type: ignore[arg-type]
     lazy.after(5)  # type: ignore[arg-type]
     cascade.sequence([number(), 5])  # type: ignore[list-item]

@@ -106,7 +106,7 @@ def read_run_record(
         flow, params, created, max(updated, created), finished if finished is None else max(finished, created),
         fields.said(error), epoch, turn, None if holder is None else str(holder), origin,
         {text(name): count for name, count in counts.items()},
-        [node for node in nodes if not is_of_undo(node.node_id)], undo_records(nodes),
+        tuple(node for node in nodes if not is_of_undo(node.node_id)), tuple(undo_records(nodes)),
     )  # fmt: skip
 
 

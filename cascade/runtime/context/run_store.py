@@ -15,7 +15,7 @@ from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal
 from cascade.runtime.durability.records import NotDurable, is_of_undo
 from cascade.runtime.durability.recovery import Recovery
-from cascade.runtime.durability.undo_ledger import UndoLedger
+from cascade.runtime.durability.undo_log import UndoLog
 
 
 @attrs.define(eq=False)
@@ -36,7 +36,7 @@ class RunStore:
     failures: Failures
     journal: Journal | None = None
     recovery: Recovery | None = None
-    undo: UndoLedger = attrs.field(factory=UndoLedger)
+    undo: UndoLog = attrs.field(factory=UndoLog)
 
     def backend(self) -> StateBackend | None:
         """The store, once the run has its lease; ``None`` without one, or if the run had finished before."""
@@ -64,12 +64,17 @@ class RunStore:
     def not_durable(self, missing: NotDurable) -> None:
         """Tell what the store has not taken the value of."""
         for what, error in missing:
-            message = f"the result of {what!r} is not durable, and is computed again on resume: {describe(error)}"
-            if is_of_undo(what):
-                message = f"{self.undo.about(what)}, so a resumed run cannot do it: {describe(error)}"
-            self.events.emit(EngineWarning, code="not-durable", message=message)
+            self.events.emit(EngineWarning, code="not-durable", message=f"{self._lost(what)}: {describe(error)}")
         if missing and self.settings.strict_state:
-            self._failed(StateError(f"{missing[0][0]!r} cannot be recorded: {describe(missing[0][1])}"))
+            what, error = missing[-1]  # the node itself comes after its undo
+            name = self._lost(what) if is_of_undo(what) else f"{what!r} cannot be recorded"
+            self._failed(StateError(f"{name}: {describe(error)}"))
+
+    def _lost(self, what: str) -> str:
+        """What it means that the store has not taken the record *what*."""
+        if is_of_undo(what):
+            return f"{self.undo.about(what)}, so a resumed run cannot do it"
+        return f"the result of {what!r} is not durable, and is computed again on resume"
 
     def _failed(self, error: BaseException) -> None:
         self.failures.fail(error, "state store")

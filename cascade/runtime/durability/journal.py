@@ -12,7 +12,7 @@ from anyio import CancelScope, get_cancelled_exc_class
 from cascade.model.errors import StateError, describe
 from cascade.runtime.durability.backend import PartlyWrittenError, StateBackend
 from cascade.runtime.durability.loop_records import LoopRecords
-from cascade.runtime.durability.records import Entry, NotDurable
+from cascade.runtime.durability.records import Entry, NotDurable, is_of_undo
 from cascade.runtime.durability.write_queue import WriteQueue
 
 
@@ -203,7 +203,7 @@ class Journal:
     def _fail(self, unwritten: Sequence[Entry], error: BaseException) -> None:
         """Write nothing any more; *unwritten* are those of the last batch that are not in the store."""
         self.has_failed = True
-        lost = [entry.node_id for entry in (*unwritten, *self._queue.entries)]
+        lost = [e.node_id for e in (*unwritten, *self._queue.entries) if not is_of_undo(e.node_id)]
         self._queue.clear()
         self._loop.clear()
         failure = StateError(

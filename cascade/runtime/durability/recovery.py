@@ -15,7 +15,7 @@ from cascade.model.secrets import MARK
 from cascade.model.text import preview
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Opening, Past, Record
-from cascade.runtime.durability.undo_ledger import RecordedUndos, recorded_undos
+from cascade.runtime.durability.undo_log import RecordedUndos, recorded_undos
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 
 # Records and values that are asked for at once.

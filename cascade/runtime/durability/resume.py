@@ -23,7 +23,7 @@ from cascade.runtime.durability.recovery import (
     ResumePolicy,
     open_recovery,
 )
-from cascade.runtime.durability.undo_ledger import RecordedUndos
+from cascade.runtime.durability.undo_log import RecordedUndos
 from cascade.runtime.foundation.fairness import paced, paced_list, portions
 
 # For stores whose runs cannot be resumed: nothing is compared.

@@ -29,7 +29,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.resume import forget_undone
-from cascade.runtime.durability.undo_ledger import Undoable, UndoLedger
+from cascade.runtime.durability.undo_log import Undoable, UndoLog
 from cascade.runtime.execution.attempt.overdue_watch import Watch
 from cascade.runtime.observation.bus import EventBus
 from cascade.runtime.run.preparation import Preparation, Prepared
@@ -83,20 +83,20 @@ class Undoing:
     _troubles: list[tuple[BaseException, str]] = attrs.field(factory=list)
 
     @property
-    def ledger(self) -> UndoLedger:
+    def log(self) -> UndoLog:
         """What there is to undo."""
         return self.run_context.store.undo
 
     @property
     def left(self) -> list[int]:
         """Numbers of those that are not undone, the next one first."""
-        return sorted(self.ledger.pending.keys() - self.failed, reverse=True)
+        return sorted(self.log.pending.keys() - self.failed, reverse=True)
 
     def ahead(self) -> list[Undoable]:
         """Those that are still to be undone, the present one first; none unless undoing is under way."""
         if self.current is None:
             return []
-        ahead = (self.ledger.pending[number] for number in self.left if number <= self.current)
+        ahead = (self.log.pending[number] for number in self.left if number <= self.current)
         return [undoable for undoable in ahead if undoable is not None]
 
     async def at_end(self) -> None:
@@ -121,24 +121,24 @@ class Undoing:
             StateError: If the store fails.
         """
         recovery = self.run_context.store.recovery
-        if recovery is None or not self.ledger.has_begun:
+        if recovery is None or not self.log.has_begun:
             return
         await self._undo_all()
-        if self.ledger.pending:
+        if self.log.pending:
             raise Halted
         try:
             await forget_undone(recovery, prepared.graph)
         except Exception as error:  # a store may raise anything
             raise StateError(f"cannot forget what has been undone: {describe(error)}") from error
-        self.ledger.take_up(recovery.undos)
+        self.log.take_up(recovery.undos)
 
     def name_left(self, error: BaseException | None) -> None:
         """Note on *error*, which the run raises, what of the run is not undone."""
-        pending, journal = sorted(self.ledger.pending, reverse=True), self.run_context.store.journal
+        pending, journal = sorted(self.log.pending, reverse=True), self.run_context.store.journal
         if error is None or not pending:
             return
         remedy = ""
-        if self.ledger.is_refused:
+        if self.log.is_refused:
             remedy = ", as the state store has failed; a resumed run goes on from what is recorded"
         elif journal is not None:
             remedy = "; a resumed run undoes it before anything else"
@@ -146,14 +146,14 @@ class Undoing:
 
     def _shown(self, numbers: Sequence[int]) -> str:
         more = len(numbers) - SHOWN
-        return ", ".join(self.ledger.names(numbers[:SHOWN])) + (f" and {more} more" if more > 0 else "")
+        return ", ".join(self.log.names(numbers[:SHOWN])) + (f" and {more} more" if more > 0 else "")
 
     # -- one after another ---------------------------------------------------------------------------------
 
     async def _undo_all(self) -> None:
-        ledger, store = self.ledger, self.run_context.store
+        log, store = self.log, self.run_context.store
         try:
-            if not await ledger.begin():
+            if not await log.begin():
                 return  # another process may go on with the run, and knows nothing of this
             if store.recovery is not None and not await self._read(store.recovery.backend):
                 return
@@ -170,7 +170,7 @@ class Undoing:
     async def _read(self, backend: StateBackend) -> bool:
         """Read the records that have not been read; returns whether the store could be asked."""
         try:
-            await self.ledger.read(backend)
+            await self.log.read(backend)
         except Exception as error:  # a store may raise anything
             lost = StateError(f"cannot read what is to be undone: {describe(error)}")
             lost.__cause__ = error
@@ -180,16 +180,16 @@ class Undoing:
 
     async def _undo(self, number: int) -> bool:
         """Undo one node, and record that; returns whether the next one may be undone."""
-        undoable = self.ledger.pending[number]
+        undoable = self.log.pending[number]
         if undoable is None:
             error: BaseException | None = StateError("the record of what is to be undone cannot be read")
         else:
             error = await self._told(number, undoable)
         if error is None:
-            return await self.ledger.done(number)
+            return await self.log.done(number)
         # The others go on, and nothing is halted before they have ended.
         self.failed.add(number)
-        self.ledger.failed(number, describe(error))
+        self.log.failed(number, describe(error))
         self._troubles.append((error, f"undo of {undoable.node_id!r}" if undoable else "the undo"))
         return True
 
@@ -236,7 +236,7 @@ class Undoing:
             inner.failures.fail(error, "the undo")
 
     def _context(self) -> RunContext:
-        """Surroundings in which nothing has been halted."""
+        """A context in which nothing has been halted."""
         outer = self.run_context
         settings = attrs.evolve(outer.settings, on_error="first", strict_state=False)
         begun = attrs.evolve(outer.beginning, settings=settings)

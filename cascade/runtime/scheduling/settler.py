@@ -10,7 +10,7 @@ from cascade.graph.nodes import Node
 from cascade.model.errors import RaceFailed
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.undo_ledger import Undoable
+from cascade.runtime.durability.undo_log import Undoable
 from cascade.runtime.execution.binding import Arguments, judge, passed_by
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.failure_note import called_with
@@ -113,7 +113,7 @@ class Settler:
         return ending
 
     def _note_undo(self, index: int, ending: Ending) -> None:
-        """Note a node that has succeeded and has an undo, before it is recorded; see :meth:`UndoLedger.note`.
+        """Note a node that has succeeded and has an undo, before it is recorded; see :meth:`UndoLog.note`.
 
         The value of a cache was there before the run. Maps are undone item by item, and a flow that goes on in the
         place of a node is no value.

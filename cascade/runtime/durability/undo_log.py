@@ -134,7 +134,7 @@ class Undoable:
 
 
 @attrs.define(eq=False)
-class UndoLedger:
+class UndoLog:
     """The successes of a run that can be undone, by number, in order.
 
     Attributes:
@@ -211,8 +211,8 @@ class UndoLedger:
 
     def about(self, record_id: str) -> str:
         """What it means that the store could not take the record *record_id*."""
-        of = [undoable for number, undoable in self.pending.items() if undo_id(number) == record_id and undoable]
-        return f"the undo of {of[0].node_id!r} is not durable" if of else "an undo is not durable"
+        undoable = self.pending.get(int(record_id.rpartition(":")[2]))
+        return "an undo is not durable" if undoable is None else f"the undo of {undoable.node_id!r} is not durable"
 
     def names(self, numbers: Iterable[int]) -> Iterator[str]:
         """The nodes with these *numbers*, as messages call them."""
