@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from life import finished, unfinished
+from virtual_time import pass_time
 
 import cascade
 from cascade.testing import record_events, simulate, virtual_backends
@@ -133,13 +134,13 @@ def _leaf(leaf: Leaf) -> Any:
 
 @cascade.task
 async def gives(number: int, pause: float) -> int:
-    await anyio.sleep(pause)
+    await pass_time(pause)
     return number
 
 
 @cascade.task
 async def fails(pause: float) -> int:
-    await anyio.sleep(pause)
+    await pass_time(pause)
     raise BoomError
 
 

@@ -99,6 +99,23 @@ async def test_by_default_the_run_is_aborted_as_by_any_failure(schedule: Any) ->
     assert "in run" in caught.value.__notes__[0]
 
 
+@pytest.mark.parametrize("has_begun", [True, False])
+async def test_it_can_be_handled(schedule: Any, has_begun: bool) -> None:
+    log = Log()
+    cancelled, other = log.waits("a", *([] if has_begun else [forever()])), log.waits("b")
+    flow = joined(cascade.settled(cancelled), other.or_else("instead"))
+    async with cascade.start(flow, schedule=schedule) as run:
+        await until(log.has("b starts"))
+        run.cancel_node("waits")
+        run.cancel_node("waits#2")
+        if not has_begun:
+            run.cancel_node("forever")
+        outcome, value = await run.result()
+    assert isinstance(outcome, cascade.Failed)
+    assert isinstance(outcome.error, cascade.TaskCancelledError)
+    assert (outcome.task_id, value) == ("waits", "instead")
+
+
 async def test_what_needs_the_node_is_skipped(schedule: Any) -> None:
     log = Log()
     async with watched(joined(log.waits("a"), just(1)), schedule=schedule) as found:
