@@ -9,10 +9,12 @@ between two steps of the loop, where nothing is half done. Trio has an option of
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import sys
 import threading
-from collections.abc import Awaitable, Callable
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import anyio
@@ -33,41 +35,59 @@ class Interrupts:
     def __init__(self) -> None:
         self.heard = 0
         self._heeded = 0
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None
 
     async def around(self, function: Callable[[], Awaitable[T]]) -> T:
         """Call *function* in the main task of a loop."""
-        self._main = asyncio.current_task()
-        with suppress(NotImplementedError, RuntimeError):  # Windows, and embedded interpreters: as asyncio has it
-            self._listen(asyncio.get_running_loop())
-        return await function()
+        self._main, self._loop = asyncio.current_task(), asyncio.get_running_loop()
+        self._heed()  # what came before there was a task
+        with _woken_by_signals(self._loop):
+            try:
+                return await function()
+            finally:
+                self._loop = None
 
-    def _listen(self, loop: asyncio.AbstractEventLoop) -> None:
-        if not hasattr(signal, "pthread_sigmask"):
-            return
-        # Blocked meanwhile: what asyncio installs first would swallow an interrupt.
-        before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-        try:
-            loop.add_signal_handler(signal.SIGINT, self._heed)
-            # The loop is woken all the same: that is done by a file descriptor, before any Python code is called.
-            signal.signal(signal.SIGINT, self._hear)
-        finally:
-            signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-    def _hear(self, *_: object) -> None:
+    def hear(self, *_: object) -> None:
         """Count an interrupt, amid any code of the main thread."""
         self.heard += 1
         if self.heard > 2:
             raise KeyboardInterrupt
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._heed)
 
     def _heed(self) -> None:
         """Do what an interrupt asks for, between two steps of the loop."""
-        if self._heeded == self.heard:  # two came as one; or a forked process, which shares the descriptor, got it
+        if self._heeded == self.heard or self._main is None:
             return
         self._heeded = self.heard
-        assert self._main is not None
         for task in [self._main] if self.heard == 1 else asyncio.all_tasks():
             task.cancel()
+
+
+@contextmanager
+def _woken_by_signals(loop: asyncio.AbstractEventLoop) -> Iterator[None]:
+    """Have signals wake *loop* also if they come after its last step and before it waits: by a file descriptor."""
+    reader, writer = os.pipe()
+    try:
+        os.set_blocking(reader, False)
+        os.set_blocking(writer, False)
+        before = signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
+        if before != -1:  # uvloop has one of its own
+            signal.set_wakeup_fd(before)
+            yield
+            return
+        loop.add_reader(reader, os.read, reader, 4096)
+        try:
+            yield
+        finally:
+            loop.remove_reader(reader)
+            after = signal.set_wakeup_fd(-1)
+            if after != writer:  # that of a signal handler that somebody has added to the loop
+                signal.set_wakeup_fd(after)
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def run(function: Callable[[], Awaitable[T]], options: dict[str, Any]) -> T:
@@ -83,6 +103,7 @@ def run(function: Callable[[], Awaitable[T]], options: dict[str, Any]) -> T:
     if not _is_ours():
         return anyio.run(function, backend="asyncio", backend_options=options)
     interrupts = Interrupts()
+    signal.signal(signal.SIGINT, interrupts.hear)  # asyncio leaves a handler alone that is not the default
     try:
         value = anyio.run(interrupts.around, function, backend="asyncio", backend_options=options)
     except BaseException as error:
@@ -98,6 +119,7 @@ def run(function: Callable[[], Awaitable[T]], options: dict[str, Any]) -> T:
 
 
 def _is_ours() -> bool:
-    """Whether an interrupt would come to this thread, as Python has it by default."""
-    is_main = threading.current_thread() is threading.main_thread()
-    return is_main and signal.getsignal(signal.SIGINT) is signal.default_int_handler
+    """Whether interrupts come to this thread, as Python has it by default. On Windows, asyncio handles them."""
+    if sys.platform == "win32" or threading.current_thread() is not threading.main_thread():
+        return False
+    return signal.getsignal(signal.SIGINT) is signal.default_int_handler
