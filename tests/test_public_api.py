@@ -21,17 +21,18 @@ from cascade.runtime.context.settings import AsRun, Settings
 # More may be added here; nothing may go, or change its meaning.
 NAMES = [
     "AttemptStarted", "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected",
-    "ControlChanged", "DeadlockError", "DependencyMissingError", "Engine", "EngineWarning", "Env", "Event",
-    "EventBus", "EventsDropped", "FlowChangedError", "GraphError", "InputError", "LazyResult", "LazyUseError",
-    "LoopProgress", "MappedLazyResult", "NodeEvent", "NodeNotFoundError", "NotDigestibleError", "Param",
-    "Partial", "Plan", "Race", "RaceFailed", "Resource", "ResourceAcquired", "ResourceNotFoundError",
-    "ResourceReleased", "Retry", "RouteNotFoundError", "Router", "Run", "RunCancelled", "RunFailed",
-    "RunFinished", "RunInProgressError", "RunResumed", "RunStarted", "SkipReason", "StageFinished",
-    "StageStarted", "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked",
-    "TaskCancelledError", "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying",
-    "TaskSkipped", "TaskTimeoutError", "checkpoint", "current", "dry_run", "gather", "inject",
-    "override_resource", "pipeline", "plan", "race", "resource", "run", "run_sync", "sequence", "serve",
-    "start", "task", "visualize",
+    "ControlChanged", "DeadlockError", "DependencyMissingError", "Done", "Engine", "EngineWarning", "Env", "Event",
+    "EventBus", "EventsDropped", "Failed", "FlowChangedError", "GraphError", "InputError", "LazyResult",
+    "LazyUseError", "LoopProgress", "MapFailed", "MappedLazyResult", "NodeEvent", "NodeNotFoundError",
+    "NotDigestibleError", "OrElse", "Outcome", "OutcomeOf", "Param", "Partial", "Plan", "Race", "RaceFailed",
+    "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError",
+    "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError", "RunResumed", "RunStarted",
+    "RunSuspended", "SignalAwaited", "SignalReceived", "SkipReason", "Skipped", "StageFinished", "StageStarted",
+    "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError",
+    "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped",
+    "TaskTimeoutError", "UndoFinished", "UndoStarted", "checkpoint", "current", "dry_run", "gather", "inject",
+    "override_resource", "pipeline", "plan", "race", "resource", "run", "run_sync", "send", "sequence", "serve",
+    "settled", "signal", "start", "task", "visualize",
 ]  # fmt: skip
 
 # The modules of api.md that exist, and what they must hold.
