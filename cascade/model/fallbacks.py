@@ -8,7 +8,6 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import attrs
 
-from cascade.model.inputs import Env, Inject, Param
 from cascade.model.lazy_texts import rendered
 from cascade.model.outcomes import Outcome
 from cascade.model.placeholders import Placeholder
@@ -106,6 +105,8 @@ def settled(call: Placeholder[T]) -> OutcomeOf[T]:
     Raises:
         TypeError: If it is a plain value or a container, or stands for an injected resource.
     """
+    from cascade.model.inputs import Inject  # here, as whoever makes a task needs none of it
+
     if isinstance(call, Placeholder) and not isinstance(call, Inject):
         return OutcomeOf(call)
     if isinstance(call, Inject):
@@ -169,6 +170,8 @@ def race(*lazies: Placeholder[Any]) -> Race[Any]:
         TypeError: If one of them is no call: a plain value, a container, a Param, an Env, an injection.
         ValueError: If there are none.
     """
+    from cascade.model.inputs import Env, Inject, Param  # as above
+
     if not lazies:
         raise ValueError("a race needs at least one contestant")
     for lazy in lazies:
