@@ -135,7 +135,10 @@ async def test_failed_and_skipped_calls_have_outcomes(schedule: Any) -> None:
     assert (found[1].task_id, found[1].attempts) == ("fail[1]", 2)
     with pytest.raises(ZeroDivisionError):
         found[1].unwrap()
-    assert rest == {"skipped": Skipped(cascade.SkipReason("ConditionFalse")), "below": Skipped("UpstreamFailed")}
+    assert rest == {
+        "skipped": Skipped(cascade.SkipReason("ConditionFalse")),
+        "below": Skipped(cascade.SkipReason("UpstreamFailed")),
+    }
     with pytest.raises(cascade.DependencyMissingError):
         rest["skipped"].unwrap()
 
