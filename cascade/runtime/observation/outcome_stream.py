@@ -71,16 +71,17 @@ class _Queue(EventStream):
 
     def deliver(self, event: Event) -> None:
         """Take an event, if it is about one of the nodes. Called by the bus."""
-        if isinstance(event, NodeSettled) and not self._has_ended:
-            for index in self._watched.indices(event.task_id):
-                self.put_outcome(event, index, event.outcome)
-            if event.task_id == self._watched.map_id:
-                self._take_recalled(event)
+        if not isinstance(event, NodeSettled) or self._has_ended:
+            return
+        for index in self._watched.indices(event.task_id):
+            self.put_outcome(event, index, event.outcome)
+        if event.task_id == self._watched.map_id:
+            self._take_recalled(event)
+            self.end()
+        elif event.task_id in self._left:
+            self._left.discard(event.task_id)
+            if not self._left:
                 self.end()
-            elif event.task_id in self._left:
-                self._left.discard(event.task_id)
-                if not self._left:
-                    self.end()
 
     def put_outcome(self, event: Event, index: Any, outcome: Outcome[Any] | None) -> None:
         """Have the reader told how the member *index* has ended."""
