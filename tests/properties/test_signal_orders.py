@@ -88,7 +88,7 @@ def live(life: Life, store: Any, **more: Any) -> Simulation:
     plan = FaultPlan(store=crash, cancel_at=life.cancel_at)
     when_idle: Any = "suspend" if life.suspends else "wait"
     return simulate(
-        flow(), run_id="r", state=lambda _: store, faults=plan, signals=life.sent, when_idle=when_idle, **settings
+        flow(), run_id="r", state=lambda _: store, faults=plan, signals=life.sent, when_idle=when_idle, **more
     )
 
 
