@@ -35,7 +35,7 @@ _BY_TYPE: dict[str, st.SearchStrategy[Any]] = {
     "Mapping[str, Mapping[str, int | None]]": st.dictionaries(
         ANY_TEXT, st.dictionaries(ANY_TEXT, st.none() | _COUNTS, max_size=3), max_size=3
     ),
-    "RunStatus": st.sampled_from(["Succeeded", "Failed", "Cancelled", "Drained"]),
+    "RunStatus": st.sampled_from(["Succeeded", "Failed", "Cancelled", "Drained", "Suspended"]),
     "TaskStatus": st.sampled_from(["Succeeded", "Failed", "Cancelled"]),
     "BlockReason": st.sampled_from(["ResourceContention", "ConstraintViolation"]),
 }

@@ -11,7 +11,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
-from hypothesis import example, given, note
+from hypothesis import example, given, note, settings
 from hypothesis import strategies as st
 from virtual_time import pass_time
 
@@ -82,13 +82,13 @@ LIVES = st.builds(
 )
 
 
-def live(life: Life, store: Any, **settings: Any) -> Simulation:
+def live(life: Life, store: Any, **more: Any) -> Simulation:
     """Execute the run once."""
     crash = None if life.kill_at is None else Crash(at=life.kill_at[0], when=life.kill_at[1])
     plan = FaultPlan(store=crash, cancel_at=life.cancel_at)
     when_idle: Any = "suspend" if life.suspends else "wait"
     return simulate(
-        flow(), run_id="r", state=lambda _: store, faults=plan, signals=life.sent, when_idle=when_idle, **settings
+        flow(), run_id="r", state=lambda _: store, faults=plan, signals=life.sent, when_idle=when_idle, **more
     )
 
 
@@ -137,6 +137,8 @@ class Ledger:
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+# A tenth of the usual number, as each example is a handful of runs: 1 000 at night.
+@settings(max_examples=max(20, settings().max_examples // 10))
 # The signal d comes to be wanted in a stage that is tried again.
 @example(lives=[Life({}, None, 45.0, suspends=False, between=[])], seed=24, is_eager=False)
 @given(lives=st.lists(LIVES, max_size=4), seed=st.integers(0, 1000), is_eager=st.booleans())
@@ -145,9 +147,9 @@ def test_no_order_of_sends_and_ends_loses_a_signal(
 ) -> None:
     got.clear()
     ledger = Ledger(InMemoryStateBackend("r"))
-    settings: dict[str, Any] = {"seed": seed, "schedule": "eager" if is_eager else "stages", "backend": backend}
+    chosen: dict[str, Any] = {"seed": seed, "schedule": "eager" if is_eager else "stages", "backend": backend}
     for life in lives:
-        made = live(life, ledger.store, **settings)
+        made = live(life, ledger.store, **chosen)
         note(str(made))
         ledger.hear(life, made)
         if made.error is None:
@@ -159,7 +161,7 @@ def test_no_order_of_sends_and_ends_loses_a_signal(
     assert ledger.stands.items() <= kept.items()
     rest = {name: (1.0 + number, kept.get(name, 5)) for number, name in enumerate(NAMES)}
     life = Life(rest, None, 1000.0, suspends=False, between=[])
-    last = live(life, ledger.store, **settings)
+    last = live(life, ledger.store, **chosen)
     note(str(last))
     ledger.hear(life, last)
     expected = tuple(ledger.kept()[name] for name in NAMES)
@@ -174,11 +176,11 @@ def test_the_process_may_end_at_every_write(at: int, when: Any, backend_name: An
     got.clear()
     ledger = Ledger(InMemoryStateBackend("r"))
     sent: dict[str, tuple[float, Any]] = {name: (2.0 * number, number) for number, name in enumerate(NAMES)}
-    settings: dict[str, Any] = {"schedule": schedule, "backend": backend_name}
+    chosen: dict[str, Any] = {"schedule": schedule, "backend": backend_name}
     killed = Life(sent, (at, when), 1000.0, suspends=False, between=[])
-    made = live(killed, ledger.store, **settings)
+    made = live(killed, ledger.store, **chosen)
     assert made.has_crashed or made.error is None
     ledger.hear(killed, made)
-    last = live(attrs.evolve(killed, kill_at=None), ledger.store, **settings)
+    last = live(attrs.evolve(killed, kill_at=None), ledger.store, **chosen)
     assert last.result() == (0, 1, 2, 3)
     assert set(got) == {(0, 1, 2, 3)}

@@ -218,6 +218,22 @@ async def test_an_accepted_value_is_written_before_the_sender_is_told(schedule: 
         assert (await store.signals.all())["value:n"] == (4,)
 
 
+async def test_a_suspended_run_gets_values_by_way_of_its_store(durable: StoreUnderTest, schedule: Any) -> None:
+    settings: Any = {"state": durable.state, "schedule": schedule}
+    await suspended(flow(), ("n",), **settings)
+    with pytest.raises(cascade.InputError, match="signal 'n' must be int"):
+        await cascade.send("r", "n", "four", state=durable.state)
+    run = await cascade.send("r", "n", "4", state=durable.state)
+    assert run.status == "suspended"
+    await cascade.send("r", "n", 4, state=durable.state)
+    with pytest.raises(cascade.InputError, match="is 4 already, and cannot be 5"):
+        await cascade.send("r", "n", 5, state=durable.state)
+    assert await cascade.run(flow(), run_id="r", **settings) == ("ship", ("build",), 4)
+    with pytest.raises(cascade.InputError, match="has succeeded"):
+        await cascade.send("r", "n", 4, state=durable.state)
+    assert calls == ["build", "ship"]
+
+
 async def test_a_rerun_waits_again(store: StoreUnderTest, schedule: Any) -> None:
     settings: Any = {"state": store.state, "run_id": "r", "schedule": schedule}
     async with cascade.start(flow(), **settings) as run:

@@ -224,12 +224,9 @@ class Signals:
             self._watch.stop()
         if self.sending:
             with anyio.move_on_after(patience):
-                await self._until_sent()
-
-    async def _until_sent(self) -> None:
-        while self.sending:
-            self._sent = anyio.Event()
-            await self._sent.wait()
+                while self.sending:
+                    self._sent = anyio.Event()
+                    await self._sent.wait()
 
 
 def note_signals(declared: dict[str, SignalTask], tasks: Iterable[SignalTask]) -> None:

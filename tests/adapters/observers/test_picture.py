@@ -154,7 +154,7 @@ def test_a_terminal_of_few_characters_has_a_bar_too() -> None:
     assert drawn(half_done(), 10.0, is_ascii=True)[0].isascii()
 
 
-@pytest.mark.parametrize("status", ["Succeeded", "Failed", "Cancelled", "Drained"])
+@pytest.mark.parametrize("status", ["Succeeded", "Failed", "Cancelled", "Drained", "Suspended"])
 def test_in_the_end_it_says_how_it_ended(status: Any) -> None:
     tally = begun({"a": 2})
     end(tally, "a[0]", 1.0)
