@@ -46,7 +46,7 @@ def deadlock(kinds: Iterable[Kind], holdings: Holdings) -> tuple[Waiter, Deadloc
     """
     waiting, active, pool = list(kinds), holdings.active, holdings.pool
     # If nobody would be stuck who claimed the most that is claimed of each name, nobody is: a quick answer.
-    greedy = {Waiter(kind.head.applicant, kind.most): kind.place or 0 for kind in waiting}
+    greedy = {Waiter(kind.head.applicant, kind.most): kind.place_with(kind.ticket) or 0 for kind in waiting}
     if not _stuck(greedy, active, pool):
         return None
     heads = {line.head: kind.place_with(line.place) or 0 for kind in waiting for line in kind.lines.values()}

@@ -63,11 +63,16 @@ class Party:
 
 @attrs.define(eq=False)
 class Parties:
-    """The parties of all runs that say priorities. The others have none, and pay nothing for it."""
+    """The parties of all runs that say priorities. The others have none, and pay nothing for it.
 
+    Attributes:
+        passed: Those in which somebody has come before others, whose places are not those that their kinds know.
+    """
+
+    passed: dict[Party, None] = attrs.field(factory=dict)
     _by_run: dict[str, Party] = attrs.field(factory=dict)
 
-    def join(self, kind: Kind, waiter: Waiter, kinds: Iterable[Kind]) -> list[Kind]:
+    def join(self, kind: Kind, waiter: Waiter, kinds: Iterable[Kind]) -> None:
         """Let *waiter* of *kind* join the party of its run, before the kind takes it in, if there is one.
 
         The first waiter of a run that says priorities makes it a party, with all who wait already.
@@ -76,19 +81,25 @@ class Parties:
             kind: Where the waiter stands.
             waiter: Who comes.
             kinds: All there are.
-
-        Returns:
-            The kinds that have another place now, as the waiter goes before them.
         """
         applicant = waiter.applicant
         party = self._by_run.get(applicant.run_id)
         if party is None:
             if applicant.priority is None:
-                return []
+                return
             party = self._by_run[applicant.run_id] = Party()
             for other in [other for other in kinds if other.run_id == applicant.run_id]:
                 self._take_in(party, other, other.waiters())
-        return party.moved() if self._take_in(party, kind, (waiter,)) else []
+        if self._take_in(party, kind, (waiter,)):
+            self.passed[party] = None
+
+    def moved(self) -> list[Kind]:
+        """The kinds that had other places than they knew; now they know.
+
+        Asked before anybody is admitted, and not for each who comes, as there may be many of both.
+        """
+        passed, self.passed = self.passed, {}
+        return [kind for party in passed for kind in party.moved()]
 
     def _take_in(self, party: Party, kind: Kind, waiters: Iterable[Waiter]) -> bool:
         kind.party = party

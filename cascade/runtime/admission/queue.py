@@ -162,11 +162,9 @@ class WaitingQueue:
         kind = self.kinds.get(key)
         if kind is None:
             kind = self.kinds[key] = Kind.of(key, waiter)
-        passed = self._parties.join(kind, waiter, self.kinds.values())
+        self._parties.join(kind, waiter, self.kinds.values())
         before = kind.place
         kind.add(waiter)
-        for moved in passed:
-            self._moved(moved)
         if kind.place != before:
             self._moved(kind)
 
@@ -241,6 +239,9 @@ class WaitingQueue:
             The last one, if there may be more; ``None`` if nobody else can start.
         """
         granted = 0
+        if self._parties.passed:
+            for moved in self._parties.moved():
+                self._moved(moved)
         while self._agenda:
             place, _, kind = heapq.heappop(self._agenda)
             if place != kind.place:
