@@ -51,7 +51,7 @@ class UndoRecord:
         status: ``"pending"``: it is undone if the run fails; ``"due"``: the run has failed, and a resumed run
             undoes it first; ``"undone"``; or ``"failed"``: its undo has failed, and a resumed run tries again.
         error: ``"Type: message"`` if its undo has failed, otherwise ``None``.
-        recorded: When the node had succeeded, or was undone, in seconds since the epoch.
+        recorded: When the node had succeeded, or was undone, in seconds since the epoch (0 is 1970).
     """
 
     node_id: str
