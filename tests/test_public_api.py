@@ -29,7 +29,8 @@ NAMES = [
     "RunStarted", "SkipReason", "StageFinished", "StageStarted", "StateError", "StateRecorded",
     "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError", "TaskContext",
     "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped", "TaskTimeoutError",
-    "UndoFinished", "UndoStarted", "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
+    "UndoFinished", "UndoStarted",
+    "checkpoint", "current", "dry_run", "gather", "inject", "override_resource", "pipeline", "plan", "resource",
     "run", "run_sync", "sequence", "serve", "start", "task", "visualize",
 ]  # fmt: skip
 

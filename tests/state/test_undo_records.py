@@ -191,6 +191,25 @@ async def test_a_resumed_run_finishes_the_undo_before_anything_else(any_store: S
     assert len(WORLD) == 2
 
 
+async def test_an_undo_that_was_finished_by_a_resumed_run_says_nothing_of_later_ones(
+    any_store: StoreUnderTest,
+) -> None:
+    FAILING.update(("finish", "cancel hotel", "cancel flight"))
+    await fails(trip(), any_store.state)  # both are left to the next execution
+    FAILING.clear()
+    HELD.update(started=anyio.Event(), go_on=anyio.Event())
+    flow = finish(look("end", wait_in_turn(2, trip())))
+    async with cascade.start(flow, state=any_store.state, run_id="night", on_change="recompute") as live:
+        await HELD["started"].wait()
+        live.drain()
+        HELD["go_on"].set()
+    assert len(WORLD) == 2
+    FAILING.add("finish")
+    await fails(flow, any_store.state)
+    assert CALLED[-2:] == ["cancel flight", "cancel hotel"]
+    assert not WORLD
+
+
 async def test_what_an_earlier_execution_did_in_a_loop_is_undone_too(store: StoreUnderTest) -> None:
     HELD.update(started=anyio.Event(), go_on=anyio.Event())
     settings: Any = {"loop_record": (1, 100.0), "run_id": "night"}
