@@ -194,12 +194,14 @@ async def test_a_resumed_run_finishes_the_undo_before_anything_else(any_store: S
 async def test_an_undo_that_was_finished_by_a_resumed_run_says_nothing_of_later_ones(
     any_store: StoreUnderTest,
 ) -> None:
+    flow = finish(wait_in_turn(2, legs()))
+    HELD.update(started=anyio.Event(), go_on=anyio.Event())
+    HELD["go_on"].set()
     FAILING.update(("finish", "cancel hotel", "cancel flight"))
-    await fails(trip(), any_store.state)  # both are left to the next execution
+    await fails(flow, any_store.state)  # both are left to the next execution
     FAILING.clear()
     HELD.update(started=anyio.Event(), go_on=anyio.Event())
-    flow = finish(look("end", wait_in_turn(2, trip())))
-    async with cascade.start(flow, state=any_store.state, run_id="night", on_change="recompute") as live:
+    async with cascade.start(flow, state=any_store.state, run_id="night") as live:
         await HELD["started"].wait()
         live.drain()
         HELD["go_on"].set()
