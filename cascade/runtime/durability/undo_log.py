@@ -41,6 +41,7 @@ class RecordedUndos:
         has_begun: Whether undoing has begun.
         times: How often nodes were undone in executions before that, by what stands for them in idempotency keys.
         starts_over: Whether all records are to be deleted once the undo is complete, as the flow has changed.
+        last: The highest number that has been given.
     """
 
     successes: Sequence[int] = ()
@@ -48,11 +49,7 @@ class RecordedUndos:
     has_begun: bool = False
     times: Mapping[str, int] = attrs.field(factory=dict)
     starts_over: bool = False
-
-    @property
-    def last(self) -> int:
-        """The highest number that has been given."""
-        return max([*self.successes, *self.done], default=0)
+    last: int = 0
 
     def pending(self) -> Iterator[int]:
         """Numbers of the successes that have not been undone, in order."""
@@ -61,7 +58,7 @@ class RecordedUndos:
     def ids(self) -> list[str]:
         """The ids of the records, in the order in which they may be deleted."""
         begun = [UNDO_BEGUN] if self.has_begun else []
-        return [*map(undo_id, self.successes), *map(done_id, self.done), *begun]
+        return [*map(undo_id, self.successes), *map(done_id, self.successes), *begun]
 
 
 async def recorded_undos(backend: StateBackend, past: Past) -> tuple[RecordedUndos, Past]:
@@ -101,12 +98,12 @@ async def _read(backend: StateBackend, listed: Iterable[str]) -> RecordedUndos:
     times: Mapping[str, int] = {}
     if UNDO_TIMES in ids:
         times = (await backend.get_readable_results([UNDO_TIMES])).get(UNDO_TIMES, {})
-    return RecordedUndos(
-        sorted(number for name, number in numbers.items() if name == undo_id(number)),
-        frozenset(number for name, number in numbers.items() if name == done_id(number) and number),
-        UNDO_BEGUN in ids,
-        times,
-    )
+    has_begun = UNDO_BEGUN in ids
+    # Without the mark that undoing has begun, others are left over from an undo that was complete.
+    done = (number for name, number in numbers.items() if has_begun and number and name == done_id(number))
+    successes = sorted(number for name, number in numbers.items() if name == undo_id(number))
+    last = max(numbers.values(), default=0)
+    return RecordedUndos(successes, frozenset(done), has_begun, times, last=last)
 
 
 @attrs.frozen(eq=False)
