@@ -114,7 +114,8 @@ def run(function: Callable[[], Awaitable[T]], options: dict[str, Any]) -> T:
         if not interrupts.heard:
             return value
     finally:
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        if signal.getsignal(signal.SIGINT) == interrupts.hear:  # the flow may have set another one
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     raise KeyboardInterrupt
 
 

@@ -92,9 +92,10 @@ async def test_whoever_waits_for_a_locked_file_can_be_cancelled(tmp_path: Path, 
 @in_virtual_time
 async def test_no_thread_waits_for_a_locked_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """SQLite itself would wait as long as a connection says, and nothing could cancel that."""
-    connect, waits = sqlite3.connect, list[float]()
+    connect: Any = sqlite3.connect
+    waits: list[float] = []
 
-    def connect_and_note(*args: Any, timeout: float = 5.0, **more: Any) -> sqlite3.Connection:
+    def connect_and_note(*args: Any, timeout: float = 5.0, **more: Any) -> Any:
         waits.append(timeout)
         return connect(*args, timeout=timeout, **more)
 

@@ -339,6 +339,20 @@ def test_afterwards_interrupts_are_handled_as_before(backend_name: str) -> None:
     assert lines == ["True -1"]
 
 
+def test_a_handler_that_a_flow_sets_stays_in_force(backend_name: str) -> None:
+    body = """
+    @cascade.task
+    async def sets():
+        signal.signal(signal.SIGINT, lambda *_: say("heard"))
+
+    script(sets())
+    signal.raise_signal(signal.SIGINT)
+    """
+    with Script(backend_name, body) as script:
+        lines, _ = script.end()
+    assert lines == ["heard"]
+
+
 def test_a_handler_of_the_program_itself_stays_in_force(backend_name: str) -> None:
     body = """
     signal.signal(signal.SIGINT, lambda *_: say("heard"))
