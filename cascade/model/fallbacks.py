@@ -6,7 +6,6 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import attrs
 
-from cascade.model.inputs import Inject
 from cascade.model.outcomes import Outcome
 from cascade.model.placeholders import Placeholder, rendered
 from cascade.model.policies import as_exception_types
@@ -102,6 +101,8 @@ def settled(call: Placeholder[T]) -> OutcomeOf[T]:
     Raises:
         TypeError: If it is a plain value or a container, or stands for an injected resource.
     """
+    from cascade.model.inputs import Inject  # here, as programs that make tasks only need none of it
+
     if isinstance(call, Placeholder) and not isinstance(call, Inject):
         return OutcomeOf(call)
     if isinstance(call, Inject):
