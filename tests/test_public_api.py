@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any, get_args, get_type_hints
 
 import attrs
 import pytest
@@ -23,8 +23,8 @@ NAMES = [
     "AttemptStarted", "CapacityError", "CascadeError", "ConnectorConnected", "ConnectorDisconnected",
     "ControlChanged", "DeadlockError", "DependencyMissingError", "Done", "Engine", "EngineWarning", "Env", "Event",
     "EventBus", "EventsDropped", "Failed", "FlowChangedError", "GraphError", "InputError", "LazyResult",
-    "LazyUseError", "LoopProgress", "MapFailed", "MappedLazyResult", "NodeEvent", "NotDigestibleError", "OrElse", "Outcome",
-    "OutcomeOf", "Param", "Partial", "Plan",
+    "LazyUseError", "LoopProgress", "MapFailed", "MappedLazyResult", "NodeEvent", "NotDigestibleError", "OrElse",
+    "Outcome", "OutcomeOf", "Param", "Partial", "Plan",
     "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError",
     "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError", "RunResumed",
     "RunStarted", "SkipReason", "Skipped", "StageFinished", "StageStarted", "StateError", "StateRecorded",
