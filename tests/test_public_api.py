@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, get_args, get_type_hints
+from typing import Any, get_args, get_origin, get_type_hints
 
 import attrs
 import pytest
@@ -89,7 +89,8 @@ def test_whatever_is_public_is_explained(name: str) -> None:
     thing = importlib.import_module(name) if name.startswith("cascade.") else getattr(cascade, name)
 
     # A union has no words of its own.
-    assert all(map(inspect.getdoc, get_args(thing) or [thing]))
+    parts = [get_origin(part) or part for part in get_args(thing)] or [thing]
+    assert all(map(inspect.getdoc, parts))
 
 
 @pytest.mark.parametrize("module", ["cascade", "cascade.control", "cascade.testing"])
