@@ -286,7 +286,6 @@ class FallbackNode(Junction):
     label = "or_else"
 
 
-# What takes how others end.
 HANDLERS: Final = (OutcomeNode, FallbackNode)
 AnyNode = Node | Junction
 # What is kept of a node. Most calls are plain: nothing is said of them, and their arguments are leaves and, by

@@ -265,7 +265,7 @@ class Scheduler:
         may_start = self.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
-        if news:
+        if news.ready or news.pruned or news.faults or news.without:
             self.absorb()
         if may_start and self._queue and self._has_room() and not frame.demand.backlog:
             self._start_some()
