@@ -14,6 +14,7 @@ import attrs
 from cascade.graph.nested import PAUSE_EVERY, Steps, finish
 from cascade.graph.nodes import Graph, Junction, sources_of
 from cascade.model.errors import GraphError
+from cascade.model.lazies import LazyResult
 
 
 @attrs.frozen(eq=False)
@@ -66,7 +67,8 @@ def _levels(graph: Graph) -> Steps[list[list[int]] | None]:
     depths: list[int] = []
     levels: list[list[int]] = []
     for index, sources in enumerate(graph.sources):
-        if isinstance(graph.rows[index], Junction):
+        row = graph.rows[index]
+        if type(row) is not LazyResult and isinstance(row, Junction):  # most are plain, which is told sooner
             return None
         depth = depths[sources[0]] + 1 if sources else 0
         if len(sources) > PAUSE_EVERY:

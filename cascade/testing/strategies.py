@@ -107,21 +107,23 @@ class Drawn:
         """A description."""
         pool: list[Node] = []
         for number in range(self.number(max(1, most // 2), most)):
-            kind = self.one(("call", "call", "choice", "call", "choice", "map", "fallback", "outcome"))
-            name = f"{prefix}{number}"
-            if kind == "choice" and pool:
-                pool.append(self.choice(pool, name))
-            elif kind == "fallback" and pool:
-                pool.append(Fallback(self.tried(pool, name, depth), self.one(pool), self.mostly(), name))
-            elif kind == "outcome" and pool:
-                pool.append(self.outcome(pool, name, depth))
-            else:
-                pool.append(self.call(pool, name, depth, is_map=kind == "map"))
+            pool.append(self.node(pool, f"{prefix}{number}", depth))
         kind = self.one(("last", "several", "several", "nested"))
         if kind == "last":
             return pool[-1]
         several = [self.one(pool[-6:]) for _ in range(self.number(2, 4))]
         return several if kind == "several" else {"t": (several, 5)}
+
+    def node(self, pool: list[Node], name: str, depth: int) -> Node:
+        """A node of any kind, of nodes that there are."""
+        kind = self.one(("call", "call", "choice", "call", "choice", "map", "fallback", "outcome"))
+        if kind == "choice" and pool:
+            return self.choice(pool, name)
+        if kind == "fallback" and pool:
+            return Fallback(self.tried(pool, name, depth), self.one(pool), self.mostly(), name)
+        if kind == "outcome" and pool:
+            return self.outcome(pool, name, depth)
+        return self.call(pool, name, depth, is_map=kind == "map")
 
     def argument(self, pool: list[Node]) -> Any:
         """Something that a call can be given."""
