@@ -116,6 +116,7 @@ class Undoable:
         undo: The task that undoes it.
         value: The value of the node.
         key: What stands for the node in idempotency keys.
+        label: What people call the node.
     """
 
     node_id: str
@@ -123,6 +124,7 @@ class Undoable:
     undo: Undo
     value: object
     key: str
+    label: str | None = None
 
     @property
     def undo_name(self) -> str:

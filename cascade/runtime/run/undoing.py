@@ -196,7 +196,10 @@ class Undoing:
     async def _told(self, number: int, undoable: Undoable) -> BaseException | None:
         """Undo one node, and tell of it; returns the error, if that failed."""
         began, status, error = current_time(), "Cancelled", None
-        about = {"task_id": undoable.node_id, "task_name": undoable.task_name, "undo": undoable.undo_name}
+        about: dict[str, Any] = {
+            "task_id": undoable.node_id, "task_name": undoable.task_name, "label": undoable.label,
+            "undo": undoable.undo_name,
+        }  # fmt: skip
         self.run_context.emit(UndoStarted, **about)
         try:
             error = await self._run(undoable, f"{undoable.node_id}~undo:{number}/")

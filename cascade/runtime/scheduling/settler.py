@@ -125,7 +125,8 @@ class Settler:
             return
         name, run_context = frame.name(index), self.run_context
         key = key_of(name, run_context.progress.turns(name))
-        run_context.store.undo.note(Undoable(name, row.task.name, row.terms.undo, outcome.value, key))
+        undoable = Undoable(name, row.task.name, row.terms.undo, outcome.value, key, frame.label(index))
+        run_context.store.undo.note(undoable)
 
     def settle_without_running(self, index: int) -> bool:
         """Settle a node that is not to run: one that ended in an earlier run, or is skipped; whether it is one."""
