@@ -48,9 +48,8 @@ SLOW_STEPS = 2
 
 # By the first line of `new`: why no test can tell.
 EXPLAINED: dict[str, str] = {
-    "if index in self.wanted:": "what no route leads to is used until it has settled itself",
     "if self.stage is None and not self.pending[index]:": "the scheduler starts only what is pending",
-    "self._queue.extend(news.ready)": "only the eager schedule asks for news of what is ready",
+    "if True:": "only the eager schedule asks for news of what is ready",
     "if may_start and False:": "the scheduler's own task starts the same nodes, a turn of the loop later",
     "self.base.run(partial(group.start_soon, func, *args))": (
         "a task copies the context that it finds; only in a loop that begins it at once would one be entered twice"

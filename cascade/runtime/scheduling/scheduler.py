@@ -345,7 +345,7 @@ class Scheduler:
         may_start = pace.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
-        if news.ready or news.pruned or news.faults or news.without:
+        if news.ready or news.pruned or news.lost or news.faults or news.without:
             self.absorb()
         if may_start and self._queue and pace.has_room(self._in_flight) and not frame.demand.backlog:
             self._start_some()
