@@ -49,7 +49,7 @@ SLOW_STEPS = 2
 # By the first line of `new`: why no test can tell.
 EXPLAINED: dict[str, str] = {
     "if self.stage is None and not self.pending[index]:": "the scheduler starts only what is pending",
-    "if True:": "only the eager schedule asks for news of what is ready",
+    "if self.is_eager or True:": "only the eager schedule asks for news of what is ready",
     "if may_start and False:": "the scheduler's own task starts the same nodes, a turn of the loop later",
     "self.base.run(partial(group.start_soon, func, *args))": (
         "a task copies the context that it finds; only in a loop that begins it at once would one be entered twice"
