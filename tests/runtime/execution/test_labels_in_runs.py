@@ -121,7 +121,8 @@ async def test_the_note_on_an_item_shows_its_own_values_first(schedule: Any) -> 
     flow = parse.partial(limit=4).map(page=fetch.map(url=["good", "bad"]), name="page {page}")
     assert await note_of(flow, schedule=schedule) == (
         "raised by task 'parse' (node 'parse[1]' named 'page bad', item 1 of the map 'parse', attempt 1 of 1) "
-        "in run 'r', called with page='bad', limit=4"
+        "in run 'r', called with page='bad', limit=4; .with_errors(\"collect\") on the map makes failed items values "
+        "of its list"
     )
 
 
@@ -178,7 +179,7 @@ async def test_items_of_a_secret_column_are_not_shown() -> None:
     rows = cascade.Param("rows", type=list[str], secret=True)
     with pytest.raises(ValueError, match="no page") as caught:
         await cascade.run(parse.map(page=rows), {"rows": ["x", "bad"]})
-    assert caught.value.__notes__[0].endswith("called with page=***")
+    assert "called with page=***;" in caught.value.__notes__[0]
 
 
 async def test_what_was_not_called_has_no_arguments_in_its_note() -> None:

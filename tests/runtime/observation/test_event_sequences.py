@@ -19,8 +19,8 @@ def shown(recorded: Recorded) -> list[str]:
     """The events as short words: class, and node or stage, and outcome."""
     found = []
     for event in recorded.events:
-        fields = [name for name in ("task_id", "index", "status", "reason", "attempt") if hasattr(event, name)]
-        found.append(" ".join([type(event).__name__, *(str(getattr(event, name)) for name in fields)]))
+        said = [getattr(event, name, None) for name in ("task_id", "index", "status", "reason", "attempt")]
+        found.append(" ".join([type(event).__name__, *(str(word) for word in said if word is not None)]))
     return found
 
 
