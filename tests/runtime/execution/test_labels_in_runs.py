@@ -121,8 +121,8 @@ async def test_the_note_on_an_item_shows_its_own_values_first(schedule: Any) -> 
     flow = parse.partial(limit=4).map(page=fetch.map(url=["good", "bad"]), name="page {page}")
     assert await note_of(flow, schedule=schedule) == (
         "raised by task 'parse' (node 'parse[1]' named 'page bad', item 1 of the map 'parse', attempt 1 of 1) "
-        "in run 'r', called with page='bad', limit=4; .with_errors(\"collect\") on the map makes failed items values "
-        "of its list"
+        "in run 'r', called with page='bad', limit=4; "
+        '.with_errors("collect") on the map makes failed items values of its list'
     )
 
 
