@@ -33,7 +33,7 @@ class Interrupts:
     """
 
     def __init__(self) -> None:
-        self.heard = 0
+        self.heard: int = 0
         self._heeded = 0
         self._loop: asyncio.AbstractEventLoop | None = None
         self._main: asyncio.Task[Any] | None = None

@@ -290,7 +290,8 @@ class Junction:
 class OutcomeNode(Junction):
     """Takes how its selector ends as its value. It has no routes."""
 
-    label, first = "settled", EdgeKind.OUTCOME
+    label: ClassVar[str] = "settled"
+    first: ClassVar[EdgeKind] = EdgeKind.OUTCOME
 
 
 @attrs.define(eq=False)
@@ -303,14 +304,17 @@ class FallbackNode(Junction):
 
     on: tuple[type[BaseException], ...] = (Exception,)
 
-    label, first, then = "or_else", EdgeKind.OUTCOME, EdgeKind.FALLBACK
+    label: ClassVar[str] = "or_else"
+    first: ClassVar[EdgeKind] = EdgeKind.OUTCOME
+    then: ClassVar[EdgeKind] = EdgeKind.FALLBACK
 
 
 @attrs.define(eq=False)
 class RaceNode(Junction):
     """Takes the value of that node in its selector which succeeds first. It has no routes."""
 
-    label, first = "race", EdgeKind.RACE
+    label: ClassVar[str] = "race"
+    first: ClassVar[EdgeKind] = EdgeKind.RACE
 
 
 # What takes how others end.
