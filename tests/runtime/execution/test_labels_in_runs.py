@@ -99,7 +99,9 @@ async def note_of(flow: Any, **settings: Any) -> str:
     return str(note)
 
 
-@pytest.mark.parametrize("mode", ["thread", "inline", "process", None])
+@pytest.mark.parametrize(
+    "mode", ["thread", "inline", pytest.param("process", marks=pytest.mark.needs("cloudpickle")), None]
+)
 @pytest.mark.parametrize("retry", [None, 2])
 async def test_a_note_names_task_label_node_attempt_run_and_arguments(
     mode: Any, retry: Any, schedule: Any
