@@ -200,6 +200,8 @@ class Loop:
             with under_way(scheduler.context.waits):
                 await _SCHEDULES[self.run_context.settings.schedule](scheduler, prepared.plan)
         finally:
+            if scheduler.context.waits is not None and scheduler.context.conditions.is_cut_off:
+                scheduler.context.waits.leave()
             if frame.turn.flow is not None:  # the next turn is prepared from it, and need not look again
                 frame.demand.holds.hand_over(frame.turn.flow, self._hold)
             frame.demand.holds.release()

@@ -84,6 +84,8 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
         run_context.progress.unkept.discard(items.map_id)
+        if frame.intake is not None:
+            frame.intake.leave()
     return _outcome(run_context, items, frame)
 
 

@@ -305,7 +305,8 @@ class Scheduler:
         """A node has been marked as cancelled: settle it if it has not begun, else cancel what it waits in."""
         status = self.frame.status
         self.frame.gaps.exist = True
-        if status[index] == Status.QUEUED:
+        waits = self.context.waits
+        if status[index] == Status.QUEUED and (waits is None or not waits.withdraw(index)):
             self.take_back(self.loop_lane.queue)
             self.take_back(self._threads.queue)
             self._tasks.take_back()

@@ -40,6 +40,8 @@ class SignalWaits:
     count_in_flight: Callable[[], int] = attrs.field(init=False)
     settled: Callable[[], None] = attrs.field(init=False)
     tell: Callable[[], None] = attrs.field(init=False)
+    # Those that wait, by node.
+    _waiters: dict[int, Waiter] = attrs.field(factory=dict)
     _news: anyio.Event | None = None
     # What whoever runs the frame waits for; set when there is something to do, which may be before it is woken.
     _waits_for: anyio.Event | None = None
@@ -76,12 +78,30 @@ class SignalWaits:
         self.count += 1
         task = cast("SignalTask", self.frame.graph.task(index))
         settle = partial(self._settle, index)
-        self.run_context.signals.want(Waiter(self.frame.name(index), task, settle, self._wake))
+        self._waiters[index] = waiter = Waiter(self.frame.name(index), task, settle, self._wake)
+        self.run_context.signals.want(waiter)
+
+    def withdraw(self, index: int) -> bool:
+        """Have a node wait no longer, which has not settled; returns whether it waited."""
+        waiter = self._waiters.pop(index, None)
+        if waiter is None:
+            return False
+        self.count -= 1
+        self.frame.status[index] = Status.PENDING
+        self.run_context.signals.withdraw(waiter)
+        self._look_up()
+        return True
+
+    def leave(self) -> None:
+        """Nothing of the frame is run any more: nobody in it waits."""
+        for index in tuple(self._waiters):
+            self.withdraw(index)
 
     def _settle(self, index: int, outcome: Done[Any] | Failed) -> None:
         if self.run_context.lifecycle.is_closing:
             return  # left, as all that had not begun
         self.count -= 1
+        self._waiters.pop(index, None)
         self.settler.settle(index, Ending(outcome, 1))
         self.settled()
         self._look_up()
@@ -100,7 +120,8 @@ class SignalWaits:
         try:
             await self.wait_for(self._news)
         except BaseException:
-            self.run_context.lifecycle.halt()
+            if not self.settler.conditions.is_cut_off:
+                self.run_context.lifecycle.halt()
             raise
 
     async def wait_for(self, news: anyio.Event) -> None:

@@ -109,6 +109,17 @@ class Signals:
                 self._watch = Watch(self, self.host)
             self._watch.start()
 
+    def withdraw(self, waiter: Waiter) -> None:
+        """Have *waiter* wait no longer, without a value."""
+        name = waiter.task.name
+        others = [other for other in self.waiting.get(name, ()) if other is not waiter]
+        if others:
+            self.waiting[name] = others
+        else:
+            self.waiting.pop(name, None)
+            self.wanted.pop(name, None)
+        self.look_up()
+
     def waiters(self) -> Iterator[Waiter]:
         """All nodes that wait."""
         for waiters in self.waiting.values():

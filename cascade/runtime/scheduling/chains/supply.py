@@ -72,18 +72,32 @@ class Supply:
             items = [item for item in items if frame.status[item] == Status.SUCCEEDED]
         for follower in self.followers:
             follower.take(items)
+        if not self.is_kept:
+            self._drop([item for item in items if not self._left[item]])  # whoever needed them has left
+
+    def leave(self, follower: Intake) -> None:
+        """A follower has ended, it may be before all items have come."""
+        if follower not in self.followers:
+            return
+        self.followers.remove(follower)
+        self.let_go([item for item, status in enumerate(follower.frame.status) if status <= Status.RUNNING])
+        self.relieve()
 
     def let_go(self, items: Sequence[int]) -> None:
         """A follower has done with the values of *items*."""
         if self.is_kept:
             return
-        left, demand = self._left, self.frame.demand
+        left, status = self._left, self.frame.status
         for item in items:
             left[item] -= 1
-            if not left[item]:
-                shown = _LetGo(preview(demand.values[item])) if self.is_shown and item < _SHOWN else None
-                demand.let_go((item,))
-                demand.values[item] = shown
+        self._drop([item for item in items if not left[item] and status[item] == Status.SUCCEEDED])
+
+    def _drop(self, items: Sequence[int]) -> None:
+        demand = self.frame.demand
+        for item in items:
+            shown = _LetGo(preview(demand.values[item])) if self.is_shown and item < _SHOWN else None
+            demand.let_go((item,))
+            demand.values[item] = shown
 
     def end(self, *, has_succeeded: bool) -> None:
         """The map has settled."""
@@ -158,6 +172,11 @@ class Intake:
         """*items* have settled: they need the values of their rows no longer."""
         for supply in self.supplies:
             supply.let_go(items)
+
+    def leave(self) -> None:
+        """Its items run no more."""
+        for supply in self.supplies:
+            supply.leave(self)
 
     def relieve(self) -> None:
         """Items have begun, so the maps above may go on."""

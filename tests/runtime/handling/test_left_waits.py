@@ -1,0 +1,154 @@
+"""Who waits for a signal, or feeds another map, while somebody else is cut off: nobody hangs, nothing is left."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import anyio
+import pytest
+from life import until
+
+import cascade
+from cascade import Failed, MapFailed, TaskCancelledError, race, settled
+
+
+@cascade.task
+async def same(x: Any) -> Any:
+    return x
+
+
+@cascade.task
+async def after(seconds: float, x: Any = None) -> float:
+    await anyio.sleep(seconds)
+    return seconds
+
+
+@cascade.task
+async def asks(timeout: float | None = None) -> Any:
+    return same(cascade.signal("word", int, timeout=timeout))
+
+
+@cascade.task
+async def breaks(x: int) -> int:
+    await anyio.lowlevel.checkpoint()
+    if x == 7:
+        raise ValueError("seven")
+    return x
+
+
+WAITING = {
+    "a signal": lambda: cascade.signal("word", int),
+    "a call": lambda: same(cascade.signal("word", int)),
+    "a condition": lambda: same(1).run_if(cascade.signal("word", bool)),
+    "a map": lambda: same.map(x=cascade.signal("word", list[int])),
+    "a flow": asks,
+    "a map of flows": lambda: asks.map(timeout=[None, None]),
+}
+
+
+@pytest.mark.parametrize("kind", WAITING)
+async def test_who_waits_for_a_signal_can_lose_a_race(kind: str, schedule: Any) -> None:
+    with anyio.fail_after(50):
+        assert await cascade.run(race(WAITING[kind](), after(0.01)), schedule=schedule) == 0.01
+
+
+@pytest.mark.parametrize(("flow", "node"), [(WAITING["a signal"], "word"), (asks, "asks")])
+async def test_who_waits_for_a_signal_can_be_cancelled(flow: Any, node: str, schedule: Any) -> None:
+    with anyio.fail_after(50):
+        async with cascade.start(settled(same(flow())), schedule=schedule) as run:
+            await until(lambda: bool(run.status().waiting))
+            assert run.cancel_node(node)
+            outcome = await run.result()
+    assert isinstance(outcome, Failed)
+    assert isinstance(outcome.error, TaskCancelledError)
+    assert run.status().waiting == ()
+
+
+async def test_nobody_waits_any_more_in_a_flow_that_was_cut_off(schedule: Any) -> None:
+    release = anyio.Event()
+
+    @cascade.task
+    async def held() -> str:
+        await release.wait()
+        return "held"
+
+    with anyio.fail_after(50):
+        async with cascade.start([race(asks(30.0), after(0.01)), held()], schedule=schedule) as run:
+            await until(lambda: bool(run.status().waiting))
+            await until(lambda: not run.status().waiting)
+            release.set()
+            assert await run.result() == [0.01, "held"]
+    assert run.status().counts.get("failed", 0) == 0
+
+
+async def test_a_map_that_is_given_up_while_a_flow_waits_for_a_signal_ends_alone(schedule: Any) -> None:
+    @cascade.task
+    async def asks_or_breaks(x: int) -> Any:
+        if x:
+            return same(cascade.signal("word", int))
+        await anyio.lowlevel.checkpoint()
+        raise ValueError("none")
+
+    mapped = asks_or_breaks.map(x=[1, 0]).with_errors("collect", min_success=2)
+    with anyio.fail_after(50):
+        outcome, other = await cascade.run([settled(mapped), after(0.05)], schedule=schedule)
+    assert isinstance(outcome.error, MapFailed)
+    assert other == 0.05
+
+
+@pytest.mark.parametrize("limit", [2, None])
+async def test_a_map_is_not_held_up_by_a_follower_that_was_given_up(limit: int | None, schedule: Any) -> None:
+    source = same.map(x=range(1000))
+    given_up = breaks.map(x=source).with_errors("collect", min_success=1000)
+    if limit is not None:
+        given_up = given_up.with_concurrency(limit)
+    with anyio.fail_after(50):
+        outcome, others = await cascade.run([settled(given_up), same.map(x=source)], schedule=schedule)
+    assert isinstance(outcome.error, MapFailed)
+    assert others == list(range(1000))
+
+
+async def test_a_map_is_not_held_up_by_a_follower_that_was_cancelled(schedule: Any) -> None:
+    source = same.map(x=range(1000))
+    with anyio.fail_after(50):
+        async with cascade.start(
+            settled(after.map(seconds=[0.001] * 1000, x=source).with_concurrency(2)), schedule=schedule
+        ) as run:
+            await until(lambda: "after" in run.status().running)
+            assert run.cancel_node("after")
+            outcome = await run.result()
+    assert isinstance(outcome.error, TaskCancelledError)
+
+
+async def test_what_a_follower_that_has_ended_would_have_needed_is_let_go_of() -> None:
+    class Big:
+        alive = 0
+
+        def __init__(self, x: int) -> None:
+            self.x = x
+            type(self).alive += 1
+
+        def __del__(self) -> None:
+            type(self).alive -= 1
+
+    alive: list[int] = []
+
+    @cascade.task
+    async def big(x: int) -> Big:
+        return Big(x)
+
+    @cascade.task
+    async def fails(page: Big) -> int:
+        if page.x == 3:
+            raise ValueError("three")
+        await anyio.lowlevel.checkpoint()
+        return page.x
+
+    @cascade.task
+    async def look(outcome: Any) -> str:
+        alive.append(Big.alive)
+        return type(outcome.error).__name__
+
+    mapped = fails.map(page=big.map(x=range(500))).with_errors("collect", min_success=500)
+    assert await cascade.run(look(settled(mapped)), schedule="eager") == "MapFailed"
+    assert alive[0] < 300
