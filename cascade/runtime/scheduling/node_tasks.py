@@ -108,8 +108,9 @@ class NodeTasks:
         with context.run_context.lifecycle.nodes.scope() as scope:
             context.scopes.enter(index, scope)
             try:
-                # Cancelled before this task came to run: then nothing of the node is called.
-                ending = Ending(Cancelled()) if scope.cancel_called else await self._ending(index)
+                # Cancelled before this task came to run, or what it is part of: then nothing of it is called.
+                is_over = scope.cancel_called or context.conditions.is_cut_off
+                ending = Ending(Cancelled()) if is_over else await self._ending(index)
             except BaseException as error:  # pragma: no cover  # an interrupt between two steps
                 ending = Ending(classify(error, context.frame.name(index)))
         context.scopes.leave(index)

@@ -340,6 +340,8 @@ class Scheduler:
     def _left(self, count: int = 1) -> None:
         """Nodes have settled, or were left; what follows from them is to be started."""
         self._in_flight -= count
+        if self.context.waits is not None:
+            self.context.run_context.signals.look_up()  # nothing but signals may be left to wait for
         # A queue that is longer is up to `run`, which gives way and heeds the journal: else each of many nodes
         # that settle at once would start others for a slice.
         pace = self.context.pace

@@ -208,6 +208,8 @@ class Settler:
         lifecycle = self.run_context.lifecycle
         if not lifecycle.is_draining or lifecycle.is_halted or ending.outcome != Cancelled():
             return False
+        if self.conditions.is_cut_off:
+            return False  # whatever it is part of is not run again
         self.frame.status[index] = Status.PENDING
         leave(self.run_context, self.subject(index), ending)
         return True

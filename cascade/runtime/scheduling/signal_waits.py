@@ -100,8 +100,9 @@ class SignalWaits:
     def _settle(self, index: int, outcome: Done[Any] | Failed) -> None:
         if self.run_context.lifecycle.is_closing:
             return  # left, as all that had not begun
+        if self._waiters.pop(index, None) is None:
+            return  # another one that waited has settled just now, and so this one was cancelled
         self.count -= 1
-        self._waiters.pop(index, None)
         self.settler.settle(index, Ending(outcome, 1))
         self.settled()
         self._look_up()

@@ -36,7 +36,7 @@ async def breaks(x: int) -> int:
     return x
 
 
-WAITING = {
+WAITING: dict[str, Any] = {
     "a signal": lambda: cascade.signal("word", int),
     "a call": lambda: same(cascade.signal("word", int)),
     "a condition": lambda: same(1).run_if(cascade.signal("word", bool)),
@@ -65,19 +65,20 @@ async def test_who_waits_for_a_signal_can_be_cancelled(flow: Any, node: str, sch
 
 
 async def test_nobody_waits_any_more_in_a_flow_that_was_cut_off(schedule: Any) -> None:
-    release = anyio.Event()
+    doors = {"race": anyio.Event(), "end": anyio.Event()}
 
     @cascade.task
-    async def held() -> str:
-        await release.wait()
-        return "held"
+    async def held(door: str) -> str:
+        await doors[door].wait()
+        return door
 
     with anyio.fail_after(50):
-        async with cascade.start([race(asks(30.0), after(0.01)), held()], schedule=schedule) as run:
+        async with cascade.start([race(asks(30.0), held("race")), held("end")], schedule=schedule) as run:
             await until(lambda: bool(run.status().waiting))
+            doors["race"].set()
             await until(lambda: not run.status().waiting)
-            release.set()
-            assert await run.result() == [0.01, "held"]
+            doors["end"].set()
+            assert await run.result() == ["race", "end"]
     assert run.status().counts.get("failed", 0) == 0
 
 
@@ -152,3 +153,38 @@ async def test_what_a_follower_that_has_ended_would_have_needed_is_let_go_of() -
     mapped = fails.map(page=big.map(x=range(500))).with_errors("collect", min_success=500)
     assert await cascade.run(look(settled(mapped)), schedule="eager") == "MapFailed"
     assert alive[0] < 300
+
+
+async def test_nothing_is_called_of_a_map_that_was_given_up(schedule: Any) -> None:
+    called: list[int] = []
+
+    @cascade.task
+    async def step(n: int) -> int:
+        called.append(n)
+        if n == 0:
+            raise ValueError("none")
+        return n
+
+    mapped = step.map(n=range(5)).with_timeout(5).with_errors("collect", min_success=5)
+    outcome = await cascade.run(settled(mapped), schedule=schedule)
+    assert isinstance(outcome.error, MapFailed)
+    assert set(called[called.index(0) + 1 :]) == set()
+
+
+async def test_two_that_wait_for_one_signal_and_race_are_settled_once_each(schedule: Any) -> None:
+    with anyio.fail_after(50):
+        async with cascade.start(
+            race(cascade.signal("word", int), same(cascade.signal("word", int))), schedule=schedule
+        ) as run:
+            await until(lambda: bool(run.status().waiting))
+            await run.send("word", 3)
+            assert await run.result() == 3
+    counts = run.status().counts
+    assert counts.get("pending", 0) == 0
+    assert sum(counts.values()) == 3
+
+
+async def test_a_run_is_suspended_when_the_last_node_beside_a_waiting_flow_ends(schedule: Any) -> None:
+    settings: Any = {"state": cascade.state.InMemoryStateBackend, "run_id": "r", "when_idle": "suspend"}
+    with anyio.fail_after(50), pytest.raises(cascade.RunSuspended):
+        await cascade.run([asks(), after(0.02)], schedule=schedule, **settings)
