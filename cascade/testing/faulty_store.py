@@ -91,6 +91,16 @@ class FaultySignals(SignalRecords):
         self.fault.check()
         return await self.inner.all()
 
+    async def forget(self) -> None:
+        """Forget all of it, unless the number of the write is that of the fault."""
+        self.fault.check()
+        if not self.fault.strikes_now():
+            await self.inner.forget()
+            return
+        if self.fault.strike(Batch()) is not None:
+            await self.inner.forget()
+        raise self.fault.end()
+
 
 class FaultyStore(BatchedBackend):
     """A state store that is lost, or in whose writes the process ends.

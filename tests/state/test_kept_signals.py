@@ -66,10 +66,12 @@ async def test_runs_share_no_signals(store: StoreUnderTest) -> None:
     assert await others.all() == {}
 
 
-async def test_clearing_forgets_signals(store: StoreUnderTest) -> None:
+async def test_clearing_keeps_signals_which_are_forgotten_by_themselves(store: StoreUnderTest) -> None:
     signals = await begun(store)
     await signals.accept("value:n", (1,))
     await store.open("r").clear()
+    assert await signals.all() == {"value:n": (1,)}
+    await signals.forget()
     assert await signals.all() == {}
 
 
@@ -319,3 +321,38 @@ async def test_after_a_timeout_without_default_the_time_starts_anew(schedule: An
         await pass_time(29)
         await run.send("n", 4)
         assert await run.result() == ("a", 4)
+
+
+@cascade.task
+async def less(n: int) -> int:
+    return n - 1
+
+
+@cascade.task
+async def give_back(n: int) -> None: ...
+
+
+@cascade.task
+async def pay(go: int) -> int:
+    calls.append(f"pay {go}")
+    if len(calls) == 1:
+        raise ValueError("no money")
+    return go
+
+
+@cascade.task
+async def paying(n: int, go: int = 0) -> Any:
+    return paying(less(n).with_undo(give_back), cascade.signal("go", int)) if n else pay(go)
+
+
+async def test_what_was_accepted_stands_when_a_loop_that_was_undone_begins_anew(durable: StoreUnderTest) -> None:
+    settings: Any = {"state": durable.state, "run_id": "r", "when_idle": "suspend"}
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(paying(2), **settings)
+    await cascade.send("r", "go", 7, state=durable.state)
+    with pytest.raises(ValueError, match="no money"):
+        await cascade.run(paying(2), **settings)
+    with pytest.raises(cascade.InputError, match="is 7 already"):
+        await cascade.send("r", "go", 8, state=durable.state)
+    assert await cascade.run(paying(2), **settings) == 7
+    assert calls == ["pay 7", "pay 7"]

@@ -49,6 +49,9 @@ class MemorySignals(SignalRecords):
     async def all(self) -> dict[str, Any]:
         return await self.thread.read(lambda: dict(self.kept))
 
+    async def forget(self) -> None:
+        await self.thread.write(self.kept.clear)
+
 
 class InMemoryStateBackend(ManyAtOnceBackend):
     """The outcomes of one run in dictionaries. Like a real store, it is used through worker threads and in
@@ -96,11 +99,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         return await self._thread.read(lambda: self._skips.get(node_id))
 
     async def clear(self) -> None:
-        def forget() -> None:
-            self._forget_nodes()
-            self._signals.kept.clear()
-
-        await self._thread.write(forget)
+        await self._thread.write(self._forget_nodes)
 
     def _forget_nodes(self) -> None:
         self._results.clear()

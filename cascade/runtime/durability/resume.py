@@ -100,6 +100,9 @@ async def forget_undone(recovery: Recovery, graph: Graph) -> None:
 async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFlow, open_run: OpenRun) -> Recovery:
     """*recovery*, made to fit *flow*."""
     if _is_rerun(recovery, policy):
+        signals = recovery.backend.signals
+        if signals is not None and recovery.past.status == "succeeded":  # else what was accepted stands
+            await signals.forget()
         return await _rerun(recovery)
     changed = await changed_nodes(recovery, flow.graph)
     decision = _decide(recovery, policy, changed)

@@ -74,3 +74,11 @@ class SignalRecords(ABC):
         Raises:
             StateError: If the store fails.
         """
+
+    @abstractmethod
+    async def forget(self) -> None:
+        """Forget all of it, as the run begins anew. A write that has begun is not cancelled.
+
+        Raises:
+            StateError: If the store fails, or another process has taken the run over.
+        """

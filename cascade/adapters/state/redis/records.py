@@ -164,11 +164,11 @@ class RunKeys:
         return [name for name in considerate(names) if not is_of_undo(name.decode())]
 
     def clear(self, session: Session) -> None:
-        """Forget everything except that the run has begun."""
+        """Forget everything except that the run has begun, and its signals."""
         names = self._names
 
         def change(pipe: Any) -> None:
-            pipe.delete(names["results"], names["skipped"], names["nodes"], names["signals"])
+            pipe.delete(names["results"], names["skipped"], names["nodes"])
             if self.lease.owner is None:
                 pipe.delete(names["meta"])
             else:

@@ -48,3 +48,9 @@ class RedisSignals(SignalRecords):
     async def all(self) -> dict[str, Any]:
         found = await self.line.call(lambda session: session.ask("hgetall", self.lease.names["signals"]))
         return {key.decode(): loaded_signal(data) for key, data in found.items()}
+
+    async def forget(self) -> None:
+        names = self.lease.names
+        await self.line.call(
+            lambda session: self.lease.change(session, lambda pipe: pipe.delete(names["signals"]))
+        )

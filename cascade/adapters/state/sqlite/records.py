@@ -16,7 +16,6 @@ from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
-from cascade.adapters.state.sqlite.signals import clear as clear_signals
 from cascade.model.errors import describe
 from cascade.runtime.durability.records import (
     UNDO_MARK,
@@ -106,11 +105,10 @@ class RunRows:
             self.lease.renew(connection, now)
 
     def clear(self) -> None:
-        """Forget everything except that the run has begun."""
+        """Forget everything except that the run has begun, and its signals."""
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
-            clear_signals(connection, number)
             connection.execute(
                 "UPDATE runs SET turn = NULL, continuation = NULL, result = NULL, flow_digest = NULL WHERE id = ?",
                 (number,),

@@ -66,14 +66,17 @@ class SQLiteSignals(SignalRecords):
         rows = connection.execute("SELECT key, value FROM signals WHERE run = ?", (number,))
         return {key: loaded_signal(data) for key, data in rows.fetchall()}
 
+    async def forget(self) -> None:
+        await self.file.call(self._forget)
+
+    def _forget(self) -> None:
+        with self.lease.transaction() as connection:
+            if has_table(connection):
+                number = self.lease.enrol(connection)
+                connection.execute("DELETE FROM signals WHERE run = ?", (number,))
+
 
 def has_table(connection: sqlite3.Connection) -> bool:
     """Whether any run in the file has had a signal."""
     is_there = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'signals'")
     return is_there.fetchone() is not None
-
-
-def clear(connection: sqlite3.Connection, number: int) -> None:
-    """Delete the signals of a run, in a transaction."""
-    if has_table(connection):
-        connection.execute("DELETE FROM signals WHERE run = ?", (number,))
