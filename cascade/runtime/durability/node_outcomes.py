@@ -69,7 +69,10 @@ class NodeOutcomes(ABC):
 
     @abstractmethod
     async def clear(self) -> None:
-        """Delete all records of the run, except that it has begun. A deletion that has begun is not cancelled."""
+        """Delete all records of the run, except that it has begun, and its signals.
+
+        A deletion that has begun is not cancelled.
+        """
 
     # -- several at once -----------------------------------------------------------------------------------
 

@@ -13,7 +13,7 @@ from typing import Any, ClassVar, Self
 import attrs
 
 from cascade.model.events import Event, NodeEvent
-from cascade.model.outcomes import Done, Outcome
+from cascade.model.outcomes import Done, Failed, Outcome
 from cascade.runtime.observation.bus import EventBus, EventStream, StreamStatistics
 
 
@@ -97,7 +97,9 @@ class _Queue(EventStream):
         outcome = event.outcome
         if event.is_recalled and isinstance(outcome, Done) and isinstance(outcome.value, list):
             for index, value in enumerate(outcome.value):
-                self.put_outcome(event, index, Done(value))
+                # Of a map that collects failures, the outcome is what stands in the list.
+                is_failure = isinstance(value, Failed) and value.index == index
+                self.put_outcome(event, index, value if is_failure else Done(value))
 
     def end(self) -> None:
         """End the stream: nothing more is going to come."""

@@ -250,3 +250,31 @@ async def test_a_copy_that_says_more_of_a_call_is_the_same_call() -> None:
         async with stream as values:
             assert [pair async for pair in values] == [(0, Done(2))]
         assert "items of 'double'" in repr(stream)
+
+
+async def test_recorded_failures_of_a_collected_map_are_failures(schedule: Any) -> None:
+    is_broken = True
+
+    @cascade.task
+    async def fragile(n: int) -> int:
+        if n:
+            raise ValueError("one")
+        return n
+
+    @cascade.task
+    async def final(values: list[Any]) -> int:
+        if is_broken:
+            raise RuntimeError("not yet")
+        return len(values)
+
+    mapped = fragile.map(n=[0, 1]).with_errors("collect")
+    state = cascade.state.InMemoryStateBackend("r")
+    settings: Any = {"state": lambda _: state, "run_id": "r", "schedule": schedule}
+    with pytest.raises(RuntimeError, match="not yet"):
+        await cascade.run(final(mapped), **settings)
+    is_broken = False
+    async with cascade.start(final(mapped), **settings) as run, run.stream(mapped) as values:
+        found = dict([pair async for pair in values])
+    assert found[0] == Done(0)
+    assert isinstance(found[1], Failed)
+    assert str(found[1].error) == "one"
