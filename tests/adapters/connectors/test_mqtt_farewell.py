@@ -155,7 +155,7 @@ async def test_a_broker_that_says_nothing_keeps_nobody_waiting(
     monkeypatch.setattr(mqtt_session, "PATIENCE", 0.2)
     mute = odd(lambda connection: None)
     # Whose patience ends first, ours or that of the client, which waits for the handshake.
-    with pytest.raises(ConnectorError, match="no answer from|nobody answers there"):
+    with pytest.raises(ConnectorError, match=r"no answer from|nobody answers there"):
         await open_connector(f"{scheme}://{mute.address}").connect()
     for thread in network_threads():  # in a handshake: ends when the connection does, or after five seconds
         mute._connections[0].close()
