@@ -215,7 +215,8 @@ class Scheduler:
         frame, queue, conditions = self.context.frame, self._queue, self.context.conditions
         conditions.look()
         until, pace = self._elapsed() + SLICE, self.context.pace
-        while queue and (pace.is_free or pace.has_room(self._in_flight)):
+        is_free = pace.is_free
+        while queue and (is_free or pace.has_room(self._in_flight)):
             if conditions.is_closing:
                 queue.clear()
                 return False

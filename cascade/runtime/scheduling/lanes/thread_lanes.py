@@ -183,6 +183,8 @@ class ThreadLanes:
 
     def _wait_until_stuck(self) -> bool:
         """In a thread, as time is virtual in some loops: whether all lanes are stuck while others could work."""
+        if not self.queue:  # by now: the end of short work must not wait for a sleep
+            return False
         return wait_until_stuck(self._advance, time.sleep)
 
     def _advance(self) -> object:

@@ -108,12 +108,13 @@ class ThreadReports:
         """Settle nodes that have simply succeeded, so many that it takes no slice."""
         arrived, now = self.arrived, current_time()
         ended: list[Ended] = []
-        followed = 0
+        followed, nodes = 0, self.context.run_context.lifecycle.nodes
+        is_cancelling = bool(nodes)  # which changes on the loop only, and so not in here
         while arrived and len(ended) < _BATCH and type(arrived[0]) is tuple:
             index, value, following, seconds = arrived.popleft()  # type: ignore[misc]  # no report
             followed += following is not None
-            if following is not None and self.context.run_context.lifecycle.nodes:
-                self.context.run_context.lifecycle.nodes.has_gone_on(self.context.frame.name(index))
+            if is_cancelling and following is not None:
+                nodes.has_gone_on(self.context.frame.name(index))
             ended.append((index, value, now - (seconds or 0.0), now))
         self.owner.done(ended, followed)
 
