@@ -75,8 +75,9 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.flow import Router, gather, pipeline, sequence
     from cascade.model.inputs import Env, Param, Resource, inject, resource
     from cascade.model.lazies import LazyResult, MappedLazyResult
-    from cascade.model.outcomes import Done, Failed, Outcome, Skipped, SkipReason
+    from cascade.model.outcomes import Done, Failed, Outcome, Skipped
     from cascade.model.policies import Retry
+    from cascade.model.skip_reasons import SkipReason
     from cascade.model.tasks import Partial, Task
     from cascade.planning.solve import Plan
     from cascade.runtime.engine.engine import Engine
@@ -241,7 +242,8 @@ _HOMES: Final = {
         "cascade.model.flow": ("Router", "gather", "pipeline", "sequence"),
         "cascade.model.inputs": ("Env", "Param", "Resource", "inject", "resource"),
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
-        "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped", "SkipReason"),
+        "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped"),
+        "cascade.model.skip_reasons": ("SkipReason",),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.calls.signals": ("signal",),

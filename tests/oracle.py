@@ -23,7 +23,8 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
 
-from cascade.model.outcomes import Done, Failed, Skipped, SkipReason
+from cascade.model.outcomes import Done, Failed, Skipped
+from cascade.model.skip_reasons import SkipReason
 from cascade.testing.descriptions import (
     CAPACITY,
     NO_DEFAULT,

@@ -21,8 +21,8 @@ from cascade.cli.params import Kept
 from cascade.cli.targets import UsageError, working_folder
 from cascade.model.errors import InputError, StateError, shown_url
 from cascade.model.labels import labelled
-from cascade.model.outcomes import why_skipped
 from cascade.model.secrets import keep_secret
+from cascade.model.skip_reasons import why_skipped
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.runtime.durability.history import NodeRecord, RunRecord, UndoRecord
 from cascade.runtime.engine.sending import send

@@ -11,8 +11,8 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Final, NoReturn, Self
 
-from cascade.model.outcomes import MEANINGS, why_skipped
 from cascade.model.secrets import MARK, Secrets, redacted
+from cascade.model.skip_reasons import MEANINGS, why_skipped
 from cascade.model.text import encodable
 
 

@@ -34,7 +34,8 @@ from cascade.model.events import (
     UndoStarted,
 )
 from cascade.model.labels import labelled
-from cascade.model.outcomes import RACE_LOST, SkipReason, why_skipped
+from cascade.model.outcomes import RACE_LOST
+from cascade.model.skip_reasons import SkipReason, why_skipped
 from cascade.model.text import counted, duration, moment
 
 # Targets of a run that are named, at most.

@@ -23,7 +23,7 @@ from cascade.model.events import (
     TaskSkipped,
     UndoFinished,
 )
-from cascade.model.outcomes import SkipReason
+from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import duration
 
 

@@ -21,7 +21,7 @@ from collections.abc import Callable, Hashable, Iterable, Iterator
 import attrs
 
 from cascade.runtime.admission.holding import Holder, Holding
-from cascade.runtime.admission.party import Parties
+from cascade.runtime.admission.parties import Parties
 from cascade.runtime.admission.pool import Name, Pool, Slot
 from cascade.runtime.admission.waiting_line import Kind, Row, Waiter
 

@@ -15,7 +15,8 @@ import attrs
 from anyio import CancelScope
 
 from cascade.model.errors import NodeNotFoundError, TaskCancelledError
-from cascade.model.outcomes import RACE_LOST, Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason
+from cascade.model.outcomes import RACE_LOST, Cancelled, Done, Failed, NodeOutcome, Skipped
+from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.admission.gate import Gate
 from cascade.runtime.cancelling.scopes import NO_SCOPE, NodeScope
 from cascade.runtime.frame.frame import Frame

@@ -7,7 +7,7 @@ from typing import Final
 
 from cascade.graph.identity import item_digest
 from cascade.graph.nodes import Graph, MapNode
-from cascade.model.outcomes import SkipReason
+from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import Recovery
 from cascade.runtime.foundation.fairness import paced_dict, paced_list

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import HANDLERS, Graph, Junction, RaceNode, distinct, sources_of
-from cascade.model.outcomes import SkipReason
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
 from cascade.runtime.durability.records import Record
 from cascade.runtime.frame.frame import Frame

@@ -25,8 +25,9 @@ from cascade.model.calls.columns import check_lengths
 from cascade.model.errors import annotate
 from cascade.model.inputs import Inject
 from cascade.model.lazies import LazyResult
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Status
 from cascade.model.policies import exact
+from cascade.model.skip_reasons import SkipReason
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.frame.frame import Frame

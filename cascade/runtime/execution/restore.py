@@ -11,7 +11,7 @@ import attrs
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Junction, Node
 from cascade.model.errors import StateError, describe
-from cascade.model.outcomes import SkipReason
+from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.changes import DERIVED
 from cascade.runtime.durability.decided_anew import decide_as_before, decided_anew, won_before

@@ -10,7 +10,8 @@ import attrs
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
-from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome, Skipped, SkipReason, Status
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome, Skipped, Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Entry, NodeStatus

@@ -7,7 +7,8 @@ from typing import Any
 
 from cascade.graph.nodes import Junction, sources_of
 from cascade.model.errors import DependencyMissingError
-from cascade.model.outcomes import Failed, SkipReason, Status
+from cascade.model.outcomes import Failed, Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.execution.binding import put_together
 from cascade.runtime.frame.frame import Frame
 

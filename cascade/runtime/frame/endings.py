@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from cascade.graph.nodes import FallbackNode, Graph, Junction, Route, resolve
 from cascade.model.outcomes import Done, Failed, Skipped, Status
 from cascade.model.policies import covers
+from cascade.runtime.frame.choices import Routers
 from cascade.runtime.frame.gaps import Gaps
 
-if TYPE_CHECKING:
-    from cascade.runtime.frame.routing import Routing
 
-
-def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int) -> Failed | None:
+def failure_behind(graph: Graph, gaps: Gaps, routing: Routers | None, index: int) -> Failed | None:
     """The failure of the node *index*, or the one that kept it from running; ``None`` if there is none.
 
     Of several, that of the first source counts, in the order of the flow. It does not depend on who failed first.
@@ -35,14 +33,14 @@ def failure_behind(graph: Graph, gaps: Gaps, routing: Routing | None, index: int
     return found
 
 
-def errors_of(routing: Routing, indices: Iterable[int]) -> list[Exception]:
+def errors_of(routing: Routers, indices: Iterable[int]) -> list[Exception]:
     """The errors behind those of *indices* that have failed, each once."""
     behind = (failure_behind(routing.graph, routing.gaps, routing, index) for index in indices)
     errors = {id(failed.error): failed.error for failed in behind if failed is not None}
     return [error for error in errors.values() if isinstance(error, Exception)]
 
 
-def outcome_of(routing: Routing, outcome: Junction) -> Done[Any] | Failed | Skipped | None:
+def outcome_of(routing: Routers, outcome: Junction) -> Done[Any] | Failed | Skipped | None:
     """How that has ended which *outcome* is about; ``None`` if it was cancelled, as the run ends."""
     about, gaps = outcome.selector, routing.gaps
     if not isinstance(about, int):
@@ -54,7 +52,7 @@ def outcome_of(routing: Routing, outcome: Junction) -> Done[Any] | Failed | Skip
     return Skipped(gaps.reasons[about], routing.prefix + routing.graph.name(routing.chosen(about)))
 
 
-def taken_by(routing: Routing, fallback: FallbackNode) -> Route:
+def taken_by(routing: Routers, fallback: FallbackNode) -> Route:
     """The alternative, if what is tried has failed with an error that it is for; else what is tried."""
     tried = fallback.selector
     failed = failure_behind(routing.graph, routing.gaps, routing, tried) if isinstance(tried, int) else None

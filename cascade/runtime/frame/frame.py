@@ -18,7 +18,8 @@ import attrs
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Graph, Junction, Node, Row
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import Failed, SkipReason, Status
+from cascade.model.outcomes import Failed, Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
 from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.frame.demand import Demand
@@ -114,7 +115,7 @@ class Frame:
     @property
     def handling(self) -> Handling:
         """Says which of its failures are handled."""
-        return Handling(self)
+        return Handling(self.graph, self.layout, self.gaps, self.routing, self.turn)
 
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""

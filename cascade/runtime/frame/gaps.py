@@ -6,7 +6,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from cascade.model.outcomes import Failed, SkipReason, Status
+from cascade.model.outcomes import Failed, Status
+from cascade.model.skip_reasons import SkipReason
 
 
 @attrs.define(eq=False)

@@ -22,7 +22,8 @@ from collections.abc import Callable, Iterable
 import attrs
 
 from cascade.graph.nodes import Graph
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
 from cascade.runtime.frame.demand import Demand
 from cascade.runtime.frame.gaps import Gaps

@@ -26,19 +26,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from functools import partial
-from typing import TYPE_CHECKING
 
 import attrs
 
 from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, RaceNode
-from cascade.model.outcomes import Failed, SkipReason
+from cascade.model.outcomes import Failed
 from cascade.model.policies import covers
+from cascade.model.skip_reasons import SkipReason
+from cascade.planning.layout import Layout
 from cascade.runtime.frame.endings import failure_behind
+from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.routing import Routing
-from cascade.runtime.frame.turn import Handles, never
-
-if TYPE_CHECKING:
-    from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import Handles, Turn, never
 
 
 @attrs.frozen(eq=False)
@@ -46,15 +45,23 @@ class Handling:
     """Says which failures in a frame are handled, and looks for what is behind a node that has no value.
 
     Attributes:
-        frame: The frame.
+        graph: What the frame runs.
+        layout: Its starting position.
+        gaps: Its nodes without a value.
+        routing: Its routers, if it has any.
+        turn: The turn that it is run for.
     """
 
-    frame: Frame
+    graph: Graph
+    layout: Layout
+    gaps: Gaps
+    routing: Routing | None
+    turn: Turn
 
     @property
     def is_possible(self) -> bool:
         """Whether any failure in the frame might be handled. Asked in any thread."""
-        return bool(self.frame.layout.special.handlers) or self.frame.turn.handles is not never
+        return bool(self.layout.special.handlers) or self.turn.handles is not never
 
     def is_handled(self, index: int, error: BaseException) -> bool:
         """Whether everybody who wants the node *index* can do with its failure.
@@ -65,15 +72,15 @@ class Handling:
         """
         if not self.is_possible or not isinstance(error, Exception):
             return False
-        frame, outer = self.frame, self.frame.turn.handles
-        if frame.routing is None:
+        outer = self.turn.handles
+        if self.routing is None:
             return outer(error)
         affected, pending = {index}, [index]
         while pending:
             index = pending.pop()
-            if index in frame.routing.members:
+            if index in self.routing.members:
                 return outer(error)
-            for consumer in _affected_by(frame.graph, frame.routing, index, error):
+            for consumer in _affected_by(self.graph, self.routing, index, error):
                 if consumer not in affected:
                     affected.add(consumer)
                     pending.append(consumer)
@@ -85,7 +92,7 @@ class Handling:
 
     def failure_behind(self, index: int) -> Failed | None:
         """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
-        return failure_behind(self.frame.graph, self.frame.gaps, self.frame.routing, index)
+        return failure_behind(self.graph, self.gaps, self.routing, index)
 
 
 def _affected_by(graph: Graph, routing: Routing, index: int, error: Exception) -> Iterator[int]:

@@ -15,17 +15,15 @@ Of several that have succeeded before the race was wanted, the first in the orde
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 import attrs
 
 from cascade.graph.nodes import Junction, RaceNode, Route, distinct, sources_of
 from cascade.model.errors import RaceFailed
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Status
+from cascade.model.skip_reasons import SkipReason
+from cascade.runtime.frame.choices import Routers
 from cascade.runtime.frame.endings import errors_of
-
-if TYPE_CHECKING:
-    from cascade.runtime.frame.routing import Routing
 
 # Who has won, or what the race fails with, or why it is skipped.
 Verdict = int | RaceFailed | SkipReason
@@ -39,7 +37,7 @@ class Racing:
         routing: The routers of the frame, of which races are some.
     """
 
-    routing: Routing
+    routing: Routers
 
     def verdict(self, race: int) -> Verdict | None:
         """How the race ends; ``None`` if it is open."""

@@ -47,22 +47,16 @@ from cascade.graph.nodes import (
 )
 from cascade.model.errors import RaceFailed, RouteNotFoundError
 from cascade.model.inputs import Inject
-from cascade.model.outcomes import Failed, SkipReason, Status
+from cascade.model.outcomes import Failed, Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
+from cascade.runtime.frame.choices import Choice
 from cascade.runtime.frame.demand import Demand
 from cascade.runtime.frame.endings import outcome_of, taken_by
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.gating import Gating
 from cascade.runtime.frame.racing import Racing
 from cascade.runtime.frame.readiness import Readiness
-
-
-@attrs.define(eq=False)
-class Choice:
-    """What a router is waiting for: first its selector, then the route it names."""
-
-    waiting: set[int]
-    route: Route | None = None
 
 
 @attrs.define(eq=False)

@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from cascade.model.outcomes import SkipReason
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.node_durations import NodeDurations
 
 # Asked about an error: whether it is handled.

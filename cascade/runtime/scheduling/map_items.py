@@ -17,7 +17,8 @@ from anyio import get_cancelled_exc_class
 from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.errors import MapFailed
 from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
-from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, SkipReason, Status
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import counted
 from cascade.planning.layout import NOTHING_SPECIAL, Layout, Place, Special, place_of
 from cascade.runtime.admission.pool import Amount

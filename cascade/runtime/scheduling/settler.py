@@ -8,7 +8,8 @@ import attrs
 
 from cascade.graph.nodes import Node
 from cascade.model.errors import RaceFailed
-from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, SkipReason, Status
+from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.undo_log import Undoable
 from cascade.runtime.execution.binding import Arguments, judge, passed_by

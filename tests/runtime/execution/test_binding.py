@@ -12,7 +12,7 @@ import pytest
 import cascade
 from cascade.graph.build import build
 from cascade.graph.nodes import Graph, MapNode, Node
-from cascade.model.outcomes import SkipReason
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import lay_out
 from cascade.runtime.execution.binding import Skip, amounts, arguments, columns, judge
 from cascade.runtime.frame.frame import Frame

@@ -12,7 +12,8 @@ from life import until
 import cascade
 from cascade.graph.build import build
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.model.outcomes import SkipReason, Status
+from cascade.model.outcomes import Status
+from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import lay_out
 from cascade.runtime.frame.frame import Frame
 
