@@ -203,8 +203,8 @@ class Scheduler:
                 return
             for index in news.pruned:
                 context.settler.prune(index)
-            for index in news.lost:
-                run_context.lifecycle.nodes.lose(self, index)
+            if news.lost:
+                self._lose(news.lost)
             if self.is_eager:
                 self._queue.extend(most_urgent_first(news.ready, frame.layout.special.priorities))
 
@@ -316,6 +316,14 @@ class Scheduler:
             self._left(0)
         else:  # if it is still queued, a thread has just taken it, and gives it back or begins it
             self.context.scopes.cancel(index)
+
+    def _lose(self, lost: Iterable[int]) -> None:
+        """Cancel nodes that have lost a race."""
+        nodes, agenda = self.context.run_context.lifecycle.nodes, deque(lost)
+        while agenda:
+            index = agenda.popleft()
+            nodes.lose(self, index)
+            agenda.extend(self.context.chains.unwanted_above(index, partial(nodes.is_marked, self.frame)))
 
     def cut_off(self) -> None:
         """A node that this frame belongs to has been cancelled: start nothing more."""

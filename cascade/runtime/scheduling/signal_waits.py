@@ -78,7 +78,9 @@ class SignalWaits:
         self.count += 1
         task = cast("SignalTask", self.frame.graph.task(index))
         settle = partial(self._settle, index)
-        self._waiters[index] = waiter = Waiter(self.frame.name(index), task, settle, self._wake)
+        self._waiters[index] = waiter = Waiter(
+            self.frame.name(index), task, settle, self._wake, self.frame.label(index)
+        )
         self.run_context.signals.want(waiter)
 
     def withdraw(self, index: int) -> bool:

@@ -29,12 +29,14 @@ class Waiter:
         task: The signal.
         settle: Called once, with how the node ends.
         wake: Has the scheduler of the node look whether the run still goes on.
+        label: What people call the node.
     """
 
     node_id: str
     task: SignalTask
     settle: Callable[[Done[Any] | Failed], None]
     wake: Callable[[], None]
+    label: str | None = None
 
 
 @attrs.define(eq=False)
@@ -103,7 +105,8 @@ class Signals:
             return
         self.wanted.setdefault(name, current_time())
         self.waiting.setdefault(name, []).append(waiter)
-        self.host.emit(SignalAwaited, task_id=waiter.node_id, task_name=name, signal=name, timeout=timeout)
+        about: dict[str, Any] = {"task_id": waiter.node_id, "task_name": name, "label": waiter.label}
+        self.host.emit(SignalAwaited, **about, signal=name, timeout=timeout)
         if self.kept.records is not None or timeout is not None or self.idleness.is_asked:
             if self._watch is None:
                 self._watch = Watch(self, self.host)

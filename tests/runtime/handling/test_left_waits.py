@@ -10,6 +10,7 @@ from life import until
 
 import cascade
 from cascade import Failed, MapFailed, TaskCancelledError, race, settled
+from cascade.testing import record_events
 
 
 @cascade.task
@@ -188,3 +189,68 @@ async def test_a_run_is_suspended_when_the_last_node_beside_a_waiting_flow_ends(
     settings: Any = {"state": cascade.state.InMemoryStateBackend, "run_id": "r", "when_idle": "suspend"}
     with anyio.fail_after(50), pytest.raises(cascade.RunSuspended):
         await cascade.run([asks(), after(0.02)], schedule=schedule, **settings)
+
+
+@pytest.mark.parametrize("length", [1, 2])
+async def test_maps_that_only_a_losing_map_follows_are_cancelled_in_the_eager_schedule(length: int) -> None:
+    stopped: list[int] = []
+    followed = anyio.Event()
+
+    @cascade.task
+    async def first(x: int) -> int:
+        try:
+            await anyio.sleep_forever() if x else None
+        except anyio.get_cancelled_exc_class():
+            stopped.append(x)
+            raise
+        return x
+
+    @cascade.task
+    async def follow(x: int) -> int:
+        followed.set()
+        return x
+
+    @cascade.task
+    async def win() -> str:
+        await followed.wait()
+        return "won"
+
+    last: Any = first.map(x=[0, 1, 2])
+    for _ in range(length):
+        last = follow.map(x=last)
+    with anyio.fail_after(50), record_events(engine := cascade.Engine(schedule="eager")) as recorded:
+        assert await engine.run(race(last, win())) == "won"
+    assert sorted(stopped) == [1, 2]
+    ends = {
+        end.task_id: end.reason for end in recorded.of(cascade.TaskExecutionFinished) if end.task_id == "first"
+    }
+    assert ends == {"first": "RaceLost"}
+
+
+async def test_a_map_that_somebody_else_wants_goes_on_in_the_eager_schedule_when_its_follower_loses() -> None:
+    followed, lost = anyio.Event(), anyio.Event()
+
+    @cascade.task
+    async def first(x: int) -> int:
+        if x:
+            await lost.wait()
+        return x
+
+    @cascade.task
+    async def follow(x: int) -> int:
+        followed.set()
+        try:
+            await anyio.sleep_forever()
+        finally:
+            lost.set()
+        return x
+
+    @cascade.task
+    async def win() -> str:
+        await followed.wait()
+        return "won"
+
+    source = first.map(x=[0, 1, 2])
+    with anyio.fail_after(50):
+        found = await cascade.run([race(follow.map(x=source), win()), same(source)], schedule="eager")
+    assert found == ["won", [0, 1, 2]]

@@ -321,3 +321,9 @@ async def test_a_store_that_keeps_no_signals_is_refused_before_anything_runs(sch
     with record_events(engine) as recorded, refused:
         await engine.run(pair(slow(1), APPROVE))
     assert not recorded.of(cascade.TaskExecutionStarted)
+
+
+async def test_who_waits_for_a_signal_has_the_name_that_it_was_given(schedule: Any) -> None:
+    with record_events(engine := cascade.Engine(schedule=schedule)) as recorded:
+        await engine.run([cascade.signal("n", int, default=3, timeout=0.01).with_name("how many")])
+    assert [event.label for event in recorded.of(cascade.SignalAwaited)] == ["how many"]

@@ -88,6 +88,25 @@ class Chains:
         """By map, the items that the map *index* takes, which has begun."""
         return self._taken.pop(index, {})
 
+    def unwanted_above(self, index: int, is_lost: Callable[[int], bool]) -> list[int]:
+        """The maps that a map follows which has lost a race, and that nobody else wants.
+
+        Other nodes have settled when a consumer begins; of these, some items may still run.
+
+        Args:
+            index: The map that has lost.
+            is_lost: Whether a node has lost as well.
+        """
+        frame, graph = self.frame, self.frame.graph
+        above = [source for source in graph.sources[index] if source in self.followers]
+        return [
+            source
+            for source in above
+            if not frame.has_settled(source)
+            and source not in graph.members
+            and all(is_lost(consumer) or frame.has_settled(consumer) for consumer in graph.consumers[source])
+        ]
+
     def settles(self, index: int) -> None:
         """The map *index* settles now: that counts for its followers, instead of its having begun."""
         for other in self.followers.get(index, ()):
