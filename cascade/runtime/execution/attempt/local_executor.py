@@ -40,13 +40,15 @@ class ThreadCall:
         except BaseException as error:  # handed over to the loop as it is, whatever it is
             self.error = error
         finally:
+            self.args, self.kwargs = (), {}  # the thread holds this call a little longer than the run lives
             attempt.end_in_thread()
 
     def result(self) -> Any:
         """The value, or the error raised again."""
-        error, self.error = self.error, None
+        value, error = self.value, self.error
+        self.value = self.error = None
         if error is None:
-            return self.value
+            return value
         try:
             raise error
         finally:
