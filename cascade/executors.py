@@ -1,8 +1,11 @@
 """Executors: objects that call the functions of tasks, in this process, in worker processes, or on a cluster."""
 
+from typing import TYPE_CHECKING, Any
+
 from cascade.adapters.executors.processes import ProcessExecutor
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.executor import Executor
+from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.remote_executor import (
     KEEP_ABOVE,
     AttemptInfo,
@@ -18,11 +21,15 @@ from cascade.runtime.foundation.remote_executor import (
     ValuesLost,
 )
 
+if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
+    from cascade.adapters.remote.futures import FuturesExecutor
+
 __all__ = [
     "KEEP_ABOVE",
     "AttemptInfo",
     "Earlier",
     "Executor",
+    "FuturesExecutor",
     "KeptValue",
     "LocalExecutor",
     "NotMade",
@@ -35,3 +42,14 @@ __all__ = [
     "Stayed",
     "ValuesLost",
 ]
+
+_ADAPTERS = {
+    "FuturesExecutor": "remote.futures:FuturesExecutor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: most programs use none of them.
+    if name in _ADAPTERS:
+        return adapter(_ADAPTERS[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -185,6 +185,7 @@ class RemoteAttempt:
             raise AttemptCancelled
 
 
+@functools.cache
 def version_here() -> tuple[str, str]:
     """The versions of Python and of cascade, as far as they have to be the same on both sides."""
     try:

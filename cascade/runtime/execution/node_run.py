@@ -39,7 +39,9 @@ async def live(run_context: RunContext, job: Job) -> Ending:
         outcome = classify(error, job.node_id)
     attempts = node_run.attempts
     bound = attempts.bound if isinstance(outcome, Failed) else None
-    return Ending(outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed, bound)
+    return Ending(
+        outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed, bound, worker=attempts.worker
+    )
 
 
 @attrs.define(eq=False)

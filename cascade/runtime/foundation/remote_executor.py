@@ -10,12 +10,18 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from contextvars import ContextVar
 from typing import Any, Final
 
 import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import CascadeError
+from cascade.runtime.foundation.task_context import Here
+
+# Gives the tracing context of an attempt for its call on a worker, as headers; looked up among the context
+# variables of whoever called ``run``.
+carrier_var: ContextVar[Callable[[Here], Mapping[str, str]] | None] = ContextVar("cascade_carrier", default=None)
 
 # Bytes from which a value stays on the cluster, if all who need it can get it there.
 KEEP_ABOVE: Final = 64 * 1024
