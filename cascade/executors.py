@@ -22,11 +22,14 @@ from cascade.runtime.foundation.remote_executor import (
 )
 
 if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
+    from cascade.adapters.remote.dask import DaskExecutor
     from cascade.adapters.remote.futures import FuturesExecutor
+    from cascade.adapters.remote.ray import RayExecutor
 
 __all__ = [
     "KEEP_ABOVE",
     "AttemptInfo",
+    "DaskExecutor",
     "Earlier",
     "Executor",
     "FuturesExecutor",
@@ -35,6 +38,7 @@ __all__ = [
     "NotMade",
     "ProcessExecutor",
     "Raised",
+    "RayExecutor",
     "RemoteCall",
     "RemoteExecutor",
     "RemoteOutcome",
@@ -44,6 +48,8 @@ __all__ = [
 ]
 
 _ADAPTERS = {
+    "DaskExecutor": "remote.dask:DaskExecutor",
+    "RayExecutor": "remote.ray:RayExecutor",
     "FuturesExecutor": "remote.futures:FuturesExecutor",
 }
 

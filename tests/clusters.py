@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
 import importlib.util
 import os
 import signal
@@ -10,8 +12,9 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
 import attrs
 import pytest
@@ -56,6 +59,7 @@ class DaskCluster:
     allowed_failures: int = 0
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
+    _watched: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
 
     @property
     def address(self) -> str:
@@ -79,41 +83,45 @@ class DaskCluster:
         with socket.socket() as probe:
             return probe.connect_ex(("127.0.0.1", self.port)) == 0
 
-    def add_worker(self, *, is_reborn: bool = False, **env: str) -> subprocess.Popen[bytes]:
+    def add_worker(
+        self, *, threads: int = 1, is_reborn: bool = False, first_on_path: str = ""
+    ) -> subprocess.Popen[bytes]:
         """Start another worker, with one of the resource GPU.
 
         Args:
+            threads: How many calls it makes at a time.
             is_reborn: Whether another process takes the place of one that has died.
-            env: Further environment variables of its process.
+            first_on_path: A folder where its Python looks for modules first.
         """
         nanny = () if is_reborn else ("--no-nanny",)
-        words = (self.address, "--nthreads", "1", "--no-dashboard", "--resources", "GPU=1", *nanny)
-        worker = self._start("worker", words, **env)
+        words = (self.address, f"--nthreads={threads}", "--no-dashboard", "--resources", "GPU=1", *nanny)
+        worker = self._start("worker", words, first_on_path)
         self.workers.append(worker)
+        if is_reborn:
+            self._watched.append(worker)
         return worker
 
-    def _start(self, program: str, words: Iterable[str], **env: str) -> subprocess.Popen[bytes]:
+    def _start(self, program: str, words: Iterable[str], first_on_path: str = "") -> subprocess.Popen[bytes]:
         settings = {
-            "PYTHONPATH": IMPORTABLE,
+            "PYTHONPATH": os.pathsep.join(filter(None, [first_on_path, IMPORTABLE])),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.allowed_failures),
         }
         with open(self.folder / f"{program}.log", "ab") as log:
             return subprocess.Popen(
                 [sys.executable, "-m", f"distributed.cli.dask_{program}", *words],
-                stdout=log, stderr=log, cwd=self.folder, env={**os.environ, **settings, **env},
+                stdout=log, stderr=log, cwd=self.folder, env={**os.environ, **settings},
             )  # fmt: skip
 
     def stop(self) -> None:
         """End all of it."""
-        for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
-            process.send_signal(signal.SIGCONT)
-            process.terminate()  # the process that watches a worker ends it, too
-        for process in [*self.workers, *([self.scheduler] if self.scheduler else [])]:
-            try:
-                process.wait(10)
-            except subprocess.TimeoutExpired:
+        processes = [*self.workers, *([self.scheduler] if self.scheduler else [])]
+        for process in processes:
+            if process in self._watched:
+                process.terminate()  # it ends its worker, too, which takes a moment
+            else:
                 process.kill()
-                process.wait(10)
+        for process in processes:
+            process.wait(20)
         self.workers.clear()
         self.scheduler = None
 
@@ -164,3 +172,32 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     assert process.poll() is None, "ray start has ended"
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+# -- one for all tests of a process ------------------------------------------------------------------------------
+
+
+@functools.cache
+def shared_dask() -> DaskCluster:
+    """A dask cluster with two workers, which are replaced when they die. It ends with this process."""
+    stack = ExitStack()
+    atexit.register(stack.close)
+    folder = stack.enter_context(tempfile.TemporaryDirectory())
+    return stack.enter_context(dask_cluster(Path(folder), are_reborn=True))
+
+
+@functools.cache
+def shared_ray() -> None:
+    """Ray with two CPUs, to which this process is connected until it ends."""
+    need("ray")
+    os.environ.update(RAY_SETTINGS)
+    import ray
+
+    options: dict[str, Any] = {
+        "num_cpus": 2,
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "error",
+    }
+    ray.init("local", runtime_env={"env_vars": {"PYTHONPATH": IMPORTABLE}}, **options)
+    atexit.register(ray.shutdown)

@@ -13,6 +13,7 @@ from typing import Any
 import anyio
 import attrs
 import pytest
+from clusters import shared_dask, shared_ray
 
 from cascade.executors import FuturesExecutor, RemoteExecutor
 
@@ -62,7 +63,25 @@ def _processes(**options: Any) -> AbstractContextManager[RemoteExecutor]:
     return kept_open(FuturesExecutor(process_pool, **{"keep_above": KEEP_ABOVE, **options}))
 
 
-KINDS = [Kind("threads", _threads, has_processes=False), Kind("processes", _processes)]
+def _dask(**options: Any) -> AbstractContextManager[RemoteExecutor]:
+    from cascade.executors import DaskExecutor
+
+    return kept_open(DaskExecutor(shared_dask().address, **{"keep_above": KEEP_ABOVE, **options}))
+
+
+def _ray(**options: Any) -> AbstractContextManager[RemoteExecutor]:
+    from cascade.executors import RayExecutor
+
+    shared_ray()
+    return kept_open(RayExecutor(**{"keep_above": KEEP_ABOVE, **options}))
+
+
+KINDS = [
+    Kind("threads", _threads, has_processes=False),
+    Kind("processes", _processes),
+    Kind("dask", _dask, marks=pytest.mark.needs("distributed")),
+    Kind("ray", _ray, marks=[pytest.mark.needs("ray"), pytest.mark.ray]),
+]
 
 
 def params(*, are_processes: bool = False) -> list[Any]:

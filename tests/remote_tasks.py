@@ -61,9 +61,9 @@ def flaky(folder: str, failures: int) -> int:
 @cascade.task(mode="remote")
 def work_until_stopped(folder: str, name: str = "work", most: float = 20.0) -> str:
     """Say that it has begun, then work until it is cancelled or late, and say what ended it."""
-    (Path(folder) / f"{name}-begun").touch()
     ends_by = time.monotonic() + most
-    try:
+    try:  # Ray interrupts wherever it is
+        (Path(folder) / f"{name}-begun").touch()
         while time.monotonic() < ends_by:
             cascade.checkpoint()
             time.sleep(0.005)
@@ -72,6 +72,16 @@ def work_until_stopped(folder: str, name: str = "work", most: float = 20.0) -> s
             (Path(folder) / f"{name}-{type(error).__name__}").touch()
         raise
     return "worked"
+
+
+@cascade.task(mode="remote")
+def stubborn(path: str, seconds: float) -> None:
+    """Say so when it begins and ends, and look at nothing in between."""
+    with open(path, "a", encoding="utf-8") as words:
+        words.write("begins\n")
+    time.sleep(seconds)
+    with open(path, "a", encoding="utf-8") as words:
+        words.write("ends\n")
 
 
 @cascade.task(mode="remote")

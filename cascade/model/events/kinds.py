@@ -347,8 +347,9 @@ class EngineWarning(Event):
     """Something beside the flow went wrong. The run goes on.
 
     Attributes:
-        code: ``"cache-failed"``, ``"heartbeat-failed"``, ``"message-rejected"``, ``"not-digestible"``,
-            ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or ``"thread-abandoned"``.
+        code: ``"cache-failed"``, ``"cluster-reruns"``, ``"heartbeat-failed"``, ``"message-rejected"``,
+            ``"not-digestible"``, ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or
+            ``"thread-abandoned"``.
         message: The warning in words.
     """
 

@@ -266,6 +266,11 @@ class RemoteExecutor(ABC):
     def slots(self) -> int:
         """How many calls run at a time at present; 0 if there is no worker. Asked often, so it must be quick."""
 
+    @property
+    def notices(self) -> Sequence[tuple[str, str]]:
+        """What users should know of the cluster: codes and messages, which each run tells as ``EngineWarning``."""
+        return ()
+
     @abstractmethod
     async def execute_many(
         self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]

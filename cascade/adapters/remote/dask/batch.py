@@ -4,16 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, Final
 
 import attrs
 from distributed import KilledWorker
 
 from cascade.adapters.remote.dask.connection import Connection
-from cascade.adapters.remote.dask.there import WithValues, answer_of, run_there, value_of
+from cascade.adapters.remote.dask.there import WithValues
 from cascade.adapters.serialization.values import shortened
 from cascade.model.errors import GraphError, WorkerLost
 from cascade.runtime.foundation.remote_executor import KeptValue, ValuesLost
+
+# Calls a function of the module ``there`` on a worker. A lambda, as that goes with its code: a dask worker that
+# cannot import what it is sent by name ends.
+_THERE: Final[Any] = lambda name, *args: getattr(  # noqa: E731
+    __import__("importlib").import_module("cascade.adapters.remote.dask.there"), name
+)(*args)
 
 # What a batch gives: its answer, and the futures of the values that have stayed.
 Outcome = tuple[bytes, Sequence[Any]]
@@ -94,7 +100,8 @@ class Batch:
         if self._is_stopped:
             raise WorkerLost("", "the batch was cancelled")
         self._future = connection.client.submit(
-            run_there, self.key, connection.topic, self.header, self.payload, [kept.handle for kept in self.needs],
+            _THERE, "run_there", self.key, connection.topic, self.header, self.payload,
+            [kept.handle for kept in self.needs],
             key=self.key, pure=False, retries=0, resources=dict(self.resources) or None,
         )  # fmt: skip
         await _settled(self._future)
@@ -106,11 +113,12 @@ class Batch:
 
     async def _taken_apart(self, whole: Any) -> Outcome:
         client = self.connection.client
-        task = client.submit(answer_of, whole, key=f"{self.key}-answer", pure=False)
+        task = client.submit(_THERE, "answer_of", whole, key=f"{self.key}-answer", pure=False)
         answer, count = await client.gather(task, asynchronous=True)
         keys = [f"{self.key}-value-{number}" for number in range(count)]
         return answer, [
-            client.submit(value_of, whole, number, key=key, pure=False) for number, key in enumerate(keys)
+            client.submit(_THERE, "value_of", whole, number, key=key, pure=False)
+            for number, key in enumerate(keys)
         ]
 
     def _see_to_values(self) -> None:
@@ -131,8 +139,8 @@ class Batch:
         if isinstance(error, KilledWorker):
             return self._killed(error.last_worker)
         return GraphError(
-            f"the dask cluster cannot run a call: {shortened(error)}; scheduler and workers need the versions of "
-            "cascade and of its dependencies that this process has"
+            f"the dask cluster cannot run a call: {shortened(error)}; its workers need the versions of cascade "
+            "and of its dependencies that this process has"
         )
 
     def _killed(self, worker: Any) -> WorkerLost:

@@ -22,6 +22,7 @@ from cascade.runtime.foundation.remote_executor import (
     RemoteExecutor,
     RemoteOutcome,
     Stayed,
+    ValuesLost,  # noqa: F401  # docstrings name it
 )
 
 
@@ -37,13 +38,19 @@ class DaskExecutor(RemoteExecutor):
     Args:
         client: A ``distributed.Client``, which stays open, or the address of a scheduler, such as
             ``"tcp://host:8786"``.
-        tasks: As in :class:`RemoteExecutor`.
-        keep_above: As in :class:`RemoteExecutor`.
+        tasks: Which tasks run there. ``"remote"`` (default): those declared with ``mode="remote"``. ``"sync"``:
+            all sync ones that :class:`RemoteExecutor` names.
+        keep_above: Bytes from which a value stays on the cluster if all who need it run there; 65 536 by default,
+            0 or more. ``inf``: none stays.
         remote_resources: By names of resources here: what workers call them (``dask worker --resources``). What
             an attempt claims of these is claimed of its worker, too. ``None`` (default): nothing.
 
+    Attributes:
+        remote_resources: As given.
+
     Raises:
         ImportError: If dask is not installed.
+        ValueError: If *tasks* or *keep_above* is none of these.
     """
 
     def __init__(
@@ -67,11 +74,17 @@ class DaskExecutor(RemoteExecutor):
         return adapter("remote.dask.cluster:Cluster").of(self._source)
 
     async def open(self) -> None:
-        """Connect to the scheduler, or use the user's client."""
+        """Connect to the scheduler, start the workers, or use the user's client.
+
+        If cancelled, nothing is left open.
+
+        Raises:
+            ConnectionError: If the scheduler does not answer within ten seconds, or the client is closed.
+        """
         await self._shared.enter()
 
     async def aclose(self) -> None:
-        """Close the client, unless it is the user's."""
+        """Close the client, unless it is the user's, and end the workers that were started. Not cancelled."""
         await self._shared.leave()
 
     @property
@@ -96,7 +109,22 @@ class DaskExecutor(RemoteExecutor):
     async def execute_many(
         self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
     ) -> Sequence[RemoteOutcome]:
-        """Have a worker make *calls*; see :meth:`RemoteExecutor.execute_many`."""
+        """Have one worker make *calls*; see :meth:`RemoteExecutor.execute_many`.
+
+        If cancelled, it waits until the worker has left the batch, and has dask forget what waits
+        there.
+
+        Args:
+            calls: At least one.
+            keep: For each, whether its value may stay there.
+            started: Called with the position of a call that has begun, and the name of the worker.
+
+        Raises:
+            WorkerLost: If the worker has died, or the call was given up there.
+            ValuesLost: If kept values that the calls need are gone.
+            ConnectionError: If the cluster is gone; within ten seconds.
+            GraphError: If workers cannot run any call: another version of Python or of cascade there.
+        """
         packed = wire.pack(calls, keep, self.keep_above)
         if packed.is_empty:
             return wire.unpack(packed, None)
@@ -110,11 +138,23 @@ class DaskExecutor(RemoteExecutor):
         return [_with_future(outcome, futures) for outcome in wire.unpack(packed, answer)]
 
     async def fetch(self, value: KeptValue) -> Any:
-        """The value that has stayed; see :meth:`RemoteExecutor.fetch`."""
+        """The value that has stayed. If cancelled, nothing changes.
+
+        Args:
+            value: What stands for it.
+
+        Raises:
+            ValuesLost: If it is gone.
+            ConnectionError: If the cluster is gone; within ten seconds.
+        """
         return await outcome_of(self._shared.value.fetch(value))
 
     def drop(self, handles: Sequence[object]) -> None:
-        """Let go of values that have stayed."""
+        """Let go of values that have stayed. Neither waits nor raises.
+
+        Args:
+            handles: What they are found by.
+        """
         for future in handles:
             with suppress(Exception):  # the client may be closed, and its values gone with it
                 future.release()  # type: ignore[attr-defined]  # a future of dask's

@@ -22,6 +22,7 @@ from cascade.runtime.foundation.remote_executor import (
     RemoteExecutor,
     RemoteOutcome,
     Stayed,
+    ValuesLost,  # noqa: F401  # docstrings name it
 )
 
 # Values of one batch that may stay; each is a result of the task, which costs something also if it is not used.
@@ -42,14 +43,20 @@ class RayExecutor(RemoteExecutor):
     Args:
         address: As ``ray.init`` takes it, such as ``"ray://host:10001"`` or ``"auto"``. ``None`` (default): the
             connection that this process has, which stays open.
-        tasks: As in :class:`RemoteExecutor`.
-        keep_above: As in :class:`RemoteExecutor`.
+        tasks: Which tasks run there. ``"remote"`` (default): those declared with ``mode="remote"``. ``"sync"``:
+            all sync ones that :class:`RemoteExecutor` names.
+        keep_above: Bytes from which a value stays on the cluster if all who need it run there; 65 536 by default,
+            0 or more. ``inf``: none stays.
         remote_resources: By names of resources here: what Ray calls them (``"GPU"``, ``"memory"`` or one's own).
             What an attempt claims of these is claimed of its node, too. ``None`` (default): nothing. Each call
             claims one ``"CPU"`` unless it says otherwise.
 
+    Attributes:
+        remote_resources: As given.
+
     Raises:
         ImportError: If Ray is not installed.
+        ValueError: If *tasks* or *keep_above* is none of these.
     """
 
     def __init__(
@@ -67,11 +74,18 @@ class RayExecutor(RemoteExecutor):
         self._shared = _SHARED.setdefault(source, Shared(partial(_connect, source), _close))
 
     async def open(self) -> None:
-        """Connect to the cluster, or use the connection of this process."""
+        """Connect to the cluster, start the workers, or use the connection of this process.
+
+        If cancelled, nothing is left open.
+
+        Raises:
+            ConnectionError: If the cluster cannot be reached within ten seconds.
+            RuntimeError: If an address was given and this process is connected already, or none was and it is not.
+        """
         await self._shared.enter()
 
     async def aclose(self) -> None:
-        """End the connection after its last user, unless it was there before."""
+        """End the connection after its last user, unless it was there before. Not cancelled."""
         await self._shared.leave()
 
     @property
@@ -83,7 +97,22 @@ class RayExecutor(RemoteExecutor):
     async def execute_many(
         self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
     ) -> Sequence[RemoteOutcome]:
-        """Have a worker make *calls*; see :meth:`RemoteExecutor.execute_many`."""
+        """Have one worker make *calls*; see :meth:`RemoteExecutor.execute_many`.
+
+        If cancelled, Ray forgets what waits, and raises ``KeyboardInterrupt`` in a function that runs;
+        this waits until the function has ended.
+
+        Args:
+            calls: At least one.
+            keep: For each, whether its value may stay there.
+            started: Called with the position of a call that has begun, and the name of the worker.
+
+        Raises:
+            WorkerLost: If the worker has died, or the call was given up there.
+            ValuesLost: If kept values that the calls need are gone.
+            ConnectionError: If the cluster is gone; within ten seconds.
+            GraphError: If workers cannot run any call: another version of Python or of cascade there.
+        """
         may_stay = [keeps and sum(keep[:position]) < _ROOM for position, keeps in enumerate(keep)]
         packed = wire.pack(calls, may_stay, self.keep_above)
         if packed.is_empty:
@@ -107,11 +136,23 @@ class RayExecutor(RemoteExecutor):
         return {"num_cpus": 1, **options, **({"resources": amounts} if amounts else {})}
 
     async def fetch(self, value: KeptValue) -> Any:
-        """The value that has stayed; see :meth:`RemoteExecutor.fetch`."""
+        """The value that has stayed. If cancelled, nothing changes.
+
+        Args:
+            value: What stands for it.
+
+        Raises:
+            ValuesLost: If it is gone.
+            ConnectionError: If the cluster is gone; within ten seconds.
+        """
         return await outcome_of(self._shared.value.fetch(value))
 
     def drop(self, handles: Sequence[object]) -> None:
-        """Let go of values that have stayed."""
+        """Let go of values that have stayed. Neither waits nor raises.
+
+        Args:
+            handles: What they are found by.
+        """
         for reference in handles:
             reference.ref = None  # type: ignore[attr-defined]  # one of ours
 
