@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import copy_context
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import attrs
 
@@ -20,9 +20,11 @@ from cascade.adapters.serialization.functions import Reference, resolve
 from cascade.adapters.serialization.values import dumps, shortened
 from cascade.graph.nested import LEAVES, glance
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
-from cascade.runtime.foundation.remote_executor import ARRIVING, AttemptInfo, Earlier
+from cascade.runtime.foundation.remote_executor import ARRIVING, Earlier
 from cascade.runtime.foundation.task_context import attempt_var
 
+# Seconds after which a batch makes no further call, so that rules and cancellations are not held up by it.
+BUDGET: Final = 0.2
 # Seconds between two looks whether the batch is cancelled, while it makes short calls.
 _LOOK: Final = 0.01
 
@@ -53,15 +55,18 @@ class Site:
         raise NotImplementedError
 
 
-@attrs.frozen
-class Line:
-    """One call on its way.
+class Line(NamedTuple):
+    """One call on its way; travels as a plain tuple, as a batch may have a thousand.
 
     Attributes:
         function: The number of its function in the batch.
         args: Positional arguments.
         kwargs: Arguments by name.
-        attempt: What ``cascade.current()`` shows.
+        run_id: The run.
+        node_id: The node.
+        number: Number of the attempt.
+        turns: For each loop around the node: the number of its turn.
+        undone: How often the node was undone in earlier executions of the run.
         timeout: Seconds it may take; ``None``: no limit.
         remaining: Seconds to the deadline of the scopes around it, when it was handed over.
         carrier: The tracing context.
@@ -72,7 +77,11 @@ class Line:
     function: int
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    attempt: AttemptInfo
+    run_id: str
+    node_id: str
+    number: int
+    turns: tuple[int, ...]
+    undone: int
     timeout: float | None
     remaining: float
     carrier: Mapping[str, str]
@@ -80,56 +89,29 @@ class Line:
     ends_batch: bool
 
 
-@attrs.frozen
-class Answer:
-    """What a batch gives.
+class Answer(NamedTuple):
+    """What a batch gives; travels as a plain tuple.
 
     Attributes:
         worker: Where it ran.
         refusal: Why none of it could be run, if so.
         is_unfit: Whether no other worker of the kind could run it either.
-        results: For each call, its result.
+        results: For each call a tuple, or ``None`` if it was not made.
     """
 
     worker: str
     refusal: str = ""
     is_unfit: bool = False
-    results: Sequence[Any] = ()
+    results: Sequence[tuple[Any, ...] | None] = ()
 
 
-@attrs.frozen
-class Value:
-    """A value, or its bytes."""
-
-    value: Any
-    seconds: float
-    is_pickled: bool = False
-
-
-@attrs.frozen
-class Handle:
-    """What a value that has stayed is found by."""
-
-    handle: object
-    size: int
-    seconds: float
-
-
-@attrs.frozen
-class Error:
-    """What a function has raised."""
-
-    error: FarError
-    seconds: float
-
-
-@attrs.frozen
-class Refused:
-    """Why a call could not be made, or its value not be sent."""
-
-    what: str
-    reason: str
-    seconds: float = 0.0
+# What the tuple of a result begins with; seconds follow, and then: the value; its bytes; handle and size of one
+# that has stayed; a FarError; what was refused ("function" or "value"), and why.
+VALUE: Final = 0
+PICKLED: Final = 1
+STAYED: Final = 2
+ERROR: Final = 3
+REFUSED: Final = 4
 
 
 @attrs.define(eq=False)
@@ -147,27 +129,27 @@ class RemoteAttempt:
     @property
     def run_id(self) -> str:
         """The run, which is in the process that made the call."""
-        return self.line.attempt.run_id
+        return self.line.run_id
 
     @property
     def node_id(self) -> str:
         """The node."""
-        return self.line.attempt.node_id
+        return self.line.node_id
 
     @property
     def number(self) -> int:
         """Number of the attempt, from 1."""
-        return self.line.attempt.number
+        return self.line.number
 
     @property
     def turns(self) -> Sequence[int]:
         """For each loop around the node: the number of its turn."""
-        return self.line.attempt.turns
+        return self.line.turns
 
     @property
     def undone(self) -> int:
         """How often the node was undone in earlier executions of the run."""
-        return self.line.attempt.undone
+        return self.line.undone
 
     def remaining(self) -> float:
         """Seconds to the effective deadline."""
@@ -209,11 +191,11 @@ def run_batch(header: tuple[str, str], payload: bytes, values: Sequence[Any], si
     """
     mismatch = _mismatch(header, site)
     if mismatch:
-        return pickle.dumps(Answer(site.name, mismatch, is_unfit=True))
+        return pickle.dumps((site.name, mismatch, True, ()))
     try:
         functions, keep_above, lines = _load(payload, values)
     except Exception as error:  # unpickling runs the code of the arguments' classes
-        return pickle.dumps(Answer(site.name, shortened(error)))
+        return pickle.dumps((site.name, shortened(error), False, ()))
     return _dump(site, _Batch(functions, keep_above, lines, site).run())
 
 
@@ -225,13 +207,14 @@ def _mismatch(header: tuple[str, str], site: Site) -> str:
     return ""
 
 
-def _load(payload: bytes, values: Sequence[Any]) -> tuple[Sequence[Reference], float, Sequence[Line | None]]:
+def _load(payload: bytes, values: Sequence[Any]) -> tuple[Sequence[Reference], float, list[Line | None]]:
     keys, functions, keep_above, lines = pickle.loads(payload)
     ARRIVING.values = dict(zip(keys, values, strict=True))
     try:
-        return functions, keep_above, pickle.loads(lines)
+        tuples = pickle.loads(lines)
     finally:
         ARRIVING.values = None
+    return functions, keep_above, [None if line is None else Line(*line) for line in tuples]
 
 
 @attrs.define(eq=False)
@@ -241,22 +224,24 @@ class _Batch:
     lines: Sequence[Line | None]
     site: Site
     _values: dict[int, Any] = attrs.field(factory=dict)
+    _taken: set[int] = attrs.field(factory=set)
     _arrived: float = attrs.field(factory=time.monotonic)
 
-    def run(self) -> list[Any]:
+    def run(self) -> list[tuple[Any, ...] | None]:
         """The results; ``None`` for calls that were not made."""
-        results: list[Any] = [None] * len(self.lines)
-        wanted = self._wanted()
+        results: list[tuple[Any, ...] | None] = [None] * len(self.lines)
+        self._taken = self._wanted()
         looked = self._arrived
         for position, line in enumerate(self.lines):
             if line is None or not self._has_all(line):
                 continue
-            if time.monotonic() - looked > _LOOK:
-                looked = time.monotonic()
-                if position and self.site.is_cancelled():
+            now = time.monotonic()
+            if position and now - looked > _LOOK:
+                looked = now
+                if now - self._arrived > BUDGET or self.site.is_cancelled():
                     break
-            result = results[position] = self._call(position, line, is_wanted=position in wanted)
-            if isinstance(result, (Error, Refused)) and line.ends_batch:
+            result = results[position] = self._call(position, line)
+            if result[0] >= ERROR and line.ends_batch:
                 break
         return results
 
@@ -271,11 +256,11 @@ class _Batch:
     def _filled(self, argument: Any) -> Any:
         return self._values[argument.position] if type(argument) is Earlier else argument
 
-    def _call(self, position: int, line: Line, *, is_wanted: bool) -> Any:
+    def _call(self, position: int, line: Line) -> tuple[Any, ...]:
         try:
             function = function_of(self.functions[line.function])
         except (Exception, SystemExit) as error:  # importing runs the user's module, which may raise anything
-            return Refused("function", shortened(error))
+            return REFUSED, 0.0, "function", shortened(error)
         args = tuple(map(self._filled, line.args))
         kwargs = {name: self._filled(value) for name, value in line.kwargs.items()}
         started = time.monotonic()
@@ -288,24 +273,24 @@ class _Batch:
         except BaseException as error:  # SystemExit too: the process that made the call raises it
             if self.site.interrupts(error):
                 raise
-            return Error(FarError.of(error), time.monotonic() - started)
+            return ERROR, time.monotonic() - started, FarError.of(error)
         finally:
             attempt.is_over = True
         seconds = time.monotonic() - started
-        if is_wanted and (type(value) in LEAVES or glance(value)):
+        if position in self._taken and (type(value) in LEAVES or glance(value)):
             self._values[position] = value
         return self._result(value, line, seconds)
 
-    def _result(self, value: Any, line: Line, seconds: float) -> Any:
+    def _result(self, value: Any, line: Line, seconds: float) -> tuple[Any, ...]:
         if not line.keeps:
-            return Value(value, seconds)
+            return VALUE, seconds, value
         try:
             size, pickled = measured(value)
+            if size > self.keep_above:
+                return STAYED, seconds, self.site.keep(value), size
         except Exception as error:  # pickling runs the value's __reduce__
-            return Refused("value", shortened(error), seconds)
-        if size > self.keep_above:
-            return Handle(self.site.keep(value), size, seconds)
-        return Value(value, seconds) if pickled is None else Value(pickled, seconds, is_pickled=True)
+            return REFUSED, seconds, "value", shortened(error)
+        return (VALUE, seconds, value) if pickled is None else (PICKLED, seconds, pickled)
 
 
 def _all_arguments(line: Line) -> Iterator[Any]:
@@ -351,17 +336,18 @@ def _made(reference: bytes) -> Callable[..., Any]:
     return resolve(reference)
 
 
-def _dump(site: Site, results: list[Any]) -> bytes:
+def _dump(site: Site, results: list[tuple[Any, ...] | None]) -> bytes:
     try:
-        return dumps(Answer(site.name, results=results), shares_main=False)
+        return dumps((site.name, "", False, results), shares_main=False)
     except Exception:  # one of the values cannot be pickled: see which
-        return dumps(Answer(site.name, results=[_alone(result) for result in results]), shares_main=False)
+        return dumps((site.name, "", False, [_alone(result) for result in results]), shares_main=False)
 
 
-def _alone(result: Any) -> Any:
-    if not isinstance(result, Value) or result.is_pickled:
+def _alone(result: tuple[Any, ...] | None) -> tuple[Any, ...] | None:
+    if result is None or result[0] != VALUE:
         return result
+    _, seconds, value = result
     try:
-        return Value(dumps(result.value, shares_main=False), result.seconds, is_pickled=True)
+        return PICKLED, seconds, dumps(value, shares_main=False)
     except Exception as error:  # pickling runs the value's __reduce__
-        return Refused("value", shortened(error), result.seconds)
+        return REFUSED, seconds, "value", shortened(error)

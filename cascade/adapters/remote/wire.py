@@ -8,7 +8,7 @@ from typing import Any
 
 import attrs
 
-from cascade.adapters.remote.entry import Answer, Error, Handle, Line, Refused, Value, version_here
+from cascade.adapters.remote.entry import ERROR, PICKLED, STAYED, VALUE, Answer, version_here
 from cascade.adapters.serialization.calls import refused_function
 from cascade.adapters.serialization.functions import Reference, refer
 from cascade.adapters.serialization.values import (
@@ -67,7 +67,7 @@ def pack(calls: Sequence[RemoteCall], keep: Sequence[bool], keep_above: float) -
     functions: dict[Task[Any, Any], int] = {}
     references: list[Reference] = []
     refused: dict[int, Exception] = {}
-    lines: list[Line | None] = []
+    lines: list[tuple[Any, ...] | None] = []  # each what a Line has
     for position, (call, keeps) in enumerate(zip(calls, keep, strict=True)):
         task: Any = call.task
         if task not in functions:
@@ -78,10 +78,11 @@ def pack(calls: Sequence[RemoteCall], keep: Sequence[bool], keep_above: float) -
                 lines.append(None)
                 continue
             functions[task] = len(references) - 1
+        about = call.attempt
         lines.append(
-            Line(
-                functions[task], call.args, call.kwargs, call.attempt, call.timeout, call.remaining, call.carrier,
-                keeps, call.ends_batch,
+            (
+                functions[task], call.args, call.kwargs, about.run_id, about.node_id, about.number, about.turns,
+                about.undone, call.timeout, call.remaining, call.carrier, keeps, call.ends_batch,
             )
         )  # fmt: skip
     PACKING.met = {}
@@ -94,7 +95,9 @@ def pack(calls: Sequence[RemoteCall], keep: Sequence[bool], keep_above: float) -
     return Packed(calls, version_here(), payload, tuple(needs.values()), refused)
 
 
-def _dumped(calls: Sequence[RemoteCall], lines: list[Line | None], refused: dict[int, Exception]) -> bytes:
+def _dumped(
+    calls: Sequence[RemoteCall], lines: list[tuple[Any, ...] | None], refused: dict[int, Exception]
+) -> bytes:
     try:
         return dumps(lines, shares_main=False)
     except Exception:  # pickling runs the arguments' __reduce__: see whose
@@ -124,46 +127,50 @@ def unpack(packed: Packed, answer: bytes | None) -> list[RemoteOutcome]:
     Raises:
         GraphError: If the worker has another version of Python or of cascade.
     """
-    outcomes: list[RemoteOutcome] = [NotMade() for _ in packed.calls]
+    outcomes: list[RemoteOutcome] = [NotMade()] * len(packed.calls)
     for position, error in packed.refused.items():
         outcomes[position] = Raised(error)
     if answer is None:
         return outcomes
     is_alone = len(packed.calls) == 1
     try:
-        told = pickle.loads(answer)
-        assert isinstance(told, Answer)
+        told = Answer(*pickle.loads(answer))
     except Exception as error:  # unpickling runs the code of the values' classes
         if is_alone:
             return [Raised(unreadable_result(_task(packed.calls[0]), error))]
-        return outcomes
+        return _alone(outcomes)
     if told.is_unfit:
         raise GraphError(told.refusal)
     if told.refusal:
         if is_alone:
             return [Raised(unreadable_argument(_task(packed.calls[0]), None, told.refusal), 0.0, told.worker)]
-        return outcomes
+        return _alone(outcomes)
     for position, result in enumerate(told.results):
         if result is not None:
             outcomes[position] = _outcome(_task(packed.calls[position]), result, told.worker)
     return outcomes
 
 
-def _outcome(task: Task[..., Any], result: Any, worker: str) -> RemoteOutcome:
-    match result:
-        case Value(value=value, seconds=seconds, is_pickled=is_pickled):
-            if not is_pickled:
-                return Returned(value, seconds, worker)
-            try:
-                return Returned(pickle.loads(value), seconds, worker)
-            except Exception as error:  # unpickling runs the code of the value's class
-                return Raised(unreadable_result(task, error), seconds, worker)
-        case Handle(handle=handle, size=size, seconds=seconds):
-            return Stayed(handle, size, seconds, worker)
-        case Error(error=error, seconds=seconds):
-            return Raised(error.near(task.name), seconds, worker)
-        case Refused(what="function", reason=reason):
-            return Raised(refused_function(task, reason), 0.0, worker)
-        case Refused(reason=reason, seconds=seconds):
-            return Raised(unsendable_result(task, reason), seconds, worker)
-    raise AssertionError(f"an answer has {result!r:.100}")
+def _alone(outcomes: list[RemoteOutcome]) -> list[RemoteOutcome]:
+    """One of the calls has kept the batch from being read: each is to be made alone."""
+    return [NotMade(is_alone=True) if isinstance(outcome, NotMade) else outcome for outcome in outcomes]
+
+
+def _outcome(task: Task[..., Any], result: tuple[Any, ...], worker: str) -> RemoteOutcome:
+    kind, seconds, *rest = result
+    if kind == VALUE:
+        return Returned(rest[0], seconds, worker)
+    if kind == PICKLED:
+        try:
+            return Returned(pickle.loads(rest[0]), seconds, worker)
+        except Exception as error:  # unpickling runs the code of the value's class
+            return Raised(unreadable_result(task, error), seconds, worker)
+    if kind == STAYED:
+        handle, size = rest
+        return Stayed(handle, size, seconds, worker)
+    if kind == ERROR:
+        return Raised(rest[0].near(task.name), seconds, worker)
+    what, reason = rest
+    if what == "function":
+        return Raised(refused_function(task, reason))
+    return Raised(unsendable_result(task, reason), seconds, worker)

@@ -135,7 +135,13 @@ class Raised:
 
 @attrs.frozen(eq=False)
 class NotMade:
-    """The call was not made: one before it failed, or its batch could not be read. It may be made alone."""
+    """The call was not made; it may be made in another batch.
+
+    Attributes:
+        is_alone: Whether that has to be a batch of its own, as its batch was lost, or could not be read.
+    """
+
+    is_alone: bool = False
 
 
 RemoteOutcome = Returned | Stayed | Raised | NotMade

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any, Final
+from weakref import WeakKeyDictionary
 
 import attrs
 
@@ -29,7 +30,9 @@ from cascade.runtime.foundation.remote_executor import (
 )
 
 # How often a call that was lost before it began is handed over again.
-_MOST_LOSSES: Final = 3
+MOST_LOSSES: Final = 3
+# How much the last call counts among those before it.
+_WEIGHT: Final = 0.2
 
 
 @attrs.define(eq=False)
@@ -39,11 +42,14 @@ class RemoteCalls:
     Attributes:
         executor: The executor.
         admission: What is told how many calls can run there.
+        slots: How many that are, at least 1.
+        means: How long calls of tasks take, in seconds, the last ones counting most.
     """
 
     executor: RemoteExecutor
     admission: Admission
-    _slots: int = 0
+    slots: int = 0
+    means: WeakKeyDictionary[Callee, float] = attrs.field(factory=WeakKeyDictionary)
 
     def goes(self, task: Callee, resources: object) -> bool:
         """Whether a call of *task* that injects *resources* leaves this process."""
@@ -57,9 +63,14 @@ class RemoteCalls:
     def look(self) -> None:
         """See how many calls can run there now. Where none can, one may wait there until there is a worker."""
         slots = max(self.executor.slots, 1)
-        if slots != self._slots:
-            self._slots = slots
+        if slots != self.slots:
+            self.slots = slots
             self.admission.set_totals({Slot.REMOTE: slots})
+
+    def learn(self, task: Callee, seconds: float) -> None:
+        """A call of *task* has taken so long."""
+        mean = self.means.get(task)
+        self.means[task] = seconds if mean is None else mean + (seconds - mean) * _WEIGHT
 
     async def execute(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make *attempt* on a worker.
@@ -89,7 +100,7 @@ class RemoteCalls:
                 outcomes = await self.executor.execute_many([call], [False], started)
             except WorkerLost:
                 losses += 1
-                if attempt.timing.started is not None or losses > _MOST_LOSSES:
+                if attempt.timing.started is not None or losses > MOST_LOSSES:
                     raise
                 continue
             finally:
