@@ -7,6 +7,7 @@ from contextlib import suppress
 from typing import Any, Final
 
 import attrs
+import dask.config
 from distributed import KilledWorker
 
 from cascade.adapters.remote.dask.connection import Connection
@@ -99,11 +100,13 @@ class Batch:
         self._see_to_values()
         if self._is_stopped:
             raise WorkerLost("", "the batch was cancelled")
-        self._future = connection.client.submit(
-            _THERE, "run_there", self.key, connection.topic, self.header, self.payload,
-            [kept.handle for kept in self.needs],
-            key=self.key, pure=False, retries=0, resources=dict(self.resources) or None,
-        )  # fmt: skip
+        # Large arguments are the user's: dask need not tell of them on standard error.
+        with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1 TiB"}):
+            self._future = connection.client.submit(
+                _THERE, "run_there", self.key, connection.topic, self.header, self.payload,
+                [kept.handle for kept in self.needs],
+                key=self.key, pure=False, retries=0, resources=dict(self.resources) or None,
+            )  # fmt: skip
         await _settled(self._future)
         if self._future.status != "finished":
             raise await self._failure(self._future)
