@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import suppress
 from fractions import Fraction
 from typing import Any, Final, cast
@@ -30,7 +30,7 @@ from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.pool import Amount, Name, Slot
 from cascade.runtime.context.lifecycle import DrainedError
-from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls
+from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, carrier_of, hold_on
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import (
     AttemptInfo,
@@ -40,7 +40,8 @@ from cascade.runtime.foundation.remote_executor import (
     RemoteCall,
     RemoteOutcome,
     Returned,
-    carrier_var,
+    Stayed,
+    ValuesLost,
 )
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
@@ -57,7 +58,6 @@ _LONGEST: Final = 256
 _MOST: Final = 1000
 # Batches on their way to each slot, and beside the one that it runs.
 _AHEAD: Final = 2
-_NO_HEADERS: Final[Mapping[str, str]] = {}
 
 
 @attrs.define(eq=False)
@@ -208,12 +208,16 @@ class RemoteLanes:
     def _call(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RemoteCall:
         context = self.context
         run_context, name, task = context.run_context, context.frame.name(index), context.frame.graph.task(index)
-        carrier, headers = run_context.base.get(carrier_var), _NO_HEADERS
-        if carrier is not None:
-            headers = carrier(LaneAttempt(run_context, name, task, math.inf, current_time))
-        about = AttemptInfo(run_context.run_id, name, 1, tuple(run_context.progress.turns(name)))
+        attempt = LaneAttempt(run_context, name, task, math.inf, current_time)
+        about = AttemptInfo(run_context.run_id, name, 1, tuple(attempt.turns), 0)
         return RemoteCall(
-            task, args, kwargs, about, remaining=self._remaining, carrier=headers, ends_batch=self._ends_batch
+            task,
+            args,
+            kwargs,
+            about,
+            remaining=self._remaining,
+            carrier=carrier_of(run_context, attempt),
+            ends_batch=self._ends_batch,
         )
 
     def _follower(self, index: int) -> int | None:
@@ -277,9 +281,12 @@ class RemoteLanes:
         """How the calls have ended; those of a batch that was lost are to be made alone."""
         losses = 0
         while True:
+            since = self.remote.restored
             try:
-                keep = [False] * len(batch.calls)
+                keep = [self.context.keeping.may_stay(index) for index in batch.indices]
                 return list(await self.remote.executor.execute_many(batch.calls, keep, batch.start))
+            except ValuesLost as lost:
+                await self.remote.restore(lost.values, since, self.context.run_context)
             except WorkerLost:
                 losses += 1
                 if batch.began and len(batch.calls) == 1:
@@ -336,7 +343,11 @@ class RemoteLanes:
             ending = context.settler.failure(index, outcome.error, began, batch.bound[position])
             self.owner.settle(index, attrs.evolve(ending, worker=outcome.worker or None))
             return
-        value = outcome.value
+        if isinstance(outcome, Stayed):
+            value: Any = self.remote.kept(batch.calls[position], outcome)
+            context.returned.keeper(index)(hold_on(value))
+        else:
+            value = outcome.value
         if type(value) not in LEAVES and await context.returned.is_flow(index, value):
             context.returned.run_in_place(context.group, index, value, started)
         else:
