@@ -6,7 +6,7 @@ the worker says that it has begun, and its timeout counts from there.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 from weakref import WeakKeyDictionary
 
@@ -38,8 +38,6 @@ from cascade.runtime.foundation.remote_executor import (
 # How often a call that was lost before it began is handed over again.
 MOST_LOSSES: Final = 3
 _NO_HEADERS: Final[Mapping[str, str]] = {}
-# How much the last call counts among those before it.
-_WEIGHT: Final = 0.2
 # How often values are made again for an engine, before that is given up.
 _MOST_RESTORED: Final = 1000
 
@@ -53,7 +51,7 @@ class RemoteCalls:
         admission: What is told how many calls can run there.
         slots: How many that are, at least 1.
         restored: How often lost values were made again.
-        means: How long calls of tasks take, in seconds, the last ones counting most.
+        means: How long calls of tasks take, in seconds; the last batch counts for half.
     """
 
     executor: RemoteExecutor
@@ -79,10 +77,15 @@ class RemoteCalls:
             self.slots = slots
             self.admission.set_totals({Slot.REMOTE: slots})
 
-    def learn(self, task: Callee, seconds: float) -> None:
-        """A call of *task* has taken so long."""
-        mean = self.means.get(task)
-        self.means[task] = seconds if mean is None else mean + (seconds - mean) * _WEIGHT
+    def learn(self, calls: Sequence[RemoteCall], outcomes: Sequence[RemoteOutcome]) -> None:
+        """See how long calls have taken."""
+        taken: dict[Callee, list[float]] = {}
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if not isinstance(outcome, NotMade):
+                taken.setdefault(call.task, []).append(outcome.seconds)
+        for task, seconds in taken.items():
+            mean, last = self.means.get(task), sum(seconds) / len(seconds)
+            self.means[task] = last if mean is None else (mean + last) / 2
 
     async def execute(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make *attempt* on a worker.
@@ -202,15 +205,15 @@ class RemoteCalls:
             info,
             timing.timeout,
             timing.remaining(),
-            carrier_of(attempt.surroundings, attempt),
+            carrier_of(attempt.surroundings, lambda: attempt),
             claimed_names(attempt.claim),
         )
 
 
-def carrier_of(run_context: RunContext, attempt: Any) -> Mapping[str, str]:
-    """The tracing context of *attempt*, if the run is traced."""
+def carrier_of(run_context: RunContext, attempt: Callable[[], Any]) -> Mapping[str, str]:
+    """The tracing context of what *attempt* gives, if the run is traced."""
     tracing = getattr(run_context.events, "tracing", None)
-    return _NO_HEADERS if tracing is None else tracing.carrier(attempt)
+    return _NO_HEADERS if tracing is None else tracing.carrier(attempt())
 
 
 def claimed_names(claim: Claim) -> Mapping[str, float]:
