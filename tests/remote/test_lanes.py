@@ -95,7 +95,7 @@ async def test_the_rest_goes_on_if_it_is_to(counting: Counting, schedule: Any) -
         await cascade.run(flow, executor=counting, schedule=schedule, on_error="continue")
 
     assert [type(error) for error in caught.value.exceptions] == [CustomError]
-    assert sorted(caught.value.results.values()) == sorted([2, *range(1, 21)])
+    assert sorted(map(str, caught.value.results.values())) == sorted(map(str, [2, *range(1, 21)]))
 
 
 async def test_failed_items_can_be_collected(counting: Counting, schedule: Any) -> None:

@@ -18,7 +18,7 @@ from cascade.adapters.remote.sizes import measured
 from cascade.adapters.serialization.errors import FarError
 from cascade.adapters.serialization.functions import Reference, resolve
 from cascade.adapters.serialization.values import dumps, shortened
-from cascade.graph.nested import LEAVES, glance
+from cascade.graph.nested import LEAVES, Hold, finish, glance, has_placeholders
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.runtime.foundation.remote_executor import ARRIVING, Earlier
 from cascade.runtime.foundation.task_context import attempt_var
@@ -286,11 +286,17 @@ class _Batch:
             return VALUE, seconds, value
         try:
             size, pickled = measured(value)
-            if size > self.keep_above:
+            if size > self.keep_above and _is_plain(value):
                 return STAYED, seconds, self.site.keep(value), size
         except Exception as error:  # pickling runs the value's __reduce__
             return REFUSED, seconds, "value", shortened(error)
         return (VALUE, seconds, value) if pickled is None else (PICKLED, seconds, pickled)
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there are no calls in *value* that are to be run in its place."""
+    found = True if type(value) in LEAVES else glance(value)
+    return not finish(has_placeholders(value, Hold())) if found is None else found
 
 
 def _all_arguments(line: Line) -> Iterator[Any]:

@@ -46,11 +46,13 @@ class FuturesExecutor(RemoteExecutor):
     Args:
         pool: The pool, which stays yours: it is neither shut down nor made anew when it breaks. Or a function that
             makes one: then the executor shuts it down, and makes a new one when a worker has died.
-        slots: How many calls run at a time. ``None`` (default): as many workers as the pool says that it has, or
-            as there are processors.
+        slots: How many calls run at a time, at least 1. ``None`` (default): as many workers as the pool says that
+            it has, or as there are processors.
         folder: Where large values stay; must be seen by all workers. ``None`` (default): a temporary folder.
-        tasks: As for :class:`RemoteExecutor`.
-        keep_above: As for :class:`RemoteExecutor`.
+        tasks: Which tasks go there: ``"remote"`` (default), those with ``mode="remote"``, or ``"sync"``; as for
+            :class:`RemoteExecutor`.
+        keep_above: Bytes from which a value stays there if all who need it run there; 65 536 by default. 0: every
+            such value; ``inf``: none.
 
     Raises:
         TypeError: If *pool* is neither.
@@ -83,7 +85,7 @@ class FuturesExecutor(RemoteExecutor):
         self._numbers: Iterator[int] = itertools.count()
 
     async def open(self) -> None:
-        """Make the pool, if it is to be made here."""
+        """Make the pool, if it is to be made here. Does not wait, and so is not cancelled."""
         if not self._users:
             self._office = PostOffice()
             self._folder = tempfile.mkdtemp(prefix="cascade-values-", dir=self._given_folder)
@@ -92,7 +94,7 @@ class FuturesExecutor(RemoteExecutor):
         self._users += 1
 
     async def aclose(self) -> None:
-        """Shut the pool down, if it was made here, and remove the values that have stayed."""
+        """Shut the pool down, if it was made here, and remove the values that have stayed. Not cancelled."""
         self._users -= 1
         if self._users:
             return
@@ -112,7 +114,20 @@ class FuturesExecutor(RemoteExecutor):
     async def execute_many(
         self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
     ) -> Sequence[RemoteOutcome]:
-        """Have one worker make *calls*; see :meth:`RemoteExecutor.execute_many`."""
+        """Have one worker make *calls*; see :meth:`RemoteExecutor.execute_many`.
+
+        If cancelled, this ends when the worker has left the batch.
+
+        Args:
+            calls: At least one.
+            keep: For each call, whether its value may stay in a file.
+            started: Called once, with the first call of the batch that has begun.
+
+        Raises:
+            WorkerLost: If the pool is broken, or has given the batch up.
+            ValuesLost: If files of values are not there any more.
+            GraphError: If a worker has another version of Python or of cascade, or cannot import cascade.
+        """
         packed = pack(calls, keep, self.keep_above)
         if packed.is_empty:
             return unpack(packed, None)
@@ -160,14 +175,25 @@ class FuturesExecutor(RemoteExecutor):
             self._pool = self._make()
 
     async def fetch(self, value: KeptValue) -> Any:
-        """The value that has stayed in its file."""
+        """The value that has stayed in its file. If cancelled, it stays there.
+
+        Args:
+            value: What stands for it.
+
+        Raises:
+            ValuesLost: If the file is not there any more.
+        """
         try:
             return await in_thread(lambda: _read(str(value.handle)), CapacityLimiter(1))
         except FileNotFoundError as error:
             raise ValuesLost([value]) from error
 
     def drop(self, handles: Sequence[object]) -> None:
-        """Remove the files of values."""
+        """Remove the files of values.
+
+        Args:
+            handles: Their names.
+        """
         for handle in handles:
             with suppress(OSError):
                 os.unlink(str(handle))

@@ -95,6 +95,16 @@ def pack(calls: Sequence[RemoteCall], keep: Sequence[bool], keep_above: float) -
     return Packed(calls, version_here(), payload, tuple(needs.values()), refused)
 
 
+def kept_among(call: RemoteCall) -> list[KeptValue]:
+    """The kept values among the arguments of *call*."""
+    PACKING.met = {}
+    try:
+        dumps((call.args, call.kwargs), shares_main=False)
+        return list(PACKING.met.values())
+    finally:
+        PACKING.met = None
+
+
 def _dumped(
     calls: Sequence[RemoteCall], lines: list[tuple[Any, ...] | None], refused: dict[int, Exception]
 ) -> bytes:

@@ -123,6 +123,7 @@ class Attempts:
             Timing(self.job.terms.timeout),
             on_start=self._report_start if self.run_context.events.wants(kind) else None,
             undone=self._undone(),
+            may_stay=self.job.may_stay(),
         )
 
     def _undone(self) -> int:

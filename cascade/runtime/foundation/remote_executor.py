@@ -10,18 +10,12 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from contextvars import ContextVar
 from typing import Any, Final
 
 import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import CascadeError
-from cascade.runtime.foundation.task_context import Here
-
-# Gives the tracing context of an attempt for its call on a worker, as headers; looked up among the context
-# variables of whoever called ``run``.
-carrier_var: ContextVar[Callable[[Here], Mapping[str, str]] | None] = ContextVar("cascade_carrier", default=None)
 
 # Bytes from which a value stays on the cluster, if all who need it can get it there.
 KEEP_ABOVE: Final = 64 * 1024
@@ -35,15 +29,15 @@ class AttemptInfo:
         run_id: The run.
         node_id: The node.
         number: Number of the attempt, from 1.
-        turns: For each loop around the node, the outermost first: the number of its turn.
-        undone: How often the node was undone in earlier executions of the run.
+        turns: For each loop around the node, the outermost first: the number of its turn, from 1.
+        undone: How often the node was undone in earlier executions of the run; 0 or more.
     """
 
     run_id: str
     node_id: str
-    number: int = 1
-    turns: tuple[int, ...] = ()
-    undone: int = 0
+    number: int
+    turns: tuple[int, ...]
+    undone: int
 
 
 @attrs.frozen(eq=False)
@@ -56,12 +50,13 @@ class RemoteCall:
         args: Positional arguments. A :class:`KeptValue` may stand at any depth, an :class:`Earlier` at the top.
         kwargs: Arguments by name, likewise.
         attempt: What ``cascade.current()`` shows there.
-        timeout: Seconds the attempt may take from its start there; ``None``: no limit. ``cascade.checkpoint()``
-            keeps to it there; the engine keeps to it here, from the moment at which *started* was called.
-        remaining: Seconds until the scopes around the run end, from when it was handed over; ``inf``: never.
-        carrier: The tracing context, as W3C headers; empty: none.
-        amounts: What the attempt claims of named resources here.
-        ends_batch: Whether the later calls of its batch are not made if this one raises.
+        timeout: Seconds the attempt may take from its start there, more than 0; ``None`` (default): no limit.
+            ``cascade.checkpoint()`` keeps to it there; the engine keeps to it from when *started* was called.
+        remaining: Seconds until the scopes around the run end, from when it was handed over; 0 or less: they have
+            ended; ``inf`` (default): they do not end.
+        carrier: The tracing context, as W3C headers. Empty (default): none.
+        amounts: What the attempt claims of named resources here. Empty (default): nothing.
+        ends_batch: Whether the later calls of its batch are not made if this one raises. True by default.
     """
 
     task: Callee
@@ -92,7 +87,7 @@ class Returned:
 
     Attributes:
         value: The value.
-        seconds: How long the function took.
+        seconds: How long the function took; 0 or more.
         worker: Where it ran.
     """
 
@@ -107,8 +102,8 @@ class Stayed:
 
     Attributes:
         handle: What the executor finds it by.
-        size: Bytes, about.
-        seconds: How long the function took.
+        size: Bytes, about; 0 or more.
+        seconds: How long the function took; 0 or more.
         worker: Where it ran.
     """
 
@@ -124,8 +119,8 @@ class Raised:
 
     Attributes:
         error: The exception, of its own class and with its attributes; a note has the traceback of the worker.
-        seconds: How long the function took.
-        worker: Where it ran; empty if it did not.
+        seconds: How long the function took; 0 (default) if it did not run.
+        worker: Where it ran. Empty (default): it did not.
     """
 
     error: BaseException
@@ -170,6 +165,10 @@ class Packing(threading.local):
 PACKING: Final = Packing()
 
 
+def _let_be(_: Sequence[object]) -> None:
+    """Of a value that nobody lets go of."""
+
+
 @attrs.define(eq=False)
 class KeptValue:
     """Stands for the value of a node that has stayed on the cluster.
@@ -178,24 +177,47 @@ class KeptValue:
 
     Attributes:
         handle: What the executor finds the value by.
-        size: Bytes, about.
+        size: Bytes, about; 0 or more.
         worker: Where it was made.
-        recipe: How to make it again, should it be lost.
+        recipe: The call that makes it again, should it be lost. ``None`` (default): there is none.
+        is_there: Whether the value is on the cluster, as far as is known.
+        is_released: Whether nobody wants it any more.
+        made: The number of the last time that it was made again; 0: it never was.
+        drop: Lets go of handles; ``RemoteExecutor.drop``. By default, nothing does.
     """
 
     handle: object
     size: int
     worker: str
     recipe: RemoteCall | None = attrs.field(default=None, repr=False)
+    is_there: bool = attrs.field(default=True, init=False)
+    is_released: bool = attrs.field(default=False, init=False)
+    made: int = attrs.field(default=0, init=False)
+    _drop: Callable[[Sequence[object]], None] = attrs.field(default=_let_be, kw_only=True, repr=False)
+
+    def release(self) -> None:
+        """Nobody wants it any more: let go of it on the cluster."""
+        self.is_released = True
+        self.lose()
+
+    def lose(self) -> None:
+        """It is not there any more: let go of its handle."""
+        if self.is_there:
+            self.is_there = False
+            self._drop([self.handle])
 
     def __reduce__(self) -> tuple[Any, ...]:
         if PACKING.met is None:
-            raise TypeError("a value that has stayed on the cluster is not here; it cannot be stored or copied")
+            raise TypeError("it has stayed on the cluster")
         PACKING.met[id(self)] = self
         return kept_value, (id(self),)
 
     def __repr__(self) -> str:
-        return f"<value of {self.size} bytes on {self.worker}>"
+        return f"<{self.size} bytes on {self.worker}>"
+
+    def __del__(self) -> None:
+        if self.is_there:  # of a run that has ended otherwise than it should
+            self.release()
 
 
 class Arriving(threading.local):
@@ -246,6 +268,9 @@ class RemoteExecutor(ABC):
         """Whether calls of *task* go to the cluster. Asked often, and always answered alike for a task.
 
         Calls that inject resources stay in this process whatever this says.
+
+        Args:
+            task: The task.
         """
         if task.mode == "remote":
             return True
@@ -309,7 +334,10 @@ class RemoteExecutor(ABC):
 
     @abstractmethod
     async def fetch(self, value: KeptValue) -> Any:
-        """The value that has stayed on the cluster.
+        """The value that has stayed on the cluster. If cancelled, it stays there.
+
+        Args:
+            value: What stands for it.
 
         Raises:
             ValuesLost: If it is not there any more.
@@ -321,4 +349,7 @@ class RemoteExecutor(ABC):
         """Let go of values that have stayed on the cluster; each is given once.
 
         May be called in any thread, also after :meth:`aclose`. Must neither wait nor raise.
+
+        Args:
+            handles: What ``Stayed.handle`` was for each.
         """

@@ -34,6 +34,7 @@ from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
 from cascade.runtime.scheduling.chains.supply import Intake, Supply, still_to_come
 from cascade.runtime.scheduling.item_frames import Alike, CollectingFrame, ItemFrame
+from cascade.runtime.scheduling.keeping import Keeping
 
 # Runs all nodes of a frame, which are the items of a map.
 RunItems = Callable[[RunContext, "Items", "ItemFrame"], Awaitable[None]]
@@ -74,6 +75,7 @@ async def live_map(
 
 async def _run(run_context: RunContext, items: Items, chains: Chains, run_items: RunItems) -> NodeOutcome:
     frame = items.begin()
+    frame.may_stay = items.goes is not None and Keeping(run_context, items.frame).may_stay(items.node.index)
     if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
         await restore(run_context, frame)
     frame.supply = _supply(run_context, items, frame, chains)

@@ -33,6 +33,7 @@ from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.item_frames import ItemFrame
+from cascade.runtime.scheduling.keeping import Keeping
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.remote_lanes import RemoteLanes
@@ -106,6 +107,7 @@ class Scheduler:
             Chains(frame, frame.layout.special.chains if may_follow else {}, keeps_all),
             Pace(window),
             scopes,
+            Keeping(run_context, frame, isinstance(frame, ItemFrame) and frame.may_stay),
             SignalWaits.of(run_context, frame, settler),
         )
         scheduler = cls(context, is_eager, saves)

@@ -44,6 +44,7 @@ class Attempt:
         is_crossing: Whether it is between the gate and its start mark.
         undone: How often the node was undone in earlier executions of the run.
         worker: Where it runs, if that is not this process.
+        may_stay: Whether its value may stay there.
     """
 
     surroundings: RunContext
@@ -58,6 +59,7 @@ class Attempt:
     is_crossing: bool = False
     undone: int = 0
     worker: str | None = None
+    may_stay: bool = False
 
     @property
     def run_id(self) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import attrs
 from anyio.lowlevel import EventLoopToken, current_token
@@ -22,20 +21,19 @@ class RemoteBatch:
 
     Attributes:
         context: The frame whose nodes they are.
+        clock: The event loop's clock, as it can be read in any thread.
         indices: The nodes, in their order.
         calls: What is called for each.
-        bound: The arguments of each, for the note on a failure.
-        heads: How many of them were taken from the queue; the others go on from one before them.
-        clock: The event loop's clock, as it can be read in any thread.
+        followers: Those that go on from one before them, by position; the others were taken from the queue.
         began: By position, when a worker has begun, on that clock; and where.
         adopted: A claim for what runs, if somebody has asked for one.
+        is_over: Whether nothing of it is under way any more.
     """
 
     context: FrameContext
     clock: Callable[[], float]
     indices: list[int] = attrs.field(factory=list)
     calls: list[RemoteCall] = attrs.field(factory=list)
-    bound: list[Arguments] = attrs.field(factory=list)
     followers: set[int] = attrs.field(factory=set)
     began: dict[int, tuple[float, str]] = attrs.field(factory=dict)
     adopted: Claim | None = None
@@ -56,6 +54,11 @@ class RemoteBatch:
     def why_late(self) -> str | None:
         """Nothing: plain nodes have no timeout."""
         return None
+
+    def bound(self, position: int) -> Arguments:
+        """What a node is called with."""
+        call = self.calls[position]
+        return call.args, dict(call.kwargs)
 
     def start(self, position: int, worker: str) -> None:
         """A worker has begun with a node. Called in any thread, and perhaps often."""
@@ -86,7 +89,3 @@ class RemoteBatch:
         self.is_over = True
         if self.adopted is not None:
             self.adopted.release()
-
-    def value_of(self, position: int, value: Any) -> None:
-        """Have what goes on from a node find *value* in its place while its arguments are bound."""
-        self.context.frame.values[self.indices[position]] = value
