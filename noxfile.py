@@ -67,8 +67,8 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
 
 
 # What `tests` runs, and the rest of it.
-USUAL = "not slow and (loop or not uvloop)"
-REST = "slow or (uvloop and not loop)"
+USUAL = "not ray and not slow and (loop or not uvloop)"
+REST = "not ray and (slow or (uvloop and not loop))"
 
 
 def run_tests(session: nox.Session, marks: str, *, profile: str = "brief") -> None:
@@ -99,7 +99,7 @@ def matrix(session: nox.Session, extras: str) -> None:
             session.skip("the minimal installation is tested on one Python")
         install_wheel(session)
         session.install("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
-        run_tests(session, "not slow")
+        run_tests(session, "not ray and not slow")
         return
     install_wheel(session, "[all]")
     install_group(session, "test")
@@ -107,7 +107,15 @@ def matrix(session: nox.Session, extras: str) -> None:
         run_tests(session, REST)
         run_tests(session, "hypothesis and not uvloop", profile="default")
     else:
-        run_tests(session, "not slow and not uvloop")
+        run_tests(session, "not ray and not slow and not uvloop")
+
+
+@nox.session
+def ray(session: nox.Session) -> None:
+    """Remote tasks on Ray, which is large and starts slowly: one process runs all its tests, and starts it once."""
+    install_wheel(session, "[trio,process,ray]")
+    session.install("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
+    session.run("pytest", "-q", "-m", "ray and not uvloop", *session.posargs)
 
 
 @nox.session

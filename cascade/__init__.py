@@ -41,6 +41,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
         StateError,
         TaskCancelledError,
         TaskTimeoutError,
+        WorkerLost,
     )
     from cascade.model.events import (
         AttemptStarted,
@@ -157,6 +158,7 @@ __all__ = [
     "TaskTimeoutError",
     "UndoFinished",
     "UndoStarted",
+    "WorkerLost",
     "checkpoint",
     "current",
     "dry_run",
@@ -208,6 +210,7 @@ _HOMES: Final = {
             "StateError",
             "TaskCancelledError",
             "TaskTimeoutError",
+            "WorkerLost",
         ),
         "cascade.model.events": (
             "AttemptStarted",

@@ -1,7 +1,61 @@
-"""Executors: objects that call the functions of tasks, in this process or in worker processes."""
+"""Executors: objects that call the functions of tasks, in this process, in worker processes, or on a cluster."""
+
+from typing import TYPE_CHECKING, Any
 
 from cascade.adapters.executors.processes import ProcessExecutor
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.executor import Executor
+from cascade.runtime.foundation.lazy_import import adapter
+from cascade.runtime.foundation.remote_executor import (
+    KEEP_ABOVE,
+    AttemptInfo,
+    Earlier,
+    KeptValue,
+    NotMade,
+    Raised,
+    RemoteCall,
+    RemoteExecutor,
+    RemoteOutcome,
+    Returned,
+    Stayed,
+    ValuesLost,
+)
 
-__all__ = ["Executor", "LocalExecutor", "ProcessExecutor"]
+if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
+    from cascade.adapters.remote.dask import DaskExecutor
+    from cascade.adapters.remote.futures import FuturesExecutor
+    from cascade.adapters.remote.ray import RayExecutor
+
+__all__ = [
+    "KEEP_ABOVE",
+    "AttemptInfo",
+    "DaskExecutor",
+    "Earlier",
+    "Executor",
+    "FuturesExecutor",
+    "KeptValue",
+    "LocalExecutor",
+    "NotMade",
+    "ProcessExecutor",
+    "Raised",
+    "RayExecutor",
+    "RemoteCall",
+    "RemoteExecutor",
+    "RemoteOutcome",
+    "Returned",
+    "Stayed",
+    "ValuesLost",
+]
+
+_ADAPTERS = {
+    "DaskExecutor": "remote.dask:DaskExecutor",
+    "RayExecutor": "remote.ray:RayExecutor",
+    "FuturesExecutor": "remote.futures:FuturesExecutor",
+}
+
+
+def __getattr__(name: str) -> Any:
+    # Imported when asked for: most programs use none of them.
+    if name in _ADAPTERS:
+        return adapter(_ADAPTERS[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

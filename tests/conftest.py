@@ -53,7 +53,7 @@ def pytest_collection_finish() -> None:
 # Parameters that name something which needs a library, up to a colon; with it, what the library is imported as.
 LIBRARIES = {"trio": "trio", "redis": "redis", "mqtt": "paho", "mqtts": "paho"}
 # Others that marks name.
-NEEDED = ("cloudpickle", "numpy", "pandas", "polars", "pydantic", "rich")
+NEEDED = ("cloudpickle", "distributed", "ray", "numpy", "pandas", "polars", "pydantic", "rich")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -21,7 +21,15 @@ import report  # noqa: E402
 from harness import Figure, Medians  # noqa: E402
 
 # Those that start processes or wait for the clock.
-SLOW = {"bench_control", "bench_data", "bench_growth", "bench_memory", "bench_start", "bench_state"}
+SLOW = {
+    "bench_control",
+    "bench_data",
+    "bench_growth",
+    "bench_memory",
+    "bench_remote",
+    "bench_start",
+    "bench_state",
+}
 FILES = [
     pytest.param(path, id=path.stem, marks=[pytest.mark.slow] if path.stem in SLOW else [])
     for path in sorted(FOLDER.glob("bench_*.py"))

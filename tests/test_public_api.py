@@ -30,7 +30,8 @@ NAMES = [
     "RunSuspended", "SignalAwaited", "SignalReceived", "SkipReason", "Skipped", "StageFinished", "StageStarted",
     "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError",
     "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped",
-    "TaskTimeoutError", "UndoFinished", "UndoStarted", "checkpoint", "current", "dry_run", "gather", "inject",
+    "TaskTimeoutError", "UndoFinished", "UndoStarted", "WorkerLost", "checkpoint", "current", "dry_run",
+    "gather", "inject",
     "override_resource", "pipeline", "plan", "race", "resource", "run", "run_sync", "send", "sequence", "serve",
     "settled", "signal", "start", "task", "visualize",
 ]  # fmt: skip
@@ -51,7 +52,11 @@ MODULES = {
         for name in NAMES
         if isinstance(getattr(cascade, name), type) and issubclass(getattr(cascade, name), cascade.Event)
     ],
-    "cascade.executors": ["Executor", "LocalExecutor", "ProcessExecutor"],
+    "cascade.executors": [
+        "AttemptInfo", "Earlier", "Executor", "KEEP_ABOVE", "KeptValue", "LocalExecutor", "NotMade",
+        "ProcessExecutor",
+        "Raised", "RemoteCall", "RemoteExecutor", "RemoteOutcome", "Returned", "Stayed", "ValuesLost",
+    ],
     "cascade.observers": ["human_log", "json_lines", "progress"],
     "cascade.state": ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"],
     "cascade.testing": ["FaultPlan", "flows", "record_events", "simulate", "virtual_backends"],

@@ -121,7 +121,7 @@ def _parsed(
     parser: argparse.ArgumentParser, arguments: Sequence[str], *, shows_words: bool = True
 ) -> argparse.Namespace:
     options, unknown = parser.parse_known_args(arguments)
-    for url in (getattr(options, name, None) for name in ("state", "control", "via")):
+    for url in (getattr(options, name, None) for name in ("state", "control", "via", "executor")):
         keep_secret(secrets_of_url(url or ""))
     if unknown:
         # By itself, argparse points to the help of all commands, which does not have the options of this one.
@@ -162,6 +162,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"
     )
     run.add_argument("--max-threads", type=whole, default=40, metavar="N", help="worker threads (%(default)s)")
+    run.add_argument(
+        "--executor", metavar="URL", help="where remote tasks run, such as dask:local or dask://host:8786"
+    )
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)

@@ -126,6 +126,7 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         "when_idle": options.when_idle,
         "system_resources": _amounts(options.resources),
         "control": options.control,
+        "executor": options.executor,
         "observers": _observers(options.log, lost),
     }
     running = _Running(invocation, settings)

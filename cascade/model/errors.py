@@ -135,6 +135,23 @@ class ResourceNotFoundError(CascadeError, LookupError):
         )
 
 
+class WorkerLost(CascadeError, RuntimeError):
+    """The worker that ran a task remotely died, or its cluster gave the call up.
+
+    The call may have had effects. ``Retry(on=(WorkerLost,))`` has it made again.
+
+    Attributes:
+        worker: Name of the worker; empty if it is not known.
+        reason: What happened, in one line.
+    """
+
+    def __init__(self, worker: str, reason: str) -> None:
+        self.worker = worker
+        self.reason = reason
+        which = f"worker {worker!r}" if worker else "the worker"
+        super().__init__(f"{which} was lost: {reason}; Retry(on=(WorkerLost,)) makes the call again")
+
+
 class TaskTimeoutError(CascadeError, TimeoutError):
     """An attempt took longer than its timeout, or a signal did not come in time.
 

@@ -67,8 +67,9 @@ class Task(Generic[P, R]):
         func: The undecorated function.
         name: The task's name in node ids, events and control rules.
         version: Replaces the function's source in digests; ``None``: the source counts.
-        mode: Where the function runs: ``"thread"``, ``"inline"`` or ``"process"`` for a sync function; ``"task"``
-            for an async function that gets an AnyIO task of its own; ``None`` for any other async function.
+        mode: Where the function runs: ``"thread"``, ``"inline"``, ``"process"`` or ``"remote"`` for a sync
+            function; ``"task"`` for an async function that gets an AnyIO task of its own; ``None`` for any other
+            async function.
         is_async: Whether calling the function gives a coroutine.
         is_pure: Whether equal calls in a flow run only once.
         abandon_on_cancel: Whether a cancelled attempt leaves its thread behind instead of waiting for it.

@@ -8,7 +8,7 @@ loop, or in any worker thread. Lanes run plain nodes only.
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import IntEnum
 from itertools import pairwise
 from typing import Any, Final
@@ -39,13 +39,19 @@ from cascade.planning.solve import gated_nodes
 class Place(IntEnum):
     """Where a node can be run.
 
-    ``OWN``: in a task of its own, as something is said about how it is run. ``LOOP``, ``THREAD``: anywhere on the
-    event loop, or in any worker thread, as it needs nothing but a place.
+    ``OWN``: in a task of its own, as something is said about how it is run. ``LOOP``, ``THREAD``, ``REMOTE``:
+    anywhere on the event loop, in any worker thread, or on any worker of the remote executor, as it needs nothing
+    but a place.
     """
 
     OWN = 0
     LOOP = 1
     THREAD = 2
+    REMOTE = 3
+
+
+# Whether calls of a task go to the remote executor.
+Goes = Callable[[Callee], bool]
 
 
 @attrs.frozen(eq=False)
@@ -120,10 +126,16 @@ class _Rows:
     urgent: dict[int, int] = attrs.field(factory=dict)
 
 
-def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]:
-    """The layout of *graph*, run in the stages *levels*; pauses every few hundred nodes."""
+def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = (), goes: Goes | None = None) -> Steps[Layout]:
+    """The layout of *graph*, run in the stages *levels*; pauses every few hundred nodes.
+
+    Args:
+        graph: The graph.
+        levels: The stages.
+        goes: Which calls leave this process; ``None``: none.
+    """
     rows = _Rows(bytearray(len(graph.rows)))
-    yield from _look_through(graph, rows)
+    yield from _look_through(graph, rows, goes)
     for member in graph.members:
         rows.uses[member] += 1
     gated: frozenset[int] = frozenset()
@@ -142,7 +154,7 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = ()) -> Steps[Layout]
     )  # fmt: skip
 
 
-def _look_through(graph: Graph, rows: _Rows) -> Steps[None]:
+def _look_through(graph: Graph, rows: _Rows, goes: Goes | None) -> Steps[None]:
     """Fill *rows*."""
     of_tasks: dict[Callee, Place] = {}
     injecting = rows.injecting if graph.injections else None
@@ -159,7 +171,7 @@ def _look_through(graph: Graph, rows: _Rows) -> Steps[None]:
                 rows.pending[index] = 1
                 continue
             if place is None:
-                place = yield from _place_anew(index, row, of_tasks, injecting)
+                place = yield from _place_anew(index, row, of_tasks, injecting, goes)
                 if isinstance(row, Node) and row.terms.priority:
                     rows.urgent[index] = row.terms.priority
             places[index] = place
@@ -214,16 +226,17 @@ def _place_anew(
     row: LazyResult[Any] | Node,
     of_tasks: dict[Callee, Place],
     injecting: dict[int, tuple[str, ...]] | None,
+    goes: Goes | None,
 ) -> Steps[Place]:
     """Where *row* can be run, which other plain calls of its task share; adds what it injects to *injecting*."""
     if type(row) is LazyResult:
-        place = of_tasks[row.task] = place_of(row)
+        place = of_tasks[row.task] = place_of(row, goes)
         return place
     names = (yield from injected_names(row)) if isinstance(row, Node) and injecting is not None else ()
     if names and injecting is not None:
         injecting[index] = names
         return Place.OWN
-    return place_of(row)
+    return place_of(row, goes)
 
 
 def _set_apart(graph: Graph, places: bytearray, own: list[int]) -> Steps[None]:
@@ -290,8 +303,8 @@ def _only_given(router: Junction) -> set[int]:
     return given
 
 
-def place_of(call: LazyResult[Any] | Node) -> Place:
-    """Where an attempt of *call*, a plain one or a node, can be made.
+def place_of(call: LazyResult[Any] | Node, goes: Goes | None = None) -> Place:
+    """Where an attempt of *call*, a plain one or a node, can be made; *goes* says what leaves this process.
 
     Everything needs a task of its own but a call that is no map, has no policy, condition or ``after``, and
     runs neither in a process nor in a thread that might be left behind.
@@ -300,11 +313,13 @@ def place_of(call: LazyResult[Any] | Node) -> Place:
         return Place.OWN
     if isinstance(call, Node) and call.terms is not NO_TERMS and call.terms != NO_TERMS:
         return Place.OWN
-    return place_of_task(call.task)
+    return place_of_task(call.task, goes)
 
 
-def place_of_task(task: Callee) -> Place:
+def place_of_task(task: Callee, goes: Goes | None = None) -> Place:
     """Where a call of *task* can be made of which nothing is said."""
+    if goes is not None and goes(task):
+        return Place.REMOTE
     if task.abandon_on_cancel:
         return Place.OWN
     if task.mode == "thread":

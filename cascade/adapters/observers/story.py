@@ -71,8 +71,8 @@ class Story:
                 return self._ended(event)
             case StageStarted(index=index, size=size):
                 return f"stage {index}: {counted(size, 'node')}"
-            case TaskExecutionStarted(task_id=task_id, items=None):
-                return f"  {task_id} started"
+            case TaskExecutionStarted(task_id=task_id, items=None, worker=worker):
+                return f"  {task_id} started{'' if worker is None else f' on {worker}'}"
             case TaskExecutionStarted(task_id=task_id, items=items):
                 return f"  {task_id} started: {counted(items or 0, 'item')}"
             case TaskExecutionFinished():

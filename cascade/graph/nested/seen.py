@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from threading import Lock
 from typing import Any
 
@@ -67,6 +67,11 @@ class Hold:
 
     seen: Seen = attrs.field(factory=Seen)
     _values: list[Any] = attrs.field(factory=list)
+    _ends: list[Callable[[], None]] = attrs.field(factory=list)
+
+    def at_release(self, end: Callable[[], None]) -> None:
+        """Call *end* when everything is let go of."""
+        self._ends.append(end)
 
     def add(self, values: Sequence[Any]) -> None:
         """Hold *values*, too; they have just been looked through."""
@@ -75,18 +80,22 @@ class Hold:
         self._values += values
 
     def __bool__(self) -> bool:
-        return bool(self._values)
+        return bool(self._values or self._ends)
 
     def take(self, other: Hold) -> None:
         """Take over everything that *other* holds."""
         self._values += other._values
-        other._values = []
+        self._ends += other._ends
+        other._values, other._ends = [], []
 
     def release(self) -> None:
         """Let go of everything."""
         values, self._values = self._values, []
         for value in values:
             self.seen.drop(value)
+        ends, self._ends = self._ends, []
+        for end in ends:
+            end()
 
 
 class Holds(dict[int, Hold]):

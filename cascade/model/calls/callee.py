@@ -9,7 +9,7 @@ from typing import Any, Literal, Protocol
 from cascade.model.calls.signatures import Arity
 from cascade.model.policies import Policies
 
-Mode = Literal["thread", "inline", "process", "task"]
+Mode = Literal["thread", "inline", "process", "remote", "task"]
 
 
 class Callee(Protocol):

@@ -100,9 +100,9 @@ def task(
         version: Replaces the function's source in digests, for caches and resumed runs; change it when results
             change. ``None`` (default): the source counts.
         mode: Where the function runs. For a sync function: ``"thread"`` (default), a worker thread; ``"inline"``,
-            on the event loop, for functions that take microseconds; ``"process"``, a worker process. For an async
-            function: ``"task"``, an AnyIO task of its own for each call. ``None`` (default): the default of the
-            kind.
+            on the event loop, for functions that take microseconds; ``"process"``, a worker process; ``"remote"``,
+            a worker of the run's remote executor. For an async function: ``"task"``, an AnyIO task of its own for
+            each call. ``None`` (default): the default of the kind.
         pure: Whether equal calls in a flow run only once.
         retry: Default :class:`Retry` of its calls; ``3`` means ``Retry(max_attempts=3)``. ``None`` (default): no
             second attempt.

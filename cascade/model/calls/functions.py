@@ -7,7 +7,7 @@ import inspect
 from types import MethodType
 from typing import Final
 
-_SYNC_MODES: Final = ("thread", "inline", "process")
+_SYNC_MODES: Final = ("thread", "inline", "process", "remote")
 
 
 def is_async_function(func: object, name: str) -> bool:
@@ -49,6 +49,6 @@ def check_mode(name: str, mode: object, is_async: bool, abandon_on_cancel: bool)
     if is_async and mode not in (None, "task"):
         raise ValueError(f'{name} is async: its mode can only be "task" (a task of its own), not {mode!r}')
     if not is_async and mode not in (None, *_SYNC_MODES):
-        raise ValueError(f'the mode of {name} is "thread", "inline" or "process", not {mode!r}')
+        raise ValueError(f'the mode of {name} is "thread", "inline", "process" or "remote", not {mode!r}')
     if abandon_on_cancel and (is_async or mode not in (None, "thread")):
         raise ValueError(f"abandon_on_cancel is about threads, and {name} does not run in one")

@@ -151,9 +151,11 @@ class TaskExecutionStarted(NodeEvent):
 
     Attributes:
         items: Number of items if the node is a map; ``None`` if it is a call.
+        worker: Name of the worker of a remote executor; ``None`` if it runs in this process.
     """
 
     items: int | None = None
+    worker: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -164,11 +166,13 @@ class AttemptStarted(NodeEvent):
 
     Attributes:
         attempt: Number of the attempt, from 2.
+        worker: Name of the worker of a remote executor; ``None`` if it runs in this process.
     """
 
     is_for_all = False
 
     attempt: int
+    worker: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -184,6 +188,8 @@ class TaskExecutionFinished(NodeEvent):
         handled: Whether it failed, and everybody who wants it takes that as a value (``settled``, ``or_else``) or
             is itself handled. Then it is no failure of the run.
         reason: ``"RaceLost"`` if it was cancelled because it had lost a race; otherwise ``None``.
+        worker: Name of the worker of a remote executor on which the last attempt ran; ``None`` if it ran in this
+            process.
     """
 
     status: TaskStatus
@@ -193,6 +199,7 @@ class TaskExecutionFinished(NodeEvent):
     error: str | None = None
     handled: bool = False
     reason: str | None = None
+    worker: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -340,8 +347,9 @@ class EngineWarning(Event):
     """Something beside the flow went wrong. The run goes on.
 
     Attributes:
-        code: ``"cache-failed"``, ``"heartbeat-failed"``, ``"message-rejected"``, ``"not-digestible"``,
-            ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or ``"thread-abandoned"``.
+        code: ``"cache-failed"``, ``"cluster-reruns"``, ``"heartbeat-failed"``, ``"message-rejected"``,
+            ``"not-digestible"``, ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or
+            ``"thread-abandoned"``.
         message: The warning in words.
     """
 

@@ -18,6 +18,7 @@ class Slot(Enum):
 
     THREAD = "thread slot"
     PROCESS = "process slot"
+    REMOTE = "remote slot"
 
     def __str__(self) -> str:
         return self.value

@@ -17,6 +17,7 @@ from cascade.graph.shapes import Shapes
 from cascade.model.calls.callee import Callee
 from cascade.model.events import Event, StaticAnalysisWarning
 from cascade.model.inputs import Resource
+from cascade.planning.layout import Goes
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.gate import Gate
@@ -59,6 +60,7 @@ class Shared:
         control: The rules.
         durations: How long tasks take.
         pacer: What decides which task goes on next, in a simulation.
+        goes: Which calls leave this process, for a remote executor; ``None``: none.
     """
 
     admission: Admission
@@ -70,6 +72,7 @@ class Shared:
     control: ControlPlane
     durations: Durations
     pacer: Pacer | None = None
+    goes: Goes | None = None
 
 
 @attrs.frozen(eq=False)

@@ -21,7 +21,7 @@ class SecretsOfRun(KeepingSecrets):
 
     def __enter__(self) -> Secrets:
         secrets = super().__enter__()
-        for url in (self._settings.state, self._settings.control):
+        for url in (self._settings.state, self._settings.control, self._settings.executor):
             if isinstance(url, str):
                 secrets.add(secrets_of_url(url))
         return secrets

@@ -14,6 +14,7 @@ from cascade.model.inputs import Provider, Resource
 from cascade.model.typed.numbers import plain_number
 from cascade.planning.solve import Plan
 from cascade.runtime.foundation.executor import Executor
+from cascade.runtime.foundation.remote_executor import RemoteExecutor
 from cascade.runtime.observation.bus import EventBus, EventStream
 
 Schedule = Literal["stages", "eager"]
@@ -87,9 +88,11 @@ def _check_mapping(_: object, __: object, value: Any) -> None:
 
 
 def _check_executor(_: object, __: object, value: Any) -> None:
-    if value is not None and not callable(getattr(value, "execute", None)):
+    is_one = value is None or isinstance(value, (str, RemoteExecutor))
+    if not is_one and not callable(getattr(value, "execute", None)):
         raise TypeError(
-            f"executor is an object with an async method execute(task, args, kwargs), not {value!r:.100}"
+            f"executor is a URL, a RemoteExecutor, or an object with an async method execute(task, args, kwargs), "
+            f"not {value!r:.100}"
         )
 
 
@@ -133,7 +136,11 @@ class Settings:
             ``local:PATH``, ``mqtt://HOST`` or ``mqtts://HOST``. ``None`` (default): a new plane without a
             connector.
         executor: What calls the functions of tasks. ``None`` (default): the event loop, worker threads and worker
-            processes of this program, as each task's mode says.
+            processes of this program, as each task's mode says. Or a remote executor, which takes the tasks with
+            ``mode="remote"``: a URL, such as ``dask:local?workers=2``, ``dask://HOST:8786``, ``ray:local`` or
+            ``ray://HOST:10001``, where ``?tasks=sync`` has it take all sync tasks; or a
+            :class:`~cascade.executors.RemoteExecutor`. Or an :class:`~cascade.executors.Executor`, which calls
+            all of them.
         solver: A function from graph to :class:`~cascade.Plan` that decides the stages. ``None`` (default): the
             plan with the fewest stages.
         bus: The bus on which events are published, to share it between engines. ``None`` (default): a new one.
@@ -174,7 +181,9 @@ class Settings:
     providers: Sequence[Resource | Provider] = attrs.field(default=(), converter=_providers)
     observers: Sequence[Observer] = attrs.field(default=(), converter=_observers, validator=_check_observers)
     control: Any = attrs.field(default=None, repr=_shown)
-    executor: Executor | None = attrs.field(default=None, validator=_check_executor)
+    executor: Executor | RemoteExecutor | str | None = attrs.field(
+        default=None, validator=_check_executor, repr=_shown
+    )
     solver: Callable[[Graph], Plan] | None = attrs.field(default=None, validator=_check_solver)
     bus: EventBus | None = attrs.field(default=None, validator=_check_bus)
     max_threads: int = attrs.field(default=40, converter=plain_number, validator=_check_threads)
@@ -203,7 +212,7 @@ class AsRun(TypedDict, total=False):
     providers: Sequence[Resource | Provider]
     observers: Sequence[Observer]
     control: Any
-    executor: Executor | None
+    executor: Executor | RemoteExecutor | str | None
     solver: Callable[[Graph], Plan] | None
     bus: EventBus | None
     max_threads: int

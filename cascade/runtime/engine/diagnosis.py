@@ -178,7 +178,10 @@ class Diagnosis:
         stream = self._run_context.bus.full()
         if stream is not None:
             return unread(stream)
-        return "waits for a thread" if frame.layout.places[index] == Place.THREAD else "waits for its turn"
+        place = frame.layout.places[index]
+        if place == Place.REMOTE:
+            return "waits for a worker"
+        return "waits for a thread" if place == Place.THREAD else "waits for its turn"
 
 
 def _calls(frame: Frame) -> Iterator[int]:

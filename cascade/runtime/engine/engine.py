@@ -32,9 +32,11 @@ from cascade.runtime.engine.arguments import checked_params, checked_run_id
 from cascade.runtime.engine.beside_block import beside_block
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.session import Processes, Session, processors
-from cascade.runtime.engine.urls import check_state, open_backend, open_control
+from cascade.runtime.engine.urls import check_state, open_backend, open_control, remote_executor
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
+from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
 from cascade.runtime.foundation.async_context import async_context
+from cascade.runtime.foundation.remote_executor import RemoteExecutor
 from cascade.runtime.foundation.simulation_seam import pacer_var
 from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
@@ -87,6 +89,7 @@ class Engine:
         totals = checked_totals(self.settings.system_resources or {})
         slots: dict[Name, Amount] = {Slot.THREAD: self.settings.max_threads, Slot.PROCESS: processors()}
         self.control: ControlPlane = open_control(self.settings.control)
+        self._remote = remote_executor(self.settings.executor)
         self._durations = Durations()
         self._admission = Admission(Pool({**slots, **totals}))
         for provider in self.settings.providers:
@@ -174,7 +177,9 @@ class Engine:
         if self._session is None:
             self.control.attach(self._admission)
             processes = Processes()
-            self._session = Session(token, self._shared(processes), processes)
+            is_remote = self._remote is not None and pacer_var.get() is None
+            remote = RemoteCalls(self._remote, self._admission) if is_remote and self._remote is not None else None
+            self._session = Session(token, self._shared(processes, remote), processes, remote)
             self.bus.attach(self._admission)
             self._admission.holdings.token = token
             self._admission.holdings.collect()
@@ -191,14 +196,15 @@ class Engine:
             self._session = None
             self.bus.detach(self._admission)
             self.control.detach(self._admission)
-            await session.processes.aclose()
+            await session.aclose()
 
-    def _shared(self, processes: Processes) -> Shared:
-        executor, pacer = self.settings.executor, pacer_var.get()
+    def _shared(self, processes: Processes, remote: RemoteCalls | None) -> Shared:
+        given, pacer = self.settings.executor, pacer_var.get()
+        executor = None if isinstance(given, (str, RemoteExecutor)) else given
         if executor is None and pacer is not None:
             executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
         elif executor is None:
-            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes)
+            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes, remote)
         return Shared(
             self._admission,
             executor,
@@ -209,11 +215,18 @@ class Engine:
             self.control,
             self._durations if pacer is None else Durations(FlowDurations()),
             pacer,
+            None if remote is None else remote.executor.goes,
         )
 
     async def __aenter__(self) -> Self:
         await checkpoint()
-        self._opened = self._enter()
+        session = self._enter()
+        try:
+            await session.open()
+        except BaseException:
+            await self._leave(session)
+            raise
+        self._opened = session
         return self
 
     async def __aexit__(
@@ -259,6 +272,7 @@ class Engine:
             session = self._enter()
             try:
                 with SecretsOfRun(self.settings):
+                    await session.open()
                     lifetime = await self._lifetime(session.shared, flow, params, run_id)
                     await lifetime.run()
                     return lifetime.result()
@@ -308,6 +322,7 @@ class Engine:
         session = self._enter()
         try:
             with SecretsOfRun(self.settings):
+                await session.open()
                 lifetime = await self._lifetime(session.shared, flow, params, run_id)
             async with beside_block(lifetime) as run:
                 yield run
@@ -326,7 +341,16 @@ class Engine:
         run_id = checked_run_id(run_id)
         providers = {**self._providers, **{override.name: override for override in self._overrides}}
         hold = Hold()
-        preparation = Preparation(settings, given, providers, shared.admission.pool, Ranking(shared.durations))
+        can_be_remote = self._remote is not None or shared.pacer is not None
+        preparation = Preparation(
+            settings,
+            given,
+            providers,
+            shared.admission.pool,
+            Ranking(shared.durations),
+            shared.goes,
+            can_be_remote,
+        )
         prepared = await preparation.prepare(flow, hold, is_whole=True)
         await self.control.check()
         recovery = await recover(settings, run_id, prepared, partial(open_backend, settings.state), is_new=is_new)

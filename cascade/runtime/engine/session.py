@@ -6,12 +6,14 @@ import functools
 import os
 from typing import Any
 
+import anyio
 import attrs
 from anyio import CapacityLimiter
 from anyio.lowlevel import EventLoopToken
 
 from cascade.model.tasks import Task
 from cascade.runtime.context.run_context import Shared
+from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
 from cascade.runtime.foundation.lazy_import import adapter
 
 
@@ -47,10 +49,34 @@ class Session:
         token: The loop.
         shared: What runs use.
         processes: Worker processes of its own.
+        remote: The remote executor, if there is one.
         users: How many runs and ``async with`` blocks keep it open.
     """
 
     token: EventLoopToken
     shared: Shared
     processes: Processes
+    remote: RemoteCalls | None = None
     users: int = 0
+    _is_open: bool = False
+    _opening: anyio.Lock = attrs.field(factory=anyio.Lock)
+
+    async def open(self) -> None:
+        """Open the remote executor, if there is one and it is not open. If cancelled, nothing has been opened.
+
+        Raises:
+            ConnectionError: If the cluster cannot be reached.
+        """
+        if self.remote is not None:
+            async with self._opening:
+                if not self._is_open:
+                    await self.remote.open()
+                    self._is_open = True
+
+    async def aclose(self) -> None:
+        """End the worker processes, and let go of the remote executor."""
+        await self.processes.aclose()
+        if self.remote is not None and self._is_open:
+            self._is_open = False
+            with anyio.CancelScope(shield=True):
+                await self.remote.executor.aclose()

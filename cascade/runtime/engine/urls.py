@@ -1,4 +1,4 @@
-"""What a word or URL of a setting stands for: stores (``state=``), planes and connectors (``control=``)."""
+"""What a word or URL of a setting stands for: ``state=`` (stores), ``control=`` (planes), ``executor=``."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.foundation.lazy_import import adapter
+from cascade.runtime.foundation.remote_executor import RemoteExecutor
 
 # By scheme: the module that opens runs.
 _STORES: Final = {
@@ -31,6 +32,8 @@ _CONNECTORS: Final = {
     "mqtts": "connectors.mqtt:from_url",
 }
 _KNOWN_CONNECTORS: Final = "local:, mqtt://HOST, mqtts://HOST"
+_EXECUTORS: Final = {"dask": "remote.dask:from_url", "ray": "remote.ray:from_url"}
+_KNOWN_EXECUTORS: Final = "dask:local, dask://HOST:PORT, ray:local, ray://HOST:PORT"
 
 
 def _scheme(url: str) -> str:
@@ -107,6 +110,28 @@ def from_folder(state: str, folder: str) -> str:
     if not state.startswith("sqlite:///"):
         return state
     return f"sqlite:///{os.path.normpath(os.path.join(folder, state.removeprefix('sqlite:///')))}"
+
+
+# -- executors ---------------------------------------------------------------------------------------------------
+
+
+def remote_executor(executor: object) -> RemoteExecutor | None:
+    """The remote executor that *executor* is, or is a URL of; ``None`` if it is neither.
+
+    Raises:
+        ImportError: If the library of the executor is not installed.
+        InputError: If the URL is invalid.
+    """
+    if not isinstance(executor, str):
+        return executor if isinstance(executor, RemoteExecutor) else None
+    scheme = _scheme(executor)
+    if scheme not in _EXECUTORS:
+        raise InputError([f"unknown executor URL {shown_url(executor)!r:.100}; known are: {_KNOWN_EXECUTORS}"])
+    try:
+        made: RemoteExecutor = adapter(_EXECUTORS[scheme])(executor)
+    except ValueError as error:
+        raise InputError([f"executor URL: {error}"]) from error
+    return made
 
 
 # -- control -----------------------------------------------------------------------------------------------------

@@ -38,6 +38,7 @@ class Attempts:
         started: Start mark of the first one of this execution, on the loop's clock; ``None`` before.
         flight: The computation that others wait for, if this node makes it for a cache.
         bound: What the last attempt was called with.
+        worker: Where the last attempt ran, if not in this process.
     """
 
     run_context: RunContext
@@ -46,6 +47,7 @@ class Attempts:
     started: float | None = None
     flight: Flight | None = None
     bound: Arguments | None = None
+    worker: str | None = None
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     # With which it goes back to be admitted again.
     _again: Claim | None = None
@@ -54,7 +56,7 @@ class Attempts:
         """Find out what each attempt claims."""
         amounts: dict[Name, Amount] = dict(self.job.asking.amounts().items())
         self.run_context.note_unknown(self.job.task.name, amounts)
-        slot = slot_of(self.job.task, self.run_context.shared.executor)
+        slot = slot_of(self.job.task, self.job.resources, self.run_context.shared.executor)
         if slot is not None:
             amounts[slot] = 1
         self._amounts = amounts
@@ -121,6 +123,7 @@ class Attempts:
             Timing(self.job.terms.timeout),
             on_start=self._report_start if self.run_context.events.wants(kind) else None,
             undone=self._undone(),
+            may_stay=self.job.may_stay(),
         )
 
     def _undone(self) -> int:
@@ -137,7 +140,7 @@ class Attempts:
             if claim is not self._again:
                 claim.release(has_run=False)
             return
-        self.made = attempt.number
+        self.made, self.worker = attempt.number, attempt.worker
         if self.started is None:
             self.started = attempt.timing.started
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
@@ -147,11 +150,12 @@ class Attempts:
         else:
             claim.release()
 
-    def _report_start(self) -> None:
+    def _report_start(self, worker: str | None) -> None:
+        events, job = self.run_context.events, self.job
         if self.started is None:
-            self.run_context.events.emit_node(TaskExecutionStarted, self.job)
+            events.emit_node(TaskExecutionStarted, job, worker=worker)
         else:
-            self.run_context.events.emit_node(AttemptStarted, self.job, attempt=self.made + 1)
+            events.emit_node(AttemptStarted, job, attempt=self.made + 1, worker=worker)
 
     def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
         if self.flight is not None:

@@ -53,6 +53,7 @@ class Job:
         label: What people call it.
         keep: Takes what large data in its value is remembered by.
         handles: Whether an error is handled if the node fails with it.
+        may_stay: Whether its value may stay on the cluster, if it runs there.
     """
 
     node_id: str
@@ -67,3 +68,4 @@ class Job:
     label: str | None = None
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
     handles: Handles = attrs.field(default=never, kw_only=True)
+    may_stay: Callable[[], bool] = attrs.field(default=bool, kw_only=True)

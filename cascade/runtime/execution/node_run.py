@@ -21,6 +21,7 @@ from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.journal import Journal
 from cascade.runtime.durability.records import Entry
+from cascade.runtime.execution.attempt.remote_calls import hold_on
 from cascade.runtime.execution.attempts import Attempts
 from cascade.runtime.execution.caching import CachedCall
 from cascade.runtime.execution.classify import classify
@@ -28,6 +29,7 @@ from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.returned import is_flow
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.foundation.remote_executor import KeptValue
 
 
 async def live(run_context: RunContext, job: Job) -> Ending:
@@ -39,7 +41,9 @@ async def live(run_context: RunContext, job: Job) -> Ending:
         outcome = classify(error, job.node_id)
     attempts = node_run.attempts
     bound = attempts.bound if isinstance(outcome, Failed) else None
-    return Ending(outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed, bound)
+    return Ending(
+        outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed, bound, worker=attempts.worker
+    )
 
 
 @attrs.define(eq=False)
@@ -86,6 +90,9 @@ class NodeRun:
             value = await self._attempt_until_done(shared, own)
         if run_context.lifecycle.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
+        if type(value) is KeptValue:
+            job.keep(hold_on(value))
+            return value
         if job.save_later is None and await is_flow(run_context, value, job.keep):
             return await run_context.run_flow(value, job.node_id, job.handles)
         return value

@@ -46,6 +46,7 @@ class Ending:
         failed: Number of the last attempt that failed and was to be followed by another.
         bound: What the last attempt was called with, if it failed.
         called_with: The same in words.
+        worker: Where the last attempt ran, if not in this process.
     """
 
     outcome: NodeOutcome
@@ -55,6 +56,7 @@ class Ending:
     failed: int = 0
     bound: Arguments | None = None
     called_with: str = ""
+    worker: str | None = None
 
 
 @attrs.frozen(eq=False)
@@ -231,6 +233,7 @@ def _finished(
         error=None if error is None else describe(error),
         handled=is_handled,
         reason=ending.outcome.reason if isinstance(ending.outcome, Cancelled) else None,
+        worker=ending.worker,
     )
 
 
@@ -244,5 +247,7 @@ def _note(run_context: RunContext, subject: Settled, ending: Ending, *, is_handl
         where += f", item {item} of the map {map_id!r}"
         hint = "" if is_handled else '; .with_errors("collect") on the map makes failed items values of its list'
     attempt = f", attempt {ending.attempts} of {subject.most_attempts}" if ending.attempts else ", before it began"
+    if ending.worker is not None:
+        attempt += f", on worker {ending.worker!r}"
     called = f", called with {ending.called_with}" if ending.called_with else ""
     return f"raised by {where}{attempt}) in run {run_context.run_id!r}{called}{hint}"

@@ -10,14 +10,22 @@ from cascade.model.events import EngineWarning, RunResumed, RunStarted
 from cascade.model.text import without_secrets
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.fairness import paced
 from cascade.runtime.run.preparation import Prepared
 
 
 def tell_of_start(run_context: RunContext, prepared: Prepared) -> None:
-    """Tell what is going to be run."""
-    if not run_context.events.wants(RunStarted):
-        return
+    """Tell what is going to be run, and what is to be known of where it runs."""
+    if run_context.events.wants(RunStarted):
+        _tell_what(run_context, prepared)
+    executor = run_context.shared.executor
+    if isinstance(executor, LocalExecutor) and executor.remote is not None:
+        for code, message in executor.remote.executor.notices:
+            run_context.events.emit(EngineWarning, code=code, message=message)
+
+
+def _tell_what(run_context: RunContext, prepared: Prepared) -> None:
     graph, sizes, recovery = prepared.graph, _sizes(prepared), run_context.store.recovery
     run_context.events.emit(
         RunStarted,

@@ -113,7 +113,7 @@ class HotLoop:
 
     def _write(self, sketch: Sketch, prepared: Prepared) -> TurnCode | None:
         layout, graph, levels = prepared.layout, prepared.graph, prepared.plan.levels
-        is_one_place = len(set(layout.places)) == 1 and layout.places[0] != Place.OWN
+        is_one_place = len(set(layout.places)) == 1 and layout.places[0] in (Place.LOOP, Place.THREAD)
         if not is_one_place or any(call.task.policies is not NOTHING_SAID for call in sketch.calls):
             return None
         if graph.target != len(sketch.calls) - 1 or len(levels[-1]) != 1:

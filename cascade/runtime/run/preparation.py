@@ -19,7 +19,7 @@ from cascade.model.policies import exact
 from cascade.model.secrets import MARK, keep_secret, redacted
 from cascade.model.tasks import Task
 from cascade.model.typed.declared import REQUIRED, Input
-from cascade.planning.layout import Layout, Place, certain_nodes, lay_out
+from cascade.planning.layout import Goes, Layout, Place, certain_nodes, lay_out
 from cascade.planning.node_durations import NodeDurations
 from cascade.planning.solve import Plan, check_plan, solve_steps
 from cascade.runtime.admission.pool import Pool, shown
@@ -74,6 +74,8 @@ class Preparation:
         providers: Resource providers by name.
         pool: The capacity there is.
         ranking: Says how urgent nodes are.
+        goes: Which calls leave this process; ``None``: none.
+        can_be_remote: Whether tasks with ``mode="remote"`` can run at all.
     """
 
     settings: Settings
@@ -81,6 +83,8 @@ class Preparation:
     providers: Mapping[str, Resource]
     pool: Pool
     ranking: Ranking
+    goes: Goes | None = None
+    can_be_remote: bool = True
 
     async def prepare(self, target: Any, hold: Hold, *, is_whole: bool) -> Prepared:
         """Build, plan and check a flow.
@@ -108,10 +112,12 @@ class Preparation:
             check_plan(plan)
         else:
             plan = await paced(solve_steps(graph))
-        layout = await paced(lay_out(graph, plan.levels))
+        layout = await paced(lay_out(graph, plan.levels, self.goes))
         if layout.special.signals:
             _check_signals(graph, layout)
         await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
+        if not self.can_be_remote:
+            _refuse_remote(graph, layout)
         prepared = Prepared(graph, plan, layout, inputs)
         is_ranked = settings.schedule == "eager" and _is_scarce(graph, layout)
         return await self._ranked(prepared) if is_ranked else prepared
@@ -128,7 +134,7 @@ class Preparation:
 
 def _is_scarce(graph: Graph, layout: Layout) -> bool:
     """Whether some of the nodes may have to wait for a thread, a process or a resource."""
-    if Place.THREAD in layout.places:
+    if Place.THREAD in layout.places or Place.REMOTE in layout.places:
         return True
     for index in layout.own:
         row, task = graph.rows[index], graph.task(index)
@@ -234,6 +240,16 @@ def _check_calls(
             _check_claim(node, pool)
         if not number % PAUSE_EVERY:
             yield
+
+
+def _refuse_remote(graph: Graph, layout: Layout) -> None:
+    """See that no task is declared for a remote executor, as there is none."""
+    for task in dict.fromkeys((*map(graph.task, layout.own), *_undos(graph, layout))):
+        if task.mode == "remote":
+            raise GraphError(
+                f'{task.name!r} is declared with mode="remote", and the run has no remote executor; give '
+                'executor="dask:local", "ray:local" or a RemoteExecutor'
+            )
 
 
 def _undos(graph: Graph, layout: Layout) -> Iterator[Task[..., Any]]:

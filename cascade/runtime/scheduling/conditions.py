@@ -71,7 +71,7 @@ class Conditions:
 
     def may_use_place(self, place: int) -> bool:
         """Whether nodes that belong at *place* may run in a lane."""
-        if place == Place.LOOP:
+        if place in (Place.LOOP, Place.REMOTE):
             return self.may_use_lanes()
         return place == Place.THREAD and self.may_use_threads()
 

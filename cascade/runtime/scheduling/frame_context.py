@@ -17,6 +17,7 @@ from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.chains.chains import Chains
 from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
+from cascade.runtime.scheduling.keeping import Keeping
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler
 from cascade.runtime.scheduling.signal_waits import SignalWaits
@@ -63,6 +64,7 @@ class FrameContext:
         chains: Which maps among its nodes follow which item by item.
         pace: What limits the starts of its nodes, beside admission.
         scopes: What cancels nodes that wait.
+        keeping: Which values may stay on the cluster.
         waits: The nodes that wait for signals; ``None`` if there are none, and nobody asks.
         group: Where tasks are started at present.
     """
@@ -76,6 +78,7 @@ class FrameContext:
     chains: Chains
     pace: Pace
     scopes: NodeScopes
+    keeping: Keeping
     waits: SignalWaits | None = None
     group: TaskGroup = attrs.field(init=False)
 

@@ -30,12 +30,14 @@ class ItemFrame(Frame):
         labels: What people call an item; the name of the map, if items have none.
         supply: The items, for maps that follow this one.
         intake: What the items take from maps that this one follows.
+        may_stay: Whether their values may stay on the cluster.
     """
 
     above: tuple[Graph, Row] = attrs.field(init=False)
     labels: Callable[[int], str | None] = _no_label
     supply: Supply | None = None
     intake: Intake | None = None
+    may_stay: bool = False
 
     is_map: ClassVar[bool] = True
 

@@ -20,7 +20,7 @@ from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, Status
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import counted
-from cascade.planning.layout import NOTHING_SPECIAL, Layout, Place, Special, place_of
+from cascade.planning.layout import NOTHING_SPECIAL, Goes, Layout, Place, Special, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
@@ -34,6 +34,7 @@ from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
 from cascade.runtime.scheduling.chains.supply import Intake, Supply, still_to_come
 from cascade.runtime.scheduling.item_frames import Alike, CollectingFrame, ItemFrame
+from cascade.runtime.scheduling.keeping import Keeping
 
 # Runs all nodes of a frame, which are the items of a map.
 RunItems = Callable[[RunContext, "Items", "ItemFrame"], Awaitable[None]]
@@ -58,7 +59,10 @@ async def live_map(
     frame, followed = chains.frame, chains.followed_by(node.index)
     coming = {source: supply.frame.values for source, supply in followed.items()}
     try:
-        items = Items(frame, node, columns(frame, node, coming), job.node_id, job.resources, [*followed.values()])
+        items = Items(
+            frame, node, columns(frame, node, coming), job.node_id, job.resources, [*followed.values()],
+            run_context.shared.goes,
+        )  # fmt: skip
     except BaseException as error:  # columns are made by user code; the map is settled with what that raises
         return Ending(classify(error, job.node_id))
     started = anyio.current_time()
@@ -71,6 +75,7 @@ async def live_map(
 
 async def _run(run_context: RunContext, items: Items, chains: Chains, run_items: RunItems) -> NodeOutcome:
     frame = items.begin()
+    frame.may_stay = items.goes is not None and Keeping(run_context, items.frame).may_stay(items.node.index)
     if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
         await restore(run_context, frame)
     frame.supply = _supply(run_context, items, frame, chains)
@@ -158,6 +163,7 @@ class Items:
         map_id: Id of the map.
         resources: The resources that each item injects.
         followed: The items of maps that this one follows, which are columns of it.
+        goes: Which calls leave this process; ``None``: none.
     """
 
     frame: Frame
@@ -166,6 +172,7 @@ class Items:
     map_id: str
     resources: tuple[str, ...]
     followed: Sequence[Supply] = ()
+    goes: Goes | None = None
     # Without resources, which every item may have of its own, these are the same for all.
     _shared: Arguments = attrs.field(init=False)
 
@@ -221,7 +228,7 @@ class Items:
         terms = node.terms
         own = Terms(terms.retry, terms.timeout, terms.cache, terms.amounts, undo=terms.undo)
         item = Node(0, node.call, node.task, (), (), (), (), (), NO_TERMS if own == NO_TERMS else own, 1)
-        place = Place.OWN if self.resources else place_of(item)
+        place = Place.OWN if self.resources else place_of(item, self.goes)
         injecting = dict.fromkeys(range(size), self.resources) if self.resources else {}
         nothing, above = frozenset[int](), self.frame.layout.special.priorities
         nobody: list[tuple[int, ...]] = [()] * size

@@ -165,4 +165,5 @@ class NodeTasks:
             handles=frame.handling.of(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
             label=frame.label(index),
+            may_stay=functools.partial(context.keeping.may_stay, index),
         )

@@ -33,8 +33,10 @@ from cascade.runtime.scheduling.chains.pace import Pace
 from cascade.runtime.scheduling.conditions import Conditions
 from cascade.runtime.scheduling.frame_context import Calls, FrameContext, NodeCalls
 from cascade.runtime.scheduling.item_frames import ItemFrame
+from cascade.runtime.scheduling.keeping import Keeping
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
+from cascade.runtime.scheduling.lanes.remote_lanes import RemoteLanes
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
@@ -66,6 +68,8 @@ class Scheduler:
     _news: anyio.Event = attrs.field(factory=anyio.Event)
     loop_lane: LoopLane = attrs.field(init=False)
     _threads: ThreadLanes = attrs.field(init=False)
+    # By place.
+    _lanes: tuple[Any, ...] = attrs.field(init=False)
     _tasks: NodeTasks = attrs.field(init=False)
     # Real seconds, from some moment on.
     _elapsed: Callable[[], float] = attrs.field(init=False)
@@ -103,6 +107,7 @@ class Scheduler:
             Chains(frame, frame.layout.special.chains if may_follow else {}, keeps_all),
             Pace(window),
             scopes,
+            Keeping(run_context, frame, isinstance(frame, ItemFrame) and frame.may_stay),
             SignalWaits.of(run_context, frame, settler),
         )
         scheduler = cls(context, is_eager, saves)
@@ -116,15 +121,22 @@ class Scheduler:
         following = Following(context.frame, context.conditions, self.is_eager)
         self.loop_lane = LoopLane(context, self, following)
         self._threads = ThreadLanes(context, self, following)
+        self._lanes = (None, self.loop_lane, self._threads, *self._remote_lanes())
         self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self._left)
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
         if context.waits is not None:
             context.waits.count_in_flight = lambda: self._in_flight
             context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
         context.chains.tell = context.pace.wake = self.tell
-        context.pace.lanes = (self.loop_lane.queue, self._threads.queue)
+        context.pace.lanes = [lane.queue for lane in self._lanes[1:]]
         readiness = context.frame.readiness
         context.pace.others = lambda: len(self._queue) + len(readiness.news.ready) + self._tasks.waiting()
+
+    def _remote_lanes(self) -> Iterable[RemoteLanes]:
+        """The lanes of the remote executor, if there is one."""
+        executor = self.context.run_context.shared.executor
+        if isinstance(executor, LocalExecutor) and executor.remote is not None:
+            yield RemoteLanes(self.context, self, executor.remote, self.is_eager)
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -238,8 +250,7 @@ class Scheduler:
         if context.conditions.may_use_place(place):
             self._in_flight += 1
             frame.status[index] = Status.QUEUED
-            lane = self.loop_lane if place == Place.LOOP else self._threads
-            lane.feed(index)
+            self._lanes[place].feed(index)
         elif index in frame.layout.special.signals and context.waits is not None:
             context.waits.wait(index)
         elif self._tasks.start(index):
@@ -308,8 +319,8 @@ class Scheduler:
         self.frame.gaps.exist = True
         waits = self.context.waits
         if status[index] == Status.QUEUED and (waits is None or not waits.withdraw(index)):
-            self.take_back(self.loop_lane.queue)
-            self.take_back(self._threads.queue)
+            for lane in self._lanes[1:]:
+                self.take_back(lane.queue)
             self._tasks.take_back()
         if status[index] == Status.PENDING:
             self.context.settler.settle(index, Ending(Cancelled()))

@@ -38,11 +38,13 @@ class Attempt:
         number: Counts attempts, from 1.
         claim: What it holds.
         timing: When it began and ended, and by when it has to.
-        on_start: Called once, on the event loop, after the start mark.
+        on_start: Called once, on the event loop, after the start mark; takes the worker.
         on_end: Called when a thread that was left behind has ended.
         is_over: Whether it has ended; what still runs in its name then is not it.
         is_crossing: Whether it is between the gate and its start mark.
         undone: How often the node was undone in earlier executions of the run.
+        worker: Where it runs, if that is not this process.
+        may_stay: Whether its value may stay there.
     """
 
     surroundings: RunContext
@@ -51,11 +53,13 @@ class Attempt:
     number: int
     claim: Claim
     timing: Timing
-    on_start: Callable[[], None] | None = None
+    on_start: Callable[[str | None], None] | None = None
     on_end: Callable[[], object] | None = None
     is_over: bool = False
     is_crossing: bool = False
     undone: int = 0
+    worker: str | None = None
+    may_stay: bool = False
 
     @property
     def run_id(self) -> str:
@@ -104,12 +108,41 @@ class Attempt:
         """Whether user code runs, or is about to, although the attempt is over."""
         return self.is_crossing or (self.timing.started is not None and self.timing.ended is None)
 
+    def pass_gate(self) -> None:
+        """Go through the gate, if it is as it was at admission. Called on the loop; the start mark is set later.
+
+        Raises:
+            NotStartedError: If a rule has changed since.
+        """
+        if self.timing.started is None and not self._may_pass():
+            raise NotStartedError
+
+    def begin_elsewhere(self, worker: str, token: EventLoopToken) -> None:
+        """Set the start mark, as *worker* has called the function. Called in any thread, and perhaps often."""
+        if self.timing.started is None and not self.is_over:
+            self.worker = worker
+            self.timing.started = self.timing.clock()
+            if self.on_start is not None or self.timing.scope is not None:
+                wake_soon(token, self._has_begun)
+
+    def end_elsewhere(self, worker: str, seconds: float) -> None:
+        """The function has taken so many *seconds* on *worker*. Called on the loop."""
+        self.worker, timing = worker, self.timing
+        now = timing.clock()
+        if timing.started is None:
+            timing.started = now - seconds
+        timing.ended = min(now, timing.started + seconds)  # not the time that the value was on its way
+        self._has_begun()
+
+    def _may_pass(self) -> bool:
+        run = self.surroundings
+        return not (self.is_over or run.lifecycle.is_halted or run.gate.epoch != self.claim.epoch)
+
     def _mark(self) -> None:
         # Crossing is announced before the epoch is read, and whoever closes a gate changes the epoch before
         # looking for who is crossing: so no mark is set after a pause has returned (Dekker's argument).
         self.is_crossing = True
-        run = self.surroundings
-        if self.is_over or run.lifecycle.is_halted or run.gate.epoch != self.claim.epoch:
+        if not self._may_pass():
             self.is_crossing = False
             raise NotStartedError
         self.timing.started = self.timing.clock()
@@ -129,7 +162,7 @@ class Attempt:
         self.timing.limit()
         if self.on_start is not None:
             report, self.on_start = self.on_start, None
-            report()
+            report(self.worker)
 
     @property
     def is_running(self) -> bool:

@@ -13,6 +13,7 @@ from anyio.lowlevel import EventLoopToken
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.execution.attempt.attempt import Attempt
+from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.step_in_context import call_in, drive
 from cascade.runtime.foundation.task_context import attempt_var
@@ -63,6 +64,7 @@ class LocalExecutor:
     Args:
         limiter: Limits the worker threads. Not AnyIO's default limiter, which others use too.
         processes: Executor of tasks with ``mode="process"``.
+        remote: What takes calls that leave this machine. ``None`` (default): nothing does.
 
     Attributes:
         marks_start: Whether ``execute`` itself marks the start of an attempt. Always true, because only the
@@ -71,6 +73,7 @@ class LocalExecutor:
 
     limiter: CapacityLimiter
     processes: Executor
+    remote: RemoteCalls | None = None
     # Attempts count from the moment when there is a place for them, which only the executor knows.
     marks_start: ClassVar[bool] = True
 
@@ -90,6 +93,8 @@ class LocalExecutor:
         """
         attempt = attempt_var.get()
         assert isinstance(attempt, Attempt)  # plain nodes are called by lanes
+        if self.remote is not None and Slot.REMOTE in attempt.claim.amounts:
+            return await self.remote.execute(attempt, args, kwargs)
         if task.mode == "process":
             return await self.processes.execute(task, args, kwargs)
         if task.is_async or task.mode == "inline":
@@ -124,8 +129,10 @@ class LocalExecutor:
         return await in_thread(copy_context, self.limiter)
 
 
-def slot_of(task: Task[..., Any], executor: Executor) -> Slot | None:
-    """What an attempt of *task* needs to be run by *executor*: a thread, a process or neither."""
+def slot_of(task: Task[..., Any], resources: object, executor: Executor) -> Slot | None:
+    """What an attempt of *task*, which injects *resources*, needs to be run by *executor*, if anything."""
     if not isinstance(executor, LocalExecutor) or task.is_async or task.mode == "inline":
         return None
+    if executor.remote is not None and executor.remote.goes(task, resources):
+        return Slot.REMOTE
     return Slot.PROCESS if task.mode == "process" else Slot.THREAD

@@ -82,4 +82,6 @@ class Watch:
 
 def _cannot_be_stopped(attempt: Watched) -> bool:
     """Whether *attempt* may outlast its timeout: a thread does not end when it should."""
-    return isinstance(attempt, Attempt) and attempt.timing.timeout is not None and attempt.task.mode == "thread"
+    if not isinstance(attempt, Attempt) or attempt.timing.timeout is None:
+        return False
+    return attempt.task.mode in ("thread", "remote")

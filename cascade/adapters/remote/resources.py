@@ -1,0 +1,28 @@
+"""Resources that an attempt claims here and of its worker, too."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from cascade.runtime.foundation.remote_executor import RemoteCall
+
+
+def names_in(text: str) -> dict[str, str]:
+    """The names in the option ``resources=gpu:GPU,licence:LICENCE`` of a URL: ours, and those of the cluster.
+
+    Raises:
+        ValueError: If it is malformed.
+    """
+    names: dict[str, str] = {}
+    for pair in text.split(","):
+        ours, _, theirs = pair.partition(":")
+        if not ours or not theirs:
+            raise ValueError(f"resources={text!r:.100} is not of the form NAME:NAME_ON_THE_CLUSTER,...")
+        names[ours] = theirs
+    return names
+
+
+def claimed(calls: Sequence[RemoteCall], names: Mapping[str, str]) -> dict[str, float]:
+    """What *calls* claim of the cluster, by its names."""
+    amounts = ((names[name], amount) for call in calls for name, amount in call.amounts.items() if name in names)
+    return {name: float(amount) for name, amount in amounts}

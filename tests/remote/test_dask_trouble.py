@@ -1,0 +1,263 @@
+"""What goes wrong with a dask cluster: its processes are killed, stopped, missing, or not like this one."""
+
+from __future__ import annotations
+
+import re
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+
+import anyio
+import pytest
+from anyio import to_thread
+from clusters import DaskCluster, dask_cluster
+from real_time import look_until
+from remote_tasks import add, large, place, size_of, stubborn, work_until_stopped
+
+import cascade
+from cascade.executors import DaskExecutor
+from cascade.testing import record_events
+
+distributed = pytest.importorskip("distributed")
+
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"]),
+]
+
+StartWorkers = Callable[..., None]
+
+
+@pytest.fixture(scope="module")
+def scheduler(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DaskCluster]:
+    """A scheduler without workers."""
+    with dask_cluster(tmp_path_factory.mktemp("dask"), workers=0) as made:
+        yield made
+
+
+@pytest.fixture
+def cluster(scheduler: DaskCluster) -> Iterator[DaskCluster]:
+    """A scheduler, to which each test adds the workers that it needs; they end with the test."""
+    yield scheduler
+    for worker in scheduler.workers:
+        worker.kill()
+        worker.wait()
+    scheduler.workers.clear()
+
+
+async def there_is(path: Path) -> None:
+    """Wait until a task on a worker has made *path*."""
+    assert await to_thread.run_sync(look_until, path.exists, 60)
+
+
+# -- workers -----------------------------------------------------------------------------------------------------
+
+
+async def test_who_waits_without_any_worker_is_cancelled_at_once(cluster: DaskCluster) -> None:
+    async with cascade.start(add(1), executor=cluster.url) as run:
+        await anyio.wait_all_tasks_blocked()
+        begun = anyio.current_time()
+        run.cancel()
+    assert anyio.current_time() - begun < 2
+
+
+async def test_a_worker_that_comes_late_is_used(cluster: DaskCluster) -> None:
+    async with cascade.start(add(1, 2), executor=cluster.url) as run:
+        cluster.add_worker()
+        assert await run.result() == 3
+
+
+async def test_a_call_fails_with_its_worker(cluster: DaskCluster, tmp_path: Path) -> None:
+    cluster.add_worker()
+    with pytest.raises(cascade.WorkerLost, match="it ended while the call ran there"):
+        async with cascade.start(work_until_stopped(str(tmp_path)), executor=cluster.url) as run:
+            await there_is(tmp_path / "work-begun")
+            cluster.workers[0].kill()
+            await run.result()
+
+
+async def test_what_waited_for_a_dead_worker_runs_on_another_though_it_has_no_retry(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    cluster.add_worker()
+    first = work_until_stopped(str(tmp_path), most=0.5).with_retry(2, on=(cascade.WorkerLost,))
+    async with cascade.start([first, place()], executor=cluster.url) as run:
+        await there_is(tmp_path / "work-begun")
+        cluster.workers[0].kill()
+        cluster.add_worker()
+        worked, (pid, _) = await run.result()
+    assert (worked, pid) == ("worked", cluster.workers[1].pid)
+
+
+async def test_a_value_that_died_with_its_worker_is_made_again(cluster: DaskCluster) -> None:
+    cluster.add_worker()
+    executor = DaskExecutor(cluster.address)
+
+    @cascade.task
+    def kill_it() -> None:
+        cluster.workers[0].kill()
+        assert look_until(lambda: executor.slots == 0)  # the scheduler has noticed
+        cluster.add_worker()
+
+    value = large(100_000)
+    flow = size_of(value).after(kill_it().after(value))
+    assert await cascade.run(flow, executor=executor) == 100_000
+
+
+async def test_the_next_attempt_waits_for_one_that_ignores_its_timeout(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    cluster.add_worker()
+    cluster.add_worker()
+    call = stubborn(str(tmp_path / "words"), 1.0).with_timeout(0.2).with_retry(2)
+    with pytest.raises(cascade.TaskTimeoutError):
+        await cascade.run(call, executor=cluster.url)
+
+    assert (tmp_path / "words").read_text().split() == ["begins", "ends"] * 2
+
+
+async def test_two_runs_share_a_cluster(cluster: DaskCluster) -> None:
+    cluster.add_worker()
+    found = {}
+
+    async def one(start: int) -> None:
+        found[start] = await cascade.run(add.map(one=range(start, start + 20)), executor=cluster.url)
+
+    async with anyio.create_task_group() as nursery:
+        nursery.start_soon(one, 0)
+        nursery.start_soon(one, 100)
+    assert found == {start: [number + 1 for number in range(start, start + 20)] for start in (0, 100)}
+
+
+# -- claims ------------------------------------------------------------------------------------------------------
+
+
+async def test_a_claim_is_one_of_the_worker_too(cluster: DaskCluster, tmp_path: Path) -> None:
+    cluster.add_worker(threads=2)
+    executor = DaskExecutor(cluster.address, remote_resources={"gpu": "GPU"})
+    words = tmp_path / "words"
+    calls = [stubborn(str(words), 0.2).with_constraints(gpu=1) for _ in range(2)]
+    await cascade.run(calls, executor=executor, system_resources={"gpu": 2})
+
+    assert words.read_text().split() == ["begins", "ends"] * 2
+
+
+# -- what is not as it should be there ---------------------------------------------------------------------------
+
+
+def imposed(folder: Path, code: str) -> str:
+    """A folder whose *code* is run when a Python that finds it starts; for ``PYTHONPATH``."""
+    (folder / "sitecustomize.py").write_text(dedent(code))
+    return str(folder)
+
+
+OTHER_VERSION = """
+    import importlib.metadata
+    version = importlib.metadata.version
+    importlib.metadata.version = lambda name: "0.0.1" if name == "cascade-anyio" else version(name)
+"""
+NOT_INSTALLED = """
+    import sys
+    class Finder:
+        def find_spec(self, name, *_):
+            if name == "cascade":
+                raise ModuleNotFoundError(f"No module named {name!r}")
+    sys.meta_path.insert(0, Finder())
+"""
+
+
+@pytest.mark.parametrize(
+    ("code", "message"),
+    [
+        (OTHER_VERSION, r"worker '.*' has cascade 0\.0\.1, and this process has [^\n]*"),
+        (NOT_INSTALLED, r"the dask cluster cannot run a call: [^\n]*No module named 'cascade'[^\n]*"),
+    ],
+    ids=["another version", "not installed"],
+)
+async def test_a_worker_without_this_cascade_says_so_in_a_line(
+    cluster: DaskCluster, tmp_path: Path, code: str, message: str
+) -> None:
+    cluster.add_worker(first_on_path=imposed(tmp_path, code))
+    with pytest.raises(cascade.GraphError) as caught:
+        await cascade.run(add(1), executor=cluster.url)
+    assert re.fullmatch(message, str(caught.value))
+
+
+async def test_code_that_a_worker_cannot_import_is_named_in_a_line(
+    cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cluster.add_worker()
+    (tmp_path / "only_here.py").write_text(
+        'import cascade\n\n@cascade.task(mode="remote")\ndef away():\n    return 1\n'
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    only_here: Any = __import__("only_here")
+    with pytest.raises(cascade.GraphError) as caught:
+        await cascade.run(only_here.away(), executor=cluster.url)
+    assert re.fullmatch(r"'away' cannot run [^\n]*No module named 'only_here'[^\n]*", str(caught.value))
+
+
+# -- nothing is left ---------------------------------------------------------------------------------------------
+
+
+async def test_a_run_leaves_nothing_on_the_cluster_of_a_client_that_stays_open(
+    cluster: DaskCluster, tmp_path: Path
+) -> None:
+    cluster.add_worker()
+    flow = [size_of(large(100_000)), add.map(one=range(10))]
+    with distributed.Client(cluster.address, set_as_default=False) as client:
+        executor = DaskExecutor(client)
+        assert await cascade.run(flow, executor=executor) == [100_000, [*range(1, 11)]]
+        async with cascade.start(work_until_stopped(str(tmp_path)), executor=executor) as run:
+            await there_is(tmp_path / "work-begun")
+            run.cancel()
+        assert client.status == "running"
+        assert not client.futures
+        assert await to_thread.run_sync(look_until, lambda: not _tasks_of(client))
+
+
+def _tasks_of(client: Any) -> list[str]:
+    found: list[str] = client.run_on_scheduler(lambda dask_scheduler: list(dask_scheduler.tasks))
+    return found
+
+
+# -- the scheduler -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Iterator[DaskCluster]:
+    """A cluster for one test, with a worker."""
+    with dask_cluster(tmp_path, workers=1, allowed_failures=3) as made:
+        yield made
+
+
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGSTOP])
+async def test_a_scheduler_that_is_gone_or_silent_is_given_up(
+    own: DaskCluster, tmp_path: Path, blow: signal.Signals
+) -> None:
+    assert own.scheduler is not None
+    with pytest.raises(ConnectionError, match=r"the dask scheduler at tcp://.* is gone or does not answer"):
+        async with cascade.start(work_until_stopped(str(tmp_path)), executor=own.url) as run:
+            await there_is(tmp_path / "work-begun")
+            own.scheduler.send_signal(blow)
+            begun = anyio.current_time()
+            await run.result()
+    assert anyio.current_time() - begun < 12
+
+
+async def test_a_scheduler_that_is_not_there_is_no_reason_to_wait() -> None:
+    begun = anyio.current_time()
+    with pytest.raises(ConnectionError, match=r"the dask scheduler at .* cannot be reached: [^\n]*$"):
+        await cascade.run(add(1), executor="dask://127.0.0.1:9")
+    assert anyio.current_time() - begun < 12
+
+
+async def test_a_cluster_that_runs_calls_again_by_itself_is_warned_of(own: DaskCluster) -> None:
+    engine = cascade.Engine(executor=own.url)
+    with record_events(engine) as events:
+        assert await engine.run(add(1, 2)) == 3
+    (warning,) = events.of(cascade.EngineWarning)
+    assert warning.code == "cluster-reruns"
+    assert "up to 3 times" in warning.message

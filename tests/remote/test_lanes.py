@@ -1,0 +1,202 @@
+"""Plain remote nodes go in batches, which changes nothing in what a run means."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from observed import observe
+from remote_executors import KEEP_ABOVE, kept_open
+from remote_tasks import CustomError, add, chooses, fail, takes_anything, total, unpicklable
+
+import cascade
+from cascade.executors import FuturesExecutor, RemoteCall, RemoteOutcome
+
+
+class Counting(FuturesExecutor):
+    """Keeps how many calls each batch had."""
+
+    def __init__(self) -> None:
+        super().__init__(partial(ThreadPoolExecutor, 2), keep_above=KEEP_ABOVE)
+        self.sizes: list[int] = []
+
+    async def execute_many(
+        self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
+    ) -> Sequence[RemoteOutcome]:
+        self.sizes.append(len(calls))
+        return await super().execute_many(calls, keep, started)
+
+
+@pytest.fixture(scope="module")
+def shared() -> Iterator[Counting]:
+    """One for all tests here: what is in a batch is the same for all kinds."""
+    with kept_open(Counting()) as executor:
+        assert isinstance(executor, Counting)
+        yield executor
+
+
+@pytest.fixture
+def counting(shared: Counting) -> Counting:
+    """The same, with nothing counted."""
+    shared.sizes.clear()
+    return shared
+
+
+async def test_many_calls_go_in_few_batches(counting: Counting, schedule: Any) -> None:
+    flow = total([add(number) for number in range(200)])
+
+    assert await cascade.run(flow, executor=counting, schedule=schedule) == sum(range(1, 201))
+    assert len(counting.sizes) < 60
+    assert sum(counting.sizes) >= 201
+
+
+async def test_items_go_in_batches_too(counting: Counting, schedule: Any) -> None:
+    found = await cascade.run(add.map(one=list(range(200))), executor=counting, schedule=schedule)
+
+    assert found == list(range(1, 201))
+    assert len(counting.sizes) < 60
+
+
+async def test_a_chain_is_one_call(counting: Counting, schedule: Any) -> None:
+    value = add(0)
+    for _ in range(49):
+        value = add(value)
+
+    assert await cascade.run(value, executor=counting, schedule=schedule) == 50
+    assert counting.sizes == [50]
+
+
+async def test_a_branching_flow_is_what_it_is_here(counting: Counting, schedule: Any) -> None:
+    first = add(1)
+    left, right = add(add(first)), add(first, 10)
+    flow = [total([left, right, first]), add(other=left, one=right)]
+
+    assert await cascade.run(flow, executor=counting, schedule=schedule) == [4 + 12 + 2, 16]
+
+
+async def test_what_follows_a_failure_does_not_run(counting: Counting, schedule: Any) -> None:
+    flow = add(add(fail(3)))
+
+    observed = await observe(flow, executor=counting, schedule=schedule)
+
+    assert isinstance(observed.error, CustomError)
+    assert observed.ran == ["fail"]
+
+
+async def test_the_rest_goes_on_if_it_is_to(counting: Counting, schedule: Any) -> None:
+    flow = [add(1), add(fail(3)), *[add(number) for number in range(20)]]
+
+    with pytest.raises(cascade.RunFailed) as caught:
+        await cascade.run(flow, executor=counting, schedule=schedule, on_error="continue")
+
+    assert [type(error) for error in caught.value.exceptions] == [CustomError]
+    assert sorted(map(str, caught.value.results.values())) == sorted(map(str, [2, *range(1, 21)]))
+
+
+async def test_failed_items_can_be_collected(counting: Counting, schedule: Any) -> None:
+    @cascade.task(mode="remote")
+    def half(number: int) -> int:
+        if number % 2:
+            raise ValueError(number)
+        return number // 2
+
+    flow = half.map(number=list(range(10))).with_errors("collect")
+    found = await cascade.run(flow, executor=counting, schedule=schedule)
+
+    assert [type(value).__name__ for value in found] == ["int", "Failed"] * 5
+
+
+async def test_one_call_that_cannot_be_sent_spoils_no_other(counting: Counting) -> None:
+    import threading
+
+    flow = [add(1), takes_anything(threading.Lock()), unpicklable(), *[add(number) for number in range(30)]]
+
+    with pytest.raises(cascade.RunFailed) as caught:
+        await cascade.run(flow, executor=counting, on_error="continue")
+
+    assert [type(error) for error in caught.value.exceptions] == [TypeError, TypeError]
+    assert len(caught.value.results) == 31
+
+
+class Unreadable:
+    """Can be pickled, and not be unpickled."""
+
+    def __reduce__(self) -> Any:
+        return _refuse, ()
+
+
+def _refuse() -> None:
+    raise OSError("not readable here")
+
+
+async def test_one_argument_that_cannot_be_read_there_spoils_no_other(counting: Counting) -> None:
+    flow = [takes_anything(Unreadable()), *[add(number) for number in range(30)]]
+
+    with pytest.raises(cascade.RunFailed) as caught:
+        await cascade.run(flow, executor=counting, on_error="continue")
+
+    (error,) = caught.value.exceptions
+    assert "cannot be read in the other process" in str(error)
+    assert len(caught.value.results) == 30
+
+
+async def test_a_call_that_a_node_of_a_chain_returns_runs_in_its_place(counting: Counting, schedule: Any) -> None:
+    assert await cascade.run(add(add(chooses(1))), executor=counting, schedule=schedule) == 13
+
+
+async def test_whoever_listens_hears_of_each_node_once(counting: Counting, schedule: Any) -> None:
+    value = add(0)
+    for _ in range(9):
+        value = add(value)
+    observed = await observe([value, *[add(number) for number in range(30)]], executor=counting, schedule=schedule)
+
+    begun = Counter(event.task_id for event in observed.recorded.of(cascade.TaskExecutionStarted))
+    ended = Counter(event.task_id for event in observed.recorded.of(cascade.TaskExecutionFinished))
+    assert begun == ended
+    assert set(begun.values()) == {1}
+    assert len(begun) == 40
+    assert all(event.worker for event in observed.recorded.of(cascade.TaskExecutionFinished))
+
+
+async def test_long_calls_are_not_kept_together(counting: Counting, tmp_path: Path) -> None:
+    @cascade.task(mode="remote")
+    def long(number: int) -> str:
+        import threading
+        import time
+
+        time.sleep(0.12)
+        return threading.current_thread().name + str(number)
+
+    names = await cascade.run(long.map(number=list(range(8))), executor=counting)
+
+    assert len({name[:-1] for name in names}) == 2
+
+
+async def test_outcomes_are_recorded_and_used_again(counting: Counting, tmp_path: Path, schedule: Any) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    sum_up = total([add(number) for number in range(50)])
+    flow = [sum_up, fail(1).after(sum_up)]
+
+    for _ in range(2):
+        with pytest.raises(CustomError):
+            await cascade.run(flow, executor=counting, state=state, run_id="a", schedule=schedule)
+
+    assert sum(counting.sizes) <= 51 + 1 + 1
+
+
+async def test_a_rule_that_comes_meanwhile_holds_what_is_not_handed_over(counting: Counting) -> None:
+    flow = total([add(number) for number in range(300)])
+
+    async with cascade.start(flow, executor=counting) as run:
+        await run.pause()
+        handed_over = sum(counting.sizes)
+        await cascade.run(add(1), executor=counting)  # another run goes on
+        assert sum(counting.sizes) == handed_over + 1
+        await run.limit(concurrency=1)
+        await run.resume()
+        assert await run.result() == sum(range(1, 301))
