@@ -123,6 +123,9 @@ class Scheduler:
             context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
         context.chains.tell = context.pace.wake = self.tell
         context.pace.lanes = (self.loop_lane.queue, self._threads.queue)
+        tracing = context.run_context.events.tracing
+        if tracing is not None:
+            tracing.watch(context.pace)
         readiness = context.frame.readiness
         context.pace.others = lambda: len(self._queue) + len(readiness.news.ready) + self._tasks.waiting()
 

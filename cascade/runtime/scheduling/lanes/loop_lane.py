@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
@@ -36,6 +36,7 @@ from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.step_in_context import as_coroutine, step
 from cascade.runtime.foundation.task_context import Token, attempt_var
 from cascade.runtime.frame.frame import Ended
+from cascade.runtime.observation.tracing import Tracing
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
@@ -180,6 +181,7 @@ class LoopLane:
         mark, clock, epoch = attempt_var.set, time.perf_counter, gate.epoch
         is_heard, is_timed = conditions.is_heard, conditions.is_timed
         now = context.run_context.beginning.clock if is_timed else _no_time
+        tracing = context.run_context.events.tracing
         while True:
             index, started = (queue.popleft() if following is None else following), None
             try:
@@ -191,7 +193,8 @@ class LoopLane:
                 started = now()
                 attempts.current = token = (attempts, None, index, 0)
                 mark(token)
-                value, rest = _called(task, args, kwargs)
+                func = task.func if tracing is None else self._traced(tracing, index)
+                value, rest = _called(func, task, args, kwargs)
                 if rest is not None:
                     return index, None, Left(index, started, rest, attempts.keep(token), (args, kwargs))
                 if type(value) not in LEAVES and not glance(value):
@@ -218,6 +221,10 @@ class LoopLane:
                 return index, following, None
             if attempts.asked:
                 attempts.end()
+
+    def _traced(self, tracing: Tracing, index: int) -> Callable[..., Any]:
+        frame, task = self.context.frame, self.context.frame.graph.task(index)
+        return tracing.around(task.func, task, frame.name(index), frame.turn.number, frame.label(index))
 
     def _announce(self, index: int) -> None:
         run_context = self.context.run_context
@@ -333,10 +340,12 @@ class LoopLane:
             self.owner.tell()  # all have begun that the lane was given
 
 
-def _called(task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Awaitable[Any] | None]:
+def _called(
+    func: Callable[..., Any], task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Awaitable[Any] | None]:
     """What a function gives, called in a copy of the present context; or what is left of it, if it waits."""
     context = copy_context()
-    value = context.run(task.func, *args, **kwargs)
+    value = context.run(func, *args, **kwargs)
     if not task.is_async and type(value) is not CoroutineType:
         return value, None
     return step(context, as_coroutine(value))

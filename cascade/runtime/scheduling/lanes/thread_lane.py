@@ -180,7 +180,8 @@ class ThreadLane:
             is_bound, token = True, (self.attempts, None, index, 0)
             self.attempts.current = token
             attempt_var.set(token)
-            value = copy_context().run(task.func, *args, **kwargs)
+            func = task.func if context.run_context.events.tracing is None else self._traced(index)
+            value = copy_context().run(func, *args, **kwargs)
             seconds = began and self.clock() - began
             if type(value) not in LEAVES:
                 is_flow = not glance(value) and self._is_flow(index, value)
@@ -200,6 +201,12 @@ class ThreadLane:
         following = lanes.following.node_after(index, value)
         lanes.reports.add((index, value, following, seconds))
         return following
+
+    def _traced(self, index: int) -> Callable[..., Any]:
+        tracing, frame = self.lanes.context.run_context.events.tracing, self.lanes.context.frame
+        assert tracing is not None
+        task = frame.graph.task(index)
+        return tracing.around(task.func, task, frame.name(index), frame.turn.number, frame.label(index))
 
     def _is_flow(self, index: int, value: Any) -> bool:
         """Whether there are calls in *value*; other threads, the loop's first, have their turn meanwhile."""
