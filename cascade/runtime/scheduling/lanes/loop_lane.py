@@ -36,7 +36,6 @@ from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.step_in_context import as_coroutine, step
 from cascade.runtime.foundation.task_context import Token, attempt_var
 from cascade.runtime.frame.frame import Ended
-from cascade.runtime.observation.tracing import Tracing
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
@@ -179,9 +178,8 @@ class LoopLane:
         gate, conditions, bind = context.run_context.gate, context.conditions, context.calls.bind
         rows, status, succeed = frame.graph.rows, frame.status, frame.succeed
         mark, clock, epoch = attempt_var.set, time.perf_counter, gate.epoch
-        is_heard, is_timed = conditions.is_heard, conditions.is_timed
+        is_heard, is_timed, traced = conditions.is_heard, conditions.is_timed, context.traced()
         now = context.run_context.beginning.clock if is_timed else _no_time
-        tracing = context.run_context.events.tracing
         while True:
             index, started = (queue.popleft() if following is None else following), None
             try:
@@ -193,7 +191,7 @@ class LoopLane:
                 started = now()
                 attempts.current = token = (attempts, None, index, 0)
                 mark(token)
-                func = task.func if tracing is None else self._traced(tracing, index)
+                func = task.func if traced is None else traced(index)
                 value, rest = _called(func, task, args, kwargs)
                 if rest is not None:
                     return index, None, Left(index, started, rest, attempts.keep(token), (args, kwargs))
@@ -221,10 +219,6 @@ class LoopLane:
                 return index, following, None
             if attempts.asked:
                 attempts.end()
-
-    def _traced(self, tracing: Tracing, index: int) -> Callable[..., Any]:
-        frame, task = self.context.frame, self.context.frame.graph.task(index)
-        return tracing.around(task.func, task, frame.name(index), frame.turn.number, frame.label(index))
 
     def _announce(self, index: int) -> None:
         run_context = self.context.run_context

@@ -113,6 +113,11 @@ class ThreadLane:
     stint: Stint = attrs.field(factory=Stint)
     index: int | None = None
     adopted: Claim | None = None
+    # What gives what to call, if somebody traces.
+    _traced: Callable[[int], Callable[..., Any]] | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._traced = self.lanes.context.traced()
 
     @property
     def node_id(self) -> str:
@@ -180,7 +185,7 @@ class ThreadLane:
             is_bound, token = True, (self.attempts, None, index, 0)
             self.attempts.current = token
             attempt_var.set(token)
-            func = task.func if context.run_context.events.tracing is None else self._traced(index)
+            func = task.func if self._traced is None else self._traced(index)
             value = copy_context().run(func, *args, **kwargs)
             seconds = began and self.clock() - began
             if type(value) not in LEAVES:
@@ -201,12 +206,6 @@ class ThreadLane:
         following = lanes.following.node_after(index, value)
         lanes.reports.add((index, value, following, seconds))
         return following
-
-    def _traced(self, index: int) -> Callable[..., Any]:
-        tracing, frame = self.lanes.context.run_context.events.tracing, self.lanes.context.frame
-        assert tracing is not None
-        task = frame.graph.task(index)
-        return tracing.around(task.func, task, frame.name(index), frame.turn.number, frame.label(index))
 
     def _is_flow(self, index: int, value: Any) -> bool:
         """Whether there are calls in *value*; other threads, the loop's first, have their turn meanwhile."""
