@@ -11,9 +11,11 @@ import shutil
 import subprocess
 import sys
 import sysconfig
+import threading
 import tokenize
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -57,6 +59,7 @@ def test_every_example_is_tested() -> None:
         "polling_agent.py",
         "scrape_site.py",
         "stdlib_survey.py",
+        "tell_somebody.py",
         "trio_native.py",
     ]
 
@@ -454,3 +457,42 @@ def test_a_scrape_that_cannot_be_good_enough_gives_up() -> None:
     status, (line,) = scraped("--pages", 40, "--broken", 4, "--enough", 0.95)
     assert status == 2
     assert "at least 38 have to succeed" in line
+
+
+# -- tell_somebody -----------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def listening(status: int) -> Iterator[tuple[str, list[Any]]]:
+    """A server of this machine that answers with *status*: its URL, and what was posted there."""
+    posted: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            posted.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
+            self.send_response(status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None: ...
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}", posted
+        server.shutdown()
+        thread.join()
+
+
+def test_a_failure_is_posted_to_a_url(tmp_path: Path) -> None:
+    with listening(204) as (url, posted):
+        printed = python(EXAMPLES / "tell_somebody.py", f"{url}/hooks/nightly", folder=tmp_path)
+    text = "nightly failed: FileNotFoundError: b.csv (2 failed nodes)"
+    assert posted == [("/hooks/nightly", {"text": text})]
+    assert printed.startswith("failed: b.csv\n")
+    assert "observer" not in printed
+
+
+def test_a_url_that_refuses_is_noted_on_the_error(tmp_path: Path) -> None:
+    with listening(500) as (url, _):
+        printed = python(EXAMPLES / "tell_somebody.py", url, folder=tmp_path)
+    assert "the observer on_failure(post) raised HTTPError: HTTP Error 500" in printed

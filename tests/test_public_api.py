@@ -57,13 +57,26 @@ MODULES = {
         "ProcessExecutor",
         "Raised", "RemoteCall", "RemoteExecutor", "RemoteOutcome", "Returned", "Stayed", "ValuesLost",
     ],
-    "cascade.observers": ["human_log", "json_lines", "progress"],
+    "cascade.observers": [
+        "LogIds", "human_log", "json_lines", "on_failure", "on_finish", "open_telemetry", "progress",
+    ],
     "cascade.state": ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"],
     "cascade.testing": ["FaultPlan", "flows", "record_events", "simulate", "virtual_backends"],
 }  # fmt: skip
 
 # Libraries that are imported only where they are asked for.
-OPTIONAL = {"cattrs", "hypothesis", "paho", "pydantic", "redis", "rich", "sqlite3", "trio", "uvloop"}
+OPTIONAL = {
+    "cattrs",
+    "hypothesis",
+    "opentelemetry",
+    "paho",
+    "pydantic",
+    "redis",
+    "rich",
+    "sqlite3",
+    "trio",
+    "uvloop",
+}
 
 
 def test_cascade_exports_these_names_and_no_others() -> None:

@@ -17,7 +17,7 @@ from anyio.lowlevel import checkpoint
 
 from cascade.model.inputs import Resource
 from cascade.model.tasks import Task
-from cascade.runtime.execution.attempt.attempt import Attempt
+from cascade.runtime.execution.attempt.attempt import Attempt, enter
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.step_in_context import call_in
@@ -167,5 +167,6 @@ class InPlaceExecutor(LocalExecutor):
         context = attempt.surroundings.tasks.base.copy()
         context.run(attempt_var.set, attempt)
         attempt.begin()
+        context.run(enter, attempt)
         await self.faults.strike(attempt.node_id, attempt.number)
         return await call_in(context, task.func, args, kwargs, is_async=task.is_async)

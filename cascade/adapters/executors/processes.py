@@ -35,6 +35,7 @@ from cascade.adapters.serialization.values import (
 from cascade.model.tasks import Task
 from cascade.runtime.execution.attempt.attempt import Attempt
 from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.observation.tracing import carrier_of
 
 # A reference to the function, and the fields of a FarAttempt; None if the call belongs to no run.
 Call = tuple[Reference, tuple[Any, ...] | None]
@@ -100,7 +101,10 @@ class ProcessExecutor:
             if isinstance(attempt, Attempt):
                 attempt.begin()  # not before: the time to start an interpreter is not the task's
                 ends_by = time.monotonic() + attempt.remaining()
-                place = (attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by, attempt.undone)
+                place = (
+                    attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by, attempt.undone,
+                    carrier_of(attempt),
+                )  # fmt: skip
             caller = self._caller(attempt)
             kind, data = await _ask(worker, caller, (function, place), arguments)
             if kind is Kind.REFUSAL:

@@ -12,6 +12,7 @@ import anyio
 import attrs
 from anyio import current_time
 
+from cascade.adapters.observers.notebook import Cell, is_notebook
 from cascade.adapters.observers.picture import picture, plain_line
 from cascade.adapters.observers.tally import Tally
 from cascade.adapters.observers.terminal import Span, is_terminal, write_line
@@ -37,16 +38,17 @@ LINE_PERIOD: Final = 10.0
 def progress(console: Console | None = None) -> Observer:
     """An observer that shows how far a run is: a bar, a line for each task, and the time that is left.
 
-    Where there is no terminal, it writes a line every ten seconds and one at the end. If the observer is cancelled
-    (it has not ended within ``cleanup_timeout``), the picture stays as it was drawn last.
+    In a notebook the picture is below the cell, and no widgets are needed. Where there is no terminal either, it
+    writes a line every ten seconds and one at the end. If the observer is cancelled (it has not ended within
+    ``cleanup_timeout``), the picture stays as it was drawn last.
 
     Args:
-        console: A console of rich. ``None`` (default): standard error.
+        console: A console of rich. ``None`` (default): the notebook, or standard error.
 
     Raises:
-        ImportError: If rich is not installed.
+        ImportError: If rich is not installed. A notebook does without it.
     """
-    if not _IS_INSTALLED:
+    if not _IS_INSTALLED and not (console is None and is_notebook()):
         raise ImportError("progress() needs rich; install the extra: pip install 'cascade-anyio[cli]'")
     return _Progress(console)
 
@@ -63,6 +65,11 @@ class _Progress:
 
     async def __call__(self, events: EventStream) -> None:
         tally = Tally()
+        if self.console is None and is_notebook():
+            cell = Cell(tally)
+            await follow(events, tally, PERIOD, cell.draw)
+            cell.draw()
+            return
         if self._draws():
             self._screen = screen = self._screen or Screen(self.console or Console(stderr=True))
             screen.add(tally)

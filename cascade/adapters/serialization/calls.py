@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from contextvars import Context
 from typing import Any, Literal
 
 import attrs
@@ -16,6 +18,7 @@ from cascade.adapters.serialization.logs import undoing_configuration
 from cascade.adapters.serialization.values import shortened
 from cascade.model.errors import GraphError
 from cascade.model.tasks import Task
+from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.task_context import attempt_var
 
 
@@ -31,6 +34,7 @@ class FarAttempt:
         ends_by: The effective deadline by :func:`time.monotonic`, which all processes of a machine share; infinite
             if there is none.
         undone: How often the node was undone in earlier executions of the run.
+        carrier: The context of the attempt's span; empty if nobody traces.
     """
 
     run_id: str
@@ -39,6 +43,7 @@ class FarAttempt:
     turns: Sequence[int]
     ends_by: float
     undone: int = 0
+    carrier: Mapping[str, str] = attrs.field(factory=dict)
     surroundings: object = None
     claim: object = None
     is_over: bool = False
@@ -96,6 +101,8 @@ def perform(
     context = context_of(variables)
     if attempt is not None:
         context.run(attempt_var.set, attempt)
+        if attempt.carrier:
+            _receive(context, attempt.carrier)
     try:
         return Returned(context.run(func, *args, **kwargs))
     except BaseException as error:  # SystemExit too: the process that made the call raises it
@@ -104,6 +111,12 @@ def perform(
     finally:
         if attempt is not None:
             attempt.is_over = True
+
+
+def _receive(context: Context, carrier: Mapping[str, str]) -> None:
+    """Have spans that are made in *context* be below the one that *carrier* is about, if this process can."""
+    with suppress(Exception):  # the library may be missing here, and its propagators may raise
+        context.run(adapter("telemetry.carriers:receive"), carrier)
 
 
 def do_nothing(*_: object) -> None:

@@ -12,8 +12,10 @@ import attrs
 
 from cascade.adapters.serialization.errors import FarError
 from cascade.adapters.serialization.values import dumps
+from cascade.adapters.telemetry.log_ids import LogIds
 
 _TRACEBACKS: Final = logging.Formatter()
+_IDS: Final = LogIds()
 
 
 # -- in the process that handles the records -------------------------------------------------------------------
@@ -69,7 +71,8 @@ class LogForwarder(logging.Handler):
         self._send = send
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Send *record*."""
+        """Send *record*, with the run, node and attempt in which it was made."""
+        _IDS.filter(record)
         self._send(dump_record(record))
 
 

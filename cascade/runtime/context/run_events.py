@@ -12,6 +12,7 @@ from cascade.model.events import Event, NodeEvent, TaskExecutionFinished, TaskEx
 from cascade.model.secrets import Secrets, kept_secrets
 from cascade.runtime.observation.bus import EventBus
 from cascade.runtime.observation.outcome_stream import NodeSettled
+from cascade.runtime.observation.tracing import Tracing
 
 
 class Subject(Protocol):
@@ -41,11 +42,13 @@ class RunEvents:
         run_id: The run.
         bus: Where events go, and from there to the engine's bus.
         secrets: Texts that no event shows.
+        tracing: Follows the run from around its calls; ``None`` if nobody does.
     """
 
     run_id: str
     bus: EventBus
     secrets: Secrets = attrs.field(factory=kept_secrets)
+    tracing: Tracing | None = None
     _seq: int = 0
 
     def wants(self, kind: type[Event]) -> bool:

@@ -110,6 +110,8 @@ def _check_observers(_: object, __: object, value: tuple[object, ...]) -> None:
     for observer in value:
         if not callable(observer):
             raise TypeError(f"an observer is an async function over a stream of events, not {observer!r}")
+    if sum(hasattr(observer, "trace_run") for observer in value) > 1:
+        raise ValueError("more than one of the observers traces the run; give one open_telemetry()")
 
 
 # More than 12 fields: they are the keyword arguments of ``run``, whose names are fixed and have no groups.

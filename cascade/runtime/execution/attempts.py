@@ -51,6 +51,8 @@ class Attempts:
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     # With which it goes back to be admitted again.
     _again: Claim | None = None
+    # Since when it waits for admission, and why, if somebody wants to know.
+    _wait: tuple[float, str] | None = None
 
     def claim_amounts(self) -> None:
         """Find out what each attempt claims."""
@@ -107,6 +109,8 @@ class Attempts:
         finally:
             if self.flight is not None:
                 self.flight.go_on()
+            if self._wait is not None:
+                self._has_waited(*self._wait)
         if lifecycle.is_draining:  # begun after this was granted, and before it was known here
             claim.release(has_run=False)
             raise DrainedError
@@ -157,7 +161,14 @@ class Attempts:
         else:
             events.emit_node(AttemptStarted, job, attempt=self.made + 1, worker=worker)
 
+    def _has_waited(self, since: float, reason: str) -> None:
+        self._wait, tracing = None, self.run_context.events.tracing
+        assert tracing is not None
+        tracing.waited(self.job.task, self.run_context.beginning.clock() - since, reason)
+
     def _waits(self, applicant: Applicant, reason: BlockReason | None) -> None:
+        if self.run_context.events.tracing is not None:
+            self._wait = self.run_context.beginning.clock(), reason or "Thread"
         if self.flight is not None:
             self.flight.wait_as(applicant)
         if reason is not None and not self.job.asking.is_told_of and self.run_context.events.wants(TaskBlocked):

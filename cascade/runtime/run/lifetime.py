@@ -14,6 +14,7 @@ that waits for the run, and counts as a cancellation from outside.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import anyio
@@ -21,7 +22,7 @@ import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
 from cascade.model.errors import describe, leaves
-from cascade.model.events import RunFinished, RunStatus
+from cascade.model.events import EngineWarning, RunFinished, RunStatus
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
 from cascade.runtime.execution.attempt.overdue_watch import Watch
@@ -217,8 +218,10 @@ class RunLifetime:
         self.status = self.outcome.status()
         error = self.error()
         self.outcome.name_others(error)
+        self.observers.has_ended, self.observers.error = True, error
         if self.status in ("Failed", "Cancelled"):
             self.undoing.name_left(error)
+        _end_tracing(run_context, self.status, error, self.outcome.counts)
         if run_context.events.wants(RunFinished):
             run_context.events.emit(
                 RunFinished,
@@ -229,3 +232,13 @@ class RunLifetime:
                 counts=self.outcome.counts(),
             )
         run_context.bus.close()
+
+
+def _end_tracing(
+    run_context: RunContext, status: str, error: BaseException | None, counts: Callable[[], dict[str, int]]
+) -> None:
+    tracing = run_context.events.tracing
+    if tracing is not None:
+        trouble = tracing.finish(status, error, counts())
+        if trouble is not None:
+            run_context.events.emit(EngineWarning, code="observer-failed", message=trouble)

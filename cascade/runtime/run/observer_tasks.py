@@ -8,11 +8,12 @@ import anyio
 import attrs
 from anyio import CancelScope
 
-from cascade.model.errors import describe, leaves
+from cascade.model.errors import annotate, describe, leaves
 from cascade.model.events import EngineWarning
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream
+from cascade.runtime.observation.tracing import Tracing
 
 
 @attrs.define(eq=False)
@@ -22,24 +23,39 @@ class ObserverTasks:
     Attributes:
         run_context: The run.
         interrupt: Takes a ``KeyboardInterrupt`` that struck in an observer.
-        overran: What is to be said of observers that did not end in time; that fails no run.
+        overran: What is to be said of observers that failed after the last event, or did not end in time; that
+            fails no run.
+        has_ended: Whether the last event has been published.
+        error: What the run raises then.
     """
 
     run_context: RunContext
     interrupt: Callable[[BaseException], None]
     overran: list[str] = attrs.field(factory=list)
+    has_ended: bool = False
+    error: BaseException | None = None
     _scopes: dict[int, CancelScope] = attrs.field(factory=dict)
     _all_left: anyio.Event | None = None
 
     def start(self) -> None:
         """Start all observers that the settings name."""
         run_context = self.run_context
+        self._trace()
         if run_context.settings.observers:
             self._all_left = anyio.Event()
         for number, observer in enumerate(run_context.settings.observers):
+            if hasattr(observer, "trace_run"):
+                continue
             stream = run_context.bus.subscribe(*getattr(observer, "kinds", ()), buffer=1024)
             self._scopes[number] = CancelScope(shield=True)
             run_context.tasks.start_service(self._observe, number, observer, stream)
+
+    def _trace(self) -> None:
+        """Have the run followed from around its calls, if one of the observers does that."""
+        for observer in self.run_context.settings.observers:
+            trace: Callable[[RunContext], Tracing] | None = getattr(observer, "trace_run", None)
+            if trace is not None:
+                self.run_context.events.tracing = trace(self.run_context)
 
     async def until_left(self) -> None:
         """Wait until all have ended, within ``cleanup_timeout``; then cancel the rest."""
@@ -64,12 +80,20 @@ class ObserverTasks:
                 self.interrupt(error)  # which interrupts the run, wherever it strikes
                 return
             # An observer never fails the run: it is detached, and that is reported.
-            message = f"the observer {_name(observer)} raised {describe(error)} and has been detached"
-            self.run_context.events.emit(EngineWarning, code="observer-failed", message=message)
+            message = f"the observer {_name(observer)} raised {describe(error)}"
+            self._report(message if self.has_ended else f"{message} and has been detached")
         finally:
             del self._scopes[number]
             if not self._scopes and self._all_left is not None:
                 self._all_left.set()
+
+    def _report(self, message: str) -> None:
+        events = self.run_context.events
+        events.emit(EngineWarning, code="observer-failed", message=message)  # on the engine's bus, at the end
+        if self.has_ended:
+            self.overran.append(message)
+            if self.error is not None:
+                annotate(self.error, events.secrets.redact(message))
 
 
 def _name(observer: Observer) -> str:

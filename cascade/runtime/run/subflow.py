@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from contextlib import AbstractContextManager, nullcontext
+from typing import Any, Final
 
 import anyio
 import attrs
@@ -13,6 +14,8 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.frame.turn import Handles
 from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.tail_loop import Halted, Loop
+
+_NOT_TRACED: Final[AbstractContextManager[object]] = nullcontext()
 
 
 async def run_in_place(
@@ -36,6 +39,15 @@ async def run_in_place(
     subflow = _Subflow(run_context, preparation, value, f"{node_id}/", handles)
     assert run_context.tasks.work is not None  # nodes run inside it
     run_context.tasks.spawn(run_context.tasks.work, subflow.run)
+    tracing = run_context.events.tracing
+    with _NOT_TRACED if tracing is None else tracing.flow_of(node_id):
+        await _until_done(subflow)
+        if subflow.error is not None:
+            raise subflow.error
+    return subflow.value
+
+
+async def _until_done(subflow: _Subflow) -> None:
     try:
         await subflow.done.wait()
     except anyio.get_cancelled_exc_class():
@@ -44,9 +56,6 @@ async def run_in_place(
         with anyio.CancelScope(shield=True):
             await subflow.ended.wait()
         raise
-    if subflow.error is not None:
-        raise subflow.error
-    return subflow.value
 
 
 @attrs.define(eq=False)

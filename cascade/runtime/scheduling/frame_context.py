@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import attrs
@@ -81,6 +81,18 @@ class FrameContext:
     keeping: Keeping
     waits: SignalWaits | None = None
     group: TaskGroup = attrs.field(init=False)
+
+    def traced(self) -> Callable[[int], Callable[..., Any]] | None:
+        """What gives, for the only attempt of a node, what to call in place of its function; ``None`` if nobody
+        traces.
+        """
+        return None if self.run_context.events.tracing is None else self._around
+
+    def _around(self, index: int) -> Callable[..., Any]:
+        frame, tracing = self.frame, self.run_context.events.tracing
+        assert tracing is not None
+        task = frame.graph.task(index)
+        return tracing.around(task.func, task, frame.name(index), frame.turn.number, frame.label(index))
 
     @property
     def awaits_signals(self) -> bool:

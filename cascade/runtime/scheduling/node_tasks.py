@@ -131,6 +131,16 @@ class NodeTasks:
         job = self._job(index, node)
         if job.label is not None:
             context.run_context.progress.labels[job.node_id] = job.label
+        tracing = context.run_context.events.tracing
+        if tracing is None or frame.layout.places[index] != Place.OWN:
+            return await self._ending_of(index, node, job)
+        with tracing.node(job.node_id, job.task, frame.turn.number, job.label) as traced:
+            ending = await self._ending_of(index, node, job)
+            traced.ended(ending.outcome, ending.attempts)
+        return ending
+
+    async def _ending_of(self, index: int, node: Node, job: Job) -> Ending:
+        context, frame = self.context, self.context.frame
         if isinstance(node, MapNode):
             return await live_map(context.run_context, context.chains, node, job, self.run_items)
         ending = await live(context.run_context, job)

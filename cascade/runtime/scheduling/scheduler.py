@@ -129,6 +129,9 @@ class Scheduler:
             context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
         context.chains.tell = context.pace.wake = self.tell
         context.pace.lanes = [lane.queue for lane in self._lanes[1:]]
+        tracing = context.run_context.events.tracing
+        if tracing is not None:
+            tracing.watch(context.pace)
         readiness = context.frame.readiness
         context.pace.others = lambda: len(self._queue) + len(readiness.news.ready) + self._tasks.waiting()
 

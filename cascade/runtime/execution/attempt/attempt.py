@@ -190,6 +190,13 @@ class Attempt:
         return TaskTimeoutError(self.node_id, self.timing.timeout)
 
 
+def enter(attempt: Attempt) -> None:
+    """Have the present context be that in which the function of *attempt*, which has begun, is called."""
+    tracing = attempt.surroundings.events.tracing
+    if tracing is not None:
+        tracing.enter(attempt)
+
+
 async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any:
     """Make *attempt*.
 
@@ -201,6 +208,19 @@ async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any
         TaskTimeoutError: If it was late, from whatever it raised then.
         BaseException: What the function raised, in time.
     """
+    tracing = attempt.surroundings.events.tracing
+    if tracing is None:
+        return await _perform(attempt, executor, bound)
+    try:
+        value = await _perform(attempt, executor, bound)
+    except BaseException as error:
+        tracing.leave(attempt, error)
+        raise
+    tracing.leave(attempt, None)
+    return value
+
+
+async def _perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any:
     error: Exception | None = None
     value: Any = None
     timing = attempt.timing
@@ -208,6 +228,7 @@ async def perform(attempt: Attempt, executor: Executor, bound: Arguments) -> Any
         with CancelScope() if timing.timeout is not None else _NO_SCOPE as timing.scope:
             if not getattr(executor, "marks_start", False):
                 attempt.begin()  # somebody's own, which may also do with its arguments what it likes
+                enter(attempt)
                 bound = bound[0], dict(bound[1])
             value = await executor.execute(attempt.task, *bound)
             timing.end()

@@ -12,8 +12,8 @@ from anyio.lowlevel import EventLoopToken
 
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
-from cascade.runtime.execution.attempt.attempt import Attempt
 from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
+from cascade.runtime.execution.attempt.attempt import Attempt, enter
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.step_in_context import call_in, drive
 from cascade.runtime.foundation.task_context import attempt_var
@@ -37,6 +37,7 @@ class ThreadCall:
         attempt_var.set(attempt)
         try:
             attempt.begin_in_thread(self.token)
+            enter(attempt)
             self.value = attempt.task.func(*self.args, **self.kwargs)
         except BaseException as error:  # handed over to the loop as it is, whatever it is
             self.error = error
@@ -101,12 +102,14 @@ class LocalExecutor:
             context = attempt.surroundings.tasks.base.copy()
             context.run(attempt_var.set, attempt)
             attempt.begin()
+            context.run(enter, attempt)
             return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
         value = await self._call_in_thread(attempt, args, kwargs)
         if type(value) is CoroutineType:
             attempt.timing.ended = None  # the function has, but what it gave goes on
             context = attempt.surroundings.tasks.base.copy()
             context.run(attempt_var.set, attempt)
+            context.run(enter, attempt)
             value = await drive(context, value)
         return value
 

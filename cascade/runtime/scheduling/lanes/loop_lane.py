@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from contextvars import copy_context
 from types import CoroutineType
 from typing import Any
@@ -178,7 +178,7 @@ class LoopLane:
         gate, conditions, bind = context.run_context.gate, context.conditions, context.calls.bind
         rows, status, succeed = frame.graph.rows, frame.status, frame.succeed
         mark, clock, epoch = attempt_var.set, time.perf_counter, gate.epoch
-        is_heard, is_timed = conditions.is_heard, conditions.is_timed
+        is_heard, is_timed, traced = conditions.is_heard, conditions.is_timed, context.traced()
         now = context.run_context.beginning.clock if is_timed else _no_time
         while True:
             index, started = (queue.popleft() if following is None else following), None
@@ -191,7 +191,8 @@ class LoopLane:
                 started = now()
                 attempts.current = token = (attempts, None, index, 0)
                 mark(token)
-                value, rest = _called(task, args, kwargs)
+                func = task.func if traced is None else traced(index)
+                value, rest = _called(func, task, args, kwargs)
                 if rest is not None:
                     return index, None, Left(index, started, rest, attempts.keep(token), (args, kwargs))
                 if type(value) not in LEAVES and not glance(value):
@@ -333,10 +334,12 @@ class LoopLane:
             self.owner.tell()  # all have begun that the lane was given
 
 
-def _called(task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, Awaitable[Any] | None]:
+def _called(
+    func: Callable[..., Any], task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
+) -> tuple[Any, Awaitable[Any] | None]:
     """What a function gives, called in a copy of the present context; or what is left of it, if it waits."""
     context = copy_context()
-    value = context.run(task.func, *args, **kwargs)
+    value = context.run(func, *args, **kwargs)
     if not task.is_async and type(value) is not CoroutineType:
         return value, None
     return step(context, as_coroutine(value))

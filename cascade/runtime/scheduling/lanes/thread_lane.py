@@ -113,6 +113,11 @@ class ThreadLane:
     stint: Stint = attrs.field(factory=Stint)
     index: int | None = None
     adopted: Claim | None = None
+    # What gives what to call, if somebody traces.
+    _traced: Callable[[int], Callable[..., Any]] | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._traced = self.lanes.context.traced()
 
     @property
     def node_id(self) -> str:
@@ -180,7 +185,8 @@ class ThreadLane:
             is_bound, token = True, (self.attempts, None, index, 0)
             self.attempts.current = token
             attempt_var.set(token)
-            value = copy_context().run(task.func, *args, **kwargs)
+            func = task.func if self._traced is None else self._traced(index)
+            value = copy_context().run(func, *args, **kwargs)
             seconds = began and self.clock() - began
             if type(value) not in LEAVES:
                 is_flow = not glance(value) and self._is_flow(index, value)

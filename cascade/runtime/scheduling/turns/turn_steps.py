@@ -18,7 +18,8 @@ from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.step_in_context import drive
-from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.foundation.task_context import Token, attempt_var
+from cascade.runtime.observation.tracing import Tracing
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.turns.turn_code import Call, TurnCode, Turns
 
@@ -156,6 +157,7 @@ class TurnSteps:
         attempts, gate, mark, copy = self.attempts, self.attempts.run_context.gate, attempt_var.set, copy_context
         number, place, end = self.number, self.place, len(order) - 1
         clock, (box, awaiting) = time.perf_counter, _awaiting_calls()
+        tracing = attempts.run_context.events.tracing
         while place or number < last:
             # Crossing is announced before the gate is read: no node is marked as begun after a pause.
             self.is_crossing = True
@@ -165,8 +167,9 @@ class TurnSteps:
             self.is_crossing = False
             mark(token)
             context = copy()
+            made = call if tracing is None else self._traced(tracing, token, call)
             try:
-                value = context.run(awaiting.send, call) if asyncs[place] else context.run(call[0], *call[1])
+                value = context.run(awaiting.send, made) if asyncs[place] else context.run(made[0], *made[1])
             except BaseException as error:  # user code may raise anything, and the node is settled with that
                 value = Given(error=error, call=call)
             if value is box:
@@ -194,6 +197,10 @@ class TurnSteps:
             if clock() >= until:
                 return self._stopped(Stop.PAUSE, number, place, call)
         return self._stopped(Stop.DUE, number, 0, call)
+
+    def _traced(self, tracing: Tracing, token: Token, call: Call) -> Call:
+        node_id, task = self.attempts.identify(token)
+        return tracing.around(call[0], task, node_id, token[3], None), call[1]
 
     def leave(self) -> None:
         """Let go of the present turn, which others go on with."""
