@@ -55,11 +55,15 @@ class _Running:
     @property
     def remedy(self) -> str:
         """How a run that was cut short goes on, if its outcomes are kept."""
+        words = self.command("resume")
+        return f"; it goes on with: {words}" if words else ""
+
+    def command(self, name: str, *more: str) -> str:
+        """A command line about the run; empty if its outcomes are not kept."""
         state = self.invocation.options.state
         if self.run_id is None or state is None or not outlives_process(state):
             return ""
-        words = shlex.join(["cascade", "resume", self.run_id, "--state", shown_url(state)])
-        return f"; it goes on with: {words}"
+        return shlex.join(["cascade", name, self.run_id, *more, "--state", shown_url(state)])
 
     async def run(self) -> None:
         """Run the flow; SIGINT drains it and, said twice or after a while, cancels it, as SIGTERM does at once."""
@@ -169,6 +173,9 @@ def _ended(running: _Running) -> int:
         words = str(error) if isinstance(error, CascadeError) else describe(error)
         raise UsageError(without_python(words)) from error
     say_failure(error, running.failures, shows_traceback=options.traceback)
+    if running.command("show"):
+        say(f"cascade: to look closer: {running.command('show', '--failed')}")
+        say(f"cascade: to go on: {running.command('resume')}")
     return EXIT_FAILED
 
 

@@ -43,6 +43,7 @@ class Attempt:
         is_over: Whether it has ended; what still runs in its name then is not it.
         is_crossing: Whether it is between the gate and its start mark.
         undone: How often the node was undone in earlier executions of the run.
+        worker: Where it runs, in words for its record, if that is not the event loop. Set by whatever runs it.
     """
 
     surroundings: RunContext
@@ -56,6 +57,7 @@ class Attempt:
     is_over: bool = False
     is_crossing: bool = False
     undone: int = 0
+    worker: str | None = None
 
     @property
     def run_id(self) -> str:

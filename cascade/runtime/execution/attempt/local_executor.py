@@ -13,6 +13,7 @@ from anyio.lowlevel import EventLoopToken
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.execution.attempt.attempt import Attempt
+from cascade.runtime.execution.telling import this_thread
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.step_in_context import call_in, drive
 from cascade.runtime.foundation.task_context import attempt_var
@@ -38,7 +39,7 @@ class ThreadCall:
             attempt.begin_in_thread(self.token)
             self.value = attempt.task.func(*self.args, **self.kwargs)
         except BaseException as error:  # handed over to the loop as it is, whatever it is
-            self.error = error
+            self.error, attempt.worker = error, this_thread()
         finally:
             attempt.end_in_thread()
 
