@@ -179,6 +179,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
     _add_traceback(run)
+    run.add_argument(
+        "--capture", action="store_true", help="record what tasks print and log, for cascade show RUN NODE --log"
+    )
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
     add_records(commands, _add_to_resume)
     add_control(commands)

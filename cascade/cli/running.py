@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from signal import Signals
 from typing import Any, Final
@@ -21,6 +22,7 @@ from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
 from cascade.cli.output import OutputLost, out_text, say
+from cascade.cli.recorded.capturing import capturing
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, RunSuspended, describe, shown_url, waits_for
@@ -120,6 +122,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     """
     options = invocation.options
     _see_backend(options.backend)
+    if options.capture and options.state is None:
+        raise UsageError("--capture keeps what tasks write with what is recorded of them; say where: --state URL")
     lost: list[OutputLost] = []
     settings: dict[str, Any] = {
         "schedule": options.schedule,
@@ -136,7 +140,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     assert invocation.kept is not None  # it is that of a run
     token = origin_var.set(origin_of(invocation.kept) if is_first else None)
     try:
-        anyio.run(running.run, backend=options.backend)
+        with capturing() if options.capture else nullcontext():
+            anyio.run(running.run, backend=options.backend)
     finally:
         origin_var.reset(token)
     status = _ended(running)

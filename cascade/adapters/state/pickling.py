@@ -194,7 +194,8 @@ class Sealing:
 
     def _row(self, entry: Entry) -> Row:
         node_id, value, reason, status, digest, task, attempts, duration, error, label, detail = entry
-        if detail is not None and (words := text_of_detail(detail)) is not None:
+        words = None if detail is None else text_of_detail(detail)
+        if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
             self.details[node_id] = words
         data, is_durable = None, True
         if status == "succeeded":

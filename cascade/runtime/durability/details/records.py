@@ -17,7 +17,7 @@ class AttemptRecord:
         number: Counts attempts, from 1.
         started: When it began, in seconds since the epoch.
         duration: Seconds that it took.
-        error: ``"Type: message"`` of what it raised.
+        error: ``"Type: message"`` of what it raised, cut to 500 characters.
     """
 
     number: int

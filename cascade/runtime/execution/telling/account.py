@@ -13,6 +13,7 @@ import attrs
 
 from cascade.model.errors import describe
 from cascade.model.secrets import Secrets
+from cascade.model.text import fitted
 from cascade.model.tracebacks import FULL, is_ours
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.details import AttemptRecord, NodeDetail, Remark
@@ -26,6 +27,8 @@ _MOST_FRAMES: Final = 200
 MOST_ATTEMPTS: Final = 50
 _FIRST_ATTEMPTS: Final = 5
 MOST_REMARKS: Final = 20
+# Characters of the error of an attempt that are kept.
+LONGEST_ERROR: Final = 500
 
 ON_LOOP: Final = "event loop"
 
@@ -51,7 +54,7 @@ class Account:
 
     def failed(self, number: int, started: float, now: float, error: str) -> None:
         """Note that an attempt failed."""
-        self.attempts.append((number, started, now, error))
+        self.attempts.append((number, started, now, fitted(error, LONGEST_ERROR)))
         if len(self.attempts) > MOST_ATTEMPTS:
             del self.attempts[_FIRST_ATTEMPTS]
 
