@@ -125,9 +125,7 @@ def show_failed(run: RunRecord, state: str) -> None:
     """Print the nodes that failed, each with what is known of it, and how to go on."""
     nodes = failed_nodes(run)
     own = [node for node in nodes if (node.detail or _NOTHING).caused_by is None]
-    out(
-        f"run {run.run_id} is ", status_of(run.status), f", begun {moment(run.created)}: {_sum(own, run)}",
-    )  # fmt: skip
+    out(f"run {run.run_id}: ", status_of(run.status), f", begun {moment(run.created)}; {_sum(own, run)}")
     if run.error and not own:
         out(f"  {run.error}")
     for node in own:
