@@ -15,6 +15,7 @@ import attrs
 
 from cascade.cli.output import out, out_text, say
 from cascade.cli.params import FlowOptions, Kept, kept
+from cascade.cli.recorded.options import add_records
 from cascade.cli.targets import UsageError, load_flow
 from cascade.cli.words import options_of, place_of_target
 from cascade.graph.build import build
@@ -96,6 +97,8 @@ def parse(arguments: Sequence[str]) -> Invocation:
         raise UsageError("say what to do: run, resume, runs, show, send, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
+        if options.command == "runs" and options.state is None:
+            raise UsageError("cascade runs: say where they are recorded: --state URL (see cascade runs --help)")
         return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
     command = commands.get(arguments[0])
     place = None if command is None else place_of_target(arguments, options_of(command))
@@ -179,8 +182,11 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
     _add_traceback(run)
+    run.add_argument(
+        "--capture", action="store_true", help="record what tasks print and log, for cascade show RUN NODE --log"
+    )
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
-    _add_records(commands)
+    add_records(commands, _add_to_resume)
     add_control(commands)
     add_watch(commands)
     return parser, {"run": run, "graph": graph}
@@ -204,21 +210,7 @@ def _add_traceback(command: argparse.ArgumentParser) -> None:
     command.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
 
 
-def _add_records(commands: Any) -> None:
-    runs = commands.add_parser("runs", help="list recorded runs")
-    show = commands.add_parser("show", help="show a recorded run and its nodes")
-    resume = commands.add_parser("resume", help="go on with a run that was cut short")
-    send = commands.add_parser("send", help="send a signal to a recorded run, whether it is executed or not")
-    for command in (show, resume, send):
-        command.add_argument("run_id", metavar="RUN", help="id of the run")
-    send.add_argument("name", metavar="NAME", help="name of the signal")
-    send.add_argument("value", metavar="VALUE", help="its value")
-    for command in (runs, show, resume, send):
-        command.add_argument("--state", metavar="URL", required=True, help="where it is recorded")
-    for command in (runs, show):
-        command.add_argument(
-            "--format", choices=("text", "json"), default="text", help="kind of text (%(default)s)"
-        )
+def _add_to_resume(resume: argparse.ArgumentParser) -> None:
     _add_param(resume, "a parameter: one that is secret, and so not recorded, or another value")
     resume.add_argument("--control", metavar="URL", help="where rules come from, if that holds a password")
     _add_on_change(resume)

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+
 from cascade import api
 from cascade.cli.arguments import Invocation, parse
 from cascade.cli.control import run_control
 from cascade.cli.output import out_text
-from cascade.cli.records import arguments_to_resume, send_signal, show_run, show_runs
+from cascade.cli.recorded.upkeep import export, prune, verify
+from cascade.cli.recorded.waiting import wait_for_lease
+from cascade.cli.records import arguments_to_resume, send_signal, show, show_runs
 from cascade.cli.running import run_flow
 from cascade.cli.targets import UsageError
 from cascade.cli.watch import run_watch
@@ -20,12 +24,13 @@ def execute(invocation: Invocation) -> int:
         case "graph":
             return _graph(invocation)
         case "runs":
-            show_runs(options.state, options.format)
-            return 0
+            return _runs(options)
         case "show":
-            show_run(options.state, options.run_id, options.format)
+            show(options)
             return 0
         case "resume":
+            if options.wait:
+                wait_for_lease(options.state, options.run_id)
             words = arguments_to_resume(options.state, options.run_id, invocation.params, options.control)
             more = ["--log", options.log, "--on-change", options.on_change]
             more += ["--traceback"] if options.traceback else []
@@ -39,6 +44,16 @@ def execute(invocation: Invocation) -> int:
             return run_watch(options)
         case _:
             return run_flow(invocation)
+
+
+def _runs(options: argparse.Namespace) -> int:
+    action: str = options.action
+    if action != "list" and (options.since is not None or options.limit is not None):
+        raise UsageError(f"cascade runs {action}: --since and --limit are for the list (see cascade runs --help)")
+    if action != "list":
+        return {"prune": prune, "verify": verify, "export": export}[action](options)
+    show_runs(options)
+    return 0
 
 
 def _graph(invocation: Invocation) -> int:

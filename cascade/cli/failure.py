@@ -20,6 +20,7 @@ _REMEDIES: Final = {
     r"use another run_id, on_change=\"(\w+)\" or on_change=\"(\w+)\"": (
         r"use another --run-id, --on-change \1 or --on-change \2"
     ),
+    r"Wait for its end, or use another run_id": "cascade resume --wait waits for that, or use another --run-id",
 }
 
 

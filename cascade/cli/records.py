@@ -2,59 +2,66 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import re
 import shlex
 import sys
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+import time
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Any, Final, TypeVar
+from typing import Final
 
-import anyio
 import attrs
 
 from cascade import api
-from cascade.adapters.observers.terminal import Span, Style
+from cascade.adapters.observers.terminal import Span
 from cascade.cli.output import out, out_json, out_table, say
 from cascade.cli.params import Kept
+from cascade.cli.recorded.choosing import chosen
+from cascade.cli.recorded.failed import failed_nodes, show_failed, show_log, show_node
+from cascade.cli.recorded.looks import facts, status_of
+from cascade.cli.recorded.reading import read
 from cascade.cli.targets import UsageError, working_folder
-from cascade.model.errors import InputError, StateError, shown_url
+from cascade.model.errors import shown_url
 from cascade.model.labels import labelled
 from cascade.model.secrets import keep_secret
 from cascade.model.skip_reasons import why_skipped
 from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
+from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord, UndoRecord
 from cascade.runtime.engine.sending import send
 from cascade.runtime.engine.urls import from_folder
 
-T = TypeVar("T")
-
 # Targets of a run that are named in a table; the JSON form has all of them.
 SHOWN_TARGETS: Final = 5
-_STYLES: Final[dict[str, Style]] = {
-    "succeeded": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow",
-    "retrying": "yellow", "suspended": "yellow", "skipped": "dim", "due": "yellow", "pending": "dim",
-    "undone": "green",
-}  # fmt: skip
 # Characters of an error in a table, where no terminal is narrower; the JSON form has all of it.
 MOST_CHARACTERS: Final = 200
 # What begins the id of a node that belongs to another or is numbered.
 _WITHIN: Final = re.compile(r"[#\[/]")
 
 
-def show_runs(state: str, format: str) -> None:
-    """Print the runs in a store, the latest first."""
-    runs = _read(api.recorded_runs, state)
-    if format == "json":
-        out_json([attrs.asdict(run, filter=lambda field, _: field.name not in ("nodes", "undos")) for run in runs])
+def show_runs(options: argparse.Namespace) -> None:
+    """Print the runs in a store that are asked for, the latest first."""
+    state = options.state
+    known = read(api.recorded_runs, state)
+    runs = chosen(known, options.status, options.since, options.limit, time.time())
+    if options.format == "json":
+        out_json(
+            [
+                attrs.asdict(run, filter=lambda field, _: field.name not in ("nodes", "undos", "signals"))
+                for run in runs
+            ]
+        )
         return
     if not runs:
-        say(f"no run is recorded in {shown_url(state)}")
+        what = f"none of {counted(len(known), 'run')} is such a one" if known else "no run is recorded"
+        say(f"{what} in {shown_url(state)}")
         return
     rows = [
         (
-            run.run_id, _status(run.status), minute(run.created), duration(_taken(run)), _size(run.counts),
+            run.run_id, status_of(run.status), minute(run.created), duration(_taken(run)), _size(run.counts),
             _flow(run.flow),
         )
         for run in runs
@@ -62,16 +69,37 @@ def show_runs(state: str, format: str) -> None:
     out_table(("RUN", "STATUS", "BEGUN", "TOOK", "NODES", "FLOW"), rows)
 
 
-def show_run(state: str, run_id: str, format: str) -> None:
+def show(options: argparse.Namespace) -> None:
+    """Print a run, the nodes of it that failed, or one node.
+
+    Raises:
+        UsageError: If there is no such run or node.
+    """
+    state, node_id = options.state, options.node
+    if options.log and node_id is None:
+        raise UsageError("cascade show: --log shows what one node wrote; say which: cascade show RUN NODE --log")
+    run = read(api.recorded_run, state, options.run_id)
+    if node_id is not None and options.log:
+        show_log(run, node_id)
+    elif node_id is not None:
+        show_node(run, node_id, state, options.format)
+    else:
+        nodes = in_order(failed_nodes(run) if options.failed else run.nodes)
+        run = attrs.evolve(run, nodes=nodes)
+        if options.format == "json":
+            out_json(attrs.asdict(run))
+        elif options.failed:
+            show_failed(run, state)
+        else:
+            _show_run(run)
+
+
+def _show_run(run: RunRecord) -> None:
     """Print a run and its nodes, those of one task together, in the order in which they came."""
-    run = _read(api.recorded_run, state, run_id)
-    nodes = in_order(run.nodes)
-    if format == "json":
-        out_json(attrs.asdict(attrs.evolve(run, nodes=nodes)))
-        return
-    facts: dict[str, str | Span] = {
+    nodes = run.nodes
+    facts({
         "run": run.run_id,
-        "status": _status(run.status),
+        "status": status_of(run.status),
         "flow": _flow(run.flow),
         "params": ", ".join(f"{name}={value}" for name, value in run.params.items()),
         "begun": moment(run.created)
@@ -81,16 +109,20 @@ def show_run(state: str, run_id: str, format: str) -> None:
         "by": run.owner or "",
         "nodes": _counts(run.counts),
         "error": run.error or "",
-    }
-    for name, fact in facts.items():
-        if fact:
-            out(Span(f"{name:<7}", "dim"), " ", fact)
+        "signals": ", ".join(map(_signal, run.signals)),
+    })  # fmt: skip
     if nodes:
         out()
         out_table(("NODE", "STATE", "ATTEMPTS", "TOOK", ""), [_row(node) for node in nodes])
     if run.undos:
         out()
         out_table(("UNDO OF", "BY", "STATE", ""), [_undo_row(undo) for undo in run.undos])
+
+
+def _signal(signal: SignalRecord) -> str:
+    """A signal that was accepted, with its value if that may be shown, and when it was."""
+    shown = signal.name if signal.value is None else f"{signal.name}={signal.value}"
+    return shown if signal.accepted is None else f"{shown} (accepted {moment(signal.accepted)})"
 
 
 def in_order(nodes: Iterable[NodeRecord]) -> list[NodeRecord]:
@@ -118,7 +150,7 @@ def arguments_to_resume(state: str, run_id: str, given: Mapping[str, str], contr
         UsageError: If there is no such run, the command line did not start it, or something is missing that is
             not in the record because it is secret.
     """
-    run = _read(api.recorded_run, state, run_id)
+    run = read(api.recorded_run, state, run_id)
     if run.origin is None:
         raise UsageError(
             f"run {run_id!r} was not started by the command line; make the same call of cascade.run again, "
@@ -167,23 +199,12 @@ def _origin(run_id: str, text: str) -> tuple[Kept, str]:
 def send_signal(state: str, run_id: str, name: str, value: str) -> None:
     """Send a value to a recorded run."""
     sys.path.insert(0, working_folder())  # the type of the signal may be a class in a module there
-    run = _read(partial(send, state=state), run_id, name, value)
+    run = read(partial(send, state=state), run_id, name, value)
     if run.status == "running":
         out(f"accepted by {run_id}")
     else:
         words = shlex.join(["cascade", "resume", run_id, "--state", shown_url(state)])
         out(f"accepted by {run_id}, which is {run.status}; it goes on with: {words}")
-
-
-def _read(read: Callable[..., Awaitable[T]], *args: Any) -> T:
-    try:
-        return anyio.run(read, *args)
-    except (InputError, StateError, ImportError) as error:
-        raise UsageError(str(error)) from error
-
-
-def _status(status: str) -> Span:
-    return Span(status, _STYLES.get(status, "plain"))
 
 
 def _flow(targets: Sequence[str]) -> str:
@@ -201,12 +222,12 @@ def _row(node: NodeRecord) -> tuple[str | Span, ...]:
     said = next(filter(None, remarks), "")
     attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
     name = labelled(node.node_id, node.label)
-    return name, _status(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
+    return name, status_of(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
 
 
 def _undo_row(undo: UndoRecord) -> tuple[str | Span, ...]:
     said = fitted(one_line(undo.error or ""), MOST_CHARACTERS)
-    return undo.node_id, undo.undo, _status(undo.status), said
+    return undo.node_id, undo.undo, status_of(undo.status), said
 
 
 def _taken(run: RunRecord) -> float:

@@ -6,6 +6,7 @@ import shlex
 import signal
 import sys
 from collections.abc import AsyncIterator, Sequence
+from contextlib import nullcontext
 from fractions import Fraction
 from signal import Signals
 from typing import Any, Final
@@ -21,6 +22,7 @@ from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
 from cascade.cli.output import OutputLost, out_text, say
+from cascade.cli.recorded.capturing import capturing
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, RunSuspended, describe, shown_url, waits_for
@@ -55,11 +57,15 @@ class _Running:
     @property
     def remedy(self) -> str:
         """How a run that was cut short goes on, if its outcomes are kept."""
+        words = self.command("resume")
+        return f"; it goes on with: {words}" if words else ""
+
+    def command(self, name: str, *more: str) -> str:
+        """A command line about the run; empty if its outcomes are not kept."""
         state = self.invocation.options.state
         if self.run_id is None or state is None or not outlives_process(state):
             return ""
-        words = shlex.join(["cascade", "resume", self.run_id, "--state", shown_url(state)])
-        return f"; it goes on with: {words}"
+        return shlex.join(["cascade", name, self.run_id, *more, "--state", shown_url(state)])
 
     async def run(self) -> None:
         """Run the flow; SIGINT drains it and, said twice or after a while, cancels it, as SIGTERM does at once."""
@@ -116,6 +122,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     """
     options = invocation.options
     _see_backend(options.backend)
+    if options.capture and options.state is None:
+        raise UsageError("--capture keeps what tasks write with what is recorded of them; say where: --state URL")
     lost: list[OutputLost] = []
     settings: dict[str, Any] = {
         "schedule": options.schedule,
@@ -133,7 +141,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     assert invocation.kept is not None  # it is that of a run
     token = origin_var.set(origin_of(invocation.kept) if is_first else None)
     try:
-        anyio.run(running.run, backend=options.backend)
+        with capturing() if options.capture else nullcontext():
+            anyio.run(running.run, backend=options.backend)
     finally:
         origin_var.reset(token)
     status = _ended(running)
@@ -170,6 +179,9 @@ def _ended(running: _Running) -> int:
         words = str(error) if isinstance(error, CascadeError) else describe(error)
         raise UsageError(without_python(words)) from error
     say_failure(error, running.failures, shows_traceback=options.traceback)
+    if running.command("show"):
+        say(f"cascade: to look closer: {running.command('show', '--failed')}")
+        say(f"cascade: to go on: {running.command('resume')}")
     return EXIT_FAILED
 
 

@@ -31,18 +31,18 @@ _DEEPEST: Final = 30
 _slow: WeakSet[type] = WeakSet()
 
 
-def short_repr(value: Any, secrets: Secrets) -> str:
-    """``repr`` of *value* on one line, cut to 100 characters, without *secrets*. Never raises.
+def short_repr(value: Any, secrets: Secrets, most: int = SHOWN) -> str:
+    """``repr`` of *value* on one line, cut to *most* characters (100), without *secrets*. Never raises.
 
     Takes 0.1 seconds at most, unless the ``__repr__`` keeps the GIL.
     """
     # A secret that is cut in two would not be found: so much more is looked at, and left out.
     slack = secrets.longest
-    text, is_whole = _written(value, SHOWN + slack)
+    text, is_whole = _written(value, most + slack)
     text = secrets.redact(one_line(text))
     if not is_whole:
         text = text[: max(len(text) - slack, 0)]
-    return text if is_whole and len(text) <= SHOWN else text[: SHOWN - 3] + "..."
+    return text if is_whole and len(text) <= most else text[: most - 3] + "..."
 
 
 class _FullError(Exception):

@@ -9,9 +9,14 @@ from typing import Any, TypeVar
 
 import attrs
 
+from cascade.adapters.pickles import plain_value
 from cascade.adapters.state.ownership import Owner, run_state
+from cascade.model.secrets import MARK
+from cascade.model.text import preview
+from cascade.runtime.durability.details import SignalRecord, detail_of_text
 from cascade.runtime.durability.history import NodeRecord, RunRecord, undo_records
 from cascade.runtime.durability.records import is_of_undo
+from cascade.runtime.durability.signal_records import VALUE
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -83,6 +88,7 @@ def read_run_record(
     counts: Mapping[str, int],
     nodes: Sequence[NodeRecord],
     left: Callable[[Owner, float], float],
+    signals: Sequence[SignalRecord] = (),
 ) -> RunRecord:
     """The record of a run.
 
@@ -91,6 +97,7 @@ def read_run_record(
         counts: Number of nodes, by status.
         nodes: The nodes, or none.
         left: Function from the holder and the end of a lease to the seconds for which it holds.
+        signals: The signals that it has accepted, or none.
     """
     holder = fields.get("owner", lambda value: value if isinstance(value, Owner) else Owner.read(value), None)
     until = fields.get("until", number, 0.0)
@@ -107,7 +114,24 @@ def read_run_record(
         fields.said(error), epoch, turn, None if holder is None else str(holder), origin,
         {text(name): count for name, count in counts.items()},
         tuple(node for node in nodes if not is_of_undo(node.node_id)), tuple(undo_records(nodes)),
+        _shown(signals, params),
     )  # fmt: skip
+
+
+def _shown(signals: Sequence[SignalRecord], params: Mapping[str, str]) -> Sequence[SignalRecord]:
+    """*signals* in order of time; without their values if the run has secrets, which may be in them."""
+    has_secrets = MARK in params.values()
+    shown = [attrs.evolve(signal, value=None) if has_secrets else signal for signal in signals]
+    return tuple(sorted(shown, key=lambda signal: (signal.accepted or 0.0, signal.name)))
+
+
+def read_signal_record(key: str, data: bytes, accepted: float | None) -> SignalRecord | None:
+    """What is kept of a signal under *key*; ``None`` if that is no value which was accepted."""
+    if not key.startswith(VALUE):
+        return None
+    value = plain_value(data)
+    is_value = type(value) is tuple and len(value) == 1
+    return SignalRecord(key.removeprefix(VALUE), accepted, preview(value[0]) if is_value else None)
 
 
 def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
@@ -117,5 +141,6 @@ def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     attempts, duration = fields.get("attempts", int, 0), fields.get("duration", number, 0.0)
     recorded, is_durable = fields.get("recorded", number, 0.0), fields.get("is_durable", bool, True)
     label = fields.get("label", text, None)
+    detail = fields.get("detail", detail_of_text, None)
     said = fields.said(error)
-    return NodeRecord(node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label)
+    return NodeRecord(node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label, detail)

@@ -10,6 +10,7 @@ from anyio import CapacityLimiter
 
 from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.model.errors import shown_url
+from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import (
     Batch,
     Closing,
@@ -61,6 +62,9 @@ class InMemoryStateBackend(ManyAtOnceBackend):
 
     Args:
         run_id: The run.
+
+    Attributes:
+        details: Why nodes failed, and what was captured of them, by node id.
     """
 
     keeps_loops = True
@@ -71,6 +75,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         self._skips: dict[str, str] = {}
         self._digests: dict[str, bytes | None] = {}
         self._retrying: dict[str, tuple[bytes | None, int]] = {}
+        self.details: dict[str, NodeDetail] = {}
         self._past = Past(epoch=0)
         self._durations: dict[bytes, bytes] = {}
         self._thread = OneAtATime()
@@ -105,6 +110,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         self._results.clear()
         self._skips.clear()
         self._retrying.clear()
+        self.details.clear()
         self._past = Past(epoch=self._past.epoch)
 
     # -- the run -------------------------------------------------------------------------------------------
@@ -138,6 +144,9 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         self._digests.update({entry.node_id: entry.digest for entry in batch.entries})
         for entry in (*batch.entries, *batch.notes):
             self._retrying.pop(entry.node_id, None)
+            self.details.pop(entry.node_id, None)
+            if entry.detail is not None:
+                self.details[entry.node_id] = entry.detail
             if entry.status == "retrying":
                 self._retrying[entry.node_id] = (entry.digest, entry.attempts)
         return missing
@@ -146,6 +155,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         for node_id in node_ids:
             self._results.pop(node_id, None)
             self._skips.pop(node_id, None)
+            self.details.pop(node_id, None)
 
     async def adopt(self, flow_digest: bytes) -> None:
         self._past = attrs.evolve(self._past, status="running", flow_digest=flow_digest, result=None)

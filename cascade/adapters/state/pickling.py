@@ -10,6 +10,7 @@ import attrs
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.model.errors import StateError, describe
+from cascade.runtime.durability.details import text_of_detail
 from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NodeStatus, NotDurable, Past
 from cascade.runtime.durability.signal_records import Unreadable, UnstorableError
 from cascade.runtime.foundation.fairness import considerate
@@ -158,10 +159,12 @@ class Sealing:
     Attributes:
         batch: The batch.
         largest: Bytes of a value that the store can take.
+        details: By node, the details that the batch has, once :meth:`rows` has been called.
     """
 
     batch: Batch
     largest: float
+    details: dict[str, str] = attrs.field(factory=dict, init=False)
     _rows: Sequence[Row] | None = None
     _missing: list[tuple[str, Exception]] = attrs.field(factory=list)
     _continuation: bytes | None = None
@@ -190,7 +193,10 @@ class Sealing:
         return self._continuation
 
     def _row(self, entry: Entry) -> Row:
-        node_id, value, reason, status, digest, task, attempts, duration, error, label = entry
+        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail = entry
+        words = None if detail is None else text_of_detail(detail)
+        if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
+            self.details[node_id] = words
         data, is_durable = None, True
         if status == "succeeded":
             try:

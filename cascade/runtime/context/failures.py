@@ -83,6 +83,11 @@ class Failures:
         """The failure of a node ended a sub-flow or a map, and goes on to the node that this belongs to."""
         self._passing[id(failed.error)] = failed
 
+    def cause_of(self, error: BaseException) -> str | None:
+        """The node whose failure *error* was before it was passed on; ``None`` if it was not."""
+        passed_on = self._passing.get(id(error))
+        return None if passed_on is None else passed_on.task_id
+
     def has(self, error: BaseException) -> bool:
         """Whether *error*, this very object, is among the failures."""
         return id(error) in self._known

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import attrs
 
@@ -12,6 +13,8 @@ from cascade.runtime.context.failures import Failures
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.durability.backend import StateBackend
+from cascade.runtime.durability.details.captured import captured_var
+from cascade.runtime.durability.details.capturing_journal import CapturingJournal
 from cascade.runtime.durability.journal import Journal
 from cascade.runtime.durability.records import NotDurable, is_of_undo
 from cascade.runtime.durability.recovery import Recovery
@@ -46,8 +49,10 @@ class RunStore:
     def open_journal(self, backend: StateBackend) -> Journal:
         """Record what settles from now on in *backend*; returns the journal, which is to be run."""
         durability, is_eager = self.settings.durability, self.settings.schedule == "eager"
-        self.journal = Journal(
-            backend,
+        captured = captured_var.get()
+        make = Journal if captured is None else partial(CapturingJournal, captured, self.events.secrets)
+        self.journal = make(
+            backend=backend,
             on_recorded=lambda count, total: self.events.emit(StateRecorded, count=count, total=total),
             on_failure=self._failed,
             on_not_durable=self.not_durable,

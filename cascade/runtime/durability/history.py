@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from cascade.runtime.durability.details import NodeDetail, SignalRecord
 from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, undo_id
 
 # "interrupted": it has not ended, and no process executes it any more.
@@ -29,6 +30,7 @@ class NodeRecord:
         recorded: When the record was written, in seconds since the epoch.
         is_durable: Whether the store has its value.
         label: What the user has called it; ``None`` if nothing.
+        detail: Why it failed, with what it was called, and what it wrote. ``None`` if nothing of that is recorded.
     """
 
     node_id: str
@@ -41,6 +43,7 @@ class NodeRecord:
     recorded: float
     is_durable: bool
     label: str | None = None
+    detail: NodeDetail | None = None
 
 
 @attrs.frozen
@@ -61,6 +64,21 @@ class UndoRecord:
     status: str
     error: str | None
     recorded: float
+
+
+@attrs.frozen
+class Damage:
+    """Something in a store that cannot be read.
+
+    Attributes:
+        run_id: The run whose it is; ``None`` if it is the store itself.
+        node_id: The node whose it is; ``None`` if it is no node's.
+        what: What is wrong.
+    """
+
+    run_id: str | None
+    node_id: str | None
+    what: str
 
 
 # More than 12 fields: a public record, whose shape is fixed.
@@ -87,6 +105,7 @@ class RunRecord:
         nodes: The nodes, if a single run was asked for; otherwise empty.
         undos: What of them is to be undone, or has been, in the order in which they had succeeded; empty if the
             nodes are.
+        signals: The signals that it has accepted; empty if the nodes are.
     """
 
     run_id: str
@@ -104,6 +123,7 @@ class RunRecord:
     counts: Mapping[str, int]
     nodes: Sequence[NodeRecord] = ()
     undos: Sequence[UndoRecord] = ()
+    signals: Sequence[SignalRecord] = ()
 
 
 def undo_records(records: Sequence[NodeRecord]) -> list[UndoRecord]:

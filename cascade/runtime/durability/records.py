@@ -8,6 +8,7 @@ from typing import Any, Final, Literal, NamedTuple
 import attrs
 
 from cascade.model.errors import StateError
+from cascade.runtime.durability.details import NodeDetail
 
 NodeStatus = Literal["succeeded", "skipped", "failed", "cancelled", "retrying"]
 RecordedStatus = Literal["running", "succeeded", "failed", "cancelled", "suspended"]
@@ -57,6 +58,8 @@ class Entry(NamedTuple):
         duration: Seconds from the start of the first attempt.
         error: ``"Type: message"`` if it failed, otherwise ``None``.
         label: What the user has called the node; ``None`` if nothing.
+        detail: Why it failed, and what it wrote, for people. ``None`` if there is nothing to tell. A store
+            need not keep it.
     """
 
     node_id: str
@@ -69,6 +72,7 @@ class Entry(NamedTuple):
     duration: float = 0.0
     error: str | None = None
     label: str | None = None
+    detail: NodeDetail | None = None
 
 
 @attrs.frozen

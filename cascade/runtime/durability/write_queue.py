@@ -81,6 +81,9 @@ class WriteQueue:
             # Written at once: the pause before the next attempt is when a run is likely to be killed.
             self._is_urgent = True
             self.news.set()
+        elif len(self._notes) >= self.largest:  # so many failures that their details should not fill the memory
+            self._is_urgent = True
+            self.news.set()
 
     def start_over(self, turn: Batch) -> int:
         """Queue *turn* of a loop in place of all entries; returns how many need not be written any more."""

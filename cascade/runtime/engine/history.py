@@ -31,7 +31,7 @@ async def recorded_runs(state: str) -> list[RunRecord]:
         TypeError: If *state* is no URL.
     """
     read = history_reader(state, "read_runs")
-    found: list[RunRecord] = await _reading(lambda: read(state))
+    found: list[RunRecord] = await reading(lambda: read(state))
     return sorted(found, key=lambda run: run.created, reverse=True)
 
 
@@ -53,14 +53,19 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
     read = history_reader(state, "read_run")
     found: RunRecord | None = None
     if run_id.isprintable():  # as all ids are; stores can encode no others
-        found = await _reading(lambda: read(state, run_id))
+        found = await reading(lambda: read(state, run_id))
     if found is None:
         place = shown_url(state)
         raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")
     return found
 
 
-async def _reading(read: Callable[[], T]) -> T:
-    """What *read* returns. It changes nothing, so a cancellation need not wait for it."""
+async def reading(read: Callable[[], T], *, is_abandoned: bool = True) -> T:
+    """What *read* returns, called in a worker thread.
+
+    Args:
+        read: The function.
+        is_abandoned: Whether a cancellation need not wait for it, as it changes nothing.
+    """
     with counted():
-        return await run_sync(read, abandon_on_cancel=True, limiter=CapacityLimiter(1))
+        return await run_sync(read, abandon_on_cancel=is_abandoned, limiter=CapacityLimiter(1))

@@ -20,11 +20,11 @@ _STORES: Final = {
     "rediss": "state.redis",
 }
 _KNOWN_STORES: Final = "memory:, sqlite:///path, redis://host:port/number"
-# By scheme: the module that reads histories, of stores that outlive the process.
+# By scheme: the package that reads histories, of stores that outlive the process.
 _HISTORIES: Final = {
-    "sqlite": "state.sqlite.ledger",
-    "redis": "state.redis.ledger",
-    "rediss": "state.redis.ledger",
+    "sqlite": "state.sqlite",
+    "redis": "state.redis",
+    "rediss": "state.redis",
 }
 _CONNECTORS: Final = {
     "local": "connectors.local:from_url",
@@ -85,8 +85,13 @@ def open_backend(state: Any, run_id: str) -> StateBackend | None:
     return made
 
 
-def history_reader(state: str, name: str) -> Any:
+def history_reader(state: str, name: str, part: str = "ledger") -> Any:
     """The function *name* of the adapter that reads the history of the store at the URL *state*.
+
+    Args:
+        state: The URL.
+        name: The function.
+        part: ``"upkeep"`` for the adapter that keeps the store in order.
 
     Raises:
         ImportError: If the library of the store is not installed.
@@ -97,7 +102,7 @@ def history_reader(state: str, name: str) -> Any:
         raise InputError(
             [f"{shown_url(state)!r} keeps nothing once the process has ended; give sqlite:///... or redis://..."]
         )
-    return adapter(f"{_HISTORIES[_scheme(state)]}:{name}")
+    return adapter(f"{_HISTORIES[_scheme(state)]}.{part}:{name}")
 
 
 def outlives_process(state: str) -> bool:

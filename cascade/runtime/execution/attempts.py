@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
-from cascade.model.errors import AttemptCancelled
+from cascade.model.errors import AttemptCancelled, describe
 from cascade.model.events import AttemptStarted, BlockReason, EngineWarning, TaskBlocked, TaskExecutionStarted
+from cascade.model.text import duration
 from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.admission.claims import Applicant, Claim
@@ -23,8 +24,15 @@ from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.single_flight import Flight
+from cascade.runtime.execution.telling import ON_LOOP, Account
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.task_context import attempt_var, key_of
+
+# What a node is said to wait for.
+_WAITS: Final[dict[BlockReason, str]] = {
+    "ResourceContention": "waits for capacity",
+    "ConstraintViolation": "waits for a rule",
+}
 
 
 @attrs.define(eq=False)
@@ -39,6 +47,8 @@ class Attempts:
         flight: The computation that others wait for, if this node makes it for a cache.
         bound: What the last attempt was called with.
         worker: Where the last attempt ran, if not in this process.
+        last: Start mark of the last attempt, and where it ran, for its record.
+        account: What happened; ``None`` if there is nothing to tell, or nobody records it.
     """
 
     run_context: RunContext
@@ -48,6 +58,8 @@ class Attempts:
     flight: Flight | None = None
     bound: Arguments | None = None
     worker: str | None = None
+    last: tuple[float | None, str | None] = (None, None)
+    account: Account | None = None
     _amounts: Mapping[Name, Amount] = attrs.field(factory=dict)
     # With which it goes back to be admitted again.
     _again: Claim | None = None
@@ -145,14 +157,34 @@ class Attempts:
                 claim.release(has_run=False)
             return
         self.made, self.worker = attempt.number, attempt.worker
+        self.last = attempt.timing.started, attempt.worker or attempt.place
         if self.started is None:
             self.started = attempt.timing.started
         if self.job.task.abandon_on_cancel and attempt.may_still_run:
             message = f"a thread of {self.job.node_id!r} was left behind; it keeps what it holds until it ends"
             self.run_context.events.emit(EngineWarning, code="thread-abandoned", message=message)
+            self.remark("its thread was left behind")
             attempt.leave_behind(functools.partial(claim.holdings.hand_in, claim))
         else:
             claim.release()
+
+    def note_failure(self, error: BaseException, pause: float | None = None) -> None:
+        """Note, for the record, that the last attempt has failed, and how many seconds it is until the next."""
+        began, worker = self.last
+        if self.run_context.store.journal is None or began is None:
+            return
+        self.account = account = self.account or Account()
+        now, task = self.run_context.beginning.clock(), self.job.task
+        account.worker = worker or (ON_LOOP if task.is_async or task.mode == "inline" else None)
+        account.failed(self.made, began, now, describe(error))
+        if pause:
+            account.remark(now, f"rests for {duration(pause)} before attempt {self.made + 1}")
+
+    def remark(self, text: str) -> None:
+        """Note *text*, for the record of the node if it fails."""
+        if self.run_context.store.journal is not None:
+            self.account = self.account or Account()
+            self.account.remark(self.run_context.beginning.clock(), text)
 
     def _report_start(self, worker: str | None) -> None:
         events, job = self.run_context.events, self.job
@@ -171,6 +203,8 @@ class Attempts:
             self._wait = self.run_context.beginning.clock(), reason or "Thread"
         if self.flight is not None:
             self.flight.wait_as(applicant)
+        if reason is not None:
+            self.remark(_WAITS[reason])
         if reason is not None and not self.job.asking.is_told_of and self.run_context.events.wants(TaskBlocked):
             detail = Blockers(self.run_context.admission).first(applicant, self._amounts)
             self.run_context.events.emit_node(TaskBlocked, self.job, reason=reason, detail=detail)

@@ -1,30 +1,38 @@
-"""The arguments of a call, for the note on its failure."""
+"""The arguments of a call, for the note on its failure and for its record."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
 from cascade.graph.nodes import Given, Graph, Injected, MapNode, Nested, Node, Operand
 from cascade.model.calls.callee import Callee
 from cascade.model.secrets import MARK, Secrets
-from cascade.model.short_reprs import short_repr
+from cascade.model.short_reprs import SHOWN, short_repr
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.frame.frame import Frame
 
-# Arguments that are shown, at most.
+# Arguments that are shown in a note, at most; and that are recorded, and how many characters of each.
 SHOWN_ARGUMENTS: Final = 5
+RECORDED_ARGUMENTS: Final = 20
+RECORDED_CHARACTERS: Final = 300
+
+# The arguments that are shown, by name, and how many there are besides.
+ShownArguments = tuple[Sequence[tuple[str, str]], int]
 
 
-def called_with(frame: Frame, index: int, bound: Arguments | None, secrets: Secrets) -> str:
-    """The arguments that the node *index* was called with, as ``page='...', limit=3``.
+def shown_arguments(
+    frame: Frame, index: int, bound: Arguments | None, secrets: Secrets, *, is_recorded: bool = False
+) -> ShownArguments:
+    """The arguments that the node *index* was called with: name and text of each, and how many are left out.
 
-    At most five are shown, each cut to 100 characters. A secret is shown as ``***``, a resource by its name. Empty
-    if there are none, or the call was not made.
+    At most five are shown, each cut to 100 characters; for a record, 20 and 300. A secret is shown as ``***``, a
+    resource by its name. There are none if the call was not made.
     """
     if bound is None:
-        return ""
+        return (), 0
+    most, length = (RECORDED_ARGUMENTS, RECORDED_CHARACTERS) if is_recorded else (SHOWN_ARGUMENTS, SHOWN)
     graph, node = frame.origin(index)
     hidden = dict(_hidden(graph, node)) if isinstance(node, Node) else {}
     args, kwargs = bound
@@ -32,12 +40,22 @@ def called_with(frame: Frame, index: int, bound: Arguments | None, secrets: Secr
         kwargs = {name: kwargs[name] for name, _ in node.columns} | kwargs
     given = chain(_positional(frame.graph.task(index), args), kwargs.items())
     shown = []
-    for place, (name, value) in enumerate(islice(given, SHOWN_ARGUMENTS)):
+    for place, (name, value) in enumerate(islice(given, most)):
         key = place if place < len(args) else name
-        text = hidden.get(key) or short_repr(value, secrets)
-        shown.append(f"{name}={text}" if name else text)
-    more = len(args) + len(kwargs) - len(shown)
-    return ", ".join(shown) + (f" and {more} more" if more else "")
+        shown.append((name, hidden.get(key) or short_repr(value, secrets, length)))
+    return shown, len(args) + len(kwargs) - len(shown)
+
+
+def called_with(arguments: ShownArguments) -> str:
+    """*arguments* in words, as ``page='...', limit=3``: at most five, each cut to 100 characters."""
+    shown, more = arguments
+    few = [f"{name}={_cut(text)}" if name else _cut(text) for name, text in shown[:SHOWN_ARGUMENTS]]
+    more += len(shown) - len(few)
+    return ", ".join(few) + (f" and {more} more" if more else "")
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= SHOWN else text[: SHOWN - 3] + "..."
 
 
 def _positional(task: Callee, args: tuple[Any, ...]) -> Iterator[tuple[str, Any]]:

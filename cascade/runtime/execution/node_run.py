@@ -28,6 +28,7 @@ from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.returned import is_flow
 from cascade.runtime.execution.settle import Ending
+from cascade.runtime.execution.telling import detail_of
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.remote_executor import KeptValue
 
@@ -40,9 +41,21 @@ async def live(run_context: RunContext, job: Job) -> Ending:
     except BaseException as error:  # whatever it is, it is how the node ends
         outcome = classify(error, job.node_id)
     attempts = node_run.attempts
-    bound = attempts.bound if isinstance(outcome, Failed) else None
+    bound, account = None, attempts.account
+    if isinstance(outcome, Failed):
+        bound = attempts.bound
+        if node_run.failed < attempts.made:
+            attempts.note_failure(outcome.error)
+            account = attempts.account
     return Ending(
-        outcome, attempts.made, attempts.started, node_run.troubles, node_run.failed, bound, worker=attempts.worker
+        outcome,
+        attempts.made,
+        attempts.started,
+        node_run.troubles,
+        node_run.failed,
+        bound,
+        worker=attempts.worker,
+        account=account,
     )
 
 
@@ -139,15 +152,17 @@ class NodeRun:
             error=describe(error),
         )
         self.failed = made
+        self.attempts.note_failure(error, pause)
         if run_context.store.journal is not None:
             self._record_attempts(run_context.store.journal, error)
         return pause
 
     def _record_attempts(self, journal: Journal, error: Exception) -> None:
         job = self.job
+        detail = detail_of(self.run_context, self.attempts.account, self.attempts.started)
         journal.add(
             Entry(
                 job.node_id, status="retrying", digest=job.digest, task_name=job.task.name,
-                attempts=self.attempts.made, error=describe(error), label=job.label,
+                attempts=self.attempts.made, error=describe(error), label=job.label, detail=detail,
             )
         )  # fmt: skip

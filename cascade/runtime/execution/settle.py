@@ -14,8 +14,10 @@ from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.execution.binding import Arguments
+from cascade.runtime.execution.telling import Account, detail_of
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.observation.outcome_stream import NodeSettled
 
@@ -46,7 +48,10 @@ class Ending:
         failed: Number of the last attempt that failed and was to be followed by another.
         bound: What the last attempt was called with, if it failed.
         called_with: The same in words.
+        arguments: The same one by one, for its record.
         worker: Where the last attempt ran, if not in this process.
+        account: What happened on the way, if it failed.
+        place: Where it ran in this process, if it failed and *account* does not say.
     """
 
     outcome: NodeOutcome
@@ -56,7 +61,10 @@ class Ending:
     failed: int = 0
     bound: Arguments | None = None
     called_with: str = ""
+    arguments: Sequence[tuple[str, str]] = ()
     worker: str | None = None
+    account: Account | None = None
+    place: str | None = None
 
 
 @attrs.frozen(eq=False)
@@ -151,6 +159,7 @@ def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
     value: Any = None
     reason: str | None = None
     error: str | None = None
+    detail: NodeDetail | None = None
     status, attempts = _RECORDED[type(ending.outcome)], ending.attempts
     match ending.outcome:
         case Done(value=given):
@@ -160,14 +169,24 @@ def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
         case Skipped(reason=skip):
             reason = skip.value
         case Failed(error=raised):
-            error = describe(raised)
+            error, detail = describe(raised), _detail(run_context, subject, ending, raised)
         case Cancelled() if ending.failed:
             status, attempts = "retrying", ending.failed  # which counts when the run goes on
+            detail = _detail(run_context, subject, ending)
     run_context.store.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
-            _duration(run_context, ending), error, subject.label,
+            _duration(run_context, ending), error, subject.label, detail,
         )
+    )  # fmt: skip
+
+
+def _detail(
+    run_context: RunContext, subject: Settled, ending: Ending, error: BaseException | None = None
+) -> NodeDetail:
+    return detail_of(
+        run_context, ending.account, ending.started, error=error, node_id=subject.node_id,
+        arguments=ending.arguments, worker=ending.worker or ending.place,
     )  # fmt: skip
 
 

@@ -14,7 +14,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.undo_log import Undoable
 from cascade.runtime.execution.binding import Arguments, judge, passed_by
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.failure_note import called_with
+from cascade.runtime.execution.failure_note import called_with, shown_arguments
 from cascade.runtime.execution.settle import (
     Ending,
     Settled,
@@ -25,6 +25,7 @@ from cascade.runtime.execution.settle import (
     record_silently,
     tell_outcome,
 )
+from cascade.runtime.execution.telling import ON_LOOP
 from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.observation.outcome_stream import NodeSettled
@@ -103,8 +104,11 @@ class Settler:
             return None
         ending = self._counted(ending)
         if isinstance(ending.outcome, Failed) and ending.bound is not None:
-            words = called_with(self.frame, index, ending.bound, self.run_context.events.secrets)
-            ending = attrs.evolve(ending, bound=None, called_with=words)
+            shown = shown_arguments(
+                self.frame, index, ending.bound, self.run_context.events.secrets,
+                is_recorded=self.run_context.store.journal is not None,
+            )  # fmt: skip
+            ending = attrs.evolve(ending, bound=None, called_with=called_with(shown), arguments=shown[0])
         self._note_undo(index, ending)
         is_handled = isinstance(ending.outcome, Failed) and self.frame.handling.is_handled(
             index, ending.outcome.error
@@ -154,7 +158,12 @@ class Settler:
         return skip is not None
 
     def failure(
-        self, index: int, error: BaseException, started: float | None, bound: Arguments | None = None
+        self,
+        index: int,
+        error: BaseException,
+        started: float | None,
+        bound: Arguments | None = None,
+        place: str | None = ON_LOOP,
     ) -> Ending:
         """How a node ends that *error* has ended in a lane, or (``started=None``) before it came to run.
 
@@ -163,9 +172,10 @@ class Settler:
             error: What has ended it.
             started: Its start mark.
             bound: What it was called with, if that is known.
+            place: Where it ran in this process.
         """
         outcome = classify(error, self.frame.name(index))
-        return Ending(outcome, 0 if started is None else 1, started, bound=bound)
+        return Ending(outcome, 0 if started is None else 1, started, bound=bound, place=place)
 
     def prune(self, index: int) -> None:
         """Record a node that no route leads to; the frame knows that already."""

@@ -119,11 +119,11 @@ class RedisStateBackend(BatchedBackend):
         sealing = Sealing(batch, self._keys.largest)
         portions = once(lambda: list(parts(sealing.rows(), MOST_AT_ONCE)))
         # Pickled once, in the thread that writes the first portion.
-        await self._line.call(lambda session: self._keys.write(session, portions()[0], sealing))
+        await self._line.call(lambda session: self._keys.write(session, portions()[0], sealing.details, sealing))
         written = [row.node_id for row in portions()[0]]
         for portion in portions()[1:]:
             try:
-                await self._line.call(partial(self._keys.write, rows=portion, sealing=None))
+                await self._line.call(partial(self._keys.write, rows=portion, details=sealing.details))
             except Exception as error:
                 raise PartlyWrittenError(error, written) from error
             written += [row.node_id for row in portion]

@@ -15,6 +15,8 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     ``format`` (2: what digests are made of).
 ``signals``
     Hash: key (see ``signal_records.py``) to pickle. Senders write it too, without the lease.
+``details``
+    Hash: node id to JSON (see ``NodeDetail``): why it failed, with what it was called, what it wrote.
 ``lease``
     JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
 
@@ -38,7 +40,7 @@ from cascade.model.errors import StateError
 
 PREFIX: Final = "cascade:run:"
 FORMAT: Final = b"2"
-_PARTS: Final = ("results", "skipped", "nodes", "meta", "lease", "signals")
+PARTS: Final = ("results", "skipped", "nodes", "meta", "lease", "signals", "details")
 
 
 @attrs.frozen
@@ -102,7 +104,7 @@ class RunLease:
     _ahead: float = 0.0
 
     def __attrs_post_init__(self) -> None:
-        self.names = {part: f"{PREFIX}{self.run_id}:{part}" for part in _PARTS}
+        self.names = {part: f"{PREFIX}{self.run_id}:{part}" for part in PARTS}
 
     def change(
         self, session: Session, change: Callable[[Any], None], renewed: Callable[[Lease], Lease] | None = None

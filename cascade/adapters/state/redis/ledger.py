@@ -9,7 +9,13 @@ from contextlib import contextmanager
 from typing import Any, Final
 
 from cascade.adapters.redis_client import Session, client_of, redis_library, told
-from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, text
+from cascade.adapters.state.lenient import (
+    Fields,
+    read_node_record,
+    read_run_record,
+    read_signal_record,
+    text,
+)
 from cascade.adapters.state.redis.lease import PREFIX, Lease
 from cascade.model.errors import StateError, describe, shown_url
 from cascade.runtime.durability.history import NodeRecord, RunRecord
@@ -22,7 +28,8 @@ _PURPOSE = "reading runs from Redis"
 
 
 @contextmanager
-def _opened(url: str) -> Iterator[Session]:
+def opened(url: str) -> Iterator[Session]:
+    """A visit to the server at *url*."""
     library = redis_library(_PURPOSE)
     try:
         with client_of(url, _PURPOSE) as client:
@@ -34,19 +41,19 @@ def _opened(url: str) -> Iterator[Session]:
 
 def read_runs(url: str) -> list[RunRecord]:
     """All runs at *url*, without their nodes."""
-    with _opened(url) as session:
-        now = _now(session)
+    with opened(url) as session:
+        now = now_at(session)
         found = [_run(session, name, now) for name in _names(session)]
         return [run for run in found if run is not None]
 
 
 def read_run(url: str, run_id: str) -> RunRecord | None:
     """The run *run_id* at *url*, with its nodes; ``None`` if there is none."""
-    with _opened(url) as session:
-        return _run(session, run_id.encode(), _now(session), with_nodes=True)
+    with opened(url) as session:
+        return _run(session, run_id.encode(), now_at(session), with_nodes=True)
 
 
-def _now(session: Session) -> float:
+def now_at(session: Session) -> float:
     """The server's clock, by which leases are judged."""
     seconds, micros = session.ask("time")
     return float(seconds + micros / 1e6)
@@ -73,11 +80,17 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
         fields |= {"epoch": lease.epoch, "owner": lease.owner, "until": lease.until}
     except (ValueError, session.library.ResponseError):
         damaged.append("lease")
-    nodes = [_node(text(node_id), value) for node_id, value in considerate(texts.items())]
+    details = _hash(session, name, "details", damaged) if with_nodes else {}
+    nodes = [_node(text(node_id), value, details.get(node_id)) for node_id, value in considerate(texts.items())]
     nodes.sort(key=lambda node: (node.recorded, node.node_id))
     counts = Counter(node.status for node in nodes if not is_of_undo(node.node_id))
     found = Fields(fields, damaged)
-    return read_run_record(found, counts, nodes if with_nodes else (), lambda _, until: until - now)
+    if not with_nodes:
+        return read_run_record(found, counts, (), lambda _, until: until - now)
+    kept = _hash(session, name, "signals", damaged)
+    signals = [read_signal_record(text(key), value, None) for key, value in kept.items()]
+    accepted = [signal for signal in signals if signal is not None]
+    return read_run_record(found, counts, nodes, lambda _, until: until - now, accepted)
 
 
 def _hash(session: Session, name: bytes, part: str, damaged: list[str]) -> dict[bytes, bytes]:
@@ -89,9 +102,10 @@ def _hash(session: Session, name: bytes, part: str, damaged: list[str]) -> dict[
     return found
 
 
-def _node(node_id: str, value: bytes) -> NodeRecord:
+def _node(node_id: str, value: bytes, detail: bytes | None) -> NodeRecord:
     try:
         fields = json.loads(value)
     except ValueError:
         fields = None
-    return read_node_record(node_id, Fields(fields if isinstance(fields, dict) else {}))
+    known = fields if isinstance(fields, dict) else {}
+    return read_node_record(node_id, Fields({**known, "detail": detail}))

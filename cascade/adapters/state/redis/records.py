@@ -35,11 +35,13 @@ class RunKeys:
         lease: The lease of the run, without which nothing is written.
         largest: Bytes that a value may have.
         keeps: Whether there are records of undos, which outlive the turns of a loop.
+        detailed: Nodes of which there may be details; a node that is not among them has none.
     """
 
     lease: RunLease
     largest: int = _LARGEST
     keeps: bool = False
+    detailed: set[str] = attrs.field(factory=set)
 
     @property
     def _names(self) -> Mapping[str, str]:
@@ -73,6 +75,7 @@ class RunKeys:
         known = {**known, **self._meta(session)}
         nodes, retrying, is_whole = self._listed(session)
         self.keeps = any(map(is_of_undo, nodes))
+        self.detailed = {name.decode() for name in considerate(session.ask("hkeys", self._names["details"]))}
         is_known = epoch > 1 or bool(nodes)
         status = cast("RecordedStatus", known["status"].decode())
         finished = float(known["finished"]) if "finished" in known else None
@@ -124,8 +127,10 @@ class RunKeys:
             cursor, some = session.ask("hscan", self._names[part], max(cursor, 0), count=_AT_ONCE)
             yield from some.items()
 
-    def write(self, session: Session, rows: Sequence[Row], sealing: Sealing | None) -> None:
-        """Record *rows*, and the continuation of *sealing* if that has one."""
+    def write(
+        self, session: Session, rows: Sequence[Row], details: Mapping[str, str], sealing: Sealing | None = None
+    ) -> None:
+        """Record *rows*, with those of *details* that are theirs, and the continuation of *sealing*, if any."""
         names, now = self._names, time.time()
         going_on = None if sealing is None else sealing.batch.continuation
         meta: dict[str, Any] = {"updated": now}
@@ -138,6 +143,7 @@ class RunKeys:
         gone: Sequence[bytes] = self._gone(session) if going_on is not None and self.keeps else ()
 
         def change(pipe: Any) -> None:
+            self._change_details(pipe, nodes, details, is_new_turn=going_on is not None)
             if going_on is not None and not self.keeps:
                 pipe.delete(names["results"], names["skipped"], names["nodes"])
             for start in range(0, len(gone), _AT_ONCE):
@@ -154,6 +160,21 @@ class RunKeys:
 
         self.lease.change(session, change)
 
+    def _change_details(
+        self, pipe: Any, written: Mapping[str, str], details: Mapping[str, str], *, is_new_turn: bool
+    ) -> None:
+        """Queue what gives the nodes *written* those of *details* that are theirs, and no others."""
+        key = self._names["details"]
+        stale = [name for name in written if name in self.detailed] if self.detailed else ()
+        if is_new_turn:
+            pipe.delete(key)
+        elif stale:
+            pipe.hdel(key, *stale)
+        theirs = {name: text for name, text in details.items() if name in written}
+        if theirs:
+            self.detailed.update(theirs)
+            pipe.hset(key, mapping=theirs)
+
     def _gone(self, session: Session) -> list[bytes]:
         """The records that go when a turn takes their place: all but those of undos."""
         names = {
@@ -168,7 +189,7 @@ class RunKeys:
         names = self._names
 
         def change(pipe: Any) -> None:
-            pipe.delete(names["results"], names["skipped"], names["nodes"])
+            pipe.delete(names["results"], names["skipped"], names["nodes"], names["details"])
             if self.lease.owner is None:
                 pipe.delete(names["meta"])
             else:
@@ -189,7 +210,7 @@ class RunKeys:
         """Forget the records of *node_ids*."""
 
         def change(pipe: Any) -> None:
-            for part in ("results", "skipped", "nodes"):
+            for part in ("results", "skipped", "nodes", "details"):
                 for start in range(0, len(node_ids), _AT_ONCE):
                     pipe.hdel(self._names[part], *node_ids[start : start + _AT_ONCE])
 

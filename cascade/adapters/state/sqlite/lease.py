@@ -20,6 +20,9 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
 ``signals``
     What is kept of signals; missing in a file whose runs had none: ``run``, ``key`` (see ``signal_records.py``),
     ``recorded``, ``value`` (pickle). Senders write it too, without the lease.
+``details``
+    Why nodes failed, with what they were called, what they wrote; missing in a file in which none has failed:
+    ``run``, ``node_id``, ``detail`` (JSON; see ``NodeDetail``).
 ``durations``
     How long nodes take, for the order in which they start; may be missing, or be deleted at any time. One row a
     flow: ``flow`` (digest of its tasks and their order), ``updated``, ``seconds`` (a 32-bit float a node, negative

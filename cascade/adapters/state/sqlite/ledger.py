@@ -11,11 +11,13 @@ from typing import Any, Final
 from urllib.parse import quote
 
 from cascade.adapters.sqlite_file import trusted
-from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record
+from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_record
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
+from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.lease import VERSION, has_labels, of_another_version
 from cascade.model.errors import StateError, describe
+from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.durability.records import UNDO_MARK
 from cascade.runtime.foundation.fairness import considerate
@@ -50,13 +52,18 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
         raise StateError(f"the SQLite file {path!r} cannot be read: {describe(error)}") from error
 
 
-def _run(connection: sqlite3.Connection, row: tuple[Any, ...], nodes: Sequence[NodeRecord] = ()) -> RunRecord:
+def _run(
+    connection: sqlite3.Connection,
+    row: tuple[Any, ...],
+    nodes: Sequence[NodeRecord] = (),
+    signals: Sequence[SignalRecord] = (),
+) -> RunRecord:
     counts = connection.execute(
         f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status",
         (row[0],),
     )
     fields = dict(zip(_COLUMNS, row[1:], strict=True))
-    return read_run_record(Fields(fields), dict(counts), nodes, _left)
+    return read_run_record(Fields(fields), dict(counts), nodes, _left, signals)
 
 
 def _left(holder: Owner, until: float) -> float:
@@ -73,12 +80,30 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
     """The run *run_id* in the file at *url*, with its nodes; ``None`` if there is none."""
     with _opened(url) as connection:
         row = connection.execute(f"{_RUNS} WHERE run_id = ?", (run_id,)).fetchone()
-        if row is None:
-            return None
-        names = (*_OF_NODES, "label") if has_labels(connection) else _OF_NODES
-        found = connection.execute(_NODES.format(columns=", ".join(names)), (row[0],))
-        nodes = [
-            read_node_record(str(columns[0]), Fields(dict(zip(names, columns[1:], strict=True))))
-            for columns in considerate(found)
-        ]
-        return _run(connection, row, nodes)
+        return (
+            None
+            if row is None
+            else _run(connection, row, _nodes(connection, row[0]), _signals(connection, row[0]))
+        )
+
+
+def _nodes(connection: sqlite3.Connection, number: int) -> list[NodeRecord]:
+    names = (*_OF_NODES, "label") if has_labels(connection) else _OF_NODES
+    details: dict[str, Any] = {}
+    if has_table(connection):
+        details = dict(connection.execute("SELECT node_id, detail FROM details WHERE run = ?", (number,)))
+    return [
+        read_node_record(
+            str(columns[0]),
+            Fields({**dict(zip(names, columns[1:], strict=True)), "detail": details.get(columns[0])}),
+        )
+        for columns in considerate(connection.execute(_NODES.format(columns=", ".join(names)), (number,)))
+    ]
+
+
+def _signals(connection: sqlite3.Connection, number: int) -> list[SignalRecord]:
+    if not has_table(connection, "signals"):
+        return []
+    rows = connection.execute("SELECT key, value, recorded FROM signals WHERE run = ?", (number,)).fetchall()
+    found = [read_signal_record(str(key), bytes(value), recorded) for key, value, recorded in rows]
+    return [signal for signal in found if signal is not None]

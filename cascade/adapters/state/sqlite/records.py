@@ -14,6 +14,7 @@ import attrs
 
 from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
+from cascade.adapters.state.sqlite.details import DetailRows
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
 from cascade.model.errors import describe
@@ -55,10 +56,12 @@ class RunRows:
     Attributes:
         lease: The lease of the run, without which nothing is written.
         largest: Bytes that a value may have; by default what SQLite allows, less a margin.
+        details: The details of its nodes.
     """
 
     lease: RunLease
     largest: int = 1_000_000_000 - _MARGIN
+    details: DetailRows = attrs.field(factory=DetailRows)
 
     def begin(self, opening: Opening, vigil: Vigil) -> Past:
         """Take the lease of the run; returns what is known of the run.
@@ -86,6 +89,7 @@ class RunRows:
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self.largest = max(limit - _MARGIN, limit // 2)
         nodes, retrying = _listed(connection, number)
+        self.details.look(connection, number)
         past = Past(epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying, finished=finished)
         return with_values(past, self.lease.run_id, result, turn, continuation)
 
@@ -99,7 +103,10 @@ class RunRows:
             going_on = sealing.batch.continuation
             if going_on is not None:
                 _go_on(connection, number, going_on, continuation)
+                self.details.forget(connection, number)
             _write(connection, (number, now), rows)
+            if sealing.details or self.details.known:
+                self.details.write(connection, number, [row.node_id for row in rows], sealing.details)
             for node_id, error in sealing.missing:
                 self.lease.note(connection, "not durable", f"the result of {node_id!r}: {describe(error)}")
             self.lease.renew(connection, now)
@@ -109,6 +116,7 @@ class RunRows:
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
+            self.details.forget(connection, number)
             connection.execute(
                 "UPDATE runs SET turn = NULL, continuation = NULL, result = NULL, flow_digest = NULL WHERE id = ?",
                 (number,),
@@ -131,6 +139,7 @@ class RunRows:
                 "DELETE FROM nodes WHERE run = ? AND node_id = ?",
                 ((number, node_id) for node_id in considerate(node_ids)),
             )
+            self.details.forget(connection, number, node_ids)
 
     def finish(self, closing: Closing, result: bytes | None) -> NotDurable:
         """Record how the run ended, with its pickled result, and give up the lease; returns what was left out."""

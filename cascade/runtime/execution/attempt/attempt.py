@@ -45,6 +45,8 @@ class Attempt:
         undone: How often the node was undone in earlier executions of the run.
         worker: Where it runs, if that is not this process.
         may_stay: Whether its value may stay there.
+        place: Where it runs, in words for its record, if that is neither the event loop nor a worker of a remote
+            executor. Set by whatever runs it.
     """
 
     surroundings: RunContext
@@ -60,6 +62,7 @@ class Attempt:
     undone: int = 0
     worker: str | None = None
     may_stay: bool = False
+    place: str | None = None
 
     @property
     def run_id(self) -> str:

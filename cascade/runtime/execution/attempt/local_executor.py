@@ -12,8 +12,9 @@ from anyio.lowlevel import EventLoopToken
 
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
-from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
 from cascade.runtime.execution.attempt.attempt import Attempt, enter
+from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
+from cascade.runtime.execution.telling import this_thread
 from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.step_in_context import call_in, drive
 from cascade.runtime.foundation.task_context import attempt_var
@@ -40,7 +41,7 @@ class ThreadCall:
             enter(attempt)
             self.value = attempt.task.func(*self.args, **self.kwargs)
         except BaseException as error:  # handed over to the loop as it is, whatever it is
-            self.error = error
+            self.error, attempt.place = error, this_thread()
         finally:
             self.args, self.kwargs = (), {}  # the thread holds this call a little longer than the run lives
             attempt.end_in_thread()

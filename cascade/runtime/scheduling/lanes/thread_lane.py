@@ -18,6 +18,7 @@ from cascade.graph.nested import LEAVES, glance
 from cascade.model.errors import AttemptCancelled
 from cascade.model.outcomes import Status
 from cascade.runtime.admission.claims import Claim, Holdings
+from cascade.runtime.execution.telling import this_thread
 from cascade.runtime.foundation.fairness import step_back
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.frame_context import FrameContext
@@ -199,9 +200,8 @@ class ThreadLane:
                 lanes.has_failed = True
             seconds = began and self.clock() - began
             bound = (args, kwargs) if is_bound else None
-            lanes.reports.add(
-                Report(index, None, error, seconds if is_bound else None, is_bound=is_bound, bound=bound)
-            )
+            took, place = seconds if is_bound else None, this_thread()
+            lanes.reports.add(Report(index, None, error, took, is_bound=is_bound, bound=bound, place=place))
             return None
         following = lanes.following.node_after(index, value)
         lanes.reports.add((index, value, following, seconds))

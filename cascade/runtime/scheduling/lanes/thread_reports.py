@@ -48,6 +48,7 @@ class Report:
         is_flow: Whether there are calls in the value that are to be run in its place.
         is_bound: Whether its arguments could be put together; else it never began.
         bound: These, if it failed or may yet.
+        place: The thread in which it failed.
     """
 
     index: int
@@ -57,6 +58,7 @@ class Report:
     is_flow: bool = False
     is_bound: bool = True
     bound: Arguments | None = None
+    place: str | None = None
 
 
 @attrs.define(eq=False)
@@ -128,7 +130,9 @@ class ThreadReports:
         started = current_time() - (report.seconds or 0.0)
         if report.error is not None:
             began = started if report.is_bound else None
-            self.owner.settle(index, context.settler.failure(index, report.error, began, report.bound))
+            self.owner.settle(
+                index, context.settler.failure(index, report.error, began, report.bound, report.place)
+            )
         elif not report.is_flow:  # a coroutine
             context.run_context.tasks.spawn(context.group, self._go_on, report, started)
         else:
