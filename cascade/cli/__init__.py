@@ -1,4 +1,6 @@
-"""The command line: ``cascade run``, ``resume``, ``runs``, ``show``, ``graph``, ``control`` and ``watch``."""
+"""The command line: ``cascade run``, ``resume``, ``runs``, ``show``, ``graph``, ``control``, ``watch``
+and ``page``.
+"""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, get_args
 import attrs
 
 from cascade.cli.output import out, out_text, say
+from cascade.cli.pages.options import add_page, add_page_to_run
 from cascade.cli.params import FlowOptions, Kept, kept
 from cascade.cli.targets import UsageError, load_flow
 from cascade.cli.words import options_of, place_of_target
@@ -25,7 +26,7 @@ from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
-_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch")
+_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch", "page")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -34,8 +35,8 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"`` or
-            ``"watch"``.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"``,
+            ``"watch"`` or ``"page"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -93,7 +94,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
     parser, commands = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
-        raise UsageError("say what to do: run, resume, runs, show, send, graph, control or watch")
+        raise UsageError("say what to do: run, resume, runs, show, send, graph, control, watch or page")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
         return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
@@ -178,8 +179,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     _add_traceback(run)
     graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
     _add_records(commands)
+    add_page_to_run(run)
     add_control(commands)
     add_watch(commands)
+    add_page(commands)
     return parser, {"run": run, "graph": graph}
 
 

@@ -6,8 +6,9 @@ from cascade import api
 from cascade.cli.arguments import Invocation, parse
 from cascade.cli.control import run_control
 from cascade.cli.output import out_text
+from cascade.cli.pages.command import run_page
 from cascade.cli.records import arguments_to_resume, send_signal, show_run, show_runs
-from cascade.cli.running import run_flow
+from cascade.cli.running import EXIT_BY_SIGNAL, run_flow
 from cascade.cli.targets import UsageError
 from cascade.cli.watch import run_watch
 from cascade.model.errors import GraphError
@@ -37,6 +38,8 @@ def execute(invocation: Invocation) -> int:
             return run_control(options)
         case "watch":
             return run_watch(options)
+        case "page":
+            return EXIT_BY_SIGNAL[run_page(options)]
         case _:
             return run_flow(invocation)
 

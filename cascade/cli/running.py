@@ -21,6 +21,7 @@ from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
 from cascade.cli.output import OutputLost, out_text, say
+from cascade.cli.pages.options import page_of_run
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
 from cascade.model.errors import CascadeError, RunCancelled, RunSuspended, describe, shown_url, waits_for
@@ -127,6 +128,7 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         "system_resources": _amounts(options.resources),
         "control": options.control,
         "observers": _observers(options.log, lost),
+        "page": page_of_run(options),
     }
     running = _Running(invocation, settings)
     assert invocation.kept is not None  # it is that of a run

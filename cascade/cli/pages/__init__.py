@@ -1,0 +1,1 @@
+"""Pages on the command line: ``cascade run --page`` and ``cascade page``."""
