@@ -2,5 +2,6 @@
 
 from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
+from cascade.adapters.observers.report import report
 
-__all__ = ["human_log", "json_lines", "progress"]
+__all__ = ["human_log", "json_lines", "progress", "report"]

@@ -53,7 +53,7 @@ MODULES = {
         if isinstance(getattr(cascade, name), type) and issubclass(getattr(cascade, name), cascade.Event)
     ],
     "cascade.executors": ["Executor", "LocalExecutor", "ProcessExecutor"],
-    "cascade.observers": ["human_log", "json_lines", "progress"],
+    "cascade.observers": ["human_log", "json_lines", "progress", "report"],
     "cascade.state": ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"],
     "cascade.testing": ["FaultPlan", "flows", "record_events", "simulate", "virtual_backends"],
 }  # fmt: skip

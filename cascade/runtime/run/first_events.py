@@ -11,11 +11,16 @@ from cascade.model.text import without_secrets
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.foundation.fairness import paced
+from cascade.runtime.observation.details import FlowKnown
 from cascade.runtime.run.preparation import Prepared
 
 
 def tell_of_start(run_context: RunContext, prepared: Prepared) -> None:
     """Tell what is going to be run."""
+    if run_context.events.wants(FlowKnown):
+        past = None if run_context.store.recovery is None else run_context.store.recovery.past
+        known = () if past is None or past.nodes is None else past.nodes
+        run_context.events.emit(FlowKnown, graph=prepared.graph, recorded=known)
     if not run_context.events.wants(RunStarted):
         return
     graph, sizes, recovery = prepared.graph, _sizes(prepared), run_context.store.recovery

@@ -1,0 +1,88 @@
+"""An observer that writes what a run has done as a page that anybody can open."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import attrs
+from anyio import CapacityLimiter
+
+from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
+from cascade.adapters.pages.html import html_page
+from cascade.runtime.context.settings import Observer
+from cascade.runtime.foundation.threads import in_thread
+from cascade.runtime.observation.bus import EventStream
+
+
+def report(path: str | os.PathLike[str]) -> Observer:
+    """An observer that writes a report of the run when it has ended: one HTML file that needs nothing else.
+
+    The report has a summary, a timeline, the graph with the state of each node, failures with their tracebacks and
+    arguments, retries, waits, the slowest nodes and the critical path. However many nodes there are, the file
+    stays below a few megabytes: what is too much to look at is counted. Secrets are shown as ``***``.
+
+    If the observer is cancelled (it has not ended within ``cleanup_timeout``), no report is written.
+
+    Args:
+        path: The file. A new one is made for this user only (mode 0600); one that is there is replaced.
+
+    Raises:
+        FileNotFoundError: If its folder does not exist.
+        IsADirectoryError: If it is a folder.
+    """
+    file = Path(path)
+    if not file.absolute().parent.is_dir():
+        raise FileNotFoundError(f"there is no folder for the report {str(file)!r}; make it, or name another file")
+    if file.is_dir():
+        raise IsADirectoryError(f"{str(file)!r} is a folder; name a file for the report, such as run.html")
+    return _Report(file)
+
+
+@attrs.define(eq=False)
+class _Report:
+    """The observer. Of runs that are executed at the same time, the one that ends last has its report kept."""
+
+    path: Path
+    __name__ = "report"
+    kinds = KINDS
+
+    async def __call__(self, events: EventStream) -> None:
+        chronicle = Chronicle()
+        async for event in events:
+            chronicle.hear(event)
+        await in_thread(partial(write_report, self.path, chronicle), CapacityLimiter(1))
+
+
+def write_report(path: Path, chronicle: Chronicle) -> None:
+    """Write the page of a run, all of it or nothing.
+
+    Args:
+        path: The file.
+        chronicle: The run.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_page(path, html_page(chronicle.document(), svg=chronicle.svg()))
+
+
+def write_page(path: Path, html: str) -> None:
+    """Put *html* into a file for this user only, in the place of one that is there.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    # Beside the file, so that it can take its place; mkstemp makes it for this user only.
+    handle, made = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".new")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(html)
+        os.replace(made, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(made)
+        raise
