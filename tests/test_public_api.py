@@ -59,7 +59,7 @@ MODULES = {
 }  # fmt: skip
 
 # Libraries that are imported only where they are asked for.
-OPTIONAL = {"cattrs", "hypothesis", "paho", "pydantic", "redis", "rich", "sqlite3", "trio", "uvloop"}
+OPTIONAL = {"cattrs", "h11", "hypothesis", "paho", "pydantic", "redis", "rich", "sqlite3", "trio", "uvloop"}
 
 
 def test_cascade_exports_these_names_and_no_others() -> None:
@@ -248,6 +248,7 @@ SETTINGS: dict[str, Any] = {
     "loop_record": (1000, 0.1),
     "when_idle": "wait",
     "cleanup_timeout": 10.0,
+    "page": None,
 }
 TASK_SETTINGS: dict[str, Any] = {
     "name": None,

@@ -54,6 +54,10 @@ class Page:
         on_link: Is called with a link when the page is ready, and with the next one when that has been opened.
             It must not wait. ``None`` (default): ask ``Run.page_link()``.
 
+    Attributes:
+        host: The IP address in *address*.
+        port: The port in *address*; 0 for a free one.
+
     Raises:
         TypeError: If an argument is of a wrong type.
         ValueError: If *address* is malformed, or can be reached from other computers without *allow_remote*.
@@ -65,27 +69,22 @@ class Page:
     metrics: bool = attrs.field(default=False, kw_only=True)
     on_link: Callable[[str], object] | None = attrs.field(default=None, kw_only=True)
 
+    host: str = attrs.field(init=False, repr=False)
+    port: int = attrs.field(init=False, repr=False)
+
     def __attrs_post_init__(self) -> None:
         if not isinstance(self.address, str):
             raise TypeError(f"the address of a page is text, IP:PORT, not {self.address!r:.100}")
         if self.on_link is not None and not callable(self.on_link):
             raise TypeError(f"on_link is a function that takes a link, not {self.on_link!r:.100}")
-        host = _parted(self.address)[0]
+        host, port = _parted(self.address)
+        object.__setattr__(self, "host", host)
+        object.__setattr__(self, "port", port)
         if not self.is_loopback and not self.allow_remote:
             raise ValueError(
                 f"other computers can reach {host}, and so could see and steer the run; "
                 "say allow_remote=True if that is meant, or take 127.0.0.1"
             )
-
-    @property
-    def host(self) -> str:
-        """The IP address."""
-        return _parted(self.address)[0]
-
-    @property
-    def port(self) -> int:
-        """The port; 0 for a free one."""
-        return _parted(self.address)[1]
 
     @property
     def is_loopback(self) -> bool:

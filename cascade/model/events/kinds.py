@@ -341,7 +341,8 @@ class EngineWarning(Event):
 
     Attributes:
         code: ``"cache-failed"``, ``"heartbeat-failed"``, ``"message-rejected"``, ``"not-digestible"``,
-            ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or ``"thread-abandoned"``.
+            ``"not-durable"``, ``"observer-failed"``, ``"page-failed"``, ``"task-overdue"`` or
+            ``"thread-abandoned"``.
         message: The warning in words.
     """
 

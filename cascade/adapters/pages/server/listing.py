@@ -2,27 +2,14 @@
 
 from __future__ import annotations
 
-import functools
-import json
 from collections.abc import Mapping, Sequence
-from importlib.resources import files
 from typing import Any
 
-
-@functools.cache
-def _template() -> str:
-    """The page, with styles and script in it, apart from the runs."""
-    folder = files("cascade.adapters.pages") / "web"
-    parts = {
-        name: folder.joinpath(name).read_text(encoding="utf-8") for name in ("page.css", "runs.css", "runs.js")
-    }
-    html = folder.joinpath("runs.html").read_text(encoding="utf-8")
-    styles = parts["page.css"] + parts["runs.css"]
-    return html.replace("/*STYLES*/", styles).replace("/*SCRIPT*/", parts["runs.js"])
+from cascade.adapters.pages.html import as_json, read
 
 
 def list_page(runs: Sequence[Mapping[str, Any]]) -> str:
     """The HTML of the list of *runs*."""
-    # Whatever the texts are, they do not end the element in which they stand.
-    text = json.dumps({"runs": runs}).replace("<", "\\u003c")
-    return _template().replace("/*DATA*/", text)
+    html = read("runs.html").replace("@STYLES@", read("page.css") + read("runs.css"))
+    # The runs come last, as what they say is not ours.
+    return html.replace("@SCRIPT@", read("runs.js")).replace("@DATA@", as_json({"runs": runs}))

@@ -143,7 +143,7 @@ class Site:
 
 
 def _page(html: str) -> Answer:
-    rules = f"{policy(html, connect=True)}; frame-ancestors 'none'"
+    rules = f"{policy(html, connects=True)}; frame-ancestors 'none'"
     return Answer(200, html.encode(), "text/html; charset=utf-8", {"content-security-policy": rules})
 
 

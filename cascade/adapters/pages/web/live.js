@@ -78,8 +78,8 @@
     cancelNode.textContent = node ? `Cancel ${node}` : '';
   };
 
-  const rules = element('div', {id: 'rules', class: 'live-rules'});
-  const signals = element('div', {id: 'signals', class: 'live-signals'});
+  const rules = element('div', {id: 'live-rules', class: 'live-rules'});
+  const signals = element('div', {id: 'live-signals', class: 'live-signals'});
   const bar = element('div', {class: 'live-bar'});
   if (settings.list) bar.append(element('a', {href: settings.list, id: 'all-runs'}, 'All runs'));
   bar.append(connection);
@@ -109,9 +109,9 @@
 
   const blocked = element('tbody', {id: 'blocked'});
   const more = element('p', {class: 'live-note'});
-  const why = element('details', {class: 'live-why', id: 'why', hidden: true},
-    element('summary', {}, 'Why nodes do not run'),
-    element('table', {}, element('thead', {}, element('tr', {}, element('th', {scope: 'col'}, 'Node'), element('th', {scope: 'col'}, 'Waits for'))), blocked), more);
+  const why = element('section', {hidden: true}, element('details', {class: 'live-why', id: 'why'},
+    element('summary', {}, element('h2', {}, 'Why nodes do not run')),
+    element('table', {}, element('thead', {}, element('tr', {}, element('th', {scope: 'col'}, 'Node'), element('th', {scope: 'col'}, 'Waits for'))), blocked), more));
   page.slots.afterTimeline.append(why);
 
   let isOver = false;

@@ -16,11 +16,14 @@
     return made;
   };
   const duration = (seconds) => {
+    if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
     if (seconds < 60) return `${seconds.toFixed(1)} s`;
     const minutes = Math.floor(seconds / 60);
     if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
     return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
   };
+  const two = (number) => String(number).padStart(2, '0');
+  const moment = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
   const nodes = (counts) => {
     const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
     const others = Object.entries(counts).filter(([name]) => name !== 'succeeded').map(([name, count]) => `${count} ${name}`);
@@ -43,7 +46,7 @@
     const begun = cell('');
     const time = document.createElement('time');
     time.dateTime = new Date(run.created * 1000).toISOString();
-    time.textContent = new Date(run.created * 1000).toLocaleString();
+    time.textContent = moment(new Date(run.created * 1000));
     begun.append(time);
     const flow = cell(run.flow.join(', '));
     if (run.error) {

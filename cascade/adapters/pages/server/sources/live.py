@@ -32,7 +32,7 @@ ACTIONS: Final = ("pause", "resume", "limit", "cancel", "cancel_node", "send")
 _SLICE: Final = 200
 _MOST_BLOCKED: Final = 100
 # Seconds between two looks at what each node waits for, at least, and at most one part in so many of all time.
-_LOOK_EVERY: Final = 1.0
+_LOOK_EVERY: Final = 0.2
 _LOOK_SHARE: Final = 50
 
 

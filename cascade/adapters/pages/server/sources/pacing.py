@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import anyio
 import attrs
 
 from cascade.adapters.pages.server.sources.source import PERIOD, SHARE
 
 # Seconds after which readers look again though nothing has been said: waits have become shorter, for example.
-_AT_LEAST_EVERY = 2.0
+_AT_LEAST_EVERY: Final = 1.0
 
 
 @attrs.define(eq=False)

@@ -41,14 +41,14 @@ class Shown:
 
     Attributes:
         document: The run document.
-        svg: Its graph; ``None`` if there is no picture.
+        svg: Its graph; empty if there is no picture.
         actions: What can be done with it: ``"pause"``, ``"resume"``, ``"limit"``, ``"cancel"``, ``"cancel_node"``
             and ``"send"``.
         why_not: What the page says in the place of missing actions; may be empty.
     """
 
     document: Mapping[str, Any]
-    svg: str | None = None
+    svg: str = ""
     actions: Sequence[str] = ()
     why_not: str = ""
 

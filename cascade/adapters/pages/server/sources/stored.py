@@ -66,7 +66,7 @@ class StoredRuns:
                 raise
             return None
         actions, why_not = await self._actions(run)
-        return Shown(recorded_document(run), None, actions, why_not)
+        return Shown(recorded_document(run), "", actions, why_not)
 
     async def updates(self, run_id: str) -> AsyncGenerator[Update, None]:
         """The whole document of the run, whenever it has changed."""
