@@ -92,6 +92,19 @@
 
   // -- what is waited for
   const forms = new Map();
+  // Where the names of signals are not known, they are asked for.
+  function showAnySignal() {
+    if (forms.has('') || !may.has('send')) return;
+    const name = element('input', {type: 'text', 'aria-label': 'name of a signal', placeholder: 'name', required: true});
+    const value = element('input', {type: 'text', 'aria-label': 'its value', placeholder: 'value'});
+    const form = element('form', {class: 'live-form', id: 'any-signal', onsubmit: (event) => {
+      event.preventDefault();
+      act('send', {name: name.value, value: value.value});
+    }}, element('label', {}, 'Signal ', name), value, element('button', {type: 'submit'}, 'Send'));
+    forms.set('', form);
+    signals.append(form);
+  }
+
   function showSignals(wanted) {
     for (const [name, form] of forms) if (!wanted.some((one) => one.name === name)) { form.remove(); forms.delete(name); }
     for (const one of wanted) {
@@ -122,7 +135,9 @@
     for (const one of [limit, cancel]) one.hidden = isOver;
     cancelNode.hidden = cancelNode.hidden || isOver;
     rules.textContent = now.rules.length ? `In force: ${now.rules.join('; ')}` : '';
-    showSignals(now.signals);
+    if (now.signals) showSignals(now.signals);
+    else if (isOver) showSignals([]);
+    else showAnySignal();
     why.hidden = !now.blocked.length;
     blocked.replaceChildren(...now.blocked.map((one) => element('tr', {'data-node': one.id},
       element('td', {}, one.label ? `${one.label} (${one.id})` : one.id), element('td', {}, one.why.join('; ')))));

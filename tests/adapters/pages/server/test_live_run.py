@@ -57,6 +57,7 @@ async def test_nothing_of_the_page_is_alive_after_the_run() -> None:
 async def test_the_page_ends_with_a_run_that_does_not_succeed(ends: str) -> None:
     async with cascade.start(forever(), page=AT_HOME) as run:
         async with followed(run) as page:
+            await page.until(lambda known: known["run"]["counts"]["running"])
             if ends == "cancelled":
                 run.cancel()
             else:
@@ -134,6 +135,7 @@ async def test_a_page_sends_signals_and_says_what_is_wrong_with_a_value() -> Non
 async def test_a_page_cancels_a_node_and_the_run() -> None:
     flow = joined(cascade.settled(forever()), forever())
     async with cascade.start(flow, page=AT_HOME, schedule="eager") as run, followed(run) as page:
+        await page.until(lambda known: known["run"]["counts"]["running"] == 2)
         assert (await page.act("cancel_node", node="nobody")).status == 409
         assert (await page.act("cancel_node", node="forever")).status == 200
         await page.until(lambda known: known["run"]["counts"]["failed"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import AsyncGenerator, Mapping
+from collections.abc import AsyncGenerator, Iterator, Mapping
 from contextlib import aclosing, suppress
 from typing import TYPE_CHECKING, Any, Final
 
@@ -15,7 +15,15 @@ from cascade.adapters.pages.document.chronicle import Chronicle
 from cascade.adapters.pages.server.sources.limits import limits_in
 from cascade.adapters.pages.server.sources.metrics import in_text, of_run
 from cascade.adapters.pages.server.sources.pacing import Beat
-from cascade.adapters.pages.server.sources.source import AUTHOR, QUIET, RefusedAction, Shown, Update
+from cascade.adapters.pages.server.sources.source import (
+    ACTIONS,
+    AUTHOR,
+    QUIET,
+    RefusedAction,
+    Shown,
+    Update,
+    control,
+)
 from cascade.model.errors import CascadeError
 from cascade.model.rules import ControlRule
 from cascade.model.text import one_line
@@ -27,7 +35,6 @@ from cascade.runtime.run.lifetime import RunLifetime
 if TYPE_CHECKING:
     from cascade.adapters.pages.document.changes import Mark
 
-ACTIONS: Final = ("pause", "resume", "limit", "cancel", "cancel_node", "send")
 # Events that are read before others have their turn, and nodes whose waits are explained.
 _SLICE: Final = 200
 _MOST_BLOCKED: Final = 100
@@ -118,15 +125,15 @@ class LiveRun:
 
     async def _updates(self) -> AsyncGenerator[Update, None]:
         mark: Mark | None = None
-        control = b""
+        heard = b""
         while True:
             is_over = self._is_over
             changes, mark = self._changes(mark)
             if changes is not None:
                 yield Update("changes", changes)
-            if control != self._looked():
-                control = self._control
-                yield Update("control", control)
+            if heard != self._looked():
+                heard = self._control
+                yield Update("control", heard)
             if is_over:
                 yield Update("end")
                 return
@@ -170,26 +177,26 @@ class LiveRun:
     def _seen(self) -> dict[str, Any]:
         run_context = self.lifetime.run_context
         if self._is_over:
-            return {"blocked": [], "rules": [], "signals": [], "paused": False, "over": True}
+            return control(run_context.run_id, (), is_over=True)
         explained = Diagnosis(self.lifetime).explain()
         blocked = [
             {"id": one.node_id, "label": one.label, "why": [one_line(words) for words in one.blockers]}
             for one in explained[:_MOST_BLOCKED]
         ]
-        signals = run_context.signals
-        rules = [rule for rule in run_context.shared.control.rules() if self._is_about_us(rule)]
-        return {
-            "blocked": blocked,
-            "blocked_left_out": max(len(explained) - _MOST_BLOCKED, 0),
-            "rules": [str(rule) for rule in rules],
-            "paused": any(rule.kind == "pause" and rule.scope == f"run:{self.only}" for rule in rules),
-            "signals": [
-                {"name": name, "type": signals.declared[name].declared.kind_name,
-                 "description": one_line(signals.declared[name].declared.description)}
-                for name in signals.waiting if name in signals.declared
-            ],
-            "over": False,
-        }  # fmt: skip
+        return control(
+            run_context.run_id,
+            [rule for rule in run_context.shared.control.rules() if self._is_about_us(rule)],
+            blocked=blocked,
+            blocked_left_out=max(len(explained) - _MOST_BLOCKED, 0),
+            signals=list(self._signals()),
+        )
+
+    def _signals(self) -> Iterator[dict[str, str]]:
+        """The signals that are waited for."""
+        signals = self.lifetime.run_context.signals
+        for name in signals.waiting:
+            said = signals.declared[name].declared
+            yield {"name": name, "type": said.kind_name, "description": one_line(said.description)}
 
     def _is_about_us(self, rule: ControlRule) -> bool:
         kind, _, name = rule.scope.partition(":")

@@ -36,6 +36,11 @@ class RemoteRuns:
         """Whether a process that executes the run is connected."""
         return any(run_id in engine.runs for engine in await Remote(self.connector).engines())
 
+    async def rules(self, run_id: str) -> list[ControlRule]:
+        """The rules that may hold the run."""
+        rules = await Remote(self.connector).rules()
+        return [rule for rule in rules if rule.scope == f"run:{run_id}" or not rule.scope.startswith("run:")]
+
     async def act(self, run_id: str, action: str, given: Mapping[str, Any]) -> str:
         """Do it.
 
@@ -55,8 +60,10 @@ class RemoteRuns:
                         scope, said.get("concurrency", UNSET), said.get("rate", UNSET), None, None, AUTHOR
                     )
                     return await self._say(run_id, rules, [(scope, kind) for kind in kinds])
+                case "cancel", _:
+                    return await self._told(run_id, command="cancel-run")
                 case "cancel_node", {"node": str(node_id)}:
-                    return await self._cancel(run_id, node_id)
+                    return await self._told(run_id, command="cancel", node=node_id)
         except (ValueError, OSError) as error:
             raise RefusedAction(describe(error)) from error
         raise RefusedAction(f"there is no action {action!r:.100} of that form")
@@ -69,8 +76,8 @@ class RemoteRuns:
             return "the run has acknowledged it"
         raise RefusedAction(f"run {run_id!r} has not acknowledged it; it holds as soon as the run hears of it")
 
-    async def _cancel(self, run_id: str, node_id: str) -> str:
-        reply = await tell(self.connector, run_id, _PATIENCE, command="cancel", node=node_id)
+    async def _told(self, run_id: str, **command: str) -> str:
+        reply = await tell(self.connector, run_id, _PATIENCE, **command)
         if reply is None:
             raise RefusedAction(f"run {run_id!r} has not answered")
         if reply.verdict == "refused":

@@ -7,6 +7,10 @@ from typing import Any, Final, Protocol
 
 import attrs
 
+from cascade.model.rules import ControlRule
+
+# All that a page may offer to do.
+ACTIONS: Final = ("pause", "resume", "limit", "cancel", "cancel_node", "send")
 # Who sets rules, for people to read.
 AUTHOR: Final = "page"
 # Seconds between two updates that a browser is sent, at least.
@@ -51,6 +55,35 @@ class Shown:
     svg: str = ""
     actions: Sequence[str] = ()
     why_not: str = ""
+
+
+def control(
+    run_id: str,
+    rules: Sequence[ControlRule],
+    *,
+    blocked: Sequence[Mapping[str, Any]] = (),
+    blocked_left_out: int = 0,
+    signals: Sequence[Mapping[str, str]] | None = (),
+    is_over: bool = False,
+) -> dict[str, Any]:
+    """What a page says of what holds a run, and of what can be done about it.
+
+    Args:
+        run_id: The run.
+        rules: The rules that may hold it.
+        blocked: Nodes that do not run, each with why.
+        blocked_left_out: How many more there are.
+        signals: The signals that it waits for; ``None`` if it may take some whose names are not known.
+        is_over: Whether it has ended for good.
+    """
+    return {
+        "blocked": list(blocked),
+        "blocked_left_out": blocked_left_out,
+        "rules": [str(rule) for rule in rules],
+        "paused": any(rule.kind == "pause" and rule.scope == f"run:{run_id}" for rule in rules),
+        "signals": None if signals is None else list(signals),
+        "over": is_over,
+    }
 
 
 class Source(Protocol):

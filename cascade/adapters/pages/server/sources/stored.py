@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from contextlib import aclosing
 from typing import Any, Final
 
 import anyio
@@ -13,7 +14,7 @@ import attrs
 from cascade.adapters.pages.document.recorded import recorded_document
 from cascade.adapters.pages.server.sources.metrics import in_text, recorded_nodes_by, runs_by
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
-from cascade.adapters.pages.server.sources.source import QUIET, RefusedAction, Shown, Update
+from cascade.adapters.pages.server.sources.source import ACTIONS, QUIET, RefusedAction, Shown, Update, control
 from cascade.model.errors import CascadeError, StateError
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.engine.history import recorded_run, recorded_runs
@@ -51,11 +52,12 @@ class StoredRuns:
     async def list_updates(self) -> AsyncGenerator[Update, None]:
         """The list, and again whenever it has changed."""
 
-        async def look() -> tuple[bytes, float]:
-            return json.dumps({"runs": await self.runs()}).encode(), _LIST_EVERY
+        async def look() -> Look:
+            return Look([_said("runs", {"runs": await self.runs()})], _LIST_EVERY)
 
-        async for update in _polled("runs", look):
-            yield update
+        async with aclosing(_polled(look)) as updates:
+            async for update in updates:
+                yield update
 
     async def show(self, run_id: str) -> Shown | None:
         """A run as it is recorded."""
@@ -69,17 +71,21 @@ class StoredRuns:
         return Shown(recorded_document(run), "", actions, why_not)
 
     async def updates(self, run_id: str) -> AsyncGenerator[Update, None]:
-        """The whole document of the run, whenever it has changed."""
+        """The whole document of the run, whenever it has changed, and what can be done."""
 
-        async def look() -> tuple[bytes, float]:
+        async def look() -> Look:
             run = await recorded_run(self.state, run_id)
             sections = {name: value for name, value in recorded_document(run).items() if name != "version"}
             bars = {"from": 0, "add": sections.pop("bars", [])}
-            every = _RUN_EVERY if run.status == "running" else _STILL_EVERY
-            return json.dumps({"sections": sections, "bars": bars}).encode(), every
+            is_executed = run.status == "running"
+            rules = await self.remote.rules(run_id) if is_executed and self.remote is not None else []
+            known = control(run_id, rules, signals=None, is_over=run.status == "succeeded")
+            said = [_said("changes", {"sections": sections, "bars": bars}), _said("control", known)]
+            return Look(said, _RUN_EVERY if is_executed else _STILL_EVERY)
 
-        async for update in _polled("changes", look):
-            yield update
+        async with aclosing(_polled(look)) as updates:
+            async for update in updates:
+                yield update
 
     async def metrics(self) -> str:
         """How many runs and nodes there are, by status."""
@@ -104,7 +110,7 @@ class StoredRuns:
             ), "to pause, limit and cancel it, start it with --control local: and this with --via local:"
         if not await self.remote.reaches(run.run_id):
             return ("send",), f"its process is not connected to {self.remote.url}"
-        return ("pause", "resume", "limit", "cancel_node", "send"), ""
+        return ACTIONS, ""
 
     async def act(self, run_id: str, action: str, given: Mapping[str, Any]) -> str:
         """Do it.
@@ -127,20 +133,40 @@ class StoredRuns:
         return await self.remote.act(run_id, action, given)
 
 
-async def _polled(name: str, look: Callable[[], Awaitable[tuple[bytes, float]]]) -> AsyncGenerator[Update, None]:
-    """What *look* finds, and again whenever it finds something else; with it comes when to look next."""
-    before, quiet = b"", 0.0
+@attrs.frozen
+class Look:
+    """What a look has found.
+
+    Attributes:
+        updates: All that there is to say, whether it was said before or not.
+        pause: Seconds until the next look, at least.
+    """
+
+    updates: list[Update]
+    pause: float
+
+
+def _said(name: str, value: object) -> Update:
+    return Update(name, json.dumps(value, separators=(",", ":")).encode())
+
+
+async def _polled(look: Callable[[], Awaitable[Look]]) -> AsyncGenerator[Update, None]:
+    """What *look* finds, as far as it was not found before."""
+    before: dict[str, bytes] = {}
+    quiet = 0.0
     while True:
         begun = time.perf_counter()
-        found, every = await look()
-        pause = max(every, _SHARE * (time.perf_counter() - begun))
-        quiet += pause
-        if found != before:
-            before, quiet = found, 0.0
-            yield Update(name, found)
-        elif quiet >= QUIET:
+        found = await look()
+        pause = max(found.pause, _SHARE * (time.perf_counter() - begun))
+        for update in found.updates:
+            if before.get(update.name) != update.data:
+                before[update.name] = update.data
+                quiet = 0.0
+                yield update
+        if quiet >= QUIET:
             quiet = 0.0
             yield Update("")
+        quiet += pause
         await anyio.sleep(pause)
 
 
