@@ -1,6 +1,4 @@
-"""The command line: ``cascade run``, ``resume``, ``runs``, ``show``, ``graph``, ``control``, ``watch``
-and ``page``.
-"""
+"""The command line: ``cascade run``, ``resume``, ``runs``, ``show``, ``report``, ``page``, ..."""
 
 from __future__ import annotations
 

@@ -26,7 +26,7 @@ from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
-_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch", "page")
+_WITHOUT_FLOW = ("runs", "show", "report", "resume", "send", "control", "watch", "page")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -35,8 +35,8 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"``,
-            ``"watch"`` or ``"page"``.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"report"``, ``"resume"``, ``"send"``,
+            ``"control"``, ``"watch"`` or ``"page"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -94,7 +94,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
     parser, commands = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
-        raise UsageError("say what to do: run, resume, runs, show, send, graph, control, watch or page")
+        raise UsageError("say what to do: run, resume, runs, show, report, page, send, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
         return Invocation(options.command, None, pairs(getattr(options, "param", []), "-p"), options)
@@ -177,7 +177,10 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     )
     run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
     _add_traceback(run)
-    graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
+    run.add_argument("--report", metavar="FILE", help="write a page about the run to this file, such as run.html")
+    text = "kind of picture (what the name of the file says, or mermaid)"
+    graph.add_argument("--format", choices=get_args(Format), help=text)
+    graph.add_argument("-o", "--output", metavar="FILE", help="write it to this file, such as flow.svg")
     _add_records(commands)
     add_page_to_run(run)
     add_control(commands)
@@ -207,18 +210,21 @@ def _add_traceback(command: argparse.ArgumentParser) -> None:
 def _add_records(commands: Any) -> None:
     runs = commands.add_parser("runs", help="list recorded runs")
     show = commands.add_parser("show", help="show a recorded run and its nodes")
+    report = commands.add_parser("report", help="write a page about a recorded run")
     resume = commands.add_parser("resume", help="go on with a run that was cut short")
     send = commands.add_parser("send", help="send a signal to a recorded run, whether it is executed or not")
-    for command in (show, resume, send):
+    for command in (show, report, resume, send):
         command.add_argument("run_id", metavar="RUN", help="id of the run")
     send.add_argument("name", metavar="NAME", help="name of the signal")
     send.add_argument("value", metavar="VALUE", help="its value")
-    for command in (runs, show, resume, send):
+    for command in (runs, show, report, resume, send):
         command.add_argument("--state", metavar="URL", required=True, help="where it is recorded")
     for command in (runs, show):
         command.add_argument(
             "--format", choices=("text", "json"), default="text", help="kind of text (%(default)s)"
         )
+    report.add_argument("-o", "--output", metavar="FILE", required=True, help="the file, such as run.html")
+    report.add_argument("--flow", metavar="TARGET", help="the flow, which is imported, for a picture of its graph")
     _add_param(resume, "a parameter: one that is secret, and so not recorded, or another value")
     resume.add_argument("--control", metavar="URL", help="where rules come from, if that holds a password")
     _add_on_change(resume)

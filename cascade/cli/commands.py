@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from cascade import api
 from cascade.cli.arguments import Invocation, parse
 from cascade.cli.control import run_control
-from cascade.cli.output import out_text
 from cascade.cli.pages.command import run_page
+from cascade.cli.pages.graph import draw
 from cascade.cli.records import arguments_to_resume, send_signal, show_run, show_runs
 from cascade.cli.running import EXIT_BY_SIGNAL, run_flow
-from cascade.cli.targets import UsageError
 from cascade.cli.watch import run_watch
-from cascade.model.errors import GraphError
 
 
 def execute(invocation: Invocation) -> int:
@@ -19,7 +16,8 @@ def execute(invocation: Invocation) -> int:
     options = invocation.options
     match invocation.command:
         case "graph":
-            return _graph(invocation)
+            draw(invocation.flow, options.format, options.output)
+            return 0
         case "runs":
             show_runs(options.state, options.format)
             return 0
@@ -31,6 +29,11 @@ def execute(invocation: Invocation) -> int:
             more = ["--log", options.log, "--on-change", options.on_change]
             more += ["--traceback"] if options.traceback else []
             return run_flow(parse([*words, *more]), is_first=False)
+        case "report":
+            from cascade.cli.pages.report import report_run  # here, as what makes pages takes its time to import
+
+            report_run(options.state, options.run_id, options.output, options.flow)
+            return 0
         case "send":
             send_signal(options.state, options.run_id, options.name, options.value)
             return 0
@@ -42,12 +45,3 @@ def execute(invocation: Invocation) -> int:
             return EXIT_BY_SIGNAL[run_page(options)]
         case _:
             return run_flow(invocation)
-
-
-def _graph(invocation: Invocation) -> int:
-    try:
-        picture = api.visualize(invocation.flow, invocation.options.format)
-    except GraphError as error:
-        raise UsageError(str(error)) from error
-    out_text(picture)
-    return 0

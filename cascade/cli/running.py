@@ -8,7 +8,7 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from fractions import Fraction
 from signal import Signals
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import attrs
@@ -20,7 +20,7 @@ from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
-from cascade.cli.output import OutputLost, out_text, say
+from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
 from cascade.cli.pages.options import page_of_run
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
@@ -31,6 +31,9 @@ from cascade.runtime.durability.recovery import origin_var
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.urls import outlives_process
 from cascade.runtime.observation.bus import EventStream
+
+if TYPE_CHECKING:
+    from cascade.cli.pages.report import RunReport
 
 EXIT_FAILED: Final = 1
 # EX_TEMPFAIL of sysexits.h: nothing went wrong, and the rest can be done later.
@@ -118,6 +121,7 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     options = invocation.options
     _see_backend(options.backend)
     lost: list[OutputLost] = []
+    reports = _reports(options.report)
     settings: dict[str, Any] = {
         "schedule": options.schedule,
         "on_error": options.on_error,
@@ -127,8 +131,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         "when_idle": options.when_idle,
         "system_resources": _amounts(options.resources),
         "control": options.control,
-        "observers": _observers(options.log, lost),
         "page": page_of_run(options),
+        "observers": [*_observers(options.log, lost), *reports],
     }
     running = _Running(invocation, settings)
     assert invocation.kept is not None  # it is that of a run
@@ -138,6 +142,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     finally:
         origin_var.reset(token)
     status = _ended(running)
+    if not all(report.tell() for report in reports):
+        status = status or EXIT_USAGE
     if lost:
         lost[0].status = status
         raise lost[0]
@@ -210,6 +216,15 @@ def _observers(log: str, lost: list[OutputLost]) -> list[Observer]:
                 raise UsageError(str(error)) from error
         case _:
             return []
+
+
+def _reports(path: str | None) -> Sequence[RunReport]:
+    """The observers that write reports of the run: one, or none."""
+    if path is None:
+        return ()
+    from cascade.cli.pages.report import run_report  # here, as what makes pages takes its time to import
+
+    return [run_report(path)]
 
 
 def _json_log(lost: list[OutputLost]) -> Observer:

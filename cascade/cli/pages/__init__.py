@@ -1,1 +1,1 @@
-"""Pages on the command line: ``cascade run --page`` and ``cascade page``."""
+"""Pictures and pages on the command line: ``cascade graph``, ``report`` and ``page``, and options of ``run``."""

@@ -110,9 +110,9 @@
         if (f.arguments.length) details.append(el('div', {}, 'called with ', ...f.arguments.flatMap(([name, text], n) => [n ? ', ' : '', el('code', {}, name ? `${name}=${text}` : text)])));
         if (f.caused_by) details.append(el('p', {}, `This is the failure of ${f.caused_by}.`));
         if (f.earlier.length) details.append(table([
-          ['earlier attempt', a => String(a.attempt), 'number'], ['at', a => a.at ? clock(a.at) : ''], ['error', a => a.error],
+          ['earlier attempt', a => String(a.attempt), 'number'], ['at', a => a.at ? clock(a.at) : '', 'word'], ['error', a => a.error],
         ], f.earlier));
-        if (f.remarks.length) details.append(table([['at', a => clock(a.at)], ['what', a => a.text]], f.remarks));
+        if (f.remarks.length) details.append(table([['at', a => clock(a.at), 'word'], ['what', a => a.text]], f.remarks));
         if (f.traceback) details.append(el('pre', { tabindex: '0', 'aria-label': `Traceback of ${f.id}` }, f.traceback));
         if (f.log) details.append(el('p', { class: 'note' }, 'It wrote:'), el('pre', { tabindex: '0', 'aria-label': `Output of ${f.id}` }, f.log));
         return details;
@@ -140,7 +140,7 @@
     critical() {
       const total = D.critical.length ? D.critical.at(-1).ended - D.critical[0].started : 0;
       show('critical', D.critical.length > 1 ? el('p', { class: 'note' },
-        'Each of these began after the one before it, which it needed, had ended; the run could not take less time than they did.') : null,
+        'From the node that ended last back to the one that it had to wait for, and so on: to make the run shorter, shorten these.') : null,
       D.critical.length > 1 ? table([
         ['node', named, 'name'], ['began', s => `+${duration(Math.max(s.started - D.run.started, 0))}`, 'number'],
         ['waited', s => s.waited >= 0.001 ? duration(s.waited) : '', 'number'],
@@ -151,7 +151,7 @@
     slowest() {
       show('slowest', D.slowest.length > 1 ? table([
         ['node', named, 'name'], ['began', s => s.started ? `+${duration(Math.max(s.started - D.run.started, 0))}` : '', 'number'],
-        ['took', s => duration(s.duration), 'number'], ['where', s => s.worker || ''], ['ended', s => status(s.status)],
+        ['took', s => duration(s.duration), 'number'], ['where', s => s.worker || ''], ['ended', s => status(s.status), 'word'],
       ], D.slowest) : null);
     },
     waits() {
@@ -163,18 +163,18 @@
     retries() {
       show('retries', D.retries.length ? table([
         ['node', named, 'name'], ['attempt', r => r.most ? `${r.attempt} of ${r.most}` : String(r.attempt), 'number'],
-        ['at', r => r.at ? clock(r.at) : ''], ['next after', r => r.delay === null ? '' : duration(r.delay), 'number'], ['error', r => r.error || ''],
+        ['at', r => r.at ? clock(r.at) : '', 'word'], ['next after', r => r.delay === null ? '' : duration(r.delay), 'number'], ['error', r => r.error || ''],
       ], D.retries) : null, D.left_out.retries ? el('p', { class: 'note' }, `${count(D.left_out.retries)} earlier ones are not shown here.`) : null);
     },
     signals() {
       show('signals', D.signals.length ? table([
-        ['signal', s => s.name, 'name'], ['at', s => s.at ? clock(s.at) : ''], ['value', s => s.preview || ''],
+        ['signal', s => s.name, 'name'], ['at', s => s.at ? clock(s.at) : '', 'word'], ['value', s => s.preview || ''],
         ['', s => s.is_default ? 'the default, as none came in time' : ''],
       ], D.signals) : null);
     },
     warnings() {
       show('warnings', D.warnings.length ? table([
-        ['at', w => clock(w.at)], ['code', w => w.code], ['warning', w => w.message],
+        ['at', w => clock(w.at), 'word'], ['code', w => w.code], ['warning', w => w.message],
       ], D.warnings) : null);
     },
     graph() {
