@@ -141,7 +141,7 @@
     why.hidden = !now.blocked.length;
     blocked.replaceChildren(...now.blocked.map((one) => element('tr', {'data-node': one.id},
       element('td', {}, one.label ? `${one.label} (${one.id})` : one.id), element('td', {}, one.why.join('; ')))));
-    more.textContent = now.blocked_left_out ? `and ${now.blocked_left_out} more` : '';
+    more.textContent = now.more_blocked ? 'and more' : '';
   }
 
   // -- updates

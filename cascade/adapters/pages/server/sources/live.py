@@ -178,7 +178,7 @@ class LiveRun:
         run_context = self.lifetime.run_context
         if self._is_over:
             return control(run_context.run_id, (), is_over=True)
-        explained = Diagnosis(self.lifetime).explain()
+        explained = Diagnosis(self.lifetime).explain(_MOST_BLOCKED + 1)
         blocked = [
             {"id": one.node_id, "label": one.label, "why": [one_line(words) for words in one.blockers]}
             for one in explained[:_MOST_BLOCKED]
@@ -187,7 +187,7 @@ class LiveRun:
             run_context.run_id,
             [rule for rule in run_context.shared.control.rules() if self._is_about_us(rule)],
             blocked=blocked,
-            blocked_left_out=max(len(explained) - _MOST_BLOCKED, 0),
+            has_more_blocked=len(explained) > _MOST_BLOCKED,
             signals=list(self._signals()),
         )
 

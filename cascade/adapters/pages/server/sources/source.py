@@ -62,7 +62,7 @@ def control(
     rules: Sequence[ControlRule],
     *,
     blocked: Sequence[Mapping[str, Any]] = (),
-    blocked_left_out: int = 0,
+    has_more_blocked: bool = False,
     signals: Sequence[Mapping[str, str]] | None = (),
     is_over: bool = False,
 ) -> dict[str, Any]:
@@ -72,13 +72,13 @@ def control(
         run_id: The run.
         rules: The rules that may hold it.
         blocked: Nodes that do not run, each with why.
-        blocked_left_out: How many more there are.
+        has_more_blocked: Whether there are more.
         signals: The signals that it waits for; ``None`` if it may take some whose names are not known.
         is_over: Whether it has ended for good.
     """
     return {
         "blocked": list(blocked),
-        "blocked_left_out": blocked_left_out,
+        "more_blocked": has_more_blocked,
         "rules": [str(rule) for rule in rules],
         "paused": any(rule.kind == "pause" and rule.scope == f"run:{run_id}" for rule in rules),
         "signals": None if signals is None else list(signals),
