@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Literal
 
@@ -30,8 +29,6 @@ _KINDS: Final[dict[type, Kind]] = {
 }  # fmt: skip
 # The key of the box for the tasks that have none of their own; no task is called so.
 REST: Final = "..."
-# What ends the id of a node of the flow itself, in that of an item or of a node of a flow that it has returned.
-_WITHIN: Final = re.compile(r"\[\d+\](/|$)|/")
 
 
 @attrs.frozen
@@ -90,23 +87,6 @@ class Sketch:
     is_grouped: bool = False
     arrows_left_out: int = 0
     task_boxes: Mapping[str, str] = attrs.field(factory=dict)
-
-    def key_of(self, node_id: str) -> str:
-        """The key of the box in which the node *node_id* is shown, or the node that it is in."""
-        root = root_of(node_id)
-        return self.task_boxes.get(task_of_id(root), REST) if self.is_grouped else root
-
-
-def root_of(node_id: str) -> str:
-    """The node of the flow itself that *node_id* is, or is within: ``fetch#2`` of ``fetch#2[7]/parse``."""
-    found = _WITHIN.search(node_id)
-    return node_id if found is None else node_id[: found.start()]
-
-
-def task_of_id(node_id: str) -> str:
-    """The name of the task of ``fetch#2``."""
-    task, _, ordinal = node_id.rpartition("#")
-    return task if task and ordinal.isdecimal() else node_id
 
 
 def sketch_of(graph: Graph, most: int = MOST_BOXES) -> Sketch:

@@ -10,8 +10,9 @@ import attrs
 from cascade.adapters.observers.tally import TaskTally
 from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import laid_out
-from cascade.graph.pictures.sketch import MOST_BOXES, Sketch, root_of, sketch_of
+from cascade.graph.pictures.sketch import MOST_BOXES, Sketch, sketch_of
 from cascade.graph.pictures.svg import State, as_svg
+from cascade.model.text import one_line
 
 Counts = Mapping[str, int]
 # What stands in a box for each count, in this order.
@@ -30,28 +31,31 @@ class Boxes:
 
     graph: Graph | None = None
     _by_node: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    _has_slashes: bool = False
     _sketch: Sketch | None = None
 
     def know(self, graph: Graph, recorded: Iterable[str]) -> None:
         """Paint *graph* from now on, of which the nodes *recorded* have ended before."""
-        self.graph, self._sketch = graph, None
-        if self._are_nodes:
+        self.graph, self._sketch, self._by_node = graph, None, {}
+        self._has_slashes = any("/" in name for name in graph.counts)
+        if len(graph.rows) <= MOST_BOXES:
+            self._by_node = {graph.name(index): {} for index in range(len(graph.rows))}
             for node_id in recorded:
                 self.count(node_id, "succeeded", 1)
 
-    @property
-    def _are_nodes(self) -> bool:
-        return self.graph is not None and len(self.graph.rows) <= MOST_BOXES
-
     def count(self, node_id: str, status: str, number: int) -> None:
         """Count *number* more nodes, or fewer, that are in *status*; those of a returned flow do not count."""
-        if not self._are_nodes:
+        if not self._by_node:
             return
-        root = root_of(node_id)
-        if "/" in node_id[len(root) :]:
-            return
-        counts = self._by_node.setdefault(root, {})
-        counts[status] = counts.get(status, 0) + number
+        counts = self._by_node.get(node_id)
+        if counts is None and node_id.endswith("]"):  # an item
+            counts = self._by_node.get(node_id.rpartition("[")[0])
+        if counts is not None:
+            counts[status] = counts.get(status, 0) + number
+
+    def may_have(self, node_id: str) -> bool:
+        """Whether a node may be one of the graph: no item, and not of a flow that another node has returned."""
+        return not node_id.endswith("]") and ("/" not in node_id or self._has_slashes)
 
     def sketch(self) -> Sketch | None:
         """What the picture shows; ``None`` if the graph is not known."""
@@ -71,12 +75,13 @@ class Boxes:
         if sketch.is_grouped:
             groups = {key: tasks[name] for name, key in sketch.task_boxes.items() if name in tasks}
             return {key: state_of(_counts(task)) for key, task in groups.items()}
-        return {node_id: state_of(counts) for node_id, counts in self._by_node.items()}
+        return {node_id: state_of(counts) for node_id, counts in self._by_node.items() if counts}
 
     def shown(self, tasks: Mapping[str, TaskTally]) -> dict[str, Any]:
         """The boxes, for a page that has the picture."""
         states = self.states(tasks)
-        boxes = {key: {"status": state.status, "text": state.text} for key, state in states.items()}
+        # As the picture has the keys.
+        boxes = {one_line(key): {"status": state.status, "text": state.text} for key, state in states.items()}
         return {"boxes": boxes, "is_grouped": self._sketch is not None and self._sketch.is_grouped}
 
     def svg(self, tasks: Mapping[str, TaskTally], *, has_style: bool = False) -> str:

@@ -179,7 +179,7 @@ class Chronicle:
         self._leave(event, at)
         self.troubles.end(event)
         started = at - event.duration
-        if not node_id.endswith("]") and "/" not in node_id:
+        if self.boxes.may_have(node_id):
             self._times[node_id] = started, at
         if node_id in self._maps:  # its items are what runs
             self._maps.remove(node_id)

@@ -199,11 +199,19 @@
       box.addEventListener('click', () => choose(box.dataset.node));
     }
   };
-  const rootOf = id => id.replace(/(\[\d+\](\/.*)?|\/.*)$/, '');
+  // The box of a node; of an item, that of its map; of what is in no box, that of the node it comes from.
+  const boxOf = id => {
+    for (let within = id, before = null; within !== before;) {
+      const box = boxes.get(within) || boxes.get(within.replace(/#\d+$/, ''));
+      if (box) return box;
+      before = within;
+      within = within.replace(/(\[\d+\]|\/[^/]*)$/, '');
+    }
+    return null;
+  };
   const choose = id => {
     for (const box of boxes.values()) box.classList.remove('chosen');
-    const task = D.timeline.task_names.find(name => rootOf(id).replace(/#\d+$/, '') === name);
-    const box = boxes.get(id) || boxes.get(rootOf(id)) || boxes.get(task);
+    const box = boxOf(id);
     if (box) box.classList.add('chosen');
     window.cascadePage.onSelect(id);
   };
