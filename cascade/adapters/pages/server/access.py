@@ -70,18 +70,18 @@ class Access:
             return text(421, f"this is not {host!r:.100}; the page is at {self.origin}")
         return None
 
-    def opened(self, request: Request) -> Answer:
-        """The answer to a *request* with the key of a link, which is used up by it."""
+    def opened(self, request: Request, start: str) -> Answer:
+        """The answer to a *request* with the key of a link, which is used up by it; it leads on to *start*."""
         given = request.query.get("key", "")
         if self.is_known(request):
-            return text(303, "known already", location="/")
+            return text(303, "known already", location=start)
         # All are compared, whichever it is.
         found = [key for key in self._links if _is_same(given, key)]
         if not found:
             return text(403, "this link has been opened before, or never was one; take a new one")
         self._links.remove(found[0])
         cookie = f"{self._cookie}={self._session}; HttpOnly; SameSite=Strict; Path=/"
-        return text(303, "welcome", location="/", set_cookie=cookie)
+        return text(303, "welcome", location=start, set_cookie=cookie)
 
     def is_known(self, request: Request) -> bool:
         """Whether *request* comes from a browser that has opened a link."""

@@ -64,7 +64,7 @@ class Site:
         return None
 
     def _opened(self, request: Request) -> Answer:
-        answer = self.access.opened(request)
+        answer = self.access.opened(request, "/" if self.source.start is None else _place_of(self.source.start))
         if "set-cookie" in answer.headers:
             self.link_used()
         return answer
@@ -90,7 +90,7 @@ class Site:
 
     async def _list(self) -> Answer:
         if self.source.only is not None:
-            return text(303, "the run", location=f"/run?id={quote(self.source.only, safe='')}")
+            return text(303, "the run", location=_place_of(self.source.only))
         return _page(list_page(await self.source.runs()))
 
     async def _run(self, run_id: str) -> Answer:
@@ -140,6 +140,10 @@ class Site:
         except RefusedAction as error:
             return data(409, {"error": one_line(str(error))})
         return data(200, {"said": one_line(said)})
+
+
+def _place_of(run_id: str) -> str:
+    return f"/run?id={quote(run_id, safe='')}"
 
 
 def _page(html: str) -> Answer:

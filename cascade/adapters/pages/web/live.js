@@ -88,6 +88,8 @@
   if (may.has('cancel')) bar.append(cancel);
   bar.append(cancelNode, said);
   page.slots.controls.append(bar, rules, signals);
+  const note = element('p', {id: 'note', class: 'live-note'});
+  page.slots.controls.append(note);
   if (settings.whyNot) page.slots.controls.append(element('p', {id: 'why-not', class: 'live-note'}, settings.whyNot));
 
   // -- what is waited for
@@ -134,6 +136,7 @@
     resume.hidden = !now.paused || isOver;
     for (const one of [limit, cancel]) one.hidden = isOver;
     cancelNode.hidden = cancelNode.hidden || isOver;
+    note.textContent = now.note || '';
     rules.textContent = now.rules.length ? `In force: ${now.rules.join('; ')}` : '';
     if (now.signals) showSignals(now.signals);
     else if (isOver) showSignals([]);
@@ -155,7 +158,6 @@
   stream.addEventListener('control', (event) => showControl(JSON.parse(event.data)));
   stream.addEventListener('end', () => {
     stream.close();
-    showControl({blocked: [], rules: [], signals: [], paused: false, over: true});
     connected('ended', 'the run has ended, and this page with it');
   });
 })();

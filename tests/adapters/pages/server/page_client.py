@@ -85,11 +85,13 @@ class Nothing:
     Attributes:
         done: The actions that were asked for.
         only: Whether there is a list.
+        start: The run that links lead to.
         said: What the stream of updates says.
     """
 
     done: list[tuple[str, str]] = attrs.field(factory=list)
     only: str | None = None
+    start: str | None = None
     said: Callable[[], AsyncGenerator[Update, None]] | None = None
 
     async def runs(self) -> list[dict[str, Any]]:

@@ -217,6 +217,13 @@ async def test_an_error_of_the_page_is_told_and_ends_nothing() -> None:
     assert after.status == 200
 
 
+async def test_a_link_leads_to_the_run_that_it_is_about() -> None:
+    async with served(Nothing(start="a b/c")) as page:
+        reply = await page.browser.open(page.access.new_link())
+
+    assert (reply.status, reply.headers["location"]) == (303, "/run?id=a%20b%2Fc")
+
+
 async def test_the_list_leads_on_to_a_run_that_is_alone() -> None:
     async with served(Nothing(only="a b/c")) as page:
         reply = await (await page.known()).ask("/")

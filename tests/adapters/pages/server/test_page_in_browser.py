@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -171,6 +175,7 @@ def test_runs_are_listed_and_filtered(chromium: Chromium, tmp_path: Path) -> Non
 
     def look(page: Any) -> list[list[str]]:
         page.goto(link)
+        page.click("#all-runs")
         page.wait_for_selector("tr[data-run=nightly]")
         seen = [ids(page)]
         page.click("[data-status=failed]")
@@ -199,3 +204,83 @@ def ids(page: Any) -> list[str]:
     """The runs in the list."""
     found: list[str] = page.eval_on_selector_all("#runs tr", "rows => rows.map(row => row.dataset.run)")
     return found
+
+
+NIGHTLY = """
+import cascade
+
+@cascade.task
+async def load(row: int) -> int:
+    if row in (17, 170):
+        raise ValueError(f"row {row} is bad")
+    return row
+
+@cascade.task
+async def total(rows: list[int], go: str) -> int:
+    return sum(rows)
+
+flow = total(load.map(row=list(range(200))).after(cascade.signal("go")), cascade.signal("go"))
+"""
+
+
+def test_two_of_two_hundred_fail_and_the_page_says_which_and_why_and_how_to_go_on(
+    chromium: Chromium, tmp_path: Path
+) -> None:
+    (tmp_path / "nightly.py").write_text(NIGHTLY)
+    state = "sqlite:///runs.db"
+    words = ["run", "nightly.py:flow", "--state", state, "--run-id", "nightly", "--on-error", "continue"]
+
+    def look(page: Any, link: str) -> dict[str, str]:
+        page.goto(link)
+        page.fill("[data-signal=go] input", "now")
+        page.click("[data-signal=go] button")
+        page.wait_for_selector("#connection[data-state=ended]")
+        page.wait_for_selector("html[data-status=failed]")
+        page.wait_for_selector("#note:has-text('resume')")
+        for failure in page.locator("#failures summary").all():
+            failure.click()
+        page.screenshot(path=tmp_path / "failed.png", full_page=True)
+        return {name: page.inner_text(f"#{name}") for name in ("summary", "failures", "note")}
+
+    with command_in(tmp_path, *words, "--page", "--log", "none") as link:
+        texts, problems = chromium.see(lambda page: look(page, link), viewport=WIDE)
+
+    assert "failed" in texts["summary"]
+    for row in (17, 170):
+        assert f"load[{row}]" in texts["failures"]
+        assert f"ValueError: row {row} is bad" in texts["failures"]
+        assert f"row={row}" in texts["failures"]
+    assert "nightly.py" in texts["failures"]
+    assert texts["note"] == f"it goes on with: cascade resume nightly --state {state}"
+    assert problems == []
+
+    with command_in(tmp_path, "page", "--state", state) as link:
+        again, problems = chromium.see(lambda page: look_at_record(page, link), viewport=WIDE)
+
+    assert "load[17]" in again
+    assert "ValueError: row 170 is bad" in again
+    assert f"it goes on with: cascade resume nightly --state {state}" in again
+    assert problems == []
+
+
+def look_at_record(page: Any, link: str) -> str:
+    """What the page says of a recorded run."""
+    page.goto(link)
+    page.click("tr[data-run=nightly] a")
+    page.wait_for_selector("#note:has-text('resume')")
+    return str(page.inner_text("body"))
+
+
+@contextmanager
+def command_in(folder: Path, *words: str) -> Iterator[str]:
+    """A command that has a page: the link to it."""
+    command = [sys.executable, "-m", "cascade", *words]
+    env = {**os.environ, "PYTHONPATH": str(Path(cascade.__file__).parent.parent)}
+    with subprocess.Popen(
+        command, cwd=folder, env=env, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL, text=True
+    ) as one:
+        assert one.stderr is not None
+        try:
+            yield next(found[0] for line in one.stderr if (found := re.search(r"http://\S+key=\S+", line)))
+        finally:
+            one.terminate()

@@ -20,11 +20,16 @@ class Beside:
         live: The run.
         stored: The others.
         only: Nothing: there are others.
+        start: The live run.
     """
 
     live: LiveRun
     stored: StoredRuns
     only: str | None = None
+    start: str | None = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self.start = self.live.only
 
     def _of(self, run_id: str) -> Source:
         return self.live if run_id == self.live.only else self.stored

@@ -23,12 +23,15 @@ from cascade.adapters.pages.server.sources.source import (
     Shown,
     Update,
     control,
+    how_it_goes_on,
 )
 from cascade.model.errors import CascadeError
 from cascade.model.rules import ControlRule
 from cascade.model.text import one_line
+from cascade.runtime.durability.recovery import origin_var
 from cascade.runtime.engine.diagnosis import Diagnosis
 from cascade.runtime.engine.handle import Run
+from cascade.runtime.engine.urls import outlives_process
 from cascade.runtime.observation.bus import EventStream
 from cascade.runtime.run.lifetime import RunLifetime
 
@@ -51,6 +54,7 @@ class LiveRun:
         lifetime: The run.
         run: Its handle; ``None`` if nothing can be changed.
         only: Its id.
+        start: The same.
         chronicle: What its events have told.
         readers: How many browsers follow it.
         beat: When they are told what is new.
@@ -59,6 +63,7 @@ class LiveRun:
     lifetime: RunLifetime
     run: Run | None
     only: str | None = attrs.field(init=False)
+    start: str | None = attrs.field(init=False)
     chronicle: Chronicle = attrs.field(factory=Chronicle)
     readers: int = 0
     beat: Beat = attrs.field(factory=Beat)
@@ -70,7 +75,7 @@ class LiveRun:
     _all_left: anyio.Event | None = None
 
     def __attrs_post_init__(self) -> None:
-        self.only = self.lifetime.run_context.run_id
+        self.only = self.start = self.lifetime.run_context.run_id
 
     # -- events --------------------------------------------------------------------------------------------
 
@@ -177,7 +182,7 @@ class LiveRun:
     def _seen(self) -> dict[str, Any]:
         run_context = self.lifetime.run_context
         if self._is_over:
-            return control(run_context.run_id, (), is_over=True)
+            return control(run_context.run_id, (), is_over=True, note=self._how_it_goes_on())
         explained = Diagnosis(self.lifetime).explain(_MOST_BLOCKED + 1)
         blocked = [
             {"id": one.node_id, "label": one.label, "why": [one_line(words) for words in one.blockers]}
@@ -197,6 +202,12 @@ class LiveRun:
         for name in signals.waiting:
             said = signals.declared[name].declared
             yield {"name": name, "type": said.kind_name, "description": one_line(said.description)}
+
+    def _how_it_goes_on(self) -> str:
+        """How a run goes on that has failed, if its outcomes are kept and the command line has started it."""
+        state, status = self.lifetime.run_context.settings.state, self.lifetime.status
+        is_kept = isinstance(state, str) and outlives_process(state) and origin_var.get() is not None
+        return how_it_goes_on(self.lifetime.run_context.run_id, state) if is_kept and status != "Succeeded" else ""
 
     def _is_about_us(self, rule: ControlRule) -> bool:
         kind, _, name = rule.scope.partition(":")

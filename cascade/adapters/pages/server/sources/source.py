@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import AsyncGenerator, Mapping, Sequence
 from typing import Any, Final, Protocol
 
 import attrs
 
+from cascade.model.errors import shown_url
 from cascade.model.rules import ControlRule
 
 # All that a page may offer to do.
@@ -65,6 +67,7 @@ def control(
     has_more_blocked: bool = False,
     signals: Sequence[Mapping[str, str]] | None = (),
     is_over: bool = False,
+    note: str = "",
 ) -> dict[str, Any]:
     """What a page says of what holds a run, and of what can be done about it.
 
@@ -74,7 +77,8 @@ def control(
         blocked: Nodes that do not run, each with why.
         has_more_blocked: Whether there are more.
         signals: The signals that it waits for; ``None`` if it may take some whose names are not known.
-        is_over: Whether it has ended for good.
+        is_over: Whether nothing can be done any more.
+        note: What else there is to know, such as how a run goes on that has failed.
     """
     return {
         "blocked": list(blocked),
@@ -83,7 +87,13 @@ def control(
         "paused": any(rule.kind == "pause" and rule.scope == f"run:{run_id}" for rule in rules),
         "signals": None if signals is None else list(signals),
         "over": is_over,
+        "note": note,
     }
+
+
+def how_it_goes_on(run_id: str, state: str) -> str:
+    """What to do with a run that the command line has started, and that has not succeeded."""
+    return f"it goes on with: {shlex.join(['cascade', 'resume', run_id, '--state', shown_url(state)])}"
 
 
 class Source(Protocol):
@@ -91,6 +101,9 @@ class Source(Protocol):
 
     only: str | None
     """The run, if there is only one and never another, so that a list would be idle."""
+
+    start: str | None
+    """The run that links lead to; ``None`` for the list."""
 
     async def runs(self) -> list[dict[str, Any]]:
         """All runs, the latest first, for a list."""

@@ -14,7 +14,15 @@ import attrs
 from cascade.adapters.pages.document.recorded import recorded_document
 from cascade.adapters.pages.server.sources.metrics import in_text, recorded_nodes_by, runs_by
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
-from cascade.adapters.pages.server.sources.source import ACTIONS, QUIET, RefusedAction, Shown, Update, control
+from cascade.adapters.pages.server.sources.source import (
+    ACTIONS,
+    QUIET,
+    RefusedAction,
+    Shown,
+    Update,
+    control,
+    how_it_goes_on,
+)
 from cascade.model.errors import CascadeError, StateError
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.engine.history import recorded_run, recorded_runs
@@ -39,11 +47,13 @@ class StoredRuns:
         state: URL of the store.
         remote: The way to the processes that execute them; ``None`` if there is none.
         only: Nothing: there may be more runs at any time.
+        start: Nothing: links lead to the list.
     """
 
     state: str
     remote: RemoteRuns | None = None
     only: str | None = None
+    start: str | None = None
 
     async def runs(self) -> list[dict[str, Any]]:
         """All runs, the latest first."""
@@ -79,7 +89,7 @@ class StoredRuns:
             bars = {"from": 0, "add": sections.pop("bars", [])}
             is_executed = run.status == "running"
             rules = await self.remote.rules(run_id) if is_executed and self.remote is not None else []
-            known = control(run_id, rules, signals=None, is_over=run.status == "succeeded")
+            known = control(run_id, rules, signals=None, is_over=run.status == "succeeded", note=self._note(run))
             said = [_said("changes", {"sections": sections, "bars": bars}), _said("control", known)]
             return Look(said, _RUN_EVERY if is_executed else _STILL_EVERY)
 
@@ -97,6 +107,10 @@ class StoredRuns:
             for status, count in run.counts.items():
                 nodes[status] = nodes.get(status, 0) + count
         return in_text([runs_by(statuses), recorded_nodes_by(nodes)])
+
+    def _note(self, run: RunRecord) -> str:
+        has_ended = run.status not in ("running", "succeeded")
+        return how_it_goes_on(run.run_id, self.state) if has_ended and run.origin is not None else ""
 
     async def _actions(self, run: RunRecord) -> tuple[tuple[str, ...], str]:
         """What can be done with a run, and why not more."""
