@@ -19,6 +19,8 @@ except ImportError as _error:
         "The 'h11' library is required for pages; install the extra: pip install 'cascade-anyio[page]'"
     ) from _error
 
+# What a connection raises once the client is gone.
+GONE: Final = (anyio.BrokenResourceError, anyio.ClosedResourceError, OSError)
 # Lets a client read why it is refused, if it is still sending.
 _LINGER: Final = 1.0
 _CHUNK: Final = 65_536
@@ -145,10 +147,11 @@ def _bytes(connection: h11.Connection, event: h11.Event) -> bytes:
 
 
 async def _send(stream: ByteStream, sent: bytes, limits: Limits) -> bool:
-    """Send it; returns ``False`` if the client does not take it in time."""
-    with anyio.move_on_after(limits.to_read) as scope:
+    """Send it; returns ``False`` if the client is gone, or does not take it in time."""
+    with anyio.move_on_after(limits.to_read), suppress(*GONE):
         await stream.send(sent)
-    return not scope.cancelled_caught
+        return True
+    return False
 
 
 async def _stream(stream: ByteStream, connection: h11.Connection, updates: Updates, limits: Limits) -> None:
@@ -168,7 +171,7 @@ async def _stream(stream: ByteStream, connection: h11.Connection, updates: Updat
 
 async def _until_closed(stream: ByteStream, scope: anyio.CancelScope) -> None:
     """Notice at once that a client is gone, and not with the next update."""
-    with suppress(anyio.EndOfStream, anyio.BrokenResourceError, anyio.ClosedResourceError):
+    with suppress(anyio.EndOfStream, *GONE):
         while True:
             await stream.receive(_CHUNK)
     scope.cancel()
@@ -176,7 +179,7 @@ async def _until_closed(stream: ByteStream, scope: anyio.CancelScope) -> None:
 
 async def _drain(stream: ByteStream) -> None:
     """Read what is still sent, for a while: a connection that is closed before that may lose the answer."""
-    with anyio.move_on_after(_LINGER), suppress(anyio.EndOfStream):
+    with anyio.move_on_after(_LINGER), suppress(anyio.EndOfStream, *GONE):
         await stream.send_eof()
         while True:
             await stream.receive(_CHUNK)

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Final
 
-import anyio
 import attrs
 from anyio.abc import SocketListener, SocketStream
 
-from cascade.adapters.pages.server.exchange import Limits, Respond, exchange
+from cascade.adapters.pages.server.exchange import GONE, Limits, Respond, exchange
 from cascade.model.errors import InputError
 
 # Connections that the system keeps until they are accepted.
@@ -65,7 +64,7 @@ class Server:
                 return  # before anything is read: what there is may not grow, and whoever wants it tries again
             self.open += 1
             try:
-                with suppress(anyio.BrokenResourceError, anyio.ClosedResourceError, OSError):  # the client is gone
+                with suppress(*GONE):
                     await exchange(stream, self.limits, self.respond)
             except Exception as error:  # whatever a client sends, it must not end the page for others
                 self.failed(error)

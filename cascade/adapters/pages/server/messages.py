@@ -16,7 +16,6 @@ ALWAYS: Final = {
     "cache-control": "no-store",
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
-    "cross-origin-opener-policy": "same-origin",
 }
 
 

@@ -18,7 +18,7 @@ from cascade.adapters.pages.server.sources.beside import Beside
 from cascade.adapters.pages.server.sources.live import LiveRun
 from cascade.adapters.pages.server.sources.source import Source
 from cascade.adapters.pages.server.sources.stored import StoredRuns
-from cascade.model.errors import describe
+from cascade.model.errors import describe, leaves
 from cascade.model.events import EngineWarning
 from cascade.model.pages import Page
 from cascade.runtime.engine.handle import Run
@@ -111,8 +111,11 @@ class RunPage:
                     group.start_soon(self.source.follow, events)
                     group.start_soon(self.source.beat.keep)
                     await self.open_page.serve(self._shown(), self._failed)
-        except Exception as error:  # like an observer, it never fails the run
-            self._failed(error)
+        except BaseException as error:  # its own: a cancellation of the scope around it does not leave that
+            if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(error)):
+                self.source.lifetime.observers.interrupt(error)  # which interrupts the run, wherever it strikes
+            else:  # like an observer, it never fails the run
+                self._failed(error)
         finally:
             self.close()
 
@@ -123,7 +126,7 @@ class RunPage:
             return self.source
         return Beside(self.source, StoredRuns(state))
 
-    def _failed(self, error: Exception) -> None:
+    def _failed(self, error: BaseException) -> None:
         message = f"the page has failed: {describe(error)}"
         self.source.lifetime.run_context.emit(EngineWarning, code="page-failed", message=message)
 

@@ -122,7 +122,7 @@ class Site:
         }
 
     def _updates(self, run_id: str | None) -> Updates:
-        return Updates(_written(self.source.list_updates() if run_id is None else self.source.updates(run_id)))
+        return Updates(written(self.source.list_updates() if run_id is None else self.source.updates(run_id)))
 
     async def _act(self, request: Request, run_id: str) -> Answer:
         if self.read_only:
@@ -151,7 +151,8 @@ def _page(html: str) -> Answer:
     return Answer(200, html.encode(), "text/html; charset=utf-8", {"content-security-policy": rules})
 
 
-async def _written(updates: AsyncGenerator[Update, None]) -> AsyncGenerator[bytes, None]:
+async def written(updates: AsyncGenerator[Update, None]) -> AsyncGenerator[bytes, None]:
+    """*updates* as they are sent."""
     async with aclosing(updates):
         async for update in updates:
             yield event(update.name, update.data) if update.name else PING

@@ -139,7 +139,7 @@ class Served:
         source: What it is about.
         access: Its keys.
         browser: A browser that knows nothing yet.
-        used: How many links have been opened.
+            used: How many links have been opened.
         errors: What has gone wrong.
     """
 
@@ -165,7 +165,8 @@ async def served(
     port = bound.getsockname()[1]
     page = Served(source or Nothing(), Access("127.0.0.1", port), Browser(port))
     site = Site(page.source, page.access, read_only, metrics, lambda: page.used.append(True), page.errors.append)
+    server = Server(bound, site.respond, page.errors.append, limits or Limits())
     async with anyio.create_task_group() as group:
-        group.start_soon(Server(bound, site.respond, page.errors.append, limits or Limits()).serve)
+        group.start_soon(server.serve)
         yield page
         group.cancel_scope.cancel()

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from typing import Any
 
 import anyio
 import pytest
+from anyio.abc import ByteStream
 from page_client import Nothing, received, say, served
 
-from cascade.adapters.pages.server.exchange import Limits
+from cascade.adapters.pages.server.exchange import Limits, exchange
+from cascade.adapters.pages.server.messages import Answer, Request, Updates
+from cascade.adapters.pages.server.site import written
 from cascade.adapters.pages.server.sources.source import Update
 
 
@@ -107,6 +111,35 @@ async def test_a_reader_that_takes_nothing_is_given_up_and_keeps_nobody_waiting(
     assert cut_short.status == 200
     assert not cut_short.body.endswith(b"0\r\n\r\n")
     assert not page.errors
+
+
+class CutOff(ByteStream):
+    """A connection over which a request has come, and which is gone before the answer."""
+
+    def __init__(self) -> None:
+        self._words = [b"GET / HTTP/1.1\r\nhost: here\r\n\r\n"]
+
+    async def receive(self, max_bytes: int = 65_536) -> bytes:
+        if not self._words:
+            await anyio.sleep_forever()
+        return self._words.pop()
+
+    async def send(self, item: bytes) -> None:
+        raise anyio.BrokenResourceError
+
+    async def send_eof(self) -> None:
+        raise OSError("not connected")
+
+    async def aclose(self) -> None: ...
+
+
+@pytest.mark.parametrize("answer", [Answer(200, b"much"), lambda: Updates(written(endless()))])
+async def test_a_client_that_is_gone_before_the_answer_is_no_error(answer: Any) -> None:
+    async def respond(request: Request) -> Answer | Updates:
+        answered: Answer | Updates = answer() if callable(answer) else answer
+        return answered
+
+    await exchange(CutOff(), Limits(), respond)
 
 
 async def test_updates_end_with_the_reader() -> None:

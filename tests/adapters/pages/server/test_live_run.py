@@ -18,7 +18,7 @@ from page_client import Browser, received
 
 import cascade
 from cascade.runtime.context.settings import Schedule
-from cascade.testing import record_events
+from cascade.testing import record_events, simulate
 
 AT_HOME = "127.0.0.1:0"
 
@@ -221,6 +221,13 @@ async def test_a_run_in_a_task_shows_no_page_of_its_own() -> None:
 
     assert await cascade.run(around(), page=cascade.Page(on_link=links.append)) == 1
     assert len(links) == 1
+
+
+def test_a_simulated_run_has_no_page() -> None:
+    links: list[str] = []
+
+    assert simulate(just(1), page=cascade.Page(on_link=links.append)).value == 1
+    assert not links
 
 
 async def test_an_error_of_whoever_is_told_of_links_does_not_fail_the_run() -> None:
