@@ -77,6 +77,7 @@ if TYPE_CHECKING:  # at run time they are imported when they are first used; see
     from cascade.model.inputs import Env, Param, Resource, inject, resource
     from cascade.model.lazies import LazyResult, MappedLazyResult
     from cascade.model.outcomes import Done, Failed, Outcome, Skipped
+    from cascade.model.pages import Page
     from cascade.model.policies import Retry
     from cascade.model.skip_reasons import SkipReason
     from cascade.model.tasks import Partial, Task
@@ -118,6 +119,7 @@ __all__ = [
     "OrElse",
     "Outcome",
     "OutcomeOf",
+    "Page",
     "Param",
     "Partial",
     "Plan",
@@ -247,6 +249,7 @@ _HOMES: Final = {
         "cascade.model.lazies": ("LazyResult", "MappedLazyResult"),
         "cascade.model.outcomes": ("Done", "Failed", "Outcome", "Skipped"),
         "cascade.model.skip_reasons": ("SkipReason",),
+        "cascade.model.pages": ("Page",),
         "cascade.model.policies": ("Retry",),
         "cascade.model.calls.decorator": ("task",),
         "cascade.model.calls.signals": ("signal",),

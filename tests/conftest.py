@@ -18,6 +18,9 @@ from hypothesis import HealthCheck, Phase, settings
 import cascade
 from cascade.runtime.context.durations import OF_PROCESS
 
+# Without its library there is no server of pages to test.
+collect_ignore_glob = [] if importlib.util.find_spec("h11") else ["adapters/pages/server/test_*.py"]
+
 BACKENDS: list[Any] = [pytest.param(("asyncio", {}), id="asyncio")]
 if importlib.util.find_spec("uvloop"):
     BACKENDS.append(pytest.param(("asyncio", {"use_uvloop": True}), id="asyncio+uvloop", marks=pytest.mark.uvloop))
@@ -53,7 +56,7 @@ def pytest_collection_finish() -> None:
 # Parameters that name something which needs a library, up to a colon; with it, what the library is imported as.
 LIBRARIES = {"trio": "trio", "redis": "redis", "mqtt": "paho", "mqtts": "paho"}
 # Others that marks name.
-NEEDED = ("cloudpickle", "distributed", "ray", "numpy", "pandas", "polars", "pydantic", "rich")
+NEEDED = ("cloudpickle", "distributed", "h11", "ray", "numpy", "pandas", "polars", "pydantic", "rich")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -24,10 +24,11 @@ NAMES = [
     "ControlChanged", "DeadlockError", "DependencyMissingError", "Done", "Engine", "EngineWarning", "Env", "Event",
     "EventBus", "EventsDropped", "Failed", "FlowChangedError", "GraphError", "InputError", "LazyResult",
     "LazyUseError", "LoopProgress", "MapFailed", "MappedLazyResult", "NodeEvent", "NodeNotFoundError",
-    "NotDigestibleError", "OrElse", "Outcome", "OutcomeOf", "Param", "Partial", "Plan", "Race", "RaceFailed",
-    "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry", "RouteNotFoundError",
-    "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError", "RunResumed", "RunStarted",
-    "RunSuspended", "SignalAwaited", "SignalReceived", "SkipReason", "Skipped", "StageFinished", "StageStarted",
+    "NotDigestibleError", "OrElse", "Outcome", "OutcomeOf", "Page", "Param", "Partial", "Plan", "Race",
+    "RaceFailed", "Resource", "ResourceAcquired", "ResourceNotFoundError", "ResourceReleased", "Retry",
+    "RouteNotFoundError", "Router", "Run", "RunCancelled", "RunFailed", "RunFinished", "RunInProgressError",
+    "RunResumed", "RunStarted", "RunSuspended", "SignalAwaited", "SignalReceived", "SkipReason", "Skipped",
+    "StageFinished", "StageStarted",
     "StateError", "StateRecorded", "StaticAnalysisWarning", "Task", "TaskBlocked", "TaskCancelledError",
     "TaskContext", "TaskExecutionFinished", "TaskExecutionStarted", "TaskRetrying", "TaskSkipped",
     "TaskTimeoutError", "UndoFinished", "UndoStarted", "WorkerLost", "checkpoint", "current", "dry_run",
@@ -58,7 +59,7 @@ MODULES = {
         "Raised", "RemoteCall", "RemoteExecutor", "RemoteOutcome", "Returned", "Stayed", "ValuesLost",
     ],
     "cascade.observers": [
-        "LogIds", "human_log", "json_lines", "on_failure", "on_finish", "open_telemetry", "progress",
+        "LogIds", "human_log", "json_lines", "on_failure", "on_finish", "open_telemetry", "progress", "report",
     ],
     "cascade.state": ["InMemoryStateBackend", "SQLiteStateBackend", "StateBackend"],
     "cascade.testing": ["FaultPlan", "flows", "record_events", "simulate", "virtual_backends"],
@@ -67,6 +68,7 @@ MODULES = {
 # Libraries that are imported only where they are asked for.
 OPTIONAL = {
     "cattrs",
+    "h11",
     "hypothesis",
     "opentelemetry",
     "paho",
@@ -265,6 +267,7 @@ SETTINGS: dict[str, Any] = {
     "loop_record": (1000, 0.1),
     "when_idle": "wait",
     "cleanup_timeout": 10.0,
+    "page": None,
 }
 TASK_SETTINGS: dict[str, Any] = {
     "name": None,

@@ -1,4 +1,4 @@
-"""The command line: ``cascade run``, ``resume``, ``runs``, ``show``, ``graph``, ``control`` and ``watch``."""
+"""The command line: ``cascade run``, ``resume``, ``runs``, ``show``, ``report``, ``page``, ..."""
 
 from __future__ import annotations
 

@@ -14,6 +14,7 @@ from typing import Any, NoReturn, get_args
 import attrs
 
 from cascade.cli.output import out, out_text, say
+from cascade.cli.pages.options import add_page, add_page_to_run
 from cascade.cli.params import FlowOptions, Kept, kept
 from cascade.cli.recorded.options import add_records
 from cascade.cli.targets import UsageError, load_flow
@@ -26,7 +27,7 @@ from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
-_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch")
+_WITHOUT_FLOW = ("runs", "show", "report", "resume", "send", "control", "watch", "page")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -35,8 +36,8 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"`` or
-            ``"watch"``.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"report"``, ``"resume"``, ``"send"``,
+            ``"control"``, ``"watch"`` or ``"page"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -94,7 +95,7 @@ def parse(arguments: Sequence[str]) -> Invocation:
     parser, commands = _parser()
     if not arguments:
         parser.print_help(sys.stderr)
-        raise UsageError("say what to do: run, resume, runs, show, send, graph, control or watch")
+        raise UsageError("say what to do: run, resume, runs, show, report, page, send, graph, control or watch")
     if arguments[0] in _WITHOUT_FLOW:
         options = _parsed(parser, arguments)
         if options.command == "runs" and options.state is None:
@@ -185,10 +186,15 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--capture", action="store_true", help="record what tasks print and log, for cascade show RUN NODE --log"
     )
-    graph.add_argument("--format", choices=get_args(Format), default="mermaid", help="kind of text (%(default)s)")
     add_records(commands, _add_to_resume)
+    run.add_argument("--report", metavar="FILE", help="write a page about the run to this file, such as run.html")
+    text = "kind of picture (what the name of the file says, or mermaid)"
+    graph.add_argument("--format", choices=get_args(Format), help=text)
+    graph.add_argument("-o", "--output", metavar="FILE", help="write it to this file, such as flow.svg")
+    add_page_to_run(run)
     add_control(commands)
     add_watch(commands)
+    add_page(commands)
     return parser, {"run": run, "graph": graph}
 
 

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import argparse
 
-from cascade import api
 from cascade.cli.arguments import Invocation, parse
 from cascade.cli.control import run_control
-from cascade.cli.output import out_text
+from cascade.cli.pages.command import run_page
+from cascade.cli.pages.graph import draw
 from cascade.cli.recorded.upkeep import export, prune, verify
 from cascade.cli.recorded.waiting import wait_for_lease
 from cascade.cli.records import arguments_to_resume, send_signal, show, show_runs
-from cascade.cli.running import run_flow
+from cascade.cli.running import EXIT_BY_SIGNAL, run_flow
 from cascade.cli.targets import UsageError
 from cascade.cli.watch import run_watch
-from cascade.model.errors import GraphError
 
 
 def execute(invocation: Invocation) -> int:
@@ -22,7 +21,8 @@ def execute(invocation: Invocation) -> int:
     options = invocation.options
     match invocation.command:
         case "graph":
-            return _graph(invocation)
+            draw(invocation.flow, options.format, options.output)
+            return 0
         case "runs":
             return _runs(options)
         case "show":
@@ -35,6 +35,11 @@ def execute(invocation: Invocation) -> int:
             more = ["--log", options.log, "--on-change", options.on_change]
             more += ["--traceback"] if options.traceback else []
             return run_flow(parse([*words, *more]), is_first=False)
+        case "report":
+            from cascade.cli.pages.report import report_run  # here, as what makes pages takes its time to import
+
+            report_run(options.state, options.run_id, options.output, options.flow)
+            return 0
         case "send":
             send_signal(options.state, options.run_id, options.name, options.value)
             return 0
@@ -42,6 +47,8 @@ def execute(invocation: Invocation) -> int:
             return run_control(options)
         case "watch":
             return run_watch(options)
+        case "page":
+            return EXIT_BY_SIGNAL[run_page(options)]
         case _:
             return run_flow(invocation)
 
@@ -53,13 +60,4 @@ def _runs(options: argparse.Namespace) -> int:
     if action != "list":
         return {"prune": prune, "verify": verify, "export": export}[action](options)
     show_runs(options)
-    return 0
-
-
-def _graph(invocation: Invocation) -> int:
-    try:
-        picture = api.visualize(invocation.flow, invocation.options.format)
-    except GraphError as error:
-        raise UsageError(str(error)) from error
-    out_text(picture)
     return 0

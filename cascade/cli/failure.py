@@ -16,6 +16,7 @@ from cascade.runtime.context.failures import Failure
 MOST_ERRORS: Final = 20
 # Python arguments that the engine names as a remedy, and the options that do the same.
 _REMEDIES: Final = {
+    r"say allow_remote=True if": "give --allow-remote if",
     r"pass params={'(.*?)': ...}": r"give -p '\1=VALUE'",
     r"use another run_id, on_change=\"(\w+)\" or on_change=\"(\w+)\"": (
         r"use another --run-id, --on-change \1 or --on-change \2"

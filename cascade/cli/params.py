@@ -9,6 +9,7 @@ from typing import Any, Final, NoReturn
 
 import attrs
 
+from cascade.cli.pages.options import PAGE_OPTIONS
 from cascade.cli.targets import UsageError
 from cascade.cli.words import Options
 from cascade.model.errors import shown_url
@@ -31,7 +32,7 @@ from cascade.model.typed.written import written
 # Choices that are shown in the place of a value.
 _MOST_CHOICES: Final = 8
 # What ``cascade resume`` is given itself, or what has no say in how a run goes.
-_NOT_KEPT: Final = ("help", "state", "run_id", "param", "traceback")
+_NOT_KEPT: Final = ("help", "state", "run_id", "param", "traceback", *PAGE_OPTIONS)
 
 
 @attrs.frozen

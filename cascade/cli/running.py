@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import nullcontext
 from fractions import Fraction
 from signal import Signals
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import anyio
 import attrs
@@ -21,7 +21,8 @@ from cascade.adapters.observers.lines import human_log, json_lines
 from cascade.adapters.observers.progress import progress
 from cascade.cli.arguments import Invocation, pairs
 from cascade.cli.failure import say_failure, without_python
-from cascade.cli.output import OutputLost, out_text, say
+from cascade.cli.output import EXIT_USAGE, OutputLost, out_text, say
+from cascade.cli.pages.options import page_of_run
 from cascade.cli.recorded.capturing import capturing
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
@@ -32,6 +33,9 @@ from cascade.runtime.durability.recovery import origin_var
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.urls import outlives_process
 from cascade.runtime.observation.bus import EventStream
+
+if TYPE_CHECKING:
+    from cascade.cli.pages.report import RunReport
 
 EXIT_FAILED: Final = 1
 # EX_TEMPFAIL of sysexits.h: nothing went wrong, and the rest can be done later.
@@ -125,6 +129,7 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     if options.capture and options.state is None:
         raise UsageError("--capture keeps what tasks write with what is recorded of them; say where: --state URL")
     lost: list[OutputLost] = []
+    reports = _reports(options.report)
     settings: dict[str, Any] = {
         "schedule": options.schedule,
         "on_error": options.on_error,
@@ -135,7 +140,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
         "system_resources": _amounts(options.resources),
         "control": options.control,
         "executor": options.executor,
-        "observers": _observers(options.log, lost),
+        "page": page_of_run(options),
+        "observers": [*_observers(options.log, lost), *reports],
     }
     running = _Running(invocation, settings)
     assert invocation.kept is not None  # it is that of a run
@@ -146,6 +152,8 @@ def run_flow(invocation: Invocation, *, is_first: bool = True) -> int:
     finally:
         origin_var.reset(token)
     status = _ended(running)
+    if not all(report.tell() for report in reports):
+        status = status or EXIT_USAGE
     if lost:
         lost[0].status = status
         raise lost[0]
@@ -221,6 +229,15 @@ def _observers(log: str, lost: list[OutputLost]) -> list[Observer]:
                 raise UsageError(str(error)) from error
         case _:
             return []
+
+
+def _reports(path: str | None) -> Sequence[RunReport]:
+    """The observers that write reports of the run: one, or none."""
+    if path is None:
+        return ()
+    from cascade.cli.pages.report import run_report  # here, as what makes pages takes its time to import
+
+    return [run_report(path)]
 
 
 def _json_log(lost: list[OutputLost]) -> Observer:

@@ -8,22 +8,18 @@ from typing import Final, Literal, get_args
 from cascade.graph.nodes import (
     HANDLERS,
     AnyNode,
-    Edge,
     EdgeKind,
     FallbackNode,
     Graph,
     Junction,
     MapNode,
-    Node,
     OutcomeNode,
     RaceNode,
-    task_of,
 )
-from cascade.model.calls.signals import SignalTask
-from cascade.model.labels import labelled
+from cascade.graph.pictures.titles import inscription_of, is_signal, name_given, priority_of, title_of, undo_name
 from cascade.model.text import one_line
 
-Format = Literal["mermaid", "dot", "text", "json"]
+Format = Literal["mermaid", "dot", "text", "json", "svg"]
 
 _MERMAID_ARROWS: Final = {
     EdgeKind.DATA: "-->",
@@ -55,7 +51,7 @@ def render(graph: Graph, levels: Sequence[Sequence[int]], format: Format) -> str
     Args:
         graph: What to show.
         levels: Its stages, by index.
-        format: ``"mermaid"``, ``"dot"``, ``"text"`` (stages and what each node needs) or ``"json"``.
+        format: ``"mermaid"``, ``"dot"``, ``"text"`` (stages and what each node needs), ``"json"`` or ``"svg"``.
 
     Raises:
         ValueError: If there is no such format.
@@ -69,57 +65,11 @@ def render(graph: Graph, levels: Sequence[Sequence[int]], format: Format) -> str
             return _text(graph, levels)
         case "json":
             return _json(graph, levels)
+        case "svg":
+            from cascade.graph.pictures.svg import svg_of  # here, as few programs render
+
+            return svg_of(graph)
     raise ValueError(f"format is one of {', '.join(map(repr, get_args(Format)))}, not {format!r}")
-
-
-def _label(edge: Edge) -> str:
-    """What is written on an arrow: the kind unless it is plain data, and the route, resource or selector."""
-    match edge.kind:
-        case EdgeKind.DATA:
-            return ""
-        case EdgeKind.CONDITION:
-            return "if"
-        case EdgeKind.AFTER:
-            return "then"
-        case EdgeKind.SELECTOR:
-            return "selects"
-        case EdgeKind.CLAIM:
-            return f"amount of {edge.label}"
-        case EdgeKind.ROUTE:
-            return f"route {edge.label}"
-        case EdgeKind.OUTCOME:
-            return "outcome"
-        case EdgeKind.FALLBACK:
-            return "or else"
-        case EdgeKind.RACE:
-            return "races"
-
-
-def _is_signal(node: AnyNode) -> bool:
-    return isinstance(node, Node) and isinstance(node.task, SignalTask)
-
-
-def _title(node: AnyNode) -> str:
-    name = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, _called(node))
-    name = f"{name} (signal)" if _is_signal(node) else name
-    undo = _undo(node)
-    name = name if undo is None else f"{name} (undo: {undo})"
-    return f"{name}, priority {priority}" if (priority := _priority(node)) else name
-
-
-def _undo(node: AnyNode) -> str | None:
-    """Name of the task that undoes a node."""
-    return None if isinstance(node, Junction) or node.terms.undo is None else task_of(node.terms.undo).name
-
-
-def _priority(node: AnyNode) -> int:
-    return 0 if isinstance(node, Junction) else node.terms.priority
-
-
-def _called(node: AnyNode) -> str | None:
-    """What people call a node; for a map without a name of its own, what names its items."""
-    label = None if isinstance(node, Junction) else node.terms.label
-    return None if label is None else label.text() or label.items
 
 
 def _mermaid_text(text: str) -> str:
@@ -132,17 +82,17 @@ def _mermaid_text(text: str) -> str:
 def _mermaid(graph: Graph) -> str:
     lines = ["flowchart TD"]
     for node in graph.nodes:
-        name, text = f"n{node.index}", _mermaid_text(_title(node))
+        name, text = f"n{node.index}", _mermaid_text(title_of(node))
         if isinstance(node, Junction):
             lines.append(f"    {name}{{{text}}}")
         elif isinstance(node, MapNode):
             lines.append(f"    {name}[[{text}]]")
-        elif _is_signal(node):
+        elif is_signal(node):
             lines.append(f"    {name}([{text}])")
         else:
             lines.append(f"    {name}[{text}]")
     for edge in graph.edges():
-        label = _label(edge)
+        label = inscription_of(edge)
         arrow = _MERMAID_ARROWS[edge.kind]
         inscription = f"|{_mermaid_text(label)}|" if label else ""
         lines.append(f"    n{edge.source} {arrow}{inscription} n{edge.target}")
@@ -159,11 +109,11 @@ def _dot(graph: Graph) -> str:
     for node in graph.nodes:
         shape = ", shape=diamond" if isinstance(node, Junction) else ""
         shape = ", peripheries=2" if isinstance(node, MapNode) else shape
-        shape = ", style=rounded" if _is_signal(node) else shape
-        lines.append(f"    n{node.index} [label={_dot_text(_title(node))}{shape}];")
+        shape = ", style=rounded" if is_signal(node) else shape
+        lines.append(f"    n{node.index} [label={_dot_text(title_of(node))}{shape}];")
     for edge in graph.edges():
         style = f"style={_DOT_STYLES[edge.kind]}"
-        label = f", label={_dot_text(text)}" if (text := _label(edge)) else ""
+        label = f", label={_dot_text(text)}" if (text := inscription_of(edge)) else ""
         lines.append(f"    n{edge.source} -> n{edge.target} [{style}{label}];")
     return "\n".join([*lines, "}"]) + "\n"
 
@@ -171,8 +121,8 @@ def _dot(graph: Graph) -> str:
 def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
     needs: dict[int, list[str]] = {}
     for edge in graph.edges():
-        label = _label(edge)
-        name = _title(graph.nodes[edge.source])
+        label = inscription_of(edge)
+        name = title_of(graph.nodes[edge.source])
         needs.setdefault(edge.target, []).append(one_line(f"{name} ({label})" if label else name))
     lines = []
     for number, level in enumerate(levels):
@@ -191,7 +141,7 @@ def _text(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
 
 def _line(node: AnyNode, needs: dict[int, list[str]]) -> str:
     sources = ", ".join(needs.get(node.index, ()))
-    return f"  {one_line(_title(node))}" + (f" <- {sources}" if sources else "")
+    return f"  {one_line(title_of(node))}" + (f" <- {sources}" if sources else "")
 
 
 def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
@@ -201,11 +151,11 @@ def _json(graph: Graph, levels: Sequence[Sequence[int]]) -> str:
         "nodes": [
             {
                 "id": node.name,
-                "kind": "signal" if _is_signal(node) else kinds.get(type(node), "call"),
+                "kind": "signal" if is_signal(node) else kinds.get(type(node), "call"),
                 "task": None if isinstance(node, Junction) else node.task.full_name,
-                "label": _called(node),
-                **({} if (undo := _undo(node)) is None else {"undo": undo}),
-                "priority": _priority(node),
+                "label": name_given(node),
+                **({} if (undo := undo_name(node)) is None else {"undo": undo}),
+                "priority": priority_of(node),
             }
             for node in graph.nodes
         ],

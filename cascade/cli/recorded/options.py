@@ -23,14 +23,17 @@ def add_records(commands: Any, add_to_resume: Add) -> None:
     """Add the commands to *commands*; *add_to_resume* adds what ``resume`` shares with ``run``."""
     runs = commands.add_parser("runs", help="list recorded runs; prune, verify or export them")
     show = commands.add_parser("show", help="show a recorded run, its failures or one of its nodes")
+    report = commands.add_parser("report", help="write a page about a recorded run")
     resume = commands.add_parser("resume", help="go on with a run that failed or was cut short")
     send = commands.add_parser("send", help="send a signal to a recorded run, whether it is executed or not")
-    for command in (show, resume, send):
+    for command in (show, report, resume, send):
         command.add_argument("run_id", metavar="RUN", help="id of the run")
     send.add_argument("name", metavar="NAME", help="name of the signal")
     send.add_argument("value", metavar="VALUE", help="its value")
-    for command in (show, resume, send):
+    for command in (show, report, resume, send):
         command.add_argument("--state", metavar="URL", required=True, help="where it is recorded")
+    report.add_argument("-o", "--output", metavar="FILE", required=True, help="the file, such as run.html")
+    report.add_argument("--flow", metavar="TARGET", help="the flow, which is imported, for a picture of its graph")
     _add_to_show(show)
     _add_to_runs(runs)
     add_to_resume(resume)

@@ -348,8 +348,8 @@ class EngineWarning(Event):
 
     Attributes:
         code: ``"cache-failed"``, ``"cluster-reruns"``, ``"heartbeat-failed"``, ``"message-rejected"``,
-            ``"not-digestible"``, ``"not-durable"``, ``"observer-failed"``, ``"task-overdue"`` or
-            ``"thread-abandoned"``.
+            ``"not-digestible"``, ``"not-durable"``, ``"observer-failed"``, ``"page-failed"``,
+            ``"task-overdue"`` or ``"thread-abandoned"``.
         message: The warning in words.
     """
 

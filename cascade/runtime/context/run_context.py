@@ -221,6 +221,10 @@ class RunContext:
         """Record a failure after which the run cannot go on, and halt."""
         self.failures.fail(error, origin)
 
+    def cancel(self) -> None:
+        """Cancel the run, which then ends in order."""
+        self.lifecycle.halt()
+
     def cancel_node(self, node_id: str) -> bool:
         """Cancel a node while the run goes on; returns ``False`` if it has ended.
 

@@ -11,6 +11,7 @@ import attrs
 from cascade.graph.nodes import Graph
 from cascade.model.errors import shown_url
 from cascade.model.inputs import Provider, Resource
+from cascade.model.pages import Page, as_page
 from cascade.model.typed.numbers import plain_number
 from cascade.planning.solve import Plan
 from cascade.runtime.foundation.executor import Executor
@@ -170,6 +171,9 @@ class Settings:
             takes longer is cancelled and listed in the failures. With 0, whatever has to wait at all is cancelled;
             ``inf`` sets no limit. Tasks and threads are waited for without a limit; one that takes longer than
             this is reported.
+        page: A page that shows the run in a browser and steers it, while it goes on. ``None`` (default): none. Or
+            an address, such as ``"127.0.0.1:0"``, where port 0 takes a free one; ``Run.page_link()`` then gives
+            links. Or a :class:`~cascade.Page`, which says more. A run inside a task has none of its own.
 
     Raises:
         TypeError: If a setting has a wrong type.
@@ -198,6 +202,7 @@ class Settings:
     )
     when_idle: WhenIdle = attrs.field(default="wait", validator=_one_of(*get_args(WhenIdle)))
     cleanup_timeout: float = attrs.field(default=10.0, converter=plain_number, validator=_check_budget)
+    page: str | Page | None = attrs.field(default=None, converter=as_page)
 
     def __attrs_post_init__(self) -> None:
         if self.when_idle == "suspend" and self.state is None:
@@ -225,6 +230,7 @@ class AsRun(TypedDict, total=False):
     loop_record: tuple[int, float]
     when_idle: WhenIdle
     cleanup_timeout: float
+    page: str | Page | None
 
 
 F = TypeVar("F", bound=Callable[..., Any])

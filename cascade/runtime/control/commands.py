@@ -79,6 +79,9 @@ def _reply(run: ControlledRun, command: Mapping[str, Any]) -> Reply:
             if is_cancelled:
                 return Reply("done", f"{one_line(node_id)} of run {run.run_id} is being cancelled")
             return Reply("ended", f"{one_line(node_id)} of run {run.run_id} has ended")
+        case {"command": "cancel-run"}:
+            run.cancel()
+            return Reply("done", f"run {run.run_id} is being cancelled")
         case _:
             return Reply("refused", f"this version of cascade knows no command {command.get('command')!r:.100}")
 

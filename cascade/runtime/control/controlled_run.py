@@ -35,6 +35,10 @@ class ControlledRun(ServiceHost, Protocol):
         """What takes its signals."""
         ...
 
+    def cancel(self) -> None:
+        """Cancel the run."""
+        ...
+
     def cancel_node(self, node_id: str) -> bool:
         """Cancel a node; returns ``False`` if it has ended.
 

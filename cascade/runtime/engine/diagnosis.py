@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import islice
 from typing import Final, Literal
 
 import attrs
@@ -103,29 +104,39 @@ class Diagnosis:
             tuple(f"waits for signal {name!r}" for name in run_context.signals.waiting),
         )
 
-    def explain(self) -> tuple[Explanation, ...]:
+    def explain(self, most: int | None = None) -> tuple[Explanation, ...]:
         """For each node that neither runs nor has ended: what it waits for. While the run undoes what it has done:
         for each node that is still to be undone.
+
+        Args:
+            most: How many nodes are explained at most: those that have begun come first. ``None`` (default): all.
         """
         blockers = Blockers(self._run_context.admission)
-        why = dict(self._waiting(blockers))
+        why = dict(islice(self._waiting(blockers), most))
+        labels = self._labels_of_begun()
         frame = self._frame()
         if self.lifetime.undoing.current is not None:
             for number, undoable in enumerate(self.lifetime.undoing.ahead()):
                 place = f"waits to be undone, after {counted(number, 'other')}" if number else "is being undone"
                 why.setdefault(undoable.node_id, [f"{place}, by {undoable.undo_name!r}"])
+                labels.setdefault(undoable.node_id, undoable.label)
         elif frame is not None:
-            for name, words in self._not_begun(frame, blockers):
+            for index, words in self._not_begun(frame, blockers):
+                if most is not None and len(why) >= most:
+                    break
+                name = frame.name(index)
                 why.setdefault(name, words)
+                labels.setdefault(name, frame.label(index))
         hide = self._run_context.events.secrets.redact
-        labels = {} if frame is None else self._labels(frame)
         return tuple(Explanation(name, tuple(map(hide, words)), labels.get(name)) for name, words in why.items())
 
-    def _labels(self, frame: Frame) -> dict[str, str]:
-        """What people call the nodes of *frame*, and those elsewhere that have begun."""
-        found = {frame.name(index): frame.label(index) for index in _calls(frame)}
-        labels = {name: label for name, label in found.items() if label is not None}
-        return labels | self._run_context.progress.labels
+    def _labels_of_begun(self) -> dict[str, str | None]:
+        """What people call the nodes that have begun and wait."""
+        run_context = self._run_context
+        return {
+            **{node.node_id: node.label for node in run_context.signals.waiters()},
+            **run_context.progress.labels,
+        }
 
     def _frame(self) -> Frame | None:
         """The present turn; ``None`` if there is none."""
@@ -151,19 +162,19 @@ class Diagnosis:
         for waiter in self._waiters():
             yield waiter.applicant.node_id, list(blockers.all_of(waiter.applicant, waiter.amounts))
 
-    def _not_begun(self, frame: Frame, blockers: Blockers) -> Iterator[tuple[str, Sequence[str]]]:
+    def _not_begun(self, frame: Frame, blockers: Blockers) -> Iterator[tuple[int, Sequence[str]]]:
         """Nodes of *frame* that have not begun, and what keeps them."""
         stage = None if frame.readiness.stage is None else set(frame.readiness.stage)
         for index in _calls(frame):
             name, status = frame.name(index), frame.status[index]
             if status == Status.QUEUED:
                 held = self._held(name, frame.graph.task(index), blockers)
-                yield name, held or [self._queued_behind(frame, index)]
+                yield index, held or [self._queued_behind(frame, index)]
             elif status == Status.PENDING:
                 words = _missing(frame, index) or self._held(name, frame.graph.task(index), blockers)
                 has_begun = stage is None or index in stage
                 yield (
-                    name,
+                    index,
                     words or [self._queued_behind(frame, index) if has_begun else "its stage has not begun"],
                 )
 

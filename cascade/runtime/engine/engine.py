@@ -31,6 +31,7 @@ from cascade.runtime.durability.resume import recover
 from cascade.runtime.engine.arguments import checked_params, checked_run_id
 from cascade.runtime.engine.beside_block import beside_block
 from cascade.runtime.engine.handle import Run
+from cascade.runtime.engine.pages import check_page, open_page
 from cascade.runtime.engine.session import Processes, Session, processors
 from cascade.runtime.engine.urls import check_state, open_backend, open_control, remote_executor
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
@@ -82,6 +83,7 @@ class Engine:
     def __init__(self, **as_run: Unpack[AsRun]) -> None:
         self.settings: Settings = settings_of(as_run)
         check_state(self.settings.state)
+        check_page(self.settings)
         self.bus: EventBus = self.settings.bus or EventBus()
         self._providers: dict[str, Resource] = {}
         self._overrides: list[Resource] = []
@@ -369,6 +371,8 @@ class Engine:
             lifetime.outcome.finished = recovery.past.result
         elif recovery is not None:
             lifetime.store = StoreSession(run_context, recovery.backend)
+        # The last step: nothing is waited for until the run begins, which closes it.
+        lifetime.page = None if settings.page is None else open_page(lifetime)
         return lifetime
 
 

@@ -39,6 +39,18 @@ class Run(Generic[T_co]):
         """The run's id."""
         return self._lifetime.run_context.run_id
 
+    def page_link(self) -> str:
+        """A new link to the page of the run. It can be opened once; the browser that opens it stays known.
+
+        Raises:
+            RuntimeError: If the run has no page (see ``page=``), or has ended.
+        """
+        page = self._lifetime.page
+        if page is None or self._lifetime.status is not None:
+            why = "it was started without page=" if page is None else "it has ended"
+            raise RuntimeError(f"run {self.id!r} has no page: {why}")
+        return page.link()
+
     @property
     def failures(self) -> tuple[Failure, ...]:
         """The failures so far, in order of time."""

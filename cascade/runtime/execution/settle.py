@@ -19,6 +19,7 @@ from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.telling import Account, detail_of
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.observation.details import NodeFailed
 from cascade.runtime.observation.outcome_stream import NodeSettled
 
 _STATUS = {
@@ -121,6 +122,8 @@ def record(run_context: RunContext, subject: Settled, ending: Ending, *, is_hand
             failed = Failed(error, subject.node_id, ending.attempts)
             note = _note(run_context, subject, ending, is_handled=is_handled)
             failed = run_context.failures.fail_node(failed, note, is_handled=is_handled)
+            if run_context.events.wants(NodeFailed):
+                _explain(run_context, subject, ending, failed)
             ending = attrs.evolve(ending, outcome=failed)
         case Cancelled():
             if ending.started is not None:
@@ -253,6 +256,14 @@ def _finished(
         handled=is_handled,
         reason=ending.outcome.reason if isinstance(ending.outcome, Cancelled) else None,
         worker=ending.worker,
+    )
+
+
+def _explain(run_context: RunContext, subject: Settled, ending: Ending, failed: Failed) -> None:
+    """Tell why a node has failed, to whoever shows that to people."""
+    cause = None if failed.task_id == subject.node_id else failed.task_id
+    run_context.events.emit_node(
+        NodeFailed, subject, error=failed.error, arguments=ending.called_with, caused_by=cause
     )
 
 

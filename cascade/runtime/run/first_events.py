@@ -12,11 +12,16 @@ from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.fairness import paced
+from cascade.runtime.observation.details import FlowKnown
 from cascade.runtime.run.preparation import Prepared
 
 
 def tell_of_start(run_context: RunContext, prepared: Prepared) -> None:
     """Tell what is going to be run, and what is to be known of where it runs."""
+    if run_context.events.wants(FlowKnown):
+        past = None if run_context.store.recovery is None else run_context.store.recovery.past
+        known = () if past is None or past.nodes is None else past.nodes
+        run_context.events.emit(FlowKnown, graph=prepared.graph, recorded=known)
     if run_context.events.wants(RunStarted):
         _tell_what(run_context, prepared)
     executor = run_context.shared.executor

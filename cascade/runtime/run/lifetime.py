@@ -1,10 +1,10 @@
 """A run from its first event to its last: which scope lies in which.
 
-Nesting, outermost first: bus, observers and journal, resources, undo, loop, stage, node. There are two task
-groups: *services* (observers, journal, resources, undo; each shielded, ended by a signal in reverse order) around
-*work* (nodes), whose scope is cancelled to abort. Nodes never raise into a group. Failures are recorded where they
-happen; here they are raised, once every group has closed. So the caller gets the user's own exception object,
-with its own context.
+Nesting, outermost first: bus, observers, page and journal, resources, undo, loop, stage, node. There are two task
+groups: *services* (observers, page, journal, resources, undo; each shielded, ended by a signal in reverse order)
+around *work* (nodes), whose scope is cancelled to abort. Nodes never raise into a group. Failures are recorded
+where they happen; here they are raised, once every group has closed. So the caller gets the user's own exception
+object, with its own context.
 
 User code never runs in the caller's task. So a cancellation that reaches a node while no scope around it is
 cancelled is the node's own doing, and a failure; and a native ``Task.cancel()`` of asyncio reaches only the task
@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Protocol
 
 import anyio
 import attrs
@@ -37,6 +37,26 @@ from cascade.runtime.run.tail_loop import Halted, Loop
 from cascade.runtime.run.undoing import Undoing
 
 
+class PageService(Protocol):
+    """What shows a run in a browser, and steers it."""
+
+    def link(self) -> str:
+        """A link that can be opened once."""
+        ...
+
+    def begin(self) -> None:
+        """The run is about to publish its first event."""
+        ...
+
+    async def end(self, patience: float) -> None:
+        """The run has published its last event: end too, within *patience* seconds."""
+        ...
+
+    def close(self) -> None:
+        """Close what is still open."""
+        ...
+
+
 @attrs.define(eq=False)
 class RunLifetime:
     """Takes one run to its end.
@@ -51,6 +71,7 @@ class RunLifetime:
         observers: Run its observers.
         store: Keeps the store, if there is one.
         undoing: Undoes what the run has done, if it fails.
+        page: Its page, if it has one.
     """
 
     run_context: RunContext
@@ -62,6 +83,7 @@ class RunLifetime:
     observers: ObserverTasks = attrs.field(init=False)
     store: StoreSession | None = None
     undoing: Undoing = attrs.field(init=False)
+    page: PageService | None = None
 
     def __attrs_post_init__(self) -> None:
         run_context = self.run_context
@@ -94,6 +116,8 @@ class RunLifetime:
         finally:
             self.run_context.shared.control.runs.forget(self.run_context)
             self._finish()
+            if self.page is not None:
+                self.page.close()
             self.ended.set()
         if from_outside is not None and not self.run_context.failures.recorded:
             raise from_outside
@@ -111,6 +135,8 @@ class RunLifetime:
     def _open(self) -> None:
         run_context = self.run_context
         self.observers.start()
+        if self.page is not None:
+            self.page.begin()
         if self.store is not None:
             self.store.start()
         run_context.shared.control.runs.join(run_context)
@@ -205,6 +231,8 @@ class RunLifetime:
         self._finish()
         await run_context.shared.control.runs.unlink(run_context, run_context.settings.cleanup_timeout)
         await self.observers.until_left()
+        if self.page is not None:
+            await self.page.end(run_context.settings.cleanup_timeout)
 
     def _closing(self, status: RunStatus) -> Closing:
         """What the store is told at the end."""

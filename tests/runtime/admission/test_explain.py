@@ -13,6 +13,7 @@ from virtual_time import virtual_loops
 
 import cascade
 from cascade.control import ControlPlane
+from cascade.runtime.engine.diagnosis import Diagnosis
 
 anyio_backend = virtual_loops
 
@@ -24,6 +25,18 @@ async def work(seconds: float = 10.0) -> None:
 
 def words(run: cascade.Run) -> dict[str, str]:
     return {found.node_id: " | ".join(found.blockers) for found in run.explain()}
+
+
+async def test_only_so_many_nodes_are_explained_and_those_that_have_begun_come_first() -> None:
+    claims = [work().with_constraints(gpu=1).with_name(f"number {number}") for number in range(3)]
+    flow = [*claims, *(work(1).after(claims[0]) for _ in range(5))]
+    async with cascade.start(flow, system_resources={"gpu": 1}, schedule="eager") as run:
+        await sleep(1)
+        all_of_them, most = run.explain(), Diagnosis(run._lifetime).explain(4)
+        assert len(all_of_them) == 7
+        assert most == all_of_them[:4]
+        assert [found.label for found in most] == ["number 1", "number 2", None, None]
+        run.cancel()
 
 
 async def test_a_claim_that_waits_names_the_present_holders() -> None:

@@ -39,6 +39,18 @@ async def test_a_node_is_cancelled_by_another_process(schedule: Any) -> None:
     assert log.lines == ["a starts", "a is cancelled"]
 
 
+async def test_a_run_is_cancelled_by_another_process(schedule: Any) -> None:
+    broker, log = MemoryBroker(), Log()
+    with pytest.raises(cascade.RunCancelled):
+        async with cascade.start(
+            log.waits("a"), control=MemoryConnector(broker), run_id="nightly", schedule=schedule
+        ):
+            await until(log.has("a starts"))
+            reply = await said(broker, "nightly", command="cancel-run")
+            assert reply == Reply("done", "run nightly is being cancelled")
+    assert log.lines == ["a starts", "a is cancelled"]
+
+
 async def test_it_needs_no_handle_of_the_run(schedule: Any) -> None:
     broker, log = MemoryBroker(), Log()
 

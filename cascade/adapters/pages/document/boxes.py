@@ -1,0 +1,122 @@
+"""How the boxes of a graph are painted: what has become of the nodes that each stands for."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
+
+import attrs
+
+from cascade.adapters.observers.tally import TaskTally
+from cascade.graph.nodes import Graph
+from cascade.graph.pictures.layered import laid_out
+from cascade.graph.pictures.sketch import MOST_BOXES, Sketch, sketch_of
+from cascade.graph.pictures.svg import State, as_svg
+from cascade.model.text import one_line
+
+Counts = Mapping[str, int]
+# What stands in a box for each count, in this order.
+_MARKS: Final = {
+    "running": "▶", "waiting": "…", "failed": "✗", "cancelled": "⊘", "skipped": "-", "succeeded": "✓",
+}  # fmt: skip
+
+
+@attrs.define(eq=False)
+class Boxes:
+    """What has become of the nodes of a graph, by box.
+
+    Attributes:
+        graph: The graph; ``None`` if it is not known.
+    """
+
+    graph: Graph | None = None
+    _by_node: dict[str, dict[str, int]] = attrs.field(factory=dict)
+    _has_slashes: bool = False
+    _sketch: Sketch | None = None
+
+    def know(self, graph: Graph, recorded: Iterable[str]) -> None:
+        """Paint *graph* from now on, of which the nodes *recorded* have ended before."""
+        self.graph, self._sketch, self._by_node = graph, None, {}
+        self._has_slashes = any("/" in name for name in graph.counts)
+        if len(graph.rows) <= MOST_BOXES:
+            self._by_node = {graph.name(index): {} for index in range(len(graph.rows))}
+            for node_id in recorded:
+                self.count(node_id, "succeeded", 1)
+
+    def count(self, node_id: str, status: str, number: int) -> None:
+        """Count *number* more nodes, or fewer, that are in *status*; those of a returned flow do not count."""
+        if not self._by_node:
+            return
+        counts = self._by_node.get(node_id)
+        if counts is None and node_id.endswith("]"):  # an item
+            counts = self._by_node.get(node_id.rpartition("[")[0])
+        if counts is not None:
+            counts[status] = counts.get(status, 0) + number
+
+    def may_have(self, node_id: str) -> bool:
+        """Whether a node may be one of the graph: no item, and not of a flow that another node has returned."""
+        return not node_id.endswith("]") and ("/" not in node_id or self._has_slashes)
+
+    def sketch(self) -> Sketch | None:
+        """What the picture shows; ``None`` if the graph is not known."""
+        if self._sketch is None and self.graph is not None:
+            self._sketch = sketch_of(self.graph)
+        return self._sketch
+
+    def states(self, tasks: Mapping[str, TaskTally]) -> dict[str, State]:
+        """What the picture says of each box.
+
+        Args:
+            tasks: The numbers of each task, for boxes that stand for tasks.
+        """
+        sketch = self.sketch()
+        if sketch is None:
+            return {}
+        if sketch.is_grouped:
+            groups = {key: tasks[name] for name, key in sketch.task_boxes.items() if name in tasks}
+            return {key: state_of(_counts(task)) for key, task in groups.items()}
+        return {node_id: state_of(counts) for node_id, counts in self._by_node.items() if counts}
+
+    def shown(self, tasks: Mapping[str, TaskTally]) -> dict[str, Any]:
+        """The boxes, for a page that has the picture."""
+        states = self.states(tasks)
+        # As the picture has the keys.
+        boxes = {one_line(key): {"status": state.status, "text": state.text} for key, state in states.items()}
+        return {"boxes": boxes, "is_grouped": self._sketch is not None and self._sketch.is_grouped}
+
+    def svg(self, tasks: Mapping[str, TaskTally], *, has_style: bool = False) -> str:
+        """The picture; empty if the graph is not known."""
+        sketch = self.sketch()
+        if sketch is None:
+            return ""
+        return as_svg(laid_out(sketch), self.states(tasks), has_style=has_style)
+
+
+def state_of(counts: Counts) -> State:
+    """What is said of a box with nodes of these *counts*."""
+    present = {status: count for status, count in counts.items() if count > 0}
+    ended = sum(count for status, count in present.items() if status not in ("running", "waiting"))
+    for status in ("failed", "running", "waiting", "cancelled", "succeeded", "skipped"):
+        if present.get(status):
+            break
+    else:
+        status = "pending"
+    shown = [f"{_MARKS[status]}{_short(present[status])}" for status in _MARKS if present.get(status)]
+    return State(status, " ".join(shown) if ended > 1 or len(shown) > 1 else "".join(shown)[:1])
+
+
+def _short(count: int) -> str:
+    if count < 10_000:
+        return str(count)
+    return f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
+
+
+def _counts(task: TaskTally) -> dict[str, int]:
+    return {
+        "running": task.running,
+        "waiting": task.waiting,
+        "failed": task.failed,
+        "cancelled": task.cancelled,
+        "skipped": task.skipped,
+        "succeeded": task.succeeded + task.cached + task.recorded,
+    }

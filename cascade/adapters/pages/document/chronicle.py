@@ -1,0 +1,288 @@
+"""The document of a run, from its events."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Mapping
+from typing import Any, Final
+
+import attrs
+
+from cascade.adapters.observers.tally import Active, Tally
+from cascade.adapters.pages.document.boxes import Boxes
+from cascade.adapters.pages.document.changes import NOTHING_SEEN, Changes, Mark
+from cascade.adapters.pages.document.critical import as_steps, critical_path
+from cascade.adapters.pages.document.shape import VERSION, hidden, numbers_of, sum_of, tasks_of
+from cascade.adapters.pages.document.timeline import SHORTEST_WAIT, Activity, Bar, Bars, Names, as_rows
+from cascade.adapters.pages.document.troubles import Troubles, named
+from cascade.model.events import (
+    AttemptStarted,
+    EngineWarning,
+    Event,
+    NodeEvent,
+    RunFinished,
+    RunResumed,
+    RunStarted,
+    SignalAwaited,
+    SignalReceived,
+    StaticAnalysisWarning,
+    TaskBlocked,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
+from cascade.model.skip_reasons import SkipReason
+from cascade.model.text import preview
+from cascade.runtime.observation.details import FlowKnown, NodeFailed
+
+# What a chronicle has to be told of.
+KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed)
+# Nodes that are shown as they run or wait, targets, parameters, signals and warnings; at most.
+MOST_ACTIVE: Final = 100
+MOST_TARGETS: Final = 20
+MOST_PARAMS: Final = 50
+MOST_SIGNALS: Final = 50
+MOST_WARNINGS: Final = 100
+# Nodes of a graph of which the critical path is looked for while the run goes on.
+QUICKLY_SEARCHED: Final = 2000
+_BLOCKED: Final = {"ResourceContention": "resource", "ConstraintViolation": "rule"}
+
+
+@attrs.define
+class _Open:
+    """A node that has begun to run or to wait, and has not ended."""
+
+    status: str
+    started: float | None = None
+    waits_since: float | None = None
+    kind: str = ""
+    reason: str = ""
+
+
+# More than 12 fields: one for each section of the document.
+@attrs.define(eq=False)
+class Chronicle:
+    """Follows one run by its events, and tells its document.
+
+    What it keeps is bounded, except for two numbers for each node of the flow itself; items of maps, and nodes of
+    flows that were returned, are counted.
+    """
+
+    tally: Tally = attrs.field(factory=Tally)
+    boxes: Boxes = attrs.field(factory=Boxes)
+    bars: Bars = attrs.field(factory=Bars)
+    troubles: Troubles = attrs.field(factory=Troubles)
+    _run: dict[str, Any] = attrs.field(factory=dict)
+    _signals: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=MOST_SIGNALS))
+    _warnings: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=MOST_WARNINGS))
+    _open: dict[str, _Open] = attrs.field(factory=dict)
+    _maps: set[str] = attrs.field(factory=set)
+    _times: dict[str, tuple[float, float]] = attrs.field(factory=dict)
+    _latest: float = 0.0
+    _activity: Activity | None = None
+    _tasks: Names = attrs.field(factory=Names)
+    _workers: Names = attrs.field(factory=Names)
+    _changes: Changes = attrs.field(factory=Changes)
+
+    # -- events --------------------------------------------------------------------------------------------
+
+    def hear(self, event: Event) -> None:
+        """Take in *event*, which comes after those before it."""
+        at = event.timestamp
+        self._latest = max(self._latest, at)
+        if self._activity is None:
+            self._activity = Activity(at)
+            self._run |= {"id": event.run_id, "started": at}
+        self.tally.hear(event, at)
+        match event:
+            case NodeFailed():
+                self.troubles.explain(event)
+            case NodeEvent():
+                self._hear_node(event, at)
+            case FlowKnown(graph=graph, recorded=recorded):
+                self.boxes.know(graph, recorded)
+            case _:
+                self._hear_of_run(event, at)
+
+    def _hear_of_run(self, event: Event, at: float) -> None:
+        match event:
+            case RunStarted(target_tasks=targets, params=params):
+                shown = [(name, preview(value)) for name, value in [*params.items()][:MOST_PARAMS]]
+                self._run |= {"targets": targets[:MOST_TARGETS], "params": dict(shown)}
+                self._run["targets_left_out"] = max(len(targets) - MOST_TARGETS, 0)
+            case RunResumed(epoch=epoch):
+                self._run["epoch"] = epoch
+            case RunFinished(error=error):
+                self._run |= {"finished": at, "error": error}
+                for node_id, node in self._open.items():
+                    self.boxes.count(node_id, node.status, -1)
+                self._open.clear()
+            case SignalReceived(signal=name, preview=value, is_default=is_default):
+                self._signals.append({"name": name, "preview": value, "is_default": is_default, "at": at})
+            case (
+                EngineWarning(code=code, message=message)
+                | StaticAnalysisWarning(warning_code=code, message=message)
+            ):
+                self._warnings.append({"at": at, "code": code, "message": message})
+
+    def _hear_node(self, event: NodeEvent, at: float) -> None:
+        node_id = event.task_id
+        match event:
+            case TaskExecutionStarted(items=items):
+                if items is not None:
+                    self._maps.add(node_id)
+                self._move(event, at, "running")
+                self._open[node_id].started = at
+            case AttemptStarted():
+                self._move(event, at, "running")
+            case TaskRetrying():
+                self.troubles.retry(event)
+                self._move(event, at, "waiting", "retry", "rests before another attempt")
+            case TaskBlocked(reason=reason, detail=detail):
+                self._move(event, at, "waiting", _BLOCKED.get(reason, ""), detail.partition(", ")[0] or reason)
+            case SignalAwaited(signal=signal):
+                self._move(event, at, "waiting", "signal", f"signal {signal!r}")
+            case TaskExecutionFinished():
+                self._end(event, at)
+            case TaskSkipped(reason=reason):
+                self._leave(event, at)
+                self.boxes.count(node_id, "succeeded" if reason == SkipReason.CACHE_HIT.value else "skipped", 1)
+
+    def _move(self, event: NodeEvent, at: float, status: str, kind: str = "", reason: str = "") -> None:
+        """A node begins to run, or to wait."""
+        known = self._leave(event, at)
+        started = None if known is None else known.started
+        waits_since = at if status == "waiting" else None
+        self._open[event.task_id] = _Open(status, started, waits_since, kind, reason)
+        if event.task_id not in self._maps:
+            self.boxes.count(event.task_id, status, 1)
+
+    def _leave(self, event: NodeEvent, at: float) -> _Open | None:
+        """A node does no longer what it did; returns that."""
+        known = self._open.pop(event.task_id, None)
+        if known is None:
+            return None
+        if event.task_id not in self._maps:
+            self.boxes.count(event.task_id, known.status, -1)
+        if known.waits_since is not None:
+            seconds = max(at - known.waits_since, 0.0)
+            self.troubles.wait(known.kind, known.reason, seconds)
+            if seconds >= SHORTEST_WAIT:
+                self.bars.add(
+                    Bar(known.waits_since, at, "waiting", event.task_id, event.task_name, reason=known.reason)
+                )
+        return known
+
+    def _end(self, event: TaskExecutionFinished, at: float) -> None:
+        node_id, status = event.task_id, event.status.lower()
+        self._leave(event, at)
+        self.troubles.end(event)
+        started = at - event.duration
+        if self.boxes.may_have(node_id):
+            self._times[node_id] = started, at
+        if node_id in self._maps:  # its items are what runs
+            self._maps.remove(node_id)
+            if status != "succeeded":
+                self.boxes.count(node_id, status, 1)
+            return
+        self.boxes.count(node_id, status, 1)
+        if not event.attempt:
+            return
+        assert self._activity is not None  # an event was heard
+        self._activity.add(event.task_name, started, at)
+        self.bars.add(Bar(started, at, status, node_id, event.task_name, "", event.attempt))
+        if self.troubles.is_slow(event.duration):
+            took = {"started": started, "duration": event.duration, "worker": None, "status": status}
+            self.troubles.took(event.duration, named(event) | took)
+
+    # -- views ---------------------------------------------------------------------------------------------
+
+    def document(self, now: float | None = None) -> dict[str, Any]:
+        """The document as it is now: plain JSON, bounded in size, without the secrets in force.
+
+        Args:
+            now: Seconds since the epoch. ``None`` (default): the time of the last event.
+        """
+        bars = as_rows(self.bars.shown, self._tasks, self._workers)
+        document: dict[str, Any] = hidden({"version": VERSION, **self._sections(now), "bars": bars})
+        return document
+
+    def changes(self, since: Mark | None = None, now: float | None = None) -> tuple[dict[str, Any], Mark]:
+        """What is new to somebody who has seen the document up to *since*, and how far they have seen it then.
+
+        Args:
+            since: What they have seen. ``None`` (default): nothing.
+            now: Seconds since the epoch. ``None`` (default): the time of the last event.
+        """
+        bars = hidden(as_rows(self.bars.shown, self._tasks, self._workers))
+        sections = hidden(self._sections(now))
+        return self._changes.since(since or NOTHING_SEEN, sections, bars, self.bars.version)
+
+    def svg(self) -> str:
+        """The picture of the flow for a page, with the states of its nodes; empty if the flow is not known."""
+        svg: str = hidden(self.boxes.svg(self.tally.tasks))
+        return svg
+
+    def _sections(self, now: float | None) -> dict[str, Any]:
+        now = self._latest if now is None or self.tally.is_over else max(now, self._latest)
+        tally, troubles = self.tally, self.troubles
+        tasks, tasks_left_out = tasks_of(tally.tasks.values())
+        active, active_left_out = self._active()
+        critical, critical_left_out = self._critical()
+        return {
+            "run": self._run_section(),
+            "tasks": tasks,
+            "timeline": self._timeline(now),
+            "active": active,
+            "waits": troubles.waits(),
+            "failures": troubles.failures,
+            "retries": troubles.retries,
+            "slowest": troubles.slowest(),
+            "critical": critical,
+            "signals": list(self._signals),
+            "warnings": list(self._warnings),
+            "graph": self.boxes.shown(tally.tasks),
+            "left_out": {
+                "tasks": tasks_left_out, "active": active_left_out, "critical": critical_left_out,
+                "failures": troubles.failures_left_out, "retries": troubles.retries_left_out,
+                "bars": self.bars.left_out,
+            },
+        }  # fmt: skip
+
+    def _run_section(self) -> dict[str, Any]:
+        tally = self.tally
+        total = tally.total if tally.is_sized and not tally.is_open else None
+        return {
+            "name": "", "finished": None, "error": None, "targets": [], "targets_left_out": 0, "params": {},
+            "epoch": 1, **self._run, "status": tally.status, "stage": tally.stage,
+            "turns": None if tally.turns is None else tally.turns[1], "source": "events", "total": total,
+            "counts": numbers_of(sum_of(tally.tasks.values())),
+        }  # fmt: skip
+
+    def _timeline(self, now: float) -> dict[str, Any]:
+        running = [(node.task.name, node.since) for node in self.tally.active.values() if not node.waits]
+        activity = None if self._activity is None else self._activity.shown(running, now)
+        return {"now": now, "task_names": self._tasks.known, "workers": self._workers.known, "activity": activity}
+
+    def _active(self) -> tuple[list[dict[str, Any]], int]:
+        """The nodes that run or wait; those that wait come first, as somebody may have to do something."""
+        nodes: Mapping[str, Active] = self.tally.active
+        waiting = [node_id for node_id, node in nodes.items() if node.waits]
+        running = [node_id for node_id, node in nodes.items() if not node.waits and node_id not in self._maps]
+        shown = [*waiting[: MOST_ACTIVE // 2], *running[:MOST_ACTIVE]][:MOST_ACTIVE]
+        rows = []
+        for node_id in shown:
+            node, known = nodes[node_id], self._open.get(node_id)
+            kind = "" if known is None else known.kind
+            rows.append({
+                "id": node_id, "label": node.label, "task": node.task.name, "since": node.since,
+                "waits": node.waits, "kind": kind,
+            })  # fmt: skip
+        return rows, len(waiting) + len(running) - len(rows)
+
+    def _critical(self) -> tuple[list[dict[str, Any]], int]:
+        graph = self.boxes.graph
+        if graph is None or not (self.tally.is_over or len(graph.rows) <= QUICKLY_SEARCHED):
+            return [], 0
+        return as_steps(critical_path(graph, self._times))

@@ -1,0 +1,179 @@
+"""Who ran when: a bounded number of bars, and how many nodes of each task were at work at any time."""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import attrs
+
+# Bars that are shown, at most; and how many of these may be failures.
+MOST_BARS: Final = 2000
+MOST_FAILED_BARS: Final = 500
+# Intervals of time in which activity is counted; tasks that are counted each, and that are shown; at most.
+MOST_BINS: Final = 200
+MOST_ROWS: Final = 60
+SHOWN_ROWS: Final = 12
+OTHERS: Final = "others"
+# Seconds of the shortest interval.
+_FINEST: Final = 0.01
+# Seconds of the shortest wait that is shown as a bar.
+SHORTEST_WAIT: Final = 0.005
+
+
+@attrs.frozen
+class Bar:
+    """A node at work, or one that waits.
+
+    Attributes:
+        start: When it began, in seconds since the epoch.
+        end: When it ended.
+        status: How it ended, in lower case; ``"waiting"`` for a wait.
+        node_id: The node.
+        task: Its task.
+        worker: Where it ran, in words; empty if that is not known.
+        attempts: Number of attempts.
+        reason: Why it waited; empty if it did not.
+    """
+
+    start: float
+    end: float
+    status: str
+    node_id: str
+    task: str
+    worker: str = ""
+    attempts: int = 1
+    reason: str = ""
+
+    @property
+    def seconds(self) -> float:
+        """How long it took."""
+        return self.end - self.start
+
+
+@attrs.define(eq=False)
+class Bars:
+    """The bars that are shown: all, or the failures and the longest.
+
+    Attributes:
+        shown: The bars, in the order in which they ended.
+        left_out: Number of bars that are not shown.
+        version: Changes when bars are taken out; until then bars are only added.
+    """
+
+    shown: list[Bar] = attrs.field(factory=list)
+    left_out: int = 0
+    version: int = 0
+    _shortest: float = 0.0
+    _failed: int = 0
+
+    def add(self, bar: Bar) -> None:
+        """Take in *bar*, which has ended after those before it."""
+        if bar.status == "failed" and self._failed < MOST_FAILED_BARS:
+            self._failed += 1
+        elif bar.seconds < self._shortest:
+            self.left_out += 1
+            return
+        self.shown.append(bar)
+        if len(self.shown) > MOST_BARS:
+            self._thin()
+
+    def _thin(self) -> None:
+        """Keep half of the bars, so that this is not done for each one."""
+        failed = [place for place, bar in enumerate(self.shown) if bar.status == "failed"][:MOST_FAILED_BARS]
+        others = set(range(len(self.shown))).difference(failed)
+        room = max(MOST_BARS // 2 - len(failed), 0)
+        longest = heapq.nlargest(room, others, key=lambda place: (self.shown[place].seconds, -place))
+        self._shortest = self.shown[longest[-1]].seconds if longest else self._shortest
+        kept = sorted([*failed, *longest])
+        self.left_out += len(self.shown) - len(kept)
+        self.shown = [self.shown[place] for place in kept]
+        self.version += 1
+
+
+@attrs.define(eq=False)
+class Activity:
+    """How many nodes of each task were at work, on average, in intervals of equal length.
+
+    Attributes:
+        start: When the first interval begins, in seconds since the epoch.
+        width: Seconds of an interval; doubled whenever there would be too many.
+    """
+
+    start: float
+    width: float = _FINEST
+    _rows: dict[str, list[float]] = attrs.field(factory=dict)
+
+    def add(self, task: str, start: float, end: float) -> None:
+        """Count a node that was at work from *start* to *end*."""
+        first, last = max(start - self.start, 0.0), max(end - self.start, 0.0)
+        while last >= self.width * MOST_BINS:
+            self._widen()
+        name = task if task in self._rows or len(self._rows) < MOST_ROWS else OTHERS
+        row = self._rows.setdefault(name, [])
+        begin, stop = int(first / self.width), int(last / self.width)
+        if len(row) <= stop:
+            row += [0.0] * (stop + 1 - len(row))
+        for number in range(begin, stop + 1):
+            row[number] += min(last, (number + 1) * self.width) - max(first, number * self.width)
+
+    def _widen(self) -> None:
+        self.width *= 2
+        for name, row in self._rows.items():
+            row += [0.0] * (len(row) % 2)
+            self._rows[name] = [one + other for one, other in zip(row[::2], row[1::2], strict=True)]
+
+    def shown(self, running: Iterable[tuple[str, float]], now: float) -> dict[str, Any]:
+        """The busiest tasks, with what runs until *now*; the others are counted together.
+
+        Args:
+            running: Task and beginning of each node that runs.
+            now: Seconds since the epoch.
+        """
+        whole = Activity(self.start, self.width, {name: list(row) for name, row in self._rows.items()})
+        for task, since in running:
+            whole.add(task, since, max(now, since))
+        rows = whole._rows
+        names = sorted(rows, key=lambda name: (name == OTHERS, -sum(rows[name])))
+        if len(names) > SHOWN_ROWS:
+            rest = [rows[name] for name in names[SHOWN_ROWS - 1 :]]
+            names = [*names[: SHOWN_ROWS - 1], OTHERS]
+            rows = {**rows, OTHERS: _sum(rest)}
+        shares = [[round(seconds / whole.width, 3) for seconds in rows[name]] for name in names]
+        return {"start": self.start, "width": whole.width, "names": names, "rows": shares}
+
+
+def _sum(rows: Sequence[Sequence[float]]) -> list[float]:
+    total = [0.0] * max(map(len, rows))
+    for row in rows:
+        for number, seconds in enumerate(row):
+            total[number] += seconds
+    return total
+
+
+@attrs.define(eq=False)
+class Names:
+    """Names that are written once and meant by number."""
+
+    known: list[str] = attrs.field(factory=list)
+    _numbers: dict[str, int] = attrs.field(factory=dict)
+
+    def number(self, name: str) -> int:
+        """The number of *name*."""
+        number = self._numbers.get(name)
+        if number is None:
+            number = self._numbers[name] = len(self.known)
+            self.known.append(name)
+        return number
+
+
+def as_rows(bars: Iterable[Bar], tasks: Names, workers: Names) -> list[list[Any]]:
+    """*bars* as a page reads them."""
+    return [
+        [
+            round(bar.start, 6), round(bar.end, 6), bar.status, bar.node_id, tasks.number(bar.task),
+            workers.number(bar.worker) if bar.worker else -1, bar.attempts, bar.reason or None,
+        ]
+        for bar in bars
+    ]  # fmt: skip

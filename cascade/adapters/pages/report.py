@@ -1,0 +1,63 @@
+"""Writes the page of a run into a file when the run has ended."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import attrs
+from anyio import CapacityLimiter
+
+from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
+from cascade.adapters.pages.html import html_page
+from cascade.runtime.foundation.threads import in_thread
+from cascade.runtime.observation.bus import EventStream
+
+
+@attrs.define(eq=False)
+class Report:
+    """The observer. Of runs that are executed at the same time, the one that ends last has its report kept."""
+
+    path: Path
+    __name__ = "report"
+    kinds = KINDS
+
+    async def __call__(self, events: EventStream) -> None:
+        chronicle = Chronicle()
+        async for event in events:
+            chronicle.hear(event)
+        await in_thread(partial(write_report, self.path, chronicle), CapacityLimiter(1))
+
+
+def write_report(path: Path, chronicle: Chronicle) -> None:
+    """Write the page of a run, all of it or nothing.
+
+    Args:
+        path: The file.
+        chronicle: The run.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    write_page(path, html_page(chronicle.document(), svg=chronicle.svg()))
+
+
+def write_page(path: Path, html: str) -> None:
+    """Put *html* into a file for this user only, in the place of one that is there.
+
+    Raises:
+        OSError: If it cannot be written.
+    """
+    # Beside the file, so that it can take its place; mkstemp makes it for this user only.
+    handle, made = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".new")
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
+            file.write(html)
+        os.replace(made, path)
+    except BaseException:
+        with suppress(OSError):
+            os.unlink(made)
+        raise

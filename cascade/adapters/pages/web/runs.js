@@ -1,0 +1,96 @@
+'use strict';
+// The list of runs: filtered here, and told anew whenever it has changed.
+(() => {
+  const find = document.getElementById('find');
+  const body = document.getElementById('runs');
+  const none = document.getElementById('none');
+  const statuses = document.getElementById('statuses');
+  const connection = document.getElementById('connection');
+  let runs = JSON.parse(document.getElementById('data').textContent).runs;
+  let status = '';
+
+  const cell = (text, kind = '') => {
+    const made = document.createElement('td');
+    made.textContent = text;
+    made.className = kind;
+    return made;
+  };
+  const duration = (seconds) => {
+    if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
+    if (seconds < 60) return `${seconds.toFixed(1)} s`;
+    const minutes = Math.floor(seconds / 60);
+    if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
+    return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
+  };
+  const two = (number) => String(number).padStart(2, '0');
+  const moment = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  const nodes = (counts) => {
+    const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
+    const others = Object.entries(counts).filter(([name]) => name !== 'succeeded').map(([name, count]) => `${count} ${name}`);
+    return [total, ...others].join(', ');
+  };
+
+  function row(run) {
+    const made = document.createElement('tr');
+    made.dataset.run = run.id;
+    const link = document.createElement('a');
+    link.href = `/run?id=${encodeURIComponent(run.id)}`;
+    link.textContent = run.id;
+    const name = cell('');
+    name.append(link);
+    const state = cell('');
+    const mark = document.createElement('span');
+    mark.className = `status ${run.status}`;
+    mark.textContent = run.status;
+    state.append(mark);
+    const begun = cell('');
+    const time = document.createElement('time');
+    time.dateTime = new Date(run.created * 1000).toISOString();
+    time.textContent = moment(new Date(run.created * 1000));
+    begun.append(time);
+    const flow = cell(run.flow.join(', '));
+    if (run.error) {
+      const error = document.createElement('div');
+      error.className = 'error';
+      error.textContent = run.error;
+      flow.append(error);
+    }
+    made.append(name, state, begun, cell(duration(run.ended - run.created), 'number'), cell(nodes(run.counts)), flow);
+    return made;
+  }
+
+  const isWanted = (run) => {
+    const words = find.value.trim().toLowerCase();
+    const text = [run.id, ...run.flow, run.error || ''].join('\n').toLowerCase();
+    return (!status || run.status === status) && (!words || text.includes(words));
+  };
+
+  function showStatuses() {
+    const counts = new Map();
+    for (const run of runs) counts.set(run.status, (counts.get(run.status) || 0) + 1);
+    const chips = [['', `all ${runs.length}`], ...[...counts].sort().map(([name, count]) => [name, `${name} ${count}`])];
+    statuses.replaceChildren(...chips.map(([name, words]) => {
+      const chip = document.createElement('button');
+      chip.type = 'button';
+      chip.dataset.status = name || 'all';
+      chip.textContent = words;
+      chip.setAttribute('aria-pressed', String(name === status));
+      chip.addEventListener('click', () => { status = name; show(); });
+      return chip;
+    }));
+  }
+
+  function show() {
+    showStatuses();
+    const wanted = runs.filter(isWanted);
+    body.replaceChildren(...wanted.map(row));
+    none.hidden = wanted.length > 0;
+  }
+
+  find.addEventListener('input', show);
+  show();
+  const stream = new EventSource('/updates');
+  stream.onopen = () => { connection.textContent = 'live'; };
+  stream.onerror = () => { connection.textContent = 'no connection'; };
+  stream.addEventListener('runs', (event) => { runs = JSON.parse(event.data).runs; show(); });
+})();

@@ -1,0 +1,47 @@
+"""What is told to whoever shows a run to people, and to nobody else: the flow itself, and why nodes fail.
+
+These events are made only while somebody listens who names their classes. They hold objects of the run, which no
+record of events could, so users do not know them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import ClassVar
+
+import attrs
+
+from cascade.graph.nodes import Graph
+from cascade.model.events import Event, NodeEvent
+
+
+@attrs.frozen(kw_only=True)
+class FlowKnown(Event):
+    """What is going to be run. Comes before ``RunStarted``; in a loop of tail calls, for the first turn only.
+
+    Attributes:
+        graph: The flow.
+        recorded: Ids of the nodes that the store has, which need not run again.
+    """
+
+    is_for_all: ClassVar[bool] = False
+
+    graph: Graph
+    recorded: Collection[str] = ()
+
+
+@attrs.frozen(kw_only=True)
+class NodeFailed(NodeEvent):
+    """Why a node has failed. Follows its ``TaskExecutionFinished``.
+
+    Attributes:
+        error: What it raised.
+        arguments: What it was called with, in words; empty if that is not known.
+        caused_by: The node whose failure this is, if that is another one.
+    """
+
+    is_for_all: ClassVar[bool] = False
+
+    error: BaseException
+    arguments: str = ""
+    caused_by: str | None = None

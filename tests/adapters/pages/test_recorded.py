@@ -1,0 +1,87 @@
+"""The document of a run from what a store has recorded of it."""
+
+from __future__ import annotations
+
+import json
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import attrs
+import pytest
+
+import cascade
+from cascade import api
+from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
+from cascade.graph.build import build
+
+
+@cascade.task
+async def fetch(url: str) -> str:
+    return url
+
+
+@cascade.task
+async def parse(page: str) -> str:
+    if page == "b":
+        raise ValueError("no title")
+    return page
+
+
+@cascade.task
+async def count(pages: Any) -> int:
+    return len(pages)
+
+
+def flow() -> Any:
+    return count(parse.map(page=fetch.map(url=["a", "b", "c"])).with_errors("collect"))
+
+
+async def recorded(folder: Path, flow: Any) -> Any:
+    state = f"sqlite:///{folder / 'runs.db'}"
+    with suppress(ValueError):
+        await cascade.run(flow, run_id="nightly", state=state)
+    return await api.recorded_run(state, "nightly")
+
+
+async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, flow())
+    document = recorded_document(run)
+
+    json.dumps(document, allow_nan=False)
+    assert document["run"]["id"] == "nightly"
+    assert document["run"]["status"] == "succeeded"
+    assert document["run"]["source"] == "records"
+    assert document["run"]["targets"] == ["count"]
+    counts = {task["name"]: (task["succeeded"], task["failed"]) for task in document["tasks"]}
+    assert counts == {"fetch": (3, 0), "parse": (2, 1), "count": (1, 0)}
+    assert [failure["id"] for failure in document["failures"]] == ["parse[1]"]
+    assert {bar[3] for bar in document["bars"]} >= {"fetch[0]", "parse[1]", "count"}
+    assert "parse" not in {bar[3] for bar in document["bars"]}
+
+
+async def test_a_failed_run_says_why(tmp_path: Path) -> None:
+    document = recorded_document(await recorded(tmp_path, count(parse("b"))))
+
+    assert document["run"]["status"] == "failed"
+    assert document["run"]["error"] == "ValueError: no title"
+    assert [(one["id"], one["error"]) for one in document["failures"]] == [("parse", "ValueError: no title")]
+
+
+async def test_with_the_flow_there_is_a_picture_of_its_graph(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, flow())
+
+    chronicle = chronicle_of(run, build(flow()))
+
+    document = recorded_document(run, chronicle)
+    assert document["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗1 ✓2"}
+    assert [step["id"] for step in document["critical"]][-1] == "count"
+    assert 'data-node="parse"' in chronicle.svg()
+    assert chronicle_of(run).svg() == ""
+
+
+@pytest.mark.parametrize("status", ["interrupted", "suspended", "cancelled"])
+async def test_the_status_is_that_of_the_record(tmp_path: Path, status: Any) -> None:
+    run = attrs.evolve(await recorded(tmp_path, fetch("a")), status=status, finished=None)
+
+    assert recorded_document(run)["run"]["status"] == status
