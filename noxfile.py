@@ -66,6 +66,8 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
     session.install(f"{wheel}{extras}")
 
 
+# What tests need where nothing optional is installed.
+ALONE = ("pytest", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "hypothesis")
 # What `tests` runs, and the rest of it.
 USUAL = "not ray and not slow and (loop or not uvloop)"
 REST = "not ray and (slow or (uvloop and not loop))"
@@ -74,7 +76,13 @@ REST = "not ray and (slow or (uvloop and not loop))"
 def run_tests(session: nox.Session, marks: str, *, profile: str = "brief") -> None:
     """Run those tests that have *marks*, with so many examples a property as *profile* says."""
     env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile)}
-    session.run("pytest", "-n", "auto", "--dist", "worksteal", "-q", "-m", marks, *session.posargs, env=env)
+    at_once = ["-n", "auto", "--dist", "worksteal"]
+    session.run("pytest", *at_once, *again(), "-q", "-m", marks, *session.posargs, env=env)
+
+
+def again() -> list[str]:
+    """Where the machine is shared, and so now and then stands still: try what fails once more, and list it."""
+    return ["--reruns", "1", "--reruns-delay", "1", "-r", "aR"] if os.environ.get("CASCADE_TRY_AGAIN") else []
 
 
 @nox.session
@@ -98,7 +106,7 @@ def matrix(session: nox.Session, extras: str) -> None:
         if not is_first:
             session.skip("the minimal installation is tested on one Python")
         install_wheel(session)
-        session.install("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
+        session.install(*ALONE)
         run_tests(session, "not ray and not slow")
         return
     install_wheel(session, "[all]")
@@ -114,8 +122,8 @@ def matrix(session: nox.Session, extras: str) -> None:
 def ray(session: nox.Session) -> None:
     """Remote tasks on Ray, which is large and starts slowly: one process runs all tests, and starts it once."""
     install_wheel(session, "[trio,process,ray]")
-    session.install("pytest", "pytest-timeout", "pytest-xdist", "hypothesis")
-    session.run("pytest", "-q", "-m", "ray and not uvloop", *session.posargs)
+    session.install(*ALONE)
+    session.run("pytest", "-q", *again(), "-m", "ray and not uvloop", *session.posargs)
 
 
 @nox.session
