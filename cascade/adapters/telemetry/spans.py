@@ -105,7 +105,7 @@ class Spans:
         try:
             yield span
         finally:
-            del self._above[node_id]
+            self._above.pop(node_id, None)
             self.stop(span)
 
     # -- calls ---------------------------------------------------------------------------------------------
