@@ -221,7 +221,7 @@ def crash(session: nox.Session) -> None:
 @nox.session
 def bench(session: nox.Session) -> None:
     """All benchmarks on both event loops, as one table with goals and verdicts."""
-    session.install(".[all]", "matplotlib")  # which page.py draws with
+    session.install(".[all]", "matplotlib", "opentelemetry-sdk")  # for page.py, and for what tracing costs
     session.run("python", "benchmarks/report.py", *session.posargs)
 
 

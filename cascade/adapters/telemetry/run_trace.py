@@ -139,7 +139,8 @@ class RunTrace:
         if call is None:
             spans, node_id = self.spans, attempt.node_id
             above, turn = spans.around_calls(node_id), attempt.turns[-1]
-            call = spans.begin(attempt.task, node_id, above, attempt=attempt.number, turn=turn)
+            label = self.run_context.progress.labels.get(node_id)
+            call = spans.begin(attempt.task, node_id, above, attempt=attempt.number, turn=turn, label=label)
             self._attempts[attempt] = call
             if attempt.is_over:  # nobody waits for its thread, and `leave` may have come before this
                 self.leave(attempt, AttemptCancelled())

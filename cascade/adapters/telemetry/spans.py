@@ -105,7 +105,7 @@ class Spans:
         try:
             yield span
         finally:
-            del self._above[node_id]
+            self._above.pop(node_id, None)
             self.stop(span)
 
     # -- calls ---------------------------------------------------------------------------------------------
@@ -129,16 +129,14 @@ class Spans:
 
     def end(self, call: Call, error: BaseException | None = None) -> None:
         """End the span of a call, which has raised *error* if that is not ``None``."""
-        seconds, outcome, kind = time.perf_counter() - call.began, "succeeded", ""
+        outcome, kind = "succeeded", ""
         try:
-            if error is not None and self.is_cancellation(error):
-                outcome = "cancelled"
+            if error is not None:
+                outcome, kind = ("cancelled", "") if self.is_cancellation(error) else ("failed", type_of(error))
                 call.span.set_attribute(OUTCOME, outcome)
-            elif error is not None:
-                outcome, kind = "failed", type_of(error)
-                call.span.set_attribute(OUTCOME, outcome)
+            if kind and error is not None:
                 note_error(call.span, error, self.secrets)
-            self.metrics.called((call.task, outcome, kind), seconds)
+            self.metrics.called((call.task, outcome, kind), time.perf_counter() - call.began)
         except Exception as raised:
             self.note(raised)
         self.stop(call.span)

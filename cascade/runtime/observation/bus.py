@@ -266,8 +266,13 @@ class EventBus:
         return known or (self.parent is not None and self.parent.wants(kind))
 
     def is_silent(self) -> bool:
-        """Whether there are no subscribers at all."""
-        return not self._streams and (self.parent is None or self.parent.is_silent())
+        """Whether no subscriber has to be asked before a node starts, or told after it.
+
+        Those who get nothing but the ends of runs do not have to, unless they are full; that closes the gates, and
+        so it is asked anew.
+        """
+        is_silent = all(stream.kinds == (RunFinished,) and not stream.is_full for stream in self._streams)
+        return is_silent and (self.parent is None or self.parent.is_silent())
 
     def publish(self, event: Event) -> None:
         """Give an event to all subscribers of its class. Never waits, never raises.

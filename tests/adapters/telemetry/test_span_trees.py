@@ -224,3 +224,26 @@ async def test_attempts_say_what_they_call(spans: RecordedSpans) -> None:
         "cascade.attempt": 1,
         "code.function.name": in_place.full_name,
     }
+
+
+class Unformattable:
+    """Which no label can show."""
+
+    def __format__(self, spec: str) -> str:
+        raise RuntimeError("no text")
+
+    __repr__ = __str__ = lambda self: self.__format__("")
+
+
+@pytest.mark.parametrize("rules", [False, True])
+async def test_labels_are_shown_in_lanes_and_under_rules_and_never_fail_a_node(
+    spans: RecordedSpans, rules: bool
+) -> None:
+    plane = cascade.control.ControlPlane()
+    if rules:
+        await plane.limit("global", concurrency=3)
+    flow = length(in_place.map(_=["july", Unformattable()], name="of {_}"))
+    assert await cascade.run(flow, observers=[spans.observer], control=plane) == 2
+    labels = {str((span.attributes or {}).get("cascade.node.label")) for span in spans.attempts()}
+    assert "of july" in labels
+    assert len(labels) == 3

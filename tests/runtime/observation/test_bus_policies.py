@@ -215,3 +215,29 @@ async def test_receiving_without_waiting_raises_what_a_stream_raises() -> None:
         bus.close()
         with pytest.raises(anyio.EndOfStream):
             stream.receive_nowait()
+
+
+async def test_who_gets_only_the_ends_of_runs_is_not_told_of_nodes() -> None:
+    bus = cascade.EventBus()
+    async with bus.subscribe(cascade.RunFinished):
+        assert bus.is_silent()
+        async with bus.subscribe(cascade.RunFinished, cascade.TaskSkipped):
+            assert not bus.is_silent()
+
+
+async def test_who_gets_only_the_ends_of_runs_holds_attempts_back_when_full() -> None:
+    begun: list[int] = []
+
+    @cascade.task(mode="inline")
+    def begins(number: int) -> None:
+        begun.append(number)
+
+    async with cascade.Engine() as engine, engine.subscribe(cascade.RunFinished, buffer=1) as ends:
+        await engine.run(begins(1))
+        async with engine.start([begins(2), begins(3)]) as run:
+            for _ in range(20):
+                await anyio.lowlevel.checkpoint()
+            assert begun == [1]
+            await ends.receive()
+            await run.result()
+    assert begun == [1, 2, 3]
