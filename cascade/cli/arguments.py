@@ -26,7 +26,7 @@ from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
-_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch")
+_WITHOUT_FLOW = ("runs", "show", "resume", "send", "control", "watch", "completion")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -35,8 +35,8 @@ class Invocation:
     """A command, understood.
 
     Attributes:
-        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"`` or
-            ``"watch"``.
+        command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"resume"``, ``"send"``, ``"control"``,
+            ``"watch"`` or ``"completion"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -186,6 +186,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     add_records(commands, _add_to_resume)
     add_control(commands)
     add_watch(commands)
+    _add_completion(commands)
     return parser, {"run": run, "graph": graph}
 
 
@@ -265,6 +266,17 @@ def add_watch(commands: Any) -> None:
     watch = commands.add_parser("watch", help="show a run of another process, live")
     watch.add_argument("run", nargs="?", metavar="RUN", help="id of the run; by default the first to be heard of")
     _add_via(watch)
+
+
+def _add_completion(commands: Any) -> None:
+    completion = commands.add_parser("completion", help="print the script that completes commands in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    completion.add_argument("--line", help=argparse.SUPPRESS)
+
+
+def parser_of_all() -> argparse.ArgumentParser:
+    """What knows all commands and their options, but for those that parameters of a flow become."""
+    return _parser()[0]
 
 
 def _add_via(command: argparse.ArgumentParser) -> None:

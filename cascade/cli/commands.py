@@ -5,7 +5,8 @@ from __future__ import annotations
 import argparse
 
 from cascade import api
-from cascade.cli.arguments import Invocation, parse
+from cascade.cli.arguments import Invocation, parse, parser_of_all
+from cascade.cli.completion import complete
 from cascade.cli.control import run_control
 from cascade.cli.output import out_text
 from cascade.cli.recorded.upkeep import export, prune, verify
@@ -40,6 +41,8 @@ def execute(invocation: Invocation) -> int:
             return 0
         case "control":
             return run_control(options)
+        case "completion":
+            return complete(options, parser_of_all())
         case "watch":
             return run_watch(options)
         case _:

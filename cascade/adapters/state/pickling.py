@@ -197,6 +197,8 @@ class Sealing:
         words = None if detail is None else text_of_detail(detail)
         if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
             self.details[node_id] = words
+        else:
+            self.details.pop(node_id, None)  # of a note that came before
         data, is_durable = None, True
         if status == "succeeded":
             try:
