@@ -27,7 +27,7 @@ from cascade.model.secrets import MARK, keep_secret
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.
-_WITHOUT_FLOW = ("runs", "show", "report", "resume", "send", "control", "watch", "page")
+_WITHOUT_FLOW = ("runs", "show", "report", "resume", "send", "control", "watch", "page", "completion")
 LOGS = ("human", "json", "progress", "none")
 
 
@@ -37,7 +37,7 @@ class Invocation:
 
     Attributes:
         command: ``"run"``, ``"graph"``, ``"runs"``, ``"show"``, ``"report"``, ``"resume"``, ``"send"``,
-            ``"control"``, ``"watch"`` or ``"page"``.
+            ``"control"``, ``"watch"``, ``"page"`` or ``"completion"``.
         flow: What it is about, if that is a flow.
         params: Values of the flow's parameters, as text.
         options: Everything else.
@@ -195,6 +195,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     add_control(commands)
     add_watch(commands)
     add_page(commands)
+    _add_completion(commands)
     return parser, {"run": run, "graph": graph}
 
 
@@ -274,6 +275,17 @@ def add_watch(commands: Any) -> None:
     watch = commands.add_parser("watch", help="show a run of another process, live")
     watch.add_argument("run", nargs="?", metavar="RUN", help="id of the run; by default the first to be heard of")
     _add_via(watch)
+
+
+def _add_completion(commands: Any) -> None:
+    completion = commands.add_parser("completion", help="print the script that completes commands in a shell")
+    completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
+    completion.add_argument("--line", help=argparse.SUPPRESS)
+
+
+def parser_of_all() -> argparse.ArgumentParser:
+    """What knows all commands and their options, but for those that parameters of a flow become."""
+    return _parser()[0]
 
 
 def _add_via(command: argparse.ArgumentParser) -> None:

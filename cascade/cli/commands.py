@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import argparse
 
-from cascade.cli.arguments import Invocation, parse
+from cascade.cli.arguments import Invocation, parse, parser_of_all
+from cascade.cli.completion import complete
 from cascade.cli.control import run_control
 from cascade.cli.pages.command import run_page
 from cascade.cli.pages.graph import draw
@@ -45,6 +46,8 @@ def execute(invocation: Invocation) -> int:
             return 0
         case "control":
             return run_control(options)
+        case "completion":
+            return complete(options, parser_of_all())
         case "watch":
             return run_watch(options)
         case "page":

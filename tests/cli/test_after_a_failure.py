@@ -67,7 +67,7 @@ def test_from_the_texts_alone_a_reader_finds_what_failed_and_goes_on(call: Comma
     for row in (17, 143):
         [block] = [part for part in shown.split("\n\n") if part.startswith(f"clean[{row}] failed after ")]
         head, error, called, place = block.splitlines()
-        took = r"\d+(\.\d+)? m?s, 2 attempts, begun \d\d:\d\d:\d\d, in thread \d+ of process \d+"
+        took = r"\d+(\.\d+)? m?s, 2 attempts, begun \d\d:\d\d:\d\d"
         assert re.fullmatch(rf"clean\[{row}\] failed after {took}", head)
         assert error == f"  ValueError: row {row} has no date; *** was of no use"
         assert called == f"  called with row='row {row}', table='orders', token=***"

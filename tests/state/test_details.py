@@ -320,3 +320,24 @@ def test_after_a_crash_at_any_write_only_what_failed_has_details(when: Any, sche
         if not first.has_crashed:
             assert at > 3
             return
+
+
+# -- several entries of one node in a batch --------------------------------------------------------------------
+
+
+@cascade.task(retry=3)
+def third_time(value: int) -> int:
+    if cascade.current().attempt < 3:
+        raise ValueError("cannot read it yet")
+    return value
+
+
+@pytest.mark.parametrize("durability", ["exit", "task"])
+async def test_a_success_is_not_replaced_by_the_attempts_before_it(store: StoreUnderTest, durability: Any) -> None:
+    flow = [third_time(5), third_time.map(value=[1, 2]), read("bad").after(third_time(6))]
+    found = await failed(store, flow, durability=durability)
+    assert set(found) == {"read"}
+    backend = store.open("night")
+    recorded = await backend.recall(["third_time", "third_time#2[0]", "third_time#2[1]", "third_time#3"])
+    assert len(recorded) == 4
+    await backend.aclose()

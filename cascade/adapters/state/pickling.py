@@ -9,8 +9,8 @@ from typing import Any, Final, NamedTuple
 import attrs
 
 from cascade.adapters.pickles import dumps, loads
+from cascade.adapters.state.detail_text import text_of_detail
 from cascade.model.errors import StateError, describe
-from cascade.runtime.durability.details import text_of_detail
 from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NodeStatus, NotDurable, Past
 from cascade.runtime.durability.signal_records import Unreadable, UnstorableError
 from cascade.runtime.foundation.fairness import considerate
@@ -197,6 +197,8 @@ class Sealing:
         words = None if detail is None else text_of_detail(detail)
         if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
             self.details[node_id] = words
+        elif self.details:
+            self.details.pop(node_id, None)  # of a note that came before
         data, is_durable = None, True
         if status == "succeeded":
             try:

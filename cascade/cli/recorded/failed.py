@@ -16,13 +16,15 @@ from cascade.cli.targets import UsageError
 from cascade.model.errors import shown_url
 from cascade.model.labels import labelled
 from cascade.model.skip_reasons import why_skipped
-from cascade.model.text import clock, counted, duration, moment
+from cascade.model.text import clock, counted, duration, fitted, moment
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 
 # How nodes ended of which --failed tells.
 FAILED: Final = ("failed", "retrying")
 _NOTHING: Final = NodeDetail()
+# Columns of a line of code that are shown where there are many.
+MOST_OF_CODE: Final = 50
 
 
 def command(run: RunRecord, state: str, *words: str, name: str = "show") -> str:
@@ -158,7 +160,9 @@ def _block(node: NodeRecord) -> Iterator[tuple[str | Span, ...]]:
     """What is known of a node that failed, in a few lines."""
     detail = node.detail or _NOTHING
     began = "" if detail.started is None else f", begun {clock(detail.started)}"
-    where = "" if detail.worker is None else f", in {'the ' if ' ' not in detail.worker else ''}{detail.worker}"
+    # Which thread it was helps nobody; which process or machine may.
+    is_here = detail.worker is None or detail.worker == "event loop" or detail.worker.startswith("thread ")
+    where = "" if is_here else f", in {detail.worker}"
     how = "failed" if node.status == "failed" else "was to be attempted again"
     name = Span(labelled(node.node_id, node.label), "red")
     yield name, f" {how} after {_took(node) or 'no attempt'}{began}{where}"
@@ -188,5 +192,5 @@ def _place(traceback: str) -> str:
     for at in range(len(lines) - 1, -1, -1):
         if lines[at].startswith('  File "'):
             code = lines[at + 1].strip() if at + 1 < len(lines) and lines[at + 1].startswith("    ") else ""
-            return f"{lines[at].strip()}: {code}" if code else lines[at].strip()
+            return f"{lines[at].strip()}: {fitted(code, MOST_OF_CODE)}" if code else lines[at].strip()
     return ""

@@ -115,10 +115,20 @@ class WriteQueue:
     def take(self) -> Batch:
         """Everything that is queued, to be written now."""
         self._gone += self._waiting()
-        batch = Batch(self.entries, self._notes, self._continuation)
+        batch = Batch(self.entries, self._standing_notes(), self._continuation)
         self.entries, self._notes, self._continuation, self._is_urgent = [], [], None, False
         self.in_hand = len(batch.entries)
         return batch
+
+    def _standing_notes(self) -> list[Entry]:
+        """The notes, without those that another attempt follows of nodes that have ended since.
+
+        Stores write notes after entries, so such a note would take the place of the outcome.
+        """
+        if not self._notes or not self.entries:
+            return self._notes
+        ended = {entry.node_id for entry in self.entries}
+        return [note for note in self._notes if note.status != "retrying" or note.node_id not in ended]
 
     def clear(self) -> None:
         """Drop everything."""

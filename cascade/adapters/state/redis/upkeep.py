@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 
 from cascade.adapters.redis_client import Session
@@ -33,7 +34,7 @@ def _delete(session: Session, run: RunRecord) -> bool:
         pipe.watch(*names)
         try:
             lease = Lease.read(pipe.get(f"{PREFIX}{run.run_id}:lease"))
-            updated = float(pipe.hget(f"{PREFIX}{run.run_id}:meta", "updated") or 0.0)
+            updated = float(pipe.hget(f"{PREFIX}{run.run_id}:meta", "updated") or math.inf)  # it is gone
         except (ValueError, session.library.ResponseError):
             return False
         is_held = lease.owner is not None and lease.until > now_at(session) and not lease.owner.is_dead()

@@ -1,10 +1,8 @@
-"""The details of a recorded node, and their form in a store: one JSON object, without what is empty."""
+"""The details of a recorded node."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import attrs
 
@@ -82,46 +80,3 @@ class SignalRecord:
     name: str
     accepted: float | None = None
     value: str | None = None
-
-
-def text_of_detail(detail: NodeDetail | None) -> str | None:
-    """*detail* as stores keep it: JSON, in ASCII; ``None`` if there is nothing to keep."""
-    if detail is None:
-        return None
-    fields = attrs.asdict(detail, recurse=True, filter=lambda _, value: value not in (None, (), []))
-    return json.dumps(fields) if fields else None
-
-
-def detail_of_text(text: str | bytes) -> NodeDetail:
-    """The details that :func:`text_of_detail` wrote as *text*. Fields that are not known are passed over.
-
-    Raises:
-        ValueError: If *text* encodes no details.
-    """
-    try:
-        given: Mapping[str, Any] = json.loads(text)
-        return NodeDetail(
-            _number(given.get("started")),
-            _text(given.get("worker")),
-            [(str(name), str(value)) for name, value in given.get("arguments", ())],
-            [_attempt(fields) for fields in given.get("attempts", ())],
-            _text(given.get("traceback")),
-            [Remark(float(fields["at"]), str(fields["text"])) for fields in given.get("remarks", ())],
-            _text(given.get("caused_by")),
-            _text(given.get("log")),
-        )
-    except (TypeError, KeyError, AttributeError) as error:
-        raise ValueError(f"{text!r:.100} encodes no details of a node") from error
-
-
-def _attempt(fields: Mapping[str, Any]) -> AttemptRecord:
-    started, duration = float(fields["started"]), float(fields["duration"])
-    return AttemptRecord(int(fields["number"]), started, duration, str(fields["error"]))
-
-
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
-
-
-def _text(value: Any) -> str | None:
-    return None if value is None else str(value)
