@@ -8,7 +8,7 @@ from typing import Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Junction, RaceNode, distinct, sources_of
+from cascade.graph.nodes import Graph, Junction, RaceNode, distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus
@@ -120,6 +120,15 @@ class Diagnosis:
         hide = self._run_context.events.secrets.redact
         labels = {} if frame is None else self._labels(frame)
         return tuple(Explanation(name, tuple(map(hide, words)), labels.get(name)) for name, words in why.items())
+
+    def states(self) -> tuple[Graph | None, dict[str, str]]:
+        """The graph of the present turn, or the last one, and how its nodes are, for a picture of it."""
+        frame = self._run_context.progress.present()
+        if frame is None:
+            return None, {}
+        return frame.graph, {
+            frame.name(index): Status(frame.status[index]).name.lower() for index in _calls(frame)
+        }
 
     def _labels(self, frame: Frame) -> dict[str, str]:
         """What people call the nodes of *frame*, and those elsewhere that have begun."""

@@ -54,7 +54,7 @@ def made_run(size: int, failing: int = 3, workers: int = 8) -> Iterator[Event]:
         error = (
             {"status": "Failed", "error": f"ValueError: page {item}", "handled": True} if item < failing else {}
         )
-        yield from told.node(f"load[{item}]", start, end, **error)
+        yield from told.node(f"load[{item}]", start, end, "Failed" if error else "Succeeded", **error)
     yield told(
         TaskExecutionFinished, end, task_id="load", task_name="load", status="Succeeded", duration=end, attempt=1
     )
