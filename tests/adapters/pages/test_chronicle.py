@@ -166,6 +166,9 @@ def test_a_document_of_very_many_nodes_is_small_and_says_what_it_leaves_out() ->
     assert document["left_out"]["failures"] == 200
     assert document["run"]["counts"]["failed"] == 300
     assert sum(bar[2] == "failed" for bar in document["bars"]) == 300
+    began, ended = document["run"]["started"], document["run"]["finished"]
+    tenths = {int((bar[0] - began) / (ended - began) * 10) for bar in document["bars"]}
+    assert tenths == set(range(10))
     assert max(map(len, document["timeline"]["activity"]["rows"])) <= MOST_BINS
 
 
