@@ -73,7 +73,7 @@ class Troubles:
         self._latest[event.task_id] = failure
 
     def explain(self, event: NodeFailed) -> None:
-        """Why the node has failed that failed last under this id. If that is the failure of another, one is listed."""
+        """Why the node that has this id has failed. If that is the failure of another node, that one is enough."""
         failure = self._latest.pop(event.task_id, None)
         if failure is None:
             return
