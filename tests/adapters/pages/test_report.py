@@ -72,7 +72,7 @@ async def test_a_report_is_a_file_for_its_owner_that_loads_nothing(tmp_path: Pat
     assert os.listdir(tmp_path) == [path.name]
     assert not loaded(html)
     assert "default-src 'none'" in html
-    assert html.count("<script>") == 1
+    assert html.count("<script>") == 2
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
