@@ -38,8 +38,9 @@ window.cascadeTimeline = page => {
       if (!place.childElementCount) this.build(place);
       const [begin, span] = this.span();
       this.legend(place.querySelector('.legend'));
-      this.activity(place.querySelector('.activity'), begin, span);
-      this.lanes(place.querySelector('.lanes canvas'), rows, begin, span);
+      const gutter = rows.some(row => row.worker) ? 150 : 0;
+      this.activity(place.querySelector('.activity'), begin, span, gutter);
+      this.lanes(place.querySelector('.lanes canvas'), rows, begin, span, gutter);
       const shown = page.document.bars.length, all = shown + page.document.left_out.bars;
       place.querySelector('.note').textContent = [
         page.document.left_out.bars ? `Of ${count(all)} bars ${count(shown)} are shown: the failed, the longest, and a sample of the others. The curve above counts them all.` : '',
@@ -86,9 +87,10 @@ window.cascadeTimeline = page => {
         if (x < width - 50) g.fillText(t ? duration(t) : '0', x + 3, bottom + 8);
       }
     },
-    activity(canvas, begin, span) {
+    activity(canvas, begin, span, gutter) {
       const a = page.document.timeline.activity, height = 110, foot = 18;
-      const [g, width] = this.context(canvas, height);
+      const [g, whole] = this.context(canvas, height), width = whole - gutter;
+      g.translate(gutter, 0);
       if (!a || !a.names.length) { canvas.style.height = '0'; return; }
       const bins = Math.max(...a.rows.map(r => r.length)), sums = new Array(bins).fill(0);
       for (const row of a.rows) row.forEach((n, i) => { sums[i] += n; });
@@ -113,18 +115,18 @@ window.cascadeTimeline = page => {
       g.fillStyle = css('--muted'); g.fillText(text, width - w + 2, 9);
       canvas.setAttribute('aria-label', `How many nodes were at work over ${duration(span)}: at most ${peak} at a time. Tasks: ${a.names.join(', ')}.`);
     },
-    lanes(canvas, all, begin, span) {
-      const rows = all.slice(0, MOST_ROWS), named = rows.some(r => r.worker), foot = 18;
-      const h = rows.length <= 24 ? 18 : rows.length <= 60 ? 10 : 5, gutter = named ? 150 : 0;
+    lanes(canvas, all, begin, span, gutter) {
+      const rows = all.slice(0, MOST_ROWS), foot = 18;
+      const h = rows.length <= 24 ? 18 : rows.length <= 60 ? 10 : 5;
       const [g, width] = this.context(canvas, rows.length * h + foot), room = width - gutter;
       const colour = this.colours(), bad = css('--bad'), warn = css('--warn'), warnSoft = css('--warn-soft'), idle = css('--idle');
       g.save(); g.translate(gutter, 0); this.ticks(g, room, 0, rows.length * h, span); g.restore();
       this.hits = [];
       rows.forEach((row, i) => {
         const y = i * h;
-        if (named && (i === 0 || rows[i - 1].worker !== row.worker)) {
+        if (gutter && (i === 0 || rows[i - 1].worker !== row.worker)) {
           g.fillStyle = css('--muted');
-          let text = row.worker || 'elsewhere';
+          let text = row.worker.replace(/ of process \d+$/, '') || 'elsewhere';
           while (text.length > 4 && g.measureText(text).width > gutter - 10) text = `${text.slice(0, -2)}…`;
           g.fillText(text, 0, y + Math.max(h / 2, 5));
         }
