@@ -66,16 +66,19 @@ class Troubles:
             return
         failure = named(event) | {
             "error": event.error, "handled": event.handled, "started": event.timestamp - event.duration,
-            "duration": event.duration, "attempts": event.attempt, "worker": None, "arguments": [],
+            "duration": event.duration, "attempts": event.attempt, "worker": worker_of(event), "arguments": [],
             "traceback": "", "caused_by": None, "earlier": earlier, "remarks": [], "log": "",
         }  # fmt: skip
         self.failures.append(failure)
         self._latest[event.task_id] = failure
 
     def explain(self, event: NodeFailed) -> None:
-        """Why the node has failed that failed last under this id."""
+        """Why the node that has this id has failed. If that is the failure of another node, that one is enough."""
         failure = self._latest.pop(event.task_id, None)
         if failure is None:
+            return
+        if event.caused_by is not None and any(known["id"] == event.caused_by for known in self.failures):
+            self.failures.remove(failure)
             return
         failure["arguments"] = [["", event.arguments]] if event.arguments else []
         failure["caused_by"] = event.caused_by
@@ -120,3 +123,9 @@ class Troubles:
 def named(event: NodeEvent) -> dict[str, Any]:
     """The node that *event* is about."""
     return {"id": event.task_id, "label": event.label, "task": event.task_name}
+
+
+def worker_of(event: TaskExecutionFinished) -> str | None:
+    """Where the node of *event* ran, in words, as far as events say it."""
+    worker: str | None = getattr(event, "worker", None) or getattr(event, "place", None)
+    return worker
