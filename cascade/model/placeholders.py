@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn
+import importlib
+from typing import TYPE_CHECKING, Any, Final, Generic, NoReturn, cast
 
 from cascade.model.errors import LazyUseError
 
@@ -33,6 +34,12 @@ class Placeholder(Generic[V_co]):
 
     def _refuse(self, what: str, remedy: str = PASS_IT_ON) -> NoReturn:
         raise LazyUseError(f"{self!r} stands for a value that is not known yet: it {what}; {remedy}")
+
+    def _repr_mimebundle_(self, include: object = None, exclude: object = None) -> dict[str, str]:
+        """What notebooks show: a picture of the flow as SVG and, of up to 100 nodes, as Mermaid; and text."""
+        # By name, as this is the only thing here that needs to know of graphs.
+        bundles = importlib.import_module("cascade.planning.bundles")
+        return cast("dict[str, str]", bundles.bundle_of_flow(self, include, exclude))
 
     if not TYPE_CHECKING:
         # Hidden from type checkers, which would take a method for leave to use it.

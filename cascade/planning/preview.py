@@ -31,7 +31,8 @@ def visualize(flow: Any, format: Format = "mermaid") -> str:  # the natural name
 
     Args:
         flow: As in :func:`plan`.
-        format: ``"mermaid"`` (default), ``"dot"`` (Graphviz), ``"text"`` (a list of stages) or ``"json"``.
+        format: ``"mermaid"`` (default), ``"dot"`` (Graphviz), ``"text"`` (a list of stages), ``"json"``, or
+            ``"svg"`` (a picture in layers; of more than 400 nodes, it has a box for each task).
 
     Raises:
         GraphError: If the flow makes no sense.

@@ -7,7 +7,7 @@ stages try them again.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 
 import attrs
 
@@ -15,6 +15,7 @@ from cascade.graph.nested import PAUSE_EVERY, Steps, finish
 from cascade.graph.nodes import Graph, Junction, sources_of
 from cascade.model.errors import GraphError
 from cascade.model.lazies import LazyResult
+from cascade.model.text import counted
 
 
 @attrs.frozen(eq=False)
@@ -33,6 +34,16 @@ class Plan:
     def stages(self) -> tuple[tuple[str, ...], ...]:
         """Node ids, stage by stage."""
         return tuple(tuple(map(self.graph.name, level)) for level in self.levels)
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """What notebooks show: a picture of the graph, and the stages as text."""
+        from cascade.planning.bundles import bundle  # here, as few programs show plans
+
+        nodes = sum(map(len, self.levels))
+        text = f"<Plan of {counted(nodes, 'node')} in {counted(len(self.levels), 'stage')}>"
+        return bundle(text, self.graph, include=include, exclude=exclude)
 
 
 Solver = Callable[[Graph], Plan]

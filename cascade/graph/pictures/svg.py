@@ -19,6 +19,10 @@ from cascade.model.text import counted, fitted, one_line
 MOST_WORDS: Final = 60
 # Characters of what is written on an arrow.
 MOST_INSCRIBED: Final = 24
+# The letter for each status, in the order in which several are shown, for who sees no colours.
+MARKS: Final = {
+    "running": "▶", "waiting": "…", "failed": "✗", "cancelled": "⊘", "skipped": "-", "succeeded": "✓",
+}  # fmt: skip
 _LIGHT: Final = {
     "paper": "#ffffff", "ink": "#1f2328", "soft": "#57606a", "line": "#8c959f", "box": "#f6f8fa",
     "running": "#ddf4ff", "succeeded": "#dafbe1", "failed": "#ffd7d5", "waiting": "#fff1c2", "skipped": "#eaeef2",

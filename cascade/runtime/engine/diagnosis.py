@@ -9,7 +9,7 @@ from typing import Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Junction, RaceNode, distinct, sources_of
+from cascade.graph.nodes import Graph, Junction, RaceNode, distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus
@@ -136,6 +136,15 @@ class Diagnosis:
         return {
             **{node.node_id: node.label for node in run_context.signals.waiters()},
             **run_context.progress.labels,
+        }
+
+    def states(self) -> tuple[Graph | None, dict[str, str]]:
+        """The graph of the present turn, or the last one, and how its nodes are, for a picture of it."""
+        frame = self._run_context.progress.present()
+        if frame is None:
+            return None, {}
+        return frame.graph, {
+            frame.name(index): Status(frame.status[index]).name.lower() for index in _calls(frame)
         }
 
     def _frame(self) -> Frame | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING, Any, Generic, cast
 
 from cascade.model.errors import RunCancelled
@@ -268,6 +269,15 @@ class Run(Generic[T_co]):
             is_known = self._was_cancelled or isinstance(self._raised, RunCancelled)
             return None if is_known else error
         return error
+
+    def _repr_mimebundle_(
+        self, include: Collection[str] | None = None, exclude: Collection[str] | None = None
+    ) -> dict[str, str]:
+        """What notebooks show: the graph, with how each node is at present, and text."""
+        from cascade.planning.bundles import bundle  # here, as few programs show runs
+
+        graph, states = Diagnosis(self._lifetime).states()
+        return bundle(repr(self), graph, states, include=include, exclude=exclude)
 
     def __repr__(self) -> str:
         return f"<Run {self.id!r}: {self._lifetime.status or 'Running'}>"

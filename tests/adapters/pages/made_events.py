@@ -51,10 +51,8 @@ def made_run(size: int, failing: int = 3, workers: int = 8) -> Iterator[Event]:
     for item in range(size):
         start = 0.01 * (item // workers)
         end = start + 0.004 + 0.005 * (item % 7) / 7
-        error = (
-            {"status": "Failed", "error": f"ValueError: page {item}", "handled": True} if item < failing else {}
-        )
-        yield from told.node(f"load[{item}]", start, end, **error)
+        error: dict[str, Any] = {"error": f"ValueError: page {item}", "handled": True} if item < failing else {}
+        yield from told.node(f"load[{item}]", start, end, "Failed" if error else "Succeeded", **error)
     yield told(
         TaskExecutionFinished, end, task_id="load", task_name="load", status="Succeeded", duration=end, attempt=1
     )

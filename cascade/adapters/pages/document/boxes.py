@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from typing import Any
 
 import attrs
 
@@ -11,14 +11,10 @@ from cascade.adapters.observers.tally import TaskTally
 from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import laid_out
 from cascade.graph.pictures.sketch import MOST_BOXES, Sketch, sketch_of
-from cascade.graph.pictures.svg import State, as_svg
+from cascade.graph.pictures.svg import MARKS, State, as_svg
 from cascade.model.text import one_line
 
 Counts = Mapping[str, int]
-# What stands in a box for each count, in this order.
-_MARKS: Final = {
-    "running": "▶", "waiting": "…", "failed": "✗", "cancelled": "⊘", "skipped": "-", "succeeded": "✓",
-}  # fmt: skip
 
 
 @attrs.define(eq=False)
@@ -101,7 +97,7 @@ def state_of(counts: Counts) -> State:
             break
     else:
         status = "pending"
-    shown = [f"{_MARKS[status]}{_short(present[status])}" for status in _MARKS if present.get(status)]
+    shown = [f"{MARKS[status]}{_short(present[status])}" for status in MARKS if present.get(status)]
     return State(status, " ".join(shown) if ended > 1 or len(shown) > 1 else "".join(shown)[:1])
 
 

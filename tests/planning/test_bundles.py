@@ -1,0 +1,86 @@
+"""What notebooks show of flows, plans and runs."""
+
+from __future__ import annotations
+
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+from plain_tasks import source, step
+
+import cascade
+from cascade.planning.bundles import MERMAID, MOST_MERMAID
+
+SVG = "image/svg+xml"
+
+
+def shown(thing: Any, **asked: Any) -> dict[str, str]:
+    """What IPython asks for."""
+    return dict(thing._repr_mimebundle_(**asked))
+
+
+@pytest.mark.parametrize(
+    "flow",
+    [step(source()), step.map(value=[1, 2]), cascade.Router(source(), {1: step()}), cascade.settled(step())],
+    ids=lambda flow: type(flow).__name__,
+)
+def test_a_flow_is_a_picture_and_text(flow: Any) -> None:
+    bundle = shown(flow)
+
+    assert bundle["text/plain"] == repr(flow)
+    assert bundle[SVG] == cascade.visualize(flow, "svg")
+    assert bundle[MERMAID] == cascade.visualize(flow, "mermaid")
+
+
+def test_a_plan_is_a_picture_and_text() -> None:
+    bundle = shown(cascade.plan(step(source())))
+
+    assert bundle["text/plain"] == "<Plan of 2 nodes in 2 stages>"
+    assert bundle[SVG] == cascade.visualize(step(source()), "svg")
+
+
+async def test_a_run_shows_how_its_nodes_are(schedule: Any) -> None:
+    @cascade.task
+    async def fail(value: Any) -> None:
+        raise ValueError("no")
+
+    flow = cascade.gather(step(source()), cascade.settled(fail(source())))
+    async with cascade.start(flow, schedule=schedule) as run:
+        await run.result()
+
+    bundle = shown(run)
+    assert bundle["text/plain"] == repr(run)
+    assert bundle.keys() == {"text/plain", SVG}
+    words = ElementTree.fromstring(bundle[SVG]).findtext("{http://www.w3.org/2000/svg}desc")
+    assert words is not None
+    assert "step needs source: succeeded" in words
+    assert "fail needs source#2: failed" in words
+
+
+def test_a_large_flow_has_a_small_picture_and_is_not_laid_out_by_the_browser() -> None:
+    bundle = shown(step([source() for _ in range(10 * MOST_MERMAID)]))
+
+    assert bundle.keys() == {"text/plain", SVG}
+    assert len(bundle[SVG]) < 10_000
+
+
+def test_a_flow_that_makes_no_sense_is_text() -> None:
+    circle: list[Any] = [source()]
+    circle.append(circle)
+
+    assert shown(step(circle)).keys() == {"text/plain"}
+
+
+def test_what_is_asked_for_is_given() -> None:
+    flow = step(source())
+
+    assert shown(flow, include={SVG}).keys() == {SVG}
+    assert shown(flow, exclude={SVG, MERMAID}).keys() == {"text/plain"}
+
+
+def test_ipython_finds_the_picture() -> None:
+    formatters = pytest.importorskip("IPython.core.formatters")
+
+    data, _ = formatters.DisplayFormatter().format(step(source()))
+
+    assert {"text/plain", SVG, MERMAID} <= data.keys()
