@@ -16,19 +16,22 @@ from cascade.graph.pictures.positions import positions
 from cascade.graph.pictures.sketch import Arrow, Sketch, Vertex
 from cascade.model.text import columns
 
-# Pixels: of a letter of the title and of the note, around the text, between boxes of a layer, between layers, and
-# around the picture.
+# Pixels: of a letter of the title and of the note, around the text, between boxes of a layer, between layers (also
+# where arrows have labels), and around the picture.
 LETTER: Final = 7.2
 SMALL_LETTER: Final = 6.0
 PADDING: Final = 12
 GAP: Final = 14
 LAYER_GAP: Final = 56
+LABELLED_GAP: Final = 76
 MARGIN: Final = 16
 HEIGHT: Final = 40
 # Pixels that a box is wide; and letters of a title or note that are shown.
 NARROWEST: Final = 96
 WIDEST: Final = 240
 MOST_LETTERS: Final = 30
+# Letters of what is written on an arrow.
+MOST_INSCRIBED: Final = 24
 # A picture up to this width is read from left to right.
 EASY_WIDTH: Final = 1100
 # Places that arrows have in the layers that they cross, at most. Arrows beyond that run straight.
@@ -93,14 +96,25 @@ def laid_out(sketch: Sketch) -> Drawing:
     extents = [HEIGHT] * len(depths) if is_across else list(widths)
     extents += [2] * (len(slots) - len(depths))
     centers = positions(layers, paths, extents, GAP, SWEEPS)
-    return _drawn(sketch, layers, paths, centers, widths, is_across=is_across)
+    return _Placing(sketch, slots, paths, centers, widths, is_across).drawing()
 
 
 def _depths(sketch: Sketch) -> list[int]:
-    """The layer of each vertex: the length of the longest path to it. Sources have smaller places."""
+    """The layer of each vertex: the length of the longest path to it. Sources have smaller places.
+
+    What needs nothing stands right before the first that needs it, so that its arrows are short.
+    """
     depths = [0] * len(sketch.vertices)
+    first_needed: dict[int, int] = {}
     for arrow in sorted(sketch.arrows, key=lambda arrow: arrow.source):
         depths[arrow.target] = max(depths[arrow.target], depths[arrow.source] + 1)
+    needy = {arrow.target for arrow in sketch.arrows}
+    for arrow in sketch.arrows:
+        if arrow.source not in needy:
+            depth = depths[arrow.target]
+            first_needed[arrow.source] = min(first_needed.get(arrow.source, depth), depth)
+    for place, depth in first_needed.items():
+        depths[place] = depth - 1
     return depths
 
 
@@ -140,45 +154,72 @@ def _paths(arrows: Sequence[Arrow], depths: Sequence[int]) -> tuple[list[list[in
     return paths, slots
 
 
-def _drawn(
-    sketch: Sketch,
-    layers: Sequence[Sequence[int]],
-    paths: Sequence[Sequence[int]],
-    centers: Sequence[float],
-    widths: Sequence[int],
-    *,
-    is_across: bool,
-) -> Drawing:
-    vertices, count = sketch.vertices, len(sketch.vertices)
-    starts, thicknesses, along = [0] * len(layers), [0] * len(layers), MARGIN
-    for number, layer in enumerate(layers):
-        thick = max((widths[slot] for slot in layer if slot < count), default=0) if is_across else HEIGHT
-        starts[number], thicknesses[number] = along, thick
-        along += thick + LAYER_GAP
-    depth_of = {slot: number for number, layer in enumerate(layers) for slot in layer}
+@attrs.frozen(eq=False)
+class _Placing:
+    """Turns layers, and positions within them, into places on paper.
 
-    def box(place: int) -> Box:
-        start, center, width = starts[depth_of[place]], MARGIN + centers[place], widths[place]
-        if is_across:
-            return Box(vertices[place], start, round(center - HEIGHT / 2), width, HEIGHT)
-        return Box(vertices[place], round(center - width / 2), start, width, HEIGHT)
+    Attributes:
+        sketch: What is shown.
+        depths: The layer of each slot.
+        paths: The slots that each arrow passes.
+        centers: The position of each slot within its layer.
+        widths: How wide each box is.
+        is_across: Whether layers stand beside each other.
+    """
 
-    boxes = tuple(map(box, range(count)))
+    sketch: Sketch
+    depths: Sequence[int]
+    paths: Sequence[Sequence[int]]
+    centers: Sequence[float]
+    widths: Sequence[int]
+    is_across: bool
 
-    def line(path: Sequence[int]) -> tuple[Point, ...]:
+    def drawing(self) -> Drawing:
+        """The picture."""
+        starts, thicknesses = self._layers()
+        boxes = tuple(self._box(place, starts) for place in range(len(self.widths)))
+        points = [self._points(path, boxes, starts, thicknesses) for path in self.paths]
+        lines = tuple(map(Line, self.sketch.arrows, points))
+        corners = [(box.x + box.width, box.y + box.height) for box in boxes]
+        corners += [point for line in lines for point in line.points]
+        width = max((x for x, _ in corners), default=0) + MARGIN
+        height = max((y for _, y in corners), default=0) + MARGIN
+        return Drawing(self.sketch, width, height, boxes, lines, len(starts), self.is_across)
+
+    def _layers(self) -> tuple[list[int], list[int]]:
+        """Where each layer begins, and how thick it is."""
+        count = max(self.depths, default=-1) + 1
+        thicknesses, gaps = [0 if self.is_across else HEIGHT] * count, [LAYER_GAP] * count
+        for depth, width in zip(self.depths, self.widths, strict=False):
+            if self.is_across:
+                thicknesses[depth] = max(thicknesses[depth], width)
+        for arrow in self.sketch.arrows:
+            if arrow.label:  # is written in the gap before its target
+                depth = self.depths[arrow.target]
+                wide = round(min(columns(arrow.label), MOST_INSCRIBED) * SMALL_LETTER) + 36
+                gaps[depth] = max(gaps[depth], wide if self.is_across else LABELLED_GAP)
+        starts, along = [], MARGIN
+        for depth in range(count):
+            along += gaps[depth] if depth else 0
+            starts.append(along)
+            along += thicknesses[depth]
+        return starts, thicknesses
+
+    def _box(self, place: int, starts: Sequence[int]) -> Box:
+        vertex, width = self.sketch.vertices[place], self.widths[place]
+        start, center = starts[self.depths[place]], MARGIN + self.centers[place]
+        if self.is_across:
+            return Box(vertex, start, round(center - HEIGHT / 2), width, HEIGHT)
+        return Box(vertex, round(center - width / 2), start, width, HEIGHT)
+
+    def _points(
+        self, path: Sequence[int], boxes: Sequence[Box], starts: Sequence[int], thicknesses: Sequence[int]
+    ) -> tuple[Point, ...]:
         first, last = boxes[path[0]], boxes[path[-1]]
-        begin = first.x + first.width if is_across else first.y + first.height
-        found = [(begin, MARGIN + centers[path[0]])]
+        found = [(first.x + first.width if self.is_across else first.y + first.height, self.centers[path[0]])]
         for slot in path[1:-1]:
-            start, thick = starts[depth_of[slot]], thicknesses[depth_of[slot]]
-            found += [(start, MARGIN + centers[slot]), (start + thick, MARGIN + centers[slot])]
-        found.append((last.x if is_across else last.y, MARGIN + centers[path[-1]]))
-        return tuple((round(a), round(b)) if is_across else (round(b), round(a)) for a, b in found)
-
-    lines = tuple(Line(arrow, line(path)) for arrow, path in zip(sketch.arrows, paths, strict=True))
-    ends = [(box.x + box.width, box.y + box.height) for box in boxes] + [
-        point for each in lines for point in each.points
-    ]
-    width = max((x for x, _ in ends), default=0) + MARGIN
-    height = max((y for _, y in ends), default=0) + MARGIN
-    return Drawing(sketch, width, height, boxes, lines, len(layers), is_across)
+            start, thickness = starts[self.depths[slot]], thicknesses[self.depths[slot]]
+            found += [(start, self.centers[slot]), (start + thickness, self.centers[slot])]
+        found.append((last.x if self.is_across else last.y, self.centers[path[-1]]))
+        at = [(along, round(MARGIN + center)) for along, center in found]
+        return tuple(at if self.is_across else [(center, along) for along, center in at])

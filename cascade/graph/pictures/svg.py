@@ -11,14 +11,21 @@ from typing import Final
 import attrs
 
 from cascade.graph.nodes import Graph
-from cascade.graph.pictures.layered import MOST_LETTERS, PADDING, Box, Drawing, Line, Point, laid_out
+from cascade.graph.pictures.layered import (
+    MOST_INSCRIBED,
+    MOST_LETTERS,
+    PADDING,
+    Box,
+    Drawing,
+    Line,
+    Point,
+    laid_out,
+)
 from cascade.graph.pictures.sketch import sketch_of
 from cascade.model.text import counted, fitted, one_line
 
 # Boxes that the description in words names, at most.
 MOST_WORDS: Final = 60
-# Characters of what is written on an arrow.
-MOST_INSCRIBED: Final = 24
 # The letter for each status, in the order in which several are shown, for who sees no colours.
 MARKS: Final = {
     "running": "▶", "waiting": "…", "failed": "✗", "cancelled": "⊘", "skipped": "-", "succeeded": "✓",
@@ -77,7 +84,8 @@ def as_svg(drawing: Drawing, states: Mapping[str, State] | None = None, *, has_s
     known = states or {}
     parts = [*_head(drawing, known, has_style=has_style)]
     parts += (_line(line, is_across=drawing.is_across) for line in drawing.lines)
-    parts += (_inscription(line, is_across=drawing.is_across) for line in drawing.lines if line.arrow.label)
+    labelled = [line for line in drawing.lines if line.arrow.label]
+    parts += (_inscription(line, place, is_across=drawing.is_across) for place, line in enumerate(labelled))
     parts += (_box(box, known.get(box.vertex.key)) for box in drawing.boxes)
     return "\n".join([*filter(None, parts), "</svg>"]) + "\n"
 
@@ -184,15 +192,17 @@ def _tip(line: Line, *, is_across: bool) -> str:
     return f"M{x - 4} {y - back}L{x} {y}L{x + 4} {y - back}"
 
 
-def _inscription(line: Line, *, is_across: bool) -> str:
-    """What is written on an arrow, where it enters the layer of its target."""
+def _inscription(line: Line, place: int, *, is_across: bool) -> str:
+    """What is written on an arrow, in the middle of its way to its target.
+
+    Arrows from top to bottom come near to each other there, so that neighbours are written at three heights.
+    """
     (x, y), (to_x, to_y) = line.points[-2:]
+    height = 0 if is_across else (place % 3 - 1) * 13
     text = _text(fitted(line.arrow.label, MOST_INSCRIBED))
-    # Nearer to the target than to the source: arrows that leave one box together have parted there.
-    at_x, at_y = (x + 2 * to_x) // 3, (y + 4 * to_y) // 5
-    if not is_across:
-        at_x, at_y = (x + 4 * to_x) // 5, (y + 2 * to_y) // 3
-    return f'<text class="cascade-inscription" x="{at_x}" y="{at_y - 3}">{text}</text>'
+    return (
+        f'<text class="cascade-inscription" x="{(x + to_x) // 2}" y="{(y + to_y) // 2 + height + 4}">{text}</text>'
+    )
 
 
 def _style() -> str:

@@ -88,11 +88,25 @@ async def test_a_failure_comes_with_its_arguments_attempts_and_traceback(schedul
     assert document["run"]["error"] == "ValueError: no title in b"
 
 
-async def test_a_failure_that_comes_from_another_node_names_that() -> None:
-    document = await documented(count(parse.map(page=["b"])))
+async def test_a_failure_that_ends_other_nodes_too_is_listed_once() -> None:
+    @cascade.task
+    def flow() -> Any:
+        return parse("b")
 
-    whose = {failure["id"]: failure["caused_by"] for failure in document["failures"]}
-    assert whose == {"parse[0]": None, "parse": "parse[0]"}
+    items = await documented(count(parse.map(page=["a", "b"])), on_error="continue")
+    inner = await documented(count(flow()), on_error="continue")
+
+    assert [failure["id"] for failure in items["failures"]] == ["parse[1]"]
+    assert items["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗1 ✓1"}
+    assert [failure["id"] for failure in inner["failures"]] == ["flow/parse"]
+    assert inner["graph"]["boxes"]["flow"]["status"] == "failed"
+
+
+async def test_a_map_that_fails_though_no_item_did_is_listed() -> None:
+    document = await documented(count(parse.map(page=count([]))))
+
+    assert [failure["id"] for failure in document["failures"]] == ["parse"]
+    assert document["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗"}
 
 
 async def test_the_critical_path_leads_from_the_last_node_to_what_it_waited_for() -> None:
@@ -166,6 +180,9 @@ def test_a_document_of_very_many_nodes_is_small_and_says_what_it_leaves_out() ->
     assert document["left_out"]["failures"] == 200
     assert document["run"]["counts"]["failed"] == 300
     assert sum(bar[2] == "failed" for bar in document["bars"]) == 300
+    began, ended = document["run"]["started"], document["run"]["finished"]
+    tenths = {int((bar[0] - began) / (ended - began) * 10) for bar in document["bars"]}
+    assert tenths == set(range(10))
     assert max(map(len, document["timeline"]["activity"]["rows"])) <= MOST_BINS
 
 

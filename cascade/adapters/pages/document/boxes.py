@@ -49,6 +49,12 @@ class Boxes:
         if counts is not None:
             counts[status] = counts.get(status, 0) + number
 
+    def mark(self, map_id: str, status: str) -> None:
+        """A map has ended in *status*, which may be that of an item of it, and counts as that then."""
+        counts = self._by_node.get(map_id)
+        if counts is not None:
+            counts[status] = max(counts.get(status, 0), 1)
+
     def may_have(self, node_id: str) -> bool:
         """Whether a node may be one of the graph: no item, and not of a flow that another node has returned."""
         return not node_id.endswith("]") and ("/" not in node_id or self._has_slashes)

@@ -184,7 +184,7 @@ class Chronicle:
         if node_id in self._maps:  # its items are what runs
             self._maps.remove(node_id)
             if status != "succeeded":
-                self.boxes.count(node_id, status, 1)
+                self.boxes.mark(node_id, status)
             return
         self.boxes.count(node_id, status, 1)
         if not event.attempt:

@@ -56,6 +56,8 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
     details = {node.node_id: _detail(node) for node in run.nodes if node.status == "failed"}
     for failure in document["failures"]:
         failure |= details.get(failure["id"], {})
+    listed = {failure["id"] for failure in document["failures"]}
+    document["failures"] = [one for one in document["failures"] if one["caused_by"] not in listed]
     document["signals"] = [
         {"name": signal.name, "at": signal.accepted, "preview": signal.value or "", "is_default": False}
         for signal in getattr(run, "signals", ())

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import attrs
 
-# Bars that are shown, at most; and how many of these may be failures.
+# Bars that are shown, at most. If there are more: how many are kept as failures, as the longest, as a sample.
 MOST_BARS: Final = 2000
-MOST_FAILED_BARS: Final = 500
+MOST_FAILED_BARS: Final = 400
+MOST_LONG_BARS: Final = 400
+MOST_SAMPLED_BARS: Final = 400
 # Intervals of time in which activity is counted; tasks that are counted each, and that are shown; at most.
 MOST_BINS: Final = 200
 MOST_ROWS: Final = 60
@@ -54,7 +56,7 @@ class Bar:
 
 @attrs.define(eq=False)
 class Bars:
-    """The bars that are shown: all, or the failures and the longest.
+    """The bars that are shown: all; or, of too many, failures, the longest ones, and a sample of the others.
 
     Attributes:
         shown: The bars, in the order in which they ended.
@@ -65,30 +67,42 @@ class Bars:
     shown: list[Bar] = attrs.field(factory=list)
     left_out: int = 0
     version: int = 0
+    _numbers: list[int] = attrs.field(factory=list)
+    _count: int = 0
+    _stride: int = 1
+    # How long bars were that were taken out, at most; one that is longer is among the longest.
     _shortest: float = 0.0
     _failed: int = 0
 
     def add(self, bar: Bar) -> None:
         """Take in *bar*, which has ended after those before it."""
+        self._count += 1
         if bar.status == "failed" and self._failed < MOST_FAILED_BARS:
             self._failed += 1
-        elif bar.seconds < self._shortest:
+        elif self._count % self._stride and bar.seconds <= self._shortest:
             self.left_out += 1
             return
         self.shown.append(bar)
+        self._numbers.append(self._count)
         if len(self.shown) > MOST_BARS:
             self._thin()
 
     def _thin(self) -> None:
-        """Keep half of the bars, so that this is not done for each one."""
-        failed = [place for place, bar in enumerate(self.shown) if bar.status == "failed"][:MOST_FAILED_BARS]
-        others = set(range(len(self.shown))).difference(failed)
-        room = max(MOST_BARS // 2 - len(failed), 0)
-        longest = heapq.nlargest(room, others, key=lambda place: (self.shown[place].seconds, -place))
-        self._shortest = self.shown[longest[-1]].seconds if longest else self._shortest
-        kept = sorted([*failed, *longest])
-        self.left_out += len(self.shown) - len(kept)
-        self.shown = [self.shown[place] for place in kept]
+        """Take out half of the bars, so that this is not done for each one."""
+        bars, numbers = self.shown, self._numbers
+        failed = {place for place, bar in enumerate(bars) if bar.status == "failed"}
+        kept = set(sorted(failed)[:MOST_FAILED_BARS])
+        others = [place for place in range(len(bars)) if place not in kept]
+        longest = heapq.nlargest(MOST_LONG_BARS, others, key=lambda place: (bars[place].seconds, -place))
+        kept.update(longest)
+        while len(sample := [place for place in others if not numbers[place] % self._stride]) > MOST_SAMPLED_BARS:
+            self._stride *= 2
+        kept.update(sample)
+        out = [bars[place].seconds for place in others if place not in kept]
+        self._shortest = max([self._shortest, *out])
+        self.left_out += len(out)
+        self.shown = [bar for place, bar in enumerate(bars) if place in kept]
+        self._numbers = [number for place, number in enumerate(numbers) if place in kept]
         self.version += 1
 
 

@@ -73,9 +73,12 @@ class Troubles:
         self._latest[event.task_id] = failure
 
     def explain(self, event: NodeFailed) -> None:
-        """Why the node has failed that failed last under this id."""
+        """Why the node that has this id has failed. If that is the failure of another node, that one is enough."""
         failure = self._latest.pop(event.task_id, None)
         if failure is None:
+            return
+        if event.caused_by is not None and any(known["id"] == event.caused_by for known in self.failures):
+            self.failures.remove(failure)
             return
         failure["arguments"] = [["", event.arguments]] if event.arguments else []
         failure["caused_by"] = event.caused_by

@@ -258,7 +258,7 @@
       this.lanes(place.querySelector('.lanes canvas'), rows, begin, span);
       const shown = D.bars.length, all = shown + D.left_out.bars;
       place.querySelector('.note').textContent = [
-        D.left_out.bars ? `The ${count(shown)} longest and the failed of ${count(all)} bars are shown; the curve above has all of them.` : '',
+        D.left_out.bars ? `Of ${count(all)} bars ${count(shown)} are shown: the failed, the longest, and a sample of the others. The curve above counts them all.` : '',
         rows.length > MOST_ROWS ? `${count(rows.length - MOST_ROWS)} more rows are not drawn.` : '',
         D.run.source === 'records' ? 'Beginnings are taken from when the store was told of the ends, and from how long nodes took.' : '',
       ].filter(Boolean).join(' ');
@@ -323,7 +323,7 @@
       });
       g.fillStyle = css('--muted');
       const peak = most >= 10 ? Math.round(most) : Math.round(most * 10) / 10;
-      const text = `at most ${peak} at work at a time`;
+      const text = `peak: ${peak} at work`;
       const w = g.measureText(text).width + 8;
       g.fillStyle = css('--card'); g.globalAlpha = 0.8; g.fillRect(width - w - 2, 1, w, 15); g.globalAlpha = 1;
       g.fillStyle = css('--muted'); g.fillText(text, width - w + 2, 9);
