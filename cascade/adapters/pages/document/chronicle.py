@@ -14,7 +14,7 @@ from cascade.adapters.pages.document.changes import NOTHING_SEEN, Changes, Mark
 from cascade.adapters.pages.document.critical import as_steps, critical_path
 from cascade.adapters.pages.document.shape import VERSION, hidden, numbers_of, sum_of, tasks_of
 from cascade.adapters.pages.document.timeline import SHORTEST_WAIT, Activity, Bar, Bars, Names, as_rows
-from cascade.adapters.pages.document.troubles import Troubles, named
+from cascade.adapters.pages.document.troubles import Troubles, named, worker_of
 from cascade.model.events import (
     AttemptStarted,
     EngineWarning,
@@ -191,9 +191,10 @@ class Chronicle:
             return
         assert self._activity is not None  # an event was heard
         self._activity.add(event.task_name, started, at)
-        self.bars.add(Bar(started, at, status, node_id, event.task_name, "", event.attempt))
+        worker = worker_of(event)
+        self.bars.add(Bar(started, at, status, node_id, event.task_name, worker or "", event.attempt))
         if self.troubles.is_slow(event.duration):
-            took = {"started": started, "duration": event.duration, "worker": None, "status": status}
+            took = {"started": started, "duration": event.duration, "worker": worker, "status": status}
             self.troubles.took(event.duration, named(event) | took)
 
     # -- views ---------------------------------------------------------------------------------------------

@@ -66,7 +66,7 @@ class Troubles:
             return
         failure = named(event) | {
             "error": event.error, "handled": event.handled, "started": event.timestamp - event.duration,
-            "duration": event.duration, "attempts": event.attempt, "worker": None, "arguments": [],
+            "duration": event.duration, "attempts": event.attempt, "worker": worker_of(event), "arguments": [],
             "traceback": "", "caused_by": None, "earlier": earlier, "remarks": [], "log": "",
         }  # fmt: skip
         self.failures.append(failure)
@@ -123,3 +123,9 @@ class Troubles:
 def named(event: NodeEvent) -> dict[str, Any]:
     """The node that *event* is about."""
     return {"id": event.task_id, "label": event.label, "task": event.task_name}
+
+
+def worker_of(event: TaskExecutionFinished) -> str | None:
+    """Where the node of *event* ran, in words, as far as events say it."""
+    worker: str | None = getattr(event, "worker", None) or getattr(event, "place", None)
+    return worker
