@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 from collections.abc import Callable
 from typing import Any, Final
 
@@ -29,8 +28,10 @@ def _parted(address: str) -> tuple[str, int]:
 
 
 def _is_ip(host: str) -> bool:
+    from ipaddress import ip_address  # here, as few runs have a page
+
     try:
-        ipaddress.ip_address(host)
+        ip_address(host)
     except ValueError:
         return False
     return True
@@ -89,7 +90,9 @@ class Page:
     @property
     def is_loopback(self) -> bool:
         """Whether no other computer can reach it."""
-        return ipaddress.ip_address(self.host).is_loopback
+        from ipaddress import ip_address  # here, as few runs have a page
+
+        return ip_address(self.host).is_loopback
 
 
 def as_page(value: Any) -> Page | None:

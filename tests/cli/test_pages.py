@@ -133,13 +133,22 @@ def test_an_address_in_use_is_a_mistake_and_nothing_runs(command: Command) -> No
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         outcome = command("run", "flows:doubled", "--page-address", f"127.0.0.1:{port}")
+        assert command("run", "flows:doubled", "--state", "sqlite:///runs.db").status == 0
+        page = command("page", "--state", "sqlite:///runs.db", "--page-address", f"127.0.0.1:{port}")
 
     assert_is_a_mistake(outcome, f"cannot listen on 127.0.0.1:{port}")
+    assert_is_a_mistake(page, f"cannot listen on 127.0.0.1:{port}")
 
 
 @pytest.mark.parametrize("words", [[], ["--state", "memory:"], ["--state", "sqlite:///none.db"], ["--state", "x"]])
 def test_a_page_about_no_store_is_a_mistake(command: Command, words: list[str]) -> None:
     assert_is_a_mistake(command("page", *words))
+
+
+def test_a_way_to_processes_that_is_none_is_a_mistake(command: Command) -> None:
+    assert command("run", "flows:doubled", "--state", "sqlite:///runs.db").status == 0
+
+    assert_is_a_mistake(command("page", "--state", "sqlite:///runs.db", "--via", "x"), "unknown control URL")
 
 
 def test_a_run_is_resumed_without_the_page_that_it_had(command: Command, tmp_path: Path) -> None:

@@ -42,11 +42,11 @@ async def _serve(options: argparse.Namespace) -> Signals:
     opened = adapter("pages.server.service:OpenPage")
     stored = adapter("pages.server.sources.stored:StoredRuns")
     await recorded_runs(options.state)  # so that a store that cannot be read is told at once
-    page = page_of(options, f"the runs in {shown_url(options.state)}")
     async with _reached(options.via) as remote:
+        page = opened.of(page_of(options, f"the runs in {shown_url(options.state)}"))
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with anyio.create_task_group() as group:
-                group.start_soon(opened.of(page).serve, stored(options.state, remote), _say_failed)
+                group.start_soon(page.serve, stored(options.state, remote), _say_failed)
                 async for received in signals:
                     group.cancel_scope.cancel()
                     return received

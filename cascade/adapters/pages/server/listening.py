@@ -40,7 +40,7 @@ class Server:
         bound: The socket, which is closed at the end.
         respond: Answers requests.
         failed: Is told of errors of the server itself.
-    limits: What a connection may take.
+        limits: What a connection may take.
         open: Number of connections.
     """
 

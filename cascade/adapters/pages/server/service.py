@@ -17,6 +17,7 @@ from cascade.adapters.pages.server.site import Site
 from cascade.adapters.pages.server.sources.beside import Beside
 from cascade.adapters.pages.server.sources.live import LiveRun
 from cascade.adapters.pages.server.sources.source import Source
+from cascade.adapters.pages.server.sources.steering import Steering
 from cascade.adapters.pages.server.sources.stored import StoredRuns
 from cascade.model.errors import describe, leaves
 from cascade.model.events import EngineWarning
@@ -77,13 +78,14 @@ class RunPage:
 
     Attributes:
         open_page: The page.
-        source: The run.
+        lifetime: The run.
+        source: What is shown of it.
     """
 
     open_page: OpenPage
+    lifetime: RunLifetime
     source: LiveRun
     _scope: CancelScope = attrs.field(factory=lambda: CancelScope(shield=True))
-    _events: EventStream | None = None
 
     @classmethod
     def of(cls, page: Page, lifetime: RunLifetime) -> RunPage:
@@ -92,7 +94,8 @@ class RunPage:
         Raises:
             InputError: If the address cannot be used.
         """
-        return cls(OpenPage.of(page), LiveRun(lifetime, None if page.read_only else Run(lifetime)))
+        steering = Steering(lifetime, None if page.read_only else Run(lifetime))
+        return cls(OpenPage.of(page), lifetime, LiveRun(steering))
 
     def link(self) -> str:
         """A link that can be opened once."""
@@ -100,9 +103,8 @@ class RunPage:
 
     def begin(self) -> None:
         """The run begins: from now on its events count."""
-        run_context = self.source.lifetime.run_context
-        self._events = run_context.bus.subscribe(*KINDS, buffer=_BUFFER)
-        run_context.start_service(self._serve, self._events)
+        run_context = self.lifetime.run_context
+        run_context.start_service(self._serve, run_context.bus.subscribe(*KINDS, buffer=_BUFFER))
 
     async def _serve(self, events: EventStream) -> None:
         try:
@@ -113,7 +115,7 @@ class RunPage:
                     await self.open_page.serve(self._shown(), self._failed)
         except BaseException as error:  # its own: a cancellation of the scope around it does not leave that
             if any(isinstance(leaf, KeyboardInterrupt) for leaf in leaves(error)):
-                self.source.lifetime.observers.interrupt(error)  # which interrupts the run, wherever it strikes
+                self.lifetime.observers.interrupt(error)  # which interrupts the run, wherever it strikes
             else:  # like an observer, it never fails the run
                 self._failed(error)
         finally:
@@ -121,14 +123,14 @@ class RunPage:
 
     def _shown(self) -> Source:
         """The run; among others, if it has a store that can be read."""
-        state = self.source.lifetime.run_context.settings.state
+        state = self.lifetime.run_context.settings.state
         if not isinstance(state, str) or not outlives_process(state):
             return self.source
         return Beside(self.source, StoredRuns(state))
 
     def _failed(self, error: BaseException) -> None:
         message = f"the page has failed: {describe(error)}"
-        self.source.lifetime.run_context.emit(EngineWarning, code="page-failed", message=message)
+        self.lifetime.run_context.emit(EngineWarning, code="page-failed", message=message)
 
     async def end(self, patience: float) -> None:
         """The run has ended: let browsers have the last update, within *patience* seconds, and end the page."""

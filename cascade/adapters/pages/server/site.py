@@ -44,12 +44,13 @@ class Site:
     async def respond(self, request: Request) -> Answer | Updates:
         """The answer to *request*."""
         try:
-            return self._refusal(request) or await self._respond(request)
+            return self._at_the_door(request) or await self._respond(request)
         except Exception as error:  # whatever it is: no request may end what the page is about
             self.failed(error)
             return text(500, "the page has failed; the run goes on")
 
-    def _refusal(self, request: Request) -> Answer | None:
+    def _at_the_door(self, request: Request) -> Answer | None:
+        """The answer that depends on who asks: a refusal, or a welcome; ``None`` for those who may ask."""
         refusal = self.access.refusal(request)
         if refusal is not None:
             return refusal

@@ -51,7 +51,7 @@
     const flow = cell(run.flow.join(', '));
     if (run.error) {
       const error = document.createElement('div');
-      error.className = 'error';
+      error.className = run.status === 'failed' ? 'error' : 'runs-note';
       error.textContent = run.error;
       flow.append(error);
     }

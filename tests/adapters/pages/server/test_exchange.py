@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from typing import Any
 
 import anyio
@@ -98,12 +99,23 @@ async def endless() -> AsyncGenerator[Update, None]:
 
 
 async def test_a_reader_that_takes_nothing_is_given_up_and_keeps_nobody_waiting() -> None:
-    async with served(Nothing(said=endless), limits=Limits(to_read=0.1)) as page:
+    given_up = anyio.Event()
+
+    async def until_given_up() -> AsyncGenerator[Update, None]:
+        try:
+            async with aclosing(endless()) as updates:
+                async for update in updates:
+                    yield update
+        finally:
+            given_up.set()
+
+    async with served(Nothing(said=until_given_up), limits=Limits(to_read=0.1)) as page:
         browser = await page.known()
         slow = await anyio.connect_tcp("127.0.0.1", browser.port)
         await slow.send(head(browser.port, f"cookie: {browser.cookie}").replace(b" / ", b" /updates?id=one "))
         other = await browser.ask("/updates")
-        await anyio.sleep(0.3)  # longer than a reader may take
+        with anyio.fail_after(20):
+            await given_up.wait()
         cut_short = await received(slow)
         await slow.aclose()
 
