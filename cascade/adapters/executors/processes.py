@@ -99,7 +99,7 @@ class ProcessExecutor:
             attempt = attempt_var.get(None)
             place: tuple[Any, ...] | None = None
             if isinstance(attempt, Attempt):
-                attempt.worker = f"process {worker.process.pid}"
+                attempt.place = f"process {worker.process.pid}"
                 attempt.begin()  # not before: the time to start an interpreter is not the task's
                 ends_by = time.monotonic() + attempt.remaining()
                 place = (

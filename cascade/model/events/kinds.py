@@ -190,6 +190,8 @@ class TaskExecutionFinished(NodeEvent):
         reason: ``"RaceLost"`` if it was cancelled because it had lost a race; otherwise ``None``.
         worker: Name of the worker of a remote executor on which the last attempt ran; ``None`` if it ran in this
             process.
+        place: Where the last attempt ran otherwise, in words: ``"event loop"``, a thread or a worker process;
+            ``None`` if there was none, or that is not known.
     """
 
     status: TaskStatus
@@ -200,6 +202,7 @@ class TaskExecutionFinished(NodeEvent):
     handled: bool = False
     reason: str | None = None
     worker: str | None = None
+    place: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -168,14 +168,21 @@ class Attempts:
         else:
             claim.release()
 
+    def place(self) -> str | None:
+        """Where the last attempt ran, in words, if that is known and not a remote worker; ``None`` otherwise."""
+        task, (began, where) = self.job.task, self.last
+        if began is None or self.worker is not None:
+            return None
+        return where or (ON_LOOP if task.is_async or task.mode == "inline" else None)
+
     def note_failure(self, error: BaseException, pause: float | None = None) -> None:
         """Note, for the record, that the last attempt has failed, and how many seconds it is until the next."""
-        began, worker = self.last
+        began, _ = self.last
         if self.run_context.store.journal is None or began is None:
             return
         self.account = account = self.account or Account()
-        now, task = self.run_context.beginning.clock(), self.job.task
-        account.worker = worker or (ON_LOOP if task.is_async or task.mode == "inline" else None)
+        now = self.run_context.beginning.clock()
+        account.worker = self.worker or self.place()
         account.failed(self.made, began, now, describe(error))
         if pause:
             account.remark(now, f"rests for {duration(pause)} before attempt {self.made + 1}")

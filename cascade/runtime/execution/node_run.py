@@ -56,6 +56,7 @@ async def live(run_context: RunContext, job: Job) -> Ending:
         bound,
         worker=attempts.worker,
         account=account,
+        place=attempts.place(),
     )
 
 

@@ -17,7 +17,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.execution.binding import Arguments
-from cascade.runtime.execution.telling import Account, detail_of
+from cascade.runtime.execution.telling import ON_LOOP, Account, detail_of
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.observation.details import NodeFailed
 from cascade.runtime.observation.outcome_stream import NodeSettled
@@ -52,7 +52,7 @@ class Ending:
         arguments: The same one by one, for its record.
         worker: Where the last attempt ran, if not in this process.
         account: What happened on the way, if it failed.
-        place: Where it ran in this process, if it failed and *account* does not say.
+        place: Where it ran in this process, as far as that is known.
     """
 
     outcome: NodeOutcome
@@ -256,14 +256,23 @@ def _finished(
         handled=is_handled,
         reason=ending.outcome.reason if isinstance(ending.outcome, Cancelled) else None,
         worker=ending.worker,
+        place=_place(subject, ending),
     )
+
+
+def _place(subject: Settled, ending: Ending) -> str | None:
+    """Where the node ran in this process or for it, in words; ``None`` if it did not, or that is not known."""
+    if not ending.attempts or ending.worker is not None:
+        return None
+    task = subject.task
+    return ending.place or (ON_LOOP if task.is_async or task.mode == "inline" else None)
 
 
 def _explain(run_context: RunContext, subject: Settled, ending: Ending, failed: Failed) -> None:
     """Tell why a node has failed, to whoever shows that to people."""
     cause = None if failed.task_id == subject.node_id else failed.task_id
     run_context.events.emit_node(
-        NodeFailed, subject, error=failed.error, arguments=ending.called_with, caused_by=cause
+        NodeFailed, subject, error=failed.error, arguments=ending.arguments, caused_by=cause
     )
 
 

@@ -6,7 +6,7 @@ record of events could, so users do not know them.
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from typing import ClassVar
 
 import attrs
@@ -36,12 +36,12 @@ class NodeFailed(NodeEvent):
 
     Attributes:
         error: What it raised.
-        arguments: What it was called with, in words; empty if that is not known.
+        arguments: What it was called with: name and text of each, without secrets; empty if that is not known.
         caused_by: The node whose failure this is, if that is another one.
     """
 
     is_for_all: ClassVar[bool] = False
 
     error: BaseException
-    arguments: str = ""
+    arguments: Sequence[tuple[str, str]] = ()
     caused_by: str | None = None

@@ -78,7 +78,8 @@ async def test_a_failure_comes_with_its_arguments_attempts_and_traceback(schedul
     (failure,) = document["failures"]
     assert failure["id"] == "parse"
     assert failure["error"] == "ValueError: no title in b"
-    assert failure["arguments"] == [["", "page='b', strict=False"]]
+    assert failure["arguments"] == [["page", "'b'"], ["strict", "False"]]
+    assert failure["worker"].startswith("thread ")
     assert failure["attempts"] == 2
     assert [earlier["attempt"] for earlier in failure["earlier"]] == [1]
     assert failure["traceback"].startswith("Traceback (most recent call last):")
@@ -107,6 +108,14 @@ async def test_a_map_that_fails_though_no_item_did_is_listed() -> None:
 
     assert [failure["id"] for failure in document["failures"]] == ["parse"]
     assert document["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗"}
+
+
+async def test_each_bar_says_where_the_node_ran(schedule: Any) -> None:
+    document = await documented(count([parse(fetch("a")), fetch("c")]), schedule=schedule)
+
+    workers = document["timeline"]["workers"]
+    where = {bar[3]: workers[bar[5]].partition(" ")[0] for bar in document["bars"]}
+    assert where == {"fetch": "event", "fetch#2": "event", "parse": "thread", "count": "event"}
 
 
 async def test_the_critical_path_leads_from_the_last_node_to_what_it_waited_for() -> None:

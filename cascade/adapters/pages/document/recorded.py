@@ -60,7 +60,7 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
     document["failures"] = [one for one in document["failures"] if one["caused_by"] not in listed]
     document["signals"] = [
         {"name": signal.name, "at": signal.accepted, "preview": signal.value or "", "is_default": False}
-        for signal in getattr(run, "signals", ())
+        for signal in run.signals
     ]
     return document
 
@@ -103,7 +103,7 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
     elif node.status == "succeeded" and node.task and not node.attempts and not is_map:
         yield TaskSkipped(**named, timestamp=end, reason=SkipReason.CACHE_HIT.value)
     else:
-        started = getattr(getattr(node, "detail", None), "started", None) or end - node.duration
+        started = (None if node.detail is None else node.detail.started) or end - node.duration
         status = _STATUSES.get(node.status, "Cancelled")
         yield TaskExecutionStarted(**named, timestamp=started, items=0 if is_map else None)
         yield TaskExecutionFinished(
@@ -114,7 +114,7 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
 
 def _detail(node: NodeRecord) -> dict[str, Any]:
     """What the record says of a failure beyond its error."""
-    detail = getattr(node, "detail", None)
+    detail = node.detail
     if detail is None:
         return {}
     return {

@@ -80,7 +80,7 @@ class Troubles:
         if event.caused_by is not None and any(known["id"] == event.caused_by for known in self.failures):
             self.failures.remove(failure)
             return
-        failure["arguments"] = [["", event.arguments]] if event.arguments else []
+        failure["arguments"] = [list(pair) for pair in event.arguments]
         failure["caused_by"] = event.caused_by
         if event.caused_by is None:
             failure["traceback"] = traceback_of(event.error)
@@ -126,6 +126,5 @@ def named(event: NodeEvent) -> dict[str, Any]:
 
 
 def worker_of(event: TaskExecutionFinished) -> str | None:
-    """Where the node of *event* ran, in words, as far as events say it."""
-    worker: str | None = getattr(event, "worker", None) or getattr(event, "place", None)
-    return worker
+    """Where the node of *event* ran, in words; ``None`` if that is not known."""
+    return event.worker or event.place

@@ -41,8 +41,9 @@ class ThreadCall:
             enter(attempt)
             self.value = attempt.task.func(*self.args, **self.kwargs)
         except BaseException as error:  # handed over to the loop as it is, whatever it is
-            self.error, attempt.place = error, this_thread()
+            self.error = error
         finally:
+            attempt.place = this_thread()
             self.args, self.kwargs = (), {}  # the thread holds this call a little longer than the run lives
             attempt.end_in_thread()
 
