@@ -39,9 +39,9 @@ from cascade.runtime.foundation.remote_executor import (
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.owner import Owner
-from cascade.runtime.scheduling.lanes.remote_batch import RemoteBatch
-from cascade.runtime.scheduling.lanes.remote_gathering import Gathering
 from cascade.runtime.scheduling.ready_queue import Queue
+from cascade.runtime.scheduling.remote.batch import RemoteBatch
+from cascade.runtime.scheduling.remote.gathering import Gathering
 
 # Batches for each slot: the one that it runs, and the next, on its way.
 _AHEAD: Final = 2

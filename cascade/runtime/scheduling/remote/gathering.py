@@ -19,9 +19,9 @@ from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import AttemptInfo, Earlier, RemoteCall
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
-from cascade.runtime.scheduling.lanes.remote_batch import RemoteBatch
 from cascade.runtime.scheduling.lanes.thread_lanes import thread_clock
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
+from cascade.runtime.scheduling.remote.batch import RemoteBatch
 
 # Seconds that a batch is to take; and less than which is not worth the way, however few are ready; calls of one,
 # and of a chain, whose task is not known yet; and calls of any.
