@@ -75,6 +75,18 @@ def work_until_stopped(folder: str, name: str = "work", most: float = 20.0) -> s
 
 
 @cascade.task(mode="remote")
+def stubborn(file: str, seconds: float) -> None:
+    """Ignore that it is cancelled or late; note when it begins and ends."""
+    with open(file, "a") as notes:
+        notes.write("begun ")
+        notes.flush()
+        try:
+            time.sleep(seconds)
+        finally:
+            notes.write("ended ")
+
+
+@cascade.task(mode="remote")
 def who() -> tuple[str, str, int, str]:
     """What ``cascade.current()`` shows."""
     here = cascade.current()
