@@ -66,7 +66,11 @@ class RemoteBatch:
         if position not in self.began and not self.is_over:
             self.began[position] = self.clock(), worker
             if self.context.conditions.is_heard:
-                wake_soon(self._token, self.announce, position, worker)
+                wake_soon(self._token, self._announce_in_time, position, worker)
+
+    def _announce_in_time(self, position: int, worker: str) -> None:
+        if not self.is_over:  # else its nodes have been told of, or go into another batch
+            self.announce(position, worker)
 
     def announce(self, position: int, worker: str) -> None:
         """Tell that a node has begun, if that has not been told."""
