@@ -50,6 +50,7 @@ class DaskCluster:
         folder: For logs, and where workers work.
         port: Of the scheduler.
         allowed_failures: How often the scheduler runs a call again by itself if its worker dies.
+        also_importable: A folder whose modules workers can import, too.
         scheduler: Its process.
         workers: Their processes.
     """
@@ -57,6 +58,7 @@ class DaskCluster:
     folder: Path
     port: int
     allowed_failures: int = 0
+    also_importable: Path | None = None
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
     _watched: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
@@ -102,8 +104,9 @@ class DaskCluster:
         return worker
 
     def _start(self, program: str, words: Iterable[str], first_on_path: str = "") -> subprocess.Popen[bytes]:
+        path = [first_on_path, IMPORTABLE, str(self.also_importable or "")]
         settings = {
-            "PYTHONPATH": os.pathsep.join(filter(None, [first_on_path, IMPORTABLE])),
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.allowed_failures),
         }
         with open(self.folder / f"{program}.log", "ab") as log:
@@ -128,11 +131,16 @@ class DaskCluster:
 
 @contextmanager
 def dask_cluster(
-    folder: Path, *, workers: int = 2, are_reborn: bool = False, allowed_failures: int = 0
+    folder: Path,
+    *,
+    workers: int = 2,
+    are_reborn: bool = False,
+    allowed_failures: int = 0,
+    also_importable: Path | None = None,
 ) -> Iterator[DaskCluster]:
     """A cluster for the duration of the block; its workers may come a little later."""
     need("distributed")
-    cluster = DaskCluster(folder, free_port(), allowed_failures)
+    cluster = DaskCluster(folder, free_port(), allowed_failures, also_importable)
     try:
         cluster.start_scheduler()
         for _ in range(workers):
