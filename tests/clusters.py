@@ -150,9 +150,28 @@ def dask_cluster(
         cluster.stop()
 
 
+@attrs.frozen
+class RayHead:
+    """A head node of Ray.
+
+    Attributes:
+        url: That of its client port, for ``executor=``.
+        process: ``ray start``; what it has started is in its session.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Kill it, and what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+
+
 @contextmanager
-def ray_head(folder: Path) -> Iterator[str]:
-    """A head node of Ray with two CPUs, started as users start one; gives the URL of its client port."""
+def ray_head(folder: Path) -> Iterator[RayHead]:
+    """A head node with two CPUs, started as users start one."""
     need("ray")
     ports = {
         "port": free_port(),
@@ -162,18 +181,19 @@ def ray_head(folder: Path) -> Iterator[str]:
     words = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
     words += [f"--{name}={port}" for name, port in ports.items()]
     # Sockets have short paths.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as short, open(folder / "ray.log", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={short}"],
-            stdout=log, stderr=log, env={**os.environ, **RAY_SETTINGS}, start_new_session=True,
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as short:
+        with open(folder / "ray.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={short}"],
+                stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, **RAY_SETTINGS, "PYTHONPATH": IMPORTABLE},
+            )  # fmt: skip
+        head = RayHead(f"ray://127.0.0.1:{ports['ray-client-server-port']}", process)
         try:
             assert look_until(lambda: _answers(process, ports["ray-client-server-port"]), 90)
-            yield f"ray://127.0.0.1:{ports['ray-client-server-port']}"
+            yield head
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # the session that it began: what the head node has started
-            process.wait(20)
+            head.kill()
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:

@@ -164,6 +164,9 @@ def fetch(value: KeptValue, found: Future[Any]) -> None:
                 found.set_exception(error)
 
     reference: Any = value.handle
+    if reference.ref is None:
+        found.set_exception(ValuesLost([value]))
+        return
     try:
         reference.ref.future().add_done_callback(ended)
     except Exception:  # Ray, its client or the network
