@@ -137,8 +137,9 @@ def current() -> TaskContext:
 def checkpoint() -> None:
     """Let a sync task end early: raises if its attempt is cancelled or late, and does nothing otherwise.
 
-    Cheap enough for inner loops. Clean up in ``finally`` and do not swallow what it raises. In a worker process it
-    does nothing, because there a cancelled task is killed.
+    Cheap enough for inner loops. Clean up in ``finally`` and do not swallow what it raises. On a worker of a
+    remote executor it raises as in a thread. In a worker process of this program (``mode="process"``) it does
+    nothing, because there a cancelled task is killed.
 
     Raises:
         TaskTimeoutError: If the attempt has taken longer than its timeout.

@@ -115,7 +115,9 @@ class Preparation:
         layout = await paced(lay_out(graph, plan.levels, self.goes))
         if layout.special.signals:
             _check_signals(graph, layout)
-        await paced(_check_calls(graph, layout, self.pool, inputs, has_executor=settings.executor is not None))
+        await paced(
+            _check_calls(graph, layout, self.pool, inputs, has_executor=hasattr(settings.executor, "execute"))
+        )
         if not self.can_be_remote:
             _refuse_remote(graph, layout)
         prepared = Prepared(graph, plan, layout, inputs)

@@ -23,8 +23,10 @@ from cascade.runtime.scheduling.lanes.remote_batch import RemoteBatch
 from cascade.runtime.scheduling.lanes.thread_lanes import thread_clock
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
 
-# Seconds that a batch is to take; calls of one, and of a chain, whose task is not known yet; and calls of any.
+# Seconds that a batch is to take; and less than which is not worth the way, however few are ready; calls of one,
+# and of a chain, whose task is not known yet; and calls of any.
 _TARGET: Final = 0.1
+_LEAST: Final = 0.01
 _FIRST: Final = 16
 _LONGEST: Final = 256
 _MOST: Final = 1000
@@ -72,9 +74,12 @@ class Gathering:
 
     def _most(self, ready: int) -> int:
         """How many nodes the next batch has at most, of so many."""
-        mean = self.remote.means.get(self.context.frame.graph.task(self.queue[0]), _TARGET / _FIRST)
+        mean = self.remote.means.get(self.context.frame.graph.task(self.queue[0]))
         share = -(-ready // (_PARTS * self.remote.slots))
-        return max(1, min(_MOST, share, int(_TARGET / mean) if mean * _MOST > _TARGET else _MOST))
+        if mean is None:
+            return min(share, _FIRST)
+        mean = max(mean, _TARGET / _MOST)
+        return max(1, min(int(_TARGET / mean), max(share, int(_LEAST / mean))))
 
     def gather(self) -> RemoteBatch | None:
         """The next batch; ``None`` if there is nothing that can be called."""
