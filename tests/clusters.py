@@ -223,6 +223,7 @@ def shared_ray() -> None:
 
     options: dict[str, Any] = {
         "num_cpus": 2,
+        "resources": {"LAMP": 1},
         "include_dashboard": False,
         "log_to_driver": False,
         "logging_level": "error",

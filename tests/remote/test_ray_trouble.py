@@ -30,11 +30,13 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
 
 
 FLOWS = """
+from pathlib import Path
+
 from remote_tasks import add, fail, large, size_of, work_until_stopped
 
 sums = [add.map(one=range(20)), size_of(large(200_000))]
 failing = fail(3)
-working = work_until_stopped(".", most=60.0)
+working = work_until_stopped(str(Path(__file__).parent), most=60.0)
 """
 
 
@@ -108,8 +110,6 @@ async def test_who_waits_for_what_no_node_has_is_cancelled_at_once() -> None:
 
 async def test_a_value_that_is_gone_is_said_to_be_lost() -> None:
     shared_ray()
-    from ray.internal import free
-
     executor = RayExecutor()
     await executor.open()
     try:
@@ -119,7 +119,7 @@ async def test_a_value_that_is_gone_is_said_to_be_lost() -> None:
         )
         assert isinstance(stayed, Stayed)
         handle: Any = stayed.handle
-        free([handle.ref])
+        executor.drop([handle])
         value = KeptValue(handle, stayed.size, stayed.worker)
         with pytest.raises(ValuesLost) as caught:
             await executor.execute_many([RemoteCall(size_of, (value,), {}, about)], [False], lambda *_: None)
