@@ -148,6 +148,7 @@ async def run(
         FlowChangedError: If the run was recorded with another flow.
         RunInProgressError: If another process executes the run.
         StateError: If the state store fails.
+        ConnectionError: If the cluster of the remote executor cannot be reached.
         RunFailed: With ``on_error="group"`` or ``"continue"``, if something failed.
         TypeError: If *flow* is a task that was not called, or a setting is unknown or has a wrong type.
         ValueError: If a setting is out of range.
@@ -340,6 +341,7 @@ async def start(
             runs.
         InputError: On entry, if parameters, environment variables or URLs are wrong.
         StateError: On entry, if the store cannot be used; on exit, if it fails later.
+        ConnectionError: On entry, if the cluster of the remote executor cannot be reached.
         TypeError: On entry, if *flow* is a task that was not called, or a setting is unknown or has a wrong type.
         ValueError: On entry, if a setting is out of range.
         BaseExceptionGroup: On exit, if the block and the run failed with different errors.

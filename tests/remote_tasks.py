@@ -75,13 +75,15 @@ def work_until_stopped(folder: str, name: str = "work", most: float = 20.0) -> s
 
 
 @cascade.task(mode="remote")
-def stubborn(path: str, seconds: float) -> None:
-    """Say so when it begins and ends, and look at nothing in between."""
-    with open(path, "a", encoding="utf-8") as words:
-        words.write("begins\n")
-    time.sleep(seconds)
-    with open(path, "a", encoding="utf-8") as words:
-        words.write("ends\n")
+def stubborn(file: str, seconds: float) -> None:
+    """Ignore that it is cancelled or late; note when it begins and ends."""
+    with open(file, "a") as notes:
+        notes.write("begun ")
+        notes.flush()
+        try:
+            time.sleep(seconds)
+        finally:
+            notes.write("ended ")
 
 
 @cascade.task(mode="remote")

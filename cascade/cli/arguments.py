@@ -162,9 +162,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         "--resources", action="append", default=[], metavar="NAME=AMOUNT", help="capacity that tasks claim from"
     )
     run.add_argument("--max-threads", type=whole, default=40, metavar="N", help="worker threads (%(default)s)")
-    run.add_argument(
-        "--executor", metavar="URL", help="where remote tasks run, such as dask:local or dask://host:8786"
-    )
+    _add_executor(run)
     run.add_argument("--state", metavar="URL", help="where outcomes are recorded, such as sqlite:///runs.db")
     run.add_argument("--run-id", metavar="ID", help="id of the run; one that was cut short goes on")
     _add_on_change(run)
@@ -198,6 +196,11 @@ def _add_on_change(command: argparse.ArgumentParser) -> None:
 def _add_when_idle(command: argparse.ArgumentParser) -> None:
     text = "what to do when only signals are left to wait for; to suspend needs a --state (%(default)s)"
     command.add_argument("--when-idle", choices=get_args(WhenIdle), default="wait", help=text)
+
+
+def _add_executor(command: argparse.ArgumentParser) -> None:
+    text = "where remote tasks run, such as dask:local or dask://host:8786"
+    command.add_argument("--executor", metavar="URL", help=text)
 
 
 def _add_traceback(command: argparse.ArgumentParser) -> None:

@@ -203,6 +203,8 @@ def test_a_task_may_run_in_a_process(command: Command, backend_name: str) -> Non
         (["run", "flows.py:plain", "--run-id", ""], ["run", "id"]),
         (["run", "flows.py:plain", "--run-id", "a\nb"], ["run", "id"]),
         (["run", "flows.py:plain", "--state", "nowhere"], ["nowhere", "memory:"]),
+        (["run", "flows.py:plain", "--executor", "nowhere"], ["nowhere", "dask:local"]),
+        (["run", "flows.py:plain", "--executor", "spark:local"], ["spark:local", "ray://HOST:PORT"]),
         (["run", "flows.py:plain", "--state", "memory:here"], ["here"]),
         (["run", "flows.py:plain", "--resources", "gpu"], ["gpu"]),
         (["run", "flows.py:plain", "--resources", "=1"], ["=1"]),

@@ -19,6 +19,7 @@ from remote_tasks import (
     here_async,
     left,
     place,
+    stubborn,
     takes_anything,
     total,
     unpicklable,
@@ -82,6 +83,17 @@ async def test_a_late_attempt_raises_and_stops_at_its_next_checkpoint(
 
     # Joined: when the run has ended, the function has too.
     assert len(names_in(tmp_path)) == 2
+
+
+async def test_the_next_attempt_waits_for_one_that_ignores_its_timeout(
+    remote: RemoteExecutor, tmp_path: Path
+) -> None:
+    notes = tmp_path / "notes"
+
+    with pytest.raises(cascade.TaskTimeoutError):
+        await cascade.run(stubborn(str(notes), 0.2).with_timeout(0.05).with_retry(2), executor=remote)
+
+    assert notes.read_text() == "begun ended begun ended "
 
 
 async def test_a_cancelled_run_stops_its_call_and_waits_for_it(remote: RemoteExecutor, tmp_path: Path) -> None:

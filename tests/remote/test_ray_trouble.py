@@ -94,7 +94,7 @@ async def test_a_claim_is_one_of_the_node_too(tmp_path: Path) -> None:
     calls = [stubborn(str(words), 0.1).with_constraints(lamp=1) for _ in range(2)]
     await cascade.run(calls, executor=executor, system_resources={"lamp": 2})
 
-    assert words.read_text().split() == ["begins", "ends"] * 2
+    assert words.read_text().split() == ["begun", "ended"] * 2
 
 
 async def test_who_waits_for_what_no_node_has_is_cancelled_at_once() -> None:

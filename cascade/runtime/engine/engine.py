@@ -57,10 +57,10 @@ class Engine:
     """Capacity, control rules, worker threads and an event bus that several runs share.
 
     An engine serves one event loop after another, of either backend, but never two at once. In an ``async with``
-    block it stays open, and so do its worker processes; otherwise it is open while it has runs. Leaving the block
-    ends idle worker processes and, if no run is left, all event streams. If entering is cancelled, nothing has
-    been opened; leaving is not cancelled before the worker processes have ended, which takes about a second at
-    most.
+    block it stays open, and so do its worker processes and its remote executor; otherwise it is open while it has
+    runs. Leaving the block ends idle worker processes, closes the remote executor and, if no run is left, ends all
+    event streams. If entering is cancelled, nothing has been opened; leaving is not cancelled before the worker
+    processes have ended, which takes about a second at most, and the remote executor is closed.
 
     Args:
         as_run: The fields of :class:`~cascade.runtime.context.settings.Settings`, as keywords. They hold for all
@@ -72,8 +72,8 @@ class Engine:
         control: The control plane, whose rules hold for all its runs.
 
     Raises:
-        ImportError: If the library of a state or control URL is not installed.
-        InputError: If a state or control URL is malformed.
+        ImportError: If the library of a state, control or executor URL is not installed.
+        InputError: If a state, control or executor URL is malformed.
         TypeError: If a setting is unknown or has a wrong type.
         ValueError: If a setting is out of range, or two providers have the same name.
     """
@@ -262,6 +262,7 @@ class Engine:
             InputError: If parameters, environment variables or the id are wrong.
             CapacityError: If a claim exceeds the total of its resource.
             StateError: If the state store fails, or the recorded run does not fit; see :func:`cascade.run`.
+            ConnectionError: If the cluster of the remote executor cannot be reached.
             TypeError: If *flow* is a task that was not called.
             RuntimeError: If the engine serves another event loop at present, or a worker process imports the
                 script.
@@ -306,6 +307,7 @@ class Engine:
             InputError: On entry, if parameters, environment variables or the id are wrong.
             TypeError: On entry, if *flow* is a task that was not called.
             StateError: On entry, if the state store cannot be used, or the recorded run does not fit.
+            ConnectionError: On entry, if the cluster of the remote executor cannot be reached.
             BaseExceptionGroup: On exit, if the block and the run failed with different errors.
             BaseException: On exit, the error of the block or of the run, as it is. An error that ``Run.result()``
                 has raised already is not raised again.

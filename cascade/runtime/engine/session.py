@@ -75,8 +75,10 @@ class Session:
 
     async def aclose(self) -> None:
         """End the worker processes, and let go of the remote executor."""
-        await self.processes.aclose()
-        if self.remote is not None and self._is_open:
-            self._is_open = False
-            with anyio.CancelScope(shield=True):
-                await self.remote.executor.aclose()
+        try:
+            await self.processes.aclose()
+        finally:
+            if self.remote is not None and self._is_open:
+                self._is_open = False
+                with anyio.CancelScope(shield=True):
+                    await self.remote.executor.aclose()

@@ -35,6 +35,10 @@ class Asking:
     priority: int | None = None
 
 
+def _never() -> bool:
+    return False
+
+
 @attrs.frozen(eq=False)
 class Job:
     """What there is to do for one node, or for one item of a map.
@@ -68,4 +72,4 @@ class Job:
     label: str | None = None
     keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
     handles: Handles = attrs.field(default=never, kw_only=True)
-    may_stay: Callable[[], bool] = attrs.field(default=bool, kw_only=True)
+    may_stay: Callable[[], bool] = attrs.field(default=_never, kw_only=True)

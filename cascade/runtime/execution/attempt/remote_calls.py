@@ -15,7 +15,7 @@ from anyio import Lock
 
 from cascade.graph.nested import Hold
 from cascade.model.calls.callee import Callee
-from cascade.model.errors import AttemptCancelled, WorkerLost
+from cascade.model.errors import WorkerLost
 from cascade.model.events import EngineWarning
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim
@@ -87,6 +87,19 @@ class RemoteCalls:
             mean, last = self.means.get(task), sum(seconds) / len(seconds)
             self.means[task] = last if mean is None else (mean + last) / 2
 
+    async def hand_over(
+        self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
+    ) -> Sequence[RemoteOutcome]:
+        """Have the executor make *calls*; see ``RemoteExecutor.execute_many``.
+
+        Raises:
+            WorkerLost: Also if a call that is alone was not made.
+        """
+        outcomes = await self.executor.execute_many(calls, keep, started)
+        if len(calls) == 1 and isinstance(outcomes[0], NotMade):
+            raise WorkerLost("", "the executor has let go of a call")
+        return outcomes
+
     async def execute(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make *attempt* on a worker.
 
@@ -113,7 +126,7 @@ class RemoteCalls:
             attempt.pass_gate()
             since = self.restored
             try:
-                outcomes = await self.executor.execute_many([call], [attempt.may_stay], started)
+                outcomes = await self.hand_over([call], [attempt.may_stay], started)
             except WorkerLost:
                 losses += 1
                 if attempt.timing.started is not None or losses > MOST_LOSSES:
@@ -128,8 +141,7 @@ class RemoteCalls:
 
     def _value(self, attempt: Attempt, call: RemoteCall, outcome: RemoteOutcome) -> Any:
         """What the function has returned, or what it raised, raised again; the attempt has ended."""
-        if isinstance(outcome, NotMade):
-            raise AttemptCancelled  # the executor has let go of it
+        assert not isinstance(outcome, NotMade)  # it was alone
         if isinstance(outcome, Raised) and not outcome.worker:
             raise outcome.error  # it could not be sent
         attempt.end_elsewhere(outcome.worker, outcome.seconds)
@@ -183,7 +195,7 @@ class RemoteCalls:
         message = f"the value of {node_id!r} was lost with worker {value.worker!r}; {node_id!r} runs again"
         run_context.events.emit(EngineWarning, code="value-lost", message=message)
         try:
-            (outcome,) = await self.executor.execute_many([call], [True], lambda *_: None)
+            (outcome,) = await self.hand_over([call], [True], lambda *_: None)
         except ValuesLost as lost:  # again, and meanwhile: the next round makes them
             for other in lost.values:
                 other.lose()

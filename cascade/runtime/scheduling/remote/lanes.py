@@ -39,9 +39,9 @@ from cascade.runtime.foundation.remote_executor import (
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.owner import Owner
-from cascade.runtime.scheduling.lanes.remote_batch import RemoteBatch
-from cascade.runtime.scheduling.lanes.remote_gathering import Gathering
 from cascade.runtime.scheduling.ready_queue import Queue
+from cascade.runtime.scheduling.remote.batch import RemoteBatch
+from cascade.runtime.scheduling.remote.gathering import Gathering
 
 # Batches for each slot: the one that it runs, and the next, on its way.
 _AHEAD: Final = 2
@@ -188,7 +188,7 @@ class RemoteLanes:
             since = self.remote.restored
             try:
                 keep = [self.context.keeping.may_stay(index) for index in batch.indices]
-                return await self.remote.executor.execute_many(batch.calls, keep, batch.start)
+                return await self.remote.hand_over(batch.calls, keep, batch.start)
             except ValuesLost as lost:
                 await self.remote.restore(lost.values, since, self.context.run_context)
             except WorkerLost:
@@ -199,16 +199,17 @@ class RemoteLanes:
                     return [NotMade(is_alone=True)] * len(batch.calls)
                 if losses > MOST_LOSSES:
                     raise
+            if not self.context.conditions.may_use_lanes():  # a rule has come meanwhile
+                return [NotMade()] * len(batch.calls)
 
     def _end_all(self, batch: RemoteBatch, error: BaseException) -> None:
         """All nodes of a batch have ended with *error*; those that had not begun are left if it is no failure."""
-        settler = self.context.settler
-        is_failure = isinstance(error, Exception)
+        settler, lifecycle = self.context.settler, self.context.run_context.lifecycle
         for position, index in enumerate(batch.indices):
             began, worker = batch.began.get(position, (None, None))
             if position in batch.followers:
                 self.context.frame.status[index] = Status.PENDING
-            elif is_failure or began is not None:
+            elif began is not None or (isinstance(error, Exception) and not lifecycle.is_halted):
                 if began is not None and worker is not None and self.context.conditions.is_heard:
                     batch.announce(position, worker)
                 ending = settler.failure(index, error, began, batch.bound(position))
@@ -241,6 +242,7 @@ class RemoteLanes:
             if context.conditions.is_single:
                 batch.announce(position, outcome.worker)
             await self._settle_one(batch, position, outcome, now - outcome.seconds)
+            batch.announced.discard(index)
         if ended:
             self.owner.done(ended, 0)
         self.remote.learn(batch.calls, outcomes)

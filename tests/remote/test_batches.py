@@ -200,3 +200,67 @@ async def test_a_rule_that_comes_meanwhile_holds_what_is_not_handed_over(countin
         await run.limit(concurrency=1)
         await run.resume()
         assert await run.result() == sum(range(1, 301))
+
+
+async def test_a_lost_batch_is_made_again_call_by_call() -> None:
+    """The worker is lost once, with whatever it had begun; nobody hears of that twice."""
+
+    class Losing(Counting):
+        is_lost = False
+
+        async def execute_many(
+            self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
+        ) -> Sequence[RemoteOutcome]:
+            outcomes = await super().execute_many(calls, keep, started)
+            if len(calls) > 1 and not self.is_lost:
+                self.is_lost = True
+                started(0, "the worker")
+                raise cascade.WorkerLost("the worker", "it is a test")
+            return outcomes
+
+    losing = Losing()
+    observed = await observe(total([add(number) for number in range(60)]), executor=losing)
+
+    assert observed.value == sum(range(1, 61))
+    begun = Counter(event.task_id for event in observed.recorded.of(cascade.TaskExecutionStarted))
+    assert set(begun.values()) == {1}
+    assert losing.sizes.count(1) >= 2
+
+
+async def test_a_batch_that_is_lost_before_it_begins_is_handed_over_again() -> None:
+    class Losing(Counting):
+        losses = 2
+
+        async def execute_many(
+            self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
+        ) -> Sequence[RemoteOutcome]:
+            if self.losses:
+                self.losses -= 1
+                raise cascade.WorkerLost("the worker", "it is a test")
+            return await super().execute_many(calls, keep, started)
+
+    assert await cascade.run([add(1), add(2).with_retry(2)], executor=Losing()) == [2, 3]
+
+
+@pytest.mark.parametrize("call", [add(1), add(1).with_timeout(60)])
+async def test_one_that_is_lost_again_and_again_fails(call: Any) -> None:
+    class Losing(Counting):
+        async def execute_many(self, *_: Any) -> Sequence[RemoteOutcome]:
+            self.sizes.append(1)
+            raise cascade.WorkerLost("the worker", "it is a test")
+
+    losing = Losing()
+    with pytest.raises(cascade.WorkerLost, match="worker 'the worker' was lost: it is a test"):
+        await cascade.run(call, executor=losing)
+    assert len(losing.sizes) == 4
+
+
+async def test_a_cluster_that_is_gone_fails_the_run_once() -> None:
+    class Gone(Counting):
+        async def execute_many(self, *_: Any) -> Sequence[RemoteOutcome]:
+            raise ConnectionError("the cluster is gone")
+
+    async with cascade.start(add.map(one=list(range(500))), executor=Gone()) as run:
+        with pytest.raises(ConnectionError, match="the cluster is gone"):
+            await run.result()
+    assert len(run.failures) <= 4

@@ -22,6 +22,7 @@ class RemoteBatch:
     Attributes:
         context: The frame whose nodes they are.
         clock: The event loop's clock, as it can be read in any thread.
+        announced: The nodes of the frame that have not ended, and of which it was told that they have begun.
         indices: The nodes, in their order.
         calls: What is called for each.
         followers: Those that go on from one before them, by position; the others were taken from the queue.
@@ -32,13 +33,13 @@ class RemoteBatch:
 
     context: FrameContext
     clock: Callable[[], float]
+    announced: set[int]
     indices: list[int] = attrs.field(factory=list)
     calls: list[RemoteCall] = attrs.field(factory=list)
     followers: set[int] = attrs.field(factory=set)
     began: dict[int, tuple[float, str]] = attrs.field(factory=dict)
     adopted: Claim | None = None
     is_over: bool = False
-    _announced: set[int] = attrs.field(factory=set)
     _token: EventLoopToken = attrs.field(factory=current_token)
 
     @property
@@ -69,11 +70,12 @@ class RemoteBatch:
 
     def announce(self, position: int, worker: str) -> None:
         """Tell that a node has begun, if that has not been told."""
-        if position not in self._announced:
-            self._announced.add(position)
+        index = self.indices[position]
+        if index not in self.announced:
+            self.announced.add(index)
             events = self.context.run_context.events
             if events.wants(TaskExecutionStarted):
-                subject = self.context.settler.subject(self.indices[position])
+                subject = self.context.settler.subject(index)
                 events.emit_node(TaskExecutionStarted, subject, worker=worker)
 
     def adopt(self, holdings: Holdings, epoch: int) -> None:

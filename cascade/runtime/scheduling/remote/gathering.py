@@ -19,9 +19,9 @@ from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import AttemptInfo, Earlier, RemoteCall
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
-from cascade.runtime.scheduling.lanes.remote_batch import RemoteBatch
 from cascade.runtime.scheduling.lanes.thread_lanes import thread_clock
 from cascade.runtime.scheduling.ready_queue import Queue, RankedQueue
+from cascade.runtime.scheduling.remote.batch import RemoteBatch
 
 # Seconds that a batch is to take; and less than which is not worth the way, however few are ready; calls of one,
 # and of a chain, whose task is not known yet; and calls of any.
@@ -54,6 +54,8 @@ class Gathering:
     queue: Queue = attrs.field(init=False)
     alone: set[int] = attrs.field(factory=set)
     _ends_batch: bool = attrs.field(init=False)
+    # For all batches: one that is lost is made anew, and its nodes have begun all the same.
+    _announced: set[int] = attrs.field(factory=set)
     # Of the nodes of the present batch: seconds until the scopes around them end, and turns of the loops.
     _remaining: float = math.inf
     _turns: tuple[int, ...] = ()
@@ -85,7 +87,11 @@ class Gathering:
         """The next batch; ``None`` if there is nothing that can be called."""
         deadline = current_effective_deadline()
         self._remaining = deadline - current_time() if math.isfinite(deadline) else math.inf
-        frame, queue, batch = self.context.frame, self.queue, RemoteBatch(self.context, thread_clock())
+        frame, queue, batch = (
+            self.context.frame,
+            self.queue,
+            RemoteBatch(self.context, thread_clock(), self._announced),
+        )
         if not queue:
             return None
         self._turns = tuple(self.context.run_context.progress.turns(frame.name(queue[0])))
