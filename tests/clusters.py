@@ -179,6 +179,7 @@ def ray_head(folder: Path) -> Iterator[RayHead]:
         "dashboard-agent-listen-port": free_port(),
     }
     words = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    words += ["--min-worker-port=0", "--max-worker-port=0"]  # whichever are free, and not some of ours
     words += [f"--{name}={port}" for name, port in ports.items()]
     # Sockets have short paths.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as short:
