@@ -120,7 +120,7 @@ def matrix(session: nox.Session, extras: str) -> None:
 
 @nox.session
 def ray(session: nox.Session) -> None:
-    """Remote tasks on Ray, which is large and starts slowly: one process runs all tests, and starts it once."""
+    """Remote tasks on Ray, which is slow to start: one process runs all its tests, and starts it once."""
     install_wheel(session, "[trio,process,ray]")
     session.install(*ALONE)
     session.run("pytest", "-q", *again(), "-m", "ray and not uvloop", *session.posargs)

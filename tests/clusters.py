@@ -50,6 +50,7 @@ class DaskCluster:
         folder: For logs, and where workers work.
         port: Of the scheduler.
         allowed_failures: How often the scheduler runs a call again by itself if its worker dies.
+        also_importable: A folder whose modules workers can import, too.
         scheduler: Its process.
         workers: Their processes.
     """
@@ -57,6 +58,7 @@ class DaskCluster:
     folder: Path
     port: int
     allowed_failures: int = 0
+    also_importable: Path | None = None
     scheduler: subprocess.Popen[bytes] | None = None
     workers: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
     _watched: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
@@ -102,8 +104,9 @@ class DaskCluster:
         return worker
 
     def _start(self, program: str, words: Iterable[str], first_on_path: str = "") -> subprocess.Popen[bytes]:
+        path = [first_on_path, IMPORTABLE, str(self.also_importable or "")]
         settings = {
-            "PYTHONPATH": os.pathsep.join(filter(None, [first_on_path, IMPORTABLE])),
+            "PYTHONPATH": os.pathsep.join(filter(None, path)),
             "DASK_DISTRIBUTED__SCHEDULER__ALLOWED_FAILURES": str(self.allowed_failures),
         }
         with open(self.folder / f"{program}.log", "ab") as log:
@@ -128,11 +131,16 @@ class DaskCluster:
 
 @contextmanager
 def dask_cluster(
-    folder: Path, *, workers: int = 2, are_reborn: bool = False, allowed_failures: int = 0
+    folder: Path,
+    *,
+    workers: int = 2,
+    are_reborn: bool = False,
+    allowed_failures: int = 0,
+    also_importable: Path | None = None,
 ) -> Iterator[DaskCluster]:
     """A cluster for the duration of the block; its workers may come a little later."""
     need("distributed")
-    cluster = DaskCluster(folder, free_port(), allowed_failures)
+    cluster = DaskCluster(folder, free_port(), allowed_failures, also_importable)
     try:
         cluster.start_scheduler()
         for _ in range(workers):
@@ -142,9 +150,28 @@ def dask_cluster(
         cluster.stop()
 
 
+@attrs.frozen
+class RayHead:
+    """A head node of Ray.
+
+    Attributes:
+        url: That of its client port, for ``executor=``.
+        process: ``ray start``; what it has started is in its session.
+    """
+
+    url: str
+    process: subprocess.Popen[bytes]
+
+    def kill(self) -> None:
+        """Kill it, and what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait(20)
+
+
 @contextmanager
-def ray_head(folder: Path) -> Iterator[str]:
-    """A head node of Ray with two CPUs, started as users start one; gives the URL of its client port."""
+def ray_head(folder: Path) -> Iterator[RayHead]:
+    """A head node with two CPUs, started as users start one."""
     need("ray")
     ports = {
         "port": free_port(),
@@ -152,20 +179,22 @@ def ray_head(folder: Path) -> Iterator[str]:
         "dashboard-agent-listen-port": free_port(),
     }
     words = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
+    words += ["--min-worker-port=0", "--max-worker-port=0"]  # whichever are free, and not some of ours
     words += [f"--{name}={port}" for name, port in ports.items()]
     # Sockets have short paths.
-    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp") as short, open(folder / "ray.log", "ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={short}"],
-            stdout=log, stderr=log, env={**os.environ, **RAY_SETTINGS}, start_new_session=True,
-        )  # fmt: skip
+    with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as short:
+        with open(folder / "ray.log", "ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={short}"],
+                stdout=log, stderr=log, start_new_session=True,
+                env={**os.environ, **RAY_SETTINGS, "PYTHONPATH": IMPORTABLE},
+            )  # fmt: skip
+        head = RayHead(f"ray://127.0.0.1:{ports['ray-client-server-port']}", process)
         try:
             assert look_until(lambda: _answers(process, ports["ray-client-server-port"]), 90)
-            yield f"ray://127.0.0.1:{ports['ray-client-server-port']}"
+            yield head
         finally:
-            with suppress(ProcessLookupError):
-                os.killpg(process.pid, signal.SIGKILL)  # the session that it began: what the head node has started
-            process.wait(20)
+            head.kill()
 
 
 def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
@@ -195,6 +224,7 @@ def shared_ray() -> None:
 
     options: dict[str, Any] = {
         "num_cpus": 2,
+        "resources": {"LAMP": 1},
         "include_dashboard": False,
         "log_to_driver": False,
         "logging_level": "error",

@@ -22,6 +22,7 @@ from typing import Any
 
 import anyio
 import pytest
+from clusters import dask_cluster
 from real_time import look_until
 
 import cascade
@@ -242,6 +243,16 @@ def test_the_report_as_text_says_the_same(tree: Path, tmp_path: Path, found: dic
         (name, facts["files"], facts["lines"], facts["functions"], facts["complexity"])
         for name, facts in found.items()
     ]
+
+
+@pytest.mark.slow
+@pytest.mark.needs("distributed")
+def test_the_report_is_the_same_if_a_cluster_parses_the_files(
+    tree: Path, tmp_path: Path, backend_name: str, found: dict[str, Any]
+) -> None:
+    with dask_cluster(tmp_path, also_importable=EXAMPLES) as cluster:
+        words = ("--executor", f"{cluster.url}?tasks=sync", "--backend", backend_name)
+        assert packages(survey(tree, tmp_path, "json", *words)) == found
 
 
 def test_only_the_report_that_is_asked_for_is_made(tree: Path, tmp_path: Path) -> None:

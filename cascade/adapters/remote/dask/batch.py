@@ -74,8 +74,9 @@ class Batch:
         self._is_stopped = True
         connection = self.connection
         try:
-            if self._future is not None:
-                await connection.client.cancel([self._future], asynchronous=True, force=True)
+            with suppress(Exception):  # a client that is closed has nothing under way
+                if self._future is not None:
+                    await connection.client.cancel([self._future], asynchronous=True, force=True)
             with suppress(ConnectionError):  # nothing can be known of it any more
                 worker = await connection.unless_lost(connection.revoke(self.key, self._worker))
                 if worker is not None:

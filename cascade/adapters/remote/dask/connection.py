@@ -21,7 +21,7 @@ T = TypeVar("T")
 # Seconds between two questions to the scheduler whether it is there, how long an answer may take, and how many in
 # a row may fail: it is given up in less than ten seconds.
 _PING_EVERY: Final = 1.0
-_ANSWER_WITHIN: Final = 2.5
+_ANSWER_WITHIN: Final = 2.0
 _PINGS: Final = 3
 # Seconds between two questions to a worker whether a batch has left it: at first, and at most.
 _LOOK_FIRST: Final = 0.02
@@ -82,6 +82,7 @@ class Connection:
         self.on_close()
 
     async def _stop(self) -> None:
+        self._is_lost = True
         if self._watch is not None:
             self._watch.cancel()
         for task in list(self._waiting):
@@ -103,10 +104,11 @@ class Connection:
 
     def begin(self, func: Callable[..., Coroutine[Any, Any, T]], *args: Any) -> Future[T]:
         """Call the coroutine function *func* on the client's event loop. In any thread; never waits."""
-        loop = self.client.loop.asyncio_loop
+        coroutine = func(*args)
         try:
-            return asyncio.run_coroutine_threadsafe(func(*args), loop)
+            return asyncio.run_coroutine_threadsafe(coroutine, self.client.loop.asyncio_loop)
         except RuntimeError:  # that loop is closed, and so is the client
+            coroutine.close()
             failed: Future[T] = Future()
             failed.set_exception(ConnectionError("the dask client is closed"))
             return failed
@@ -197,10 +199,11 @@ class Connection:
         """
         pause, begun = _LOOK_FIRST, worker
         while True:
-            found = await self._ledgers([key], worker)
-            begun = next(iter(found), begun)
-            if not any(found.values()):
-                return begun
+            with suppress(OSError):  # the connection was lost in the middle: ask again, until the watch gives up
+                found = await self._ledgers([key], worker)
+                begun = next(iter(found), begun)
+                if not any(found.values()):
+                    return begun
             await asyncio.sleep(pause)
             pause = min(2 * pause, _LOOK_LAST)
 

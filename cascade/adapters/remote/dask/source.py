@@ -97,7 +97,8 @@ class Local:
             dashboard_address=None,
             asynchronous=True,
             # Attempts are ours: a batch whose worker dies is not to be run again behind the engine's back.
-            scheduler_kwargs={"allowed_failures": 0},
+            # Its HTTP server, which is there without a dashboard too, takes any port that is free.
+            scheduler_kwargs={"allowed_failures": 0, "dashboard_address": "127.0.0.1:0"},
         )
         await on_close.enter_async_context(cluster)
         return await _client(cluster, on_close)

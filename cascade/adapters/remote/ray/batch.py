@@ -72,7 +72,13 @@ class Batch:
         if self._is_stopped or self.outcome.done():
             self.leave()
             return
-        packed, needs = self.packed, [kept.handle.ref for kept in self.packed.needs]  # type: ignore[attr-defined]
+        packed = self.packed
+        needs = [kept.handle.ref for kept in packed.needs]  # type: ignore[attr-defined]
+        missing = [kept for kept, ref in zip(packed.needs, needs, strict=True) if ref is None]
+        if missing:
+            self.fail(ValuesLost(missing))
+            self.leave()
+            return
         try:
             task = ray.remote(run_there).options(num_returns=1 + self.room, max_retries=0, **self.options)
             refs = task.remote(self.key, board, packed.header, packed.payload, self.room, *needs)
@@ -164,6 +170,9 @@ def fetch(value: KeptValue, found: Future[Any]) -> None:
                 found.set_exception(error)
 
     reference: Any = value.handle
+    if reference.ref is None:
+        found.set_exception(ValuesLost([value]))
+        return
     try:
         reference.ref.future().add_done_callback(ended)
     except Exception:  # Ray, its client or the network
