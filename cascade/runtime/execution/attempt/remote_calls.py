@@ -34,6 +34,7 @@ from cascade.runtime.foundation.remote_executor import (
     Stayed,
     ValuesLost,
 )
+from cascade.runtime.observation.tracing import TracedAttempt
 
 # How often a call that was lost before it began is handed over again.
 MOST_LOSSES: Final = 3
@@ -217,15 +218,15 @@ class RemoteCalls:
             info,
             timing.timeout,
             timing.remaining(),
-            carrier_of(attempt.surroundings, lambda: attempt),
+            carrier_of(attempt.surroundings, attempt),
             claimed_names(attempt.claim),
         )
 
 
-def carrier_of(run_context: RunContext, attempt: Callable[[], Any]) -> Mapping[str, str]:
-    """The tracing context of what *attempt* gives, if the run is traced."""
-    tracing = getattr(run_context.events, "tracing", None)
-    return _NO_HEADERS if tracing is None else tracing.carrier(attempt())
+def carrier_of(run_context: RunContext, attempt: TracedAttempt) -> Mapping[str, str]:
+    """The tracing context of *attempt*, if the run is traced."""
+    tracing = run_context.events.tracing
+    return _NO_HEADERS if tracing is None else tracing.carrier(attempt)
 
 
 def claimed_names(claim: Claim) -> Mapping[str, float]:

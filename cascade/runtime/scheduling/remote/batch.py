@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 from anyio.lowlevel import EventLoopToken, current_token
@@ -13,6 +13,7 @@ from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.remote_executor import RemoteCall
 from cascade.runtime.foundation.threads import wake_soon
 from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 
 
 @attrs.define(eq=False)
@@ -27,6 +28,7 @@ class RemoteBatch:
         calls: What is called for each.
         followers: Those that go on from one before them, by position; the others were taken from the queue.
         began: By position, when a worker has begun, on that clock; and where.
+        traced: The attempts of the calls, if the run is traced.
         adopted: A claim for what runs, if somebody has asked for one.
         is_over: Whether nothing of it is under way any more.
     """
@@ -38,6 +40,7 @@ class RemoteBatch:
     calls: list[RemoteCall] = attrs.field(factory=list)
     followers: set[int] = attrs.field(factory=set)
     began: dict[int, tuple[float, str]] = attrs.field(factory=dict)
+    traced: list[LaneAttempt] = attrs.field(factory=list)
     adopted: Claim | None = None
     is_over: bool = False
     _token: EventLoopToken = attrs.field(factory=current_token)
@@ -89,6 +92,14 @@ class RemoteBatch:
             frame, run_context = self.context.frame, self.context.run_context
             applicant = run_context.applicant(frame.name(index), frame.graph.task(index))
             self.adopted = holdings.adopted(applicant, epoch)
+
+    def leave(self, errors: Iterable[BaseException | None]) -> None:
+        """The calls have ended like this, in their order: so have their spans, if the run is traced."""
+        tracing = self.context.run_context.events.tracing
+        if tracing is not None:
+            for attempt, error in zip(self.traced, errors, strict=False):
+                tracing.leave(attempt, error)
+            self.traced.clear()
 
     def end(self) -> None:
         """Nothing of it is under way any more."""

@@ -137,17 +137,19 @@ class Gathering:
             return False
         frame.status[index] = Status.RUNNING
         batch.indices.append(index)
-        batch.calls.append(self._call(index, args, kwargs))
+        batch.calls.append(self._call(batch, index, args, kwargs))
         return True
 
-    def _call(self, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RemoteCall:
+    def _call(self, batch: RemoteBatch, index: int, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RemoteCall:
         run_context, frame = self.context.run_context, self.context.frame
         name, task = frame.name(index), frame.graph.task(index)
         about = AttemptInfo(run_context.run_id, name, 1, self._turns, 0)
-        carrier = carrier_of(run_context, lambda: LaneAttempt(run_context, name, task, math.inf, current_time))
-        return RemoteCall(
-            task, args, kwargs, about, remaining=self._remaining, carrier=carrier, ends_batch=self._ends_batch
-        )
+        call = RemoteCall(task, args, kwargs, about, remaining=self._remaining, ends_batch=self._ends_batch)
+        if run_context.events.tracing is None:
+            return call
+        attempt = LaneAttempt(run_context, name, task, math.inf, current_time)
+        batch.traced.append(attempt)
+        return attrs.evolve(call, carrier=carrier_of(run_context, attempt))
 
     def _follower(self, index: int) -> int | None:
         """The node that alone goes on from *index* and can take the value there."""

@@ -10,6 +10,7 @@ not come to go back to the queue.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from fractions import Fraction
@@ -205,6 +206,7 @@ class RemoteLanes:
     def _end_all(self, batch: RemoteBatch, error: BaseException) -> None:
         """All nodes of a batch have ended with *error*; those that had not begun are left if it is no failure."""
         settler, lifecycle = self.context.settler, self.context.run_context.lifecycle
+        batch.leave(itertools.repeat(error))
         for position, index in enumerate(batch.indices):
             began, worker = batch.began.get(position, (None, None))
             if position in batch.followers:
@@ -221,6 +223,7 @@ class RemoteLanes:
         """Settle the nodes that a worker has come to; the others go back to the queue."""
         context, now = self.context, current_time()
         context.conditions.look()
+        batch.leave(map(_error_of, outcomes))
         followed = 0
         for position, outcome in enumerate(outcomes):
             if isinstance(outcome, NotMade):
@@ -274,6 +277,13 @@ class RemoteLanes:
         else:
             frame.status[index] = Status.QUEUED
             self.queue.appendleft(index)
+
+
+def _error_of(outcome: RemoteOutcome) -> BaseException | None:
+    """What a call has ended with, for its span: one that was not made counts as cancelled."""
+    if isinstance(outcome, Raised):
+        return outcome.error
+    return AttemptCancelled() if isinstance(outcome, NotMade) else None
 
 
 def _is_plain(value: Any) -> bool:
