@@ -148,6 +148,19 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     graph = commands.add_parser("graph", help="draw a flow")
     for command in (run, graph):
         command.add_argument("target", metavar="TARGET", help="module:name or path/to/file.py:name")
+    _add_to_run(run)
+    text = "kind of picture (what the name of the file says, or mermaid)"
+    graph.add_argument("--format", choices=get_args(Format), help=text)
+    graph.add_argument("-o", "--output", metavar="FILE", help="write it to this file, such as flow.svg")
+    add_records(commands, _add_to_resume)
+    add_control(commands)
+    add_watch(commands)
+    add_page(commands)
+    _add_completion(commands)
+    return parser, {"run": run, "graph": graph}
+
+
+def _add_to_run(run: argparse.ArgumentParser) -> None:
     _add_param(run, "a parameter of the flow")
     run.add_argument("--backend", choices=("asyncio", "trio"), default="asyncio", help="event loop (%(default)s)")
     run.add_argument(
@@ -184,17 +197,8 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     run.add_argument(
         "--capture", action="store_true", help="record what tasks print and log, for cascade show RUN NODE --log"
     )
-    add_records(commands, _add_to_resume)
     run.add_argument("--report", metavar="FILE", help="write a page about the run to this file, such as run.html")
-    text = "kind of picture (what the name of the file says, or mermaid)"
-    graph.add_argument("--format", choices=get_args(Format), help=text)
-    graph.add_argument("-o", "--output", metavar="FILE", help="write it to this file, such as flow.svg")
     add_page_to_run(run)
-    add_control(commands)
-    add_watch(commands)
-    add_page(commands)
-    _add_completion(commands)
-    return parser, {"run": run, "graph": graph}
 
 
 def _add_param(command: argparse.ArgumentParser, text: str) -> None:

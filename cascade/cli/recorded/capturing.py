@@ -42,7 +42,7 @@ class Tee:
         return getattr(self._stream, name)
 
 
-class CapturingHandler(logging.Handler):
+class LogCapture(logging.Handler):
     """Hands on the log records that tasks make."""
 
     def __init__(self, captured: Captured) -> None:
@@ -78,7 +78,7 @@ def capturing() -> Iterator[None]:
     """Keep, in the block, what tasks of runs that begin in it write to the standard streams and to loggers."""
     captured = Captured()
     streams = sys.stdout, sys.stderr
-    handler = CapturingHandler(captured)
+    handler = LogCapture(captured)
     token = captured_var.set(captured)
     if sys.stdout is not None:
         sys.stdout = Tee(sys.stdout, captured)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from cascade.model.pages import as_page
 from cascade.runtime.context.settings import Settings
 from cascade.runtime.foundation.lazy_import import adapter
-from cascade.runtime.run.lifetime import PageService, RunLifetime
+from cascade.runtime.run.lifetime import LivePage, RunLifetime
 
 
 def check_page(settings: Settings) -> None:
@@ -18,7 +18,7 @@ def check_page(settings: Settings) -> None:
         adapter("pages.server.service:RunPage")
 
 
-def open_page(lifetime: RunLifetime) -> PageService | None:
+def open_page(lifetime: RunLifetime) -> LivePage | None:
     """The page of a run that has not begun, if it has one; its address is open.
 
     A run inside a task has none of its own, and neither has a simulated one.
@@ -30,5 +30,5 @@ def open_page(lifetime: RunLifetime) -> PageService | None:
     page = as_page(run_context.settings.page)
     if page is None or run_context.is_nested or run_context.shared.pacer is not None:
         return None
-    service: PageService = adapter("pages.server.service:RunPage").of(page, lifetime)
+    service: LivePage = adapter("pages.server.service:RunPage").of(page, lifetime)
     return service

@@ -37,7 +37,7 @@ from cascade.runtime.run.tail_loop import Halted, Loop
 from cascade.runtime.run.undoing import Undoing
 
 
-class PageService(Protocol):
+class LivePage(Protocol):
     """What shows a run in a browser, and steers it."""
 
     def link(self) -> str:
@@ -83,7 +83,7 @@ class RunLifetime:
     observers: ObserverTasks = attrs.field(init=False)
     store: StoreSession | None = None
     undoing: Undoing = attrs.field(init=False)
-    page: PageService | None = None
+    page: LivePage | None = None
 
     def __attrs_post_init__(self) -> None:
         run_context = self.run_context

@@ -191,8 +191,7 @@ class LoopLane:
                 started = now()
                 attempts.current = token = (attempts, None, index, 0)
                 mark(token)
-                func = task.func if traced is None else traced(index)
-                value, rest = _called(func, task, args, kwargs)
+                value, rest = _called(task.func if traced is None else traced(index), task, args, kwargs)
                 if rest is not None:
                     return index, None, Left(index, started, rest, attempts.keep(token), (args, kwargs))
                 if type(value) not in LEAVES and not glance(value):

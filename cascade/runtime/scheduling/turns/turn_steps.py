@@ -155,9 +155,8 @@ class TurnSteps:
         code, call, turns = self._begun()
         send, order, asyncs = turns.send, code.order, code.asyncs
         attempts, gate, mark, copy = self.attempts, self.attempts.run_context.gate, attempt_var.set, copy_context
-        number, place, end = self.number, self.place, len(order) - 1
-        clock, (box, awaiting) = time.perf_counter, _awaiting_calls()
-        tracing = attempts.run_context.events.tracing
+        number, place, end, clock = self.number, self.place, len(order) - 1, time.perf_counter
+        (box, awaiting), tracing = _awaiting_calls(), attempts.run_context.events.tracing
         while place or number < last:
             # Crossing is announced before the gate is read: no node is marked as begun after a pause.
             self.is_crossing = True
@@ -166,8 +165,7 @@ class TurnSteps:
             attempts.current = token = (attempts, code, order[place], number)
             self.is_crossing = False
             mark(token)
-            context = copy()
-            made = call if tracing is None else self._traced(tracing, token, call)
+            context, made = copy(), call if tracing is None else self._traced(tracing, token, call)
             try:
                 value = context.run(awaiting.send, made) if asyncs[place] else context.run(made[0], *made[1])
             except BaseException as error:  # user code may raise anything, and the node is settled with that
