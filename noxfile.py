@@ -99,7 +99,7 @@ def matrix(session: nox.Session, extras: str) -> None:
     """What `tests` leaves out: other Pythons, no extras, all of uvloop, slow and repeated cases.
 
     On the first Python the slow cases, uvloop, properties with more examples, and all without extras; on each
-    other Python what `tests` runs, but for uvloop.
+    other Python what `tests` runs, but for uvloop and properties.
     """
     is_first = session.python == PYTHONS[0]
     if extras == "minimal":
@@ -115,7 +115,7 @@ def matrix(session: nox.Session, extras: str) -> None:
         run_tests(session, REST)
         run_tests(session, "hypothesis and not uvloop", profile="default")
     else:
-        run_tests(session, "not ray and not slow and not uvloop")
+        run_tests(session, "not ray and not slow and not uvloop and not hypothesis")
 
 
 @nox.session

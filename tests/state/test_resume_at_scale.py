@@ -114,7 +114,8 @@ async def test_a_store_is_asked_in_portions_and_for_no_value_that_nobody_needs(m
     assert await cascade.run(make(size), state=lambda _: store, run_id="night", **EAGERLY) in VALUES
     assert RAN == {"last": 1}
     assert max(store.asked) <= PORTION
-    assert store.read == (1 if make is chain else size)
+    least = 1 if make is chain else size
+    assert least <= store.read <= least + (make is skipped)  # the condition's value, if it is asked again
 
 
 @every_shape
@@ -126,7 +127,8 @@ async def test_what_cannot_be_read_runs_again_and_each_value_is_asked_for_once(m
     settings: Any = {"state": lambda _: store, "run_id": "night", "on_change": "recompute", **EAGERLY}
     assert await cascade.run(make(size), **settings) in VALUES
     assert RAN["work"] == size
-    assert store.read == size
+    # The condition's too, if the failure came before the call that it skips was judged.
+    assert size <= store.read <= size + (make is skipped)
     assert len(store.asked) < 40
 
 

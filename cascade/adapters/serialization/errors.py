@@ -7,9 +7,11 @@ cloudpickle, an exception whose class cannot be imported is sent together with t
 
 from __future__ import annotations
 
+import copyreg
 import functools
 import io
 import pickle
+import sys
 import traceback
 from collections.abc import Callable, Iterator
 from typing import Any, Self
@@ -84,7 +86,14 @@ def _rebuilding(error: BaseException) -> bytes:
 
 
 def _plain(error: BaseException) -> bytes:
-    return pickle.dumps(error, pickle.HIGHEST_PROTOCOL)
+    file = io.BytesIO()
+    pickler = pickle.Pickler(file, pickle.HIGHEST_PROTOCOL)
+    if "tblib" in sys.modules:
+        # It registers a way for all exceptions that leaves slots out; importing distributed is enough.
+        ways = copyreg.dispatch_table.items()
+        pickler.dispatch_table = {cls: way for cls, way in ways if not way.__module__.startswith("tblib")}
+    pickler.dump(error)
+    return file.getvalue()
 
 
 def _ways() -> Iterator[tuple[Callable[[BaseException], bytes], bool]]:

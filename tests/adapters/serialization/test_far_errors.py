@@ -47,6 +47,15 @@ def test_an_exception_whose_text_is_another_each_time_keeps_its_type() -> None:
     assert type(arrived(ValueError(process_tasks.Picklable()))) is ValueError
 
 
+@pytest.mark.needs("distributed")
+def test_exceptions_keep_their_fields_where_a_library_has_registered_another_way_to_pickle_them() -> None:
+    import distributed  # noqa: F401  # and with it tblib, for all exception classes there are
+
+    slotted = arrived(process_tasks.SlotError(field="f"))
+    assert isinstance(slotted, process_tasks.SlotError)
+    assert slotted.field == "f"
+
+
 def test_exceptions_keep_their_fields_on_their_way() -> None:
     refused = arrived(process_tasks.RefusedFileError(13, path="p"))
     assert isinstance(refused, process_tasks.RefusedFileError)

@@ -174,6 +174,9 @@ async def test_what_the_node_returns_all_the_same_does_not_count(schedule: Any) 
 async def test_a_node_that_has_ended_is_left_alone() -> None:
     async with watched([just(1), forever()]) as found:
         await until(lambda: any(end.task_id == "just" for end in found.recorded.of(cascade.TaskExecutionFinished)))
+        await until(
+            lambda: any(begun.task_id == "forever" for begun in found.recorded.of(cascade.TaskExecutionStarted))
+        )
         assert found.run.cancel_node("just") is False
         assert found.run.cancel_node("forever") is True
         assert found.run.cancel_node("forever") is True  # it is being cancelled
