@@ -9,7 +9,7 @@ from opentelemetry import metrics, trace
 
 from cascade.adapters.telemetry.metrics import Metrics
 from cascade.adapters.telemetry.run_trace import RunTrace, begin_run
-from cascade.model.events import RunFinished
+from cascade.model.events import Event, RunFinished
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.observation.bus import EventStream
 
@@ -29,7 +29,7 @@ class OpenTelemetry:
     instruments: Metrics
     __name__ = "open_telemetry"
     # For whoever subscribes it like another observer, which it needs not.
-    kinds: ClassVar = (RunFinished,)
+    kinds: ClassVar[tuple[type[Event], ...]] = (RunFinished,)
 
     @classmethod
     def of(

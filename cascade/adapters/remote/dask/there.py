@@ -78,6 +78,7 @@ class DaskSite(Site):
         worker: The worker.
     """
 
+    name: str
     key: str
     topic: str
     worker: Worker

@@ -25,7 +25,7 @@ class RaySite(Site):
     """
 
     def __init__(self, key: str, board: Any) -> None:
-        self.name = f"{_UTIL.get_node_ip_address()}:{os.getpid()}"
+        self.name: str = f"{_UTIL.get_node_ip_address()}:{os.getpid()}"
         self.kept: list[Any] = []
         self._key = key
         self._board = board
