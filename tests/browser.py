@@ -70,4 +70,6 @@ def _open(program: str) -> tuple[Any, Any]:
     from playwright.sync_api import sync_playwright
 
     driver = sync_playwright().start()
-    return driver, driver.chromium.launch(executable_path=program, args=["--no-sandbox"])
+    # It makes a socket in the folder for temporary files, whose path must be short; that of nox is long.
+    env = {**os.environ, "TMPDIR": "/tmp"}
+    return driver, driver.chromium.launch(executable_path=program, args=["--no-sandbox"], env=env)
