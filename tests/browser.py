@@ -55,10 +55,12 @@ class Chromium:
 @pytest.fixture(scope="module")
 def chromium() -> Iterator[Chromium]:
     """A browser for the tests of a module. Import it there: ``from browser import chromium as chromium``."""
-    if CHROMIUM is None or not importlib.util.find_spec("playwright"):
+    if not importlib.util.find_spec("playwright"):
+        pytest.skip("playwright is not installed")
+    if CHROMIUM is None:
         if os.environ.get("CASCADE_REQUIRE_SERVERS"):
-            pytest.fail("chromium or playwright is not installed")
-        pytest.skip("chromium or playwright is not installed")
+            pytest.fail("chromium is not installed")
+        pytest.skip("chromium is not installed")
     with ThreadPoolExecutor(1) as thread:
         driver, browser = thread.submit(_open, CHROMIUM).result()
         yield Chromium(thread, browser)

@@ -98,6 +98,7 @@ async def test_the_rest_goes_on_if_it_is_to(counting: Counting, schedule: Any) -
     assert sorted(map(str, caught.value.results.values())) == sorted(map(str, [2, *range(1, 21)]))
 
 
+@pytest.mark.needs("cloudpickle")  # its functions have no importable names
 async def test_failed_items_can_be_collected(counting: Counting, schedule: Any) -> None:
     @cascade.task(mode="remote")
     def half(number: int) -> int:
@@ -163,6 +164,7 @@ async def test_whoever_listens_hears_of_each_node_once(counting: Counting, sched
     assert all(event.worker for event in observed.recorded.of(cascade.TaskExecutionFinished))
 
 
+@pytest.mark.needs("cloudpickle")  # its functions have no importable names
 async def test_long_calls_are_not_kept_together(counting: Counting, tmp_path: Path) -> None:
     @cascade.task(mode="remote")
     def long(number: int) -> str:

@@ -153,6 +153,7 @@ async def test_a_returned_call_runs_in_the_place_of_the_node(remote: RemoteExecu
     assert await cascade.run(total([chooses(1), chooses(2)]), executor=remote) == 23
 
 
+@pytest.mark.needs("cloudpickle")  # its functions have no importable names
 async def test_a_function_without_an_importable_name_travels_with_its_code(remote: RemoteExecutor) -> None:
     factor = 3
 

@@ -200,6 +200,7 @@ async def test_a_lost_value_is_made_again(watching: Watching, schedule: Any, *, 
     assert "'large' runs again" in warning.message
 
 
+@pytest.mark.needs("cloudpickle")  # its functions have no importable names
 async def test_so_is_one_that_was_made_of_another(watching: Watching) -> None:
     @cascade.task(mode="remote")
     def doubled(value: bytes) -> bytes:
@@ -215,6 +216,7 @@ async def test_so_is_one_that_was_made_of_another(watching: Watching) -> None:
     assert set(watching.dropped) >= set(watching.stayed)
 
 
+@pytest.mark.needs("cloudpickle")  # its functions have no importable names
 async def test_a_run_that_fails_lets_go_of_everything(watching: Watching) -> None:
     @cascade.task(mode="remote")
     def refuse(value: bytes) -> None:
