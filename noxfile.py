@@ -7,6 +7,7 @@ import random
 import shutil
 import subprocess
 import sys
+import tempfile
 import tomllib
 from pathlib import Path
 
@@ -66,6 +67,9 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
     session.install(f"{wheel}{extras}")
 
 
+# The paths of sockets must be short: of those that Ray, browsers and worker processes make in the folder for
+# temporary files. A session has one of its own, deep in .nox.
+SHORT = {"TMPDIR": tempfile.gettempdir()}
 # What tests need where nothing optional is installed.
 ALONE = ("pytest", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "hypothesis")
 # What `tests` runs, and the rest of it.
@@ -75,7 +79,7 @@ REST = "not ray and (slow or (uvloop and not loop))"
 
 def run_tests(session: nox.Session, marks: str, *, profile: str = "brief") -> None:
     """Run those tests that have *marks*, with so many examples a property as *profile* says."""
-    env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile)}
+    env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile), **SHORT}
     at_once = ["-n", "auto", "--dist", "worksteal"]
     session.run("pytest", *at_once, *again(), "-q", "-m", marks, *session.posargs, env=env)
 
@@ -123,7 +127,7 @@ def ray(session: nox.Session) -> None:
     """Remote tasks on Ray, which is slow to start: one process runs all its tests, and starts it once."""
     install_wheel(session, "[trio,process,ray]")
     session.install(*ALONE)
-    session.run("pytest", "-q", *again(), "-m", "ray and not uvloop", *session.posargs)
+    session.run("pytest", "-q", *again(), "-m", "ray and not uvloop", *session.posargs, env=SHORT)
 
 
 @nox.session
