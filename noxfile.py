@@ -103,7 +103,7 @@ def matrix(session: nox.Session, extras: str) -> None:
     """What `tests` leaves out: other Pythons, no extras, all of uvloop, slow and repeated cases.
 
     On the first Python the slow cases, uvloop, properties with more examples, and all without extras; on each
-    other Python what `tests` runs, but for uvloop and properties.
+    other Python what `tests` runs, but for uvloop.
     """
     is_first = session.python == PYTHONS[0]
     if extras == "minimal":
@@ -119,7 +119,7 @@ def matrix(session: nox.Session, extras: str) -> None:
         run_tests(session, REST)
         run_tests(session, "hypothesis and not uvloop", profile="default")
     else:
-        run_tests(session, "not ray and not slow and not uvloop and not hypothesis")
+        run_tests(session, "not ray and not slow and not uvloop")
 
 
 @nox.session
