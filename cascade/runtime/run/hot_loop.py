@@ -153,14 +153,7 @@ class HotLoop:
         if recovery is not None and (number == 1 or number == self.first):
             return None  # what is recorded of it has to be looked at
         self._lent[code] = prepared
-        row = prepared.graph.rows[-1]
-        flow = row.call if isinstance(row, Node) else row
-        steps = TurnSteps(
-            LaneAttempts(run_context, lambda token: self.node_of(token[1], token[2]), current_time),
-            self,
-            flow,
-            number,
-        )
+        steps = self._steps_from(prepared, number)
         try:
             if not steps.begin():
                 return None
@@ -168,6 +161,12 @@ class HotLoop:
             return await self._make_turns(steps)
         finally:
             self._give_back(prepared)
+
+    def _steps_from(self, prepared: Prepared, number: int) -> TurnSteps:
+        """The steps that begin with *prepared*. Nothing but them holds its flow, and they let go of it."""
+        row = prepared.graph.rows[-1]
+        attempts = LaneAttempts(self.run_context, lambda token: self.node_of(token[1], token[2]), current_time)
+        return TurnSteps(attempts, self, row.call if isinstance(row, Node) else row, number)
 
     async def _make_turns(self, steps: TurnSteps) -> Made | None:
         run_context, number = self.run_context, steps.number

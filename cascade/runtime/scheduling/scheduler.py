@@ -135,6 +135,13 @@ class Scheduler:
         readiness = context.frame.readiness
         context.pace.others = lambda: len(self._queue) + len(readiness.news.ready) + self._tasks.waiting()
 
+    def let_go(self) -> None:
+        """Forget the frame, of which nothing more is to come.
+
+        Scheduler and lanes know each other, so that all values would stay until garbage is collected.
+        """
+        del self.context, self.loop_lane, self._threads, self._lanes, self._tasks
+
     def _remote_lanes(self) -> Iterable[RemoteLanes]:
         """The lanes of the remote executor, if there is one."""
         executor = self.context.run_context.shared.executor
@@ -390,3 +397,4 @@ async def _run_items(run_context: RunContext, items: Items, frame: ItemFrame) ->
                 await scheduler.run(() if is_fed else range(items.size))
     finally:
         run_context.lifecycle.nodes.leave(key_of(frame))
+        scheduler.let_go()

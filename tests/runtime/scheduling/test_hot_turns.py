@@ -417,8 +417,7 @@ async def test_what_nobody_needs_is_let_go_of(mode: str) -> None:
 
     def part(number: int) -> Load:
         alive = [reference for reference in loads if reference() is not None]
-        # Of this turn and the one before; of one more where the loop has given way in between.
-        assert len(alive) <= 3 * 3, "values of turns before are kept"
+        assert len(alive) <= 2 * 3 + 1, "values of turns before are kept"
         load = Load()
         loads.append(weakref.ref(load))
         return load
