@@ -73,5 +73,5 @@ def _open(program: str) -> tuple[Any, Any]:
 
     driver = sync_playwright().start()
     # It makes a socket in the folder for temporary files, whose path must be short; that of nox is long.
-    env = {**os.environ, "TMPDIR": "/tmp"}
+    env: dict[str, str | float | bool] = {**os.environ, "TMPDIR": "/tmp"}
     return driver, driver.chromium.launch(executable_path=program, args=["--no-sandbox"], env=env)

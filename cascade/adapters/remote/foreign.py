@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from contextlib import suppress
+from types import ModuleType
 from typing import Any, Final, Generic, TypeVar
 
 import anyio
@@ -13,12 +15,41 @@ import attrs
 from anyio import CancelScope, move_on_after
 from anyio.lowlevel import current_token
 
+from cascade.runtime.foundation.remote_executor import RemoteOutcome, Stayed
 from cascade.runtime.foundation.threads import counted, wake_soon
 
 T = TypeVar("T")
 
 # Seconds that a library may take to close; after that it goes on by itself, in a daemon thread.
 CLOSING: Final = 10.0
+
+
+def library_of(extra: str, name: str) -> ModuleType:
+    """The module *name*, which with cloudpickle is the extra *extra*.
+
+    Raises:
+        ImportError: If one of the two is not installed; the message names the extra.
+    """
+    try:
+        importlib.import_module("cloudpickle")
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ImportError(
+            f"The {error.name!r} library is required to run tasks on {extra}; install it with: "
+            f"pip install 'cascade-anyio[{extra}]'"
+        ) from None
+
+
+def with_handles(outcomes: Sequence[RemoteOutcome], handles: Sequence[object]) -> list[RemoteOutcome]:
+    """*outcomes*, with the handles of values that have stayed in place of their numbers among *handles*."""
+
+    def found(outcome: RemoteOutcome) -> RemoteOutcome:
+        if not isinstance(outcome, Stayed):
+            return outcome
+        number: Any = outcome.handle
+        return attrs.evolve(outcome, handle=handles[number])
+
+    return [found(outcome) for outcome in outcomes]
 
 
 async def outcome_of(future: Future[T]) -> T:

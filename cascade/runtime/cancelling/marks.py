@@ -50,6 +50,10 @@ class LiveNodes(Protocol):
         """A node that the frame belongs to has been marked: start nothing more."""
         ...
 
+    def let_go(self) -> None:
+        """Others run these nodes now, or they have ended: nobody will ask for the frame any more."""
+        ...
+
 
 @attrs.define(eq=False)
 class NodeCancellations:
@@ -73,13 +77,17 @@ class NodeCancellations:
 
     # -- who runs nodes --------------------------------------------------------------------------------------
 
-    def enter(self, nodes: LiveNodes) -> None:
-        """From now on, *nodes* runs the nodes of its frame; in a loop, in place of those of the turn before."""
-        self.live[key_of(nodes.frame)] = nodes
+    def enter(self, key: str, nodes: LiveNodes) -> None:
+        """From now on, *nodes* runs those whose ids begin with *key*; in a loop, in place of the turn before."""
+        before, self.live[key] = self.live.get(key), nodes
+        if before is not None:
+            before.let_go()
 
     def leave(self, key: str) -> None:
         """The nodes whose ids begin with *key* have ended. Does nothing if that is known."""
-        self.live.pop(key, None)
+        nodes = self.live.pop(key, None)
+        if nodes is not None:
+            nodes.let_go()
         if self._marked:
             self._drop({name for name in self._marked if name.startswith(key)})
 

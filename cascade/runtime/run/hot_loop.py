@@ -72,6 +72,9 @@ class PresentTurn:
     def cut_off(self) -> None:
         """Nothing: the gate has changed, so no other node begins, and its task is cancelled."""
 
+    def let_go(self) -> None:
+        """Nothing: the steps let go of turns as they go."""
+
 
 @attrs.define(eq=False)
 class HotLoop:
@@ -174,7 +177,7 @@ class HotLoop:
         kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
         hot = kind(run_context, self, steps)
         progress.turning[self.prefix] = steps.present_number
-        run_context.lifecycle.nodes.live[self.prefix] = PresentTurn(partial(self._shown, steps))
+        run_context.lifecycle.nodes.enter(self.prefix, PresentTurn(partial(self._shown, steps)))
         if self.is_top:  # who looks at the run sees the present turn
             progress.frame, progress.in_code = None, partial(self._shown, steps)
         self._note_when_due(hot)

@@ -212,9 +212,9 @@ class Loop:
         is_cut_off = scheduler.context.conditions.is_cut_off
         if lifecycle.is_halted or is_cut_off or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
-        value = collect(frame, self.run_context.failures.pass_on)
-        scheduler.let_go()
-        return Made(value, frame.turn.number, frame.turn.flow is not None)
+        return Made(
+            collect(frame, self.run_context.failures.pass_on), frame.turn.number, frame.turn.flow is not None
+        )
 
     async def _advise(self, prepared: Prepared) -> None:
         """Warn of tasks whose tail calls may change their shape, if anybody listens."""

@@ -138,7 +138,7 @@ class Scheduler:
     def let_go(self) -> None:
         """Forget the frame, of which nothing more is to come.
 
-        Scheduler and lanes know each other, so that all values would stay until garbage is collected.
+        Scheduler and lanes know each other: all values would stay until garbage is collected.
         """
         del self.context, self.loop_lane, self._threads, self._lanes, self._tasks
 
@@ -315,7 +315,7 @@ class Scheduler:
     def come_alive(self) -> None:
         """Be the one who runs the nodes with the ids of this frame."""
         cancelled = self.context.run_context.lifecycle.nodes
-        cancelled.enter(self)
+        cancelled.enter(key_of(self.frame), self)
         special = self.frame.layout.special
         if special.gives_up or has_races(self.frame.graph, special.handlers):
             cancelled.may_come = True
@@ -397,4 +397,3 @@ async def _run_items(run_context: RunContext, items: Items, frame: ItemFrame) ->
                 await scheduler.run(() if is_fed else range(items.size))
     finally:
         run_context.lifecycle.nodes.leave(key_of(frame))
-        scheduler.let_go()

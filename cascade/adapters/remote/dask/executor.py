@@ -6,12 +6,11 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import attrs
 from anyio import CancelScope, get_cancelled_exc_class
 
 from cascade.adapters.remote import wire
 from cascade.adapters.remote.dask.source import Address, Local, Source, Users, library
-from cascade.adapters.remote.foreign import Shared, outcome_of
+from cascade.adapters.remote.foreign import Shared, outcome_of, with_handles
 from cascade.adapters.remote.resources import claimed, names_in
 from cascade.adapters.remote.words import number, options_of
 from cascade.runtime.foundation.lazy_import import adapter
@@ -21,7 +20,6 @@ from cascade.runtime.foundation.remote_executor import (
     RemoteCall,
     RemoteExecutor,
     RemoteOutcome,
-    Stayed,
     ValuesLost,  # noqa: F401  # docstrings name it
 )
 
@@ -135,7 +133,7 @@ class DaskExecutor(RemoteExecutor):
             with CancelScope(shield=True):
                 await outcome_of(stop())
             raise
-        return [_with_future(outcome, futures) for outcome in wire.unpack(packed, answer)]
+        return with_handles(wire.unpack(packed, answer), futures)
 
     async def fetch(self, value: KeptValue) -> Any:
         """The value that has stayed. If cancelled, nothing changes.
@@ -158,14 +156,6 @@ class DaskExecutor(RemoteExecutor):
         for future in handles:
             with suppress(Exception):  # the client may be closed, and its values gone with it
                 future.release()  # type: ignore[attr-defined]  # a future of dask's
-
-
-def _with_future(outcome: RemoteOutcome, futures: Sequence[Any]) -> RemoteOutcome:
-    """*outcome*, with the future of its value in place of its number."""
-    if not isinstance(outcome, Stayed):
-        return outcome
-    number: Any = outcome.handle
-    return attrs.evolve(outcome, handle=futures[number])
 
 
 def _close(cluster: Any) -> None:

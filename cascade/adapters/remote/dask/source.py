@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Callable, Coroutine
 from contextlib import AsyncExitStack
 from types import ModuleType
@@ -11,6 +10,7 @@ from typing import Any, Final
 import attrs
 
 from cascade.adapters.remote.dask.loop_thread import LoopThread
+from cascade.adapters.remote.foreign import library_of
 from cascade.adapters.serialization.values import shortened
 
 # A client, and what closes it after use.
@@ -25,14 +25,7 @@ def library() -> ModuleType:
     Raises:
         ImportError: If it is not installed; the message names the extra.
     """
-    try:
-        importlib.import_module("cloudpickle")
-        return importlib.import_module("distributed")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"The {error.name!r} library is required to run tasks on dask; install it with: "
-            "pip install 'cascade-anyio[dask]'"
-        ) from None
+    return library_of("dask", "distributed")
 
 
 @attrs.frozen

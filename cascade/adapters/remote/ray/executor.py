@@ -6,11 +6,10 @@ from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, Final
 
-import attrs
 from anyio import CancelScope, get_cancelled_exc_class
 
 from cascade.adapters.remote import wire
-from cascade.adapters.remote.foreign import Shared, outcome_of
+from cascade.adapters.remote.foreign import Shared, outcome_of, with_handles
 from cascade.adapters.remote.ray.source import Source, library
 from cascade.adapters.remote.resources import claimed, names_in
 from cascade.adapters.remote.words import number, options_of
@@ -21,7 +20,6 @@ from cascade.runtime.foundation.remote_executor import (
     RemoteCall,
     RemoteExecutor,
     RemoteOutcome,
-    Stayed,
     ValuesLost,  # noqa: F401  # docstrings name it
 )
 
@@ -126,7 +124,7 @@ class RayExecutor(RemoteExecutor):
                 cluster.stop(batch)
                 await outcome_of(batch.has_left)
             raise
-        return [_with_reference(outcome, references) for outcome in wire.unpack(packed, answer)]
+        return with_handles(wire.unpack(packed, answer), references)
 
     def _options(self, calls: Sequence[RemoteCall]) -> dict[str, Any]:
         amounts = claimed(calls, self.remote_resources)
@@ -155,14 +153,6 @@ class RayExecutor(RemoteExecutor):
         """
         for reference in handles:
             reference.ref = None  # type: ignore[attr-defined]  # one of ours
-
-
-def _with_reference(outcome: RemoteOutcome, references: Sequence[Any]) -> RemoteOutcome:
-    """*outcome*, with the reference to its value in place of its number."""
-    if not isinstance(outcome, Stayed):
-        return outcome
-    number: Any = outcome.handle
-    return attrs.evolve(outcome, handle=references[number])
 
 
 def _connect(source: Source) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import re
 import socket
 from contextlib import suppress
@@ -11,6 +10,7 @@ from typing import Any, Final
 
 import attrs
 
+from cascade.adapters.remote.foreign import library_of
 from cascade.adapters.serialization.values import shortened
 
 # Seconds in which the head node has to accept a connection.
@@ -23,14 +23,7 @@ def library() -> ModuleType:
     Raises:
         ImportError: If it is not installed; the message names the extra.
     """
-    try:
-        importlib.import_module("cloudpickle")
-        return importlib.import_module("ray")
-    except ModuleNotFoundError as error:
-        raise ImportError(
-            f"The {error.name!r} library is required to run tasks on Ray; install it with: "
-            "pip install 'cascade-anyio[ray]'"
-        ) from None
+    return library_of("ray", "ray")
 
 
 @attrs.frozen

@@ -7,23 +7,20 @@ from __future__ import annotations
 
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 
 import attrs
 from anyio import current_effective_deadline, current_time
 
 from cascade.model.calls.callee import Callee
-from cascade.model.errors import CascadeError
-from cascade.runtime.admission.asking import admit
-from cascade.runtime.admission.claims import Applicant, Claim
+from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Slot
-from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
+from cascade.runtime.scheduling.lanes.lane_slot import slot_for
 from cascade.runtime.scheduling.lanes.owner import Owner
 from cascade.runtime.scheduling.lanes.stuck import wait_until_stuck
 from cascade.runtime.scheduling.lanes.thread_lane import ThreadLane
@@ -85,7 +82,7 @@ class ThreadLanes:
         try:
             while self.queue and conditions.may_use_threads() and not self.has_failed:
                 await conditions.until_heard()
-                claim = await self._slot()
+                claim = await slot_for(self.context, self.owner, self.queue, {Slot.THREAD: 1})
                 if claim is None:
                     return
                 if not conditions.may_use_threads():
@@ -125,40 +122,6 @@ class ThreadLanes:
     def _identify(self, token: Token) -> tuple[str, Callee]:
         frame, index = self.context.frame, token[2]
         return frame.name(index), frame.graph.task(index)
-
-    async def _slot(self) -> Claim | None:
-        """A thread slot; none if nothing is left, or if there can be none: then all that is queued fails."""
-        context = self.context
-        try:
-            first = self.queue[0]
-        except IndexError:  # another lane's thread has taken it in this very moment
-            return None
-        try:
-            return await admit(
-                context.run_context.admission, self._applicant(first), {Slot.THREAD: 1}, _say_nothing
-            )
-        except DrainedError:
-            return None
-        except CascadeError as error:
-            for index in self._taken():
-                self.owner.settle(index, context.settler.failure(index, error, None))
-            return None
-
-    def _applicant(self, index: int) -> Applicant:
-        """Who asks for a slot, on behalf of *index* and many other nodes."""
-        run_context, node_id = self.context.run_context, self.context.frame.name(index)
-        ancestors = run_context.beginning.ancestors
-        priorities = self.context.frame.layout.special.priorities
-        priority = None if priorities is None else priorities[index]
-        return Applicant(
-            node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True, priority=priority
-        )
-
-    def _taken(self) -> Iterator[int]:
-        """What is queued, taken node by node; threads may take some of it at the same time."""
-        with suppress(IndexError):
-            while True:
-                yield self.queue.popleft()
 
     def may_go_on(self, epoch: int) -> bool:
         """Whether a lane that was admitted under *epoch* may begin another node. Asked in its thread."""
@@ -200,7 +163,3 @@ def thread_clock() -> Callable[[], float]:
     """The event loop's clock, as it can be read in threads."""
     offset = current_time() - time.perf_counter()
     return lambda: time.perf_counter() + offset
-
-
-def _say_nothing(_: object) -> None:
-    """A lane that waits for a slot is no node that waits."""

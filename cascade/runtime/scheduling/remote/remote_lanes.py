@@ -11,8 +11,7 @@ not come to go back to the queue.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import Any, Final
 
@@ -21,12 +20,9 @@ from anyio import current_time
 from anyio.lowlevel import checkpoint
 
 from cascade.graph.nested import LEAVES, glance
-from cascade.model.errors import AttemptCancelled, CascadeError, WorkerLost
+from cascade.model.errors import AttemptCancelled, WorkerLost
 from cascade.model.outcomes import Done, Status
-from cascade.runtime.admission.asking import admit
-from cascade.runtime.admission.claims import Applicant, Claim
-from cascade.runtime.admission.pool import Amount, Name, Slot
-from cascade.runtime.context.lifecycle import DrainedError
+from cascade.runtime.admission.pool import Slot
 from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, hold_on
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import (
@@ -39,6 +35,7 @@ from cascade.runtime.foundation.remote_executor import (
 )
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
+from cascade.runtime.scheduling.lanes.lane_slot import slot_for
 from cascade.runtime.scheduling.lanes.owner import Owner
 from cascade.runtime.scheduling.ready_queue import Queue
 from cascade.runtime.scheduling.remote.batch import RemoteBatch
@@ -91,7 +88,7 @@ class RemoteLanes:
             while self.queue and conditions.may_use_lanes():
                 await conditions.until_heard()
                 await self._until_enough()
-                claim = await self._slot()
+                claim = await slot_for(self.context, self.owner, self.queue, {Slot.REMOTE: Fraction(1, _AHEAD)})
                 if claim is None:
                     return
                 try:
@@ -111,39 +108,6 @@ class RemoteLanes:
             if not self.queue or self.gathering.has_enough():
                 return
             await checkpoint()
-
-    async def _slot(self) -> Claim | None:
-        """Half a slot; none if nothing is left, or if there can be none: then all that is queued fails."""
-        context = self.context
-        if not self.queue:
-            return None
-        amounts: dict[Name, Amount] = {Slot.REMOTE: Fraction(1, _AHEAD)}
-        try:
-            return await admit(
-                context.run_context.admission, self._applicant(self.queue[0]), amounts, lambda _: None
-            )
-        except DrainedError:
-            return None
-        except CascadeError as error:
-            for index in self._taken():
-                self.owner.settle(index, context.settler.failure(index, error, None))
-            return None
-
-    def _applicant(self, index: int) -> Applicant:
-        """Who asks for a slot, on behalf of *index* and many other nodes."""
-        run_context, node_id = self.context.run_context, self.context.frame.name(index)
-        priorities = self.context.frame.layout.special.priorities
-        priority = None if priorities is None else priorities[index]
-        ancestors = run_context.beginning.ancestors
-        return Applicant(
-            node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True, priority=priority
-        )
-
-    def _taken(self) -> Iterator[int]:
-        """What is queued, taken node by node."""
-        with suppress(IndexError):
-            while True:
-                yield self.queue.popleft()
 
     # -- a batch under way -----------------------------------------------------------------------------------
 
