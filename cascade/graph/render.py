@@ -79,18 +79,20 @@ def _mermaid_text(text: str) -> str:
     return f'"{escaped}"'
 
 
+def _mermaid_shape(node: AnyNode) -> tuple[str, str]:
+    """What stands around the title of *node*."""
+    if isinstance(node, Junction):
+        return "{", "}"
+    if isinstance(node, MapNode):
+        return "[[", "]]"
+    return ("([", "])") if is_signal(node) else ("[", "]")
+
+
 def _mermaid(graph: Graph) -> str:
     lines = ["flowchart TD"]
     for node in graph.nodes:
-        name, text = f"n{node.index}", _mermaid_text(title_of(node))
-        if isinstance(node, Junction):
-            lines.append(f"    {name}{{{text}}}")
-        elif isinstance(node, MapNode):
-            lines.append(f"    {name}[[{text}]]")
-        elif is_signal(node):
-            lines.append(f"    {name}([{text}])")
-        else:
-            lines.append(f"    {name}[{text}]")
+        before, after = _mermaid_shape(node)
+        lines.append(f"    n{node.index}{before}{_mermaid_text(title_of(node))}{after}")
     for edge in graph.edges():
         label = inscription_of(edge)
         arrow = _MERMAID_ARROWS[edge.kind]

@@ -157,7 +157,6 @@ def lay_out(graph: Graph, levels: Sequence[Sequence[int]] = (), goes: Goes | Non
 def _look_through(graph: Graph, rows: _Rows, goes: Goes | None) -> Steps[None]:
     """Fill *rows*."""
     of_tasks: dict[Callee, Place] = {}
-    injecting = rows.injecting if graph.injections else None
     places, own = rows.places, rows.own
     for start in range(0, len(graph.rows), PAUSE_EVERY):
         part = slice(start, start + PAUSE_EVERY)
@@ -171,9 +170,7 @@ def _look_through(graph: Graph, rows: _Rows, goes: Goes | None) -> Steps[None]:
                 rows.pending[index] = 1
                 continue
             if place is None:
-                place = yield from _place_anew(index, row, of_tasks, injecting, goes)
-                if isinstance(row, Node) and row.terms.priority:
-                    rows.urgent[index] = row.terms.priority
+                place = yield from _place_anew(graph, index, rows, of_tasks, goes)
             places[index] = place
             if place == Place.OWN:
                 own.append(index)
@@ -222,19 +219,20 @@ def has_races(graph: Graph, handlers: Iterable[int]) -> bool:
 
 
 def _place_anew(
-    index: int,
-    row: LazyResult[Any] | Node,
-    of_tasks: dict[Callee, Place],
-    injecting: dict[int, tuple[str, ...]] | None,
-    goes: Goes | None,
+    graph: Graph, index: int, rows: _Rows, of_tasks: dict[Callee, Place], goes: Goes | None
 ) -> Steps[Place]:
-    """Where *row* can be run, which other plain calls of its task share; adds what it injects to *injecting*."""
+    """Where the call *index* can be run, which other plain calls of its task share; notes what is said of it."""
+    row = graph.rows[index]
+    assert not isinstance(row, Junction)
     if type(row) is LazyResult:
         place = of_tasks[row.task] = place_of(row, goes)
         return place
-    names = (yield from injected_names(row)) if isinstance(row, Node) and injecting is not None else ()
-    if names and injecting is not None:
-        injecting[index] = names
+    assert isinstance(row, Node)
+    if row.terms.priority:
+        rows.urgent[index] = row.terms.priority
+    names = (yield from injected_names(row)) if graph.injections else ()
+    if names:
+        rows.injecting[index] = names
         return Place.OWN
     return place_of(row, goes)
 

@@ -45,14 +45,16 @@ def decided_anew(
             isinstance(row, RaceNode) or not anew.isdisjoint(sources) or not all(firm[source] for source in about)
         ):
             anew.add(index)
-        elif isinstance(row, Junction):
-            firm[index] = all(firm[source] for source in sources)
         else:
-            record = records[index]
-            firm[index] = index in found or (record is not None and record.reason == SkipReason.PRUNED)
+            is_kept = index in found or _is_pruned(records[index])
+            firm[index] = all(firm[source] for source in sources) if isinstance(row, Junction) else is_kept
         if not index % PAUSE_EVERY:
             yield
     return anew
+
+
+def _is_pruned(record: Record | None) -> bool:
+    return record is not None and record.reason == SkipReason.PRUNED
 
 
 def won_before(graph: Graph, layout: Layout, found: Mapping[int, Record]) -> dict[int, int]:

@@ -26,6 +26,8 @@ from cascade.runtime.run.lifetime import RunLifetime
 
 # Of the inputs that a node waits for, how many are named.
 SHOWN_INPUTS: Final = 5
+# The id of a node, its label, and what it waits for.
+Said = tuple[str, str | None, Sequence[str]]
 
 
 @attrs.frozen
@@ -114,19 +116,12 @@ class Diagnosis:
         blockers = Blockers(self._run_context.admission)
         why = dict(islice(self._waiting(blockers), most))
         labels = self._labels_of_begun()
-        frame = self._frame()
-        if self.lifetime.undoing.current is not None:
-            for number, undoable in enumerate(self.lifetime.undoing.ahead()):
-                place = f"waits to be undone, after {counted(number, 'other')}" if number else "is being undone"
-                why.setdefault(undoable.node_id, [f"{place}, by {undoable.undo_name!r}"])
-                labels.setdefault(undoable.node_id, undoable.label)
-        elif frame is not None:
-            for index, words in self._not_begun(frame, blockers):
-                if most is not None and len(why) >= most:
-                    break
-                name = frame.name(index)
-                why.setdefault(name, words)
-                labels.setdefault(name, frame.label(index))
+        is_undoing = self.lifetime.undoing.current is not None
+        for name, label, words in self._to_be_undone() if is_undoing else self._not_begun(blockers):
+            if most is not None and len(why) >= most:
+                break
+            why.setdefault(name, words)
+            labels.setdefault(name, label)
         hide = self._run_context.events.secrets.redact
         return tuple(Explanation(name, tuple(map(hide, words)), labels.get(name)) for name, words in why.items())
 
@@ -171,21 +166,27 @@ class Diagnosis:
         for waiter in self._waiters():
             yield waiter.applicant.node_id, list(blockers.all_of(waiter.applicant, waiter.amounts))
 
-    def _not_begun(self, frame: Frame, blockers: Blockers) -> Iterator[tuple[int, Sequence[str]]]:
-        """Nodes of *frame* that have not begun, and what keeps them."""
+    def _to_be_undone(self) -> Iterator[Said]:
+        """Nodes that are still to be undone, and when."""
+        for number, undoable in enumerate(self.lifetime.undoing.ahead()):
+            place = f"waits to be undone, after {counted(number, 'other')}" if number else "is being undone"
+            yield undoable.node_id, undoable.label, [f"{place}, by {undoable.undo_name!r}"]
+
+    def _not_begun(self, blockers: Blockers) -> Iterator[Said]:
+        """Nodes of the present turn that have not begun, and what keeps them."""
+        frame = self._frame()
+        if frame is None:
+            return
         stage = None if frame.readiness.stage is None else set(frame.readiness.stage)
         for index in _calls(frame):
             name, status = frame.name(index), frame.status[index]
-            if status == Status.QUEUED:
-                held = self._held(name, frame.graph.task(index), blockers)
-                yield index, held or [self._queued_behind(frame, index)]
-            elif status == Status.PENDING:
-                words = _missing(frame, index) or self._held(name, frame.graph.task(index), blockers)
-                has_begun = stage is None or index in stage
-                yield (
-                    index,
-                    words or [self._queued_behind(frame, index) if has_begun else "its stage has not begun"],
-                )
+            if status not in (Status.QUEUED, Status.PENDING):
+                continue
+            words = _missing(frame, index) if status == Status.PENDING else []
+            words = words or self._held(name, frame.graph.task(index), blockers)
+            has_begun = status == Status.QUEUED or stage is None or index in stage
+            otherwise = self._queued_behind(frame, index) if has_begun else "its stage has not begun"
+            yield name, frame.label(index), words or [otherwise]
 
     def _held(self, node_id: str, task: Callee, blockers: Blockers) -> list[str]:
         """The rules that will hold a node once it asks."""

@@ -22,6 +22,7 @@ from anyio.lowlevel import checkpoint
 from cascade.graph.nested import LEAVES, glance
 from cascade.model.errors import AttemptCancelled, WorkerLost
 from cascade.model.outcomes import Done, Status
+from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, hold_on
 from cascade.runtime.execution.settle import Ending
@@ -91,16 +92,20 @@ class RemoteLanes:
                 claim = await slot_for(self.context, self.owner, self.queue, {Slot.REMOTE: Fraction(1, _AHEAD)})
                 if claim is None:
                     return
-                try:
-                    batch = self.gathering.gather() if conditions.may_use_lanes() else None
-                    if batch is not None:
-                        await self._make(batch)
-                finally:
-                    claim.release()
+                await self._make_next(claim)
         finally:
             self._tending -= 1
             if not self._tending or not conditions.may_use_lanes():
                 self.owner.take_back(self.queue)
+
+    async def _make_next(self, claim: Claim) -> None:
+        """Make a batch of what is queued, if that may still be, and release *claim*."""
+        try:
+            batch = self.gathering.gather() if self.context.conditions.may_use_lanes() else None
+            if batch is not None:
+                await self._make(batch)
+        finally:
+            claim.release()
 
     async def _until_enough(self) -> None:
         """Let the scheduler put what is ready into the queue, so that there is enough for a batch of its size."""
@@ -169,19 +174,23 @@ class RemoteLanes:
 
     def _end_all(self, batch: RemoteBatch, error: BaseException) -> None:
         """All nodes of a batch have ended with *error*; those that had not begun are left if it is no failure."""
-        settler, lifecycle = self.context.settler, self.context.run_context.lifecycle
+        is_failure = isinstance(error, Exception)
         batch.leave(itertools.repeat(error))
         for position, index in enumerate(batch.indices):
-            began, worker = batch.began.get(position, (None, None))
             if position in batch.followers:
                 self.context.frame.status[index] = Status.PENDING
-            elif began is not None or (isinstance(error, Exception) and not lifecycle.is_halted):
-                if began is not None and worker is not None and self.context.conditions.is_heard:
-                    batch.announce(position, worker)
-                ending = settler.failure(index, error, began, batch.bound(position))
-                self.owner.settle(index, attrs.evolve(ending, worker=worker))
+            elif position in batch.began or (is_failure and not self.context.run_context.lifecycle.is_halted):
+                self._end(batch, position, error)
             else:
                 self._put_back(batch, position, is_alone=False)
+
+    def _end(self, batch: RemoteBatch, position: int, error: BaseException) -> None:
+        """A node has ended with *error*, with its batch."""
+        index, (began, worker) = batch.indices[position], batch.began.get(position, (None, None))
+        if began is not None and worker is not None and self.context.conditions.is_heard:
+            batch.announce(position, worker)
+        ending = self.context.settler.failure(index, error, began, batch.bound(position))
+        self.owner.settle(index, attrs.evolve(ending, worker=worker))
 
     async def _settle(self, batch: RemoteBatch, outcomes: Sequence[RemoteOutcome]) -> None:
         """Settle the nodes that a worker has come to; the others go back to the queue."""
