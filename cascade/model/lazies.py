@@ -2,12 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any, Final, Literal, NoReturn, Self, TypeVar, cast, overload
 
 import attrs
 
 from cascade.model.calls.callee import Callee
+from cascade.model.calls.checked import (
+    checked_amounts,
+    checked_cache,
+    checked_concurrency,
+    checked_cost,
+    checked_errors,
+    checked_priority,
+    checked_timeout,
+    checked_undo,
+)
+from cascade.model.calls.drafts import Draft, filled
 from cascade.model.errors import LazyUseError
 from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf, Race
 from cascade.model.labels import Label, checked_name
@@ -23,14 +34,6 @@ from cascade.model.policies import (
     Policies,
     Retry,
     as_exception_types,
-    checked_cache,
-    checked_concurrency,
-    checked_cost,
-    checked_errors,
-    checked_priority,
-    checked_timeout,
-    checked_undo,
-    exact,
 )
 
 R = TypeVar("R")
@@ -39,59 +42,6 @@ S = TypeVar("S")
 
 # Shared by all calls without keyword arguments, which are most: a dict less for each. Nobody writes to it.
 NO_KWARGS: Final[dict[str, Any]] = {}
-
-
-class Draft:
-    """A lazy that is still being written; it is sealed by changing its class.
-
-    Plain stores into slots and one change of class cost a third of a frozen ``__init__``, and every node of
-    every flow pays for it. Up to three positional arguments stand in the lazy itself: a tuple beside each would
-    double what garbage collections, which come by the number of objects, have to walk.
-    """
-
-    __slots__ = ("args_count", "args_first", "args_second", "args_third", "kwargs", "task")
-
-    task: Callee
-    # Of positional arguments; more than three are a tuple in the place of the first.
-    args_count: int
-    args_first: Any
-    args_second: Any
-    args_third: Any
-    kwargs: dict[str, Any]
-    # Of a map: parameter name to a sequence or a placeholder for one.
-    columns: dict[str, Any] | None = None
-    own: Policies = NOTHING_SAID
-    # What a chained copy was made from.
-    parent: LazyResult[Any] | None = None
-
-    @property
-    def args(self) -> tuple[Any, ...]:
-        """The positional arguments, as a tuple."""
-        count = self.args_count
-        if count == 1:
-            return (self.args_first,)
-        if count == 2:
-            return (self.args_first, self.args_second)
-        if count == 3:
-            return (self.args_first, self.args_second, self.args_third)
-        return cast("tuple[Any, ...]", self.args_first) if count else ()
-
-
-def filled(draft: Draft, task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Draft:
-    """*draft*, with what any call has."""
-    draft.task = task
-    draft.kwargs = kwargs
-    count = draft.args_count = len(args)
-    if count == 1:  # most calls
-        (draft.args_first,) = args
-        return draft
-    if count == 2:
-        draft.args_first, draft.args_second = args
-    elif count == 3:
-        draft.args_first, draft.args_second, draft.args_third = args
-    elif count:
-        draft.args_first = args
-    return draft
 
 
 class LazyResult(Draft, Placeholder[R_co]):
@@ -103,6 +53,8 @@ class LazyResult(Draft, Placeholder[R_co]):
     """
 
     __slots__ = ()
+
+    parent: LazyResult[Any] | None
 
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise LazyUseError(f"lazy results are frozen: {name!r} of {self!r} cannot be set; chain with_... instead")
@@ -413,18 +365,3 @@ def _revived(
     """A copy that was pickled: what is said of it comes in the order of the fields of :class:`SpeakingDraft`."""
     columns, own, parent = said
     return sealed(kind, task, args, kwargs, columns=columns, own=own, parent=parent)
-
-
-def checked_amounts(amounts: Mapping[str, object]) -> dict[str, object]:
-    """*amounts* with every plain number made exact; placeholders are left for the run.
-
-    Raises:
-        TypeError: If it is no mapping from names.
-        ValueError: If an amount is negative, not finite, or no number.
-    """
-    if not isinstance(amounts, Mapping) or not all(isinstance(name, str) for name in amounts):
-        raise TypeError(f"constraints map names of resources to amounts, not {amounts!r:.100}")
-    return {
-        name: amount if isinstance(amount, Placeholder) else exact(amount, name)
-        for name, amount in amounts.items()
-    }

@@ -22,10 +22,11 @@ from cascade.model.calls.argument_types import (
 )
 from cascade.model.calls.callee import Mode
 from cascade.model.calls.columns import as_column, check_lengths
+from cascade.model.calls.drafts import Draft
 from cascade.model.calls.misfits import misfit, unnamed_values
 from cascade.model.calls.signatures import Arity
 from cascade.model.labels import Label, checked_format
-from cascade.model.lazies import NO_KWARGS, Draft, LazyResult, MappedLazyResult, sealed
+from cascade.model.lazies import NO_KWARGS, LazyResult, MappedLazyResult, sealed
 from cascade.model.lazy_texts import short_arguments
 from cascade.model.policies import NOTHING_SAID, Policies
 

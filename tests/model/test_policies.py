@@ -17,7 +17,8 @@ from labels import label
 import cascade
 from cascade.cache import FileExistenceCache
 from cascade.graph.build import build
-from cascade.graph.nodes import Constant, Node, Terms
+from cascade.graph.nodes import Node, Terms
+from cascade.graph.slots import Constant
 from cascade.model.policies import exact
 from cascade.planning.layout import Place, place_of
 

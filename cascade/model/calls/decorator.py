@@ -8,19 +8,11 @@ from typing import Any, Concatenate, ParamSpec, Protocol, TypedDict, TypeVar, Un
 
 from cascade.model.calls.argument_types import Free, OfFree
 from cascade.model.calls.callee import Mode
+from cascade.model.calls.checked import checked_amounts, checked_cache, checked_retry, checked_timeout
 from cascade.model.calls.functions import check_mode, check_texts, is_async_function
 from cascade.model.calls.signatures import arity_of, signature_of
-from cascade.model.lazies import LazyResult, checked_amounts
-from cascade.model.policies import (
-    NOTHING_SAID,
-    UNSET,
-    CachePolicy,
-    Policies,
-    Retry,
-    checked_cache,
-    checked_retry,
-    checked_timeout,
-)
+from cascade.model.lazies import LazyResult
+from cascade.model.policies import NOTHING_SAID, UNSET, CachePolicy, Policies, Retry
 from cascade.model.tasks import Partial, Task
 from cascade.model.text import encodable
 

@@ -9,9 +9,10 @@ from typing import Any, ClassVar, Final, TypeVar, cast, overload
 import attrs
 
 from cascade.model.calls.callee import Mode
+from cascade.model.calls.checked import checked_timeout
 from cascade.model.calls.signatures import Arity, arity_of
 from cascade.model.lazies import LazyResult, sealed
-from cascade.model.policies import NOTHING_SAID, Policies, checked_timeout
+from cascade.model.policies import NOTHING_SAID, Policies
 from cascade.model.typed.declared import REQUIRED, Input, Required
 
 T = TypeVar("T")

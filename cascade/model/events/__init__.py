@@ -1,7 +1,9 @@
-"""What a run tells of itself: ``kinds`` has the classes of events, ``records`` their form as plain data."""
+"""What a run tells of itself.
+
+``kinds`` and, for single nodes, ``node_kinds`` have the classes of events, ``records`` their form as plain data.
+"""
 
 from cascade.model.events.kinds import (
-    AttemptStarted,
     ConnectorConnected,
     ConnectorDisconnected,
     ControlChanged,
@@ -9,18 +11,22 @@ from cascade.model.events.kinds import (
     Event,
     EventsDropped,
     LoopProgress,
-    NodeEvent,
     ResourceAcquired,
     ResourceReleased,
     RunFinished,
     RunResumed,
     RunStarted,
-    SignalAwaited,
     SignalReceived,
     StageFinished,
     StageStarted,
     StateRecorded,
     StaticAnalysisWarning,
+)
+from cascade.model.events.kinds import RunStatus as RunStatus
+from cascade.model.events.node_kinds import (
+    AttemptStarted,
+    NodeEvent,
+    SignalAwaited,
     TaskBlocked,
     TaskExecutionFinished,
     TaskExecutionStarted,
@@ -29,9 +35,8 @@ from cascade.model.events.kinds import (
     UndoFinished,
     UndoStarted,
 )
-from cascade.model.events.kinds import BlockReason as BlockReason
-from cascade.model.events.kinds import RunStatus as RunStatus
-from cascade.model.events.kinds import TaskStatus as TaskStatus
+from cascade.model.events.node_kinds import BlockReason as BlockReason
+from cascade.model.events.node_kinds import TaskStatus as TaskStatus
 from cascade.model.events.records import SCHEMA_VERSION, as_record
 
 __all__ = [

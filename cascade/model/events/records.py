@@ -10,7 +10,9 @@ from typing import Any, Final, get_args
 import attrs
 
 import cascade.model.events.kinds as kinds
-from cascade.model.events.kinds import BlockReason, Event, RunStatus, TaskStatus
+import cascade.model.events.node_kinds as node_kinds
+from cascade.model.events.kinds import Event, RunStatus
+from cascade.model.events.node_kinds import BlockReason, TaskStatus
 from cascade.model.text import preview
 
 # Version of the JSON form of events; raised when a field changes its meaning or goes.
@@ -73,7 +75,8 @@ def from_record(data: Mapping[str, Any]) -> Event:
 
 @functools.cache
 def _kinds() -> dict[str, type[Event]]:
-    found = (kind for kind in vars(kinds).values() if isinstance(kind, type) and issubclass(kind, Event))
+    known = (*vars(kinds).values(), *vars(node_kinds).values())
+    found = (kind for kind in known if isinstance(kind, type) and issubclass(kind, Event))
     return {kind.__name__: kind for kind in found}
 
 
