@@ -20,10 +20,11 @@ from cascade.graph.identity import SetOrder
 from cascade.graph.merge import Copies, identity_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Steps, finish
 from cascade.graph.node_maker import NodeMaker
-from cascade.graph.nodes import AnyNode, Graph, distinct, sources_of
+from cascade.graph.nodes import AnyNode, Graph
 from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, Finder, RouterParts, calls_in
+from cascade.graph.slots import distinct, sources_of
 from cascade.model.errors import GraphError
 from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice
 from typing import Any, Final, cast
 
@@ -12,33 +12,32 @@ from cascade.graph.identity import PureKey, pure_key
 from cascade.graph.merge import Copies, identity_of
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import (
+    NO_HINTS,
     NO_TERMS,
     FallbackNode,
+    Hints,
     Junction,
     MapNode,
-    Nested,
     Node,
-    Operand,
     OutcomeNode,
     Patches,
     RaceNode,
     Route,
     Terms,
     Undo,
-    distinct,
-    sources_of,
     task_of,
 )
 from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, RouterParts
+from cascade.graph.slots import Nested, Operand, distinct, sources_of
 from cascade.model.errors import GraphError
 from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.inputs import injections
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
-from cascade.model.policies import NOTHING_SAID, UNSET, PerCall
+from cascade.model.policies import NOTHING_SAID, UNSET, PerCall, Policies
 from cascade.model.tasks import Task
 
 _JUNCTIONS: Final[dict[type, type[Junction]]] = {
@@ -47,6 +46,9 @@ _JUNCTIONS: Final[dict[type, type[Junction]]] = {
     OrElse: FallbackNode,
     Race: RaceNode,
 }
+# What can be said of calls and of tasks, and is the same in policies and in what is kept of a node.
+_TERMS: Final = ("retry", "timeout", "cache", "concurrency", "on_skip", "undo", "errors")
+_HINTS: Final = ("cost", "priority")
 
 
 @attrs.define(eq=False)
@@ -131,21 +133,7 @@ class NodeMaker:
         assert parts.said is not None  # the finder always looks for them
         amounts = yield from self.operands.of_group(parts.said.amounts, call.task.name)
         conditions = yield from self.operands.of_group(parts.said.conditions, call.task.name)
-        said = {
-            name: value
-            for name in (
-                "retry",
-                "timeout",
-                "cache",
-                "concurrency",
-                "on_skip",
-                "cost",
-                "undo",
-                "priority",
-                "errors",
-            )
-            if (value := _first_said(getattr(own, name), getattr(call.task.policies, name))) is not UNSET
-        }
+        said, hints = (_said(own, call.task.policies, names) for names in (_TERMS, _HINTS))
         cache = said.get("cache")
         if call.columns is not None and isinstance(cache, PerCall):
             reason = cache.why_no_items(call.columns)
@@ -153,12 +141,14 @@ class NodeMaker:
                 raise GraphError(f"{call.task.name}.map(): {reason}")
         if said.get("undo") is not None:
             self._need_resources_of(said["undo"])
+        if own.name is not UNSET:
+            hints["label"] = own.name
         return Terms(
             **said,
             amounts=amounts,
             conditions=tuple(operand for _, operand in conditions),
             after=distinct([self.numbering.index[identity_of(p)] for p in parts.said.after]),
-            label=None if own.name is UNSET else own.name,
+            hints=Hints(**hints) if hints else NO_HINTS,
         )
 
     def _need_resources_of(self, undo: Undo) -> None:
@@ -198,5 +188,8 @@ def _term_sources(terms: Terms) -> Iterator[int]:
     yield from terms.after
 
 
-def _first_said(own: Any, default: Any) -> Any:
-    return default if own is UNSET else own
+def _said(own: Policies, default: Policies, names: Sequence[str]) -> dict[str, Any]:
+    """What is said under *names* of a call, or else of its task, without what is said of neither."""
+    firsts = ((name, getattr(own, name)) for name in names)
+    said = ((name, getattr(default, name) if value is UNSET else value) for name, value in firsts)
+    return {name: value for name, value in said if value is not UNSET}

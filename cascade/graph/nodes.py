@@ -14,11 +14,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from enum import Enum
-from typing import Any, ClassVar, Final, Protocol, cast
+from typing import Any, ClassVar, Final, cast
 
 import attrs
 
-from cascade.graph.nested import Template
+from cascade.graph.slots import Operand, distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.labels import Label
 from cascade.model.lazies import LazyResult
@@ -41,101 +41,6 @@ class EdgeKind(Enum):
     RACE = "race"
 
 
-class Slots(Protocol):
-    """Where operands find their values: the slots of a frame."""
-
-    @property
-    def values(self) -> list[Any]:
-        """What each node gave."""
-        ...
-
-    @property
-    def inputs(self) -> Mapping[str, Any]:
-        """The resolved Params and Envs."""
-        ...
-
-    def injected(self, name: str) -> Any:
-        """The open resource called *name*."""
-        ...
-
-
-@attrs.frozen
-class Constant:
-    """A plain value."""
-
-    value: Any
-
-    def resolve(self, slots: Slots) -> Any:
-        return self.value
-
-
-@attrs.frozen
-class Given:
-    """An input of the flow: a Param or Env, by its key in the run's resolved inputs."""
-
-    key: str
-
-    def resolve(self, slots: Slots) -> Any:
-        return slots.inputs[self.key]
-
-
-@attrs.frozen
-class Injected:
-    """A resource."""
-
-    name: str
-
-    def resolve(self, slots: Slots) -> Any:
-        return slots.injected(self.name)
-
-
-@attrs.frozen(eq=False)
-class Nested:
-    """A container with operands in it.
-
-    Attributes:
-        has_only_nodes: Whether each operand is a node; then a gather, maybe of very many, is quickly done.
-    """
-
-    template: Template
-    operands: tuple[Operand, ...]
-    has_only_nodes: bool
-
-    def resolve(self, slots: Slots) -> Any:
-        if self.has_only_nodes:
-            values = slots.values
-            return self.template.fill([values[source] for source in cast("tuple[int, ...]", self.operands)])
-        return self.template.fill(resolve(operand, slots) for operand in self.operands)
-
-
-# Where a value comes from at run time; a bare int is the index of the node that gives it, which is nearly always
-# the case, and cheapest to tell and to follow.
-Operand = int | Constant | Given | Injected | Nested
-
-
-def resolve(operand: Operand, slots: Slots) -> Any:
-    """The value of *operand*, all nodes it refers to having settled."""
-    if type(operand) is int:
-        return slots.values[operand]
-    return operand.resolve(slots)  # type: ignore[union-attr]  # the exact-type test above is for speed
-
-
-def sources_of(operand: Operand) -> Iterator[int]:
-    """The nodes that *operand* refers to, in order, repeats included."""
-    pending = [operand]
-    while pending:
-        operand = pending.pop()
-        if isinstance(operand, int):
-            yield operand
-        elif isinstance(operand, Nested):
-            pending.extend(reversed(operand.operands))
-
-
-def distinct(indices: Iterator[int] | Sequence[int]) -> tuple[int, ...]:
-    """*indices* without repeats, in order."""
-    return tuple(dict.fromkeys(indices))
-
-
 # The task that undoes a call, given the value of the call.
 Undo = Task[..., Any] | Partial[Any]
 
@@ -146,6 +51,24 @@ def task_of(undo: Undo) -> Task[..., Any]:
 
 
 @attrs.frozen
+class Hints:
+    """What is said about a node that changes nothing in what it is.
+
+    Attributes:
+        cost: Seconds that it is expected to take.
+        label: What people call it.
+        priority: Whether it goes before others that wait for the same: the highest first.
+    """
+
+    cost: float | None = None
+    label: Label | None = None
+    priority: int = 0
+
+
+NO_HINTS: Final = Hints()
+
+
+@attrs.frozen
 class Terms:
     """What is said about how a node is run: its own words before the task's defaults.
 
@@ -153,11 +76,8 @@ class Terms:
         amounts: What it claims: resource name and amount.
         conditions: What must be true.
         after: Nodes that it runs after: they must have succeeded.
-        cost: Seconds that it is expected to take. It changes nothing in what the node is, so terms that differ in
-            nothing else are equal.
-        label: What people call it; like the cost, no part of what it is.
         undo: The task that undoes it if the run fails.
-        priority: Whether it goes before others that wait for the same: the highest first. Likewise.
+        hints: What is no part of what the node is: terms that differ in nothing else are equal.
     """
 
     retry: Retry | None = None
@@ -169,10 +89,8 @@ class Terms:
     errors: Collect | None = None
     conditions: tuple[Operand, ...] = ()
     after: tuple[int, ...] = ()
-    cost: float | None = attrs.field(default=None, eq=False)
-    label: Label | None = attrs.field(default=None, eq=False)
     undo: Undo | None = None
-    priority: int = attrs.field(default=0, eq=False)
+    hints: Hints = attrs.field(default=NO_HINTS, eq=False)
 
 
 NO_TERMS: Final = Terms()

@@ -9,7 +9,8 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.nodes import Row, distinct, plain_node
+from cascade.graph.nodes import Row, plain_node
+from cascade.graph.slots import distinct
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
 

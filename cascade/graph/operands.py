@@ -9,8 +9,9 @@ import attrs
 from cascade.graph.identity import value_digest
 from cascade.graph.merge import identity_of
 from cascade.graph.nested import PAUSE_EVERY, Steps, Template
-from cascade.graph.nodes import Constant, Given, Injected, Nested, Operand, Patches
+from cascade.graph.nodes import Patches
 from cascade.graph.parts import Keyed, Part
+from cascade.graph.slots import Constant, Given, Injected, Nested, Operand
 from cascade.model.errors import GraphError
 from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router

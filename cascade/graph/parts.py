@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Order, Steps, Template, compile_steps
-from cascade.graph.nodes import Constant
+from cascade.graph.slots import Constant
 from cascade.model.fallbacks import OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult

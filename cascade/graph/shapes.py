@@ -13,7 +13,8 @@ import attrs
 
 from cascade.graph.merge import root_of
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Steps, Template, glance, has_placeholders
-from cascade.graph.nodes import Graph, MapNode, Nested, Node, Operand, Patches
+from cascade.graph.nodes import Graph, MapNode, Node, Patches
+from cascade.graph.slots import Nested, Operand
 from cascade.model.errors import GraphError
 from cascade.model.lazies import ChainedLazyResult, LazyResult
 from cascade.model.placeholders import Placeholder
@@ -52,9 +53,9 @@ class Sketch:
         for row, call in zip(graph.rows, self.calls, strict=True):
             node = cast("Node", row)
             node.call = call
-            if type(call) is not LazyResult and call.own.name is not (node.terms.label or UNSET):
+            if type(call) is not LazyResult and call.own.name is not (node.terms.hints.label or UNSET):
                 label = None if call.own.name is UNSET else call.own.name
-                node.terms = attrs.evolve(node.terms, label=label)
+                node.terms = attrs.evolve(node.terms, hints=attrs.evolve(node.terms.hints, label=label))
 
 
 def sketch_steps(target: object, hold: Hold) -> Steps[Sketch | None]:

@@ -6,7 +6,8 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Graph, MapNode, Row, sources_of
+from cascade.graph.nodes import Graph, MapNode, Row
+from cascade.graph.slots import sources_of
 
 
 def chained_maps(graph: Graph, calls: Sequence[int]) -> Steps[dict[int, list[int]]]:

@@ -16,19 +16,8 @@ from typing import Any, Final
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import (
-    HANDLERS,
-    NO_TERMS,
-    Graph,
-    Injected,
-    Junction,
-    MapNode,
-    Nested,
-    Node,
-    Operand,
-    RaceNode,
-    sources_of,
-)
+from cascade.graph.nodes import HANDLERS, NO_TERMS, Graph, Junction, MapNode, Node, RaceNode
+from cascade.graph.slots import Injected, Nested, Operand, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.calls.signals import SignalTask
 from cascade.model.lazies import LazyResult
@@ -228,8 +217,8 @@ def _place_anew(
         place = of_tasks[row.task] = place_of(row, goes)
         return place
     assert isinstance(row, Node)
-    if row.terms.priority:
-        rows.urgent[index] = row.terms.priority
+    if row.terms.hints.priority:
+        rows.urgent[index] = row.terms.hints.priority
     names = (yield from injected_names(row)) if graph.injections else ()
     if names:
         rows.injecting[index] = names

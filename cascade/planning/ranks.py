@@ -60,8 +60,8 @@ def _expected(graph: Graph, by_node: Sequence[float] | None) -> Steps[tuple[dict
         if 0.0 <= seconds < math.inf:
             expected[index] = seconds
             total, count = total + seconds, count + 1
-        elif isinstance(row, Node) and row.terms.cost is not None:
-            expected[index] = row.terms.cost
+        elif isinstance(row, Node) and row.terms.hints.cost is not None:
+            expected[index] = row.terms.hints.cost
         if not index % PAUSE_EVERY:
             yield
     return expected, total / count if count else 1.0

@@ -9,7 +9,8 @@ from typing import Any, cast
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Constant, Given, Graph, Junction, MapNode, Operand
+from cascade.graph.nodes import Graph, Junction, MapNode
+from cascade.graph.slots import Constant, Given, Operand
 from cascade.planning.layout import Layout
 
 

@@ -12,7 +12,8 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps, finish
-from cascade.graph.nodes import Graph, Junction, sources_of
+from cascade.graph.nodes import Graph, Junction
+from cascade.graph.slots import sources_of
 from cascade.model.errors import GraphError
 from cascade.model.lazies import LazyResult
 from cascade.model.text import counted

@@ -166,7 +166,7 @@ class InPlaceExecutor(LocalExecutor):
         assert isinstance(attempt, Attempt)  # there are no lanes in a simulation
         context = attempt.surroundings.tasks.base.copy()
         context.run(attempt_var.set, attempt)
-        attempt.begin()
+        attempt.mark.set()
         context.run(enter, attempt)
         await self.faults.strike(attempt.node_id, attempt.number)
         return await call_in(context, task.func, args, kwargs, is_async=task.is_async)

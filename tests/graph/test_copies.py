@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 import cascade
 from cascade.cache import InputCache, MemoryCacheStore
 from cascade.graph.build import build
-from cascade.graph.nodes import Constant, Node, Terms
+from cascade.graph.nodes import Node, Terms
+from cascade.graph.slots import Constant
 
 
 @cascade.task(mode="inline")

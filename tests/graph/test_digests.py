@@ -21,7 +21,8 @@ from cascade.graph.identity import digests, shape
 from cascade.graph.identity.calls import Digester, Parameters
 from cascade.graph.identity.flows import _Digests
 from cascade.graph.nested import finish
-from cascade.graph.nodes import MapNode, Node, sources_of
+from cascade.graph.nodes import MapNode, Node
+from cascade.graph.slots import sources_of
 
 
 @cascade.task

@@ -15,8 +15,9 @@ import cascade
 import cascade.runtime.run.preparation as preparation
 from cascade.graph.build import build, build_steps
 from cascade.graph.nested import Hold, finish
-from cascade.graph.nodes import Graph, Nested, Node
+from cascade.graph.nodes import Graph, Node
 from cascade.graph.shapes import Shapes, Sketch, emptied, sketch_steps
+from cascade.graph.slots import Nested
 
 
 @cascade.task

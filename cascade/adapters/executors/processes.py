@@ -100,7 +100,7 @@ class ProcessExecutor:
             place: tuple[Any, ...] | None = None
             if isinstance(attempt, Attempt):
                 attempt.place = f"process {worker.process.pid}"
-                attempt.begin()  # not before: the time to start an interpreter is not the task's
+                attempt.mark.set()  # not before: the time to start an interpreter is not the task's
                 ends_by = time.monotonic() + attempt.remaining()
                 place = (
                     attempt.run_id, attempt.node_id, attempt.number, attempt.turns, ends_by, attempt.undone,
@@ -182,7 +182,7 @@ class ProcessExecutor:
             return self._caller_outside_runs()
         run = attempt.surroundings
         if run not in self._callers:
-            self._callers[run] = self._new_caller(run.base)
+            self._callers[run] = self._new_caller(run.tasks.base)
         return self._callers[run]
 
     def _caller_outside_runs(self) -> Caller:

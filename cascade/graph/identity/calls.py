@@ -24,7 +24,8 @@ from cascade.graph.canonical import (
 )
 from cascade.graph.code import TaskNotDigestibleError, code_digest, function_digest
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Constant, FallbackNode, Given, Injected, Junction, MapNode, Nested, Node, Operand
+from cascade.graph.nodes import FallbackNode, Junction, MapNode, Node
+from cascade.graph.slots import Constant, Given, Injected, Nested, Operand
 from cascade.model.calls.callee import Callee
 from cascade.model.calls.signatures import Arity
 from cascade.model.lazies import LazyResult

@@ -13,7 +13,8 @@ from cascade.graph.canonical import DIGEST_BYTES, Canon, NotDigestibleError, com
 from cascade.graph.code import TaskNotDigestibleError, code_digest
 from cascade.graph.identity.calls import KNOWN, VALUES, Digester, Parameters
 from cascade.graph.nested import Steps, finish
-from cascade.graph.nodes import AnyNode, Given, Graph, Injected, Junction, Node, Row, sources_of
+from cascade.graph.nodes import AnyNode, Graph, Junction, Node, Row
+from cascade.graph.slots import Given, Injected, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import LazyResult
 

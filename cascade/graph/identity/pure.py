@@ -34,7 +34,7 @@ def pure_key(node: MapNode, *, is_map: bool) -> Steps[PureKey | None]:
         terms.on_skip,
         terms.after,
         id(terms.undo),
-        terms.priority,
+        terms.hints.priority,
         terms.errors,
     )
     return (id(node.task), is_map, len(terms.conditions), combine("pure", parts), *policies)

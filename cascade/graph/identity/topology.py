@@ -5,18 +5,8 @@ from __future__ import annotations
 from typing import Final
 
 from cascade.graph.canonical import Canon, combine, input_digest, qualified_name
-from cascade.graph.nodes import (
-    AnyNode,
-    Constant,
-    Given,
-    Graph,
-    Injected,
-    Junction,
-    MapNode,
-    Nested,
-    Operand,
-    Terms,
-)
+from cascade.graph.nodes import AnyNode, Graph, Junction, MapNode, Terms
+from cascade.graph.slots import Constant, Given, Injected, Nested, Operand
 
 # How the keys of routers are hashed, which are part of the topology.
 _KEYS: Final = Canon(input_digest, qualified_name, stranger=lambda value: repr(value).encode())

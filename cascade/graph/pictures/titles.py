@@ -51,10 +51,10 @@ def undo_name(node: AnyNode) -> str | None:
 
 def priority_of(node: AnyNode) -> int:
     """The priority of a node; 0 if nothing is said of it."""
-    return 0 if isinstance(node, Junction) else node.terms.priority
+    return 0 if isinstance(node, Junction) else node.terms.hints.priority
 
 
 def name_given(node: AnyNode) -> str | None:
     """What the user has called a node; for a map without a name of its own, what names its items."""
-    label = None if isinstance(node, Junction) else node.terms.label
+    label = None if isinstance(node, Junction) else node.terms.hints.label
     return None if label is None else label.text() or label.items

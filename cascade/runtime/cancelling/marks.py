@@ -7,17 +7,16 @@ whatever way the node comes to its end. The mark is dropped when the node settle
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from enum import Enum
-from typing import Protocol
 
 import attrs
 from anyio import CancelScope
 
-from cascade.model.errors import NodeNotFoundError, TaskCancelledError
+from cascade.model.errors import TaskCancelledError
 from cascade.model.outcomes import RACE_LOST, Cancelled, Done, Failed, NodeOutcome, Skipped
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.admission.gate import Gate
+from cascade.runtime.cancelling.live import LiveFrames, LiveNodes, is_below
 from cascade.runtime.cancelling.scopes import NO_SCOPE, NodeScope
 from cascade.runtime.frame.frame import Frame
 
@@ -34,27 +33,6 @@ class Cause(Enum):
     GIVEN_UP = "given up"
 
 
-class LiveNodes(Protocol):
-    """Whoever runs the nodes of one frame."""
-
-    @property
-    def frame(self) -> Frame:
-        """The frame, to look at."""
-        ...
-
-    def cancel(self, index: int) -> None:
-        """The node has been marked: settle it if it has not begun, else cancel what it runs in."""
-        ...
-
-    def cut_off(self) -> None:
-        """A node that the frame belongs to has been marked: start nothing more."""
-        ...
-
-    def let_go(self) -> None:
-        """Others run these nodes now, or they have ended: nobody will ask for the frame any more."""
-        ...
-
-
 @attrs.define(eq=False)
 class NodeCancellations:
     """The nodes of one run that are being cancelled. Changed on the event loop, read in any thread.
@@ -62,12 +40,12 @@ class NodeCancellations:
     Attributes:
         gate: Changes with each mark, so that lanes look before they begin another node.
         may_come: Whether anybody could ask for it; if not, nodes do without a scope of their own.
-        live: Who runs nodes at present, by what their ids begin with.
+        live: The frames whose nodes run at present.
     """
 
     gate: Gate
     may_come: bool = False
-    live: dict[str, LiveNodes] = attrs.field(factory=dict)
+    live: LiveFrames = attrs.field(factory=LiveFrames)
     # Nodes that have been cancelled and have not settled, by id.
     _marked: dict[str, Cause] = attrs.field(factory=dict)
 
@@ -79,15 +57,11 @@ class NodeCancellations:
 
     def enter(self, key: str, nodes: LiveNodes) -> None:
         """From now on, *nodes* runs those whose ids begin with *key*; in a loop, in place of the turn before."""
-        before, self.live[key] = self.live.get(key), nodes
-        if before is not None:
-            before.let_go()
+        self.live.enter(key, nodes)
 
     def leave(self, key: str) -> None:
         """The nodes whose ids begin with *key* have ended. Does nothing if that is known."""
-        nodes = self.live.pop(key, None)
-        if nodes is not None:
-            nodes.let_go()
+        self.live.leave(key)
         if self._marked:
             self._drop({name for name in self._marked if name.startswith(key)})
 
@@ -103,7 +77,7 @@ class NodeCancellations:
         Raises:
             NodeNotFoundError: If there is no such node at present.
         """
-        found = self._find(node_id, run_id)
+        found = self.live.find(node_id, run_id)
         if found is None:
             return False
         nodes, index = found
@@ -119,7 +93,7 @@ class NodeCancellations:
 
     def give_up(self, map_id: str) -> None:
         """A map that runs cannot succeed any more: cancel its items."""
-        found = self._live_node(map_id)
+        found = self.live.find_live(map_id)
         assert found is not None  # its items run
         self._mark(*found, Cause.GIVEN_UP)
 
@@ -128,32 +102,9 @@ class NodeCancellations:
         if node_id in self._marked:
             return
         self._marked[node_id] = cause
-        for key, below in tuple(self.live.items()):
-            if _is_below(key, node_id):
-                below.cut_off()
+        self.live.cut_off_below(node_id)
         self.gate.change()
         nodes.cancel(index)
-
-    def _find(self, node_id: str, run_id: str) -> tuple[LiveNodes, int] | None:
-        """Who runs a node, and its number there; ``None`` if what it was part of has ended."""
-        found = self._live_node(node_id)
-        if found is not None:
-            return found
-        for owner in _owners(node_id):
-            found = self._live_node(owner)
-            if found is not None and found[0].frame.has_settled(found[1]):
-                return None
-            if found is not None:
-                raise NodeNotFoundError(run_id, node_id, within=owner)
-        raise NodeNotFoundError(run_id, node_id)
-
-    def _live_node(self, node_id: str) -> tuple[LiveNodes, int] | None:
-        for key in _keys_for(node_id):
-            nodes = self.live.get(key)
-            index = None if nodes is None else nodes.frame.find(node_id)
-            if nodes is not None and index is not None:
-                return nodes, index
-        return None
 
     # -- what it means ---------------------------------------------------------------------------------------
 
@@ -163,7 +114,7 @@ class NodeCancellations:
 
     def is_part(self, name: str) -> bool:
         """Whether *name*, a node or what the ids of a frame begin with, belongs to a node that is cancelled."""
-        return any(_is_below(name, marked) for marked in tuple(self._marked))
+        return any(is_below(name, marked) for marked in tuple(self._marked))
 
     def covers(self, node_id: str) -> bool:
         """Whether a node is being cancelled, itself or as part of another one."""
@@ -195,7 +146,7 @@ class NodeCancellations:
 
     def _reason(self, name: str) -> str | None:
         """Why a node is cancelled that *name* is a part of."""
-        has_lost = any(why is Cause.LOST for marked, why in self._marked.items() if _is_below(name, marked))
+        has_lost = any(why is Cause.LOST for marked, why in self._marked.items() if is_below(name, marked))
         return RACE_LOST if has_lost else None
 
     def has_gone_on(self, node_id: str) -> None:
@@ -207,28 +158,3 @@ class NodeCancellations:
             for name in names:
                 self._marked.pop(name, None)
             self.gate.change()  # lanes need not settle node by node any more
-
-
-def key_of(frame: Frame) -> str:
-    """What the ids of the nodes of *frame* begin with, up to the last sign that is no part of a name."""
-    return f"{frame.prefix}[" if frame.is_map else frame.prefix
-
-
-def _is_below(name: str, node_id: str) -> bool:
-    """Whether *name* begins with *node_id* and goes on with an item of it, or a flow that it returned."""
-    return name.startswith(node_id) and name[len(node_id) : len(node_id) + 1] in ("[", "/") and name != node_id
-
-
-def _keys_for(node_id: str) -> Iterator[str]:
-    """What the id of a node may begin with, the longest first; names may have any signs in them."""
-    for place in range(len(node_id), 0, -1):
-        if node_id[place - 1] in "[/":
-            yield node_id[:place]
-    yield ""
-
-
-def _owners(node_id: str) -> Iterator[str]:
-    """The nodes that a node of this id may be part of, the innermost first."""
-    for place in range(len(node_id) - 1, 0, -1):
-        if node_id[place] in "[/":
-            yield node_id[:place]

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from contextvars import Context
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -190,16 +189,6 @@ class RunContext:
         return self.shared.admission.gate
 
     @property
-    def base(self) -> Context:
-        """Context variables of whoever called ``run``."""
-        return self.tasks.base
-
-    @property
-    def is_halted(self) -> bool:
-        """Whether nothing may start, and nothing that ends counts."""
-        return self.lifecycle.is_halted
-
-    @property
     def is_nested(self) -> bool:
         """Whether it was begun by a task of another run."""
         return attempt_var in self.tasks.base
@@ -211,7 +200,8 @@ class RunContext:
     def _wake(self) -> None:
         """The run drains: let nodes look up that wait for what others compute, or for signals."""
         self.progress.wake_joined()
-        self.signals.wake()
+        for waiter in tuple(self.signals.waiters()):
+            waiter.wake()
 
     def emit(self, kind: type[Event], /, **fields: Any) -> None:
         """Publish an event; see :meth:`RunEvents.emit`."""

@@ -8,7 +8,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import HANDLERS, Graph, Junction, RaceNode, distinct, sources_of
+from cascade.graph.nodes import HANDLERS, Graph, Junction, RaceNode
+from cascade.graph.slots import distinct, sources_of
 from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
 from cascade.runtime.durability.records import Record

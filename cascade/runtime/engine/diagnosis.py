@@ -9,7 +9,8 @@ from typing import Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Graph, Junction, RaceNode, distinct, sources_of
+from cascade.graph.nodes import Graph, Junction, RaceNode
+from cascade.graph.slots import distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus

@@ -37,8 +37,9 @@ from cascade.runtime.engine.urls import check_state, open_backend, open_control,
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
 from cascade.runtime.foundation.async_context import async_context
+from cascade.runtime.foundation.executor import Executor
 from cascade.runtime.foundation.remote_executor import RemoteExecutor
-from cascade.runtime.foundation.simulation_seam import pacer_var
+from cascade.runtime.foundation.simulation_seam import Pacer, pacer_var
 from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
 from cascade.runtime.run.lifetime import RunLifetime
@@ -178,10 +179,23 @@ class Engine:
         token = current_token()
         if self._session is None:
             self.control.attach(self._admission)
-            processes = Processes()
-            is_remote = self._remote is not None and pacer_var.get() is None
-            remote = RemoteCalls(self._remote, self._admission) if is_remote and self._remote is not None else None
-            self._session = Session(token, self._shared(processes, remote), processes, remote)
+            pacer, processes = pacer_var.get(), Processes()
+            remote = None
+            if self._remote is not None and pacer is None:
+                remote = RemoteCalls(self._remote, self._admission)
+            shared = Shared(
+                self._admission,
+                _executor(self.settings, pacer, processes, remote),
+                self.bus,
+                CapacityLimiter(IO_THREADS),
+                CapacityLimiter(math.inf),
+                self,
+                self.control,
+                self._durations if pacer is None else Durations(FlowDurations()),
+                pacer,
+                None if remote is None else remote.executor.goes,
+            )
+            self._session = Session(token, shared, processes, remote)
             self.bus.attach(self._admission)
             self._admission.holdings.token = token
             self._admission.holdings.collect()
@@ -199,26 +213,6 @@ class Engine:
             self.bus.detach(self._admission)
             self.control.detach(self._admission)
             await session.aclose()
-
-    def _shared(self, processes: Processes, remote: RemoteCalls | None) -> Shared:
-        given, pacer = self.settings.executor, pacer_var.get()
-        executor = None if isinstance(given, (str, RemoteExecutor)) else given
-        if executor is None and pacer is not None:
-            executor = pacer.executor(CapacityLimiter(self.settings.max_threads))
-        elif executor is None:
-            executor = LocalExecutor(CapacityLimiter(self.settings.max_threads), processes, remote)
-        return Shared(
-            self._admission,
-            executor,
-            self.bus,
-            CapacityLimiter(IO_THREADS),
-            CapacityLimiter(math.inf),
-            self,
-            self.control,
-            self._durations if pacer is None else Durations(FlowDurations()),
-            pacer,
-            None if remote is None else remote.executor.goes,
-        )
 
     async def __aenter__(self) -> Self:
         await checkpoint()
@@ -376,6 +370,17 @@ class Engine:
         # The last step: nothing is waited for until the run begins, which closes it.
         lifetime.page = None if settings.page is None else open_page(lifetime)
         return lifetime
+
+
+def _executor(
+    settings: Settings, pacer: Pacer | None, processes: Processes, remote: RemoteCalls | None
+) -> Executor:
+    """What calls the functions of tasks: the user's own, that of a simulation, or the one of this program."""
+    given = settings.executor
+    if given is not None and not isinstance(given, (str, RemoteExecutor)):
+        return given
+    limiter = CapacityLimiter(settings.max_threads)
+    return LocalExecutor(limiter, processes, remote) if pacer is None else pacer.executor(limiter)
 
 
 def _ancestors() -> tuple[Claim, ...]:

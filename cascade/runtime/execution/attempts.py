@@ -18,8 +18,9 @@ from cascade.runtime.admission.pool import Amount, Name
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.attempt.attempt import Attempt, NotStartedError, perform
+from cascade.runtime.execution.attempt.attempt import Attempt, perform
 from cascade.runtime.execution.attempt.local_executor import slot_of
+from cascade.runtime.execution.attempt.start_mark import NotStartedError, StartMark
 from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.job import Job
@@ -79,7 +80,7 @@ class Attempts:
         """One attempt, admitted as often as a rule sends it back before it starts; returns its value.
 
         Between admission and start mark, the node's resources are opened and its arguments bound. Then the
-        executor that :func:`perform` calls sets the mark (``Attempt.begin`` or ``begin_in_thread``), unless a rule
+        executor that :func:`perform` calls sets the mark (``StartMark.set`` or ``set_in_thread``), unless a rule
         has changed since the admission (the epoch of the gate is not that of the claim), or the run is over: that
         raises ``NotStartedError``. If a rule has changed, admission is asked for again, with the same ticket,
         which keeps its place in the order of waiting.
@@ -130,16 +131,18 @@ class Attempts:
 
     def _new(self, claim: Claim) -> Attempt:
         kind = TaskExecutionStarted if self.started is None else AttemptStarted
+        report = self._report_start if self.run_context.events.wants(kind) else None
+        timing = Timing(self.job.terms.timeout)
         return Attempt(
             self.run_context,
             self.job.node_id,
             self.job.task,
             self.made + 1,
             claim,
-            Timing(self.job.terms.timeout),
-            on_start=self._report_start if self.run_context.events.wants(kind) else None,
+            timing,
+            StartMark(self.run_context, claim, timing, report),
             undone=self._undone(),
-            may_stay=self.job.may_stay(),
+            may_stay=self.job.use.may_stay(),
         )
 
     def _undone(self) -> int:
@@ -151,13 +154,13 @@ class Attempts:
         """Count *attempt*, which has ended or did not start, and release what it held."""
         if attempt is not None:
             self.run_context.tasks.watch.remove(attempt)
-            attempt.until_decided()
+            attempt.mark.until_decided()
         if attempt is None or attempt.timing.started is None:
             if claim is not self._again:
                 claim.release(has_run=False)
             return
-        self.made, self.worker = attempt.number, attempt.worker
-        self.last = attempt.timing.started, attempt.worker or attempt.place
+        self.made, self.worker = attempt.number, attempt.mark.worker
+        self.last = attempt.timing.started, self.worker or attempt.place
         if self.started is None:
             self.started = attempt.timing.started
         if self.job.task.abandon_on_cancel and attempt.may_still_run:

@@ -12,15 +12,8 @@ from typing import Any, cast
 import attrs
 
 from cascade.graph.nested import UnfitError
-from cascade.graph.nodes import (
-    Junction,
-    MapNode,
-    Node,
-    Operand,
-    Slots,
-    resolve,
-    sources_of,
-)
+from cascade.graph.nodes import Junction, MapNode, Node
+from cascade.graph.slots import Operand, Slots, resolve, sources_of
 from cascade.model.calls.columns import check_lengths
 from cascade.model.errors import annotate
 from cascade.model.inputs import Inject
@@ -30,6 +23,7 @@ from cascade.model.policies import exact
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
+from cascade.runtime.frame.choices import calls_in, chosen
 from cascade.runtime.frame.frame import Frame
 
 
@@ -112,10 +106,10 @@ def _passed(frame: Frame, node: Node) -> tuple[Any] | None:
     """
     if node.terms.on_skip == "skip" or any(source in frame.gaps.gone for source in node.data):
         return None
-    calls = {call for source in node.data for call in frame.calls_in(source)}
+    calls = {call for source in node.data for call in calls_in(frame.routing, source)}
     if len(calls) != 1:
         return None
-    values = [frame.values[source] for source in node.data if frame.chosen(source) in calls]
+    values = [frame.values[source] for source in node.data if chosen(frame.routing, source) in calls]
     return (values[0],) if values else None
 
 

@@ -83,9 +83,9 @@ class CachedCall:
         if run_context.lifecycle.is_draining:
             raise DrainedError
         value = await compute()
-        if job.save_later is not None and await is_flow(run_context, value, job.keep):
+        if job.use.save_later is not None and await is_flow(run_context, value, job.use.keep):
             # Without the node, which would keep its whole turn.
-            job.save_later(functools.partial(_save, run_context, job.node_id, self.cache, named))
+            job.use.save_later(functools.partial(_save, run_context, job.node_id, self.cache, named))
         else:
             await _save(run_context, job.node_id, self.cache, named, value)
         return Done(value)

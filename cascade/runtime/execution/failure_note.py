@@ -6,7 +6,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Final
 
-from cascade.graph.nodes import Given, Graph, Injected, MapNode, Nested, Node, Operand
+from cascade.graph.nodes import Graph, MapNode, Node
+from cascade.graph.slots import Given, Injected, Nested, Operand
 from cascade.model.calls.callee import Callee
 from cascade.model.secrets import MARK, Secrets
 from cascade.model.short_reprs import SHOWN, short_repr

@@ -35,8 +35,20 @@ class Asking:
     priority: int | None = None
 
 
-def _never() -> bool:
-    return False
+@attrs.frozen(eq=False)
+class ValueUse:
+    """What becomes of the value of a node.
+
+    Attributes:
+        save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
+            its place: takes what is to be done with the final value.
+        keep: Takes what large data in the value is remembered by.
+        may_stay: Whether the value may stay on the cluster, if the node runs there.
+    """
+
+    save_later: Callable[[Save], None] | None
+    keep: Callable[[Hold], None]
+    may_stay: Callable[[], bool]
 
 
 @attrs.frozen(eq=False)
@@ -49,15 +61,12 @@ class Job:
         terms: How it is run.
         bind: Its arguments, given the open resources.
         asking: How it asks for admission.
+        use: What becomes of its value.
         resources: The resources that it injects.
-        save_later: Of the flow's target, where a lazy that it returns replaces the flow instead of being run in
-            its place: takes what is to be done with the final value.
         digest: Its content, for the store.
         attempts: Those that were made when the run was executed before.
         label: What people call it.
-        keep: Takes what large data in its value is remembered by.
         handles: Whether an error is handled if the node fails with it.
-        may_stay: Whether its value may stay on the cluster, if it runs there.
     """
 
     node_id: str
@@ -65,11 +74,9 @@ class Job:
     terms: Terms
     bind: Callable[[Mapping[str, Any]], Arguments]
     asking: Asking
+    use: ValueUse
     resources: tuple[str, ...] = ()
-    save_later: Callable[[Save], None] | None = None
     digest: bytes | None = None
     attempts: int = 0
     label: str | None = None
-    keep: Callable[[Hold], None] = attrs.field(default=Hold.release, kw_only=True)
     handles: Handles = attrs.field(default=never, kw_only=True)
-    may_stay: Callable[[], bool] = attrs.field(default=_never, kw_only=True)

@@ -105,9 +105,9 @@ class NodeRun:
         if run_context.lifecycle.is_halted or is_cancelled():
             raise AttemptCancelled  # it swallowed its cancellation, or never saw it: its result does not count
         if type(value) is KeptValue:
-            job.keep(hold_on(value))
+            job.use.keep(hold_on(value))
             return value
-        if job.save_later is None and await is_flow(run_context, value, job.keep):
+        if job.use.save_later is None and await is_flow(run_context, value, job.use.keep):
             return await run_context.run_flow(value, job.node_id, job.handles)
         return value
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from cascade.graph.nodes import Junction, sources_of
+from cascade.graph.nodes import Junction
+from cascade.graph.slots import sources_of
 from cascade.model.errors import DependencyMissingError
 from cascade.model.outcomes import Failed, Status
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.execution.binding import put_together
+from cascade.runtime.frame.choices import chosen
 from cascade.runtime.frame.frame import Frame
 
 
@@ -29,7 +31,7 @@ def collect(frame: Frame, pass_on: Callable[[Failed], None]) -> Any:
     for member in frame.graph.members:
         if frame.status[member] == Status.SUCCEEDED:
             continue
-        judged = frame.chosen(member)
+        judged = chosen(frame.routing, member)
         cause = frame.handling.failure_behind(member)
         if cause is not None:
             pass_on(cause)

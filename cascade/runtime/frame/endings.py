@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from cascade.graph.nodes import FallbackNode, Graph, Junction, Route, resolve
+from cascade.graph.nodes import FallbackNode, Graph, Junction, Route
+from cascade.graph.slots import resolve
 from cascade.model.outcomes import Done, Failed, Skipped, Status
 from cascade.model.policies import covers
-from cascade.runtime.frame.choices import Routers
+from cascade.runtime.frame.choices import Routers, chosen
 from cascade.runtime.frame.gaps import Gaps
 
 
@@ -49,7 +50,7 @@ def outcome_of(routing: Routers, outcome: Junction) -> Done[Any] | Failed | Skip
         return Done(routing.values[about])
     if gaps.is_failure(about):
         return failure_behind(routing.graph, gaps, routing, about)
-    return Skipped(gaps.reasons[about], routing.prefix + routing.graph.name(routing.chosen(about)))
+    return Skipped(gaps.reasons[about], routing.prefix + routing.graph.name(chosen(routing, about)))
 
 
 def taken_by(routing: Routers, fallback: FallbackNode) -> Route:

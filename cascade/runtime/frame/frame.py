@@ -94,7 +94,9 @@ class Frame:
     def label(self, index: int) -> str | None:
         """What people call the node, if they have given it a name."""
         row = self.graph.rows[index]
-        return row.terms.label.text() if isinstance(row, Node) and row.terms.label is not None else None
+        return (
+            row.terms.hints.label.text() if isinstance(row, Node) and row.terms.hints.label is not None else None
+        )
 
     def origin(self, index: int) -> tuple[Graph, Row]:
         """Where the node stands in a flow, and what is said of it there."""
@@ -120,14 +122,6 @@ class Frame:
     def has_settled(self, index: int) -> bool:
         """Whether the node's outcome is known."""
         return self.status[index] > Status.RUNNING
-
-    def chosen(self, index: int) -> int:
-        """The call that a node stands for: itself, or what it chose if it is a router that chose a single call."""
-        return index if self.routing is None else self.routing.chosen(index)
-
-    def calls_in(self, index: int) -> set[int]:
-        """The calls that a node stands for: itself, or all those in what it chose if it is a router."""
-        return {index} if self.routing is None else self.routing.calls_in(index)
 
     def succeed(self, index: int, value: Any) -> None:
         """Record the value of a call."""

@@ -18,7 +18,8 @@ from collections.abc import Iterable
 
 import attrs
 
-from cascade.graph.nodes import Junction, RaceNode, Route, distinct, sources_of
+from cascade.graph.nodes import Junction, RaceNode, Route
+from cascade.graph.slots import distinct, sources_of
 from cascade.model.errors import RaceFailed
 from cascade.model.outcomes import Status
 from cascade.model.skip_reasons import SkipReason

@@ -35,16 +35,8 @@ from typing import Any, cast
 
 import attrs
 
-from cascade.graph.nodes import (
-    FallbackNode,
-    Graph,
-    Junction,
-    OutcomeNode,
-    RaceNode,
-    Route,
-    resolve,
-    sources_of,
-)
+from cascade.graph.nodes import FallbackNode, Graph, Junction, OutcomeNode, RaceNode, Route
+from cascade.graph.slots import resolve, sources_of
 from cascade.model.errors import RaceFailed, RouteNotFoundError
 from cascade.model.inputs import Inject
 from cascade.model.outcomes import Failed, Status
@@ -108,31 +100,6 @@ class Routing:
     def injected(self, name: str) -> Any:
         """The placeholder: resources are not in a frame."""
         return Inject(name)
-
-    def chosen(self, index: int) -> int:
-        """The call that a node stands for: itself, or what it chose if it is a router that chose a single call."""
-        while index in self.choices:
-            route = self.choices[index].route
-            if route is None or not isinstance(route.operand, int):
-                break
-            index = route.operand
-        return index
-
-    def calls_in(self, index: int) -> set[int]:
-        """The calls that a node stands for: itself, or all those in what it chose if it is a router.
-
-        An outcome is a value of its own.
-        """
-        found: set[int] = set()
-        pending = [index]
-        while pending:
-            index = pending.pop()
-            if index not in self.choices or isinstance(self.graph.rows[index], OutcomeNode):
-                found.add(index)
-                continue
-            route = self.choices[index].route
-            pending.extend(() if route is None else route.sources)
-        return found
 
     def go_on_from(self, index: int) -> None:
         """A call has settled: its consumers wait for one less, and routers among them may go on."""

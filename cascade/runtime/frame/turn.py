@@ -47,6 +47,7 @@ class Turn:
         is_recorded: Whether what settles in it goes to the journal.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         durations: Where to note how long its nodes take; ``None`` if that does not matter.
+        settled_before: How many nodes have ended elsewhere, stage by stage, before any is run in the frame.
         handles: Whether an error is handled that leaves the frame without a value.
     """
 
@@ -58,4 +59,5 @@ class Turn:
     is_recorded: bool = True
     ranks: Sequence[float] | None = None
     durations: NodeDurations | None = None
+    settled_before: int = 0
     handles: Handles = never

@@ -1,9 +1,9 @@
-"""The hot turns of one loop: when they are made, what they are made from, and what becomes of the rest of one."""
+"""The hot turns of one loop: when they are made, and what becomes of the rest of one."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable
 from functools import partial
 from typing import Any, Final
 
@@ -14,30 +14,22 @@ from anyio.abc import TaskGroup
 
 from cascade.graph.nested import Holds
 from cascade.graph.nodes import Node
-from cascade.graph.shapes import Sketch, emptied
-from cascade.model.calls.callee import Callee
-from cascade.model.lazies import LazyResult
+from cascade.graph.shapes import emptied
 from cascade.model.outcomes import Status
-from cascade.model.policies import NOTHING_SAID
 from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.returned import is_flow
-from cascade.runtime.foundation.replay import for_several
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.run.preparation import Prepared
+from cascade.runtime.run.turn_codes import TurnCodes
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.turns.hot_thread_turns import HotThreadTurns
-from cascade.runtime.scheduling.turns.hot_turns import HotTurns, is_plain, may_be_hot
-from cascade.runtime.scheduling.turns.turn_code import TurnCode, write_turns
+from cascade.runtime.scheduling.turns.hot_turns import HotTurns, may_be_hot
 from cascade.runtime.scheduling.turns.turn_steps import TurnSteps
 
 # Turns that are made in frames after one that could not be made in code, if that goes on.
 _MOST_COLD: Final = 1024
-# Shapes for which a loop gets code as soon as they come up again; after that one for so many turns made in code.
-# Writing code takes as long as a dozen turns without it.
-_FREE: Final = 6
-_WORTH: Final = 16
 
 
 @attrs.frozen(eq=False)
@@ -84,10 +76,11 @@ class HotLoop:
         run_context: The run.
         prefix: What stands before its node ids.
         is_top: Whether it is the run's own.
-        first: The turn that the loop began with, if it went on from a record.
         begin: Makes a scheduler for a turn: of what was prepared, with its number.
         run: Runs what of such a turn has not run.
         collect: What it gave then.
+        first: The turn that the loop began with, if it went on from a record.
+        codes: The code that there is for its turns.
     """
 
     run_context: RunContext
@@ -97,55 +90,13 @@ class HotLoop:
     run: Callable[[Scheduler, Prepared], Awaitable[None]]
     collect: Callable[[Scheduler], Made]
     first: int = 1
-    _lent: dict[TurnCode, Prepared] = attrs.field(factory=dict)
+    codes: TurnCodes = attrs.field(init=False)
     # The turn from which on it is tried again, and how many are left out next time.
     _cold_until: int = 0
     _cold: int = 1
-    # Shapes for which code has been written, and turns that it has made.
-    _written: int = 0
-    _made: int = 0
 
-    # -- code ----------------------------------------------------------------------------------------------
-
-    def learn(self, sketch: Sketch, prepared: Prepared) -> Prepared:
-        """*prepared*, whose shape has come up again, with code for flows like *sketch* if there can be any."""
-        if prepared.has_met or self._written >= _FREE + self._made // _WORTH:
-            return prepared
-        self._written += 1
-        return attrs.evolve(prepared, code=self._write(sketch, prepared), has_met=True)
-
-    def _write(self, sketch: Sketch, prepared: Prepared) -> TurnCode | None:
-        layout, graph, levels = prepared.layout, prepared.graph, prepared.plan.levels
-        is_one_place = len(set(layout.places)) == 1 and layout.places[0] in (Place.LOOP, Place.THREAD)
-        if not is_one_place or any(call.task.policies is not NOTHING_SAID for call in sketch.calls):
-            return None
-        if graph.target != len(sketch.calls) - 1 or len(levels[-1]) != 1:
-            return None
-        names = [graph.name(index) for index in range(len(sketch.calls))]
-        keeps_values = self.run_context.store.journal is not None  # which records them
-        plain = partial(is_plain, self.run_context)
-        return write_turns(sketch, names, levels, plain, for_several, keeps_values=keeps_values)
-
-    def codes_for(self, flow: LazyResult[Any]) -> Iterator[TurnCode]:
-        """Code that may fit *flow*, for the place where the first turn was made."""
-        task, place = flow.task, self._place
-        for code in tuple(self._lent):
-            if code.tasks[-1] is task:
-                yield code
-        found = self.run_context.memory.shapes.take_all(lambda known: _fits(known, task, place))
-        more = {prepared.code: prepared for prepared in found if prepared.code is not None}
-        self._lent.update(more)
-        yield from more
-
-    @property
-    def _place(self) -> int:
-        return next(iter(self._lent.values())).layout.places[0]
-
-    def node_of(self, code: TurnCode, index: int) -> tuple[str, Callee]:
-        """The id of a node of the turns that *code* makes, and its task."""
-        return self.prefix + code.names[index], code.tasks[index]
-
-    # -- turns ---------------------------------------------------------------------------------------------
+    def __attrs_post_init__(self) -> None:
+        self.codes = TurnCodes(self.run_context, self.prefix)
 
     async def make_turns(self, prepared: Prepared, number: int) -> Made | None:
         """Make turns from *number* on, the first of which is *prepared*; ``None`` if none could be made."""
@@ -155,7 +106,7 @@ class HotLoop:
             return None
         if recovery is not None and (number == 1 or number == self.first):
             return None  # what is recorded of it has to be looked at
-        self._lent[code] = prepared
+        self.codes.lent[code] = prepared
         steps = self._steps_from(prepared, number)
         try:
             if not steps.begin():
@@ -163,18 +114,20 @@ class HotLoop:
             emptied(prepared.graph)  # in a long loop, the first turn would be kept for as long
             return await self._make_turns(steps)
         finally:
-            self._give_back(prepared)
+            self.codes.give_back(prepared)
 
     def _steps_from(self, prepared: Prepared, number: int) -> TurnSteps:
         """The steps that begin with *prepared*. Nothing but them holds its flow, and they let go of it."""
         row = prepared.graph.rows[-1]
-        attempts = LaneAttempts(self.run_context, lambda token: self.node_of(token[1], token[2]), current_time)
-        return TurnSteps(attempts, self, row.call if isinstance(row, Node) else row, number)
+        attempts = LaneAttempts(
+            self.run_context, lambda token: self.codes.node_of(token[1], token[2]), current_time
+        )
+        return TurnSteps(attempts, self.codes, row.call if isinstance(row, Node) else row, number)
 
     async def _make_turns(self, steps: TurnSteps) -> Made | None:
         run_context, number = self.run_context, steps.number
         progress = run_context.progress
-        kind = HotTurns if self._place == Place.LOOP else HotThreadTurns
+        kind = HotTurns if self.codes.place == Place.LOOP else HotThreadTurns
         hot = kind(run_context, self, steps)
         progress.turning[self.prefix] = steps.present_number
         run_context.lifecycle.nodes.enter(self.prefix, PresentTurn(partial(self._shown, steps)))
@@ -193,7 +146,7 @@ class HotLoop:
         if hot.scheduler is not None:
             return self.collect(hot.scheduler)
         if steps.number == number:
-            self._fill(steps)  # which the loop runs in a frame
+            self.codes.fill(steps)  # which the loop runs in a frame
             return None
         value, holds = steps.present_flow(), Holds()
         goes_on = await is_flow(run_context, value, partial(holds.keep, 0))
@@ -208,28 +161,11 @@ class HotLoop:
             await hot.done.wait()
             if hot.scheduler is not None:
                 assert hot.steps.code is not None
-                await self.run(hot.scheduler, self._lent[hot.steps.code])
+                await self.run(hot.scheduler, self.codes.lent[hot.steps.code])
         except BaseException:
             if not run_context.lifecycle.nodes.is_part(self.prefix):  # else the gate has changed
                 run_context.lifecycle.halt()  # a thread looks only at that, and the group waits for it
             raise
-
-    def _give_back(self, first: Prepared) -> None:
-        """Keep what was prepared for shapes that were met on the way; *first* is up to the loop."""
-        lent, self._lent = self._lent, {}
-        for prepared in lent.values():
-            if prepared is not first:
-                emptied(prepared.graph)
-                self.run_context.memory.shapes.put(prepared.shape, prepared)
-
-    def _fill(self, steps: TurnSteps) -> None:
-        """Put the calls of the present turn into the graph of its shape, which is empty."""
-        assert steps.code is not None
-        assert steps.turns is not None
-        prepared = self._lent[steps.code]
-        for row, call in zip(prepared.graph.rows, steps.code.calls(steps.turns), strict=True):
-            assert isinstance(row, Node)
-            row.call = call
 
     def _note_when_due(self, hot: HotTurns) -> None:
         """Find out when it has to end, so that the beginning of a turn is recorded."""
@@ -247,14 +183,14 @@ class HotLoop:
     def _cool_down(self, hot: HotTurns, since: int) -> None:
         """Leave out the more turns, the fewer could be made."""
         made = hot.steps.number - since
-        self._made += made
+        self.codes.made += made
         self._cold = min(2 * self._cold, _MOST_COLD) if made < 2 * self._cold else 1
         self._cold_until = hot.steps.number + self._cold if hot.scheduler is not None else 0
 
     def _shown(self, steps: TurnSteps) -> Frame:
         """A frame that shows the present turn, or the last one if there is none."""
         assert steps.code is not None
-        prepared, order, current = self._lent[steps.code], steps.code.order, steps.attempts.current
+        prepared, order, current = self.codes.lent[steps.code], steps.code.order, steps.attempts.current
         frame = Frame.begin(prepared.graph, prepared.layout, prepared.inputs, self.prefix)
         place = len(order) if steps.turns is None else steps.place
         if current is not None:
@@ -275,15 +211,9 @@ class HotLoop:
         assert turns is not None
         self._note_present(steps, number)
         self.run_context.progress.in_code = None
-        prepared = self._lent[code]
-        self._fill(steps)
+        prepared = self.codes.lent[code]
+        self.codes.fill(steps)
         scheduler = self.begin(prepared, number)
         scheduler.context.group = group
         scheduler.take_over(code.values(turns, place), running)
         return scheduler
-
-
-def _fits(prepared: Prepared, task: Callee, place: int) -> bool:
-    """Whether there is code for flows like *prepared*, all made in *place*, whose target is a call of *task*."""
-    code = prepared.code
-    return code is not None and code.tasks[-1] is task and prepared.layout.places[0] == place

@@ -10,8 +10,9 @@ import attrs
 
 from cascade.graph.build import build_steps
 from cascade.graph.nested import PAUSE_EVERY, Hold, has_placeholders
-from cascade.graph.nodes import NO_TERMS, Constant, Graph, Injected, MapNode, Nested, Node, Operand, task_of
+from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, task_of
 from cascade.graph.reach import may_grow
+from cascade.graph.slots import Constant, Injected, Nested, Operand
 from cascade.model.calls.signals import SignalTask
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import Param, Resource
@@ -293,5 +294,5 @@ def _check_claim(node: Node, pool: Pool) -> None:
     excess = pool.excess({name: exact(amount, name) for name, amount in amounts.items()})
     if excess is not None:
         name, amount, total = excess
-        label = None if node.terms.label is None else node.terms.label.text()
+        label = None if node.terms.hints.label is None else node.terms.hints.label.text()
         raise CapacityError(node.name, str(name), shown(amount), shown(total), label)

@@ -159,7 +159,7 @@ class Loop:
         if sketched is not None:
             known: Prepared | None = shapes.take(sketched.shape)
             if known is not None:
-                known = self._hot.learn(sketched, known)
+                known = self._hot.codes.learn(sketched, known)
                 sketched.fill(known.graph)
                 return known
         prepared = await self.preparation.prepare(target, hold, is_whole=False)

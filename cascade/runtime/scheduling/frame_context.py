@@ -98,3 +98,7 @@ class FrameContext:
     def awaits_signals(self) -> bool:
         """Whether nodes wait for signals, and the run goes on."""
         return self.waits is not None and self.waits.is_waiting
+
+    def is_open(self, *, is_eager: bool) -> bool:
+        """Whether more nodes may become ready although none is under way; *is_eager*: also between stages."""
+        return self.pace.is_open or (is_eager and self.awaits_signals)

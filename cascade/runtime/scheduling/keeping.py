@@ -8,7 +8,8 @@ from typing import cast
 import attrs
 
 from cascade.graph.nested.kinds import Kind
-from cascade.graph.nodes import MapNode, Nested, Node, Operand, sources_of
+from cascade.graph.nodes import MapNode, Node
+from cascade.graph.slots import Nested, Operand, sources_of
 from cascade.model.lazies import LazyResult
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.frame.frame import Frame

@@ -213,7 +213,7 @@ class Items:
 
     def label(self, item: int) -> str | None:
         """What people call an item; the name of the map, if items have none."""
-        label = self.node.terms.label
+        label = self.node.terms.hints.label
         if label is None:
             return None
         return label.text_of_item({name: column[item] for name, column in self.columns.items()})

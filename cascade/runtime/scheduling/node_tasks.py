@@ -14,7 +14,7 @@ from cascade.model.outcomes import Cancelled, Done, Status
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.job import Asking, Job
+from cascade.runtime.execution.job import Asking, Job, ValueUse
 from cascade.runtime.execution.node_run import live
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
@@ -162,18 +162,21 @@ class NodeTasks:
             is_told_of=index in self._crowd.told,
             priority=None if priorities is None else priorities[index],
         )
+        use = ValueUse(
+            self.saves.add if index in frame.layout.tails else None,
+            context.returned.keeper(index),
+            functools.partial(context.keeping.may_stay, index),
+        )
         return Job(
             name,
             node.task,
             node.terms,
             bind=functools.partial(context.calls.bind, index),
             asking=asking,
+            use=use,
             resources=frame.layout.injecting.get(index, ()),
-            save_later=self.saves.add if index in frame.layout.tails else None,
             digest=digest,
-            keep=context.returned.keeper(index),
             handles=frame.handling.of(index),
             attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
             label=frame.label(index),
-            may_stay=functools.partial(context.keeping.may_stay, index),
         )

@@ -18,9 +18,9 @@ import attrs
 from anyio import current_time
 from anyio.lowlevel import checkpoint
 
-from cascade.model.outcomes import Cancelled, Done, Status
-from cascade.planning.layout import Place, has_races
-from cascade.runtime.cancelling.marks import key_of
+from cascade.model.outcomes import Done, Status
+from cascade.planning.layout import Place
+from cascade.runtime.cancelling.live import key_of
 from cascade.runtime.cancelling.scopes import NodeScopes
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
@@ -37,6 +37,7 @@ from cascade.runtime.scheduling.keeping import Keeping
 from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
+from cascade.runtime.scheduling.live_frame import LiveFrame
 from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue, most_urgent_first
@@ -55,13 +56,12 @@ class Scheduler:
         is_eager: Whether a node is launched as soon as it is ready.
         saves: What is to be done with the final value of the flow.
         loop_lane: Runs async and inline nodes.
-        settled_before: How many nodes have ended elsewhere, stage by stage, before any is run.
+        live: Cancels nodes.
     """
 
     context: FrameContext
     is_eager: bool
     saves: Saves
-    settled_before: int = 0
     _queue: deque[int] = attrs.field(factory=deque)
     # Nodes that have been given to a task or a lane and not settled.
     _in_flight: int = 0
@@ -71,6 +71,7 @@ class Scheduler:
     # By place.
     _lanes: tuple[Any, ...] = attrs.field(init=False)
     _tasks: NodeTasks = attrs.field(init=False)
+    live: LiveFrame = attrs.field(init=False)
     # Real seconds, from some moment on.
     _elapsed: Callable[[], float] = attrs.field(init=False)
 
@@ -111,7 +112,7 @@ class Scheduler:
             SignalWaits.of(run_context, frame, settler),
         )
         scheduler = cls(context, is_eager, saves)
-        scheduler.come_alive()
+        scheduler.live.enter()
         return scheduler
 
     def __attrs_post_init__(self) -> None:
@@ -121,14 +122,16 @@ class Scheduler:
         following = Following(context.frame, context.conditions, self.is_eager)
         self.loop_lane = LoopLane(context, self, following)
         self._threads = ThreadLanes(context, self, following)
-        self._lanes = (None, self.loop_lane, self._threads, *self._remote_lanes())
-        self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self._left)
+        self._lanes = (None, self.loop_lane, self._threads, *_remote_lanes(self))
+        self._tasks = NodeTasks(context, self.saves, _run_items, self._start_again, self.left)
         self._elapsed = time.perf_counter if pacer is None else pacer.elapsed
         if context.waits is not None:
             context.waits.count_in_flight = lambda: self._in_flight
-            context.waits.settled, context.waits.tell = partial(self._left, 0), self.tell
+            context.waits.settled, context.waits.tell = partial(self.left, 0), self.tell
         context.chains.tell = context.pace.wake = self.tell
-        context.pace.lanes = [lane.queue for lane in self._lanes[1:]]
+        queues: list[Queue] = [lane.queue for lane in self._lanes[1:]]
+        context.pace.lanes = queues
+        self.live = LiveFrame(context, self, self._tasks, queues)
         tracing = context.run_context.events.tracing
         if tracing is not None:
             tracing.watch(context.pace)
@@ -140,13 +143,7 @@ class Scheduler:
 
         Scheduler and lanes know each other: all values would stay until garbage is collected.
         """
-        del self.context, self.loop_lane, self._threads, self._lanes, self._tasks
-
-    def _remote_lanes(self) -> Iterable[RemoteLanes]:
-        """The lanes of the remote executor, if there is one."""
-        executor = self.context.run_context.shared.executor
-        if isinstance(executor, LocalExecutor) and executor.remote is not None:
-            yield RemoteLanes(self.context, self, executor.remote, self.is_eager)
+        del self.context, self.loop_lane, self._threads, self._lanes, self._tasks, self.live
 
     # -- the loop ------------------------------------------------------------------------------------------
 
@@ -163,7 +160,7 @@ class Scheduler:
                 if work is not None:
                     await (give_way() if work() else checkpoint())
                     continue
-                if not self._queue and not self._in_flight and not self._is_to_come():
+                if not self._queue and not self._in_flight and not self.context.is_open(is_eager=self.is_eager):
                     break
                 self.context.pace.relieve()
                 await self._until_work()
@@ -173,10 +170,6 @@ class Scheduler:
             else:
                 self.context.run_context.lifecycle.halt()
             raise
-
-    def _is_to_come(self) -> bool:
-        """Whether more may become ready although nothing is under way."""
-        return self.context.pace.is_open or (self.is_eager and self.context.awaits_signals)
 
     def _next_work(self) -> Callable[[], bool] | None:
         """What is to be done first, for a slice at most; it says whether it took that long."""
@@ -226,7 +219,7 @@ class Scheduler:
             for index in news.pruned:
                 context.settler.prune(index)
             if news.lost:
-                self._lose(news.lost)
+                self.live.lose(news.lost)
             if self.is_eager:
                 self._queue.extend(most_urgent_first(news.ready, frame.layout.special.priorities))
 
@@ -300,56 +293,10 @@ class Scheduler:
         else:
             self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())
             self.context.frame.succeed_all(ended)
-        self.settled_before += len(ended)
+        self.context.frame.turn.settled_before += len(ended)
         if running is not None:
             self._in_flight += 1
             self.context.frame.status[running] = Status.RUNNING
-
-    # -- cancelling ----------------------------------------------------------------------------------------
-
-    @property
-    def frame(self) -> Frame:
-        """The frame."""
-        return self.context.frame
-
-    def come_alive(self) -> None:
-        """Be the one who runs the nodes with the ids of this frame."""
-        cancelled = self.context.run_context.lifecycle.nodes
-        cancelled.enter(key_of(self.frame), self)
-        special = self.frame.layout.special
-        if special.gives_up or has_races(self.frame.graph, special.handlers):
-            cancelled.may_come = True
-        if cancelled:
-            self.frame.gaps.exist = True  # so that whoever starts a node looks
-            self.context.conditions.is_cut_off = cancelled.is_part(key_of(self.frame))
-
-    def cancel(self, index: int) -> None:
-        """A node has been marked as cancelled: settle it if it has not begun, else cancel what it waits in."""
-        status = self.frame.status
-        self.frame.gaps.exist = True
-        waits = self.context.waits
-        if status[index] == Status.QUEUED and (waits is None or not waits.withdraw(index)):
-            for lane in self._lanes[1:]:
-                self.take_back(lane.queue)
-            self._tasks.take_back()
-        if status[index] == Status.PENDING:
-            self.context.settler.settle(index, Ending(Cancelled()))
-            self._left(0)
-        else:  # if it is still queued, a thread has just taken it, and gives it back or begins it
-            self.context.scopes.cancel(index)
-
-    def _lose(self, lost: Iterable[int]) -> None:
-        """Cancel nodes that have lost a race."""
-        nodes, agenda = self.context.run_context.lifecycle.nodes, deque(lost)
-        while agenda:
-            index = agenda.popleft()
-            nodes.lose(self, index)
-            agenda.extend(self.context.chains.unwanted_above(index, partial(nodes.is_marked, self.frame)))
-
-    def cut_off(self) -> None:
-        """A node that this frame belongs to has been cancelled: start nothing more."""
-        self.context.conditions.is_cut_off = True
-        self.tell()
 
     # -- settling ------------------------------------------------------------------------------------------
 
@@ -360,14 +307,14 @@ class Scheduler:
             self.context.settler.note(known, ended)
         else:
             self.context.settler.succeed(ended)
-        self._left(known or len(ended))
+        self.left(known or len(ended))
 
     def settle(self, index: int, ending: Ending) -> None:
         """A node has ended."""
         self.context.settler.settle(index, ending)
-        self._left()
+        self.left()
 
-    def _left(self, count: int = 1) -> None:
+    def left(self, count: int = 1) -> None:
         """Nodes have settled, or were left; what follows from them is to be started."""
         self._in_flight -= count
         if self.context.waits is not None:
@@ -385,6 +332,13 @@ class Scheduler:
         pace.relieve()
         if self._queue or not self._in_flight or frame.readiness.news or frame.demand.backlog:
             self.tell()
+
+
+def _remote_lanes(scheduler: Scheduler) -> Iterable[RemoteLanes]:
+    """The lanes of the remote executor, if there is one."""
+    executor = scheduler.context.run_context.shared.executor
+    if isinstance(executor, LocalExecutor) and executor.remote is not None:
+        yield RemoteLanes(scheduler.context, scheduler, executor.remote, scheduler.is_eager)
 
 
 async def _run_items(run_context: RunContext, items: Items, frame: ItemFrame) -> None:

@@ -59,14 +59,10 @@ class Settler:
 
     def succeed(self, ended: Sequence[Ended]) -> None:
         """Settle plain nodes that have run in a lane since the conditions were looked at."""
-        if not self.conditions.is_single:
-            self.enter(ended)
+        if self.conditions.is_single:
+            for index, value, started, _ in ended:
+                self.settle(index, Ending(Done(value), 1, started))
             return
-        for index, value, started, _ in ended:
-            self.settle(index, Ending(Done(value), 1, started))
-
-    def enter(self, ended: Sequence[Ended]) -> None:
-        """Settle plain nodes that have succeeded when nobody was told of nodes."""
         self.note(len(ended), ended if self.conditions.is_timed else ())
         self.frame.succeed_all(ended)
 

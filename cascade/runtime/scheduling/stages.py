@@ -23,7 +23,7 @@ async def run_stages(scheduler: Scheduler, plan: Plan) -> None:
     run_context, frame = scheduler.context.run_context, scheduler.context.frame
     late: list[int] = []
     may_be_late = bool(frame.layout.selectors or frame.layout.special.signals)
-    settled = scheduler.settled_before
+    settled = frame.turn.settled_before
     for number, level in enumerate(plan.levels):
         if settled >= len(level):
             settled -= len(level)

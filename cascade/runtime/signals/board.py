@@ -133,11 +133,6 @@ class Signals:
         timeout = self.declared[name].timeout
         return None if timeout is None or name not in self.wanted else self.wanted[name] + timeout
 
-    def wake(self) -> None:
-        """The run closes: nobody waits any more."""
-        for waiter in tuple(self.waiters()):
-            waiter.wake()
-
     @property
     def look_every(self) -> float | None:
         """Seconds between two looks into the store; ``None`` if there is nothing to look for."""

@@ -1,32 +1,21 @@
-"""One attempt: from the start mark to a value or an error.
-
-The *start mark* is set where user code starts, in whatever thread that is. Between admission and mark a rule may
-close the gate; then the attempt goes back and asks again, with its ticket. Whoever closes the gate waits until
-nobody is between gate and mark. There is no lock: the crossing is announced before the epoch is read.
-"""
+"""One attempt: from the start mark to a value or an error."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import attrs
 from anyio import CancelScope
-from anyio.lowlevel import EventLoopToken
 
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.tasks import Task
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.context.run_context import RunContext
+from cascade.runtime.execution.attempt.start_mark import NotStartedError, StartMark
 from cascade.runtime.execution.attempt.timing import Timing
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.foundation.executor import Executor
-from cascade.runtime.foundation.threads import wake_soon
-
-
-class NotStartedError(Exception):
-    """A rule closed between admission and start: the attempt goes back and asks again. Stays in the engine."""
 
 
 @attrs.define(eq=False)
@@ -38,12 +27,9 @@ class Attempt:
         number: Counts attempts, from 1.
         claim: What it holds.
         timing: When it began and ended, and by when it has to.
-        on_start: Called once, on the event loop, after the start mark; takes the worker.
+        mark: Its start mark.
         on_end: Called when a thread that was left behind has ended.
-        is_over: Whether it has ended; what still runs in its name then is not it.
-        is_crossing: Whether it is between the gate and its start mark.
         undone: How often the node was undone in earlier executions of the run.
-        worker: Where it runs, if that is not this process.
         may_stay: Whether its value may stay there.
         place: Where it runs, in words for its record, if that is neither the event loop nor a worker of a remote
             executor. Set by whatever runs it.
@@ -55,12 +41,9 @@ class Attempt:
     number: int
     claim: Claim
     timing: Timing
-    on_start: Callable[[str | None], None] | None = None
+    mark: StartMark
     on_end: Callable[[], object] | None = None
-    is_over: bool = False
-    is_crossing: bool = False
     undone: int = 0
-    worker: str | None = None
     may_stay: bool = False
     place: str | None = None
 
@@ -70,29 +53,14 @@ class Attempt:
         return self.surroundings.run_id
 
     @property
+    def is_over(self) -> bool:
+        """Whether it has ended; what still runs in its name then is not it."""
+        return self.mark.is_over
+
+    @property
     def turns(self) -> Sequence[int]:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
         return self.surroundings.progress.turns(self.node_id)
-
-    def begin(self) -> None:
-        """Set the start mark, if the gate is as it was at admission. Called on the loop, before user code.
-
-        Does nothing if it is set already.
-
-        Raises:
-            NotStartedError: If a rule has changed since.
-        """
-        if self.timing.started is None:
-            self._mark()
-            self._has_begun()
-
-    def begin_in_thread(self, token: EventLoopToken) -> None:
-        """What :meth:`begin` does, in a thread."""
-        if self.timing.started is not None:
-            return
-        self._mark()
-        if self.on_start is not None or self.timing.scope is not None:
-            wake_soon(token, self._has_begun)
 
     def end_in_thread(self) -> None:
         """Note, in its thread, that user code has ended."""
@@ -109,68 +77,12 @@ class Attempt:
     @property
     def may_still_run(self) -> bool:
         """Whether user code runs, or is about to, although the attempt is over."""
-        return self.is_crossing or (self.timing.started is not None and self.timing.ended is None)
-
-    def pass_gate(self) -> None:
-        """Go through the gate, if it is as it was at admission. Called on the loop; the start mark is set later.
-
-        Raises:
-            NotStartedError: If a rule has changed since.
-        """
-        if self.timing.started is None and not self._may_pass():
-            raise NotStartedError
-
-    def begin_elsewhere(self, worker: str, token: EventLoopToken) -> None:
-        """Set the start mark, as *worker* has called the function. Called in any thread, and perhaps often."""
-        if self.timing.started is None and not self.is_over:
-            self.worker = worker
-            self.timing.started = self.timing.clock()
-            if self.on_start is not None or self.timing.scope is not None:
-                wake_soon(token, self._has_begun)
-
-    def end_elsewhere(self, worker: str, seconds: float) -> None:
-        """The function has taken so many *seconds* on *worker*. Called on the loop."""
-        self.worker, timing = worker, self.timing
-        now = timing.clock()
-        if timing.started is None:
-            timing.started = now - seconds
-        timing.ended = min(now, timing.started + seconds)  # not the time that the value was on its way
-        self._has_begun()
-
-    def _may_pass(self) -> bool:
-        run = self.surroundings
-        return not (self.is_over or run.lifecycle.is_halted or run.gate.epoch != self.claim.epoch)
-
-    def _mark(self) -> None:
-        # Crossing is announced before the epoch is read, and whoever closes a gate changes the epoch before
-        # looking for who is crossing: so no mark is set after a pause has returned (Dekker's argument).
-        self.is_crossing = True
-        if not self._may_pass():
-            self.is_crossing = False
-            raise NotStartedError
-        self.timing.started = self.timing.clock()
-        self.is_crossing = False
-
-    def until_decided(self) -> None:
-        """See that it is known whether the function has been called, by a thread that nobody waits for any more.
-
-        It is over, so a thread that is crossing has its mark in a moment or goes back.
-        """
-        while self.is_crossing:
-            time.sleep(0)
-        if self.timing.started is not None:
-            self._has_begun()
-
-    def _has_begun(self) -> None:
-        self.timing.limit()
-        if self.on_start is not None:
-            report, self.on_start = self.on_start, None
-            report(self.worker)
+        return self.mark.is_crossing or (self.timing.started is not None and self.timing.ended is None)
 
     @property
     def is_running(self) -> bool:
         """Whether its function has been called and has not ended."""
-        return self.timing.started is not None and not self.is_over
+        return self.timing.started is not None and not self.mark.is_over
 
     def why_late(self) -> str | None:
         """How long it should have taken, if it takes longer."""
@@ -230,7 +142,7 @@ async def _perform(attempt: Attempt, executor: Executor, bound: Arguments) -> An
     try:
         with CancelScope() if timing.timeout is not None else _NO_SCOPE as timing.scope:
             if not getattr(executor, "marks_start", False):
-                attempt.begin()  # somebody's own, which may also do with its arguments what it likes
+                attempt.mark.set()  # somebody's own, which may also do with its arguments what it likes
                 enter(attempt)
                 bound = bound[0], dict(bound[1])
             value = await executor.execute(attempt.task, *bound)
@@ -240,7 +152,7 @@ async def _perform(attempt: Attempt, executor: Executor, bound: Arguments) -> An
     except Exception as raised:  # raised below, if it was in time
         error = raised
     finally:
-        attempt.is_over = True
+        attempt.mark.is_over = True
     if timing.was_cut_short() or timing.is_late():
         raise attempt.late() from error
     if error is not None:

@@ -37,7 +37,7 @@ class ThreadCall:
         attempt = self.attempt
         attempt_var.set(attempt)
         try:
-            attempt.begin_in_thread(self.token)
+            attempt.mark.set_in_thread(self.token)
             enter(attempt)
             self.value = attempt.task.func(*self.args, **self.kwargs)
         except BaseException as error:  # handed over to the loop as it is, whatever it is
@@ -103,7 +103,7 @@ class LocalExecutor:
         if task.is_async or task.mode == "inline":
             context = attempt.surroundings.tasks.base.copy()
             context.run(attempt_var.set, attempt)
-            attempt.begin()
+            attempt.mark.set()
             context.run(enter, attempt)
             return await call_in(context, task.func, args, kwargs, is_async=task.is_async)
         value = await self._call_in_thread(attempt, args, kwargs)
@@ -118,7 +118,7 @@ class LocalExecutor:
     async def _call_in_thread(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         call = ThreadCall(attempt, attempt.timing.read_in_thread(), args, kwargs)
         crossers = attempt.surroundings.gate.crossers
-        crossers.add(attempt)
+        crossers.add(attempt.mark)
         try:
             if attempt.task.abandon_on_cancel:
                 context = await self._thread_context()
@@ -126,7 +126,7 @@ class LocalExecutor:
             else:
                 await in_thread(call.run, self.limiter)
         finally:
-            crossers.discard(attempt)
+            crossers.discard(attempt.mark)
         return call.result()
 
     async def _thread_context(self) -> Context:

@@ -119,12 +119,12 @@ class RemoteCalls:
         token = attempt.timing.read_in_thread()
 
         def started(_: int, worker: str) -> None:
-            attempt.begin_elsewhere(worker, token)
+            attempt.mark.set_elsewhere(worker, token)
 
         losses = 0
         while True:
             call = self._call(attempt, args, kwargs)
-            attempt.pass_gate()
+            attempt.mark.pass_gate()
             since = self.restored
             try:
                 outcomes = await self.hand_over([call], [attempt.may_stay], started)
@@ -145,7 +145,7 @@ class RemoteCalls:
         assert not isinstance(outcome, NotMade)  # it was alone
         if isinstance(outcome, Raised) and not outcome.worker:
             raise outcome.error  # it could not be sent
-        attempt.end_elsewhere(outcome.worker, outcome.seconds)
+        attempt.mark.set_afterwards(outcome.worker, outcome.seconds)
         if isinstance(outcome, Raised):
             raise outcome.error
         return self.kept(call, outcome) if isinstance(outcome, Stayed) else outcome.value

@@ -24,10 +24,8 @@ from anyio import current_effective_deadline, current_time, get_cancelled_exc_cl
 
 from cascade.graph.nested import LEAVES, glance
 from cascade.model.calls.callee import Callee
-from cascade.model.errors import AttemptCancelled
 from cascade.model.events import TaskExecutionStarted
 from cascade.model.outcomes import Done, Status
-from cascade.runtime.admission.claims import Claim, Holdings
 from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.settle import Ending
@@ -41,6 +39,7 @@ from cascade.runtime.scheduling.lanes.following import Following
 from cascade.runtime.scheduling.lanes.lane_attempt import NO_RESOURCES, LaneAttempt
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.lanes.owner import Owner
+from cascade.runtime.scheduling.lanes.waiting_nodes import WaitingNodes
 from cascade.runtime.scheduling.settler import is_to_blame
 
 
@@ -90,8 +89,10 @@ class LoopLane:
     _followed: int = 0
     # When others had their turn.
     _since: float = 0.0
-    # Nodes that wait, and their claims if somebody has asked for such.
-    _waiting: dict[LaneAttempt, Claim | None] = attrs.field(factory=dict)
+    _waiting: WaitingNodes = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._waiting = WaitingNodes(self.context.run_context)
 
     def feed(self, index: int) -> None:
         """Take a node that is ready."""
@@ -237,6 +238,8 @@ class LoopLane:
         """See a node to its end that has not simply ended; returns the node that goes on from it."""
         context, index, attempt = self.context, left.index, left.attempt
         started = left.started or context.run_context.beginning.clock()  # it has just begun
+        if hands_over and attempt is not None:
+            self._hand_over()
         try:
             if left.error is not None:
                 raise left.error
@@ -245,7 +248,7 @@ class LoopLane:
                 assert left.rest is not None
                 try:
                     context.scopes.enter(index, attempts.scope)
-                    value = await self._wait(attempt, left.rest, hands_over=hands_over)
+                    value = await self._waiting.value_of(attempt, left.rest)
                 finally:
                     context.scopes.leave(index)
                     attempts.forget(attempt)
@@ -277,7 +280,7 @@ class LoopLane:
         context, started = self.context, self.context.run_context.beginning.clock()
         context.scopes.enter(index, scope)
         try:
-            value = await self._wait(attempt, rest, hands_over=False)
+            value = await self._waiting.value_of(attempt, rest)
             context.scopes.leave(index)
             attempt.is_over = True
             is_flow = type(value) not in LEAVES and await context.returned.is_flow(index, value)
@@ -294,35 +297,6 @@ class LoopLane:
             left.attempt.is_over = True
             self.context.scopes.leave(left.index)
         self.owner.settle(left.index, self.context.settler.failure(left.index, error, started, left.bound))
-
-    async def _wait(self, attempt: LaneAttempt, rest: Awaitable[Any], *, hands_over: bool) -> Any:
-        """The value of a coroutine that waits; it can be counted meanwhile."""
-        if hands_over:
-            self._hand_over()
-        tasks, gate = self.context.run_context.tasks, self.context.run_context.gate
-        tasks.watch.add(attempt)
-        if not self._waiting:
-            gate.lanes.add(self)
-        self._waiting[attempt] = None
-        try:
-            value = await rest
-        finally:
-            tasks.watch.remove(attempt)
-            claim = self._waiting.pop(attempt)
-            if not self._waiting:
-                gate.lanes.discard(self)
-            if claim is not None:
-                claim.release()
-        if is_cancelled():
-            raise AttemptCancelled  # swallowed, or not seen yet: the result does not count
-        return value
-
-    def adopt(self, holdings: Holdings, epoch: int) -> None:
-        """Give each node that waits a claim."""
-        for attempt, claim in self._waiting.items():
-            if claim is None:
-                applicant = self.context.run_context.applicant(attempt.node_id, attempt.task)
-                self._waiting[attempt] = holdings.adopted(applicant, epoch)
 
     def _hand_over(self) -> None:
         """This task stays with a node that waits; another goes on with the rest."""

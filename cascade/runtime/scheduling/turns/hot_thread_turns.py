@@ -44,7 +44,7 @@ class HotThreadTurns(HotTurns):
     def node_id(self) -> str:
         """The node that runs."""
         current = self.steps.attempts.current
-        return "" if current is None else self.loop.node_of(current[1], current[2])[0]
+        return "" if current is None else self.steps.codes.node_of(current[1], current[2])[0]
 
     @property
     def is_running(self) -> bool:
@@ -60,7 +60,7 @@ class HotThreadTurns(HotTurns):
         current = self.steps.attempts.current
         if self.adopted is None and current is not None:
             _, code, index, _ = current
-            applicant = self.run_context.applicant(*self.loop.node_of(code, index))
+            applicant = self.run_context.applicant(*self.steps.codes.node_of(code, index))
             self.adopted = holdings.adopted(applicant, epoch)
 
     async def _drive(self, epoch: int) -> Stop:
@@ -98,7 +98,7 @@ class HotThreadTurns(HotTurns):
     async def _slot(self) -> Claim | None:
         run_context, code = self.run_context, self.steps.code
         assert code is not None
-        node_id = self.loop.node_of(code, code.order[self.steps.place])[0]
+        node_id = self.steps.codes.node_of(code, code.order[self.steps.place])[0]
         ancestors = run_context.beginning.ancestors
         applicant = Applicant(node_id, "", "", run_context.run_id, run_context.bus, ancestors, is_lane=True)
         try:

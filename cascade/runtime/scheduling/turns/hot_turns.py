@@ -33,13 +33,13 @@ from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.settler import is_to_blame
-from cascade.runtime.scheduling.turns.turn_steps import Codes, Stop, TurnSteps
+from cascade.runtime.scheduling.turns.turn_steps import Stop, TurnSteps
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
 
 
-class Loop(Codes, Protocol):
+class Loop(Protocol):
     """The loop whose turns are made."""
 
     def resume(
