@@ -19,7 +19,8 @@ import anyio
 import attrs
 from anyio import CancelScope, CapacityLimiter, current_time, get_cancelled_exc_class
 
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.foundation.threads import LoopLimiter, in_thread
 
 T = TypeVar("T")

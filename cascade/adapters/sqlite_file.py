@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from typing import Final
 
 from cascade.adapters.trusted_paths import UntrustedPath, shared_file, trusted_file
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 
 # Seconds to wait for other processes that write to the same file.
 PATIENCE: Final = 20.0

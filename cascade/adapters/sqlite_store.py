@@ -21,7 +21,8 @@ from anyio import CancelScope, CapacityLimiter, current_time
 
 from cascade.adapters import sqlite_file
 from cascade.adapters.sqlite_file import WITHOUT_FILE, connect, is_busy
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.foundation.threads import LoopLimiter, in_thread
 
 T = TypeVar("T")

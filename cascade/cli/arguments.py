@@ -21,9 +21,10 @@ from cascade.cli.targets import UsageError, load_flow
 from cascade.cli.words import options_of, place_of_target
 from cascade.graph.build import build
 from cascade.graph.render import Format
-from cascade.model.errors import GraphError, secrets_of_url
+from cascade.model.errors import GraphError
 from cascade.model.inputs import Param
 from cascade.model.secrets import MARK, keep_secret
+from cascade.model.shown.urls import secrets_of_url
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 
 # Commands that take no flow: they are about recorded runs, or about runs of other processes.

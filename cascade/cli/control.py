@@ -10,8 +10,9 @@ import anyio
 
 from cascade.cli.output import out, out_table, say
 from cascade.cli.targets import UsageError
-from cascade.model.errors import InputError, describe
+from cascade.model.errors import InputError
 from cascade.model.rules import ControlRule, Kind, Pause
+from cascade.model.shown.raised import describe
 from cascade.model.text import duration, natural, one_line
 from cascade.runtime.control.commands import tell
 from cascade.runtime.control.connector import Connector

@@ -9,7 +9,8 @@ from typing import Final
 
 from cascade.adapters.observers.terminal import Span
 from cascade.cli.output import say
-from cascade.model.errors import RunFailed, describe
+from cascade.model.errors import RunFailed
+from cascade.model.shown.raised import describe
 from cascade.runtime.context.failures import Failure
 
 # How many errors are told: of a run that goes on after failures, or of a group.

@@ -15,8 +15,8 @@ from contextlib import suppress
 from typing import Final
 
 from cascade.adapters.observers.terminal import Span, for_stream, is_terminal, width_of, write_line
-from cascade.model.errors import describe
 from cascade.model.secrets import redacted
+from cascade.model.shown.raised import describe
 from cascade.model.text import columns, fitted, one_line
 
 EXIT_USAGE: Final = 2

@@ -26,7 +26,9 @@ from cascade.cli.pages.options import page_of_run
 from cascade.cli.recorded.capturing import capturing
 from cascade.cli.records import origin_of
 from cascade.cli.targets import UsageError
-from cascade.model.errors import CascadeError, RunCancelled, RunSuspended, describe, shown_url, waits_for
+from cascade.model.errors import CascadeError, RunCancelled, RunSuspended, waits_for
+from cascade.model.shown.raised import describe
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.durability.recovery import origin_var

@@ -13,8 +13,9 @@ from pathlib import Path
 from types import ModuleType
 from typing import Any
 
-from cascade.model.errors import CascadeError, describe
+from cascade.model.errors import CascadeError
 from cascade.model.placeholders import Placeholder
+from cascade.model.shown.raised import describe
 from cascade.model.text import preview
 from cascade.model.tracebacks import is_ours
 

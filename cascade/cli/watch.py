@@ -18,11 +18,11 @@ from cascade.adapters.observers.terminal import Span
 from cascade.cli.control import EXIT_UNREACHED, connector_of
 from cascade.cli.output import flush, out, say
 from cascade.cli.targets import UsageError
-from cascade.model.errors import describe
 from cascade.model.events import Event
 from cascade.model.events.records import from_record
 from cascade.model.labels import labelled
 from cascade.model.rules import ControlRule
+from cascade.model.shown.raised import describe
 from cascade.model.text import clock, columns, counted, fitted, natural, one_line
 from cascade.runtime.control.connector import (
     Connector,

@@ -6,14 +6,10 @@ one fits, a built-in exception too. An error builds its message from its fields.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from types import TracebackType
-from typing import Any, Final, NoReturn, Self
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Self
 
-from cascade.model.secrets import MARK, Secrets, redacted
 from cascade.model.skip_reasons import MEANINGS, why_skipped
-from cascade.model.text import encodable
 
 
 def _revive(cls: type[CascadeError], args: tuple[object, ...], fields: dict[str, object]) -> CascadeError:
@@ -380,86 +376,3 @@ class RaceFailed(CascadeError, ExceptionGroup[Exception]):
 
 class AttemptCancelled(BaseException):
     """Raised by ``cascade.checkpoint()`` in sync code whose attempt is cancelled; never leaves the engine."""
-
-
-# Options of a URL whose values are secret, by a part of their names.
-_SECRET_OPTION: Final = (
-    r"[^=&#;]*(?:pass|pwd|token|secret|credential|signature|api_?key|access_?key)[^=&#;]*|auth|key|sig"
-)
-_OPTION: Final = re.compile(rf"(?i)(?<=[?&;])((?:{_SECRET_OPTION})=)([^&#;]*)")
-# Up to the last @ that no option stands before: a password may hold any letter. The scheme may be misspelt.
-_LOGIN: Final = re.compile(r"(?s)^((?:[\w+.-]*(?::/*|//))?)((?:(?!\?\w+=).)*)@")
-
-
-def shown_url(url: str) -> str:
-    """*url* as it may be shown to anybody: without who logs in, and without passwords or tokens in its query."""
-    return _OPTION.sub(rf"\1{MARK}", _LOGIN.sub(rf"\1{MARK}@", url))
-
-
-def secrets_of_url(url: str) -> list[str]:
-    """What :func:`shown_url` leaves out, but for the user's name, as it stands there and as it is meant."""
-    from urllib.parse import unquote, unquote_plus  # here, as few runs have URLs with secrets
-
-    login = _LOGIN.match(url)
-    user, colon, password = login[2].partition(":") if login else ("", "", "")
-    found = [password if colon else user]
-    found += [option[2] for option in _OPTION.finditer(url)]
-    return [text for part in found for text in dict.fromkeys((part, unquote_plus(part), unquote(part)))]
-
-
-def describe(error: BaseException) -> str:
-    """``"Type: message"``, also for exceptions whose ``__str__`` raises.
-
-    Secrets are hidden, and any store can take the text.
-    """
-    try:
-        text = str(error)
-    except Exception:  # a broken __str__ must not turn one failure into another
-        text = "<no message: its __str__ raised>"
-    name = type(error).__name__
-    return encodable(redacted(f"{name}: {text}") if text else name)
-
-
-def hide_secrets_of(error: BaseException, secrets: Secrets) -> None:
-    """Leave *secrets* out of the message of *error*, if it is one of ours; a user's error stays as it is."""
-    if secrets and isinstance(error, CascadeError) and not isinstance(error, BaseExceptionGroup):
-        shown = tuple(secrets.redact(part) if type(part) is str else part for part in error.args)
-        BaseException.__dict__["args"].__set__(error, shown)  # a frozen class refuses to have it assigned
-
-
-def leaves(error: BaseException) -> Iterator[BaseException]:
-    """*error* itself, or if it is a group, the exceptions in it that are none, in their order."""
-    pending = [error]
-    while pending:
-        error = pending.pop()
-        if isinstance(error, BaseExceptionGroup):
-            pending.extend(reversed(error.exceptions))
-        else:
-            yield error
-
-
-def annotate(error: BaseException, note: str) -> None:
-    """Add *note*, without secrets, to *error*, unless the exception refuses or has that note already."""
-    note = redacted(note)
-    try:
-        notes: Any = getattr(error, "__notes__", None)
-        if not notes or note not in notes:
-            error.add_note(note)
-    except Exception:  # notes are best effort: frozen exceptions exist, and odd values of __notes__
-        return
-
-
-def set_past_refusal(error: BaseException, traceback: TracebackType | None, context: BaseException | None) -> None:
-    """Set these as the interpreter does: past ``__setattr__``, in which frozen exceptions refuse."""
-    BaseException.__dict__["__traceback__"].__set__(error, traceback)
-    BaseException.__dict__["__context__"].__set__(error, context)
-
-
-def raise_unchanged(error: BaseException) -> NoReturn:
-    """Raise *error* with the context that it has, whatever is being handled around here."""
-    context = error.__context__
-    try:
-        raise error
-    finally:
-        set_past_refusal(error, error.__traceback__, context)
-        del error  # or the traceback would keep this frame, and this frame the traceback

@@ -54,8 +54,6 @@ class LazyResult(Draft, Placeholder[R_co]):
 
     __slots__ = ()
 
-    parent: LazyResult[Any] | None
-
     def __setattr__(self, name: str, value: object) -> NoReturn:
         raise LazyUseError(f"lazy results are frozen: {name!r} of {self!r} cannot be set; chain with_... instead")
 

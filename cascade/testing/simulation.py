@@ -26,8 +26,8 @@ from typing import Any, Unpack
 
 import attrs
 
-from cascade.model.errors import raise_unchanged
 from cascade.model.events import Event, NodeEvent
+from cascade.model.shown.raised import raise_unchanged
 from cascade.model.typed.numbers import plain_number
 from cascade.runtime.context.settings import AsRun
 from cascade.testing.faults import FaultPlan

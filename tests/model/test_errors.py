@@ -13,7 +13,8 @@ from unshowable import MuteError
 
 import cascade
 from cascade.graph.canonical import NotDigestibleError
-from cascade.model.errors import LazyUseError, annotate, describe
+from cascade.model.errors import LazyUseError
+from cascade.model.shown.raised import annotate, describe
 
 ERRORS: list[cascade.CascadeError] = [
     cascade.GraphError("two of a kind"),

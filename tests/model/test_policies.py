@@ -17,7 +17,7 @@ from labels import label
 import cascade
 from cascade.cache import FileExistenceCache
 from cascade.graph.build import build
-from cascade.graph.nodes import Node, Terms
+from cascade.graph.nodes import Hints, Node, Terms
 from cascade.graph.slots import Constant
 from cascade.model.policies import exact
 from cascade.planning.layout import Place, place_of
@@ -278,9 +278,9 @@ def defaulting() -> int:
         pytest.param(one().with_retry(2).with_retry(4), "retry", cascade.Retry(4), id="last retry"),
         pytest.param(one().with_timeout(2).with_timeout(4), "timeout", 4.0, id="last timeout"),
         pytest.param(one().with_timeout(2).with_timeout(None), "timeout", None, id="timeout lifted"),
-        pytest.param(one().with_cost(2).with_cost(0), "cost", 0.0, id="last cost"),
-        pytest.param(one().with_cost(2).with_cost(None), "cost", None, id="cost lifted"),
-        pytest.param(one.map(x=[1]).with_cost(2), "cost", 2.0, id="cost of a map"),
+        pytest.param(one().with_cost(2).with_cost(0), "hints", Hints(cost=0.0), id="last cost"),
+        pytest.param(one().with_cost(2).with_cost(None), "hints", Hints(cost=None), id="cost lifted"),
+        pytest.param(one.map(x=[1]).with_cost(2), "hints", Hints(cost=2.0), id="cost of a map"),
         pytest.param(one().with_retry(2).with_timeout(4), "retry", cascade.Retry(2), id="another said after it"),
         pytest.param(defaulting(), "retry", cascade.Retry(5), id="default retry"),
         pytest.param(defaulting(), "timeout", 5.0, id="default timeout"),

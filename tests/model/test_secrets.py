@@ -17,8 +17,10 @@ from hypothesis import strategies as st
 from labels import label
 
 import cascade
-from cascade.model.errors import InputError, annotate, describe, hide_secrets_of, secrets_of_url, shown_url
+from cascade.model.errors import InputError
 from cascade.model.secrets import KeepingSecrets, Secrets, keep_secret, redacted
+from cascade.model.shown.raised import annotate, describe, hide_secrets_of
+from cascade.model.shown.urls import secrets_of_url, shown_url
 from cascade.model.text import preview, without_secrets
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]))

@@ -7,7 +7,7 @@ from collections.abc import Callable, Collection
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from cascade.model.errors import shown_url
+from cascade.model.shown.urls import shown_url
 
 
 def options_of(url: str, own: Collection[str] = ()) -> tuple[str, dict[str, Any], dict[str, str]]:

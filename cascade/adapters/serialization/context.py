@@ -15,7 +15,7 @@ import attrs
 
 from cascade.adapters.serialization.main_module import ALIAS
 from cascade.adapters.serialization.values import dumps, shortened
-from cascade.model.errors import annotate
+from cascade.model.shown.raised import annotate
 
 # Module, and name in it.
 Place = tuple[str, str]

@@ -19,7 +19,7 @@ from typing import Any, Self
 import attrs
 
 from cascade.adapters.serialization.values import code_dumps
-from cascade.model.errors import annotate, describe
+from cascade.model.shown.raised import annotate, describe
 from cascade.model.tracebacks import trim
 
 

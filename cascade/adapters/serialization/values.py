@@ -7,7 +7,7 @@ import pickle
 from collections.abc import Callable, Iterator
 from typing import Any, Final
 
-from cascade.model.errors import describe
+from cascade.model.shown.raised import describe
 from cascade.model.tasks import Task
 
 EXTRA: Final = "pip install 'cascade-anyio[process]'"

@@ -6,7 +6,8 @@ from abc import abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Batch, Entry, NotDurable, Record
 

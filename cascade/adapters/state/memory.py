@@ -9,7 +9,7 @@ import attrs
 from anyio import CapacityLimiter
 
 from cascade.adapters.state.batched import ManyAtOnceBackend
-from cascade.model.errors import shown_url
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import (
     Batch,

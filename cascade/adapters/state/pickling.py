@@ -10,7 +10,8 @@ import attrs
 
 from cascade.adapters.pickles import dumps, loads
 from cascade.adapters.state.detail_text import text_of_detail
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.records import Batch, Closing, Continuation, Entry, NodeStatus, NotDurable, Past
 from cascade.runtime.durability.signal_records import Unreadable, UnstorableError
 from cascade.runtime.foundation.fairness import considerate

@@ -7,8 +7,8 @@ from typing import Final
 
 from opentelemetry.trace import Span, Status, StatusCode
 
-from cascade.model.errors import describe
 from cascade.model.secrets import Secrets
+from cascade.model.shown.raised import describe
 from cascade.model.tracebacks import is_ours
 
 # Characters of a traceback; of a longer one the end is kept, which has the error.

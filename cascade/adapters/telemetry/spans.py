@@ -19,8 +19,9 @@ from opentelemetry.trace import INVALID_SPAN, Span, Tracer, set_span_in_context
 from cascade.adapters.telemetry.errors import note_error, type_of
 from cascade.adapters.telemetry.metrics import OUTCOME, Metrics
 from cascade.model.calls.callee import Callee
-from cascade.model.errors import AttemptCancelled, describe
+from cascade.model.errors import AttemptCancelled
 from cascade.model.secrets import Secrets
+from cascade.model.shown.raised import describe
 
 RUN: Final = "cascade.run.id"
 NODE: Final = "cascade.node.id"

@@ -16,7 +16,9 @@ from cascade.cli.control import connector_of
 from cascade.cli.output import say
 from cascade.cli.pages.options import page_of
 from cascade.cli.targets import UsageError, working_folder
-from cascade.model.errors import InputError, StateError, describe, shown_url
+from cascade.model.errors import InputError, StateError
+from cascade.model.shown.raised import describe
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.control.connector import ConnectorRefused
 from cascade.runtime.engine.history import recorded_runs
 from cascade.runtime.foundation.lazy_import import adapter

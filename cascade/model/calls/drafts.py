@@ -28,8 +28,8 @@ class Draft:
     # Of a map: parameter name to a sequence or a placeholder for one.
     columns: dict[str, Any] | None = None
     own: Policies = NOTHING_SAID
-    # What a chained copy was made from.
-    parent: Draft | None = None
+    # The lazy that a chained copy was made from.
+    parent: Any = None
 
     @property
     def args(self) -> tuple[Any, ...]:

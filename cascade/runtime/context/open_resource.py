@@ -19,9 +19,10 @@ from anyio import CancelScope, CapacityLimiter
 from anyio.lowlevel import EventLoopToken, checkpoint, current_token
 from anyio.to_thread import run_sync
 
-from cascade.model.errors import TaskCancelledError, annotate, set_past_refusal
+from cascade.model.errors import TaskCancelledError
 from cascade.model.events import Event, ResourceAcquired, ResourceReleased
 from cascade.model.inputs import Resource
+from cascade.model.shown.raised import annotate, set_past_refusal
 from cascade.runtime.foundation.cancellations import is_cancellation, without_cancellations
 from cascade.runtime.foundation.threads import counted, wake_soon
 

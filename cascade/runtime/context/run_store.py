@@ -7,8 +7,9 @@ from functools import partial
 
 import attrs
 
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
 from cascade.model.events import EngineWarning, StateRecorded
+from cascade.model.shown.raised import describe
 from cascade.runtime.context.failures import Failures
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.settings import Settings

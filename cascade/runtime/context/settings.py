@@ -9,9 +9,9 @@ from typing import Any, Final, Literal, TypedDict, TypeVar, get_args
 import attrs
 
 from cascade.graph.nodes import Graph
-from cascade.model.errors import shown_url
 from cascade.model.inputs import Provider, Resource
 from cascade.model.pages import Page, as_page
+from cascade.model.shown.urls import shown_url
 from cascade.model.typed.numbers import plain_number
 from cascade.planning.solve import Plan
 from cascade.runtime.foundation.executor import Executor

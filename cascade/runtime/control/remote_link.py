@@ -9,9 +9,10 @@ import anyio
 import attrs
 from anyio import CancelScope
 
-from cascade.model.errors import CascadeError, describe
+from cascade.model.errors import CascadeError
 from cascade.model.events import ConnectorConnected, ConnectorDisconnected, EngineWarning
 from cascade.model.rules import ControlRule, Kind
+from cascade.model.shown.raised import describe
 from cascade.runtime.control.commands import CommandListener
 from cascade.runtime.control.connector import (
     AudienceChanged,

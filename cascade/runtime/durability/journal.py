@@ -9,7 +9,8 @@ from typing import Any
 import anyio
 from anyio import CancelScope, get_cancelled_exc_class
 
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.backend import PartlyWrittenError, StateBackend
 from cascade.runtime.durability.loop_records import LoopRecords
 from cascade.runtime.durability.records import Entry, NotDurable, is_of_undo

@@ -11,7 +11,8 @@ from anyio import CancelScope
 
 from cascade.graph.identity import Contents, contents_of
 from cascade.graph.nodes import Graph
-from cascade.model.errors import CascadeError, FlowChangedError, StateError, describe
+from cascade.model.errors import CascadeError, FlowChangedError, StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.changes import changed_nodes, with_dependants, with_parts
 from cascade.runtime.durability.fork import forked
 from cascade.runtime.durability.records import UNDO_TIMES, Batch, Entry, Past, done_id

@@ -7,7 +7,8 @@ from collections.abc import AsyncGenerator, Sequence
 import anyio
 from anyio import get_cancelled_exc_class
 
-from cascade.model.errors import RunCancelled, raise_unchanged
+from cascade.model.errors import RunCancelled
+from cascade.model.shown.raised import raise_unchanged
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.foundation.async_context import async_context
 from cascade.runtime.foundation.cancellations import without_cancellations

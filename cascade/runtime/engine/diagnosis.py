@@ -12,10 +12,10 @@ from anyio import current_time
 from cascade.graph.nodes import Graph, Junction, RaceNode
 from cascade.graph.slots import distinct, sources_of
 from cascade.model.calls.callee import Callee
-from cascade.model.errors import describe
 from cascade.model.events import RunStatus
 from cascade.model.labels import labelled
 from cascade.model.outcomes import Status
+from cascade.model.shown.raised import describe
 from cascade.model.text import counted, duration, one_line
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers, unread

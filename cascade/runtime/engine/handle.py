@@ -26,6 +26,7 @@ else:
     T_co = TypeVar("T_co", covariant=True)
 
 
+# More than 15 methods: they are what users can do with a run, and who steers one also looks at it.
 class Run(Generic[T_co]):
     """A run that is live or has ended: to look at it and to steer it. ``start`` and ``serve`` give it."""
 

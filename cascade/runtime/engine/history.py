@@ -8,7 +8,8 @@ from typing import TypeVar
 from anyio import CapacityLimiter
 from anyio.to_thread import run_sync
 
-from cascade.model.errors import StateError, shown_url
+from cascade.model.errors import StateError
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.engine.urls import history_reader
 from cascade.runtime.foundation.threads import counted

@@ -7,7 +7,8 @@ from typing import Any
 from anyio import CancelScope
 
 from cascade.model.calls.signals import SignalTask
-from cascade.model.errors import InputError, StateError, shown_url
+from cascade.model.errors import InputError, StateError
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.durability.signal_records import DECLARED, VALUE, SignalRecords, Unreadable, UnstorableError
 from cascade.runtime.engine.history import recorded_run

@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 from typing import Any, Final, cast
 
-from cascade.model.errors import InputError, shown_url
+from cascade.model.errors import InputError
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import ControlPlane
 from cascade.runtime.durability.backend import StateBackend

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.model.errors import AttemptCancelled, describe
+from cascade.model.errors import AttemptCancelled
 from cascade.model.events import AttemptStarted, BlockReason, EngineWarning, TaskBlocked, TaskExecutionStarted
+from cascade.model.shown.raised import describe
 from cascade.model.text import duration
 from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.blockers import Blockers

@@ -15,11 +15,11 @@ from cascade.graph.nested import UnfitError
 from cascade.graph.nodes import Junction, MapNode, Node
 from cascade.graph.slots import Operand, Slots, resolve, sources_of
 from cascade.model.calls.columns import check_lengths
-from cascade.model.errors import annotate
 from cascade.model.inputs import Inject
 from cascade.model.lazies import LazyResult
 from cascade.model.outcomes import Status
 from cascade.model.policies import exact
+from cascade.model.shown.raised import annotate
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount

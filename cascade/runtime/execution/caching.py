@@ -11,10 +11,10 @@ import attrs
 
 from cascade.graph.canonical import NotDigestibleError
 from cascade.graph.code import TaskNotDigestibleError
-from cascade.model.errors import describe
 from cascade.model.events import EngineWarning
 from cascade.model.outcomes import Done, NodeOutcome
 from cascade.model.policies import MISS, CachePolicy, Hit
+from cascade.model.shown.raised import describe
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Inputs, inputs

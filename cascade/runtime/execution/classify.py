@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from cascade.model.errors import AttemptCancelled, TaskCancelledError, leaves
+from cascade.model.errors import AttemptCancelled, TaskCancelledError
 from cascade.model.outcomes import Cancelled, Failed, NodeOutcome
+from cascade.model.shown.raised import leaves
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.foundation.cancellations import is_cancelled, without_cancellations
 

@@ -13,9 +13,10 @@ import anyio
 import attrs
 from anyio import current_effective_deadline, current_time
 
-from cascade.model.errors import AttemptCancelled, TaskTimeoutError, describe
+from cascade.model.errors import AttemptCancelled, TaskTimeoutError
 from cascade.model.events import TaskRetrying
 from cascade.model.outcomes import Done, Failed, NodeOutcome
+from cascade.model.shown.raised import describe
 from cascade.runtime.context.lifecycle import DrainedError
 from cascade.runtime.context.resources import NodeResources
 from cascade.runtime.context.run_context import RunContext

@@ -10,7 +10,8 @@ import attrs
 
 from cascade.graph.nested import PAUSE_EVERY
 from cascade.graph.nodes import Junction, Node
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.changes import DERIVED

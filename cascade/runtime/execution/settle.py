@@ -8,9 +8,9 @@ from typing import Any, Final, Literal
 import attrs
 
 from cascade.model.calls.callee import Callee
-from cascade.model.errors import describe
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome, Skipped, Status
+from cascade.model.shown.raised import describe
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext

@@ -6,7 +6,8 @@ import math
 
 from anyio import current_effective_deadline, get_cancelled_exc_class
 
-from cascade.model.errors import AttemptCancelled, leaves
+from cascade.model.errors import AttemptCancelled
+from cascade.model.shown.raised import leaves
 
 
 def is_cancelled() -> bool:

@@ -21,8 +21,8 @@ import anyio
 import attrs
 from anyio import CancelScope, current_time, get_cancelled_exc_class
 
-from cascade.model.errors import describe, leaves
 from cascade.model.events import EngineWarning, RunFinished, RunStatus
+from cascade.model.shown.raised import describe, leaves
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
 from cascade.runtime.execution.attempt.overdue_watch import Watch

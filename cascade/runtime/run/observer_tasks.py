@@ -8,8 +8,8 @@ import anyio
 import attrs
 from anyio import CancelScope
 
-from cascade.model.errors import annotate, describe, leaves
 from cascade.model.events import EngineWarning
+from cascade.model.shown.raised import annotate, describe, leaves
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream

@@ -8,17 +8,10 @@ from typing import Any, Final
 import attrs
 
 from cascade.graph.nodes import Junction
-from cascade.model.errors import (
-    RunCancelled,
-    RunFailed,
-    RunSuspended,
-    annotate,
-    describe,
-    raise_unchanged,
-    waits_for,
-)
+from cascade.model.errors import RunCancelled, RunFailed, RunSuspended, waits_for
 from cascade.model.events import RunStatus
 from cascade.model.outcomes import Status
+from cascade.model.shown.raised import annotate, describe, raise_unchanged
 from cascade.model.text import counted
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.run_context import RunContext

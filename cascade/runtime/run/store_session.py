@@ -10,8 +10,9 @@ import anyio
 import attrs
 from anyio import CancelScope
 
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
 from cascade.model.events import EngineWarning
+from cascade.model.shown.raised import describe
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.journal import Journal

@@ -15,7 +15,7 @@ import anyio
 import attrs
 from anyio import current_time, get_cancelled_exc_class
 
-from cascade.model.errors import StateError, annotate, describe
+from cascade.model.errors import StateError
 from cascade.model.events import (
     Event,
     LoopProgress,
@@ -25,6 +25,7 @@ from cascade.model.events import (
     UndoFinished,
     UndoStarted,
 )
+from cascade.model.shown.raised import annotate, describe
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.durability.backend import StateBackend

@@ -10,8 +10,9 @@ import anyio
 import attrs
 from anyio import CancelScope, current_time
 
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
 from cascade.model.events import EngineWarning, Event
+from cascade.model.shown.raised import describe
 from cascade.runtime.control.timer import ServiceHost
 
 

@@ -6,8 +6,8 @@ import os
 import traceback
 from typing import Final
 
-from cascade.model.errors import describe
 from cascade.model.secrets import redacted
+from cascade.model.shown.raised import describe
 from cascade.model.tracebacks import FULL, is_ours
 
 # Characters of a traceback that are shown, and how many of them are of its beginning if it is longer.

@@ -19,9 +19,9 @@ from cascade.adapters.pages.server.sources.live import LiveRun
 from cascade.adapters.pages.server.sources.source import Source
 from cascade.adapters.pages.server.sources.steering import Steering
 from cascade.adapters.pages.server.sources.stored import StoredRuns
-from cascade.model.errors import describe, leaves
 from cascade.model.events import EngineWarning
 from cascade.model.pages import Page
+from cascade.model.shown.raised import describe, leaves
 from cascade.runtime.engine.handle import Run
 from cascade.runtime.engine.urls import outlives_process
 from cascade.runtime.observation.bus import EventStream

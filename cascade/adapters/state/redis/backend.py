@@ -32,7 +32,9 @@ from cascade.adapters.state.redis.durations import read as read_durations
 from cascade.adapters.state.redis.lease import RunLease
 from cascade.adapters.state.redis.records import MOST_AT_ONCE, RunKeys
 from cascade.adapters.state.redis.signals import RedisSignals
-from cascade.model.errors import StateError, describe, shown_url
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
+from cascade.model.shown.urls import shown_url
 from cascade.model.typed.numbers import plain_number
 from cascade.runtime.durability.backend import PartlyWrittenError
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record

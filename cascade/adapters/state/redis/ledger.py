@@ -17,7 +17,9 @@ from cascade.adapters.state.lenient import (
     text,
 )
 from cascade.adapters.state.redis.lease import PREFIX, Lease
-from cascade.model.errors import StateError, describe, shown_url
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.durability.records import is_of_undo
 from cascade.runtime.foundation.fairness import considerate

@@ -20,7 +20,9 @@ from cascade.adapters.state.sqlite.durations import read as read_durations
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease, prepare
 from cascade.adapters.state.sqlite.records import RunRows
 from cascade.adapters.state.sqlite.signals import SQLiteSignals
-from cascade.model.errors import StateError, describe, shown_url
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
+from cascade.model.shown.urls import shown_url
 from cascade.runtime.durability.records import Batch, Closing, NotDurable, Opening, Past, Record
 from cascade.runtime.durability.signal_records import SignalRecords
 

@@ -52,7 +52,8 @@ from cascade.adapters.state.ownership import (
     vanished,
 )
 from cascade.adapters.state.pickling import shortened
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 
 VERSION: Final = 2
 # Seconds between two looks at whether the file is still where it was.

@@ -16,7 +16,8 @@ from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.lease import VERSION, has_labels, of_another_version
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 from cascade.runtime.durability.records import UNDO_MARK

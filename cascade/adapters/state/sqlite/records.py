@@ -17,7 +17,7 @@ from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened,
 from cascade.adapters.state.sqlite.details import DetailRows
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
-from cascade.model.errors import describe
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.records import (
     UNDO_MARK,
     Closing,

@@ -17,7 +17,8 @@ from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
 from cascade.adapters.state.sqlite.ledger import read_run, read_runs
-from cascade.model.errors import StateError, describe
+from cascade.model.errors import StateError
+from cascade.model.shown.raised import describe
 from cascade.runtime.durability.history import Damage, RunRecord
 from cascade.runtime.foundation.fairness import considerate
 

@@ -11,8 +11,8 @@ from typing import Final
 
 import attrs
 
-from cascade.model.errors import describe
 from cascade.model.secrets import Secrets
+from cascade.model.shown.raised import describe
 from cascade.model.text import fitted
 from cascade.model.tracebacks import FULL, is_ours
 from cascade.runtime.context.run_context import RunContext

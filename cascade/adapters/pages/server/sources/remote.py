@@ -9,8 +9,8 @@ import attrs
 
 from cascade.adapters.pages.server.sources.limits import limits_in
 from cascade.adapters.pages.server.sources.source import AUTHOR, RefusedAction
-from cascade.model.errors import describe
 from cascade.model.rules import ControlRule, Kind, Pause
+from cascade.model.shown.raised import describe
 from cascade.runtime.control.commands import tell
 from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import UNSET, limits

@@ -8,8 +8,8 @@ from typing import Any, Final, Protocol
 
 import attrs
 
-from cascade.model.errors import shown_url
 from cascade.model.rules import ControlRule
+from cascade.model.shown.urls import shown_url
 
 # All that a page may offer to do.
 ACTIONS: Final = ("pause", "resume", "limit", "cancel", "cancel_node", "send")

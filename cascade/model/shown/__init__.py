@@ -1,0 +1,1 @@
+"""What people read: texts, labels, and short forms of values, errors and tracebacks, without secrets."""
