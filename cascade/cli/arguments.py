@@ -20,7 +20,7 @@ from cascade.cli.recorded.options import add_records
 from cascade.cli.targets import UsageError, load_flow
 from cascade.cli.words import options_of, place_of_target
 from cascade.graph.build import build
-from cascade.graph.render import Format
+from cascade.graph.pictures.render import Format
 from cascade.model.errors import GraphError
 from cascade.model.inputs import Param
 from cascade.model.secrets import MARK, keep_secret

@@ -8,9 +8,9 @@ from typing import Any, Final
 from cascade.graph.build import build
 from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import laid_out
+from cascade.graph.pictures.render import render
 from cascade.graph.pictures.sketch import sketch_of
 from cascade.graph.pictures.svg import MARKS, State, as_svg
-from cascade.graph.render import render
 from cascade.model.secrets import redacted
 
 # Nodes of a graph that Mermaid, which lays it out in the browser, is given; larger ones are SVG only.

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.graph.build import build
-from cascade.graph.render import Format, render
+from cascade.graph.pictures.render import Format, render
 from cascade.model.flow import refuse_uncalled
 from cascade.model.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve

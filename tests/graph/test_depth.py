@@ -15,7 +15,7 @@ from cascade.graph.build import build
 from cascade.graph.identity import digests, shape, value_digest
 from cascade.graph.nested import Template, compile_nested
 from cascade.graph.nodes import Graph
-from cascade.graph.render import Format, render
+from cascade.graph.pictures.render import Format, render
 from cascade.planning.layout import lay_out
 from cascade.planning.solve import solve
 

@@ -8,7 +8,7 @@ from typing import Any, Final, cast
 from cascade import api
 from cascade.cli.output import out_text
 from cascade.cli.targets import UsageError
-from cascade.graph.render import Format
+from cascade.graph.pictures.render import Format
 from cascade.model.errors import GraphError
 from cascade.model.secrets import redacted
 

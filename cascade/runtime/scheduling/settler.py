@@ -14,7 +14,6 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.undo_log import Undoable
 from cascade.runtime.execution.binding import Arguments, judge, passed_by
 from cascade.runtime.execution.classify import classify
-from cascade.runtime.execution.failure_note import called_with, shown_arguments
 from cascade.runtime.execution.settle import (
     Ending,
     Settled,
@@ -26,6 +25,7 @@ from cascade.runtime.execution.settle import (
     tell_outcome,
 )
 from cascade.runtime.execution.telling import ON_LOOP
+from cascade.runtime.execution.telling.failure_note import called_with, shown_arguments
 from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.observation.outcome_stream import NodeSettled
