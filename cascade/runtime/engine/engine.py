@@ -27,7 +27,7 @@ from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.context.secrecy import SecretsOfRun
 from cascade.runtime.context.settings import AsRun, Settings, settings_of, shows_settings
 from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.durability.resume import recover
+from cascade.runtime.durability.resuming.resume import recover
 from cascade.runtime.engine.arguments import checked_params, checked_run_id
 from cascade.runtime.engine.beside_block import beside_block
 from cascade.runtime.engine.handle import Run

@@ -14,10 +14,10 @@ from cascade.model.errors import StateError
 from cascade.model.shown.raised import describe
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.durability.changes import DERIVED
-from cascade.runtime.durability.decided_anew import decide_as_before, decided_anew, won_before
 from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION, Recovery
+from cascade.runtime.durability.resuming.changes import DERIVED
+from cascade.runtime.durability.resuming.decided_anew import decide_as_before, decided_anew, won_before
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Recalled

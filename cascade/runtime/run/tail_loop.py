@@ -28,10 +28,10 @@ from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Handles, never
 from cascade.runtime.run.hot_loop import HotLoop, Made
 from cascade.runtime.run.preparation import Preparation, Prepared
-from cascade.runtime.scheduling.eager import run_eager
 from cascade.runtime.scheduling.scheduler import Scheduler
+from cascade.runtime.scheduling.schedules.eager import run_eager
+from cascade.runtime.scheduling.schedules.stages import run_stages
 from cascade.runtime.scheduling.signal_waits import under_way
-from cascade.runtime.scheduling.stages import run_stages
 from cascade.runtime.scheduling.turns.hot_turns import progressed
 
 _SCHEDULES: Final[dict[str, Callable[[Scheduler, Plan], Awaitable[None]]]] = {

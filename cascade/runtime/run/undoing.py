@@ -29,7 +29,7 @@ from cascade.model.shown.raised import annotate, describe
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.run_events import RunEvents
 from cascade.runtime.durability.backend import StateBackend
-from cascade.runtime.durability.resume import forget_undone
+from cascade.runtime.durability.resuming.resume import forget_undone
 from cascade.runtime.durability.undo_log import Undoable, UndoLog
 from cascade.runtime.execution.attempt.overdue_watch import Watch
 from cascade.runtime.observation.bus import EventBus

@@ -15,8 +15,8 @@ from cascade.runtime.cancelling.live import key_of
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.scheduling.frame_context import FrameContext
-from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue
+from cascade.runtime.scheduling.tasks.node_tasks import NodeTasks
 
 
 class Runner(Protocol):

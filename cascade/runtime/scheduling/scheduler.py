@@ -39,12 +39,12 @@ from cascade.runtime.scheduling.lanes.loop_lane import LoopLane
 from cascade.runtime.scheduling.lanes.thread_lanes import ThreadLanes
 from cascade.runtime.scheduling.live_frame import LiveFrame
 from cascade.runtime.scheduling.map_items import Items
-from cascade.runtime.scheduling.node_tasks import NodeTasks
 from cascade.runtime.scheduling.ready_queue import Queue, most_urgent_first
 from cascade.runtime.scheduling.remote.remote_lanes import RemoteLanes
 from cascade.runtime.scheduling.returned_values import ReturnedValues
 from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
 from cascade.runtime.scheduling.signal_waits import SignalWaits, under_way
+from cascade.runtime.scheduling.tasks.node_tasks import NodeTasks
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,7 @@ from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.control import ControlPlane
-from cascade.runtime.scheduling.crowd import MOST_ASKING
+from cascade.runtime.scheduling.tasks.crowd import MOST_ASKING
 from cascade.testing import record_events
 
 NODES = 5 * MOST_ASKING

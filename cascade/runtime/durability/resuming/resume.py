@@ -13,8 +13,6 @@ from cascade.graph.identity import Contents, contents_of
 from cascade.graph.nodes import Graph
 from cascade.model.errors import CascadeError, FlowChangedError, StateError
 from cascade.model.shown.raised import describe
-from cascade.runtime.durability.changes import changed_nodes, with_dependants, with_parts
-from cascade.runtime.durability.fork import forked
 from cascade.runtime.durability.records import UNDO_TIMES, Batch, Entry, Past, done_id
 from cascade.runtime.durability.recovery import (
     PORTION,
@@ -24,6 +22,8 @@ from cascade.runtime.durability.recovery import (
     ResumePolicy,
     open_recovery,
 )
+from cascade.runtime.durability.resuming.changes import changed_nodes, with_dependants, with_parts
+from cascade.runtime.durability.resuming.fork import forked
 from cascade.runtime.durability.undo_log import RecordedUndos
 from cascade.runtime.foundation.fairness import paced, paced_list, portions
 

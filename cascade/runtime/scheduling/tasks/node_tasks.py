@@ -18,9 +18,9 @@ from cascade.runtime.execution.job import Asking, Job, ValueUse
 from cascade.runtime.execution.node_run import live
 from cascade.runtime.execution.saves import Saves
 from cascade.runtime.execution.settle import Ending
-from cascade.runtime.scheduling.crowd import Crowd
 from cascade.runtime.scheduling.frame_context import FrameContext
 from cascade.runtime.scheduling.map_items import RunItems, live_map
+from cascade.runtime.scheduling.tasks.crowd import Crowd
 
 
 @attrs.define(eq=False)
