@@ -15,7 +15,7 @@ from anyio.abc import TaskStatus
 
 from cascade.model.inputs import Provider, Resource
 from cascade.model.lazies import LazyResult
-from cascade.model.tracebacks import trimmed
+from cascade.model.shown.tracebacks import trimmed
 from cascade.planning.preview import dry_run, plan, visualize
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import AsRun, shows_settings

@@ -11,7 +11,7 @@ from cascade.cli.commands import execute
 from cascade.cli.output import EXIT_USAGE, OutputLost, finish, given_up, prepare, say
 from cascade.cli.running import EXIT_BY_SIGNAL
 from cascade.cli.targets import UsageError
-from cascade.model.secrets import KeepingSecrets
+from cascade.model.shown.secrets import KeepingSecrets
 
 __all__ = ["main"]
 

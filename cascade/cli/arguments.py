@@ -23,7 +23,7 @@ from cascade.graph.build import build
 from cascade.graph.pictures.render import Format
 from cascade.model.errors import GraphError
 from cascade.model.inputs import Param
-from cascade.model.secrets import MARK, keep_secret
+from cascade.model.shown.secrets import MARK, keep_secret
 from cascade.model.shown.urls import secrets_of_url
 from cascade.runtime.context.settings import OnChange, OnError, Schedule, WhenIdle
 

@@ -13,7 +13,7 @@ from cascade.cli.targets import UsageError
 from cascade.model.errors import InputError
 from cascade.model.rules import ControlRule, Kind, Pause
 from cascade.model.shown.raised import describe
-from cascade.model.text import duration, natural, one_line
+from cascade.model.shown.text import duration, natural, one_line
 from cascade.runtime.control.commands import tell
 from cascade.runtime.control.connector import Connector
 from cascade.runtime.control.plane import UNSET, expiry, limits

@@ -15,9 +15,9 @@ from contextlib import suppress
 from typing import Final
 
 from cascade.adapters.observers.terminal import Span, for_stream, is_terminal, width_of, write_line
-from cascade.model.secrets import redacted
 from cascade.model.shown.raised import describe
-from cascade.model.text import columns, fitted, one_line
+from cascade.model.shown.secrets import redacted
+from cascade.model.shown.text import columns, fitted, one_line
 
 EXIT_USAGE: Final = 2
 # Between the columns of a table, which are not cut to less than so many characters.

@@ -13,9 +13,9 @@ from cascade.cli.pages.options import PAGE_OPTIONS
 from cascade.cli.targets import UsageError
 from cascade.cli.words import Options
 from cascade.model.inputs import Param
-from cascade.model.secrets import MARK
+from cascade.model.shown.secrets import MARK
+from cascade.model.shown.text import one_line, preview
 from cascade.model.shown.urls import shown_url
-from cascade.model.text import one_line, preview
 from cascade.model.typed.declared import Required
 from cascade.model.typed.kinds import (
     is_converter,

@@ -24,11 +24,11 @@ from cascade.cli.recorded.failed import failed_nodes, show_failed, show_log, sho
 from cascade.cli.recorded.looks import facts, status_of
 from cascade.cli.recorded.reading import read
 from cascade.cli.targets import UsageError, working_folder
-from cascade.model.labels import labelled
-from cascade.model.secrets import keep_secret
+from cascade.model.shown.labels import labelled
+from cascade.model.shown.secrets import keep_secret
+from cascade.model.shown.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.model.shown.urls import shown_url
 from cascade.model.skip_reasons import why_skipped
-from cascade.model.text import counted, duration, fitted, minute, moment, natural, one_line
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord, UndoRecord
 from cascade.runtime.engine.sending import send

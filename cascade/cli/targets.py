@@ -16,8 +16,8 @@ from typing import Any
 from cascade.model.errors import CascadeError
 from cascade.model.placeholders import Placeholder
 from cascade.model.shown.raised import describe
-from cascade.model.text import preview
-from cascade.model.tracebacks import is_ours
+from cascade.model.shown.text import preview
+from cascade.model.shown.tracebacks import is_ours
 
 
 class UsageError(CascadeError, ValueError):

@@ -20,10 +20,10 @@ from cascade.cli.output import flush, out, say
 from cascade.cli.targets import UsageError
 from cascade.model.events import Event
 from cascade.model.events.records import from_record
-from cascade.model.labels import labelled
 from cascade.model.rules import ControlRule
+from cascade.model.shown.labels import labelled
 from cascade.model.shown.raised import describe
-from cascade.model.text import clock, columns, counted, fitted, natural, one_line
+from cascade.model.shown.text import clock, columns, counted, fitted, natural, one_line
 from cascade.runtime.control.connector import (
     Connector,
     ConnectorRefused,

@@ -20,9 +20,9 @@ import attrs
 
 from cascade.graph.slots import Operand, distinct, sources_of
 from cascade.model.calls.callee import Callee
-from cascade.model.labels import Label
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import CachePolicy, Collect, OnSkip, Retry
+from cascade.model.shown.labels import Label
 from cascade.model.tasks import Partial, Task
 from cascade.model.typed.declared import Input
 

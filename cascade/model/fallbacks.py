@@ -8,10 +8,10 @@ from typing import Any, Generic, Self, TypeVar, overload
 
 import attrs
 
-from cascade.model.lazy_texts import rendered
 from cascade.model.outcomes import Outcome
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import as_exception_types
+from cascade.model.shown.lazy_texts import rendered
 
 T = TypeVar("T")
 S = TypeVar("S")

@@ -11,9 +11,9 @@ import attrs
 from cascade.model.calls.decorator import task
 from cascade.model.fallbacks import HandlingPlaceholder, OrElse, OutcomeOf, Race, WithFallback
 from cascade.model.lazies import LazyResult
-from cascade.model.lazy_texts import rendered, short_arguments
 from cascade.model.placeholders import OneOf, Placeholder
 from cascade.model.policies import UNSET, Unset
+from cascade.model.shown.lazy_texts import rendered, short_arguments
 from cascade.model.tasks import Partial, Task
 
 T = TypeVar("T")

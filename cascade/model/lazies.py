@@ -21,8 +21,6 @@ from cascade.model.calls.checked import (
 from cascade.model.calls.drafts import Draft, filled
 from cascade.model.errors import LazyUseError
 from cascade.model.fallbacks import Kinds, OrElse, OutcomeOf, Race
-from cascade.model.labels import Label, checked_name
-from cascade.model.lazy_texts import rendered, short_arguments
 from cascade.model.outcomes import Failed
 from cascade.model.placeholders import PASS_IT_ON, Placeholder
 from cascade.model.policies import (
@@ -35,6 +33,8 @@ from cascade.model.policies import (
     Retry,
     as_exception_types,
 )
+from cascade.model.shown.labels import Label, checked_name
+from cascade.model.shown.lazy_texts import rendered, short_arguments
 
 R = TypeVar("R")
 R_co = TypeVar("R_co", covariant=True)

@@ -11,9 +11,9 @@ from typing import Any, Final, Generic, Literal, Protocol, TypeVar, runtime_chec
 
 import attrs
 
-from cascade.model.labels import Label
 from cascade.model.placeholders import Placeholder
-from cascade.model.secrets import redacted
+from cascade.model.shown.labels import Label
+from cascade.model.shown.secrets import redacted
 from cascade.model.typed.numbers import is_foreign_real, is_whole, plain_number
 
 T_co = TypeVar("T_co", covariant=True)

@@ -25,10 +25,10 @@ from cascade.model.calls.columns import as_column, check_lengths
 from cascade.model.calls.drafts import Draft
 from cascade.model.calls.misfits import misfit, unnamed_values
 from cascade.model.calls.signatures import Arity
-from cascade.model.labels import Label, checked_format
 from cascade.model.lazies import NO_KWARGS, LazyResult, MappedLazyResult, sealed
-from cascade.model.lazy_texts import short_arguments
 from cascade.model.policies import NOTHING_SAID, Policies
+from cascade.model.shown.labels import Label, checked_format
+from cascade.model.shown.lazy_texts import short_arguments
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -11,7 +11,7 @@ from cascade.graph.pictures.layered import laid_out
 from cascade.graph.pictures.render import render
 from cascade.graph.pictures.sketch import sketch_of
 from cascade.graph.pictures.svg import MARKS, State, as_svg
-from cascade.model.secrets import redacted
+from cascade.model.shown.secrets import redacted
 
 # Nodes of a graph that Mermaid, which lays it out in the browser, is given; larger ones are SVG only.
 MOST_MERMAID: Final = 100

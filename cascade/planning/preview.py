@@ -7,7 +7,7 @@ from typing import Any
 from cascade.graph.build import build
 from cascade.graph.pictures.render import Format, render
 from cascade.model.flow import refuse_uncalled
-from cascade.model.tracebacks import trimmed
+from cascade.model.shown.tracebacks import trimmed
 from cascade.planning.solve import Plan, solve
 
 

@@ -16,7 +16,7 @@ from cascade.graph.nodes import Graph, Junction
 from cascade.graph.slots import sources_of
 from cascade.model.errors import GraphError
 from cascade.model.lazies import LazyResult
-from cascade.model.text import counted
+from cascade.model.shown.text import counted
 
 
 @attrs.frozen(eq=False)

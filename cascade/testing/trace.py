@@ -17,7 +17,7 @@ from cascade.model.events import (
     TaskExecutionStarted,
     TaskSkipped,
 )
-from cascade.model.labels import labelled
+from cascade.model.shown.labels import labelled
 
 # Where an object lies is not the same in two processes.
 _ADDRESS: Final = re.compile(r" at 0x[0-9a-fA-F]+")

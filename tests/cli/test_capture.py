@@ -10,7 +10,7 @@ import pytest
 from command_line import Command, cascade_process, command_with, write
 
 from cascade.cli.recorded.capturing import Tee
-from cascade.model.secrets import Secrets
+from cascade.model.shown.secrets import Secrets
 from cascade.runtime.durability.details.captured import FIRST, LAST, Captured
 
 FLOWS = """

@@ -22,7 +22,7 @@ from strategies_events import ANY_TEXT
 
 from cascade.adapters.observers.terminal import Span
 from cascade.cli import main, output
-from cascade.model.text import columns
+from cascade.model.shown.text import columns
 
 FLOWS = r"""
 import cascade

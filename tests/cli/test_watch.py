@@ -32,7 +32,7 @@ from cascade.cli import watch
 from cascade.cli.watch import Board
 from cascade.control import Concurrency, Pause
 from cascade.events import as_record
-from cascade.model.text import columns
+from cascade.model.shown.text import columns
 from cascade.runtime.control.connector import Found, Lost, Message, Missed, Signal, Subscription
 from cascade.runtime.control.protocol import rule_message
 from cascade.testing import MemoryBroker, MemoryConnector

@@ -12,8 +12,8 @@ from plain_tasks import one
 
 import cascade
 from cascade.graph.build import build
-from cascade.model.labels import Label, labelled
-from cascade.model.secrets import KeepingSecrets, keep_secret
+from cascade.model.shown.labels import Label, labelled
+from cascade.model.shown.secrets import KeepingSecrets, keep_secret
 from cascade.planning.layout import Place, place_of
 
 

@@ -18,10 +18,10 @@ from labels import label
 
 import cascade
 from cascade.model.errors import InputError
-from cascade.model.secrets import KeepingSecrets, Secrets, keep_secret, redacted
 from cascade.model.shown.raised import annotate, describe, hide_secrets_of
+from cascade.model.shown.secrets import KeepingSecrets, Secrets, keep_secret, redacted
+from cascade.model.shown.text import preview, without_secrets
 from cascade.model.shown.urls import secrets_of_url, shown_url
-from cascade.model.text import preview, without_secrets
 
 _texts = st.text(st.characters(exclude_categories=["Cs"]))
 

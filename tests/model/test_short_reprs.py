@@ -13,8 +13,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unshowable import Broken, Loud
 
-from cascade.model.secrets import Secrets
-from cascade.model.short_reprs import PATIENCE, short_repr
+from cascade.model.shown.secrets import Secrets
+from cascade.model.shown.short_reprs import PATIENCE, short_repr
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text() | st.binary() | st.complex_numbers()
 VALUES = st.recursive(

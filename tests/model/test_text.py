@@ -9,7 +9,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 from strategies_events import ANY_TEXT
 
-from cascade.model.text import clock, columns, counted, duration, fitted, minute, moment, natural, one_line
+from cascade.model.shown.text import clock, columns, counted, duration, fitted, minute, moment, natural, one_line
 
 
 @given(ANY_TEXT)

@@ -20,7 +20,7 @@ import cascade
 from cascade.graph.build import build
 from cascade.graph.nested import finish
 from cascade.graph.nodes import Junction
-from cascade.model.text import preview
+from cascade.model.shown.text import preview
 from cascade.planning.chained_maps import chained_maps
 from cascade.runtime.admission.pool import Pool
 from cascade.runtime.foundation.task_context import ambient

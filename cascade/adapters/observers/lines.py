@@ -27,7 +27,7 @@ from cascade.model.events import (
     UndoStarted,
     as_record,
 )
-from cascade.model.text import clock
+from cascade.model.shown.text import clock
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream
 

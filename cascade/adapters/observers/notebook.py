@@ -15,7 +15,7 @@ from anyio import current_time
 from cascade.adapters.observers.picture import picture
 from cascade.adapters.observers.tally import Tally
 from cascade.adapters.observers.terminal import Span, Style
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 
 COLUMNS: Final = 100
 LINES: Final = 16

@@ -7,7 +7,7 @@ from typing import Final
 
 from cascade.adapters.observers.tally import Tally, TaskTally, parts_of
 from cascade.adapters.observers.terminal import Span, Style
-from cascade.model.text import columns, counted, duration, fitted, one_line
+from cascade.model.shown.text import columns, counted, duration, fitted, one_line
 
 Line = list[Span]
 

@@ -17,7 +17,7 @@ from cascade.adapters.observers.picture import picture, plain_line
 from cascade.adapters.observers.tally import Tally
 from cascade.adapters.observers.terminal import Span, is_terminal, write_line
 from cascade.model.events import AttemptStarted, Event
-from cascade.model.text import clock
+from cascade.model.shown.text import clock
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream
 

@@ -33,10 +33,10 @@ from cascade.model.events import (
     UndoFinished,
     UndoStarted,
 )
-from cascade.model.labels import labelled
 from cascade.model.outcomes import RACE_LOST
+from cascade.model.shown.labels import labelled
+from cascade.model.shown.text import counted, duration, moment
 from cascade.model.skip_reasons import SkipReason, why_skipped
-from cascade.model.text import counted, duration, moment
 
 # Targets of a run that are named, at most.
 SHOWN_TARGETS: Final = 5

@@ -23,8 +23,8 @@ from cascade.model.events import (
     TaskSkipped,
     UndoFinished,
 )
+from cascade.model.shown.text import duration
 from cascade.model.skip_reasons import SkipReason
-from cascade.model.text import duration
 
 
 # More than 12 fields: one for each number that is shown.

@@ -8,7 +8,7 @@ from typing import IO, Final, Literal
 
 import attrs
 
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 
 Style = Literal["plain", "bold", "dim", "red", "green", "yellow", "cyan"]
 

@@ -12,7 +12,7 @@ from html import escape
 from importlib.resources import files
 from typing import Any, Final
 
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 
 _INLINE: Final = re.compile(r"<(script|style)>(.*?)</\1>", re.DOTALL)
 

@@ -20,7 +20,7 @@ import attrs
 
 from cascade.adapters.serialization.values import code_dumps
 from cascade.model.shown.raised import annotate, describe
-from cascade.model.tracebacks import trim
+from cascade.model.shown.tracebacks import trim
 
 
 def _builtin(cls: type[BaseException]) -> Any:

@@ -12,8 +12,8 @@ import attrs
 from cascade.adapters.pickles import plain_value
 from cascade.adapters.state.detail_text import detail_of_text
 from cascade.adapters.state.ownership import Owner, run_state
-from cascade.model.secrets import MARK
-from cascade.model.text import preview
+from cascade.model.shown.secrets import MARK
+from cascade.model.shown.text import preview
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord, undo_records
 from cascade.runtime.durability.records import is_of_undo

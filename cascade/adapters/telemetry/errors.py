@@ -7,9 +7,9 @@ from typing import Final
 
 from opentelemetry.trace import Span, Status, StatusCode
 
-from cascade.model.secrets import Secrets
 from cascade.model.shown.raised import describe
-from cascade.model.tracebacks import is_ours
+from cascade.model.shown.secrets import Secrets
+from cascade.model.shown.tracebacks import is_ours
 
 # Characters of a traceback; of a longer one the end is kept, which has the error.
 _MOST: Final = 8192

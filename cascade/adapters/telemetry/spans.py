@@ -20,8 +20,8 @@ from cascade.adapters.telemetry.errors import note_error, type_of
 from cascade.adapters.telemetry.metrics import OUTCOME, Metrics
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
-from cascade.model.secrets import Secrets
 from cascade.model.shown.raised import describe
+from cascade.model.shown.secrets import Secrets
 
 RUN: Final = "cascade.run.id"
 NODE: Final = "cascade.node.id"

@@ -10,7 +10,7 @@ from cascade.cli.output import out_text
 from cascade.cli.targets import UsageError
 from cascade.graph.pictures.render import Format
 from cascade.model.errors import GraphError
-from cascade.model.secrets import redacted
+from cascade.model.shown.secrets import redacted
 
 _BY_SUFFIX: Final[dict[str, Format]] = {
     ".svg": "svg", ".mmd": "mermaid", ".mermaid": "mermaid", ".dot": "dot", ".gv": "dot", ".json": "json",

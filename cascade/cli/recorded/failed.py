@@ -13,10 +13,10 @@ from cascade.adapters.observers.terminal import Span
 from cascade.cli.output import out, out_json, out_text, say
 from cascade.cli.recorded.looks import facts, status_of
 from cascade.cli.targets import UsageError
-from cascade.model.labels import labelled
+from cascade.model.shown.labels import labelled
+from cascade.model.shown.text import clock, counted, duration, fitted, moment
 from cascade.model.shown.urls import shown_url
 from cascade.model.skip_reasons import why_skipped
-from cascade.model.text import clock, counted, duration, fitted, moment
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 

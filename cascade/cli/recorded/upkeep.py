@@ -15,10 +15,10 @@ from cascade.cli.output import out, out_json, say
 from cascade.cli.recorded.choosing import superfluous
 from cascade.cli.recorded.reading import read
 from cascade.cli.targets import UsageError
-from cascade.model.secrets import redacted
 from cascade.model.shown.raised import describe
+from cascade.model.shown.secrets import redacted
+from cascade.model.shown.text import counted
 from cascade.model.shown.urls import shown_url
-from cascade.model.text import counted
 from cascade.runtime.engine.upkeep import delete_runs, find_damage, size_of
 
 # Damaged things that are named.

@@ -14,7 +14,7 @@ import attrs
 
 from cascade.graph.pictures.positions import positions
 from cascade.graph.pictures.sketch import Arrow, Sketch, Vertex
-from cascade.model.text import columns
+from cascade.model.shown.text import columns
 
 # Pixels: of a letter of the title and of the note, around the text, between boxes of a layer, between layers (also
 # where arrows have labels), and around the picture.

@@ -17,7 +17,7 @@ from cascade.graph.nodes import (
     RaceNode,
 )
 from cascade.graph.pictures.titles import inscription_of, is_signal, name_given, priority_of, title_of, undo_name
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 
 Format = Literal["mermaid", "dot", "text", "json", "svg"]
 

@@ -18,7 +18,7 @@ from cascade.graph.nodes import (
     RaceNode,
 )
 from cascade.graph.pictures.titles import inscription_of, is_signal, name_given, priority_of, undo_name
-from cascade.model.text import counted, one_line
+from cascade.model.shown.text import counted, one_line
 
 # Boxes and arrows of a picture, at most.
 MOST_BOXES: Final = 400

@@ -22,7 +22,7 @@ from cascade.graph.pictures.layered import (
     laid_out,
 )
 from cascade.graph.pictures.sketch import sketch_of
-from cascade.model.text import counted, fitted, one_line
+from cascade.model.shown.text import counted, fitted, one_line
 
 # Boxes that the description in words names, at most.
 MOST_WORDS: Final = 60

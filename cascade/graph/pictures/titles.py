@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Junction, MapNode, Node, task_of
 from cascade.model.calls.signals import SignalTask
-from cascade.model.labels import labelled
+from cascade.model.shown.labels import labelled
 
 
 def inscription_of(edge: Edge) -> str:

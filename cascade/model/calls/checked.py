@@ -11,7 +11,7 @@ from typing import Any
 
 from cascade.model.placeholders import Placeholder
 from cascade.model.policies import CachePolicy, Collect, Policies, Retry, exact
-from cascade.model.secrets import redacted
+from cascade.model.shown.secrets import redacted
 from cascade.model.typed.numbers import is_whole, plain_number
 
 

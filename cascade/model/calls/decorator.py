@@ -13,8 +13,8 @@ from cascade.model.calls.functions import check_mode, check_texts, is_async_func
 from cascade.model.calls.signatures import arity_of, signature_of
 from cascade.model.lazies import LazyResult
 from cascade.model.policies import NOTHING_SAID, UNSET, CachePolicy, Policies, Retry
+from cascade.model.shown.text import encodable
 from cascade.model.tasks import Partial, Task
-from cascade.model.text import encodable
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from cascade.model.calls.callee import Callee
-from cascade.model.secrets import redacted
+from cascade.model.shown.secrets import redacted
 
 
 def misfit(callee: Callee, args: tuple[Any, ...], kwargs: dict[str, Any], *, is_whole: bool = True) -> TypeError:

@@ -13,7 +13,7 @@ import cascade.model.events.kinds as kinds
 import cascade.model.events.node_kinds as node_kinds
 from cascade.model.events.kinds import Event, RunStatus
 from cascade.model.events.node_kinds import BlockReason, TaskStatus
-from cascade.model.text import preview
+from cascade.model.shown.text import preview
 
 # Version of the JSON form of events; raised when a field changes its meaning or goes.
 SCHEMA_VERSION: Final = 1

@@ -7,8 +7,8 @@ from types import TracebackType
 from typing import Any, NoReturn
 
 from cascade.model.errors import CascadeError
-from cascade.model.secrets import Secrets, redacted
-from cascade.model.text import encodable
+from cascade.model.shown.secrets import Secrets, redacted
+from cascade.model.shown.text import encodable
 
 
 def describe(error: BaseException) -> str:

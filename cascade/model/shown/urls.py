@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Final
 
-from cascade.model.secrets import MARK
+from cascade.model.shown.secrets import MARK
 
 # Options of a URL whose values are secret, by a part of their names.
 _SECRET_OPTION: Final = (

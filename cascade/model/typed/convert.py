@@ -10,7 +10,7 @@ from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, cast, get_args, get_origin
 
-from cascade.model.text import preview
+from cascade.model.shown.text import preview
 from cascade.model.typed.kinds import (
     Mismatch,
     has_fixed_length,

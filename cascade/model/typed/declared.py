@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Final, TypeVar, cast
 import attrs
 
 from cascade.model.placeholders import Placeholder
-from cascade.model.secrets import MARK, without
 from cascade.model.shown.raised import describe
-from cascade.model.text import preview
+from cascade.model.shown.secrets import MARK, without
+from cascade.model.shown.text import preview
 from cascade.model.typed.kinds import Mismatch, is_kind, is_same, kind_of, names_in
 
 T = TypeVar("T")

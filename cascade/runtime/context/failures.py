@@ -7,8 +7,8 @@ from collections.abc import Callable
 import attrs
 
 from cascade.model.outcomes import Failed
-from cascade.model.secrets import Secrets
 from cascade.model.shown.raised import annotate, hide_secrets_of
+from cascade.model.shown.secrets import Secrets
 
 
 @attrs.frozen

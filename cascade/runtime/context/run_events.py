@@ -9,7 +9,7 @@ import attrs
 
 from cascade.model.calls.callee import Callee
 from cascade.model.events import Event, NodeEvent, TaskExecutionFinished, TaskExecutionStarted
-from cascade.model.secrets import Secrets, kept_secrets
+from cascade.model.shown.secrets import Secrets, kept_secrets
 from cascade.runtime.observation.bus import EventBus
 from cascade.runtime.observation.outcome_stream import NodeSettled
 from cascade.runtime.observation.tracing import Tracing

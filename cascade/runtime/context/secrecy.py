@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from types import TracebackType
 
-from cascade.model.secrets import KeepingSecrets, Secrets, kept_secrets
 from cascade.model.shown.raised import hide_secrets_of
+from cascade.model.shown.secrets import KeepingSecrets, Secrets, kept_secrets
 from cascade.model.shown.urls import secrets_of_url
 from cascade.runtime.context.settings import Settings
 

@@ -14,7 +14,7 @@ import anyio
 import attrs
 
 from cascade.model.errors import CascadeError
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 from cascade.runtime.control.connector import Connector, Message, Subscription
 from cascade.runtime.control.controlled_run import ControlledRun
 from cascade.runtime.control.protocol import ANSWERS, COMMANDS, WIRE_VERSION, decode, encode, level

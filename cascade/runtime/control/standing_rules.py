@@ -10,7 +10,7 @@ import attrs
 from anyio import current_time
 
 from cascade.model.rules import Concurrency, ControlRule, Kind, Pause, Rate, matcher
-from cascade.model.text import duration
+from cascade.model.shown.text import duration
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Applicant
 

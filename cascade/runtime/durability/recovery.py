@@ -11,8 +11,8 @@ import attrs
 from cascade.graph.identity import Contents
 from cascade.graph.nodes import Graph
 from cascade.model.policies import Retry
-from cascade.model.secrets import MARK
-from cascade.model.text import preview
+from cascade.model.shown.secrets import MARK
+from cascade.model.shown.text import preview
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Opening, Past, Record
 from cascade.runtime.durability.undo_log import RecordedUndos, recorded_undos

@@ -13,10 +13,10 @@ from cascade.graph.nodes import Graph, Junction, RaceNode
 from cascade.graph.slots import distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.events import RunStatus
-from cascade.model.labels import labelled
 from cascade.model.outcomes import Status
+from cascade.model.shown.labels import labelled
 from cascade.model.shown.raised import describe
-from cascade.model.text import counted, duration, one_line
+from cascade.model.shown.text import counted, duration, one_line
 from cascade.planning.layout import Place
 from cascade.runtime.admission.blockers import Blockers, unread
 from cascade.runtime.admission.waiting_line import Waiter

@@ -17,7 +17,7 @@ from cascade.model.events import Event
 from cascade.model.flow import refuse_uncalled
 from cascade.model.inputs import Provider, Resource, as_resource
 from cascade.model.lazies import LazyResult
-from cascade.model.tracebacks import trimmed
+from cascade.model.shown.tracebacks import trimmed
 from cascade.runtime.admission.admission import Admission
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Amount, Name, Pool, Slot, checked_totals

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Generic, cast
 
 from cascade.model.errors import RunCancelled
 from cascade.model.events import Event
-from cascade.model.tracebacks import trimmed
+from cascade.model.shown.tracebacks import trimmed
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.control.plane import UNSET, ControlPlane
 from cascade.runtime.engine.diagnosis import Diagnosis, Explanation, RunSnapshot

@@ -11,7 +11,7 @@ import attrs
 from cascade.model.errors import AttemptCancelled
 from cascade.model.events import AttemptStarted, BlockReason, EngineWarning, TaskBlocked, TaskExecutionStarted
 from cascade.model.shown.raised import describe
-from cascade.model.text import duration
+from cascade.model.shown.text import duration
 from cascade.runtime.admission.asking import admit
 from cascade.runtime.admission.blockers import Blockers
 from cascade.runtime.admission.claims import Applicant, Claim

@@ -11,8 +11,8 @@ from cascade.model.calls.callee import Callee
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome, Skipped, Status
 from cascade.model.shown.raised import describe
+from cascade.model.shown.text import preview
 from cascade.model.skip_reasons import SkipReason
-from cascade.model.text import preview
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import Entry, NodeStatus

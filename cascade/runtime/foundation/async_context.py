@@ -12,7 +12,7 @@ from contextlib import AbstractAsyncContextManager
 from types import TracebackType
 from typing import Generic, ParamSpec, TypeVar
 
-from cascade.model.tracebacks import trimmed
+from cascade.model.shown.tracebacks import trimmed
 
 P = ParamSpec("P")
 T = TypeVar("T")

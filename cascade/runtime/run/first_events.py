@@ -7,7 +7,7 @@ from typing import Any
 from cascade.graph.code import TaskNotDigestibleError
 from cascade.graph.identity import Contents
 from cascade.model.events import EngineWarning, RunResumed, RunStarted
-from cascade.model.text import without_secrets
+from cascade.model.shown.text import without_secrets
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor

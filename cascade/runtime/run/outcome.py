@@ -12,7 +12,7 @@ from cascade.model.errors import RunCancelled, RunFailed, RunSuspended, waits_fo
 from cascade.model.events import RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.shown.raised import annotate, describe, raise_unchanged
-from cascade.model.text import counted
+from cascade.model.shown.text import counted
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing

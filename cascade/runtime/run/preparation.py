@@ -17,7 +17,7 @@ from cascade.model.calls.signals import SignalTask
 from cascade.model.errors import CapacityError, GraphError, InputError
 from cascade.model.inputs import Param, Resource
 from cascade.model.policies import exact
-from cascade.model.secrets import MARK, keep_secret, redacted
+from cascade.model.shown.secrets import MARK, keep_secret, redacted
 from cascade.model.tasks import Task
 from cascade.model.typed.declared import REQUIRED, Input
 from cascade.planning.layout import Goes, Layout, Place, certain_nodes, lay_out

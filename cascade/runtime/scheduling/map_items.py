@@ -18,8 +18,8 @@ from cascade.graph.nodes import NO_TERMS, Graph, MapNode, Node, Terms
 from cascade.model.errors import MapFailed
 from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, Status
+from cascade.model.shown.text import counted
 from cascade.model.skip_reasons import SkipReason
-from cascade.model.text import counted
 from cascade.planning.layout import NOTHING_SPECIAL, Goes, Layout, Place, Special, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext

@@ -15,7 +15,7 @@ from cascade.model.errors import GraphError, InputError, TaskTimeoutError
 from cascade.model.events import SignalAwaited, SignalReceived
 from cascade.model.outcomes import Done, Failed
 from cascade.model.placeholders import Placeholder
-from cascade.model.text import preview
+from cascade.model.shown.text import preview
 from cascade.runtime.signals.kept import KeptSignals
 from cascade.runtime.signals.watch import Host, Idleness, Watch
 

@@ -10,7 +10,7 @@ import attrs
 from cascade.model.calls.signals import SignalTask, is_same_value
 from cascade.model.errors import InputError, StateError
 from cascade.model.events import EngineWarning
-from cascade.model.text import preview
+from cascade.model.shown.text import preview
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.signal_records import (
     DECLARED,

@@ -12,7 +12,7 @@ from strategies_events import any_events
 import cascade
 from cascade.adapters.observers.picture import Line, about, picture, plain_line, stopwatch
 from cascade.adapters.observers.tally import Tally
-from cascade.model.text import columns, one_line
+from cascade.model.shown.text import columns, one_line
 
 WHEN: dict[str, Any] = {"seq": 1, "timestamp": 0.0, "run_id": "nightly"}
 

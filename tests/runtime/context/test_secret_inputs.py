@@ -19,6 +19,7 @@ from plain_tasks import give
 import cascade
 from cascade.cache import Hit, InputCache, MemoryCacheStore
 from cascade.model.events import as_record
+from cascade.model.shown.secrets import redacted
 from cascade.testing import MemoryConnector, record_events, simulate
 
 SECRET = "hunter2-of-the-day"
@@ -202,7 +203,7 @@ async def test_other_runs_of_the_engine_hide_nothing_of_it() -> None:
 
 async def test_nothing_is_hidden_in_the_block_around_a_run() -> None:
     async with cascade.start(give(token), {"token": SECRET}) as run:
-        assert cascade.model.secrets.redacted(SECRET) == SECRET
+        assert redacted(SECRET) == SECRET
         await run.result()
 
 

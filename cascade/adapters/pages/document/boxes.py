@@ -12,7 +12,7 @@ from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import laid_out
 from cascade.graph.pictures.sketch import MOST_BOXES, Sketch, sketch_of
 from cascade.graph.pictures.svg import MARKS, State, as_svg
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 
 Counts = Mapping[str, int]
 

@@ -32,8 +32,8 @@ from cascade.model.events import (
     TaskRetrying,
     TaskSkipped,
 )
+from cascade.model.shown.text import preview
 from cascade.model.skip_reasons import SkipReason
-from cascade.model.text import preview
 from cascade.runtime.observation.details import FlowKnown, NodeFailed
 
 # What a chronicle has to be told of.

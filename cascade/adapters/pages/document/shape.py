@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from typing import Any, Final
 
 from cascade.adapters.observers.tally import TaskTally
-from cascade.model.secrets import redacted
+from cascade.model.shown.secrets import redacted
 
 # Raised when a section changes its meaning or goes.
 VERSION: Final = 1

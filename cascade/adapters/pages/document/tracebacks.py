@@ -6,9 +6,9 @@ import os
 import traceback
 from typing import Final
 
-from cascade.model.secrets import redacted
 from cascade.model.shown.raised import describe
-from cascade.model.tracebacks import FULL, is_ours
+from cascade.model.shown.secrets import redacted
+from cascade.model.shown.tracebacks import FULL, is_ours
 
 # Characters of a traceback that are shown, and how many of them are of its beginning if it is longer.
 LONGEST: Final = 8192

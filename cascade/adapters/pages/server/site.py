@@ -15,7 +15,7 @@ from cascade.adapters.pages.server.access import CSRF_HEADER, Access
 from cascade.adapters.pages.server.listing import list_page
 from cascade.adapters.pages.server.messages import PING, Answer, Request, Updates, data, event, text
 from cascade.adapters.pages.server.sources.source import RefusedAction, Shown, Source, Update
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 
 _METRICS_KIND: Final = "text/plain; version=0.0.4; charset=utf-8"
 _METHODS: Final = {"/": "GET", "/run": "GET", "/updates": "GET", "/metrics": "GET", "/act": "POST"}

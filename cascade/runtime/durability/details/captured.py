@@ -9,8 +9,8 @@ from typing import Final
 
 import attrs
 
-from cascade.model.secrets import Secrets
-from cascade.model.text import counted
+from cascade.model.shown.secrets import Secrets
+from cascade.model.shown.text import counted
 from cascade.runtime.foundation.task_context import here
 
 # Characters that are kept of what one node writes: of the beginning, and of the end.

@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.model.secrets import Secrets
+from cascade.model.shown.secrets import Secrets
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.details.captured import Captured
 from cascade.runtime.durability.details.records import NodeDetail

@@ -11,10 +11,10 @@ from typing import Final
 
 import attrs
 
-from cascade.model.secrets import Secrets
 from cascade.model.shown.raised import describe
-from cascade.model.text import fitted
-from cascade.model.tracebacks import FULL, is_ours
+from cascade.model.shown.secrets import Secrets
+from cascade.model.shown.text import fitted
+from cascade.model.shown.tracebacks import FULL, is_ours
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.details import AttemptRecord, NodeDetail, Remark
 

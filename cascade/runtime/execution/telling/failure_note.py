@@ -9,8 +9,8 @@ from typing import Any, Final
 from cascade.graph.nodes import Graph, MapNode, Node
 from cascade.graph.slots import Given, Injected, Nested, Operand
 from cascade.model.calls.callee import Callee
-from cascade.model.secrets import MARK, Secrets
-from cascade.model.short_reprs import SHOWN, short_repr
+from cascade.model.shown.secrets import MARK, Secrets
+from cascade.model.shown.short_reprs import SHOWN, short_repr
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.frame.frame import Frame
 

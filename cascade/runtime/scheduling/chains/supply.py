@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from cascade.model.outcomes import Status
-from cascade.model.text import preview
+from cascade.model.shown.text import preview
 from cascade.runtime.frame.frame import Frame
 
 # Items that may start in a follower and have not begun; beyond that no item starts of the map that it follows.

@@ -13,7 +13,7 @@ from cascade.adapters.pages.server.sources.limits import limits_in
 from cascade.adapters.pages.server.sources.source import AUTHOR, RefusedAction, control, how_it_goes_on
 from cascade.model.errors import CascadeError
 from cascade.model.rules import ControlRule
-from cascade.model.text import one_line
+from cascade.model.shown.text import one_line
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.recovery import origin_var
 from cascade.runtime.engine.diagnosis import Diagnosis

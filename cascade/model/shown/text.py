@@ -9,7 +9,7 @@ import time
 import unicodedata
 from typing import Any, Final
 
-from cascade.model.secrets import Secrets, secrets_in_force
+from cascade.model.shown.secrets import Secrets, secrets_in_force
 
 _DIGITS: Final = re.compile(r"(\d+)", re.ASCII)
 # Of spans of time: seconds in a large and a small unit, up to how many seconds these are used, and their names.

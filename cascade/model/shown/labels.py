@@ -9,7 +9,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.model.secrets import redacted
+from cascade.model.shown.secrets import redacted
 
 # Characters of a label that are shown, at most.
 _SHOWN: Final = 100

@@ -13,8 +13,8 @@ from collections.abc import Iterable
 from typing import Any, Final
 from weakref import WeakSet
 
-from cascade.model.secrets import Secrets
-from cascade.model.text import one_line
+from cascade.model.shown.secrets import Secrets
+from cascade.model.shown.text import one_line
 
 # Characters that are shown of a value, at most.
 SHOWN: Final = 100

@@ -9,7 +9,7 @@ from typing import Final
 
 # Set to anything but 0, it has all frames shown.
 FULL: Final = "CASCADE_FULL_TRACEBACK"
-_HOME: Final = os.path.dirname(os.path.dirname(os.path.abspath(__file__))) + os.sep
+_HOME: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
 class TrimmedTraceback:
