@@ -57,25 +57,28 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
     Returns:
         The ids of those that were deleted.
     """
-    deleted = []
     with _opened(url) as connection:
         parts = [part for part in _PARTS if has_table(connection, part)]
-        for run in runs:
-            with transaction(connection):
-                row = connection.execute(
-                    "SELECT id, updated, owner, lease_until FROM runs WHERE run_id = ?", (run.run_id,)
-                ).fetchone()
-                if row is None or row[1] > run.updated or _is_held(row[2], row[3]):
-                    continue
-                for part in parts:
-                    connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
-                connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
-                deleted.append(run.run_id)
+        deleted = [run.run_id for run in runs if _delete(connection, run, parts)]
         if deleted:
             with suppress(sqlite3.OperationalError):  # the room is used again, though the file stays as large
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return deleted
+
+
+def _delete(connection: sqlite3.Connection, run: RunRecord, parts: Sequence[str]) -> bool:
+    """Delete *run* with what the tables *parts* have of it, unless it must stay; whether it was deleted."""
+    with transaction(connection):
+        row = connection.execute(
+            "SELECT id, updated, owner, lease_until FROM runs WHERE run_id = ?", (run.run_id,)
+        ).fetchone()
+        if row is None or row[1] > run.updated or _is_held(row[2], row[3]):
+            return False
+        for part in parts:
+            connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
+        connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
+    return True
 
 
 def _is_held(owner: Any, until: Any) -> bool:
