@@ -6,18 +6,18 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any, Final
 
-from cascade.adapters.sqlite_file import PATIENCE, is_busy, transaction, trusted
+from cascade.adapters.sqlite_file import PATIENCE, is_busy, transaction
 from cascade.adapters.state.damage import damage_of_digest, damage_of_pickle, damaged_fields
 from cascade.adapters.state.ownership import Owner, seconds_left
-from cascade.adapters.state.sqlite.backend import is_shared, path_of
+from cascade.adapters.state.sqlite.backend import path_of
 from cascade.adapters.state.sqlite.details import has_table
-from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
 from cascade.adapters.state.sqlite.ledger import read_run, read_runs
-from cascade.model.errors import StateError, describe
+from cascade.adapters.state.sqlite.opening import opened
+from cascade.model.errors import describe
 from cascade.runtime.durability.history import Damage, RunRecord
 from cascade.runtime.foundation.fairness import considerate
 
@@ -26,26 +26,12 @@ _APART: Final = 3600.0
 _PARTS: Final = ("nodes", "events", "signals", "details")
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[sqlite3.Connection]:
-    path = path_of(url)
-    if not Path(path).is_file():
-        raise StateError(f"there is no state file {path!r}")
-    try:
-        connection = sqlite3.connect(
-            trusted(path, makes=False, shared=is_shared(url)), timeout=PATIENCE, isolation_level=None
-        )
-        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != VERSION:
-                raise StateError(of_another_version(path, version))
-            yield connection
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        why = "another program uses it" if is_busy(error) else describe(error)
-        raise StateError(f"the SQLite file {path!r} cannot be used: {why}") from error
+def _opened(url: str) -> AbstractContextManager[sqlite3.Connection]:
+    return opened(url, partial(sqlite3.connect, timeout=PATIENCE, isolation_level=None), _why_not)
+
+
+def _why_not(error: sqlite3.Error) -> str:
+    return f"used: {'another program uses it' if is_busy(error) else describe(error)}"
 
 
 def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
