@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -11,6 +12,7 @@ from typing import Any
 
 import pytest
 from observed import observe
+from real_time import hold_thread
 from remote_executors import KEEP_ABOVE, kept_open
 from remote_tasks import CustomError, add, chooses, fail, takes_anything, total, unpicklable
 
@@ -168,10 +170,7 @@ async def test_whoever_listens_hears_of_each_node_once(counting: Counting, sched
 async def test_long_calls_are_not_kept_together(counting: Counting, tmp_path: Path) -> None:
     @cascade.task(mode="remote")
     def long(number: int) -> str:
-        import threading
-        import time
-
-        time.sleep(0.12)
+        hold_thread(0.12)
         return threading.current_thread().name + str(number)
 
     names = await cascade.run(long.map(number=list(range(8))), executor=counting)
