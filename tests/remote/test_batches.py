@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from carried import Unreadable
 from observed import observe
 from real_time import hold_thread
 from remote_executors import KEEP_ABOVE, kept_open
@@ -124,17 +125,6 @@ async def test_one_call_that_cannot_be_sent_spoils_no_other(counting: Counting) 
 
     assert [type(error) for error in caught.value.exceptions] == [TypeError, TypeError]
     assert len(caught.value.results) == 31
-
-
-class Unreadable:
-    """Can be pickled, and not be unpickled."""
-
-    def __reduce__(self) -> Any:
-        return _refuse, ()
-
-
-def _refuse() -> None:
-    raise OSError("not readable here")
 
 
 async def test_one_argument_that_cannot_be_read_there_spoils_no_other(counting: Counting) -> None:
