@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from cascade.adapters.observers.tally import Tally
-from cascade.adapters.pages.document.shape import numbers_of, sum_of
+from cascade.adapters.pages.document.shape import numbers_of
 from cascade.model.events import (
     EngineWarning,
     Event,
@@ -71,5 +71,5 @@ class Head:
             "name": "", "finished": None, "error": None, "targets": [], "targets_left_out": 0, "params": {},
             "epoch": 1, **self._facts, "status": tally.status, "stage": tally.stage,
             "turns": None if tally.turns is None else tally.turns[1], "source": "events", "total": total,
-            "counts": numbers_of(sum_of(tally.tasks.values())),
+            "counts": numbers_of(*tally.tasks.values()),
         }  # fmt: skip
