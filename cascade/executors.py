@@ -1,11 +1,11 @@
 """Executors: objects that call the functions of tasks, in this process, in worker processes, or on a cluster."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cascade.adapters.executors.processes import ProcessExecutor
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
 from cascade.runtime.foundation.executor import Executor
-from cascade.runtime.foundation.lazy_import import adapter
+from cascade.runtime.foundation.lazy_import import adapters_of
 from cascade.runtime.foundation.remote_executor import (
     KEEP_ABOVE,
     AttemptInfo,
@@ -47,15 +47,12 @@ __all__ = [
     "ValuesLost",
 ]
 
-_ADAPTERS = {
-    "DaskExecutor": "remote.dask:DaskExecutor",
-    "RayExecutor": "remote.ray:RayExecutor",
-    "FuturesExecutor": "remote.futures:FuturesExecutor",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Imported when asked for: most programs use none of them.
-    if name in _ADAPTERS:
-        return adapter(_ADAPTERS[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Imported when asked for: most programs use none of them.
+__getattr__ = adapters_of(
+    __name__,
+    {
+        "DaskExecutor": "remote.dask:DaskExecutor",
+        "RayExecutor": "remote.ray:RayExecutor",
+        "FuturesExecutor": "remote.futures:FuturesExecutor",
+    },
+)

@@ -100,6 +100,12 @@ def schedule(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
+@pytest.fixture(params=["first", "group", "continue"])
+def on_error(request: pytest.FixtureRequest) -> str:
+    """All that a run can do about failures, for what is the same whatever it does."""
+    return str(request.param)
+
+
 @pytest.fixture
 def without_cloudpickle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Cloudpickle is not installed, as far as this process can see."""

@@ -158,6 +158,23 @@ async def turns(count: int) -> None:
         await anyio.lowlevel.checkpoint()
 
 
+async def turns_beside(func: Callable[[], Awaitable[object]]) -> int:
+    """How often another task has its turn while *func* is called."""
+    count = 0
+
+    async def take_turns() -> None:
+        nonlocal count
+        while True:
+            count += 1
+            await anyio.lowlevel.checkpoint()
+
+    async with anyio.create_task_group() as group:
+        group.start_soon(take_turns)
+        await func()
+        group.cancel_scope.cancel()
+    return count
+
+
 def give_way_always(patch: pytest.MonkeyPatch) -> None:
     """As on a machine so slow that each step takes a slice: others have their turn after every one."""
     _set_slices(patch, -1.0)

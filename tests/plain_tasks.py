@@ -87,6 +87,14 @@ async def fails(message: str = "trouble") -> None:
 
 
 @cascade.task
+async def odd_ones_fail(number: int) -> int:
+    """Gives even numbers, raises a ``ValueError`` of odd ones."""
+    if number % 2:
+        raise ValueError(number)
+    return number
+
+
+@cascade.task
 async def crash(*_: Any) -> Any:
     """Raises what no task raises on purpose."""
     raise ZeroDivisionError("crash")

@@ -11,6 +11,8 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from real_time import hold_thread
+
 import cascade
 
 
@@ -66,7 +68,7 @@ def work_until_stopped(folder: str, name: str = "work", most: float = 20.0) -> s
         (Path(folder) / f"{name}-begun").touch()
         while time.monotonic() < ends_by:
             cascade.checkpoint()
-            time.sleep(0.005)
+            hold_thread(0.005)
     except BaseException as error:
         with suppress(OSError):
             (Path(folder) / f"{name}-{type(error).__name__}").touch()
@@ -81,7 +83,7 @@ def stubborn(file: str, seconds: float) -> None:
         notes.write("begun ")
         notes.flush()
         try:
-            time.sleep(seconds)
+            hold_thread(seconds)
         finally:
             notes.write("ended ")
 

@@ -93,7 +93,7 @@ ALLOWED: Final = {
 _FOLDERS: Final = "adapters|cli|control|graph|model|planning|runtime|testing|tests|benchmarks|proof|docs|examples"
 _PATH: Final = re.compile(rf"(?<![\w/.:~-])(?:cascade/)?(?:{_FOLDERS})(?:(?:/\w+)+(?:/|\.(?:py|md|toml)\b)|/)")
 _DOTTED: Final = re.compile(r"(?<![\w/.])cascade(?:\.[A-Za-z_]\w*)+")
-_BARE_FILE: Final = re.compile(r"`(\w+\.py)`")
+_FILE: Final = re.compile(r"`((?:\w+/)*\w+\.py)`")
 _NAME: Final = re.compile(r"`([A-Za-z_]\w*)`")
 
 
@@ -161,10 +161,11 @@ def test_the_architecture_is_short() -> None:
 
 def test_files_and_names_in_the_architecture_exist() -> None:
     text = ARCHITECTURE.read_text("utf-8")
-    files = {path.name for path in PACKAGE.rglob("*.py")}
+    files = [path.as_posix() for path in PACKAGE.rglob("*.py")]
     words = {word for path in PACKAGE.rglob("*.py") for word in re.findall(r"\w+", path.read_text("utf-8"))}
 
-    assert set(_BARE_FILE.findall(text)) <= files
+    named = set(_FILE.findall(text))
+    assert [file for file in sorted(named) if not any(path.endswith(f"/{file}") for path in files)] == []
     assert set(_NAME.findall(text)) <= words
 
 

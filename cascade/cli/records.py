@@ -84,14 +84,16 @@ def show(options: argparse.Namespace) -> None:
     elif node_id is not None:
         show_node(run, node_id, state, options.format)
     else:
-        nodes = in_order(failed_nodes(run) if options.failed else run.nodes)
-        run = attrs.evolve(run, nodes=nodes)
-        if options.format == "json":
-            out_json(attrs.asdict(run))
-        elif options.failed:
-            show_failed(run, state)
-        else:
-            _show_run(run)
+        _show_nodes(attrs.evolve(run, nodes=in_order(failed_nodes(run) if options.failed else run.nodes)), options)
+
+
+def _show_nodes(run: RunRecord, options: argparse.Namespace) -> None:
+    if options.format == "json":
+        out_json(attrs.asdict(run))
+    elif options.failed:
+        show_failed(run, options.state)
+    else:
+        _show_run(run)
 
 
 def _show_run(run: RunRecord) -> None:

@@ -1,6 +1,6 @@
 """Control of live runs: pauses and limits, the plane that holds them, and connectors to other processes."""
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from cascade.model.rules import Concurrency, ControlRule, Pause, Rate
 from cascade.runtime.control.connector import (
@@ -16,7 +16,7 @@ from cascade.runtime.control.connector import (
     Subscription,
 )
 from cascade.runtime.control.plane import ControlPlane
-from cascade.runtime.foundation.lazy_import import adapter
+from cascade.runtime.foundation.lazy_import import adapters_of
 
 if TYPE_CHECKING:  # at run time they are imported when they are first used; see __getattr__
     from cascade.adapters.connectors.local import LocalConnector
@@ -42,14 +42,8 @@ __all__ = [
     "Subscription",
 ]
 
-_ADAPTERS = {
-    "LocalConnector": "connectors.local:LocalConnector",
-    "MqttConnector": "connectors.mqtt:MqttConnector",
-}
-
-
-def __getattr__(name: str) -> Any:
-    # Imported when asked for: one of them needs a library that may not be installed.
-    if name in _ADAPTERS:
-        return adapter(_ADAPTERS[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+# Imported when asked for: one of them needs a library that may not be installed.
+__getattr__ = adapters_of(
+    __name__,
+    {"LocalConnector": "connectors.local:LocalConnector", "MqttConnector": "connectors.mqtt:MqttConnector"},
+)

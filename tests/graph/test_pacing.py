@@ -12,11 +12,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import anyio
 import pytest
-from anyio.lowlevel import checkpoint
 from chains import chain, pure, step
 from effort import effort, once
+from life import turns_beside
 from strategies import Crate
 
 import cascade
@@ -99,22 +98,14 @@ def test_laying_out_a_wide_call_that_injects_takes_as_long_as_one_that_does_not(
 
 
 async def test_other_tasks_go_on_while_a_large_flow_is_built() -> None:
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await checkpoint()
-
     # Refused once it has been built, so that nothing but building is counted.
     flow = [cascade.Param("missing"), *[step(number) for number in range(20_000)]]
-    async with anyio.create_task_group() as group:
-        group.start_soon(count)
+
+    async def refuse() -> None:
         with pytest.raises(cascade.InputError):
             await cascade.run(flow)
-        group.cancel_scope.cancel()
-    assert turns > 10
+
+    assert await turns_beside(refuse) > 10
 
 
 # -- work grows with the flow ----------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from carried import Unreadable
 from observed import observe
+from real_time import hold_thread
 from remote_executors import KEEP_ABOVE, kept_open
 from remote_tasks import CustomError, add, chooses, fail, takes_anything, total, unpicklable
 
@@ -124,17 +127,6 @@ async def test_one_call_that_cannot_be_sent_spoils_no_other(counting: Counting) 
     assert len(caught.value.results) == 31
 
 
-class Unreadable:
-    """Can be pickled, and not be unpickled."""
-
-    def __reduce__(self) -> Any:
-        return _refuse, ()
-
-
-def _refuse() -> None:
-    raise OSError("not readable here")
-
-
 async def test_one_argument_that_cannot_be_read_there_spoils_no_other(counting: Counting) -> None:
     flow = [takes_anything(Unreadable()), *[add(number) for number in range(30)]]
 
@@ -168,10 +160,7 @@ async def test_whoever_listens_hears_of_each_node_once(counting: Counting, sched
 async def test_long_calls_are_not_kept_together(counting: Counting, tmp_path: Path) -> None:
     @cascade.task(mode="remote")
     def long(number: int) -> str:
-        import threading
-        import time
-
-        time.sleep(0.12)
+        hold_thread(0.12)
         return threading.current_thread().name + str(number)
 
     names = await cascade.run(long.map(number=list(range(8))), executor=counting)

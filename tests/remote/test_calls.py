@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import pytest
+from life import until
 from remote_tasks import (
     CustomError,
     add,
@@ -37,13 +38,14 @@ def names_in(folder: Path) -> set[str]:
     return {path.name for path in folder.iterdir()}
 
 
-async def has_begun(run: cascade.Run[Any]) -> None:
-    """Wait until a worker has begun to work."""
+async def has_begun(run: cascade.Run[Any], folder: Path) -> None:
+    """Wait until a worker has begun to work, which it notes in *folder* after the start mark."""
     with anyio.fail_after(20):
         async with run.subscribe(cascade.TaskExecutionStarted) as events:
             async for event in events:
                 if isinstance(event, cascade.NodeEvent) and event.task_name == "work_until_stopped":
-                    return
+                    break
+        await until((folder / "work-begun").exists, patience=10**9)
 
 
 async def test_a_remote_task_runs_on_a_worker_and_the_others_stay(remote: RemoteExecutor) -> None:
@@ -98,7 +100,7 @@ async def test_the_next_attempt_waits_for_one_that_ignores_its_timeout(
 
 async def test_a_cancelled_run_stops_its_call_and_waits_for_it(remote: RemoteExecutor, tmp_path: Path) -> None:
     async with cascade.start(work_until_stopped(str(tmp_path)), executor=remote) as run:
-        await has_begun(run)
+        await has_begun(run, tmp_path)
         run.cancel()
 
     assert len(names_in(tmp_path)) == 2
@@ -108,7 +110,7 @@ async def test_a_cancelled_node_stops_while_the_run_goes_on(remote: RemoteExecut
     flow = [work_until_stopped(str(tmp_path)).or_else("stopped", on=(cascade.TaskCancelledError,)), add(1)]
 
     async with cascade.start(flow, executor=remote) as run:
-        await has_begun(run)
+        await has_begun(run, tmp_path)
         run.cancel_node("work_until_stopped")
         assert await run.result() == ["stopped", 2]
     assert len(names_in(tmp_path)) == 2
@@ -124,7 +126,7 @@ async def test_a_first_failure_stops_the_other_calls(remote: RemoteExecutor, tmp
 
     with pytest.raises(ValueError, match="here"):
         async with cascade.start([work_until_stopped(str(tmp_path)), fail_here()], executor=remote) as run:
-            await has_begun(run)
+            await has_begun(run, tmp_path)
             begun.set()
             await run.result()
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import partial
 from types import FrameType
 from typing import Any
 
-import anyio
 import pytest
-from anyio.lowlevel import checkpoint
+from life import turns_beside
 
 import cascade
 from cascade.model.errors import StateError
@@ -201,17 +201,6 @@ async def test_lists_and_dicts_are_made_of_all_but_none() -> None:
 
 @pytest.mark.parametrize("made", [paced_list, paced_dict])
 async def test_other_tasks_have_their_turn_while_a_long_one_is_made(made: Any) -> None:
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await checkpoint()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(count)
-        # Nothing is found in the second half, which takes as long.
-        await made(((number, number) if number < 50_000 else None) for number in range(100_000))
-        group.cancel_scope.cancel()
-    assert turns > 5
+    # Nothing is found in the second half, which takes as long.
+    items = ((number, number) if number < 50_000 else None for number in range(100_000))
+    assert await turns_beside(partial(made, items)) > 5

@@ -71,9 +71,9 @@ def _chosen(tasks: Sequence[TaskTally], most: int) -> tuple[list[TaskTally], lis
 
 
 def _interest(task: TaskTally) -> int:
-    if task.running or task.waiting:
+    if task.counts["running"] or task.counts["waiting"]:
         return 0
-    if task.failed:
+    if task.counts["failed"]:
         return 1
     return 2 if task.ended < task.total else 3
 
@@ -199,6 +199,7 @@ def _done(tally: Tally) -> str:
 
 def _under_way(tally: Tally) -> Iterator[str]:
     """Tasks that have begun and are not done; none if the run has only one task."""
-    tasks = [task for task in tally.tasks.values() if task.ended < task.total and (task.ended or task.running)]
+    begun = [task for task in tally.tasks.values() if task.ended or task.counts["running"]]
+    tasks = [task for task in begun if task.ended < task.total]
     if len(tally.tasks) > 1:
         yield from (f"{task.name} {task.ended}/{task.total}" for task in tasks[:NAMED_TASKS])

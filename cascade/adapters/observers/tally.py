@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
+from typing import Final, Literal
 
 import attrs
 
@@ -21,13 +23,26 @@ from cascade.model.events import (
     TaskExecutionStarted,
     TaskRetrying,
     TaskSkipped,
+    TaskStatus,
     UndoFinished,
 )
 from cascade.model.shown.text import duration
 from cascade.model.skip_reasons import SkipReason
 
+# What nodes are counted as:
+# - "recorded": they were in the store when the run was resumed;
+# - "succeeded", "failed", "cancelled": they ran, and ended so;
+# - "cached": the cache had their values;
+# - "skipped": they were skipped;
+# - "running": they run;
+# - "waiting": they wait for capacity, for a rule or for another attempt;
+# - "retries": not nodes, but failed attempts that are followed by another one;
+# - "undone": they had succeeded and were undone, as the run failed.
+State = Literal[
+    "succeeded", "failed", "cancelled", "skipped", "cached", "recorded", "running", "waiting", "retries", "undone"
+]  # fmt: skip
 
-# More than 12 fields: one for each number that is shown.
+
 @attrs.define(eq=False)
 class TaskTally:
     """The nodes of one task, in numbers. Items of maps count as nodes, maps themselves do not.
@@ -35,47 +50,32 @@ class TaskTally:
     Attributes:
         name: Name of the task.
         expected: Nodes that are known to exist; a map may add more when it begins.
-        recorded: Nodes that were in the store when the run was resumed.
-        succeeded: Nodes that ran and succeeded.
-        cached: Nodes whose values the cache had.
-        skipped: Nodes that were skipped.
-        failed: Nodes that failed.
-        cancelled: Nodes that were cancelled.
-        running: Nodes that run.
-        waiting: Nodes that wait for capacity, for a rule or for another attempt.
-        retries: Failed attempts that are followed by another one.
-        undone: Nodes that had succeeded and were undone, as the run failed.
+        counts: How many there are of each kind.
         seconds: Sum of the durations of the nodes that ran and ended.
     """
 
     name: str
     expected: int = 0
-    recorded: int = 0
-    succeeded: int = 0
-    cached: int = 0
-    skipped: int = 0
-    failed: int = 0
-    cancelled: int = 0
-    running: int = 0
-    waiting: int = 0
-    retries: int = 0
+    counts: Counter[State] = attrs.field(factory=Counter)
     seconds: float = 0.0
-    undone: int = 0
 
     @property
     def ran(self) -> int:
         """Nodes that ran and ended."""
-        return self.succeeded + self.failed + self.cancelled
+        return self._sum("succeeded", "failed", "cancelled")
 
     @property
     def ended(self) -> int:
         """Nodes that have ended, without those that were cancelled."""
-        return self.succeeded + self.failed + self.recorded + self.cached + self.skipped
+        return self._sum("succeeded", "failed", "recorded", "cached", "skipped")
 
     @property
     def total(self) -> int:
         """Nodes that are known to exist."""
-        return max(self.expected, self.ended + self.cancelled + self.running + self.waiting)
+        return max(self.expected, self.ended + self._sum("cancelled", "running", "waiting"))
+
+    def _sum(self, *states: State) -> int:
+        return sum(self.counts[state] for state in states)
 
 
 @attrs.frozen
@@ -95,6 +95,14 @@ class Active:
     label: str | None = None
 
 
+_ENDED: Final[dict[TaskStatus, State]] = {
+    "Succeeded": "succeeded", "Failed": "failed", "Cancelled": "cancelled",
+}  # fmt: skip
+# Numbers that are shown, in their order, and words for those whose names do not say enough.
+_SHOWN: Final[tuple[State, ...]] = (
+    "running", "waiting", "failed", "retries", "cancelled", "skipped", "cached", "recorded", "undone",
+)  # fmt: skip
+_WORDS: Final[dict[State, str]] = {"cached": "from the cache", "recorded": "recorded earlier"}
 # Nodes that must have ended, and seconds that must have passed, before the time left is estimated.
 _FEWEST, _SHORTEST = 3, 2.0
 
@@ -185,7 +193,7 @@ class Tally:
             case RunResumed(by_task=recorded, is_finished=is_finished):
                 self.is_replayed = is_finished
                 for name, count in recorded.items():
-                    self._task(name).recorded += count
+                    self._task(name).counts["recorded"] += count
             case RunFinished(status=status):
                 self._end(status.lower(), now)
             case StageStarted(index=index):
@@ -212,7 +220,7 @@ class Tally:
             case TaskExecutionStarted() | AttemptStarted():
                 self._activate(event, task, now)
             case TaskRetrying(delay=delay, attempt=attempt):
-                task.retries += 1
+                task.counts["retries"] += 1
                 self._activate(event, task, now, f"failed in attempt {attempt}, next in {duration(delay)}")
             case TaskBlocked(reason=reason, detail=detail):
                 self._activate(event, task, now, detail or reason)
@@ -221,21 +229,15 @@ class Tally:
             case TaskExecutionFinished():
                 self._finish(event, task)
             case UndoFinished(status="Succeeded"):
-                task.undone += 1
+                task.counts["undone"] += 1
             case TaskSkipped(reason=reason):
                 self._leave(event.task_id, task)
-                if reason == SkipReason.CACHE_HIT.value:
-                    task.cached += 1
-                else:
-                    task.skipped += 1
+                task.counts["cached" if reason == SkipReason.CACHE_HIT.value else "skipped"] += 1
 
     def _activate(self, event: NodeEvent, task: TaskTally, now: float, waits: str = "") -> None:
         self._leave(event.task_id, task)
         self.active[event.task_id] = Active(task, now, waits, event.label)
-        if waits:
-            task.waiting += 1
-        else:
-            task.running += 1
+        task.counts["waiting" if waits else "running"] += 1
 
     def _finish(self, event: TaskExecutionFinished, task: TaskTally) -> None:
         if event.task_id in self._maps:  # only the items of a map count
@@ -243,21 +245,13 @@ class Tally:
             return
         self._leave(event.task_id, task)
         task.seconds += event.duration
-        match event.status:
-            case "Succeeded":
-                task.succeeded += 1
-            case "Failed":
-                task.failed += 1
-            case _:
-                task.cancelled += 1
+        task.counts[_ENDED.get(event.status, "cancelled")] += 1
 
     def _leave(self, node_id: str, task: TaskTally) -> None:
         """Remove a node from those that run or wait; a map that has not begun counts as one node from now on."""
         before = self.active.pop(node_id, None)
-        if before is not None and before.waits:
-            before.task.waiting -= 1
-        elif before is not None:
-            before.task.running -= 1
+        if before is not None:
+            before.task.counts["waiting" if before.waits else "running"] -= 1
         if node_id in self._ahead:
             task.expected += 1 - (self._ahead.pop(node_id) or 0)
 
@@ -265,7 +259,7 @@ class Tally:
         self.status, self.ended_at = status, now
         self.active.clear()
         for task in self.tasks.values():
-            task.running = task.waiting = 0
+            task.counts["running"] = task.counts["waiting"] = 0
 
     def _task(self, name: str) -> TaskTally:
         task = self.tasks.get(name)
@@ -282,17 +276,7 @@ class Tally:
 
 def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:
     """The numbers of *tasks* together, with words for them; without those that are zero."""
-    for words, field in (
-        ("running", "running"),
-        ("waiting", "waiting"),
-        ("failed", "failed"),
-        ("retries", "retries"),
-        ("cancelled", "cancelled"),
-        ("skipped", "skipped"),
-        ("from the cache", "cached"),
-        ("recorded earlier", "recorded"),
-        ("undone", "undone"),
-    ):
-        count = sum(getattr(task, field) for task in tasks)
+    for state in _SHOWN:
+        count = sum(task.counts[state] for task in tasks)
         if count:
-            yield ("retry" if words == "retries" and count == 1 else words), count
+            yield ("retry" if state == "retries" and count == 1 else _WORDS.get(state, state)), count

@@ -20,7 +20,7 @@ from cascade.adapters.serialization.functions import Reference, resolve
 from cascade.adapters.serialization.values import dumps, shortened
 from cascade.graph.nested import LEAVES, Hold, finish, glance, has_placeholders
 from cascade.model.errors import AttemptCancelled, TaskTimeoutError
-from cascade.runtime.foundation.remote_executor import ARRIVING, Earlier
+from cascade.runtime.foundation.remote_executor import ARRIVING, AttemptInfo, Earlier
 from cascade.runtime.foundation.task_context import attempt_var
 
 # Seconds after which a batch makes no further call, so that rules and cancellations are not held up by it.
@@ -62,11 +62,7 @@ class Line(NamedTuple):
         function: The number of its function in the batch.
         args: Positional arguments.
         kwargs: Arguments by name.
-        run_id: The run.
-        node_id: The node.
-        number: Number of the attempt.
-        turns: For each loop around the node: the number of its turn.
-        undone: How often the node was undone in earlier executions of the run.
+        attempt: What an ``AttemptInfo`` has.
         timeout: Seconds it may take; ``None``: no limit.
         remaining: Seconds to the deadline of the scopes around it, when it was handed over.
         carrier: The tracing context.
@@ -77,11 +73,7 @@ class Line(NamedTuple):
     function: int
     args: tuple[Any, ...]
     kwargs: Mapping[str, Any]
-    run_id: str
-    node_id: str
-    number: int
-    turns: tuple[int, ...]
-    undone: int
+    attempt: tuple[str, str, int, tuple[int, ...], int]
     timeout: float | None
     remaining: float
     carrier: Mapping[str, str]
@@ -125,31 +117,35 @@ class RemoteAttempt:
     surroundings: object = None
     claim: object = None
     is_over: bool = False
+    _info: AttemptInfo = attrs.field(init=False)
+
+    def __attrs_post_init__(self) -> None:
+        self._info = AttemptInfo(*self.line.attempt)
 
     @property
     def run_id(self) -> str:
         """The run, which is in the process that made the call."""
-        return self.line.run_id
+        return self._info.run_id
 
     @property
     def node_id(self) -> str:
         """The node."""
-        return self.line.node_id
+        return self._info.node_id
 
     @property
     def number(self) -> int:
         """Number of the attempt, from 1."""
-        return self.line.number
+        return self._info.number
 
     @property
     def turns(self) -> Sequence[int]:
         """For each loop around the node: the number of its turn."""
-        return self.line.turns
+        return self._info.turns
 
     @property
     def undone(self) -> int:
         """How often the node was undone in earlier executions of the run."""
-        return self.line.undone
+        return self._info.undone
 
     def remaining(self) -> float:
         """Seconds to the effective deadline."""

@@ -81,8 +81,9 @@ def pack(calls: Sequence[RemoteCall], keep: Sequence[bool], keep_above: float) -
         about = call.attempt
         lines.append(
             (
-                functions[task], call.args, call.kwargs, about.run_id, about.node_id, about.number, about.turns,
-                about.undone, call.timeout, call.remaining, call.carrier, keeps, call.ends_batch,
+                functions[task], call.args, call.kwargs,
+                (about.run_id, about.node_id, about.number, about.turns, about.undone),
+                call.timeout, call.remaining, call.carrier, keeps, call.ends_batch,
             )
         )  # fmt: skip
     PACKING.met = {}

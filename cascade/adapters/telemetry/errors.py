@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import traceback
 from typing import Final
 
 from opentelemetry.trace import Span, Status, StatusCode
 
 from cascade.model.shown.raised import describe
 from cascade.model.shown.secrets import Secrets
-from cascade.model.shown.tracebacks import is_ours
+from cascade.model.shown.tracebacks import text_of
 
 # Characters of a traceback; of a longer one the end is kept, which has the error.
 _MOST: Final = 8192
@@ -33,18 +32,6 @@ def note_error(span: Span, error: BaseException, secrets: Secrets) -> None:
         {
             "exception.type": kind,
             "exception.message": text.partition(": ")[2],
-            "exception.stacktrace": secrets.redact(_traceback_of(error))[-_MOST:],
+            "exception.stacktrace": secrets.redact(text_of(error))[-_MOST:],
         },
     )
-
-
-def _traceback_of(error: BaseException) -> str:
-    """The traceback of *error* and of what led to it, without frames of this library."""
-    shown = traceback.TracebackException.from_exception(error)
-    pending: list[traceback.TracebackException | None] = [shown]
-    while pending:
-        part = pending.pop()
-        if part is not None:
-            part.stack = traceback.StackSummary.from_list([f for f in part.stack if not is_ours(f.filename)])
-            pending += [part.__cause__, part.__context__, *(part.exceptions or ())]
-    return "".join(shown.format())

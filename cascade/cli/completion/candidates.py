@@ -53,21 +53,25 @@ def candidates(line: str, parser: argparse.ArgumentParser) -> list[str]:
 def _place(parser: argparse.ArgumentParser, words: Sequence[str]) -> _Place:
     place = _Place(parser)
     for word in words:
-        actions = _by_name(place.parser)
         if place.option is not None:
             place.options[place.option.dest], place.option = word, None
-        elif word.startswith("-") and len(word) > 1:
-            option, equals, value = word.partition("=")
-            action = actions.get(option)
-            if action is not None and equals:
-                place.options[action.dest] = value
-            elif action is not None and action.nargs != 0:
-                place.option = action
+            continue
+        if word.startswith("-") and len(word) > 1:
+            _take_option(place, word)
         elif word in (commands := _commands(place.parser)):
             place = _Place(commands[word], options=place.options)
         else:
             place.given.append(word)
     return place
+
+
+def _take_option(place: _Place, word: str) -> None:
+    option, equals, value = word.partition("=")
+    action = _by_name(place.parser).get(option)
+    if action is not None and equals:
+        place.options[action.dest] = value
+    elif action is not None and action.nargs != 0:
+        place.option = action
 
 
 def _by_name(parser: argparse.ArgumentParser) -> dict[str, argparse.Action]:

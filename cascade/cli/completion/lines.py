@@ -18,19 +18,20 @@ def _read(line: str) -> tuple[list[str], str]:
     words, word, quote, is_begun = [], "", "", False
     letters = iter(line)
     for letter in letters:
-        if letter == "\\" and quote != "'":
-            word, is_begun = word + next(letters, ""), True
-        elif quote:
-            quote = "" if letter == quote else quote
-            word += letter if quote else ""
-        elif letter in "'\"":
-            quote, is_begun = letter, True
-        elif letter.isspace():
-            if word or is_begun:
-                words.append(word)
-            word, is_begun = "", False
-        else:
-            word, is_begun = word + letter, True
+        match letter:
+            case "\\" if quote != "'":
+                word, is_begun = word + next(letters, ""), True
+            case _ if quote:
+                quote = "" if letter == quote else quote
+                word += letter if quote else ""
+            case "'" | '"':
+                quote, is_begun = letter, True
+            case _ if letter.isspace():
+                if is_begun:
+                    words.append(word)
+                word, is_begun = "", False
+            case _:
+                word, is_begun = word + letter, True
     return [*words, word], quote
 
 

@@ -12,6 +12,7 @@ import anyio
 from cascade import api
 from cascade.cli.control import connector_of
 from cascade.model.errors import CascadeError
+from cascade.runtime.control.connector import Message
 from cascade.runtime.control.protocol import ENGINES
 from cascade.runtime.control.remote_client import presence, present
 
@@ -129,14 +130,12 @@ def live_runs(via: str) -> list[str]:
 
 async def _live_runs(via: str) -> list[str]:
     connector = connector_of(via)
-    found: set[str] = set()
+    engines: list[Message] = []
     with anyio.move_on_after(_PATIENCE):
         await connector.connect()
         try:
-            async with connector.subscribe(f"{ENGINES}/#", latest_only=True) as engines:
-                for message in present(engines):
-                    if message.payload:
-                        found.update(presence(message).runs)
+            async with connector.subscribe(f"{ENGINES}/#", latest_only=True) as said:
+                engines = [message for message in present(said) if message.payload]
         finally:
             await connector.disconnect()
-    return sorted(found)
+    return sorted({run_id for message in engines for run_id in presence(message).runs})

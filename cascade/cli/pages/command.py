@@ -49,10 +49,9 @@ async def _serve(options: argparse.Namespace) -> Signals:
         with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
             async with anyio.create_task_group() as group:
                 group.start_soon(page.serve, stored(options.state, remote), _say_failed)
-                async for received in signals:
-                    group.cancel_scope.cancel()
-                    return received
-    raise AssertionError("signals do not end")
+                received = await anext(signals)
+                group.cancel_scope.cancel()
+    return received
 
 
 def _say_failed(error: Exception) -> None:

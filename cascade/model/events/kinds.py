@@ -4,8 +4,8 @@ Events are frozen. ``seq`` gives the events of one run a total order. An event i
 to its class.
 
 A new field stands last in its class, with a default, and is described under *Attributes*, which the reference
-shows. If its type is new among events, ``_CHECKS`` in ``records.py`` says which values of JSON it takes, and
-``tests/strategies_events.py`` makes such values. It is given where the event is emitted: search
+shows. If its type is new among events, ``_CHECKS`` in ``records.py`` beside this says which values of JSON it
+takes, and ``tests/strategies_events.py`` makes such values. It is given where the event is emitted: search
 ``cascade/runtime/`` for the class. Most events of a node are emitted in ``runtime/execution/settle.py``, from what
 ``Settled`` and ``Ending`` hold, and never from a frame. Then ``story.py``, among the observers, may tell it to
 people.

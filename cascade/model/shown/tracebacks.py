@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from traceback import TracebackException
 from types import TracebackType
 from typing import Final
 
+from cascade.model.shown.raised import describe
+
 # Set to anything but 0, it has all frames shown.
-FULL: Final = "CASCADE_FULL_TRACEBACK"
+_FULL: Final = "CASCADE_FULL_TRACEBACK"
+# Frames in a text, the innermost ones, so that endless recursion costs little.
+_MOST_FRAMES: Final = 200
 _HOME: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
@@ -33,7 +38,7 @@ def trim(error: BaseException) -> None:
 
     Does nothing if all frames are to be shown.
     """
-    if os.environ.get(FULL, "0") not in ("", "0"):
+    if _shows_all():
         return
     seen: set[int] = set()
     pending: list[BaseException | None] = [error]
@@ -46,6 +51,39 @@ def trim(error: BaseException) -> None:
         pending += [part.__cause__, part.__context__]
         if isinstance(part, BaseExceptionGroup):
             pending += part.exceptions
+
+
+def text_of(error: BaseException) -> str:
+    """The traceback of *error* as text, with causes and contexts, and without frames of ours. Never raises.
+
+    Where all frames are ours, the innermost one stays. Secrets are in it.
+    """
+    try:
+        shown = TracebackException.from_exception(error, limit=-_MOST_FRAMES)
+        if not _shows_all():
+            _trim_shown(shown)
+        text = "".join(shown.format())
+    except Exception:  # an exception may be of any class, and have anything in it
+        text = describe(error)
+    return text.rstrip("\n")
+
+
+def _trim_shown(shown: TracebackException) -> None:
+    pending, seen = [shown], set[int]()
+    while pending:
+        part = pending.pop()
+        if id(part) in seen:
+            continue
+        seen.add(id(part))
+        # The note of an error from another process has the frames of that process.
+        kept = [] if getattr(part, "__notes__", None) else part.stack[-1:]
+        part.stack[:] = [frame for frame in part.stack if not is_ours(frame.filename)] or kept
+        pending += [other for other in (part.__cause__, part.__context__) if other is not None]
+        pending += part.exceptions or ()
+
+
+def _shows_all() -> bool:
+    return os.environ.get(_FULL, "0") not in ("", "0")
 
 
 def is_ours(file: str) -> bool:

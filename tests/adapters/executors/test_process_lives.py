@@ -303,11 +303,12 @@ def test_ctrl_c_while_a_worker_starts_ends_the_run_quietly(backend_name: str, tm
     slow.mkdir()
     (slow / "sitecustomize.py").write_text(
         f"""
-import os, sys, time
+import os, signal, sys
 if "-c" in sys.orig_argv:
     open({str(tmp_path / "part")!r}, "w").write(str(os.getpid()))
     os.replace({str(tmp_path / "part")!r}, {str(tmp_path / "pid")!r})
-    time.sleep(60)  # the interpreter takes long to start
+    signal.alarm(60)
+    signal.pause()  # the interpreter takes long to start
 """
     )
     path = os.pathsep.join([str(slow), ENVIRONMENT["PYTHONPATH"]])

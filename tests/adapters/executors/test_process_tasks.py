@@ -18,6 +18,7 @@ import anyio
 import carried
 import process_tasks
 import pytest
+import real_time
 from life import joined, until
 
 import cascade
@@ -222,8 +223,10 @@ async def test_a_process_task_that_takes_too_long_is_killed(tmp_path: Path) -> N
 
 
 async def test_starting_a_process_counts_to_no_timeout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    (tmp_path / "sitecustomize.py").write_text("import time; time.sleep(0.5)  # a slow interpreter\n")
-    monkeypatch.setenv("PYTHONPATH", f"{tmp_path}{os.pathsep}{os.environ.get('PYTHONPATH', '')}")
+    slow = "from real_time import hold_thread; hold_thread(0.5)  # a slow interpreter\n"
+    (tmp_path / "sitecustomize.py").write_text(slow)
+    path = [str(tmp_path), str(Path(real_time.__file__).parent), os.environ.get("PYTHONPATH", "")]
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(path))
     # A loaded machine may make the call itself late; each attempt has a new process to wait for.
     assert await cascade.run(process_tasks.add(1, 2).with_timeout(0.4).with_retry(5)) == 3
 

@@ -87,7 +87,7 @@ async def test_an_async_one_that_takes_too_long_is_cancelled() -> None:
     async def waits(_: RunFinished) -> None:
         nonlocal was_cancelled
         try:
-            await anyio.sleep(100)
+            await anyio.sleep_forever()
         finally:
             was_cancelled = True
 

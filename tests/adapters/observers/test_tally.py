@@ -37,8 +37,8 @@ def check(tally: Tally) -> None:
     """What is always so."""
     active = list(tally.active.values())
     for task in tally.tasks.values():
-        assert task.running == sum(node.task is task and not node.waits for node in active)
-        assert task.waiting == sum(node.task is task and bool(node.waits) for node in active)
+        assert task.counts["running"] == sum(node.task is task and not node.waits for node in active)
+        assert task.counts["waiting"] == sum(node.task is task and bool(node.waits) for node in active)
         assert 0 <= task.ended <= task.total
     left = tally.left(current_time())
     assert left is None or left >= 0
@@ -116,7 +116,7 @@ async def test_what_was_undone_is_counted() -> None:
         raise ValueError("no")
 
     tally = await counted(fails(double(1).with_undo(undo), double.map(x=[1, 2]).with_undo(undo)))
-    assert (tally.tasks["double"].undone, tally.tasks["double"].succeeded) == (3, 3)
+    assert (tally.tasks["double"].counts["undone"], tally.tasks["double"].counts["succeeded"]) == (3, 3)
     assert "undo" not in tally.tasks
     assert ("undone", 3) in list(tally.parts())
 
@@ -131,7 +131,7 @@ async def test_a_map_that_is_skipped_has_no_items() -> None:
     flow = [double.map(x=range(5)).run_if(False), one()]
     tally = await counted(flow)
 
-    assert tally.tasks["double"].skipped == 1
+    assert tally.tasks["double"].counts["skipped"] == 1
     assert (tally.ended, tally.total) == (2, 2)
 
 
@@ -139,7 +139,7 @@ async def test_a_map_that_does_not_come_to_run_has_no_items() -> None:
     tally = await counted(double.map(x=one()))
 
     assert tally.status == "failed"
-    assert tally.tasks["double"].failed == 1
+    assert tally.tasks["double"].counts["failed"] == 1
     assert (tally.ended, tally.total) == (2, 2)
 
 
@@ -149,7 +149,7 @@ async def test_what_a_flow_makes_up_counts_when_it_is_there() -> None:
         return [double(k) for k in range(n)]
 
     tally = await counted(one(grows(3)))
-    assert tally.tasks["double"].succeeded == 3
+    assert tally.tasks["double"].counts["succeeded"] == 3
     assert (tally.ended, tally.total) == (5, 5)
 
 
@@ -191,10 +191,10 @@ async def test_what_waits_for_capacity_or_another_attempt_is_not_running(schedul
                 await anyio.lowlevel.checkpoint()
             if run.status().state == "Running":
                 seen.append(len(inside))
-                assert tally.tasks["get"].running == len(inside)
+                assert tally.tasks["get"].counts["running"] == len(inside)
 
     assert 2 in seen
-    assert tally.tasks["get"].retries == 10
+    assert tally.tasks["get"].counts["retries"] == 10
     assert (tally.ended, tally.total) == (11, 11)
 
 
@@ -204,7 +204,7 @@ async def test_a_node_that_a_rule_holds_waits_for_its_reason() -> None:
         await run.pause(author="ada")
         await sleep(1)
         assert {node.waits for node in tally.active.values()} == {f"paused by 'ada' (run:{run.id})"}
-        assert (tally.tasks["one"].running, tally.tasks["one"].waiting) == (0, 2)
+        assert (tally.tasks["one"].counts["running"], tally.tasks["one"].counts["waiting"]) == (0, 2)
         await run.resume()
 
     assert (tally.ended, tally.total, tally.active) == (2, 2, {})
@@ -217,7 +217,7 @@ async def test_hits_of_the_cache_are_counted_as_such() -> None:
     tally = await counted([flow[1], flow[2], double(9)])
 
     task = tally.tasks["double"]
-    assert (task.cached, task.succeeded, task.skipped, task.total) == (2, 1, 0, 3)
+    assert (task.counts["cached"], task.counts["succeeded"], task.counts["skipped"], task.total) == (2, 1, 0, 3)
 
 
 async def test_what_was_recorded_counts_as_done(tmp_path: Any) -> None:
@@ -232,7 +232,7 @@ async def test_what_was_recorded_counts_as_done(tmp_path: Any) -> None:
     await counted(flow, state=state, run_id="r")
     is_broken = False
     tally = await counted(flow, state=state, run_id="r")
-    assert (tally.tasks["double"].recorded, tally.tasks["one"].recorded) == (6, 1)
+    assert (tally.tasks["double"].counts["recorded"], tally.tasks["one"].counts["recorded"]) == (6, 1)
     assert (tally.ended, tally.total) == (8, 8)
 
     again = await counted(flow, state=state, run_id="r")
@@ -308,7 +308,7 @@ def test_any_events_in_any_order_can_be_counted(events: list[cascade.Event]) -> 
     for number, event in enumerate(events):
         tally.hear(event, float(number))
         for task in tally.tasks.values():
-            assert min(task.running, task.waiting, task.ended) >= 0
+            assert min(task.counts["running"], task.counts["waiting"], task.ended) >= 0
             assert task.ended <= task.total
         assert all(_numbers(tally))
 

@@ -53,6 +53,17 @@ async def test_a_failure_is_an_error_with_its_traceback(spans: RecordedSpans, ta
     assert not spans.recorder.open
 
 
+async def test_a_traceback_has_our_frames_if_they_are_asked_for(
+    spans: RecordedSpans, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("CASCADE_FULL_TRACEBACK", "1")
+    with pytest.raises(LookupError):
+        await cascade.run(breaks("page").with_timeout(60), observers=[spans.observer])
+    events = [event for span in spans.recorder.ended for event in span.events]
+    assert events
+    assert any("local_executor.py" in str((event.attributes or {})["exception.stacktrace"]) for event in events)
+
+
 async def test_each_attempt_has_a_span_with_its_own_error(spans: RecordedSpans) -> None:
     tries: list[int] = []
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 import gc
 import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
 import pytest
 from anyio.lowlevel import checkpoint
+from life import turns_beside
 from looks import Visits, noted_visits, rows
 
 import cascade
@@ -186,23 +188,6 @@ async def test_a_cached_call_looks_once(visits: Visits) -> None:
 # -- beside others ---------------------------------------------------------------------------------------------
 
 
-async def _turns_of_others(flow: Any) -> int:
-    """How often another task has its turn while *flow* runs."""
-    turns = 0
-
-    async def count() -> None:
-        nonlocal turns
-        while True:
-            turns += 1
-            await checkpoint()
-
-    async with anyio.create_task_group() as group:
-        group.start_soon(count)
-        await cascade.run(flow)
-        group.cancel_scope.cancel()
-    return turns
-
-
 def _given(task: cascade.Task[Any, Any], data: Any) -> Any:
     return task(data)
 
@@ -221,7 +206,8 @@ async def test_others_have_their_turn_while_data_is_looked_through(
     task: cascade.Task[Any, Any], make: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fairness, "SLICE", 0)  # so that each pause counts, however quick the machine is
-    few, many = [await _turns_of_others(make(task, data)) for data in (rows(1), [rows(100) for _ in range(1000)])]
+    flows = [make(task, data) for data in (rows(1), [rows(100) for _ in range(1000)])]
+    few, many = [await turns_beside(partial(cascade.run, flow)) for flow in flows]
     assert many > few + 20
 
 

@@ -13,17 +13,10 @@ import anyio
 import pytest
 from life import raising
 from observed import observe
-from plain_tasks import step
+from plain_tasks import odd_ones_fail, step
 
 import cascade
 from cascade import Failed, settled
-
-
-@cascade.task
-async def odd_ones_fail(number: int) -> int:
-    if number % 2:
-        raise ValueError(number)
-    return number
 
 
 @cascade.task
@@ -39,11 +32,6 @@ async def asking(number: int) -> Any:
 
 
 TASKS = [odd_ones_fail, odd_ones_fail_in_threads, asking]
-
-
-@pytest.fixture(params=["first", "group", "continue"])
-def on_error(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
 
 
 def shown(values: list[Any]) -> list[Any]:

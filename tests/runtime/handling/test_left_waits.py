@@ -7,6 +7,7 @@ from typing import Any
 import anyio
 import pytest
 from life import until
+from virtual_time import in_virtual_time, pass_time
 
 import cascade
 from cascade import Failed, MapFailed, TaskCancelledError, race, settled
@@ -20,7 +21,7 @@ async def same(x: Any) -> Any:
 
 @cascade.task
 async def after(seconds: float, x: Any = None) -> float:
-    await anyio.sleep(seconds)
+    await pass_time(seconds)
     return seconds
 
 
@@ -47,6 +48,7 @@ WAITING: dict[str, Any] = {
 }
 
 
+@in_virtual_time
 @pytest.mark.parametrize("kind", WAITING)
 async def test_who_waits_for_a_signal_can_lose_a_race(kind: str, schedule: Any) -> None:
     with anyio.fail_after(50):
@@ -83,6 +85,7 @@ async def test_nobody_waits_any_more_in_a_flow_that_was_cut_off(schedule: Any) -
     assert run.status().counts.get("failed", 0) == 0
 
 
+@in_virtual_time
 async def test_a_map_that_is_given_up_while_a_flow_waits_for_a_signal_ends_alone(schedule: Any) -> None:
     @cascade.task
     async def asks_or_breaks(x: int) -> Any:
@@ -185,6 +188,7 @@ async def test_two_that_wait_for_one_signal_and_race_are_settled_once_each(sched
     assert sum(counts.values()) == 3
 
 
+@in_virtual_time
 async def test_a_run_is_suspended_when_the_last_node_beside_a_waiting_flow_ends(schedule: Any) -> None:
     settings: Any = {"state": cascade.state.InMemoryStateBackend, "run_id": "r", "when_idle": "suspend"}
     with anyio.fail_after(50), pytest.raises(cascade.RunSuspended):

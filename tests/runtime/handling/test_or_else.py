@@ -29,11 +29,6 @@ async def down(count: int) -> Any:
     return raising(ValueError(count)).or_else(down(count - 1)) if count else "end"
 
 
-@pytest.fixture(params=["first", "group", "continue"])
-def on_error(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 async def test_the_alternative_stands_in_for_a_failure(schedule: Any, on_error: Any) -> None:
     flow = give(raising(ValueError()).or_else(another()))
     seen = await observe(flow, schedule=schedule, on_error=on_error)

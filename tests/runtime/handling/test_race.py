@@ -101,11 +101,6 @@ async def test_one_that_fails_long_before_the_others_end_ends_nothing(schedule: 
     assert ends(recorded)["step"] in ("UpstreamFailed", "Pruned")
 
 
-@pytest.fixture(params=["first", "group", "continue"])
-def on_error(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 async def test_if_all_fail_the_race_fails_with_all_of_them(schedule: Any) -> None:
     first, second = ValueError("1"), TypeError("2")
     with pytest.raises(cascade.RaceFailed, match="no contestant of 'race' has succeeded") as caught:

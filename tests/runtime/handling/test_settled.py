@@ -37,11 +37,6 @@ def odd_ones_fail(number: int) -> int:
     return number
 
 
-@pytest.fixture(params=["first", "group", "continue"])
-def on_error(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
 def handled(seen: Observed) -> dict[str, bool]:
     """The nodes that failed, and whether that was handled."""
     ended = seen.recorded.of(cascade.TaskExecutionFinished)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from life import failure_of, forever, just, raising, until
-from plain_tasks import step
+from plain_tasks import odd_ones_fail, step
 
 import cascade
 from cascade import Done, Failed, Skipped, settled
@@ -17,14 +17,6 @@ from cascade.graph.build import build
 from cascade.graph.identity import digests, shape
 from cascade.observers import human_log
 from cascade.testing import simulate
-
-
-@cascade.task
-async def odd_ones_fail(number: int) -> int:
-    if number % 2:
-        raise ValueError(number)
-    return number
-
 
 # -- hints -----------------------------------------------------------------------------------------------------
 

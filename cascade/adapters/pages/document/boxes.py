@@ -114,11 +114,12 @@ def _short(count: int) -> str:
 
 
 def _counts(task: TaskTally) -> dict[str, int]:
+    counts = task.counts
     return {
-        "running": task.running,
-        "waiting": task.waiting,
-        "failed": task.failed,
-        "cancelled": task.cancelled,
-        "skipped": task.skipped,
-        "succeeded": task.succeeded + task.cached + task.recorded,
+        "running": counts["running"],
+        "waiting": counts["waiting"],
+        "failed": counts["failed"],
+        "cancelled": counts["cancelled"],
+        "skipped": counts["skipped"],
+        "succeeded": counts["succeeded"] + counts["cached"] + counts["recorded"],
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -12,38 +11,29 @@ from cascade.adapters.observers.tally import Active, Tally
 from cascade.adapters.pages.document.boxes import Boxes
 from cascade.adapters.pages.document.changes import NOTHING_SEEN, Changes, Mark
 from cascade.adapters.pages.document.critical import as_steps, critical_path
-from cascade.adapters.pages.document.shape import VERSION, hidden, numbers_of, sum_of, tasks_of
-from cascade.adapters.pages.document.timeline import SHORTEST_WAIT, Activity, Bar, Bars, Names, as_rows
+from cascade.adapters.pages.document.head import Head
+from cascade.adapters.pages.document.shape import VERSION, hidden, tasks_of
+from cascade.adapters.pages.document.timeline import SHORTEST_WAIT, Bar, Timeline
 from cascade.adapters.pages.document.troubles import Troubles, named, worker_of
 from cascade.model.events import (
     AttemptStarted,
-    EngineWarning,
     Event,
     NodeEvent,
     RunFinished,
-    RunResumed,
-    RunStarted,
     SignalAwaited,
-    SignalReceived,
-    StaticAnalysisWarning,
     TaskBlocked,
     TaskExecutionFinished,
     TaskExecutionStarted,
     TaskRetrying,
     TaskSkipped,
 )
-from cascade.model.shown.text import preview
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.observation.details import FlowKnown, NodeFailed
 
 # What a chronicle has to be told of.
 KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed)
-# Nodes that are shown as they run or wait, targets, parameters, signals and warnings; at most.
+# Nodes that are shown as they run or wait, at most.
 MOST_ACTIVE: Final = 100
-MOST_TARGETS: Final = 20
-MOST_PARAMS: Final = 50
-MOST_SIGNALS: Final = 50
-MOST_WARNINGS: Final = 100
 # Nodes of a graph of which the critical path is looked for while the run goes on.
 QUICKLY_SEARCHED: Final = 2000
 _BLOCKED: Final = {"ResourceContention": "resource", "ConstraintViolation": "rule"}
@@ -60,7 +50,6 @@ class _Open:
     reason: str = ""
 
 
-# More than 12 fields: one for each section of the document.
 @attrs.define(eq=False)
 class Chronicle:
     """Follows one run by its events, and tells its document.
@@ -71,18 +60,13 @@ class Chronicle:
 
     tally: Tally = attrs.field(factory=Tally)
     boxes: Boxes = attrs.field(factory=Boxes)
-    bars: Bars = attrs.field(factory=Bars)
+    timeline: Timeline = attrs.field(factory=Timeline)
     troubles: Troubles = attrs.field(factory=Troubles)
-    _run: dict[str, Any] = attrs.field(factory=dict)
-    _signals: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=MOST_SIGNALS))
-    _warnings: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=MOST_WARNINGS))
+    _head: Head = attrs.field(factory=Head)
     _open: dict[str, _Open] = attrs.field(factory=dict)
     _maps: set[str] = attrs.field(factory=set)
     _times: dict[str, tuple[float, float]] = attrs.field(factory=dict)
     _latest: float = 0.0
-    _activity: Activity | None = None
-    _tasks: Names = attrs.field(factory=Names)
-    _workers: Names = attrs.field(factory=Names)
     _changes: Changes = attrs.field(factory=Changes)
 
     # -- events --------------------------------------------------------------------------------------------
@@ -91,9 +75,8 @@ class Chronicle:
         """Take in *event*, which comes after those before it."""
         at = event.timestamp
         self._latest = max(self._latest, at)
-        if self._activity is None:
-            self._activity = Activity(at)
-            self._run |= {"id": event.run_id, "started": at}
+        self.timeline.begin(at)
+        self._head.begin(event.run_id, at)
         self.tally.hear(event, at)
         match event:
             case NodeFailed():
@@ -103,28 +86,11 @@ class Chronicle:
             case FlowKnown(graph=graph, recorded=recorded):
                 self.boxes.know(graph, recorded)
             case _:
-                self._hear_of_run(event, at)
-
-    def _hear_of_run(self, event: Event, at: float) -> None:
-        match event:
-            case RunStarted(target_tasks=targets, params=params):
-                shown = [(name, preview(value)) for name, value in [*params.items()][:MOST_PARAMS]]
-                self._run |= {"targets": targets[:MOST_TARGETS], "params": dict(shown)}
-                self._run["targets_left_out"] = max(len(targets) - MOST_TARGETS, 0)
-            case RunResumed(epoch=epoch):
-                self._run["epoch"] = epoch
-            case RunFinished(error=error):
-                self._run |= {"finished": at, "error": error}
-                for node_id, node in self._open.items():
-                    self.boxes.count(node_id, node.status, -1)
-                self._open.clear()
-            case SignalReceived(signal=name, preview=value, is_default=is_default):
-                self._signals.append({"name": name, "preview": value, "is_default": is_default, "at": at})
-            case (
-                EngineWarning(code=code, message=message)
-                | StaticAnalysisWarning(warning_code=code, message=message)
-            ):
-                self._warnings.append({"at": at, "code": code, "message": message})
+                self._head.hear(event, at)
+        if isinstance(event, RunFinished):
+            for node_id, node in self._open.items():
+                self.boxes.count(node_id, node.status, -1)
+            self._open.clear()
 
     def _hear_node(self, event: NodeEvent, at: float) -> None:
         node_id = event.task_id
@@ -169,7 +135,7 @@ class Chronicle:
             seconds = max(at - known.waits_since, 0.0)
             self.troubles.wait(known.kind, known.reason, seconds)
             if seconds >= SHORTEST_WAIT:
-                self.bars.add(
+                self.timeline.bars.add(
                     Bar(known.waits_since, at, "waiting", event.task_id, event.task_name, reason=known.reason)
                 )
         return known
@@ -189,10 +155,8 @@ class Chronicle:
         self.boxes.count(node_id, status, 1)
         if not event.attempt:
             return
-        assert self._activity is not None  # an event was heard
-        self._activity.add(event.task_name, started, at)
         worker = worker_of(event)
-        self.bars.add(Bar(started, at, status, node_id, event.task_name, worker or "", event.attempt))
+        self.timeline.work(Bar(started, at, status, node_id, event.task_name, worker or "", event.attempt))
         if self.troubles.is_slow(event.duration):
             took = {"started": started, "duration": event.duration, "worker": worker, "status": status}
             self.troubles.took(event.duration, named(event) | took)
@@ -205,7 +169,7 @@ class Chronicle:
         Args:
             now: Seconds since the epoch. ``None`` (default): the time of the last event.
         """
-        bars = as_rows(self.bars.shown, self._tasks, self._workers)
+        bars = self.timeline.rows()
         document: dict[str, Any] = hidden({"version": VERSION, **self._sections(now), "bars": bars})
         return document
 
@@ -216,9 +180,9 @@ class Chronicle:
             since: What they have seen. ``None`` (default): nothing.
             now: Seconds since the epoch. ``None`` (default): the time of the last event.
         """
-        bars = hidden(as_rows(self.bars.shown, self._tasks, self._workers))
+        bars = hidden(self.timeline.rows())
         sections = hidden(self._sections(now))
-        return self._changes.since(since or NOTHING_SEEN, sections, bars, self.bars.version)
+        return self._changes.since(since or NOTHING_SEEN, sections, bars, self.timeline.bars.version)
 
     def svg(self) -> str:
         """The picture of the flow for a page, with the states of its nodes; empty if the flow is not known."""
@@ -232,39 +196,28 @@ class Chronicle:
         active, active_left_out = self._active()
         critical, critical_left_out = self._critical()
         return {
-            "run": self._run_section(),
+            "run": self._head.shown(tally),
             "tasks": tasks,
-            "timeline": self._timeline(now),
+            "timeline": self.timeline.shown(self._running(), now),
             "active": active,
             "waits": troubles.waits(),
             "failures": troubles.failures,
             "retries": troubles.retries,
             "slowest": troubles.slowest(),
             "critical": critical,
-            "signals": list(self._signals),
-            "warnings": list(self._warnings),
+            "signals": list(self._head.signals),
+            "warnings": list(self._head.warnings),
             "graph": self.boxes.shown(tally.tasks),
             "left_out": {
                 "tasks": tasks_left_out, "active": active_left_out, "critical": critical_left_out,
                 "failures": troubles.failures_left_out, "retries": troubles.retries_left_out,
-                "bars": self.bars.left_out,
+                "bars": self.timeline.bars.left_out,
             },
         }  # fmt: skip
 
-    def _run_section(self) -> dict[str, Any]:
-        tally = self.tally
-        total = tally.total if tally.is_sized and not tally.is_open else None
-        return {
-            "name": "", "finished": None, "error": None, "targets": [], "targets_left_out": 0, "params": {},
-            "epoch": 1, **self._run, "status": tally.status, "stage": tally.stage,
-            "turns": None if tally.turns is None else tally.turns[1], "source": "events", "total": total,
-            "counts": numbers_of(sum_of(tally.tasks.values())),
-        }  # fmt: skip
-
-    def _timeline(self, now: float) -> dict[str, Any]:
-        running = [(node.task.name, node.since) for node in self.tally.active.values() if not node.waits]
-        activity = None if self._activity is None else self._activity.shown(running, now)
-        return {"now": now, "task_names": self._tasks.known, "workers": self._workers.known, "activity": activity}
+    def _running(self) -> list[tuple[str, float]]:
+        """Task and beginning of each node that runs."""
+        return [(node.task.name, node.since) for node in self.tally.active.values() if not node.waits]
 
     def _active(self) -> tuple[list[dict[str, Any]], int]:
         """The nodes that run or wait; those that wait come first, as somebody may have to do something."""

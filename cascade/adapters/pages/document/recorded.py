@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any, Final
 
-from cascade.adapters.pages.document.chronicle import MOST_PARAMS, MOST_TARGETS, Chronicle
+from cascade.adapters.pages.document.chronicle import Chronicle
+from cascade.adapters.pages.document.head import MOST_PARAMS, MOST_TARGETS
 from cascade.graph.nodes import Graph
 from cascade.model.events import (
     Event,

@@ -4,32 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Any, Final, get_args
 
-from cascade.adapters.observers.tally import TaskTally
+from cascade.adapters.observers.tally import State, TaskTally
 from cascade.model.shown.secrets import redacted
 
 # Raised when a section changes its meaning or goes.
 VERSION: Final = 1
 # Tasks that are listed: the largest ones.
 MOST_TASKS: Final = 100
-_COUNTS: Final = (
-    "succeeded", "failed", "cancelled", "skipped", "cached", "recorded", "running", "waiting", "retries", "undone",
-)  # fmt: skip
 
 
-def numbers_of(task: TaskTally) -> dict[str, int]:
-    """How many nodes of *task* are in each state."""
-    return {name: getattr(task, name) for name in _COUNTS}
-
-
-def sum_of(tasks: Iterable[TaskTally]) -> TaskTally:
-    """The numbers of all *tasks* together."""
-    total = TaskTally("")
-    for task in tasks:
-        for name in _COUNTS:
-            setattr(total, name, getattr(total, name) + getattr(task, name))
-    return total
+def numbers_of(*tasks: TaskTally) -> dict[str, int]:
+    """How many nodes of *tasks* together are in each state."""
+    return {state: sum(task.counts[state] for task in tasks) for state in get_args(State)}
 
 
 def tasks_of(tasks: Iterable[TaskTally]) -> tuple[list[dict[str, Any]], int]:

@@ -182,12 +182,47 @@ class Names:
         return number
 
 
-def as_rows(bars: Iterable[Bar], tasks: Names, workers: Names) -> list[list[Any]]:
-    """*bars* as a page reads them."""
-    return [
-        [
-            round(bar.start, 6), round(bar.end, 6), bar.status, bar.node_id, tasks.number(bar.task),
-            workers.number(bar.worker) if bar.worker else -1, bar.attempts, bar.reason or None,
-        ]
-        for bar in bars
-    ]  # fmt: skip
+@attrs.define(eq=False)
+class Timeline:
+    """Bars and activity of one run, as a page reads them.
+
+    Attributes:
+        bars: The bars.
+        activity: How many nodes were at work; ``None`` before the first event.
+    """
+
+    bars: Bars = attrs.field(factory=Bars)
+    activity: Activity | None = None
+    _tasks: Names = attrs.field(factory=Names)
+    _workers: Names = attrs.field(factory=Names)
+
+    def begin(self, at: float) -> None:
+        """Let time begin, unless it has."""
+        if self.activity is None:
+            self.activity = Activity(at)
+
+    def work(self, bar: Bar) -> None:
+        """Take in that a node was at work."""
+        assert self.activity is not None  # time has begun
+        self.activity.add(bar.task, bar.start, bar.end)
+        self.bars.add(bar)
+
+    def rows(self) -> list[list[Any]]:
+        """The bars, with tasks and workers by number."""
+        return [
+            [
+                round(bar.start, 6), round(bar.end, 6), bar.status, bar.node_id, self._tasks.number(bar.task),
+                self._workers.number(bar.worker) if bar.worker else -1, bar.attempts, bar.reason or None,
+            ]
+            for bar in self.bars.shown
+        ]  # fmt: skip
+
+    def shown(self, running: Iterable[tuple[str, float]], now: float) -> dict[str, Any]:
+        """The section about time.
+
+        Args:
+            running: Task and beginning of each node that runs.
+            now: Seconds since the epoch.
+        """
+        activity = None if self.activity is None else self.activity.shown(running, now)
+        return {"now": now, "task_names": self._tasks.known, "workers": self._workers.known, "activity": activity}

@@ -88,26 +88,32 @@ async def _read(stream: ByteStream, connection: h11.Connection, limits: Limits) 
     head: h11.Request | None = None
     body = bytearray()
     while True:
-        event = _next(connection)
-        if event is h11.NEED_DATA:
-            try:
-                connection.receive_data(await stream.receive(_CHUNK))
-            except anyio.EndOfStream:
-                connection.receive_data(b"")
-        elif isinstance(event, h11.Request):
-            head = event
-            _see_that_it_fits(event, limits)
-        elif isinstance(event, h11.Data):
-            body += event.data
-            if len(body) > limits.body:
-                raise _Refused(text(413, f"the body is longer than {limits.body} bytes"))
-        elif isinstance(event, h11.EndOfMessage) and head is not None:
-            return _request(head, bytes(body))
-        else:
-            return None
+        match await _next(stream, connection):
+            case h11.Request() as head:
+                _see_that_it_fits(head, limits)
+            case h11.Data(data=data):
+                body += data
+                if len(body) > limits.body:
+                    raise _Refused(text(413, f"the body is longer than {limits.body} bytes"))
+            case h11.EndOfMessage() if head is not None:
+                return _request(head, bytes(body))
+            case _:
+                return None
 
 
-def _next(connection: h11.Connection) -> object:
+async def _next(stream: ByteStream, connection: h11.Connection) -> object:
+    """The next part of the request, as soon as enough of it has come."""
+    while (event := _parsed(connection)) is h11.NEED_DATA:
+        try:
+            received = await stream.receive(_CHUNK)
+        except anyio.EndOfStream:
+            received = b""
+        connection.receive_data(received)
+    return event
+
+
+def _parsed(connection: h11.Connection) -> object:
+    """The next part of the request; ``h11.NEED_DATA`` if not enough of it has come."""
     try:
         return connection.next_event()
     except h11.RemoteProtocolError as error:

@@ -1,7 +1,8 @@
 """dask as a place for tasks: batches of calls are tasks of a dask cluster.
 
 ``executor`` is what users see. ``connection`` has one dask client, in whose event loop (a thread of dask's) all
-else happens; ``batch`` follows one batch from submission to answer. ``there`` is what runs on the workers.
+else happens, and knows which batches are ``under_way``; ``batch`` follows one of them from submission to answer.
+``there`` is what runs on the workers.
 
 *Start.* The worker logs an event under a topic with the name of the client, which the client listens to.
 

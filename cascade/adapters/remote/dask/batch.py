@@ -62,7 +62,7 @@ class Batch:
             GraphError: If workers cannot run it.
         """
         connection = self.connection
-        connection.on_start[self.key] = self._begun
+        connection.batches.on_start[self.key] = self._begun
         try:
             return await connection.unless_lost(self._run())
         finally:
@@ -78,16 +78,16 @@ class Batch:
                 if self._future is not None:
                     await connection.client.cancel([self._future], asynchronous=True, force=True)
             with suppress(ConnectionError):  # nothing can be known of it any more
-                worker = await connection.unless_lost(connection.revoke(self.key, self._worker))
+                worker = await connection.unless_lost(connection.batches.revoke(self.key, self._worker))
                 if worker is not None:
                     self.started(0, worker)
         finally:
             self._end()
 
     def _end(self) -> None:
-        self.connection.on_start.pop(self.key, None)
+        self.connection.batches.on_start.pop(self.key, None)
         if self._worker is not None and not self._is_worker_dead:
-            self.connection.running.get(self._worker, set()).discard(self.key)
+            self.connection.batches.running.get(self._worker, set()).discard(self.key)
         if self._future is not None:
             self._future.release()
 
@@ -154,7 +154,7 @@ class Batch:
         known to have filled the worker.
         """
         self._is_worker_dead = True
-        others = self.connection.running.get(worker.address, set()) - {self.key}
+        others = self.connection.batches.running.get(worker.address, set()) - {self.key}
         if self._worker is None and len(others) < worker.nthreads:
             self._begun(0, worker.address)
         did = "waited" if self._worker is None else "ran"

@@ -1,20 +1,20 @@
-"""A connection to a dask cluster: one client, and what is under way by it.
+"""A connection to a dask cluster: one client, and whether its scheduler is there.
 
-All methods but ``begin`` and ``drop`` are for coroutines on the client's event loop, which runs in a thread of
+All methods but ``begin`` and ``close`` are for coroutines on the client's event loop, which runs in a thread of
 dask's, or is that of the user's own client.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine
 from concurrent.futures import Future
 from contextlib import suppress
 from typing import Any, Final, Self, TypeVar
 
 import attrs
 
-from cascade.adapters.remote.dask.there import revoke_there
+from cascade.adapters.remote.dask.under_way import UnderWay
 
 T = TypeVar("T")
 
@@ -23,9 +23,6 @@ T = TypeVar("T")
 _PING_EVERY: Final = 1.0
 _ANSWER_WITHIN: Final = 2.0
 _PINGS: Final = 3
-# Seconds between two questions to a worker whether a batch has left it: at first, and at most.
-_LOOK_FIRST: Final = 0.02
-_LOOK_LAST: Final = 0.5
 
 
 @attrs.define(eq=False)
@@ -36,20 +33,21 @@ class Connection:
         client: The client.
         slots: Threads of all workers.
         allowed_failures: How often the scheduler runs a task again by itself if its worker dies.
-        on_start: By batch: called with the position of a call that has begun, and the name of the worker.
-        running: By worker: the batches that have begun there, and not left it alive.
+        batches: What it has under way.
     """
 
     client: Any
     on_close: Callable[[], None]
     slots: int = 0
     allowed_failures: int = 0
-    on_start: dict[str, Callable[[int, str], None]] = attrs.field(factory=dict)
-    running: dict[str, set[str]] = attrs.field(factory=dict)
+    batches: UnderWay = attrs.field(init=False)
     # What is given up if the scheduler is.
     _waiting: set[asyncio.Task[Any]] = attrs.field(factory=set)
     _watch: asyncio.Task[None] | None = None
     _is_lost: bool = False
+
+    def __attrs_post_init__(self) -> None:
+        self.batches = UnderWay(self.client)
 
     @classmethod
     def by(cls, client: Any, on_close: Callable[[], None]) -> Self:
@@ -72,7 +70,7 @@ class Connection:
             self.allowed_failures = await self.client.run_on_scheduler(
                 lambda dask_scheduler: dask_scheduler.allowed_failures
             )
-        self.client.subscribe_topic(self.topic, self._hear)
+        self.client.subscribe_topic(self.topic, self.batches.hear)
         self._watch = asyncio.ensure_future(self._watch_scheduler())
 
     def close(self) -> None:
@@ -154,7 +152,7 @@ class Connection:
                 await self._give_up(failed)
                 continue
             if failed or self._is_lost:  # it may be another one at the same address, which knows no topics
-                self.client.subscribe_topic(self.topic, self._hear)
+                self.client.subscribe_topic(self.topic, self.batches.hear)
             failed, self._is_lost = 0, False
 
     async def _give_up(self, failed: int) -> None:
@@ -177,44 +175,3 @@ class Connection:
             await asyncio.sleep(0.05)
         if self.client.status != "running":
             raise ConnectionError("the dask client is closed")
-
-    # -- batches --------------------------------------------------------------------------------------------------
-
-    def _hear(self, event: tuple[float, Mapping[str, Any]]) -> None:
-        _, told = event
-        key = told.get("batch", "")  # the scheduler has other news under this topic
-        if key in self.on_start:
-            self.running.setdefault(told["worker"], set()).add(key)
-            self.on_start[key](told["position"], told["worker"])
-
-    async def revoke(self, key: str, worker: str | None) -> str | None:
-        """Have the batch *key* not begin, or stop, and wait until it has left its worker.
-
-        Args:
-            key: The batch.
-            worker: Where it runs, if that is known.
-
-        Returns:
-            The worker where it had begun; ``None`` if nowhere.
-        """
-        pause, begun = _LOOK_FIRST, worker
-        while True:
-            with suppress(OSError):  # the connection was lost in the middle: ask again, until the watch gives up
-                found = await self._ledgers([key], worker)
-                begun = next(iter(found), begun)
-                if not any(found.values()):
-                    return begun
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, _LOOK_LAST)
-
-    async def _ledgers(self, keys: Sequence[str], worker: str | None) -> dict[str, bool]:
-        """The workers where one of *keys* has begun, and whether one runs there."""
-        asked = self.client.run(
-            revoke_there, keys, workers=None if worker is None else [worker], on_error="return", asynchronous=True
-        )
-        answers: Mapping[str, Any] = await asked
-        return {
-            address: any(answer.values())
-            for address, answer in answers.items()
-            if isinstance(answer, Mapping) and answer
-        }

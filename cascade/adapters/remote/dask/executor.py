@@ -11,8 +11,7 @@ from anyio import CancelScope, get_cancelled_exc_class
 from cascade.adapters.remote import wire
 from cascade.adapters.remote.dask.source import Address, Local, Source, Users, library
 from cascade.adapters.remote.foreign import Shared, outcome_of, with_handles
-from cascade.adapters.remote.resources import claimed, names_in
-from cascade.adapters.remote.words import number, options_of
+from cascade.adapters.remote.resources import claimed, cluster_of
 from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.remote_executor import (
     KEEP_ABOVE,
@@ -173,11 +172,9 @@ def from_url(url: str) -> RemoteExecutor:
         ImportError: If dask is not installed.
         ValueError: If the URL is malformed.
     """
-    place, common, own = options_of(url, ("workers", "resources"))
-    names = names_in(own["resources"]) if "resources" in own else None
-    workers = number("workers", own["workers"], int, 1) if "workers" in own else None
+    place, workers, arguments = cluster_of(url)
     if place == "dask:local":
-        return DaskExecutor(Local(workers), remote_resources=names, **common)
+        return DaskExecutor(Local(workers), **arguments)
     if not place.startswith("dask://") or workers is not None:
         raise ValueError(f"{url!r:.100} is neither dask://HOST:PORT nor dask:local?workers=N")
-    return DaskExecutor(f"tcp://{place.removeprefix('dask://')}", remote_resources=names, **common)
+    return DaskExecutor(f"tcp://{place.removeprefix('dask://')}", **arguments)

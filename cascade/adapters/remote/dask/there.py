@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import threading
-import time
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
@@ -12,12 +11,11 @@ from typing import Any, Final
 import attrs
 from distributed import Worker, get_worker
 
-from cascade.adapters.remote.entry import Answer, Site, run_batch
+from cascade.adapters.remote.cluster_site import ClusterSite
+from cascade.adapters.remote.entry import Answer, run_batch
 
 # How many keys of batches that have left, or were revoked, a worker remembers.
 _REMEMBERED: Final = 10_000
-# Seconds between two messages about the starts of calls in one batch.
-_TELL_EVERY: Final = 0.1
 
 
 @attrs.define(eq=False)
@@ -68,8 +66,7 @@ class WithValues:
     values: Sequence[Any]
 
 
-@attrs.define(eq=False, init=False)
-class DaskSite(Site):
+class DaskSite(ClusterSite):
     """The worker that runs a batch.
 
     Args:
@@ -78,34 +75,19 @@ class DaskSite(Site):
         worker: The worker.
     """
 
-    name: str
-    key: str
-    topic: str
-    worker: Worker
-    kept: list[Any]
-    _told: float
-
     def __init__(self, key: str, topic: str, worker: Worker) -> None:
-        self.key, self.topic, self.worker = key, topic, worker
-        self.name = worker.address
-        self.kept = []
-        self._told = float("-inf")
+        super().__init__(worker.address)
+        self._key = key
+        self._topic = topic
+        self._worker = worker
 
-    def started(self, position: int) -> None:
-        """Log it, unless the batch has logged another one just now."""
-        now = time.monotonic()
-        if now - self._told > _TELL_EVERY:
-            self._told = now
-            self.worker.log_event(self.topic, {"batch": self.key, "position": position, "worker": self.name})
+    def tell(self, position: int) -> None:
+        """Log it."""
+        self._worker.log_event(self._topic, {"batch": self._key, "position": position, "worker": self.name})
 
     def is_cancelled(self) -> bool:
         """Whether the batch is revoked."""
-        return self.key in LEDGER.revoked
-
-    def keep(self, value: Any) -> object:
-        """The value leaves with the answer; its handle is its number there."""
-        self.kept.append(value)
-        return len(self.kept) - 1
+        return self._key in LEDGER.revoked
 
 
 def run_there(

@@ -11,8 +11,7 @@ from anyio import CancelScope, get_cancelled_exc_class
 from cascade.adapters.remote import wire
 from cascade.adapters.remote.foreign import Shared, outcome_of, with_handles
 from cascade.adapters.remote.ray.source import Source, library
-from cascade.adapters.remote.resources import claimed, names_in
-from cascade.adapters.remote.words import number, options_of
+from cascade.adapters.remote.resources import claimed, cluster_of
 from cascade.runtime.foundation.lazy_import import adapter
 from cascade.runtime.foundation.remote_executor import (
     KEEP_ABOVE,
@@ -178,11 +177,9 @@ def from_url(url: str) -> RemoteExecutor:
         ImportError: If Ray is not installed.
         ValueError: If the URL is malformed.
     """
-    place, common, own = options_of(url, ("workers", "resources"))
-    names = names_in(own["resources"]) if "resources" in own else None
-    workers = number("workers", own["workers"], int, 1) if "workers" in own else None
+    place, workers, arguments = cluster_of(url)
     if place == "ray:local":
-        return RayExecutor(Source("local", workers), remote_resources=names, **common)
+        return RayExecutor(Source("local", workers), **arguments)
     if workers is not None or not (place == "ray:auto" or place.startswith("ray://")):
         raise ValueError(f"{url!r:.100} is neither ray://HOST:PORT, ray:auto nor ray:local?workers=N")
-    return RayExecutor("auto" if place == "ray:auto" else place, remote_resources=names, **common)
+    return RayExecutor("auto" if place == "ray:auto" else place, **arguments)

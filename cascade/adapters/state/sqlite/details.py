@@ -30,7 +30,7 @@ class DetailRows:
     def look(self, connection: sqlite3.Connection, number: int) -> None:
         """Learn which nodes of the run have details."""
         self.known = set()
-        if has_table(connection):
+        if has_table(connection, "details"):
             rows = connection.execute("SELECT node_id FROM details WHERE run = ?", (number,))
             self.known = {node_id for (node_id,) in considerate(rows)}
 
@@ -55,13 +55,13 @@ class DetailRows:
             self._delete(connection, number, gone)
 
     def _delete(self, connection: sqlite3.Connection, number: int, gone: Collection[str]) -> None:
-        if has_table(connection):  # a transaction that made it may have been rolled back
+        if has_table(connection, "details"):  # a transaction that made it may have been rolled back
             connection.executemany(
                 "DELETE FROM details WHERE run = ? AND node_id = ?", ((number, node_id) for node_id in gone)
             )
 
 
-def has_table(connection: sqlite3.Connection, name: str = "details") -> bool:
+def has_table(connection: sqlite3.Connection, name: str) -> bool:
     """Whether the file has the table *name*, which is made when it is first needed."""
     found = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (name,))
     return found.fetchone() is not None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from cascade.adapters.state.kept_durations import surplus
+from cascade.adapters.state.sqlite.details import has_table
 
 _MAKE: Final = """CREATE TABLE IF NOT EXISTS durations (
     flow BLOB PRIMARY KEY, updated REAL NOT NULL, seconds BLOB NOT NULL
@@ -20,8 +21,7 @@ _NEWEST_FIRST: Final = "SELECT flow, length(seconds) FROM durations ORDER BY upd
 
 def read(connection: sqlite3.Connection) -> dict[bytes, bytes]:
     """All that is in the table; nothing without a table."""
-    is_there = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'durations'")
-    if is_there.fetchone() is None:
+    if not has_table(connection, "durations"):
         return {}
     return {
         bytes(flow): bytes(seconds) for flow, seconds in connection.execute("SELECT flow, seconds FROM durations")

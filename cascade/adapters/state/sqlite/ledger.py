@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from cascade.adapters.sqlite_file import trusted
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_record
 from cascade.adapters.state.ownership import Owner, seconds_left
-from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.details import has_table
-from cascade.adapters.state.sqlite.lease import VERSION, has_labels, of_another_version
-from cascade.model.errors import StateError
+from cascade.adapters.state.sqlite.lease import has_labels
+from cascade.adapters.state.sqlite.opening import opened
 from cascade.model.shown.raised import describe
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord
@@ -32,25 +30,12 @@ _OF_NODES: Final = ("task", "status", "reason", "attempts", "duration", "error",
 _NODES: Final = "SELECT node_id, {columns} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[sqlite3.Connection]:
-    path = path_of(url)
-    if not Path(path).is_file():
-        raise StateError(f"there is no state file {path!r}")
-    try:
-        found = trusted(path, makes=False, shared=is_shared(url))
-        connection = sqlite3.connect(f"file:{quote(str(Path(found).absolute()))}?mode=ro", uri=True)
-        # Text that is not UTF-8 was not written by us; it must not hide the other runs.
-        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != VERSION:
-                raise StateError(of_another_version(path, version))
-            yield connection
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        raise StateError(f"the SQLite file {path!r} cannot be read: {describe(error)}") from error
+def _opened(url: str) -> AbstractContextManager[sqlite3.Connection]:
+    return opened(url, _connect, lambda error: f"read: {describe(error)}")
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    return sqlite3.connect(f"file:{quote(str(Path(path).absolute()))}?mode=ro", uri=True)
 
 
 def _run(
@@ -91,7 +76,7 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
 def _nodes(connection: sqlite3.Connection, number: int) -> list[NodeRecord]:
     names = (*_OF_NODES, "label") if has_labels(connection) else _OF_NODES
     details: dict[str, Any] = {}
-    if has_table(connection):
+    if has_table(connection, "details"):
         details = dict(connection.execute("SELECT node_id, detail FROM details WHERE run = ?", (number,)))
     return [
         read_node_record(

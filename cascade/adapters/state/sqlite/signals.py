@@ -6,7 +6,6 @@ are good as they are.
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from typing import Any, Final
 
@@ -14,6 +13,7 @@ import attrs
 
 from cascade.adapters.sqlite_store import SQLiteFile
 from cascade.adapters.state.pickling import loaded_signal, pickled_signal
+from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.lease import LOOK, RunLease
 from cascade.model.errors import StateError
 from cascade.runtime.durability.signal_records import SignalRecords
@@ -61,7 +61,7 @@ class SQLiteSignals(SignalRecords):
     def _all(self) -> dict[str, Any]:
         connection = self.file.connection()
         number = self.lease.find(connection)
-        if number is None or not has_table(connection):
+        if number is None or not has_table(connection, "signals"):
             return {}
         rows = connection.execute("SELECT key, value FROM signals WHERE run = ?", (number,))
         return {key: loaded_signal(data) for key, data in rows.fetchall()}
@@ -71,12 +71,6 @@ class SQLiteSignals(SignalRecords):
 
     def _forget(self) -> None:
         with self.lease.transaction() as connection:
-            if has_table(connection):
+            if has_table(connection, "signals"):
                 number = self.lease.enrol(connection)
                 connection.execute("DELETE FROM signals WHERE run = ?", (number,))
-
-
-def has_table(connection: sqlite3.Connection) -> bool:
-    """Whether any run in the file has had a signal."""
-    is_there = connection.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = 'signals'")
-    return is_there.fetchone() is not None

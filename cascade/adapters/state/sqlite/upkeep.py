@@ -6,18 +6,17 @@ import os
 import sqlite3
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
-from pathlib import Path
+from contextlib import AbstractContextManager, suppress
+from functools import partial
 from typing import Any, Final
 
-from cascade.adapters.sqlite_file import PATIENCE, is_busy, transaction, trusted
+from cascade.adapters.sqlite_file import PATIENCE, is_busy, transaction
 from cascade.adapters.state.damage import damage_of_digest, damage_of_pickle, damaged_fields
 from cascade.adapters.state.ownership import Owner, seconds_left
-from cascade.adapters.state.sqlite.backend import is_shared, path_of
+from cascade.adapters.state.sqlite.backend import path_of
 from cascade.adapters.state.sqlite.details import has_table
-from cascade.adapters.state.sqlite.lease import VERSION, of_another_version
 from cascade.adapters.state.sqlite.ledger import read_run, read_runs
-from cascade.model.errors import StateError
+from cascade.adapters.state.sqlite.opening import opened
 from cascade.model.shown.raised import describe
 from cascade.runtime.durability.history import Damage, RunRecord
 from cascade.runtime.foundation.fairness import considerate
@@ -27,26 +26,12 @@ _APART: Final = 3600.0
 _PARTS: Final = ("nodes", "events", "signals", "details")
 
 
-@contextmanager
-def _opened(url: str) -> Iterator[sqlite3.Connection]:
-    path = path_of(url)
-    if not Path(path).is_file():
-        raise StateError(f"there is no state file {path!r}")
-    try:
-        connection = sqlite3.connect(
-            trusted(path, makes=False, shared=is_shared(url)), timeout=PATIENCE, isolation_level=None
-        )
-        connection.text_factory = lambda data: data.decode("utf-8", "backslashreplace")
-        try:
-            version = connection.execute("PRAGMA user_version").fetchone()[0]
-            if version != VERSION:
-                raise StateError(of_another_version(path, version))
-            yield connection
-        finally:
-            connection.close()
-    except sqlite3.Error as error:
-        why = "another program uses it" if is_busy(error) else describe(error)
-        raise StateError(f"the SQLite file {path!r} cannot be used: {why}") from error
+def _opened(url: str) -> AbstractContextManager[sqlite3.Connection]:
+    return opened(url, partial(sqlite3.connect, timeout=PATIENCE, isolation_level=None), _why_not)
+
+
+def _why_not(error: sqlite3.Error) -> str:
+    return f"used: {'another program uses it' if is_busy(error) else describe(error)}"
 
 
 def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
@@ -58,25 +43,28 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
     Returns:
         The ids of those that were deleted.
     """
-    deleted = []
     with _opened(url) as connection:
         parts = [part for part in _PARTS if has_table(connection, part)]
-        for run in runs:
-            with transaction(connection):
-                row = connection.execute(
-                    "SELECT id, updated, owner, lease_until FROM runs WHERE run_id = ?", (run.run_id,)
-                ).fetchone()
-                if row is None or row[1] > run.updated or _is_held(row[2], row[3]):
-                    continue
-                for part in parts:
-                    connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
-                connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
-                deleted.append(run.run_id)
+        deleted = [run.run_id for run in runs if _delete(connection, run, parts)]
         if deleted:
             with suppress(sqlite3.OperationalError):  # the room is used again, though the file stays as large
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return deleted
+
+
+def _delete(connection: sqlite3.Connection, run: RunRecord, parts: Sequence[str]) -> bool:
+    """Delete *run* with what the tables *parts* have of it, unless it must stay; whether it was deleted."""
+    with transaction(connection):
+        row = connection.execute(
+            "SELECT id, updated, owner, lease_until FROM runs WHERE run_id = ?", (run.run_id,)
+        ).fetchone()
+        if row is None or row[1] > run.updated or _is_held(row[2], row[3]):
+            return False
+        for part in parts:
+            connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
+        connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
+    return True
 
 
 def _is_held(owner: Any, until: Any) -> bool:

@@ -5,24 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Final
 
 import attrs
 
-from cascade.model.shown.raised import describe
-from cascade.model.shown.secrets import Secrets
 from cascade.model.shown.text import fitted
-from cascade.model.shown.tracebacks import FULL, is_ours
+from cascade.model.shown.tracebacks import text_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.details import AttemptRecord, NodeDetail, Remark
 
 # Bytes of a traceback that are recorded, and how many of them are of its beginning if it is longer.
 LONGEST_TRACEBACK: Final = 8192
 _HEAD: Final = 2048
-# Frames of one exception that are looked at: the innermost ones.
-_MOST_FRAMES: Final = 200
 # Attempts and remarks that are kept of a node; of more attempts, so many of the first ones.
 MOST_ATTEMPTS: Final = 50
 _FIRST_ATTEMPTS: Final = 5
@@ -102,7 +97,7 @@ def detail_of(
         None if started is None else account.worker or worker,
         arguments,
         attempts,
-        None if error is None else traceback_text(error, hidden),
+        None if error is None else _cut(hidden.redact(text_of(error))),
         [Remark(wall(at), hidden.redact(text)) for at, text in account.remarks],
     )
 
@@ -113,34 +108,6 @@ def _wall_clock(run_context: RunContext) -> Callable[[float], float]:
         return lambda at: at
     ahead = time.time() - run_context.beginning.clock()
     return lambda at: at + ahead
-
-
-def traceback_text(error: BaseException, secrets: Secrets) -> str:
-    """The traceback of *error* as text, without frames of ours and *secrets*, cut to 8 KB. Never raises."""
-    try:
-        shown = traceback.TracebackException.from_exception(error, limit=-_MOST_FRAMES)
-        if os.environ.get(FULL, "0") in ("", "0"):
-            _trim(shown)
-        text = "".join(shown.format())
-    except Exception:  # an exception may be of any class, and have anything in it
-        text = describe(error)
-    return _cut(secrets.redact(text.rstrip("\n")))
-
-
-def _trim(shown: traceback.TracebackException) -> None:
-    """Take our frames out of *shown*, and of all that it shows; where all are ours, the innermost one stays."""
-    pending, seen = [shown], set[int]()
-    while pending:
-        part = pending.pop()
-        if id(part) in seen:
-            continue
-        seen.add(id(part))
-        stack = part.stack
-        # The note of an error from another process has the frames of that process.
-        kept = [] if getattr(part, "__notes__", None) else stack[-1:]
-        stack[:] = [frame for frame in stack if not is_ours(frame.filename)] or kept
-        pending += [other for other in (part.__cause__, part.__context__) if other is not None]
-        pending += part.exceptions or ()
 
 
 def _cut(text: str) -> str:

@@ -6,20 +6,18 @@ import json
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing, suppress
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import anyio
 import attrs
 
+from cascade.adapters.pages.document.changes import Mark
 from cascade.adapters.pages.document.chronicle import Chronicle
 from cascade.adapters.pages.server.sources.metrics import in_text, of_run
 from cascade.adapters.pages.server.sources.pacing import Beat
 from cascade.adapters.pages.server.sources.source import ACTIONS, QUIET, RefusedAction, Shown, Update
 from cascade.adapters.pages.server.sources.steering import Steering
 from cascade.runtime.observation.bus import EventStream
-
-if TYPE_CHECKING:
-    from cascade.adapters.pages.document.changes import Mark
 
 # Events that are read before others have their turn.
 _SLICE: Final = 200
