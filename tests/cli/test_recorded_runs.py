@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
+import sys
 import threading
 import time
 from contextlib import closing
@@ -167,6 +169,15 @@ def test_a_run_is_exported(call: Command, several: None) -> None:
         call("runs", "export", "two", *STATE, "-o", "no/where.json"), "cannot write 'no/where.json'"
     )
     assert_is_a_mistake(call("runs", "export", "five", *STATE), "there is no run 'five'")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such links and modes")
+def test_an_export_is_for_its_owner_and_replaces_no_link(call: Command, several: None) -> None:
+    Path("latest.json").symlink_to("two.json")
+    assert call("runs", "export", "two", *STATE, "-o", "latest.json").status == 0
+    assert Path("latest.json").is_symlink()
+    assert stat.S_IMODE(Path("two.json").stat().st_mode) == 0o600
+    assert json.loads(Path("two.json").read_text())["run_id"] == "two"
 
 
 def test_accepted_signals_are_shown(call: Command, several: None) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
@@ -17,7 +17,7 @@ from cascade.model.text import preview
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord, undo_records
 from cascade.runtime.durability.records import is_of_undo
-from cascade.runtime.durability.signal_records import VALUE
+from cascade.runtime.durability.signal_records import SECRET, VALUE
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -120,19 +120,33 @@ def read_run_record(
 
 
 def _shown(signals: Sequence[SignalRecord], params: Mapping[str, str]) -> Sequence[SignalRecord]:
-    """*signals* in order of time; without their values if the run has secrets, which may be in them."""
+    """*signals* in order of time; without their values if a parameter is secret: in older records nothing else
+    says that the run has secrets.
+    """
     has_secrets = MARK in params.values()
     shown = [attrs.evolve(signal, value=None) if has_secrets else signal for signal in signals]
     return tuple(sorted(shown, key=lambda signal: (signal.accepted or 0.0, signal.name)))
 
 
-def read_signal_record(key: str, data: bytes, accepted: float | None) -> SignalRecord | None:
-    """What is kept of a signal under *key*; ``None`` if that is no value which was accepted."""
-    if not key.startswith(VALUE):
-        return None
+def read_signal_records(kept: Iterable[tuple[str, bytes, float | None]]) -> list[SignalRecord]:
+    """The signals that a run has accepted: without their values if the run has secrets, which may be in them.
+
+    Args:
+        kept: What is kept of its signals: key, pickled value, and when it was written if that is known.
+    """
+    by_key = {key: (data, written) for key, data, written in kept}
+    shows = SECRET not in by_key
+    return [
+        SignalRecord(key.removeprefix(VALUE), written, _value_in(data) if shows else None)
+        for key, (data, written) in by_key.items()
+        if key.startswith(VALUE)
+    ]
+
+
+def _value_in(data: bytes) -> str | None:
+    """How the value shows that is kept as *data*; ``None`` if it is no plain data."""
     value = plain_value(data)
-    is_value = type(value) is tuple and len(value) == 1
-    return SignalRecord(key.removeprefix(VALUE), accepted, preview(value[0]) if is_value else None)
+    return preview(value[0]) if type(value) is tuple and len(value) == 1 else None
 
 
 def read_node_record(node_id: str, fields: Fields) -> NodeRecord:

@@ -13,7 +13,7 @@ from cascade.adapters.state.lenient import (
     Fields,
     read_node_record,
     read_run_record,
-    read_signal_record,
+    read_signal_records,
     text,
 )
 from cascade.adapters.state.redis.lease import PREFIX, Lease
@@ -88,8 +88,7 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
     if not with_nodes:
         return read_run_record(found, counts, (), lambda _, until: until - now)
     kept = _hash(session, name, "signals", damaged)
-    signals = [read_signal_record(text(key), value, None) for key, value in kept.items()]
-    accepted = [signal for signal in signals if signal is not None]
+    accepted = read_signal_records((text(key), value, None) for key, value in kept.items())
     return read_run_record(found, counts, nodes, lambda _, until: until - now, accepted)
 
 

@@ -55,6 +55,17 @@ async def test_what_is_no_request_is_refused(words: bytes) -> None:
     assert reply.status == 400
 
 
+async def test_too_many_fields_in_a_query_are_refused() -> None:
+    async with served() as page:
+        few, many = ["&".join(f"x{n}=1" for n in range(count)) for count in (20, 21)]
+        taken = await (await page.known()).ask(f"/updates?{few}")
+        refused = await (await page.known()).ask(f"/updates?{many}")
+
+    assert taken.status == 200
+    assert (refused.status, refused.body) == (400, b"the query has more than 20 fields\n")
+    assert not page.errors
+
+
 @pytest.mark.parametrize(
     "words", [b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nshort"]
 )

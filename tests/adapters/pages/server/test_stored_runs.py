@@ -16,6 +16,7 @@ import cascade
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
 from cascade.adapters.pages.server.sources.source import RefusedAction, Update
 from cascade.adapters.pages.server.sources.stored import StoredRuns
+from cascade.runtime.engine.upkeep import delete_runs
 from cascade.testing import MemoryBroker, MemoryConnector
 
 
@@ -141,6 +142,22 @@ async def test_a_run_that_is_not_connected_says_so(state: str) -> None:
         assert shown.actions == ("send",)
         assert "not connected to memory:" in shown.why_not
         run.cancel()
+
+
+@pytest.mark.parametrize("gone", ["file", "run"])
+async def test_a_store_that_cannot_be_read_any_more_is_told_and_ends_the_updates(gone: str, state: str) -> None:
+    await cascade.run(just(1), run_id="one", state=state)
+    if gone == "file":
+        await anyio.Path(state.removeprefix("sqlite:///")).unlink()
+    else:
+        (run,) = await cascade.api.recorded_runs(state)
+        await delete_runs(state, [run])
+    runs = StoredRuns(state)
+    for updates in [runs.updates("one")] + ([runs.list_updates()] if gone == "file" else []):
+        async with aclosing(updates):
+            (update,) = [update async for update in updates]
+        assert update.name == "lost"
+        assert "there is no " in json.loads(update.data)["why"]
 
 
 async def test_numbers_of_a_store_are_told(state: str) -> None:

@@ -24,6 +24,7 @@ from cascade.adapters.pages.server.sources.source import (
     how_it_goes_on,
 )
 from cascade.model.errors import CascadeError, StateError
+from cascade.model.text import one_line
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.engine.history import recorded_run, recorded_runs
 from cascade.runtime.engine.sending import send
@@ -165,12 +166,18 @@ def _said(name: str, value: object) -> Update:
 
 
 async def _polled(look: Callable[[], Awaitable[Look]]) -> AsyncGenerator[Update, None]:
-    """What *look* finds, as far as it was not found before."""
+    """What *look* finds, as far as it was not found before; why, if the store cannot be read any more, and no more
+    then: whoever listens asks again after a while.
+    """
     before: dict[str, bytes] = {}
     quiet = 0.0
     while True:
         begun = time.perf_counter()
-        found = await look()
+        try:
+            found = await look()
+        except StateError as error:
+            yield _said("lost", {"why": one_line(str(error))})
+            return
         pause = max(found.pause, _SHARE * (time.perf_counter() - begun))
         for update in found.updates:
             if before.get(update.name) != update.data:
