@@ -101,6 +101,33 @@ def test_what_has_no_meaning_is_one_clear_line(
     ],
 )
 def test_runs_are_pruned(call: Command, several: None, words: tuple[str, ...], left: list[str]) -> None:
+    check_pruning(call, words, left)
+
+
+@pytest.mark.parametrize(
+    ("words", "left"), [(("--keep", "1"), ["one", "asked"]), (("--keep", "2"), ["three", "one", "asked"])]
+)
+def test_the_runs_that_are_kept_are_those_which_were_written_last(
+    call: Command, several: None, words: tuple[str, ...], left: list[str]
+) -> None:
+    put("UPDATE runs SET updated = ?, finished = ? WHERE run_id = 'one'", time.time(), time.time())  # resumed
+    check_pruning(call, words, left)
+
+
+@pytest.mark.parametrize("version", [1, 99])
+@pytest.mark.parametrize("words", [("prune", "--keep", "0"), ("verify",), ("export", "one", "-o", "one.json")])
+def test_a_file_of_another_format_is_left_as_it_is(
+    call: Command, several: None, words: tuple[str, ...], version: int
+) -> None:
+    put(f"PRAGMA user_version = {version}")
+    assert_is_a_mistake(call("runs", *words, *STATE), f"it has format {version}, and this one reads 2")
+    put("PRAGMA user_version = 2")
+    assert len(listed(call)) == 4
+    assert not Path("one.json").exists()
+
+
+def check_pruning(call: Command, words: tuple[str, ...], left: list[str]) -> None:
+    """See that pruning with *words* leaves the runs *left*."""
     dry = call("runs", "prune", *STATE, *words, "--dry-run")
     assert f"{4 - len(left)} run" in dry.err
     assert len(listed(call)) == 4

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
 from cascade.adapters.pickles import plain_value
-from cascade.adapters.state.detail_text import detail_of_text
+from cascade.adapters.state.detail_text import detail_of_text, seconds
 from cascade.adapters.state.ownership import Owner, run_state
 from cascade.model.secrets import MARK
 from cascade.model.text import preview
@@ -65,14 +64,6 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def number(value: Any) -> float:
-    """Decodes a field that holds a finite number."""
-    found = float(value)
-    if not math.isfinite(found):
-        raise ValueError(value)
-    return found
-
-
 def _texts(value: Any) -> Sequence[str]:
     found = json.loads(value)
     if not isinstance(found, list):
@@ -101,11 +92,11 @@ def read_run_record(
         signals: The signals that it has accepted, or none.
     """
     holder = fields.get("owner", lambda value: value if isinstance(value, Owner) else Owner.read(value), None)
-    until = fields.get("until", number, 0.0)
+    until = fields.get("until", seconds, 0.0)
     status = fields.need("status", text, "running")
-    updated = fields.get("updated", number, 0.0)
-    created = fields.need("created", number, updated)
-    finished = fields.get("finished", number, None)
+    updated = fields.get("updated", seconds, 0.0)
+    created = fields.need("created", seconds, updated)
+    finished = fields.get("finished", seconds, None)
     turn, origin = fields.get("turn", int, None), fields.get("origin", text, None)
     flow, params = fields.get("flow", _texts, ()), fields.get("params", _by_name, {})
     epoch, error = fields.get("epoch", int, 0), fields.get("error", text, None)
@@ -128,7 +119,7 @@ def _shown(signals: Sequence[SignalRecord], params: Mapping[str, str]) -> Sequen
     return tuple(sorted(shown, key=lambda signal: (signal.accepted or 0.0, signal.name)))
 
 
-def read_signal_records(kept: Iterable[tuple[str, bytes, float | None]]) -> list[SignalRecord]:
+def read_signal_records(kept: Iterable[tuple[str, Any, Any]]) -> list[SignalRecord]:
     """The signals that a run has accepted: without their values if the run has secrets, which may be in them.
 
     Args:
@@ -137,15 +128,20 @@ def read_signal_records(kept: Iterable[tuple[str, bytes, float | None]]) -> list
     by_key = {key: (data, written) for key, data, written in kept}
     shows = SECRET not in by_key
     return [
-        SignalRecord(key.removeprefix(VALUE), written, _value_in(data) if shows else None)
+        SignalRecord(key.removeprefix(VALUE), _moment(written), _value_in(data) if shows else None)
         for key, (data, written) in by_key.items()
         if key.startswith(VALUE)
     ]
 
 
-def _value_in(data: bytes) -> str | None:
-    """How the value shows that is kept as *data*; ``None`` if it is no plain data."""
-    value = plain_value(data)
+def _moment(written: Any) -> float | None:
+    """When something was written; ``None`` if the store does not say, or that is damaged."""
+    return Fields({"written": written}).get("written", seconds, None)
+
+
+def _value_in(data: Any) -> str | None:
+    """How the value shows that is kept as *data*; ``None`` if it is no plain data, or damaged."""
+    value = plain_value(data) if isinstance(data, bytes) else None
     return preview(value[0]) if type(value) is tuple and len(value) == 1 else None
 
 
@@ -153,8 +149,8 @@ def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     """The record of a node, from its ``task``, ``status`` and so on."""
     task, status = fields.get("task", text, ""), fields.need("status", text, "unknown")
     reason, error = fields.get("reason", text, None), fields.get("error", text, None)
-    attempts, duration = fields.get("attempts", int, 0), fields.get("duration", number, 0.0)
-    recorded, is_durable = fields.get("recorded", number, 0.0), fields.get("is_durable", bool, True)
+    attempts, duration = fields.get("attempts", int, 0), fields.get("duration", seconds, 0.0)
+    recorded, is_durable = fields.get("recorded", seconds, 0.0), fields.get("is_durable", bool, True)
     label = fields.get("label", text, None)
     detail = fields.get("detail", detail_of_text, None)
     said = fields.said(error)

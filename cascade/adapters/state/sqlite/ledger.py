@@ -105,4 +105,4 @@ def _signals(connection: sqlite3.Connection, number: int) -> list[SignalRecord]:
     if not has_table(connection, "signals"):
         return []
     rows = connection.execute("SELECT key, value, recorded FROM signals WHERE run = ?", (number,)).fetchall()
-    return read_signal_records((str(key), bytes(value), recorded) for key, value, recorded in rows)
+    return read_signal_records((str(key), value, recorded) for key, value, recorded in rows)
