@@ -289,6 +289,19 @@ async def test_no_secret_is_on_the_page() -> None:
         assert "***" in text
 
 
+async def test_no_secret_is_in_what_a_page_says_of_signals_and_rules() -> None:
+    asked = cascade.signal("go", description=f"is {SECRET} right?")
+    flow = joined(just(cascade.Param("word", secret=True)), asked)
+    async with cascade.start(flow, {"word": SECRET}, page=AT_HOME) as run, followed(run) as page:
+        control = (await page.until(lambda known: known["control"]["signals"]))["control"]
+        await run.pause(f"task:{SECRET}")
+        rules = (await page.until(lambda known: known["control"]["rules"]))["control"]["rules"]
+        run.cancel()
+
+    assert [signal["description"] for signal in control["signals"]] == ["is *** right?"]
+    assert rules == ["pause task:***"]
+
+
 async def test_many_events_reach_a_page_in_few_updates_and_hold_nobody_back() -> None:
     @cascade.task
     async def quick(n: int) -> int:
