@@ -183,6 +183,20 @@ def test_where_it_is_cut_no_half_of_a_secret_is_left() -> None:
         assert "day" not in text
 
 
+@pytest.mark.parametrize("size", [FIRST - 1, FIRST + 1, FIRST + 9, LAST + 1, 3 * LAST])
+def test_where_it_is_cut_no_half_of_a_very_long_secret_is_left(size: int) -> None:
+    secrets, secret = Secrets(), "".join(f"{number:05x}" for number in range(size // 5 + 1))[:size]
+    secrets.add(secret)
+    captured = Captured({"r"})
+    captured.put("r", "n", "." * (FIRST - 10) + secret)
+    captured.put("r", "n", "." * LAST + secret)
+    captured.put("r", "n", "." * (LAST - 10))
+    text = captured.text_of("r", "n", secrets, is_last=True)
+    assert text is not None
+    assert secret[:4] not in text
+    assert secret[-4:] not in text
+
+
 def test_what_no_node_of_the_run_writes_is_not_kept() -> None:
     captured = Captured({"r"})
     captured.write("outside")

@@ -135,7 +135,7 @@ class Site:
             return data(403, {"error": "this did not come from the page; load it again"})
         try:
             given = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             given = None
         if not isinstance(given, dict) or not isinstance(given.get("action"), str):
             return data(400, {"error": "an action is an object of JSON with a name"})

@@ -65,9 +65,14 @@ def _names(session: Session) -> list[bytes]:
     return [key[len(prefix) : -len(suffix)] for key in dict.fromkeys(considerate(keys))]
 
 
+def named(session: Session) -> dict[str, bytes]:
+    """The names of all runs in keys, by how they are shown: an id that is no UTF-8 was not written by us."""
+    return {text(name): name for name in _names(session)}
+
+
 def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False) -> RunRecord | None:
     """The run called *name*; ``None`` if there is none."""
-    fields: dict[str, Any] = {"run_id": name.decode("utf-8", "backslashreplace")}
+    fields: dict[str, Any] = {"run_id": text(name)}
     damaged: list[str] = []
     meta = _hash(session, name, "meta", damaged)
     texts = _hash(session, name, "nodes", damaged)

@@ -51,8 +51,8 @@ def _opened(url: str) -> Iterator[sqlite3.Connection]:
 def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
     """Delete *runs*, as they were read, with all that is recorded of them, each at once or not at all.
 
-    Leaves out a run that was written since, or that a process executes. Gives the room back to the system, if the
-    file is not in use meanwhile.
+    Leaves out a run that was written since, or that a process executes. Gives the room back to the system, unless
+    the file is in use.
 
     Returns:
         The ids of those that were deleted.
@@ -60,10 +60,12 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
     deleted = []
     with _opened(url) as connection:
         parts = [part for part in _PARTS if has_table(connection, part)]
+        # An id that is no UTF-8 is looked for as it is shown.
+        numbers = dict(connection.execute("SELECT run_id, id FROM runs").fetchall())
         for run in runs:
             with transaction(connection):
                 row = connection.execute(
-                    "SELECT id, updated, owner, lease_until FROM runs WHERE run_id = ?", (run.run_id,)
+                    "SELECT id, updated, owner, lease_until FROM runs WHERE id = ?", (numbers.get(run.run_id),)
                 ).fetchone()
                 if row is None or row[1] > run.updated or _is_held(row[2], row[3]):
                     continue
@@ -71,11 +73,18 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
                     connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
                 connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
                 deleted.append(run.run_id)
-        if deleted:
+        if deleted and not _is_in_use(connection):
+            connection.execute("PRAGMA busy_timeout = 0")  # whoever prunes waits for nobody, as nothing is lost
             with suppress(sqlite3.OperationalError):  # the room is used again, though the file stays as large
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return deleted
+
+
+def _is_in_use(connection: sqlite3.Connection) -> bool:
+    """Whether a run of the file is executed: it could not write while the file is copied, and might fail."""
+    leases = connection.execute("SELECT owner, lease_until FROM runs WHERE owner IS NOT NULL")
+    return any(_is_held(owner, until) for owner, until in leases.fetchall())
 
 
 def _is_held(owner: Any, until: Any) -> bool:

@@ -53,10 +53,11 @@ class _Text:
         if not self.dropped:
             return secrets.redact(self.head + tail)
         # Where it is cut, a secret may be cut in two, and would not be found: so much is left out.
-        slack = secrets.longest
         head, tail = secrets.redact(self.head), secrets.redact(tail)
-        head, tail = head[: len(head) - slack], tail[slack:]
-        return f"{head}\n... ({counted(self.dropped + 2 * slack, 'character')} left out) ...\n{tail}"
+        whole, slack = len(head) + len(tail), secrets.longest
+        head, tail = head[: max(len(head) - slack, 0)], tail[slack:]
+        dropped = self.dropped + whole - len(head) - len(tail)
+        return f"{head}\n... ({counted(dropped, 'character')} left out) ...\n{tail}"
 
 
 @attrs.define(eq=False)

@@ -118,13 +118,16 @@ async def test_only_the_page_itself_can_change_something() -> None:
     assert page.source.done == [("one", "wave")] * 2
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"wave"', b"{}", b'{"action": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"wave"', b"{}", b'{"action": 1}', b"\xff", b"[" * 60_000, b"1" * 60_000]
+)
 async def test_what_is_no_action_is_refused(body: bytes) -> None:
     async with served() as page:
         reply = await (await page.known()).ask("/act?id=one", "POST", body, **{CSRF_HEADER: page.access.csrf})
 
     assert reply.status == 400
     assert not page.source.done
+    assert not page.errors
 
 
 async def test_an_action_that_cannot_be_done_says_why() -> None:

@@ -16,6 +16,7 @@ import cascade
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
 from cascade.adapters.pages.server.sources.source import RefusedAction, Update
 from cascade.adapters.pages.server.sources.stored import StoredRuns
+from cascade.runtime.control.connector import ConnectorError, Subscription
 from cascade.runtime.engine.upkeep import delete_runs
 from cascade.testing import MemoryBroker, MemoryConnector
 
@@ -141,6 +142,25 @@ async def test_a_run_that_is_not_connected_says_so(state: str) -> None:
         assert shown is not None
         assert shown.actions == ("send",)
         assert "not connected to memory:" in shown.why_not
+        run.cancel()
+
+
+class Lost(MemoryConnector):
+    """A connector whose broker has gone."""
+
+    async def begin(self, subscription: Subscription) -> None:
+        raise ConnectorError("the broker is not there")
+
+
+async def test_a_connector_that_is_out_of_reach_keeps_nothing_from_being_shown(state: str) -> None:
+    async with cascade.start(cascade.signal("go"), run_id="one", state=state) as run:
+        await until(lambda: bool(run.status().waiting))
+        runs = StoredRuns(state, RemoteRuns(Lost(), "memory:"))
+        shown = await runs.show("one")
+        assert shown is not None
+        assert shown.actions == ("send",)
+        assert shown.why_not.startswith("its process is out of reach: ")
+        assert "is not known" in (await heard(runs.updates("one"), "control"))["note"]
         run.cancel()
 
 
