@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 
+import anyio
 import pytest
 from command_line import Command, cascade_process, command_with, write
 
+import cascade
 from cascade.cli.recorded.capturing import Tee
 from cascade.model.secrets import Secrets
-from cascade.runtime.durability.details.captured import FIRST, LAST, Captured
+from cascade.runtime.durability.details.captured import FIRST, LAST, Captured, captured_var
 
 FLOWS = """
 import asyncio
@@ -202,6 +205,30 @@ def test_what_no_node_of_the_run_writes_is_not_kept() -> None:
     captured.write("outside")
     captured.put("other", "n", "of another run")
     assert captured.text_of("other", "n", Secrets(), is_last=True) is None
+
+
+async def test_what_a_thread_writes_that_nobody_waits_for_any_more_is_not_kept(tmp_path: Path) -> None:
+    captured, may_end, has_ended = Captured(), threading.Event(), threading.Event()
+
+    @cascade.task(abandon_on_cancel=True, timeout=0.02)
+    def stuck() -> None:
+        captured.write("in time\n")
+        may_end.wait(30)
+        captured.write("too late\n")
+        has_ended.set()
+
+    token = captured_var.set(captured)
+    try:
+        with pytest.raises(cascade.TaskTimeoutError):
+            await cascade.run(stuck(), state=f"sqlite:///{tmp_path}/runs.db", run_id="r", cleanup_timeout=0)
+    finally:
+        captured_var.reset(token)
+        may_end.set()
+    assert await anyio.to_thread.run_sync(has_ended.wait, 30)
+    (node,) = (await cascade.api.recorded_run(f"sqlite:///{tmp_path}/runs.db", "r")).nodes
+    assert node.detail is not None
+    assert node.detail.log == "in time\n"
+    assert captured.text_of("r", "stuck", Secrets(), is_last=True) is None
 
 
 def test_the_streams_and_handlers_are_what_they_were(call: Command) -> None:

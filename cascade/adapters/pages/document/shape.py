@@ -13,6 +13,8 @@ from cascade.model.secrets import redacted
 VERSION: Final = 1
 # Tasks that are listed: the largest ones.
 MOST_TASKS: Final = 100
+# What stands for all other tasks.
+OTHERS: Final = "(others)"
 _COUNTS: Final = (
     "succeeded", "failed", "cancelled", "skipped", "cached", "recorded", "running", "waiting", "retries", "undone",
 )  # fmt: skip
@@ -27,7 +29,7 @@ def sum_of(tasks: Iterable[TaskTally]) -> TaskTally:
     """The numbers of all *tasks* together."""
     total = TaskTally("")
     for task in tasks:
-        for name in _COUNTS:
+        for name in (*_COUNTS, "seconds"):
             setattr(total, name, getattr(total, name) + getattr(task, name))
     return total
 
@@ -40,17 +42,25 @@ def tasks_of(tasks: Iterable[TaskTally]) -> tuple[list[dict[str, Any]], int]:
         largest = sorted(known, key=lambda task: -task.total)[:MOST_TASKS]
         names = {task.name for task in largest}
         shown = [task for task in known if task.name in names]
-    rows = [
-        {
-            "name": task.name,
-            "total": task.total,
-            "ran": task.ran,
-            "seconds": round(task.seconds, 6),
-            **numbers_of(task),
-        }
-        for task in shown
-    ]
-    return rows, len(known) - len(rows)
+    return [_row(task) for task in shown], len(known) - len(shown)
+
+
+def tasks_counted(tasks: Iterable[TaskTally]) -> list[dict[str, Any]]:
+    """All *tasks* as rows: the first ones, and one row for all others. So no row goes, and no count gets less."""
+    known = list(tasks)
+    others = sum_of(known[MOST_TASKS:])
+    others.name = OTHERS
+    return [_row(task) for task in [*known[:MOST_TASKS], *([others] if len(known) > MOST_TASKS else [])]]
+
+
+def _row(task: TaskTally) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "total": task.total,
+        "ran": task.ran,
+        "seconds": round(task.seconds, 6),
+        **numbers_of(task),
+    }
 
 
 def hidden(value: Any) -> Any:

@@ -11,7 +11,7 @@ import attrs
 
 from cascade.model.secrets import Secrets
 from cascade.model.text import counted
-from cascade.runtime.foundation.task_context import here
+from cascade.runtime.foundation.task_context import ambient
 
 # Characters that are kept of what one node writes: of the beginning, and of the end.
 FIRST: Final = 4_096
@@ -73,8 +73,8 @@ class Captured:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def write(self, text: str) -> None:
-        """Keep *text* for the node in which the caller runs; outside of nodes it is not kept."""
-        attempt = here()
+        """Keep *text* for the node in which the caller runs; outside of attempts and after them, it is not kept."""
+        attempt = ambient()  # what is over has been recorded
         if attempt is not None and text:
             self.put(attempt.run_id, attempt.node_id, text)
 
