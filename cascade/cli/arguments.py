@@ -289,6 +289,7 @@ def _add_completion(commands: Any) -> None:
     completion = commands.add_parser("completion", help="print the script that completes commands in a shell")
     completion.add_argument("shell", choices=("bash", "zsh", "fish"), help="the shell")
     completion.add_argument("--line", help=argparse.SUPPRESS)
+    completion.add_argument("--word", help=argparse.SUPPRESS)  # the part of the last word that bash replaces
 
 
 def parser_of_all() -> argparse.ArgumentParser:

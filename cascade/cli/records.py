@@ -73,11 +73,17 @@ def show(options: argparse.Namespace) -> None:
     """Print a run, the nodes of it that failed, or one node.
 
     Raises:
-        UsageError: If there is no such run or node.
+        UsageError: If there is no such run or node, or what is asked for contradicts itself.
     """
     state, node_id = options.state, options.node
     if options.log and node_id is None:
         raise UsageError("cascade show: --log shows what one node wrote; say which: cascade show RUN NODE --log")
+    if options.failed and node_id is not None:
+        raise UsageError(
+            f"cascade show: --failed is about a run, and {node_id!r} is one node of it; leave one of them out"
+        )
+    if options.log and options.format == "json":
+        raise UsageError("cascade show: --log shows text; leave out --format json, or --log for all of the node")
     run = read(api.recorded_run, state, options.run_id)
     if node_id is not None and options.log:
         show_log(run, node_id)

@@ -121,6 +121,15 @@ def test_a_node_is_shown_by_id_and_a_wrong_one_with_those_like_it(call: Command,
         call("show", "nightly", "clean[900]", *STATE), "no record of a node 'clean[900]'", "clean["
     )
     assert_is_a_mistake(call("show", "nightly", "--log", *STATE), "say which")
+    for words, said in (
+        (
+            ("clean[17]", "--failed"),
+            "--failed is about a run, and 'clean[17]' is one node of it; leave one of them out",
+        ),
+        (("clean[17]", "--log", "--failed"), "leave one of them out"),
+        (("clean[17]", "--log", "--format", "json"), "--log shows text; leave out --format json"),
+    ):
+        assert_is_a_mistake(call("show", "nightly", *words, *STATE), said)
     found = json.loads(call("show", "nightly", "clean[17]", "--format", "json", *STATE).out)
     assert found["detail"]["arguments"][0] == ["row", "'row 17'"]
     nodes = json.loads(call("show", "nightly", "--failed", "--format", "json", *STATE).out)["nodes"]

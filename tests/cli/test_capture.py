@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import logging
 import sys
+import threading
 from pathlib import Path
 
+import anyio
 import pytest
 from command_line import Command, cascade_process, command_with, write
 
+import cascade
 from cascade.cli.recorded.capturing import Tee
 from cascade.model.shown.secrets import Secrets
-from cascade.runtime.durability.details.captured import FIRST, LAST, Captured
+from cascade.runtime.durability.details.captured import FIRST, LAST, Captured, captured_var
 
 FLOWS = """
 import asyncio
@@ -183,11 +186,49 @@ def test_where_it_is_cut_no_half_of_a_secret_is_left() -> None:
         assert "day" not in text
 
 
+@pytest.mark.parametrize("size", [FIRST - 1, FIRST + 1, FIRST + 9, LAST + 1, 3 * LAST])
+def test_where_it_is_cut_no_half_of_a_very_long_secret_is_left(size: int) -> None:
+    secrets, secret = Secrets(), "".join(f"{number:05x}" for number in range(size // 5 + 1))[:size]
+    secrets.add(secret)
+    captured = Captured({"r"})
+    captured.put("r", "n", "." * (FIRST - 10) + secret)
+    captured.put("r", "n", "." * LAST + secret)
+    captured.put("r", "n", "." * (LAST - 10))
+    text = captured.text_of("r", "n", secrets, is_last=True)
+    assert text is not None
+    assert secret[:4] not in text
+    assert secret[-4:] not in text
+
+
 def test_what_no_node_of_the_run_writes_is_not_kept() -> None:
     captured = Captured({"r"})
     captured.write("outside")
     captured.put("other", "n", "of another run")
     assert captured.text_of("other", "n", Secrets(), is_last=True) is None
+
+
+async def test_what_a_thread_writes_that_nobody_waits_for_any_more_is_not_kept(tmp_path: Path) -> None:
+    captured, may_end, has_ended = Captured(), threading.Event(), threading.Event()
+
+    @cascade.task(abandon_on_cancel=True, timeout=0.02)
+    def stuck() -> None:
+        captured.write("in time\n")
+        may_end.wait(30)
+        captured.write("too late\n")
+        has_ended.set()
+
+    token = captured_var.set(captured)
+    try:
+        with pytest.raises(cascade.TaskTimeoutError):
+            await cascade.run(stuck(), state=f"sqlite:///{tmp_path}/runs.db", run_id="r", cleanup_timeout=0)
+    finally:
+        captured_var.reset(token)
+        may_end.set()
+    assert await anyio.to_thread.run_sync(has_ended.wait, 30)
+    (node,) = (await cascade.api.recorded_run(f"sqlite:///{tmp_path}/runs.db", "r")).nodes
+    assert node.detail is not None
+    assert node.detail.log == "in time\n"
+    assert captured.text_of("r", "stuck", Secrets(), is_last=True) is None
 
 
 def test_the_streams_and_handlers_are_what_they_were(call: Command) -> None:

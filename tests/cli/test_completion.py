@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import json
+import os
+import re
+import select
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -45,9 +51,9 @@ flow = work.map(n=[1, 2, 3])
 call = command_with(FLOWS)
 
 
-def completed(call: Command, line: str, shell: str = "fish") -> list[str]:
-    """What is offered for the last word of *line*."""
-    outcome = call("completion", shell, "--line", line)
+def completed(call: Command, line: str, shell: str = "fish", word: str | None = None) -> list[str]:
+    """What is offered for the last word of *line*, of which the shell replaces *word*; by default all of it."""
+    outcome = call("completion", shell, "--line", line, *([] if word is None else [f"--word={word}"]))
     assert (outcome.status, outcome.err) == (0, "")
     return outcome.out.splitlines()
 
@@ -105,10 +111,41 @@ def test_recorded_runs_and_their_nodes_are_offered(call: Command) -> None:
 def test_bash_gets_what_follows_its_last_break_with_backslashes(call: Command) -> None:
     write("recorded.py", RECORDED)
     call("run", "recorded.py:flow", "--state", "sqlite:///runs.db", "--run-id", "one", "--log", "none")
-    assert completed(call, "cascade run flows.py:f", "bash") == ["flow"]
-    assert completed(call, "cascade show one --state sqlite:", "bash") == ["///runs.db"]
-    assert completed(call, "cascade show one work[1", "bash") == ["work\\[1\\]"]
-    assert completed(call, "cascade show one 'work[1", "bash") == ["work[1]"]
+    assert completed(call, "cascade run flows.py:f", "bash", "f") == ["flow"]
+    assert completed(call, "cascade run flows.py:f", "bash") == ["flows.py:flow"]
+    assert completed(call, "cascade show one --state sqlite:", "bash", "") == ["///runs.db"]
+    assert completed(call, "cascade show one work[1", "bash", "work[1") == ["work\\[1\\]"]
+    assert completed(call, "cascade show one 'work[1", "bash", "work[1") == ["work[1]"]
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+@pytest.mark.parametrize(
+    ("typed", "folder"),
+    [
+        (r"a\ ", "a b"), ("'a ", "a b"), ('"a ', "a b"), ("a' '", "a b"), (r'"q\"', 'q"q'), (r'"b\n', r"b\n"),
+        (r'"m\$', "m$x"),
+    ],
+)  # fmt: skip
+def test_what_is_typed_is_read_as_the_shell_reads_it(call: Command, shell: str, typed: str, folder: str) -> None:
+    Path(folder).mkdir()
+    assert len(completed(call, f"cascade run {typed}", shell, "")) == 1
+
+
+def test_single_quotes_and_backslashes_are_those_of_the_shell(call: Command) -> None:
+    Path("it's").mkdir()
+    Path(r"b\n").mkdir()
+    assert completed(call, r"cascade run 'it\'", "fish") == ["it's/"]
+    assert completed(call, r"cascade run 'it\'", "zsh") == []
+    assert (
+        completed(call, r"cascade run 'b\n", "zsh") == completed(call, r"cascade run 'b\\n", "fish") == [r"b\n/"]
+    )
+
+
+def test_a_name_with_a_line_end_is_not_offered(call: Command) -> None:
+    for name in ("xa\nb", "xa\x1b", "xab"):
+        Path(name).mkdir()
+    for shell in ("bash", "zsh", "fish"):
+        assert completed(call, "cascade run x", shell) == ["xab/"]
 
 
 @pytest.mark.parametrize(
@@ -121,18 +158,59 @@ def test_the_script_of_a_shell_is_printed(call: Command, shell: str, words: str)
     assert_is_a_mistake(call("completion", "tcsh"), "tcsh")
 
 
+# What is typed, and the word that the command gets once the line is complete.
+TYPED = [
+    ("flows.py:bo", "flows.py:both"), ("flows\".py:bo", "flows.py:both"), ("'it", "it's/"), ("it'", "it's/"),
+    ('"w', "w!w/"), (r'"\$', "$v/"), ("'p=", "p=q/"), ("at@", "at@x/"), ("'st*", "st*r/"), ("od", "od d/"),
+]  # fmt: skip
+
+
+@pytest.mark.slow
 @pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 def test_bash_completes_with_it(call: Command) -> None:
-    script = (
-        call("completion", "bash").out
-        + f"""
-    cascade() {{ '{sys.executable}' -m cascade "$@"; }}
-    COMP_LINE='cascade run flows.py:bo'; COMP_POINT=${{#COMP_LINE}}
-    _cascade_complete
-    printf '%s,' "${{COMPREPLY[@]}}"
-    """
+    for name in ("od d", "it's", "w!w", "$v", "p=q", "at@x", "st*r", "st1r"):
+        Path(name).mkdir()
+    write("said.py", "import json, sys\nprint('heard', json.dumps(sys.argv[1:]), flush=True)\n")
+    python = f"'{sys.executable}'"
+    write(
+        "begin.sh",
+        f"""
+        cascade() {{
+            if [ "$1" = completion ]; then {python} -m cascade "$@"; else {python} said.py "$@"; fi
+        }}
+        eval "$(cascade completion bash)"
+        """,
     )
-    done = subprocess.run(
-        ["bash", "-c", script], env=environment(), capture_output=True, text=True, timeout=100, check=False
-    )
-    assert (done.stdout, done.stderr) == ("both,", "")
+    with terminal(["bash", "--norc", "--noprofile", "-i"]) as ask:
+        assert ask("source begin.sh; cascade 'are you' there") == ["are you", "there"]
+        assert {typed: ask(f"cascade run {typed}\t") for typed, _ in TYPED} == {
+            typed: ["run", word] for typed, word in TYPED
+        }
+
+
+@contextmanager
+def terminal(command: list[str]) -> Iterator[Callable[[str], list[str]]]:
+    """A shell in a terminal: types a line and Enter, and returns what ``said.py`` has heard then."""
+    import pty  # here, as it is not everywhere
+
+    outer, inner = pty.openpty()
+    told = environment() | {"TERM": "dumb", "PS1": "$ "}
+    with subprocess.Popen(
+        command, stdin=inner, stdout=inner, stderr=inner, env=told, start_new_session=True
+    ) as shell:
+        os.close(inner)
+
+        def ask(line: str) -> list[str]:
+            os.write(outer, f"{line}\r".encode())
+            text = b""
+            while (found := re.search(rb"^heard (.*)\r\n", text, re.MULTILINE)) is None:
+                assert select.select([outer], [], [], 30)[0], f"nothing is heard after {line!r}: {text!r}"
+                text += os.read(outer, 65_536)
+            heard: list[str] = json.loads(found[1])
+            return heard
+
+        try:
+            yield ask
+        finally:
+            shell.kill()
+            os.close(outer)

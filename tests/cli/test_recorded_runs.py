@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
+import stat
+import sys
 import threading
 import time
 from contextlib import closing
@@ -99,6 +101,33 @@ def test_what_has_no_meaning_is_one_clear_line(
     ],
 )
 def test_runs_are_pruned(call: Command, several: None, words: tuple[str, ...], left: list[str]) -> None:
+    check_pruning(call, words, left)
+
+
+@pytest.mark.parametrize(
+    ("words", "left"), [(("--keep", "1"), ["one", "asked"]), (("--keep", "2"), ["three", "one", "asked"])]
+)
+def test_the_runs_that_are_kept_are_those_which_were_written_last(
+    call: Command, several: None, words: tuple[str, ...], left: list[str]
+) -> None:
+    put("UPDATE runs SET updated = ?, finished = ? WHERE run_id = 'one'", time.time(), time.time())  # resumed
+    check_pruning(call, words, left)
+
+
+@pytest.mark.parametrize("version", [1, 99])
+@pytest.mark.parametrize("words", [("prune", "--keep", "0"), ("verify",), ("export", "one", "-o", "one.json")])
+def test_a_file_of_another_format_is_left_as_it_is(
+    call: Command, several: None, words: tuple[str, ...], version: int
+) -> None:
+    put(f"PRAGMA user_version = {version}")
+    assert_is_a_mistake(call("runs", *words, *STATE), f"it has format {version}, and this one reads 2")
+    put("PRAGMA user_version = 2")
+    assert len(listed(call)) == 4
+    assert not Path("one.json").exists()
+
+
+def check_pruning(call: Command, words: tuple[str, ...], left: list[str]) -> None:
+    """See that pruning with *words* leaves the runs *left*."""
     dry = call("runs", "prune", *STATE, *words, "--dry-run")
     assert f"{4 - len(left)} run" in dry.err
     assert len(listed(call)) == 4
@@ -167,6 +196,15 @@ def test_a_run_is_exported(call: Command, several: None) -> None:
         call("runs", "export", "two", *STATE, "-o", "no/where.json"), "cannot write 'no/where.json'"
     )
     assert_is_a_mistake(call("runs", "export", "five", *STATE), "there is no run 'five'")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="there are no such links and modes")
+def test_an_export_is_for_its_owner_and_replaces_no_link(call: Command, several: None) -> None:
+    Path("latest.json").symlink_to("two.json")
+    assert call("runs", "export", "two", *STATE, "-o", "latest.json").status == 0
+    assert Path("latest.json").is_symlink()
+    assert stat.S_IMODE(Path("two.json").stat().st_mode) == 0o600
+    assert json.loads(Path("two.json").read_text())["run_id"] == "two"
 
 
 def test_accepted_signals_are_shown(call: Command, several: None) -> None:

@@ -284,13 +284,21 @@ async def test_a_file_of_before_is_read_and_written(tmp_path: Path) -> None:
     assert await cascade.run(flow, state=state, run_id="night") == [7, "bad"]  # what was recorded, not 5
 
 
-async def test_damaged_details_are_named_and_hide_nothing(durable: StoreUnderTest, client: Any) -> None:
+@pytest.mark.parametrize(
+    "text",
+    [
+        "{", '{"started": NaN}', '{"started": 1e300}', '{"remarks": [{"at": Infinity, "text": "waits"}]}',
+        '{"attempts": [{"number": 1, "started": 1.0, "duration": -Infinity, "error": "x"}]}',
+        '{"attempts": [{"number": 1e999, "started": 1.0, "duration": 1.0, "error": "x"}]}',
+    ],
+)  # fmt: skip
+async def test_damaged_details_are_named_and_hide_nothing(durable: StoreUnderTest, client: Any, text: str) -> None:
     await failed(durable, [read("bad"), parse("bad")])
     if durable.name == "redis":
-        client.hset("cascade:run:night:details", "read", "{")
+        client.hset("cascade:run:night:details", "read", text)
     else:
         with closing(sqlite3.connect(durable.state.removeprefix("sqlite:///"))) as file, file:
-            file.execute("UPDATE details SET detail = '{' WHERE node_id = 'read'")
+            file.execute("UPDATE details SET detail = ? WHERE node_id = 'read'", (text,))
     nodes = {node.node_id: node for node in (await api.recorded_run(durable.state, "night")).nodes}
     assert nodes["read"].error == "ValueError: cannot read bad; its record is damaged (detail)"
     assert nodes["read"].detail is None

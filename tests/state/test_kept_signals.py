@@ -10,6 +10,7 @@ from virtual_time import in_virtual_time, pass_time
 
 import cascade
 from cascade.runtime.durability.signal_records import Unreadable, UnstorableError
+from cascade.runtime.engine.sending import put_signal
 from cascade.state import InMemoryStateBackend
 from state.stores import StoreUnderTest
 
@@ -356,3 +357,63 @@ async def test_what_was_accepted_stands_when_a_loop_that_was_undone_begins_anew(
         await cascade.send("r", "go", 8, state=durable.state)
     assert await cascade.run(paying(2), **settings) == 7
     assert calls == ["pay 7", "pay 7"]
+
+
+# -- secrets -----------------------------------------------------------------------------------------------------
+
+
+@cascade.task
+async def reveal() -> Any:
+    return step("later", cascade.Param("token", secret=True))
+
+
+async def send(store: StoreUnderTest, value: object) -> None:
+    """Send *value* for signal ``"n"`` to the run, which is not executed."""
+    signals = store.open("r").signals
+    assert signals is not None
+    await put_signal(signals, "r", "n", value)
+
+
+async def shown_value(store: StoreUnderTest) -> str | None:
+    """The value of signal ``"n"`` in the record of the run."""
+    (signal,) = (await cascade.api.recorded_run(store.state, "r")).signals
+    assert signal.name == "n"
+    return signal.value
+
+
+async def test_the_value_of_a_signal_is_shown_in_the_record(durable: StoreUnderTest) -> None:
+    await suspended(flow(), ("n",), state=durable.state)
+    await send(durable, 41)
+    assert await shown_value(durable) == "41"
+
+
+async def test_the_value_of_a_signal_is_hidden_if_the_run_has_a_secret_of_the_environment(
+    durable: StoreUnderTest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("TOKEN_OF_A_TEST", "hunter2-of-the-day")
+    secret = cascade.Env("TOKEN_OF_A_TEST", secret=True)
+    await suspended(step("ship", cascade.signal("n", str), secret), ("n",), state=durable.state)
+    await send(durable, "hunter2-of-the-day")
+    assert await shown_value(durable) is None
+
+
+async def test_the_value_of_a_signal_is_hidden_once_a_flow_that_a_task_returned_has_a_secret(
+    durable: StoreUnderTest,
+) -> None:
+    target = step("ship", reveal().after(cascade.signal("n", int)), cascade.signal("m", int))
+    settings: Any = {"state": durable.state, "params": {"token": "hunter2-of-the-day"}}
+    await suspended(target, ("m", "n"), **settings)
+    await send(durable, 41)
+    assert await shown_value(durable) == "41"  # no flow so far has a secret
+    await suspended(target, ("m",), **settings)
+    assert await shown_value(durable) is None
+
+
+async def test_the_value_of_a_signal_of_a_later_flow_is_hidden_if_a_flow_before_has_a_secret(
+    durable: StoreUnderTest,
+) -> None:
+    target = step("ship", ask("n"), cascade.Param("token", secret=True))
+    settings: Any = {"state": durable.state, "params": {"token": "hunter2-of-the-day"}}
+    await suspended(target, ("n",), **settings)
+    await send(durable, 41)
+    assert await shown_value(durable) is None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import pickle
 import sqlite3
 import time
 from contextlib import closing
@@ -166,6 +167,41 @@ async def test_a_damaged_record_hides_no_other_and_says_so(durable: StoreUnderTe
         shown = await api.recorded_run(durable.state, run.run_id) if run.run_id != "\\xff" else run
         json.dumps(attrs.asdict(shown), allow_nan=False)
     assert (await api.recorded_run(durable.state, "good")).nodes[0].node_id == "step"
+
+
+@pytest.mark.parametrize("moment", ["1e300", "-1e12", "9e999"])
+async def test_a_moment_that_no_clock_shows_is_damage(durable: StoreUnderTest, moment: str) -> None:
+    await cascade.run(step(1), state=durable.state, run_id="bad")
+    if durable.name == "sqlite":
+        with sqlite3.connect(str(durable.state).removeprefix("sqlite:///")) as file:
+            file.execute(f"UPDATE runs SET created = {moment}, finished = {moment}")
+        file.close()
+    else:
+        import redis
+
+        with redis.Redis.from_url(durable.state) as client:
+            client.hset(f"{BAD}meta", mapping={"created": moment, "finished": moment})
+    run = await api.recorded_run(durable.state, "bad")
+    assert run.error == "its record is damaged (created, finished)"
+    assert run.created == run.updated
+    assert run.finished is None
+
+
+async def test_signals_that_are_damaged_hide_nothing(tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    with pytest.raises(cascade.RunSuspended):
+        await cascade.run(step(cascade.signal("n", int)), state=state, run_id="bad", when_idle="suspend")
+    with sqlite3.connect(tmp_path / "runs.db") as file:
+        rows = [("value:a", None, "soon"), ("value:b", 5, 9e999), ("value:c", pickle.dumps((7,)), 1.0)]
+        file.execute("CREATE TABLE odd AS SELECT * FROM signals WHERE 0")
+        file.execute("DROP TABLE signals")
+        file.execute("ALTER TABLE odd RENAME TO signals")
+        file.executemany("INSERT INTO signals (run, key, value, recorded) VALUES (1, ?, ?, ?)", rows)
+    file.close()
+    run = await api.recorded_run(state, "bad")
+    assert [(signal.name, signal.value, signal.accepted) for signal in run.signals] == [
+        ("a", None, None), ("b", None, None), ("c", "7", 1.0),
+    ]  # fmt: skip
 
 
 async def test_what_is_damaged_of_a_record_is_named(durable: StoreUnderTest) -> None:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import sqlite3
 import time
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
+from life import until
 from plain_tasks import fail, step
 
 import cascade
 from cascade import api
+from cascade.adapters.sqlite_file import PATIENCE
 from cascade.adapters.state.ownership import Owner
 from cascade.runtime.engine.upkeep import delete_runs, find_damage
 from state.stores import StoreUnderTest
@@ -85,3 +90,59 @@ async def test_damage_in_redis_is_found(redis_url: str, client: Any) -> None:
     assert found["one", "step"].startswith("its value cannot be read: ")
     assert found["two", None].startswith("its result cannot be read: ")
     assert found["three", None].startswith("its keys cannot be read: ")
+
+
+async def test_a_run_whose_id_is_no_text_is_deleted_by_the_name_that_is_shown(durable: StoreUnderTest) -> None:
+    await recorded(durable, "one")
+    if durable.name == "sqlite":
+        with closing(sqlite3.connect(durable.state.removeprefix("sqlite:///"))) as file, file:
+            file.execute("UPDATE runs SET run_id = CAST(x'ff' AS TEXT)")
+    else:
+        import redis
+
+        with redis.Redis.from_url(durable.state) as client:
+            for part in ("meta", "nodes", "results", "details", "signals", "lease"):
+                client.rename(f"cascade:run:one:{part}", b"cascade:run:\xff:" + part.encode())
+    runs = await api.recorded_runs(durable.state)
+    assert [run.run_id for run in runs] == [r"\xff"]
+    assert await delete_runs(durable.state, runs) == [r"\xff"]
+    assert await api.recorded_runs(durable.state) == []
+
+
+def fill(path: Path) -> None:
+    """Make what is recorded of the run ``"one"`` large."""
+    with closing(sqlite3.connect(path)) as file, file:
+        file.execute(
+            "UPDATE nodes SET value = zeroblob(1000000) WHERE run = (SELECT id FROM runs WHERE run_id = 'one')"
+        )
+
+
+async def test_no_room_is_given_back_while_a_run_of_the_file_is_executed(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    state = f"sqlite:///{path}"
+    await cascade.run(step(1), state=state, run_id="one")
+    fill(path)
+    (one,) = await api.recorded_runs(state)
+    async with cascade.start(cascade.signal("go"), state=state, run_id="two") as run:
+        await until(lambda: bool(run.status().waiting))
+        assert await delete_runs(state, [one]) == ["one"]
+        assert path.stat().st_size > 1_000_000  # making it smaller would lock out the run all the while
+        run.cancel()
+    await cascade.run(step(1), state=state, run_id="one")
+    (one,) = [known for known in await api.recorded_runs(state) if known.run_id == "one"]
+    assert await delete_runs(state, [one]) == ["one"]
+    assert path.stat().st_size < 1_000_000
+
+
+async def test_giving_room_back_waits_for_no_reader(tmp_path: Path) -> None:
+    path = tmp_path / "runs.db"
+    state = f"sqlite:///{path}"
+    await cascade.run(step(1), state=state, run_id="one")
+    fill(path)
+    runs = await api.recorded_runs(state)
+    with closing(sqlite3.connect(path, isolation_level=None)) as reader:
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM runs").fetchone()
+        begun = time.monotonic()
+        assert await delete_runs(state, runs) == ["one"]
+    assert time.monotonic() - begun < PATIENCE / 2

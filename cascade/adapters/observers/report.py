@@ -18,7 +18,8 @@ def report(path: str | os.PathLike[str]) -> Observer:
     If the observer is cancelled (it has not ended within ``cleanup_timeout``), no report is written.
 
     Args:
-        path: The file. A new one is made for this user only (mode 0600); one that is there is replaced.
+        path: The file. A new one is made for this user only (mode 0600); one that is there is replaced. A
+            symbolic link stays, and its file is replaced; a pipe or device is written to.
 
     Raises:
         FileNotFoundError: If its folder does not exist.

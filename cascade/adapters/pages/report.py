@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import tempfile
-from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -13,6 +10,7 @@ from anyio import CapacityLimiter
 
 from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
 from cascade.adapters.pages.html import html_page
+from cascade.adapters.whole_files import write_whole
 from cascade.runtime.foundation.threads import in_thread
 from cascade.runtime.observation.bus import EventStream
 
@@ -33,7 +31,7 @@ class Report:
 
 
 def write_report(path: Path, chronicle: Chronicle) -> None:
-    """Write the page of a run, all of it or nothing.
+    """Write the page of a run: see :func:`write_whole`.
 
     Args:
         path: The file.
@@ -42,22 +40,4 @@ def write_report(path: Path, chronicle: Chronicle) -> None:
     Raises:
         OSError: If it cannot be written.
     """
-    write_page(path, html_page(chronicle.document(), svg=chronicle.svg()))
-
-
-def write_page(path: Path, html: str) -> None:
-    """Put *html* into a file for this user only, in the place of one that is there.
-
-    Raises:
-        OSError: If it cannot be written.
-    """
-    # Beside the file, so that it can take its place; mkstemp makes it for this user only.
-    handle, made = tempfile.mkstemp(dir=path.absolute().parent, prefix=f".{path.name}.", suffix=".new")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
-            file.write(html)
-        os.replace(made, path)
-    except BaseException:
-        with suppress(OSError):
-            os.unlink(made)
-        raise
+    write_whole(path, html_page(chronicle.document(), svg=chronicle.svg()))

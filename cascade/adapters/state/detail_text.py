@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import attrs
 
 from cascade.runtime.durability.details import AttemptRecord, NodeDetail, Remark
+
+# Seconds that a moment is away from the epoch, and that a duration has, at most: some 3000 years.
+_LONGEST: Final = 1e11
 
 
 def text_of_detail(detail: NodeDetail | None) -> str | None:
@@ -28,26 +31,38 @@ def detail_of_text(text: str | bytes) -> NodeDetail:
     try:
         given: Mapping[str, Any] = json.loads(text)
         return NodeDetail(
-            _number(given.get("started")),
+            _seconds(given.get("started")),
             _text(given.get("worker")),
             [(str(name), str(value)) for name, value in given.get("arguments", ())],
             [_attempt(fields) for fields in given.get("attempts", ())],
             _text(given.get("traceback")),
-            [Remark(float(fields["at"]), str(fields["text"])) for fields in given.get("remarks", ())],
+            [Remark(seconds(fields["at"]), str(fields["text"])) for fields in given.get("remarks", ())],
             _text(given.get("caused_by")),
             _text(given.get("log")),
         )
-    except (TypeError, KeyError, AttributeError) as error:
+    except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{text!r:.100} encodes no details of a node") from error
 
 
 def _attempt(fields: Mapping[str, Any]) -> AttemptRecord:
-    started, duration = float(fields["started"]), float(fields["duration"])
+    started, duration = seconds(fields["started"]), seconds(fields["duration"])
     return AttemptRecord(int(fields["number"]), started, duration, str(fields["error"]))
 
 
-def _number(value: Any) -> float | None:
-    return None if value is None else float(value)
+def seconds(value: Any) -> float:
+    """Decodes a field that holds a moment, in seconds since the epoch, or a duration.
+
+    Raises:
+        ValueError: If it is longer than all that clocks and browsers can show.
+    """
+    found = float(value)
+    if not -_LONGEST < found < _LONGEST:  # which NaN is neither
+        raise ValueError(value)
+    return found
+
+
+def _seconds(value: Any) -> float | None:
+    return None if value is None else seconds(value)
 
 
 def _text(value: Any) -> str | None:

@@ -3,21 +3,20 @@
 from __future__ import annotations
 
 import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import attrs
 
 from cascade.adapters.pickles import plain_value
-from cascade.adapters.state.detail_text import detail_of_text
+from cascade.adapters.state.detail_text import detail_of_text, seconds
 from cascade.adapters.state.ownership import Owner, run_state
 from cascade.model.shown.secrets import MARK
 from cascade.model.shown.text import preview
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord, undo_records
 from cascade.runtime.durability.records import is_of_undo
-from cascade.runtime.durability.signal_records import VALUE
+from cascade.runtime.durability.signal_records import SECRET, VALUE
 
 T = TypeVar("T")
 D = TypeVar("D")
@@ -65,14 +64,6 @@ def text(value: Any) -> str:
     return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
-def number(value: Any) -> float:
-    """Decodes a field that holds a finite number."""
-    found = float(value)
-    if not math.isfinite(found):
-        raise ValueError(value)
-    return found
-
-
 def _texts(value: Any) -> Sequence[str]:
     found = json.loads(value)
     if not isinstance(found, list):
@@ -101,11 +92,11 @@ def read_run_record(
         signals: The signals that it has accepted, or none.
     """
     holder = fields.get("owner", lambda value: value if isinstance(value, Owner) else Owner.read(value), None)
-    until = fields.get("until", number, 0.0)
+    until = fields.get("until", seconds, 0.0)
     status = fields.need("status", text, "running")
-    updated = fields.get("updated", number, 0.0)
-    created = fields.need("created", number, updated)
-    finished = fields.get("finished", number, None)
+    updated = fields.get("updated", seconds, 0.0)
+    created = fields.need("created", seconds, updated)
+    finished = fields.get("finished", seconds, None)
     turn, origin = fields.get("turn", int, None), fields.get("origin", text, None)
     flow, params = fields.get("flow", _texts, ()), fields.get("params", _by_name, {})
     epoch, error = fields.get("epoch", int, 0), fields.get("error", text, None)
@@ -120,27 +111,46 @@ def read_run_record(
 
 
 def _shown(signals: Sequence[SignalRecord], params: Mapping[str, str]) -> Sequence[SignalRecord]:
-    """*signals* in order of time; without their values if the run has secrets, which may be in them."""
+    """*signals* in order of time; without their values if a parameter is secret: in older records nothing else
+    says that the run has secrets.
+    """
     has_secrets = MARK in params.values()
     shown = [attrs.evolve(signal, value=None) if has_secrets else signal for signal in signals]
     return tuple(sorted(shown, key=lambda signal: (signal.accepted or 0.0, signal.name)))
 
 
-def read_signal_record(key: str, data: bytes, accepted: float | None) -> SignalRecord | None:
-    """What is kept of a signal under *key*; ``None`` if that is no value which was accepted."""
-    if not key.startswith(VALUE):
-        return None
-    value = plain_value(data)
-    is_value = type(value) is tuple and len(value) == 1
-    return SignalRecord(key.removeprefix(VALUE), accepted, preview(value[0]) if is_value else None)
+def read_signal_records(kept: Iterable[tuple[str, Any, Any]]) -> list[SignalRecord]:
+    """The signals that a run has accepted: without their values if the run has secrets, which may be in them.
+
+    Args:
+        kept: What is kept of its signals: key, pickled value, and when it was written if that is known.
+    """
+    by_key = {key: (data, written) for key, data, written in kept}
+    shows = SECRET not in by_key
+    return [
+        SignalRecord(key.removeprefix(VALUE), _moment(written), _value_in(data) if shows else None)
+        for key, (data, written) in by_key.items()
+        if key.startswith(VALUE)
+    ]
+
+
+def _moment(written: Any) -> float | None:
+    """When something was written; ``None`` if the store does not say, or that is damaged."""
+    return Fields({"written": written}).get("written", seconds, None)
+
+
+def _value_in(data: Any) -> str | None:
+    """How the value shows that is kept as *data*; ``None`` if it is no plain data, or damaged."""
+    value = plain_value(data) if isinstance(data, bytes) else None
+    return preview(value[0]) if type(value) is tuple and len(value) == 1 else None
 
 
 def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     """The record of a node, from its ``task``, ``status`` and so on."""
     task, status = fields.get("task", text, ""), fields.need("status", text, "unknown")
     reason, error = fields.get("reason", text, None), fields.get("error", text, None)
-    attempts, duration = fields.get("attempts", int, 0), fields.get("duration", number, 0.0)
-    recorded, is_durable = fields.get("recorded", number, 0.0), fields.get("is_durable", bool, True)
+    attempts, duration = fields.get("attempts", int, 0), fields.get("duration", seconds, 0.0)
+    recorded, is_durable = fields.get("recorded", seconds, 0.0), fields.get("is_durable", bool, True)
     label = fields.get("label", text, None)
     detail = fields.get("detail", detail_of_text, None)
     said = fields.said(error)

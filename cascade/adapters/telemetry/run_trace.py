@@ -187,10 +187,12 @@ class RunTrace:
             self._end_rest(call, AttemptCancelled())
         begun, spans = self.run_context.beginning, self.spans
         try:
-            self.span.set_attribute(STATUS, status)
-            for outcome in OUTCOMES:
-                self.span.set_attribute(f"cascade.nodes.{outcome}", counts[outcome])
-            spans.metrics.end(self.live, status, max(0.0, begun.clock() - begun.at))
+            try:
+                self.span.set_attribute(STATUS, status)
+                for outcome in OUTCOMES:
+                    self.span.set_attribute(f"cascade.nodes.{outcome}", counts[outcome])
+            finally:
+                spans.metrics.end(self.live, status, max(0.0, begun.clock() - begun.at))
         except Exception as raised:  # what a tracer or a meter raises fails no run
             spans.note(raised)
         if error is not None and status == "Failed":

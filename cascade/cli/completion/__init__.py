@@ -6,6 +6,7 @@ import argparse
 from contextlib import suppress
 
 from cascade.cli.completion.candidates import candidates
+from cascade.cli.completion.lines import read_line
 from cascade.cli.completion.scripts import SCRIPTS, answer
 from cascade.cli.output import out_text
 
@@ -23,6 +24,8 @@ def complete(options: argparse.Namespace, parser: argparse.ArgumentParser) -> in
         out_text(SCRIPTS[options.shell])
         return 0
     with suppress(Exception):  # whoever types must not be shown what is wrong with files or stores
-        found = candidates(options.line, parser)
-        out_text("".join(f"{word}\n" for word in answer(options.shell, options.line, found)))
+        line = read_line(options.line, options.shell)
+        replaced = line.raw if options.word is None else options.word
+        found = answer(options.shell, line, replaced, candidates(line, parser))
+        out_text("".join(f"{word}\n" for word in found))
     return 0

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import attrs
 
-from cascade.cli.completion.lines import words_of
+from cascade.cli.completion.lines import Line
 from cascade.cli.completion.sources import live_runs, node_ids, run_ids, stores, targets, task_names
 
 
@@ -28,15 +28,17 @@ class _Place:
     options: dict[str, str] = attrs.field(factory=dict)
 
 
-def candidates(line: str, parser: argparse.ArgumentParser) -> list[str]:
+def candidates(line: Line, parser: argparse.ArgumentParser) -> list[str]:
     """Words that may stand where the last word of *line* is being typed, which begin as that does.
+
+    Those with line ends or other control characters are left out: the script is told one word on each line, and no
+    shell could show them.
 
     Args:
         line: The command line up to the cursor, with the name of the program.
         parser: Knows the commands.
     """
-    *before, word = words_of(line)[1:] or [""]
-    place = _place(parser, before)
+    word, place = line.word, _place(parser, line.words[1:])
     option, equals, value = word.partition("=")
     actions = _by_name(place.parser)
     if equals and option in actions:

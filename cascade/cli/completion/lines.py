@@ -1,40 +1,60 @@
-"""Reads a command line that is not finished."""
+"""Reads a command line that is not finished, as a shell does."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Final
 
-def words_of(line: str) -> list[str]:
-    """The words of *line*, without quotes; the last one is what is being typed, and may be empty."""
-    return _read(line)[0]
+import attrs
 
-
-def is_quoted(line: str) -> bool:
-    """Whether the word that is being typed is in quotes that are not closed."""
-    return bool(_read(line)[1])
-
-
-def _read(line: str) -> tuple[list[str], str]:
-    """The words, and the quote that is open at the end."""
-    words, word, quote, is_begun = [], "", "", False
-    letters = iter(line)
-    for letter in letters:
-        match letter:
-            case "\\" if quote != "'":
-                word, is_begun = word + next(letters, ""), True
-            case _ if quote:
-                quote = "" if letter == quote else quote
-                word += letter if quote else ""
-            case "'" | '"':
-                quote, is_begun = letter, True
-            case _ if letter.isspace():
-                if is_begun:
-                    words.append(word)
-                word, is_begun = "", False
-            case _:
-                word, is_begun = word + letter, True
-    return [*words, word], quote
+# The characters before which a backslash counts, by the quote that is open; None: any.
+_Escapes = Mapping[str, str | None]
+_IN_SH: Final[_Escapes] = {"": None, '"': '$`"\\\n', "'": ""}
+_IN_FISH: Final[_Escapes] = {"": None, '"': '$"\\\n', "'": "'\\"}
 
 
-def last_word(line: str) -> str:
-    """The word that is being typed."""
-    return words_of(line)[-1]
+@attrs.frozen
+class Line:
+    """A command line up to the cursor.
+
+    Attributes:
+        words: The words before the one that is being typed, without quotes.
+        word: The word that is being typed, without quotes; may be empty.
+        raw: That word as it stands there.
+        quote: The quote that is open at the end; empty if there is none.
+    """
+
+    words: list[str]
+    word: str
+    raw: str
+    quote: str
+
+
+def read_line(line: str, shell: str) -> Line:
+    """What stands on *line*, by the rules for quotes in *shell*."""
+    escapes = _IN_FISH if shell == "fish" else _IN_SH
+    words, word, quote, start = list[str](), "", "", -1
+    at = 0
+    while at < len(line):
+        letter, after = line[at], line[at + 1 : at + 2]
+        if not quote and letter.isspace():
+            words += [word] if start >= 0 else []
+            word, start = "", -1
+        else:
+            start = at if start < 0 else start
+            if letter == "\\" and _is_escape(escapes[quote], after):
+                word += after
+                at += 1
+            elif letter == quote:
+                quote = ""
+            elif not quote and letter in "'\"":
+                quote = letter
+            else:
+                word += letter
+        at += 1
+    return Line(words, word, line[start:] if start >= 0 else "", quote)
+
+
+def _is_escape(escaped: str | None, after: str) -> bool:
+    """Whether a backslash counts before *after*, which may be nothing."""
+    return escaped is None or (bool(after) and after in escaped)

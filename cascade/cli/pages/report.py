@@ -13,7 +13,7 @@ from cascade.adapters.observers.report import report
 from cascade.adapters.pages.document.chronicle import KINDS
 from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
 from cascade.adapters.pages.html import html_page
-from cascade.adapters.pages.report import write_page
+from cascade.adapters.whole_files import write_whole
 from cascade.cli.output import say
 from cascade.cli.targets import UsageError, load_flow
 from cascade.graph.build import build
@@ -89,7 +89,7 @@ def report_run(state: str, run_id: str, output: str, target: str | None) -> None
     chronicle = chronicle_of(run, graph)
     html = html_page(recorded_document(run, chronicle), svg=chronicle.svg())
     try:
-        write_page(Path(output), html)
+        write_whole(Path(output), html)
     except OSError as error:
         raise UsageError(f"cannot write {output!r}: {error.strerror or error}") from error
     say(f"cascade: the report is in {output}")

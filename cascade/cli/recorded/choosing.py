@@ -39,14 +39,15 @@ def superfluous(
     keep: int | None,
     now: float,
 ) -> list[RunRecord]:
-    """Those of *runs*, the latest first, that may be deleted; a run that is executed is none.
+    """Those of *runs* that may be deleted, those first that were written last; a run that is executed is none.
 
     Args:
-        runs: The runs, the latest first.
+        runs: The runs.
         statuses: Their statuses; by default those that have ended and wait for nothing.
         older_than: Seconds since they were written last, at least; 0 by default.
-        keep: How many of the latest are kept in any case.
+        keep: How many of those that were written last are kept in any case.
         now: Seconds since the epoch.
     """
     asked = [run for run in runs if run.status in (statuses or ENDED) and run.status != "running"]
+    asked.sort(key=lambda run: run.updated, reverse=True)  # an old run may have been resumed just now
     return [run for run in asked[keep or 0 :] if older_than is None or now - run.updated > older_than]

@@ -67,7 +67,7 @@ def _add_to_runs(runs: argparse.ArgumentParser) -> None:
     actions = runs.add_subparsers(metavar="ACTION", title="actions")
     prune = actions.add_parser("prune", help="delete the records of runs that have ended")
     prune.add_argument("--older-than", type=age, metavar="AGE", help="written last so long ago: 30d, 12h, 2w")
-    prune.add_argument("--keep", type=count, metavar="N", help="keep the latest N in any case")
+    prune.add_argument("--keep", type=count, metavar="N", help="keep the N that were written last in any case")
     _add_status(prune, "; by default succeeded, failed and cancelled", default=argparse.SUPPRESS)
     prune.add_argument("--dry-run", action="store_true", help="say what would be deleted, and delete nothing")
     verify = actions.add_parser("verify", help="check that all that is recorded can be read")

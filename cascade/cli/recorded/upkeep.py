@@ -11,6 +11,7 @@ from typing import Final
 import attrs
 
 from cascade import api
+from cascade.adapters.whole_files import write_whole
 from cascade.cli.output import out, out_json, say
 from cascade.cli.recorded.choosing import superfluous
 from cascade.cli.recorded.reading import read
@@ -77,7 +78,7 @@ def export(options: argparse.Namespace) -> int:
         out_json(run)
         return 0
     try:
-        Path(options.output).write_text(redacted(json.dumps(run, indent=2)) + "\n", encoding="utf-8")
+        write_whole(Path(options.output), redacted(json.dumps(run, indent=2)) + "\n")
     except OSError as error:
         raise UsageError(f"cannot write {options.output!r}: {error.strerror or describe(error)}") from error
     return 0

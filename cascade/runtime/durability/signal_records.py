@@ -6,6 +6,7 @@ key                     value
 ``value:NAME``          the value that was accepted, in a tuple of one
 ``declared:NAME``       the ``SignalTask``, by which a sender in another process checks values
 ``wanted:NAME``         since when it is waited for, in seconds since the epoch
+``secret``              ``True`` once a flow of the run has a secret: values are shown to nobody
 ======================  ===================================================================
 """
 
@@ -20,6 +21,7 @@ import attrs
 VALUE: Final = "value:"
 DECLARED: Final = "declared:"
 WANTED: Final = "wanted:"
+SECRET: Final = "secret"
 
 
 class UnstorableError(ValueError):

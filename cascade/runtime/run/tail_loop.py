@@ -170,6 +170,8 @@ class Loop:
     async def _turn(self, prepared: Prepared, number: int) -> Made:
         """Make one turn, in a frame of its own."""
         await self._advise(prepared)
+        if any(given.secret for given in prepared.graph.inputs.values()):
+            await self.run_context.signals.kept.hide()
         if prepared.layout.special.signals:
             await self.run_context.signals.enrol(prepared.signals())
         scheduler = self._scheduler(prepared, number)

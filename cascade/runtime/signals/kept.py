@@ -14,6 +14,7 @@ from cascade.model.shown.text import preview
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.signal_records import (
     DECLARED,
+    SECRET,
     VALUE,
     WANTED,
     SignalRecords,
@@ -33,6 +34,7 @@ class KeptSignals:
         wall: The clock by which is recorded since when signals are waited for, in seconds since the epoch.
         records: Where signals are recorded, once the run has come to use that.
         remembered: The signals that are recorded, by name.
+        has_secrets: Whether a flow of the run has a secret, which may be in a value.
     """
 
     host: Host
@@ -40,6 +42,8 @@ class KeptSignals:
     wall: Callable[[], float]
     records: SignalRecords | None = None
     remembered: dict[str, SignalTask] = attrs.field(factory=dict)
+    has_secrets: bool = False
+    _is_marked: bool = False
 
     def open(self) -> None:
         """Use the store from now on, if it keeps signals."""
@@ -61,12 +65,27 @@ class KeptSignals:
                 "is None); use another state, or none"
             )
 
+    async def hide(self) -> None:
+        """A flow of the run has a secret: have no record show a value from now on.
+
+        Raises:
+            StateError: If the store fails.
+        """
+        self.has_secrets = True
+        await self._mark()
+
+    async def _mark(self) -> None:
+        if self.has_secrets and not self._is_marked and self.records is not None:
+            self._is_marked = True
+            await self.records.accept(SECRET, True)
+
     async def declare(self, task: SignalTask) -> None:
         """Let processes that do not execute the run know what a signal is like.
 
         Raises:
             StateError: If the store fails.
         """
+        await self._mark()  # before there can be a value
         known = self.remembered.get(task.name)
         if self.records is None or (known is not None and known.agrees_with(task)):
             return
@@ -89,6 +108,7 @@ class KeptSignals:
         """
         if self.records is None:
             return True, value
+        await self._mark()
         mine = (value,)
         try:
             stands = await self.records.accept(f"{VALUE}{name}", mine)

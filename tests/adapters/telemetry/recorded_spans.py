@@ -101,6 +101,11 @@ def measured(reader: InMemoryMetricReader) -> dict[str, dict[tuple[str, ...], An
 
 def metered() -> tuple[InMemoryMetricReader, Observer]:
     """A reader of metrics, and an observer that makes them."""
-    reader = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    reader, provider = metered_alone()
     return reader, cascade.observers.open_telemetry(TracerProvider(shutdown_on_exit=False), provider)
+
+
+def metered_alone() -> tuple[InMemoryMetricReader, MeterProvider]:
+    """A reader of metrics, and what they have to be made with."""
+    reader = InMemoryMetricReader()
+    return reader, MeterProvider(metric_readers=[reader], shutdown_on_exit=False)

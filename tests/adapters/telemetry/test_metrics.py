@@ -12,7 +12,8 @@ import cascade
 
 pytest.importorskip("opentelemetry.sdk")
 
-from recorded_spans import measured, metered
+from opentelemetry.trace import INVALID_SPAN_CONTEXT, NonRecordingSpan, NoOpTracer, NoOpTracerProvider
+from recorded_spans import measured, metered, metered_alone
 
 
 @cascade.task
@@ -87,12 +88,27 @@ async def test_what_waits_in_lanes_and_what_has_ended_is_seen_while_a_run_goes_o
     assert measured(reader)["cascade.lane.depth"] == {("loop",): 0, ("thread",): 0}
 
 
-async def test_observers_with_one_provider_share_their_instruments() -> None:
-    from opentelemetry.sdk.metrics import MeterProvider
-    from opentelemetry.sdk.metrics.export import InMemoryMetricReader
+async def test_a_run_has_ended_in_the_numbers_though_its_span_raises() -> None:
+    class Raising(NonRecordingSpan):
+        def set_attribute(self, key: str, value: object) -> None:
+            raise RuntimeError("the span is broken")
 
-    reader = InMemoryMetricReader()
-    provider = MeterProvider(metric_readers=[reader], shutdown_on_exit=False)
+    class Provider(NoOpTracerProvider):
+        def get_tracer(self, *_: object, **__: object) -> Any:
+            tracer = NoOpTracer()
+            tracer.start_span = lambda *_, **__: Raising(INVALID_SPAN_CONTEXT)  # type: ignore[method-assign]
+            return tracer
+
+    reader, provider = metered_alone()
+    await cascade.run(in_place(1), observers=[cascade.observers.open_telemetry(Provider(), provider)])
+    found = measured(reader)
+    assert found["cascade.runs.active"] == {(): 0}
+    assert found["cascade.runs"] == {("Succeeded",): 1}
+    assert found["cascade.nodes"][("succeeded",)] == 1
+
+
+async def test_observers_with_one_provider_share_their_instruments() -> None:
+    reader, provider = metered_alone()
     for _ in range(2):
         await cascade.run(in_place(1), observers=[cascade.observers.open_telemetry(meter_provider=provider)])
     assert measured(reader)["cascade.nodes"][("succeeded",)] == 2

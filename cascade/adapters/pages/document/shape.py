@@ -13,11 +13,22 @@ from cascade.model.shown.secrets import redacted
 VERSION: Final = 1
 # Tasks that are listed: the largest ones.
 MOST_TASKS: Final = 100
+# What stands for all other tasks.
+OTHERS: Final = "(others)"
 
 
 def numbers_of(*tasks: TaskTally) -> dict[str, int]:
     """How many nodes of *tasks* together are in each state."""
     return {state: sum(task.counts[state] for task in tasks) for state in get_args(State)}
+
+
+def sum_of(name: str, tasks: Iterable[TaskTally]) -> TaskTally:
+    """The numbers of all *tasks* together, as those of a task called *name*."""
+    total = TaskTally(name)
+    for task in tasks:
+        total.counts.update(task.counts)
+        total.seconds += task.seconds
+    return total
 
 
 def tasks_of(tasks: Iterable[TaskTally]) -> tuple[list[dict[str, Any]], int]:
@@ -28,17 +39,25 @@ def tasks_of(tasks: Iterable[TaskTally]) -> tuple[list[dict[str, Any]], int]:
         largest = sorted(known, key=lambda task: -task.total)[:MOST_TASKS]
         names = {task.name for task in largest}
         shown = [task for task in known if task.name in names]
-    rows = [
-        {
-            "name": task.name,
-            "total": task.total,
-            "ran": task.ran,
-            "seconds": round(task.seconds, 6),
-            **numbers_of(task),
-        }
-        for task in shown
-    ]
-    return rows, len(known) - len(rows)
+    return [_row(task) for task in shown], len(known) - len(shown)
+
+
+def tasks_counted(tasks: Iterable[TaskTally]) -> list[dict[str, Any]]:
+    """All *tasks* as rows: the first ones, and one row for all others. So no row goes, and no count gets less."""
+    known = list(tasks)
+    if len(known) > MOST_TASKS:
+        known[MOST_TASKS:] = [sum_of(OTHERS, known[MOST_TASKS:])]
+    return [_row(task) for task in known]
+
+
+def _row(task: TaskTally) -> dict[str, Any]:
+    return {
+        "name": task.name,
+        "total": task.total,
+        "ran": task.ran,
+        "seconds": round(task.seconds, 6),
+        **numbers_of(task),
+    }
 
 
 def hidden(value: Any) -> Any:

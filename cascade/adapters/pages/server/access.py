@@ -22,6 +22,8 @@ from cascade.adapters.pages.server.messages import Answer, Request, text
 _STRENGTH: Final = 32
 # Links that have not been opened; an older one is forgotten when there are more.
 _MOST_LINKS: Final = 16
+# Where HTTP is served if no port is named.
+_USUAL_PORT: Final = "80"
 CSRF_HEADER: Final = "x-cascade-csrf"
 
 
@@ -90,7 +92,7 @@ class Access:
     def may_change(self, request: Request) -> bool:
         """Whether *request* comes from the page itself, and not from another that knows its address."""
         origin = request.headers.get("origin")
-        if origin is not None and origin != f"http://{request.headers.get('host', '')}":
+        if origin is not None and not _is_same_origin(origin, request.headers.get("host", "")):
             return False
         return _is_same(request.headers.get(CSRF_HEADER, ""), self.csrf)
 
@@ -112,13 +114,25 @@ class Access:
 
         A name can be made to lead here by whoever owns it; an IP address cannot.
         """
-        host, _, port = given.rpartition(":")
+        host, port = _host_and_port(given)
         if port != str(self.port):
             return False
         names = {"localhost", self._shown_host().lower()}
         if not self.is_remote:
             return host.lower() in names
         return host.lower() in names or _is_ip(host)
+
+
+def _is_same_origin(origin: str, host: str) -> bool:
+    """Whether *origin* is that of the page which is reached as *host*."""
+    scheme, _, rest = origin.partition("://")
+    return scheme == "http" and _host_and_port(rest) == _host_and_port(host)
+
+
+def _host_and_port(given: str) -> tuple[str, str]:
+    """The two parts of a ``Host``; browsers leave the port out if it is that of HTTP."""
+    host, colon, port = given.rpartition(":")
+    return (given, _USUAL_PORT) if not colon or given.endswith("]") else (host, port)
 
 
 def _is_ip(host: str) -> bool:

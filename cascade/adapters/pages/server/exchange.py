@@ -132,7 +132,10 @@ def _see_that_it_fits(head: h11.Request, limits: Limits) -> None:
 
 def _request(head: h11.Request, body: bytes) -> Request:
     headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in head.headers}
-    return Request.of(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body)
+    try:
+        return Request.of(head.method.decode("latin-1"), head.target.decode("latin-1"), headers, body)
+    except ValueError as error:
+        raise _Refused(text(400, str(error))) from error
 
 
 def _response(answer_headers: dict[str, str], status: int) -> h11.Response:

@@ -9,9 +9,11 @@ from contextlib import suppress
 from typing import Final
 
 import attrs
+from anyio import CancelScope
 from anyio.abc import SocketListener, SocketStream
 
 from cascade.adapters.pages.server.exchange import GONE, Limits, Respond, exchange
+from cascade.adapters.pages.server.messages import Answer, Request, Updates
 from cascade.model.errors import InputError
 
 # Connections that the system keeps until they are accepted.
@@ -49,6 +51,8 @@ class Server:
     failed: Callable[[Exception], object]
     limits: Limits = attrs.field(factory=Limits)
     open: int = 0
+    # What ends connections whose requests have not come, the oldest first.
+    _asking: dict[CancelScope, None] = attrs.field(factory=dict, init=False)
 
     async def serve(self) -> None:
         """Serve until this is cancelled; then nothing of it is left."""
@@ -60,13 +64,37 @@ class Server:
 
     async def _serve_one(self, stream: SocketStream) -> None:
         async with stream:
-            if self.open >= self.limits.connections:
+            if self.open >= self.limits.connections and not self._make_room():
                 return  # before anything is read: what there is may not grow, and whoever wants it tries again
             self.open += 1
             try:
                 with suppress(*GONE):
-                    await exchange(stream, self.limits, self.respond)
+                    await self._exchange(stream)
             except Exception as error:  # whatever a client sends, it must not end the page for others
                 self.failed(error)
             finally:
                 self.open -= 1
+
+    async def _exchange(self, stream: SocketStream) -> None:
+        with CancelScope() as scope:
+
+            async def respond(request: Request) -> Answer | Updates:
+                self._asking.pop(scope, None)
+                return await self.respond(request)
+
+            self._asking[scope] = None
+            try:
+                await exchange(stream, self.limits, respond)
+            finally:
+                self._asking.pop(scope, None)
+
+    def _make_room(self) -> bool:
+        """End the connection that has asked for nothing for longest; returns ``False`` if all have asked.
+
+        Else whoever reaches the address could keep everybody out by opening connections.
+        """
+        for scope in self._asking:
+            del self._asking[scope]
+            scope.cancel()
+            return True
+        return False

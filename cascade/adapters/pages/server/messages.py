@@ -17,6 +17,8 @@ ALWAYS: Final = {
     "x-frame-options": "DENY",
     "cross-origin-resource-policy": "same-origin",
 }
+# Fields in the query of a request.
+_MOST_FIELDS: Final = 20
 
 
 @attrs.frozen
@@ -39,9 +41,17 @@ class Request:
 
     @classmethod
     def of(cls, method: str, target: str, headers: Mapping[str, str], body: bytes) -> Request:
-        """The request for *target*, which is a path, with a query or without one."""
+        """The request for *target*, which is a path, with a query or without one.
+
+        Raises:
+            ValueError: If the query has too many fields.
+        """
         path, _, query = target.partition("?")
-        return cls(method, path, dict(parse_qsl(query, keep_blank_values=True, max_num_fields=20)), headers, body)
+        try:
+            fields = dict(parse_qsl(query, keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        except ValueError as error:
+            raise ValueError(f"the query has more than {_MOST_FIELDS} fields") from error
+        return cls(method, path, fields, headers, body)
 
     @property
     def cookies(self) -> dict[str, str]:

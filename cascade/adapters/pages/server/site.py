@@ -15,6 +15,7 @@ from cascade.adapters.pages.server.access import CSRF_HEADER, Access
 from cascade.adapters.pages.server.listing import list_page
 from cascade.adapters.pages.server.messages import PING, Answer, Request, Updates, data, event, text
 from cascade.adapters.pages.server.sources.source import RefusedAction, Shown, Source, Update
+from cascade.model.errors import StateError
 from cascade.model.shown.text import one_line
 
 _METRICS_KIND: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -45,6 +46,8 @@ class Site:
         """The answer to *request*."""
         try:
             return self._at_the_door(request) or await self._respond(request)
+        except StateError as error:  # whoever asks can do more about it than the page
+            return text(503, one_line(str(error)))
         except Exception as error:  # whatever it is: no request may end what the page is about
             self.failed(error)
             return text(500, "the page has failed; the run goes on")
@@ -132,7 +135,7 @@ class Site:
             return data(403, {"error": "this did not come from the page; load it again"})
         try:
             given = json.loads(request.body)
-        except ValueError:
+        except (ValueError, RecursionError):
             given = None
         if not isinstance(given, dict) or not isinstance(given.get("action"), str):
             return data(400, {"error": "an action is an object of JSON with a name"})

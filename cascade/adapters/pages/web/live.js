@@ -154,6 +154,8 @@
     const isGone = stream.readyState === EventSource.CLOSED;
     connected('lost', isGone ? 'not connected; open the page anew' : 'no connection; trying again');
   };
+  // The stream ends after this, and the browser asks again by itself.
+  stream.addEventListener('lost', (event) => { note.textContent = JSON.parse(event.data).why; });
   stream.addEventListener('changes', (event) => page.update(JSON.parse(event.data)));
   stream.addEventListener('control', (event) => showControl(JSON.parse(event.data)));
   stream.addEventListener('end', () => {

@@ -90,7 +90,15 @@
   find.addEventListener('input', show);
   show();
   const stream = new EventSource('/updates');
-  stream.onopen = () => { connection.textContent = 'live'; };
-  stream.onerror = () => { connection.textContent = 'no connection'; };
-  stream.addEventListener('runs', (event) => { runs = JSON.parse(event.data).runs; show(); });
+  let why = '';
+  stream.onopen = () => { if (!why) connection.textContent = 'live'; };
+  stream.onerror = () => { connection.textContent = why || 'no connection'; };
+  stream.addEventListener('runs', (event) => {
+    runs = JSON.parse(event.data).runs;
+    why = '';
+    connection.textContent = 'live';
+    show();
+  });
+  // The stream ends after this, and the browser asks again by itself.
+  stream.addEventListener('lost', (event) => { why = connection.textContent = JSON.parse(event.data).why; });
 })();

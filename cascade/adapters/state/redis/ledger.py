@@ -13,7 +13,7 @@ from cascade.adapters.state.lenient import (
     Fields,
     read_node_record,
     read_run_record,
-    read_signal_record,
+    read_signal_records,
     text,
 )
 from cascade.adapters.state.redis.lease import PREFIX, Lease
@@ -67,9 +67,14 @@ def _names(session: Session) -> list[bytes]:
     return [key[len(prefix) : -len(suffix)] for key in dict.fromkeys(considerate(keys))]
 
 
+def named(session: Session) -> dict[str, bytes]:
+    """The names of all runs in keys, by how they are shown: an id that is no UTF-8 was not written by us."""
+    return {text(name): name for name in _names(session)}
+
+
 def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False) -> RunRecord | None:
     """The run called *name*; ``None`` if there is none."""
-    fields: dict[str, Any] = {"run_id": name.decode("utf-8", "backslashreplace")}
+    fields: dict[str, Any] = {"run_id": text(name)}
     damaged: list[str] = []
     meta = _hash(session, name, "meta", damaged)
     texts = _hash(session, name, "nodes", damaged)
@@ -90,8 +95,7 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
     if not with_nodes:
         return read_run_record(found, counts, (), lambda _, until: until - now)
     kept = _hash(session, name, "signals", damaged)
-    signals = [read_signal_record(text(key), value, None) for key, value in kept.items()]
-    accepted = [signal for signal in signals if signal is not None]
+    accepted = read_signal_records((text(key), value, None) for key, value in kept.items())
     return read_run_record(found, counts, nodes, lambda _, until: until - now, accepted)
 
 

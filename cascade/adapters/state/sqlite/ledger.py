@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
-from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_record
+from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_records
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.lease import has_labels
@@ -91,5 +91,4 @@ def _signals(connection: sqlite3.Connection, number: int) -> list[SignalRecord]:
     if not has_table(connection, "signals"):
         return []
     rows = connection.execute("SELECT key, value, recorded FROM signals WHERE run = ?", (number,)).fetchall()
-    found = [read_signal_record(str(key), bytes(value), recorded) for key, value, recorded in rows]
-    return [signal for signal in found if signal is not None]
+    return read_signal_records((str(key), value, recorded) for key, value, recorded in rows)

@@ -37,34 +37,43 @@ def _why_not(error: sqlite3.Error) -> str:
 def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
     """Delete *runs*, as they were read, with all that is recorded of them, each at once or not at all.
 
-    Leaves out a run that was written since, or that a process executes. Gives the room back to the system, if the
-    file is not in use meanwhile.
+    Leaves out a run that was written since, or that a process executes. Gives the room back to the system, unless
+    the file is in use.
 
     Returns:
         The ids of those that were deleted.
     """
     with _opened(url) as connection:
         parts = [part for part in _PARTS if has_table(connection, part)]
-        deleted = [run.run_id for run in runs if _delete(connection, run, parts)]
-        if deleted:
+        # An id that is no UTF-8 is looked for as it is shown.
+        numbers = dict(connection.execute("SELECT run_id, id FROM runs").fetchall())
+        deleted = [run.run_id for run in runs if _delete(connection, numbers.get(run.run_id), run.updated, parts)]
+        if deleted and not _is_in_use(connection):
+            connection.execute("PRAGMA busy_timeout = 0")  # whoever prunes waits for nobody, as nothing is lost
             with suppress(sqlite3.OperationalError):  # the room is used again, though the file stays as large
                 connection.execute("VACUUM")
                 connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     return deleted
 
 
-def _delete(connection: sqlite3.Connection, run: RunRecord, parts: Sequence[str]) -> bool:
-    """Delete *run* with what the tables *parts* have of it, unless it must stay; whether it was deleted."""
+def _delete(connection: sqlite3.Connection, number: int | None, updated: float, parts: Sequence[str]) -> bool:
+    """Delete a run with what the tables *parts* have of it, unless it must stay; returns whether it was deleted."""
     with transaction(connection):
         row = connection.execute(
-            "SELECT id, updated, owner, lease_until FROM runs WHERE run_id = ?", (run.run_id,)
+            "SELECT id, updated, owner, lease_until FROM runs WHERE id = ?", (number,)
         ).fetchone()
-        if row is None or row[1] > run.updated or _is_held(row[2], row[3]):
+        if row is None or row[1] > updated or _is_held(row[2], row[3]):
             return False
         for part in parts:
             connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
         connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
     return True
+
+
+def _is_in_use(connection: sqlite3.Connection) -> bool:
+    """Whether a run of the file is executed: it could not write while the file is copied, and might fail."""
+    leases = connection.execute("SELECT owner, lease_until FROM runs WHERE owner IS NOT NULL")
+    return any(_is_held(owner, until) for owner, until in leases.fetchall())
 
 
 def _is_held(owner: Any, until: Any) -> bool:

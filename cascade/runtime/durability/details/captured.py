@@ -11,7 +11,7 @@ import attrs
 
 from cascade.model.shown.secrets import Secrets
 from cascade.model.shown.text import counted
-from cascade.runtime.foundation.task_context import here
+from cascade.runtime.foundation.task_context import ambient
 
 # Characters that are kept of what one node writes: of the beginning, and of the end.
 FIRST: Final = 4_096
@@ -53,10 +53,11 @@ class _Text:
         if not self.dropped:
             return secrets.redact(self.head + tail)
         # Where it is cut, a secret may be cut in two, and would not be found: so much is left out.
-        slack = secrets.longest
         head, tail = secrets.redact(self.head), secrets.redact(tail)
-        head, tail = head[: len(head) - slack], tail[slack:]
-        return f"{head}\n... ({counted(self.dropped + 2 * slack, 'character')} left out) ...\n{tail}"
+        whole, slack = len(head) + len(tail), secrets.longest
+        head, tail = head[: max(len(head) - slack, 0)], tail[slack:]
+        dropped = self.dropped + whole - len(head) - len(tail)
+        return f"{head}\n... ({counted(dropped, 'character')} left out) ...\n{tail}"
 
 
 @attrs.define(eq=False)
@@ -72,8 +73,8 @@ class Captured:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def write(self, text: str) -> None:
-        """Keep *text* for the node in which the caller runs; outside of nodes it is not kept."""
-        attempt = here()
+        """Keep *text* for the node in which the caller runs; outside of attempts, or after them, it is lost."""
+        attempt = ambient()  # what is over has been recorded
         if attempt is not None and text:
             self.put(attempt.run_id, attempt.node_id, text)
 

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from typing import Any
 
 import pytest
 from page_client import Browser, Nothing, served
 
+import cascade
 from cascade.adapters.pages.server.access import CSRF_HEADER, Access
 from cascade.adapters.pages.server.messages import Request
 from cascade.model.pages import Page
@@ -116,13 +118,16 @@ async def test_only_the_page_itself_can_change_something() -> None:
     assert page.source.done == [("one", "wave")] * 2
 
 
-@pytest.mark.parametrize("body", [b"", b"{", b"[]", b'"wave"', b"{}", b'{"action": 1}', b"\xff"])
+@pytest.mark.parametrize(
+    "body", [b"", b"{", b"[]", b'"wave"', b"{}", b'{"action": 1}', b"\xff", b"[" * 60_000, b"1" * 60_000]
+)
 async def test_what_is_no_action_is_refused(body: bytes) -> None:
     async with served() as page:
         reply = await (await page.known()).ask("/act?id=one", "POST", body, **{CSRF_HEADER: page.access.csrf})
 
     assert reply.status == 400
     assert not page.source.done
+    assert not page.errors
 
 
 async def test_an_action_that_cannot_be_done_says_why() -> None:
@@ -205,6 +210,19 @@ async def test_every_answer_forbids_what_no_answer_needs() -> None:
         assert "access-control-allow-origin" not in reply.headers
 
 
+async def test_a_store_that_cannot_be_read_is_said_to_whoever_asks() -> None:
+    class Lost(Nothing):
+        async def runs(self) -> list[dict[str, Any]]:
+            raise cascade.StateError("the SQLite file 'runs.db' cannot be read:\nit is locked")
+
+    async with served(Lost()) as page:
+        reply = await (await page.known()).ask("/")
+
+    assert reply.status == 503
+    assert reply.body == b"the SQLite file 'runs.db' cannot be read:\\nit is locked\n"
+    assert not page.errors
+
+
 async def test_an_error_of_the_page_is_told_and_ends_nothing() -> None:
     async with served() as page:
         browser = await page.known()
@@ -278,3 +296,23 @@ def test_where_others_can_reach_the_page_names_are_still_refused_and_addresses_a
     assert not is_refused("localhost:80")
     assert is_refused("evil.example:80")
     assert is_refused("192.168.0.7:81")
+
+
+@pytest.mark.parametrize("address", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("form", ["{}", "{}:80"])
+def test_a_page_on_port_80_knows_its_browser_which_names_no_port(address: str, form: str) -> None:
+    access = Access(address, 80)
+    host = form.format(f"[{address}]" if ":" in address else address)
+    right = {"host": host, CSRF_HEADER: access.csrf}
+
+    def may_change(origin: str) -> bool:
+        return access.may_change(Request("POST", "/act", {}, {**right, "origin": origin}))
+
+    assert access.refusal(Request("GET", "/", {}, {"host": host})) is None
+    assert may_change(f"http://{host}")
+    assert may_change(f"http://{host.removesuffix(':80')}")
+    assert not may_change("http://evil.example")
+    assert not may_change(f"http://{host.removesuffix(':80')}:81")
+    assert not may_change(f"https://{host}")
+    assert access.refusal(Request("GET", "/", {}, {"host": "evil.example"})) is not None
+    assert Access(address, 81).refusal(Request("GET", "/", {}, {"host": host})) is not None

@@ -21,6 +21,11 @@ def head(port: int, *lines: str, method: str = "GET") -> bytes:
     return "\r\n".join([f"{method} / HTTP/1.1", f"host: 127.0.0.1:{port}", *lines, "", ""]).encode()
 
 
+async def quiet() -> AsyncGenerator[Update, None]:
+    await anyio.sleep_forever()
+    yield Update("")
+
+
 @pytest.mark.parametrize(
     "lines", [["x: " + "a" * 20_000], [f"x-{n}: a" for n in range(4000)], ["cookie: " + "a=b;" * 9000]]
 )
@@ -55,6 +60,17 @@ async def test_what_is_no_request_is_refused(words: bytes) -> None:
     assert reply.status == 400
 
 
+async def test_too_many_fields_in_a_query_are_refused() -> None:
+    async with served() as page:
+        few, many = ["&".join(f"x{n}=1" for n in range(count)) for count in (20, 21)]
+        taken = await (await page.known()).ask(f"/updates?{few}")
+        refused = await (await page.known()).ask(f"/updates?{many}")
+
+    assert taken.status == 200
+    assert (refused.status, refused.body) == (400, b"the query has more than 20 fields\n")
+    assert not page.errors
+
+
 @pytest.mark.parametrize(
     "words", [b"", b"GET / HT", b"POST / HTTP/1.1\r\nhost: a\r\ncontent-length: 9\r\n\r\nshort"]
 )
@@ -79,10 +95,16 @@ async def test_a_client_that_says_nothing_more_is_given_up(words: bytes) -> None
 
 
 async def test_there_are_only_so_many_connections_at_a_time() -> None:
-    async with served(limits=Limits(connections=2)) as page:
+    async with served(Nothing(said=quiet), limits=Limits(connections=2)) as page:
+        browser = await page.known()
         port = page.browser.port
-        async with await anyio.connect_tcp("127.0.0.1", port) as one, await anyio.connect_tcp("127.0.0.1", port):
-            await one.send(b"GET /")
+        async with (
+            await anyio.connect_tcp("127.0.0.1", port) as one,
+            await anyio.connect_tcp("127.0.0.1", port) as two,
+        ):
+            for stream in (one, two):
+                await stream.send(head(port, f"cookie: {browser.cookie}").replace(b" / ", b" /updates?id=one "))
+                await stream.receive()
             refused = await say(port, b"")
         # The places are free again once these have gone.
         with anyio.fail_after(5):
@@ -90,6 +112,18 @@ async def test_there_are_only_so_many_connections_at_a_time() -> None:
                 await anyio.lowlevel.checkpoint()
 
     assert refused.status == 0
+
+
+async def test_connections_that_ask_for_nothing_make_room_for_those_that_do() -> None:
+    async with served(limits=Limits(connections=2)) as page:
+        port = page.browser.port
+        async with await anyio.connect_tcp("127.0.0.1", port) as one, await anyio.connect_tcp("127.0.0.1", port):
+            await one.send(b"GET /")
+            answered = await page.browser.ask("/")
+            given_up = await received(one)
+
+    assert answered.status == 403
+    assert given_up.status == 0
 
 
 async def endless() -> AsyncGenerator[Update, None]:

@@ -268,6 +268,31 @@ async def test_numbers_are_told_in_the_format_of_prometheus() -> None:
         assert line.startswith("# ") or float(line.rpartition(" ")[2]) >= 0
 
 
+async def test_numbers_of_very_many_tasks_are_all_counted_and_none_goes_away() -> None:
+    def named(number: int) -> Any:
+        @cascade.task(name=f"task{number}")
+        async def last(value: Any) -> Any:
+            return value
+
+        return last
+
+    many = [named(number) for number in range(150)]
+    flow = joined(*(task(1) for task in many), many[149].map(value=[1, 2, 3]), many[149](cascade.signal("go")))
+    async with (
+        cascade.start(flow, page=cascade.Page(metrics=True), schedule="eager") as run,
+        followed(run) as page,
+    ):
+        await page.until(lambda known: known["run"]["counts"]["succeeded"] >= 153)
+        lines = (await Browser(page.browser.port).ask("/metrics")).body.decode().splitlines()
+        run.cancel()
+
+    ended = [line for line in lines if line.startswith("cascade_nodes_total{") and 'outcome="succeeded"' in line]
+    assert sum(float(line.rpartition(" ")[2]) for line in ended) == 153
+    assert len(ended) == 101
+    assert any('task="(others)"' in line for line in ended)
+    assert not any('task="task149"' in line for line in ended)  # it has most nodes, and comes last
+
+
 SECRET = "correct-horse-battery"
 
 
@@ -287,6 +312,19 @@ async def test_no_secret_is_on_the_page() -> None:
     for text in (html, refused, json.dumps(page.document)):
         assert SECRET not in text
         assert "***" in text
+
+
+async def test_no_secret_is_in_what_a_page_says_of_signals_and_rules() -> None:
+    asked = cascade.signal("go", description=f"is {SECRET} right?")
+    flow = joined(just(cascade.Param("word", secret=True)), asked)
+    async with cascade.start(flow, {"word": SECRET}, page=AT_HOME) as run, followed(run) as page:
+        control = (await page.until(lambda known: known["control"]["signals"]))["control"]
+        await run.pause(f"task:{SECRET}")
+        rules = (await page.until(lambda known: known["control"]["rules"]))["control"]["rules"]
+        run.cancel()
+
+    assert [signal["description"] for signal in control["signals"]] == ["is *** right?"]
+    assert rules == ["pause task:***"]
 
 
 async def test_many_events_reach_a_page_in_few_updates_and_hold_nobody_back() -> None:

@@ -15,10 +15,13 @@ from typing import Any
 
 import anyio
 import pytest
+from anyio.from_thread import start_blocking_portal
 from browser import Chromium
 from browser import chromium as chromium
 
 import cascade
+from cascade.adapters.pages.server.service import OpenPage
+from cascade.adapters.pages.server.sources.stored import StoredRuns
 
 pytestmark = pytest.mark.slow
 
@@ -197,6 +200,40 @@ def test_runs_are_listed_and_filtered(chromium: Chromium, tmp_path: Path) -> Non
         seen, problems = chromium.see(look, viewport=WIDE)
 
     assert seen == [["nightly", "second <i>", "first"], ["second <i>"], ["first"]]
+    assert problems == []
+
+
+@contextmanager
+def serving(state: str) -> Iterator[str]:
+    """A page about a store, in a thread of its own: a link to it."""
+    links: Queue[str] = Queue()
+    opened = OpenPage.of(cascade.Page(on_link=links.put))
+    with start_blocking_portal() as portal:
+        served = portal.start_task_soon(opened.serve, StoredRuns(state), lambda error: None)
+        yield links.get(timeout=20)
+        served.cancel()
+
+
+def test_a_store_that_goes_away_and_comes_back_is_told(chromium: Chromium, tmp_path: Path) -> None:
+    file, away = tmp_path / "runs.db", tmp_path / "away.db"
+    state = f"sqlite:///{file}"
+    cascade.run_sync(store("a"), run_id="first", state=state)
+
+    def look(page: Any) -> None:
+        page.goto(link)
+        page.wait_for_selector("#connection:text-is('live')")
+        for place in ("#connection", "#note"):
+            file.rename(away)
+            page.wait_for_selector(f"{place}:has-text('there is no state file')")
+            away.rename(file)
+            page.wait_for_selector(f"{place}:not(:has-text('there is no state file'))", state="attached")
+            if place == "#connection":
+                page.click("tr[data-run=first] a")
+                page.wait_for_selector("#connection:text-is('live')")
+
+    with serving(state) as link:
+        _, problems = chromium.see(look)
+
     assert problems == []
 
 

@@ -16,6 +16,8 @@ import cascade
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
 from cascade.adapters.pages.server.sources.source import RefusedAction, Update
 from cascade.adapters.pages.server.sources.stored import StoredRuns
+from cascade.runtime.control.connector import ConnectorError, Subscription
+from cascade.runtime.engine.upkeep import delete_runs
 from cascade.testing import MemoryBroker, MemoryConnector
 
 
@@ -141,6 +143,41 @@ async def test_a_run_that_is_not_connected_says_so(state: str) -> None:
         assert shown.actions == ("send",)
         assert "not connected to memory:" in shown.why_not
         run.cancel()
+
+
+class Lost(MemoryConnector):
+    """A connector whose broker has gone."""
+
+    async def begin(self, subscription: Subscription) -> None:
+        raise ConnectorError("the broker is not there")
+
+
+async def test_a_connector_that_is_out_of_reach_keeps_nothing_from_being_shown(state: str) -> None:
+    async with cascade.start(cascade.signal("go"), run_id="one", state=state) as run:
+        await until(lambda: bool(run.status().waiting))
+        runs = StoredRuns(state, RemoteRuns(Lost(), "memory:"))
+        shown = await runs.show("one")
+        assert shown is not None
+        assert shown.actions == ("send",)
+        assert shown.why_not.startswith("its process is out of reach: ")
+        assert "is not known" in (await heard(runs.updates("one"), "control"))["note"]
+        run.cancel()
+
+
+@pytest.mark.parametrize("gone", ["file", "run"])
+async def test_a_store_that_cannot_be_read_any_more_is_told_and_ends_the_updates(gone: str, state: str) -> None:
+    await cascade.run(just(1), run_id="one", state=state)
+    if gone == "file":
+        await anyio.Path(state.removeprefix("sqlite:///")).unlink()
+    else:
+        (run,) = await cascade.api.recorded_runs(state)
+        await delete_runs(state, [run])
+    runs = StoredRuns(state)
+    for updates in [runs.updates("one")] + ([runs.list_updates()] if gone == "file" else []):
+        async with aclosing(updates):
+            (update,) = [update async for update in updates]
+        assert update.name == "lost"
+        assert "there is no " in json.loads(update.data)["why"]
 
 
 async def test_numbers_of_a_store_are_told(state: str) -> None:

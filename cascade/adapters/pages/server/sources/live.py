@@ -13,6 +13,7 @@ import attrs
 
 from cascade.adapters.pages.document.changes import Mark
 from cascade.adapters.pages.document.chronicle import Chronicle
+from cascade.adapters.pages.document.shape import hidden, tasks_counted
 from cascade.adapters.pages.server.sources.metrics import in_text, of_run
 from cascade.adapters.pages.server.sources.pacing import Beat
 from cascade.adapters.pages.server.sources.source import ACTIONS, QUIET, RefusedAction, Shown, Update
@@ -146,7 +147,8 @@ class LiveRun:
 
     async def metrics(self) -> str:
         """The numbers of the run."""
-        return in_text(of_run(self.chronicle.document()))
+        tasks = hidden(tasks_counted(self.chronicle.tally.tasks.values()))
+        return in_text(of_run(self.chronicle.document(), tasks))
 
     async def act(self, run_id: str, action: str, given: Mapping[str, Any]) -> str:
         """Do it.

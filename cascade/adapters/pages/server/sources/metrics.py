@@ -46,9 +46,8 @@ def in_text(families: Iterable[Family]) -> str:
     return "".join(f"{line}\n" for family in families for line in family.lines())
 
 
-def of_run(document: Mapping[str, Any]) -> Iterator[Family]:
-    """The numbers in a run document."""
-    tasks: Sequence[Mapping[str, Any]] = document["tasks"]
+def of_run(document: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
+    """The numbers in a run document, and those of its tasks."""
     yield runs_by({document["run"]["status"]: 1})
     yield Family("cascade_nodes_total", "counter", "Nodes that have ended.", _by("outcome", _OUTCOMES, tasks))
     yield Family("cascade_nodes", "gauge", "Nodes that run or wait.", _by("state", _STATES, tasks))

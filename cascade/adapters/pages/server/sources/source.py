@@ -32,8 +32,9 @@ class Update:
     """What has changed.
 
     Attributes:
-        name: Name of the event: ``"changes"``, ``"control"``, ``"runs"`` or ``"end"``; empty for none, only to
-            tell that the stream is there.
+        name: Name of the event: ``"changes"``, ``"control"``, ``"runs"``, ``"end"``, or ``"lost"`` if there are no
+            more updates, as what is told about cannot be read; empty for none, only to tell that the stream is
+            there.
         data: What it says, as JSON.
     """
 

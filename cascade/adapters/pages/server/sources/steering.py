@@ -13,7 +13,7 @@ from cascade.adapters.pages.server.sources.limits import limits_in
 from cascade.adapters.pages.server.sources.source import AUTHOR, RefusedAction, control, how_it_goes_on
 from cascade.model.errors import CascadeError
 from cascade.model.rules import ControlRule
-from cascade.model.shown.text import one_line
+from cascade.model.shown.text import one_line, without_secrets
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.recovery import origin_var
 from cascade.runtime.engine.diagnosis import Diagnosis
@@ -57,7 +57,9 @@ class Steering:
         begun = time.perf_counter()
         if is_over or begun >= self._look_at:
             found = self._last() if is_over else self._look()
-            self._seen = json.dumps(found, separators=(",", ":")).encode()
+            secrets = self._run_context.events.secrets
+            shown = without_secrets(found, secrets) if secrets else found
+            self._seen = json.dumps(shown, separators=(",", ":")).encode()
             self._look_at = begun + max(_LOOK_EVERY, _LOOK_SHARE * (time.perf_counter() - begun))
         return self._seen
 

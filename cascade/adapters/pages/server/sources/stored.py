@@ -24,6 +24,9 @@ from cascade.adapters.pages.server.sources.source import (
     how_it_goes_on,
 )
 from cascade.model.errors import CascadeError, StateError
+from cascade.model.rules import ControlRule
+from cascade.model.shown.raised import describe
+from cascade.model.shown.text import one_line
 from cascade.runtime.durability.history import RunRecord
 from cascade.runtime.engine.history import recorded_run, recorded_runs
 from cascade.runtime.engine.sending import send
@@ -88,8 +91,8 @@ class StoredRuns:
             sections = {name: value for name, value in recorded_document(run).items() if name != "version"}
             bars = {"from": 0, "add": sections.pop("bars", [])}
             is_executed = run.status == "running"
-            rules = await self.remote.rules(run_id) if is_executed and self.remote is not None else []
-            known = control(run_id, rules, signals=None, is_over=run.status == "succeeded", note=self._note(run))
+            rules, note = await self._rules(run_id) if is_executed else ([], self._note(run))
+            known = control(run_id, rules, signals=None, is_over=run.status == "succeeded", note=note)
             said = [_said("changes", {"sections": sections, "bars": bars}), _said("control", known)]
             return Look(said, _RUN_EVERY if is_executed else _STILL_EVERY)
 
@@ -108,6 +111,15 @@ class StoredRuns:
                 nodes[status] = nodes.get(status, 0) + count
         return in_text([runs_by(statuses), recorded_nodes_by(nodes)])
 
+    async def _rules(self, run_id: str) -> tuple[list[ControlRule], str]:
+        """The rules that may hold a run which is executed; and why they are not known, if they are not."""
+        if self.remote is None:
+            return [], ""
+        try:
+            return await self.remote.rules(run_id), ""
+        except OSError as error:
+            return [], f"what holds it is not known: {one_line(describe(error))}"
+
     def _note(self, run: RunRecord) -> str:
         has_ended = run.status not in ("running", "succeeded")
         return how_it_goes_on(run.run_id, self.state) if has_ended and run.origin is not None else ""
@@ -122,9 +134,11 @@ class StoredRuns:
             return (
                 "send",
             ), "to pause, limit and cancel it, start it with --control local: and this with --via local:"
-        if not await self.remote.reaches(run.run_id):
-            return ("send",), f"its process is not connected to {self.remote.url}"
-        return ACTIONS, ""
+        try:
+            is_reached = await self.remote.reaches(run.run_id)
+        except OSError as error:
+            return ("send",), f"its process is out of reach: {one_line(describe(error))}"
+        return (ACTIONS, "") if is_reached else (("send",), f"its process is not connected to {self.remote.url}")
 
     async def act(self, run_id: str, action: str, given: Mapping[str, Any]) -> str:
         """Do it.
@@ -165,12 +179,18 @@ def _said(name: str, value: object) -> Update:
 
 
 async def _polled(look: Callable[[], Awaitable[Look]]) -> AsyncGenerator[Update, None]:
-    """What *look* finds, as far as it was not found before."""
+    """What *look* finds, as far as it was not found before; why, if the store cannot be read any more, and no more
+    then: whoever listens asks again after a while.
+    """
     before: dict[str, bytes] = {}
     quiet = 0.0
     while True:
         begun = time.perf_counter()
-        found = await look()
+        try:
+            found = await look()
+        except StateError as error:
+            yield _said("lost", {"why": one_line(str(error))})
+            return
         pause = max(found.pause, _SHARE * (time.perf_counter() - begun))
         for update in found.updates:
             if before.get(update.name) != update.data:
