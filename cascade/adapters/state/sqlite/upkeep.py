@@ -57,7 +57,7 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _delete(connection: sqlite3.Connection, number: int | None, updated: float, parts: Sequence[str]) -> bool:
-    """Delete a run with what the tables *parts* have of it, unless it must stay; returns whether it was deleted."""
+    """Delete a run with what the tables *parts* have of it, unless it must stay; whether it was deleted."""
     with transaction(connection):
         row = connection.execute(
             "SELECT id, updated, owner, lease_until FROM runs WHERE id = ?", (number,)
