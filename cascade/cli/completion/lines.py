@@ -34,24 +34,20 @@ def read_line(line: str, shell: str) -> Line:
     """What stands on *line*, by the rules for quotes in *shell*."""
     escapes = _IN_FISH if shell == "fish" else _IN_SH
     words, word, quote, start = list[str](), "", "", -1
-    at = 0
-    while at < len(line):
-        letter, after = line[at], line[at + 1 : at + 2]
+    letters = iter(enumerate(line))
+    for at, letter in letters:
         if not quote and letter.isspace():
             words += [word] if start >= 0 else []
             word, start = "", -1
-        else:
-            start = at if start < 0 else start
-            if letter == "\\" and _is_escape(escapes[quote], after):
-                word += after
-                at += 1
-            elif letter == quote:
-                quote = ""
-            elif not quote and letter in "'\"":
-                quote = letter
-            else:
+            continue
+        start = at if start < 0 else start
+        match letter:
+            case "\\" if _is_escape(escapes[quote], line[at + 1 : at + 2]):
+                word += next(letters, (at, ""))[1]
+            case "'" | '"' if quote in ("", letter):
+                quote = "" if quote else letter
+            case _:
                 word += letter
-        at += 1
     return Line(words, word, line[start:] if start >= 0 else "", quote)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Any, Final, get_args
 
 from cascade.adapters.observers.tally import State, TaskTally
@@ -22,15 +22,6 @@ def numbers_of(*tasks: TaskTally) -> dict[str, int]:
     return {state: sum(task.counts[state] for task in tasks) for state in get_args(State)}
 
 
-def sum_of(name: str, tasks: Iterable[TaskTally]) -> TaskTally:
-    """The numbers of all *tasks* together, as those of a task called *name*."""
-    total = TaskTally(name)
-    for task in tasks:
-        total.counts.update(task.counts)
-        total.seconds += task.seconds
-    return total
-
-
 def tasks_of(tasks: Iterable[TaskTally]) -> tuple[list[dict[str, Any]], int]:
     """The largest of *tasks*, in their order, as a page reads them; and how many are left out."""
     known = list(tasks)
@@ -45,9 +36,15 @@ def tasks_of(tasks: Iterable[TaskTally]) -> tuple[list[dict[str, Any]], int]:
 def tasks_counted(tasks: Iterable[TaskTally]) -> list[dict[str, Any]]:
     """All *tasks* as rows: the first ones, and one row for all others. So no row goes, and no count gets less."""
     known = list(tasks)
-    if len(known) > MOST_TASKS:
-        known[MOST_TASKS:] = [sum_of(OTHERS, known[MOST_TASKS:])]
-    return [_row(task) for task in known]
+    shown, rest = known[:MOST_TASKS], known[MOST_TASKS:]
+    return [_row(task) for task in [*shown, *([_together(rest)] if rest else [])]]
+
+
+def _together(tasks: Sequence[TaskTally]) -> TaskTally:
+    others = TaskTally(OTHERS, sum(task.total for task in tasks), seconds=sum(task.seconds for task in tasks))
+    for task in tasks:
+        others.counts.update(task.counts)
+    return others
 
 
 def _row(task: TaskTally) -> dict[str, Any]:

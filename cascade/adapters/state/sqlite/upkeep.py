@@ -57,16 +57,21 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
 
 
 def _delete(connection: sqlite3.Connection, number: int | None, updated: float, parts: Sequence[str]) -> bool:
-    """Delete a run with what the tables *parts* have of it, unless it must stay; whether it was deleted."""
+    """Delete a run that was last written then, unless it must stay; whether it was deleted.
+
+    Args:
+        connection: The file.
+        number: The run; ``None`` if it is not there.
+        updated: When it had been written last.
+        parts: The tables with what is recorded of runs.
+    """
     with transaction(connection):
-        row = connection.execute(
-            "SELECT id, updated, owner, lease_until FROM runs WHERE id = ?", (number,)
-        ).fetchone()
-        if row is None or row[1] > updated or _is_held(row[2], row[3]):
+        row = connection.execute("SELECT updated, owner, lease_until FROM runs WHERE id = ?", (number,)).fetchone()
+        if row is None or row[0] > updated or _is_held(row[1], row[2]):
             return False
         for part in parts:
-            connection.execute(f"DELETE FROM {part} WHERE run = ?", (row[0],))
-        connection.execute("DELETE FROM runs WHERE id = ?", (row[0],))
+            connection.execute(f"DELETE FROM {part} WHERE run = ?", (number,))
+        connection.execute("DELETE FROM runs WHERE id = ?", (number,))
     return True
 
 

@@ -73,7 +73,7 @@ class Captured:
     _lock: threading.Lock = attrs.field(factory=threading.Lock)
 
     def write(self, text: str) -> None:
-        """Keep *text* for the node in which the caller runs; outside of attempts, or after them, it is lost."""
+        """Keep *text* for the node in which the caller runs; outside attempts and after them, it is not kept."""
         attempt = ambient()  # what is over has been recorded
         if attempt is not None and text:
             self.put(attempt.run_id, attempt.node_id, text)
