@@ -71,14 +71,15 @@ class Supply:
 
     def deliver(self, items: Sequence[int]) -> None:
         """Tell the followers of *items* that have settled."""
-        status, failed = self.frame.status, list[int]()
+        ended = items  # all that gives something to some follower
         if self.frame.gaps.exist:
-            failed = [item for item in items if status[item] == Status.FAILED]
-            items = [item for item in items if status[item] == Status.SUCCEEDED]
+            status = self.frame.status
+            ended = [item for item in items if status[item] in (Status.SUCCEEDED, Status.FAILED)]
+            items = [item for item in ended if status[item] == Status.SUCCEEDED]
         for feed in self.feeds:
-            feed.intake.take([*items, *failed] if failed and feed.takes_failures else items)
+            feed.intake.take(ended if len(ended) > len(items) and feed.takes_failures else items)
         if not self.is_kept:
-            self._drop([item for item in (*items, *failed) if not self._left[item]])  # who needed them has left
+            self._drop([item for item in ended if not self._left[item]])  # whoever needed them has left
 
     def leave(self, feed: Feed) -> None:
         """A follower has ended, it may be before all items have come."""
