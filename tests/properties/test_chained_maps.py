@@ -7,10 +7,9 @@ from typing import Any
 import pytest
 from hypothesis import given, note, settings
 from hypothesis import strategies as st
-from oracle import Meaning, interpret
-from random_flows import run
+from random_flows import assert_meant_at_first, run
 
-from cascade.testing import RandomFlow, flows
+from cascade.testing import RandomFlow
 from cascade.testing.descriptions import Argument, Ask, Body, Call, Fail, Give, Pack, Terms
 
 
@@ -47,16 +46,6 @@ def _call(draw: st.DrawFn, pool: list[Call], name: str) -> Call:
     )
 
 
-def check(flow: RandomFlow, found: Meaning) -> None:
-    """See that a run that ends with its first failure gives what the oracle says, or one of its errors."""
-    meant = interpret(flow.description)
-    assert bool(found.errors) == bool(meant.errors)
-    assert set(found.errors) <= set(meant.errors)
-    if not meant.errors:
-        assert repr(found.value) == repr(meant.value)
-        assert (found.skipped, found.ran, found.calls) == (meant.skipped, meant.ran, meant.calls)
-
-
 SETTINGS: list[dict[str, Any]] = [{}, {"state": "memory:"}, {"state": "memory:", "durability": "task"}]
 
 
@@ -67,11 +56,4 @@ def test_a_chain_of_maps_gives_what_the_oracle_says(
     flow: RandomFlow, as_run: dict[str, Any], backend: str
 ) -> None:
     note(repr(flow))
-    check(flow, run(flow, backend, schedule="eager", **as_run))
-
-
-@pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@given(flow=flows())
-def test_a_random_flow_gives_what_the_oracle_says_or_one_of_its_errors(flow: RandomFlow, backend: str) -> None:
-    note(repr(flow))
-    check(flow, run(flow, backend, schedule="eager"))
+    assert_meant_at_first(flow, run(flow, backend, schedule="eager", **as_run))

@@ -29,6 +29,7 @@ from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.restore import restore
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.frame.endings import joined
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
@@ -128,8 +129,10 @@ def _supply(run_context: RunContext, items: Items, frame: ItemFrame, chains: Cha
 
 def _failed(run_context: RunContext, frame: Frame) -> Failed:
     """A map fails with the error of the item that failed first; the values of the others are kept."""
-    failed = next(iter(frame.gaps.errors.values()))
-    run_context.failures.pass_on(failed)  # the note names the item
+    failed, *others = joined(
+        (error, *frame.gaps.beside.get(item, ())) for item, error in frame.gaps.errors.items()
+    )
+    run_context.failures.pass_on(failed, others)  # the note names the item
     if run_context.failures.has(failed.error):
         run_context.progress.failed_maps.append(frame)
     return failed
