@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from meaning import Found
+from meaning import Found, Meaning
 from oracle import meanings
 
 import cascade
@@ -114,10 +114,12 @@ async def _send_at(run: cascade.Run[Any], name: str, moment: float, value: objec
             return
 
 
-def assert_meant(flow: RandomFlow, found: Found) -> None:
-    """See that a run that has gone on after failures means what the oracle says."""
-    differences = [meaning.differences(found) for meaning in meanings(flow.description)]
-    assert [] in differences
+def assert_meant(flow: RandomFlow, found: Found) -> list[Meaning]:
+    """See that a run that has gone on after failures means what the oracle says; returns the ways to mean it."""
+    differences = [(meaning, meaning.differences(found)) for meaning in meanings(flow.description)]
+    agreeing = [meaning for meaning, differs in differences if not differs]
+    assert agreeing, [differs for _, differs in differences]
+    return agreeing
 
 
 def assert_meant_at_first(flow: RandomFlow, found: Found) -> None:

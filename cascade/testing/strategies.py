@@ -191,12 +191,15 @@ class Drawn(Chance):
 
     def contestant(self, pool: list[Node], name: str, depth: int) -> Node:
         """A node that there is, or a call, a map or a signal that nobody else knows."""
-        kind = self.one(("node", "node", "call", "call", "handler", "failing", "map", "signal"))
+        kind = self.one(("node", "node", "call", "slow", "slow", "handler", "failing", "map", "signal"))
         if kind == "signal" and self.said:
             return self.said.signal(pool, name, depth)
         if kind in ("call", "failing", "map"):
             call = self.call(pool, name, depth, is_map=kind == "map")
             return replace(call, body=Fail()) if kind == "failing" else call
+        if kind == "slow":
+            call = self.call(pool, name, depth, is_map=False)
+            return self.said.slow(call) if self.said else call
         return self.one(_handlers_in(pool) if kind == "handler" else pool[-6:])
 
     def outcome(self, pool: list[Node], name: str, depth: int) -> Call:
@@ -258,6 +261,11 @@ class Said(Chance):
         # What returns a flow may be a turn of a loop, which has no value to undo it with.
         said["is_undone"] = not isinstance(body, (Ask, Turns)) and self.rarely()
         return said
+
+    def slow(self, call: Call) -> Call:
+        """*call* as one that takes its time, and most likely loses a race."""
+        pause = Pause(self.one((1.0, 0.2)), swallows=self.rarely())
+        return replace(call, body=Pack(), terms=replace(call.terms, mode="async", pause=pause))
 
     def names(self) -> dict[str, Any]:
         """What a call is called."""
