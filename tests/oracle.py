@@ -1,7 +1,8 @@
-"""What a flow means, said a second time: a sequential interpreter of descriptions, to hold the engine against.
+"""What random flows mean: an interpreter of descriptions, written from the contract and not from the engine.
 
-Nothing here knows the engine, an event loop, or a schedule. :func:`interpret` says what running a described flow
-gives when the run goes on after failures: then the outcome does not depend on the order in which nodes run.
+Nothing here knows the engine, an event loop, or a schedule. :func:`meanings` says what running a described flow
+may give when the run goes on after failures: then the outcome depends on the order in which nodes run only by who
+wins which race.
 
 What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 
@@ -14,15 +15,30 @@ What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 * a description that a call returns is run in its place;
 * if anything went wrong, what has succeeded and can be undone is.
 * how a node ends can be a value, and another node can stand in for one that fails (section 11). A failure goes
-  wrong only if the target wants it, or wants something that plainly needs it, and so on.
+  wrong only if the target wants it, or wants something that plainly needs it, and so on. Then it goes wrong also
+  if somebody else could do with it, and whenever that came to be known.
 * as a column, how a map ends is how each of its items ends; a map that has none fails or skips who takes it.
+* a signal has the value that is sent, or its default, or it fails (section 14). It is no function: it is not
+  called, and it does not run.
+
+Races (section 13): **any contestant that succeeds may win.** Nothing is assumed of how long anything takes. So a
+flow has several meanings, one for each way in which its races can be won, and a run is right if it agrees with one
+of them. A race nobody can win has failed if a contestant has, and is skipped otherwise; either way it has ended as
+all of its contestants have, and is as certain as they are.
+
+Given the winners, the value, the errors, and all that the target or a winner needs are certain. What only losers
+need is not: it may have run, wholly or in part or not at all, or it was pruned. That makes two bounds for what is
+done on the way, :attr:`Meaning.certain` and :attr:`Meaning.possible`; nothing that only losers need can change
+anything else.
 """
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
+
+from meaning import Deeds, Meaning
 
 from cascade.model.outcomes import Done, Failed, Skipped
 from cascade.model.skip_reasons import SkipReason
@@ -36,6 +52,8 @@ from cascade.testing.descriptions import (
     Ended,
     Fallback,
     Node,
+    Race,
+    Signalled,
     Turns,
     all_calls,
     named_by,
@@ -72,28 +90,6 @@ class Outcome:
         return self.status == "failed" or self.reason == BY_FAILURE
 
 
-@dataclass
-class Meaning:
-    """What running a flow gives.
-
-    Attributes:
-        value: The value; ``None`` if there is an error.
-        errors: Type names of all that went wrong, in no order that matters.
-        ran: Names of the calls whose function was called; of a map also ``name[item]``.
-        skipped: Names of the others, with their reasons.
-        calls: How often the function of each was called.
-        undone: Names of the calls that have succeeded and are undone, as something went wrong; of a map
-            ``name[item]``.
-    """
-
-    value: Any = None
-    errors: list[str] = field(default_factory=list)
-    ran: set[str] = field(default_factory=set)
-    skipped: dict[str, str] = field(default_factory=dict)
-    calls: Counter[str] = field(default_factory=Counter)
-    undone: set[str] = field(default_factory=set)
-
-
 class NoValueError(Exception):
     """The flow has no value.
 
@@ -106,26 +102,62 @@ class NoValueError(Exception):
         self.errors = errors
 
 
-def interpret(flow: Argument) -> Meaning:
-    """What running *flow* gives, if the run goes on after failures."""
-    meaning = Meaning()
+def meanings(flow: Argument) -> Iterator[Meaning]:
+    """All that running *flow* may give, if the run goes on after failures: one for each way to win its races."""
+    path: list[int] = []
+    while True:
+        winners = _Winners(path)
+        yield _interpret(flow, winners)
+        while path and path[-1] == winners.most[len(path) - 1]:
+            path.pop()
+        if not path:
+            return
+        path[-1] += 1
+
+
+class _Winners:
+    """Who wins each race, as they come up: the way that *path* goes, and then the first way."""
+
+    def __init__(self, path: list[int]) -> None:
+        self.path = path
+        # At each fork, the number of the last way.
+        self.most: list[int] = []
+
+    def one_of(self, nodes: list[Node]) -> Node:
+        """The one that wins of those that may."""
+        if len(self.most) == len(self.path):
+            self.path.append(0)
+        self.most.append(len(nodes) - 1)
+        return nodes[self.path[len(self.most) - 1]]
+
+
+@dataclass
+class _Account:
+    """What is done on the way: at least, and beyond that perhaps, as only losers need it."""
+
+    certain: Deeds = field(default_factory=Deeds)
+    possible: Deeds = field(default_factory=Deeds)
+
+
+def _interpret(flow: Argument, winners: _Winners) -> Meaning:
+    meaning, account = Meaning(), _Account()
     try:
-        meaning.value = _value_of(flow, meaning)
-        meaning.undone.clear()
+        meaning.value = _value_of(flow, account, winners)
+        account.certain.undone.clear()
+        account.possible.undone.clear()
     except NoValueError as reason:
         meaning.errors = reason.errors
+    meaning.certain, meaning.possible = account.certain, account.possible
     return meaning
 
 
-def _value_of(flow: Argument, meaning: Meaning) -> Any:
+def _value_of(flow: Argument, account: _Account, winners: _Winners) -> Any:
     """The value of *flow*, run for itself: as a run's target, or because a call asked for it."""
-    turn = _Turn(meaning)
+    turn = _Turn(winners)
     members = parts(flow)
     for member in members:
         turn.settle(member)
-    for call in all_calls(flow):
-        if call not in turn.outcomes:
-            meaning.skipped[call.name] = PRUNED
+    turn.enter_into(account, flow, turn.reached_from(members, turn.wanted_by))
     if any(turn.outcomes[member].is_failure for member in members):
         raise NoValueError(turn.unhandled(members))
     for member in members:
@@ -136,14 +168,30 @@ def _value_of(flow: Argument, meaning: Meaning) -> Any:
 class _Turn:
     """The outcomes of one flow."""
 
-    def __init__(self, meaning: Meaning) -> None:
-        self.meaning = meaning
+    def __init__(self, winners: _Winners) -> None:
+        self.winners = winners
         self.outcomes: dict[Node, Outcome] = {}
+        # By choice, fallback and race what it has taken.
         self.chosen: dict[Node, Argument] = {}
         # Of the nodes that failed by themselves, type names of what went wrong.
         self.errors: dict[Node, list[str]] = {}
         # Of the maps whose items have run, how each of these has ended.
         self.items: dict[Node, list[Done[Any] | Failed]] = {}
+        self.accounts: dict[Call, _Account] = {}
+
+    def enter_into(self, account: _Account, flow: Argument, wanted: dict[Node, None]) -> None:
+        """Enter what calls have done into *account*: for certain, if they are *wanted*."""
+        for call in all_calls(flow):
+            if call not in self.accounts:
+                account.certain.skipped.add((call.name, PRUNED))
+                continue
+            own = self.accounts[call]
+            account.possible.add(own.possible)
+            if call in wanted:
+                account.certain.add(own.certain)
+            else:
+                account.possible.add(own.certain)
+                account.possible.skipped.add((call.name, PRUNED))
 
     def settle(self, node: Node) -> Outcome:
         """How *node* ends; all that it needs is settled first."""
@@ -155,23 +203,43 @@ class _Turn:
                     self.outcomes[node] = self._ended(node)
                 case Fallback():
                     self.outcomes[node] = self._fallback(node)
+                case Race():
+                    self.outcomes[node] = self._race(node)
                 case Call():
+                    self.accounts[node] = _Account()
                     self.outcomes[node] = self._call(node)
         return self.outcomes[node]
 
     def unhandled(self, members: list[Node]) -> list[str]:
         """What went wrong in nodes that *members* plainly need."""
-        plain: dict[Node, None] = {}
+        plain = self.reached_from(members, self.plainly_needed_by)
+        return [error for node, errors in self.errors.items() if node in plain for error in errors]
+
+    def reached_from(self, members: list[Node], step: Callable[[Node], list[Node]]) -> dict[Node, None]:
+        """*members*, and all that *step* leads to from them."""
+        reached: dict[Node, None] = {}
         pending = [*members]
         while pending:
             node = pending.pop()
-            if node not in plain:
-                plain[node] = None
-                pending.extend(self._plainly_needed(node))
-        return [error for node, errors in self.errors.items() if node in plain for error in errors]
+            if node not in reached:
+                reached[node] = None
+                pending.extend(step(node))
+        return reached
 
-    def _plainly_needed(self, node: Node) -> list[Node]:
-        """What *node* has no value without, choices having been made."""
+    def wanted_by(self, node: Node) -> list[Node]:
+        """What *node* waits for, choices having been made and races won."""
+        match node:
+            case Call() | Ended():
+                return named_by(node)
+            case Choice():
+                return [*parts(node.selector), *parts(self.chosen.get(node))]
+            case Fallback():
+                return [node.tried, *parts(self.chosen[node])]
+            case Race():
+                return parts(self.chosen.get(node, node.contestants))
+
+    def plainly_needed_by(self, node: Node) -> list[Node]:
+        """What *node* has no value without."""
         match node:
             case Call(column=Ended(of=of)) if of not in self.items:
                 return [*named_by(node), of]
@@ -181,8 +249,8 @@ class _Turn:
                 return []
             case Choice():
                 return [*parts(node.selector), *parts(self.chosen.get(node))]
-            case Fallback():
-                return parts(self.chosen[node])
+            case Fallback() | Race():
+                return parts(self.chosen.get(node))
 
     def judge_target(self, member: Node) -> None:
         """Give a skipped member of the target its value, or say that it has none."""
@@ -190,7 +258,7 @@ class _Turn:
         if outcome.status == "done":
             return
         behind: Any = member
-        while isinstance(self.chosen.get(behind), (Call, Choice, Fallback)):
+        while isinstance(self.chosen.get(behind), (Call, Choice, Fallback, Race)):
             behind = self.chosen[behind]
         if self.outcomes[behind].reason != BY_SEQUENCE:
             raise NoValueError(["DependencyMissingError"])
@@ -198,7 +266,7 @@ class _Turn:
 
     def filled(self, argument: Argument) -> Any:
         """*argument* with values in the place of calls and choices."""
-        if isinstance(argument, (Call, Choice, Ended, Fallback)):
+        if isinstance(argument, (Call, Choice, Ended, Fallback, Race)):
             value = self.outcomes[argument].value
             assert value is not None
             return value[0]
@@ -238,6 +306,18 @@ class _Turn:
         outcome = self.settle(taken)
         return Outcome("skipped", BY_FAILURE) if outcome.is_failure else outcome
 
+    def _race(self, race: Race) -> Outcome:
+        """The value of one that has succeeded, whoever it is."""
+        outcomes = {node: self.settle(node) for node in race.contestants}
+        able = [node for node, outcome in outcomes.items() if outcome.status == "done"]
+        if able:
+            self.chosen[race] = winner = self.winners.one_of(able)
+            return outcomes[winner]
+        if any(outcome.is_failure for outcome in outcomes.values()):
+            self.errors[race] = ["RaceFailed"]
+            return Outcome("failed")
+        return Outcome("skipped", BY_DATA)
+
     def _ended(self, ended: Ended) -> Outcome:
         outcome = self.settle(ended.of)
         if outcome.is_failure:
@@ -255,7 +335,7 @@ class _Turn:
         reason = self._reason(call)
         if reason is None:
             return self._run(call)
-        self.meaning.skipped[call.name] = reason
+        self.accounts[call].certain.skipped.add((call.name, reason))
         may_pass = call.on_skip == "pass" and reason in (CONDITION_FALSE, BY_CONDITION, BY_SEQUENCE)
         return Outcome("skipped", reason, self._passed(call) if may_pass else None)
 
@@ -304,11 +384,11 @@ class _Turn:
         return self.outcomes[next(iter(upstream))].value
 
     def _run(self, call: Call) -> Outcome:
+        if isinstance(call.body, Signalled):
+            return self._signal(call, call.body)
         refusal = self._refusal(call)
         if refusal and not (call.column is not None and refusal == "CapacityError"):
             return self._failed(call, [refusal])  # of a map too, which does not begin then
-        if call.column is not None:
-            self.meaning.ran.add(call.name)
         args = tuple(self.filled(argument) for argument in call.args)
         if call.column is None:
             try:
@@ -317,7 +397,8 @@ class _Turn:
                 return self._failed(call, reason.errors)
         column = self.items[call.column.of] if isinstance(call.column, Ended) else self.filled(call.column)
         if not isinstance(column, (list, tuple)):
-            return self._failed(call, ["TypeError"])
+            return self._failed(call, ["TypeError"])  # before it begins
+        self.accounts[call].certain.ran.add(call.name)
         values: list[Any] = []
         errors: list[str] = []
         items = self.items[call] = list[Done[Any] | Failed]()
@@ -333,6 +414,13 @@ class _Turn:
                 errors += reason.errors
         return self._failed(call, errors) if errors and not call.collects else Outcome("done", value=(values,))
 
+    def _signal(self, call: Call, signal: Signalled) -> Outcome:
+        if signal.moment is not None:
+            return Outcome("done", value=(signal.value,))
+        if signal.default is ...:
+            return self._failed(call, ["TaskTimeoutError"])
+        return Outcome("done", value=(signal.default,))
+
     def _failed(self, call: Call, errors: list[str]) -> Outcome:
         self.errors[call] = errors
         return Outcome("failed")
@@ -346,10 +434,11 @@ class _Turn:
 
     def _item(self, call: Call, name: str, args: tuple[Any, ...]) -> Any:
         """Call the function, and run the flow that it may return."""
-        self.meaning.ran.add(name)
+        deeds = self.accounts[call].certain
+        deeds.ran.add(name)
         for attempt in range(1, call.terms.attempts + 1):
-            self.meaning.calls[name] += 1
-            if call.terms.timeout is not None and call.terms.pause > call.terms.timeout:
+            deeds.calls[name] += 1
+            if _is_late(call):
                 error = "TaskTimeoutError"
             elif attempt <= call.terms.flaky or self._raises(call, args):
                 error = "BoomError"
@@ -367,10 +456,16 @@ class _Turn:
     def _value(self, call: Call, name: str, args: tuple[Any, ...]) -> Any:
         """What the last attempt gives."""
         if isinstance(call.body, Turns):
-            self.meaning.calls[name] += call.body.count
+            self.accounts[call].certain.calls[name] += call.body.count
         value = perform(call.body, call.name, args)
         if parts(value):
-            value = _value_of(value, self.meaning)
+            value = _value_of(value, self.accounts[call], self.winners)
         if call.terms.is_undone:
-            self.meaning.undone.add(name)
+            self.accounts[call].certain.undone.add(name)
         return value
+
+
+def _is_late(call: Call) -> bool:
+    """Whether an attempt takes longer than it may."""
+    pause, timeout = call.terms.pause, call.terms.timeout
+    return pause is not None and timeout is not None and pause.seconds > timeout

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from collections.abc import AsyncIterator, Iterable, Mapping
+from contextlib import asynccontextmanager
 from typing import Any
 
 import anyio
-from oracle import Meaning
+from meaning import Found, Meaning
+from oracle import meanings
 
 import cascade
-from cascade.testing import RandomFlow, virtual_backends
+from cascade.testing import RandomFlow, Simulation, virtual_backends
 from cascade.testing.building import called
 
+# Seconds between two attempts to send to a run that has not begun.
+MOMENT = 0.01
 
-def run(flow: RandomFlow, backend: str, **as_run: Any) -> Meaning:
+
+def run(flow: RandomFlow, backend: str, **as_run: Any) -> Found:
     """What the engine makes of *flow*, in the oracle's words."""
-    meaning = Meaning()
+    found = Found()
 
     def note_call(node_id: str) -> None:
-        meaning.calls[node_id.rpartition("/")[2]] += 1
+        found.deeds.calls[node_id.rpartition("/")[2]] += 1
 
     async def main() -> None:
         called.set(note_call)
@@ -26,32 +31,98 @@ def run(flow: RandomFlow, backend: str, **as_run: Any) -> Meaning:
         kinds = (cascade.TaskExecutionStarted, cascade.TaskSkipped, cascade.UndoStarted)
         async with engine.subscribe(*kinds, buffer=10**6) as events:
             try:
-                meaning.value = await engine.run(flow.build())
-            except cascade.RunFailed as failed:
-                meaning.errors.extend(type(error).__name__ for error in failed.exceptions)
+                found.value = await run_and_send(engine, flow, flow.build())
             except Exception as error:
-                meaning.errors.append(type(error).__name__)
+                found.errors = names_of(error)
             async for event in events:
-                note_event(meaning, event)
+                note_event(found, event)
 
     anyio.run(main, backend=backend, backend_options=dict(dict(virtual_backends())[backend]))
-    return meaning
+    return found
 
 
-def note_event(meaning: Meaning, event: cascade.Event) -> None:
+def found_in(simulation: Simulation) -> Found:
+    """What a simulation has given, but for the calls, of which there is no event."""
+    found = Found(simulation.value, names_of(simulation.error))
+    note_events(found, simulation.trace.events())
+    return found
+
+
+def names_of(error: BaseException | None) -> list[str]:
+    """Type names of what a run has raised."""
+    if error is None:
+        return []
+    errors = error.exceptions if isinstance(error, cascade.RunFailed) else [error]
+    return [type(each).__name__ for each in errors]
+
+
+def note_events(found: Found, events: Iterable[cascade.Event]) -> None:
+    """Note those that :func:`note_event` is about."""
+    for event in events:
+        if isinstance(event, (cascade.TaskExecutionStarted, cascade.TaskSkipped, cascade.UndoStarted)):
+            note_event(found, event)
+
+
+def note_event(found: Found, event: cascade.Event) -> None:
     """Note which function was called, or why not; names in a description are unique, so ids can be cut to them."""
     assert isinstance(event, cascade.NodeEvent)
     name = event.task_id.rpartition("/")[2]
     if isinstance(event, cascade.UndoStarted):
-        meaning.undone.add(name)
+        found.deeds.undone.add(name)
     elif isinstance(event, cascade.TaskSkipped):
-        meaning.skipped[name] = event.reason
+        found.deeds.skipped.add((name, event.reason))
     else:
-        meaning.ran.add(name)
+        found.deeds.ran.add(name)
 
 
-def failures(meaning: Meaning) -> Counter[str]:
-    """What went wrong. Beside other failures it does not matter how many targets are missing as well."""
-    errors = Counter(meaning.errors)
-    missing = errors.pop("DependencyMissingError", 0)
-    return errors or Counter({"DependencyMissingError": min(missing, 1)})
+async def run_and_send(engine: cascade.Engine, flow: RandomFlow, lazies: Any) -> Any:
+    """Run *flow*, built as *lazies*, and send it the values of its signals, each at its moment."""
+    if not flow.signals:
+        return await engine.run(lazies)
+    async with engine.start(lazies) as run:
+        async with sending(run, flow.signals):
+            await ended(run)
+        return await run.result()
+
+
+@asynccontextmanager
+async def sending(run: cascade.Run[Any], signals: Mapping[str, tuple[float, Any]]) -> AsyncIterator[None]:
+    """A block in which the values of *signals* are sent, each at its moment."""
+    async with anyio.create_task_group() as group:
+        for name, (moment, value) in signals.items():
+            group.start_soon(_send_at, run, name, moment, value)
+        yield
+        group.cancel_scope.cancel()
+
+
+async def ended(run: cascade.Run[Any]) -> None:
+    """Wait until *run* has ended, however it does."""
+    try:
+        await run.result()
+    except Exception:
+        return
+
+
+async def _send_at(run: cascade.Run[Any], name: str, moment: float, value: object) -> None:
+    await anyio.sleep(moment)
+    while run.status().state == "Running":
+        try:
+            await run.send(name, value)
+        except cascade.InputError:  # it has not begun, or has ended
+            await anyio.sleep(MOMENT)
+        else:
+            return
+
+
+def assert_meant(flow: RandomFlow, found: Found) -> list[Meaning]:
+    """See that a run that has gone on after failures means what the oracle says; returns the ways to mean it."""
+    differences = [(meaning, meaning.differences(found)) for meaning in meanings(flow.description)]
+    agreeing = [meaning for meaning, differs in differences if not differs]
+    assert agreeing, [differs for _, differs in differences]
+    return agreeing
+
+
+def assert_meant_at_first(flow: RandomFlow, found: Found) -> None:
+    """See that a run that has ended with its first failure gives what the oracle says, or one of its errors."""
+    differences = [meaning.differences_at_first(found) for meaning in meanings(flow.description)]
+    assert [] in differences

@@ -9,12 +9,27 @@ from collections.abc import Callable
 import pytest
 from hypothesis import given, settings
 from hypothesis.vendor.pretty import pretty
-from oracle import interpret
+from oracle import meanings
 
 import cascade.testing
 from cascade.testing import RandomFlow, flows, simulate
 from cascade.testing.building import Held
-from cascade.testing.descriptions import Ask, Call, Choice, Ended, Fail, Fallback, Terms, Turns, all_nodes, parts
+from cascade.testing.descriptions import (
+    Ask,
+    Call,
+    Choice,
+    Ended,
+    Fail,
+    Fallback,
+    Node,
+    Pause,
+    Race,
+    Signalled,
+    Terms,
+    Turns,
+    all_nodes,
+    parts,
+)
 
 FEATURES: dict[str, Callable[[Call], object]] = {
     "a thread": lambda call: call.terms.mode == "thread",
@@ -24,23 +39,50 @@ FEATURES: dict[str, Callable[[Call], object]] = {
     "an order": lambda call: call.after,
     "a partial": lambda call: call.terms.style == "partial",
     "a pipeline": lambda call: call.terms.style == "pipeline",
-    "a timeout": lambda call: call.terms.timeout and call.terms.pause > call.terms.timeout,
+    "a timeout": lambda call: (
+        call.terms.timeout and call.terms.pause and call.terms.pause.seconds > call.terms.timeout
+    ),
     "a retry that helps": lambda call: 0 < call.terms.flaky < call.terms.attempts,
     "a claim": lambda call: any(type(amount) is int for amount in call.terms.claims.values()),
     "a computed claim": lambda call: parts(list(call.terms.claims.values())),
     "a cache": lambda call: call.terms.is_cached,
     "resources": lambda call: call.terms.injects == ("run", "task"),
-    "a swallowed cancellation": lambda call: call.terms.swallows and call.terms.pause,
+    "a swallowed cancellation": lambda call: call.terms.pause and call.terms.pause.swallows,
     "a loop": lambda call: isinstance(call.body, Turns),
     "a failure": lambda call: isinstance(call.body, Fail),
     "a flow of its own": lambda call: isinstance(call.body, Ask),
     "collected failures": lambda call: call.collects,
+    "a signal": lambda call: is_signal(call, lambda signal: signal.moment is not None),
+    "a signal with a default": lambda call: is_signal(
+        call, lambda signal: signal.moment is None and signal.default is not ...
+    ),
+    "a signal that fails": lambda call: is_signal(
+        call, lambda signal: signal.moment is None and signal.default is ...
+    ),
+    "a signal with a condition": lambda call: call.conditions and is_signal(call),
+    "a signal after a call": lambda call: call.after and is_signal(call),
+}
+
+
+def is_signal(call: Call, is_so: Callable[[Signalled], bool] = lambda _: True) -> bool:
+    """Whether *call* is a signal of which *is_so* holds."""
+    return isinstance(call.body, Signalled) and is_so(call.body)
+
+
+# What may stand in a race.
+CONTESTANTS: dict[str, Callable[[Node], object]] = {
+    "a signal in a race": lambda node: isinstance(node, Call) and is_signal(node),
+    "a map in a race": lambda node: isinstance(node, Call) and node.column,
+    "a failing call in a race": lambda node: isinstance(node, Call) and node.body == Fail(),
+    "a call that may be skipped in a race": lambda node: isinstance(node, Call) and node.conditions,
+    "a race in a race": lambda node: isinstance(node, Race),
+    "a fallback in a race": lambda node: isinstance(node, Fallback),
 }
 
 
 @pytest.mark.slow
 def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
-    missing = {*FEATURES, "a choice", "an outcome", "a fallback"}
+    missing = {*FEATURES, *CONTESTANTS, "a choice", "an outcome", "of a race", "a fallback", "for a race"}
 
     @settings(max_examples=200, database=None, derandomize=True)
     @given(flow=flows())
@@ -49,9 +91,14 @@ def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
             if isinstance(node, Choice):
                 missing.discard("a choice")
             elif isinstance(node, Ended):
-                missing.discard("an outcome")
+                missing.difference_update(["an outcome", *(["of a race"] if isinstance(node.of, Race) else [])])
             elif isinstance(node, Fallback):
-                missing.discard("a fallback")
+                missing.difference_update(
+                    ["a fallback", *(["for a race"] if isinstance(node.tried, Race) else [])]
+                )
+            elif isinstance(node, Race):
+                found = [name for name, has in CONTESTANTS.items() if any(map(has, node.contestants))]
+                missing.difference_update(found)
             else:
                 missing.difference_update([name for name, has in FEATURES.items() if has(node)])
 
@@ -80,23 +127,30 @@ def test_a_flow_of_no_nodes_is_refused() -> None:
 
 @given(flow=flows(most=5))
 def test_a_flow_can_be_built_any_number_of_times(flow: RandomFlow) -> None:
-    settings = {**flow.settings, "on_error": "continue"}
+    settings = {**flow.settings, "signals": flow.signals, "on_error": "continue"}
     outcomes = [simulate(flow.build(), **settings) for _ in range(2)]
 
     assert str(outcomes[0].trace) == str(outcomes[1].trace)
-    assert bool(outcomes[0].error) == bool(interpret(flow.description).errors)
+    assert bool(outcomes[0].error) in {bool(meaning.errors) for meaning in meanings(flow.description)}
 
 
 def test_a_flow_shows_what_it_does() -> None:
-    lines = repr(
-        RandomFlow([Call("a", Turns(2), ("x",), terms=Terms(timeout=1.0)), Choice(0, {0: "y"}, name="b")])
-    )
+    call = Call("a", Turns(2), ("x",), terms=Terms(timeout=1.0, pause=Pause(0.5)))
+    signal = Call("s", Signalled(1, None, 5.0))
+    lines = repr(RandomFlow([call, Choice(0, {0: "y"}, name="b"), Race((call, signal), "r")]))
 
     assert lines.splitlines()[1:] == [
-        "target: [a, b]",
-        "a = inline Turns(count=2) of ('x',), timeout=1.0",
+        "target: [a, b, r]",
+        "a = inline Turns(count=2) of ('x',), pause=Pause(seconds=0.5, swallows=False), timeout=1.0",
         "b = by 0 of {0: 'y'}",
+        "r = the first of (a, s)",
+        "s = Signalled(value=1, moment=None, timeout=5.0, default=Ellipsis)",
     ]
+
+
+def test_what_is_to_be_sent_is_known_of_each_signal() -> None:
+    sent, unsent = Call("a", Signalled(1, 2.0, 5.0)), Call("b", Signalled(1, None, 5.0))
+    assert RandomFlow([sent, unsent]).signals == {"a": (2.0, 1)}
 
 
 def test_a_flow_is_shown_by_hypothesis_in_few_words() -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import nullcontext
+from types import MappingProxyType
 from typing import Any
 
 import anyio
 import attrs
+from random_flows import sending
 
 import cascade
 from cascade.testing import record_events, virtual_backends
@@ -27,6 +29,9 @@ WAYS: dict[str, tuple[dict[str, Any], bool]] = {
         ("lanes, silent", {}, False),
     )
 }
+
+
+NOTHING_SENT: Mapping[str, tuple[float, Any]] = MappingProxyType({})
 
 
 @attrs.define
@@ -48,8 +53,15 @@ class Found:
     events: dict[str, list[tuple[str, ...]]] | None = None
 
 
-def observed(make: Callable[[], Any], backend: str, *, is_heard: bool, **as_run: Any) -> Found:
-    """Run the flow that *make* makes, and note what can be seen."""
+def observed(
+    make: Callable[[], Any],
+    backend: str,
+    *,
+    is_heard: bool,
+    signals: Mapping[str, tuple[float, Any]] = NOTHING_SENT,
+    **as_run: Any,
+) -> Found:
+    """Run the flow that *make* makes, send it *signals*, and note what can be seen."""
     found = Found()
     calls: list[str] = []
 
@@ -57,7 +69,7 @@ def observed(make: Callable[[], Any], backend: str, *, is_heard: bool, **as_run:
         called.set(calls.append)
         async with cascade.Engine(**as_run) as engine:
             with record_events(engine) if is_heard else nullcontext() as recorded:
-                async with engine.start(make()) as run:
+                async with engine.start(make()) as run, sending(run, signals):
                     try:
                         found.value = repr(await run.result())
                     except cascade.RunFailed as failed:
@@ -89,12 +101,17 @@ def node_events(recorded: list[Any]) -> dict[str, list[tuple[str, ...]]]:
     return found
 
 
-def assert_all_ways_agree(make: Callable[[], Any], backend: str, **as_run: Any) -> Found:
-    """Run a flow in every way; returns what was found in the first."""
-    found = {
+def observed_in_all_ways(make: Callable[[], Any], backend: str, **as_run: Any) -> dict[str, Found]:
+    """Run a flow in every way."""
+    return {
         way: observed(make, backend, is_heard=is_heard, **as_run, **settings)
         for way, (settings, is_heard) in WAYS.items()
     }
+
+
+def assert_all_ways_agree(make: Callable[[], Any], backend: str, **as_run: Any) -> Found:
+    """Run a flow in every way; returns what was found in the first."""
+    found = observed_in_all_ways(make, backend, **as_run)
     first = found["general, heard stages"]
     for way, other in found.items():
         assert (other.value, other.errors) == (first.value, first.errors), way

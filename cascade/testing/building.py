@@ -12,11 +12,13 @@ import attrs
 
 from cascade.adapters.cache.inputs import InputCache, MemoryCacheStore
 from cascade.model.calls.decorator import task
-from cascade.model.fallbacks import settled
+from cascade.model.calls.signals import signal
+from cascade.model.fallbacks import race, settled
 from cascade.model.flow import Router, pipeline, sequence
 from cascade.model.inputs import Resource, inject, resource
 from cascade.model.policies import UNSET
 from cascade.model.tasks import Task
+from cascade.model.typed.declared import REQUIRED
 from cascade.runtime.foundation.task_context import current
 from cascade.testing.descriptions import (
     CAPACITY,
@@ -27,7 +29,11 @@ from cascade.testing.descriptions import (
     Ended,
     Fallback,
     Node,
+    Pause,
+    Race,
+    Signalled,
     Turns,
+    calls_within,
     described,
     parts,
     perform,
@@ -89,6 +95,19 @@ class RandomFlow:
         """Keyword settings that a run of it needs: ``providers`` and ``system_resources``."""
         return {"providers": PROVIDERS, "system_resources": dict(CAPACITY)}
 
+    @property
+    def signals(self) -> dict[str, tuple[float, Any]]:
+        """What is to be sent to a run of it: by name of the signal, the second and the value.
+
+        As :func:`cascade.testing.simulate` takes it.
+        """
+        bodies = {call.name: call.body for call in calls_within(self.description)}
+        return {
+            name: (body.moment, body.value)
+            for name, body in bodies.items()
+            if isinstance(body, Signalled) and body.moment is not None
+        }
+
     def __repr__(self) -> str:
         return f"RandomFlow:\n{described(self.description)}"
 
@@ -101,7 +120,7 @@ class Builder:
 
     def build(self, description: Any) -> Any:
         """The flow that *description* describes."""
-        if isinstance(description, (Call, Choice, Ended, Fallback)):
+        if isinstance(description, (Call, Choice, Ended, Fallback, Race)):
             if description not in self.made:
                 self.made[description] = self._node(description)
             return self.made[description]
@@ -120,6 +139,8 @@ class Builder:
             case Fallback():
                 on = Exception if node.covers else ZeroDivisionError
                 return self.build(node.tried).or_else(self.build(node.other), on=on)
+            case Race():
+                return race(*(self.build(contestant) for contestant in node.contestants))
             case Call():
                 return self._call(node)
 
@@ -139,6 +160,9 @@ class Builder:
         return lazy
 
     def _called(self, call: Call) -> Any:
+        if isinstance(call.body, Signalled):
+            default = REQUIRED if call.body.default is ... else call.body.default
+            return signal(call.name, Any, default, call.body.timeout)
         made: Any = task_of(call)
         args = [self.build(argument) for argument in call.args]
         injected = {f"held_by_{scope}": inject(f"held_by_{scope}") for scope in call.terms.injects}
@@ -212,7 +236,7 @@ def task_of(call: Call) -> Task[..., Any]:
 
         async def on_the_loop(*values: Any, **held: Held) -> Any:
             _look_around(call, held.values())
-            await _rest(call)
+            await _rest(call.terms.pause)
             return work(values)
 
         return task(name=call.name)(on_the_loop)
@@ -257,12 +281,12 @@ def _of_items(name: str) -> str:
     return name.replace("{", "{{").replace("}", "}}") + " {item!r}"
 
 
-async def _rest(call: Call) -> None:
+async def _rest(pause: Pause | None) -> None:
     """Wait on the clock; some wait no longer when they are cancelled, and go on."""
-    if not call.terms.pause:
+    if pause is None:
         return
     try:
-        await anyio.sleep(call.terms.pause)
+        await anyio.sleep(pause.seconds)
     except anyio.get_cancelled_exc_class():
-        if not call.terms.swallows:
+        if not pause.swallows:
             raise

@@ -1,7 +1,7 @@
 """Descriptions of flows: values that say what a flow does, for interpreting and for building.
 
 Nothing here knows the engine or an event loop. A flow is described by :class:`Call`, :class:`Choice`,
-:class:`Ended` and :class:`Fallback` objects, plain values, and lists, tuples and dicts of them.
+:class:`Ended`, :class:`Fallback` and :class:`Race` objects, plain values, and lists, tuples and dicts of them.
 """
 
 from __future__ import annotations
@@ -60,12 +60,43 @@ class Tell:
     """Says how its first argument ended, an outcome or a list of values and failures, without what went wrong."""
 
 
-Body = Give | Echo | Pack | Fail | Ask | Turns | Tell
+@dataclass(frozen=True)
+class Signalled:
+    """Is no function, but a signal: its value is sent, or it stops waiting and has its default.
+
+    Attributes:
+        value: What is sent.
+        moment: Seconds from the beginning of the run to when it is sent; ``None`` if it is not. It is less than
+            *timeout*, so that the value comes in time whenever the signal comes to be wanted.
+        timeout: Seconds that it is waited for.
+        default: Its value after that; ``...`` if it fails.
+    """
+
+    value: object
+    moment: float | None
+    timeout: float
+    default: object = ...
+
+
+Body = Give | Echo | Pack | Fail | Ask | Turns | Tell | Signalled
 Scope = Literal["run", "task"]
 Mode = Literal["thread", "inline", "async"]
 # What there is to claim from.
 CAPACITY: Final[Mapping[str, int]] = {"gpu": 2, "memory": 3}
 Argument = Any  # a Node, a plain value, or a list, tuple or dict (its values) of arguments
+
+
+@dataclass(frozen=True)
+class Pause:
+    """A wait of an async function, before it does anything.
+
+    Attributes:
+        seconds: How long.
+        swallows: Whether it catches its cancellation, once; of no consequence.
+    """
+
+    seconds: float
+    swallows: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,14 +106,13 @@ class Terms:
     Attributes:
         mode: Where its function is run; of no consequence.
         style: How the call is written down; of no consequence.
-        pause: Seconds that it waits before it does anything; for async functions.
+        pause: How it waits, if it does.
         timeout: Seconds that an attempt may take.
         attempts: How many there may be.
         flaky: How many of them fail, whatever the body says.
         claims: What it claims: names of :data:`CAPACITY` to a number, or to a call that gives it.
         injects: Scopes of the resources that it injects.
         is_cached: Whether its result is kept for later runs of the same flow.
-        swallows: Whether it catches its cancellation, once; of no consequence.
         name: What it is called; of a map, items are called by their own values then. Of no consequence.
         priority: Whether it goes before others that wait for the same; of no consequence.
         is_undone: Whether there is a task that undoes it, which does nothing else.
@@ -90,25 +120,37 @@ class Terms:
 
     mode: Mode = "inline"
     style: Literal["plain", "partial", "pipeline"] = "plain"
-    pause: float = 0.0
+    pause: Pause | None = None
     timeout: float | None = None
     attempts: int = 1
     flaky: int = 0
     claims: Mapping[str, Argument] = field(default_factory=dict)
     injects: tuple[Scope, ...] = ()
     is_cached: bool = False
-    swallows: bool = False
     name: str | None = None
     priority: int = 0
     is_undone: bool = False
 
 
-@dataclass(frozen=True, eq=False)
-class Call:
-    """A call of a task of its own.
+class Named:
+    """What is shown by its name: all that it is made of would be written out again and again."""
+
+    name: str
+
+    def __repr__(self) -> str:
+        return self.name
+
+    def _repr_pretty_(self, printer: Any, _: bool) -> None:
+        printer.text(repr(self))  # for Hypothesis
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Call(Named):
+    """A call of a task of its own, or a signal.
 
     Attributes:
-        name: Name of the task and id of the node; no two calls in a flow, or in flows that it asks for, share one.
+        name: Name of the task or signal, and id of the node; no two calls in a flow, or in flows that it asks for,
+            share one.
         body: What its function does.
         args: What it is called with; for a map what all items are called with, after their own value.
         conditions: What must be true.
@@ -135,18 +177,12 @@ class Call:
         """All that it is given."""
         return self.args if self.column is None else (*self.args, self.column)
 
-    def __repr__(self) -> str:
-        return self.name
-
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
-
 
 NO_DEFAULT: Final = object()
 
 
-@dataclass(frozen=True, eq=False)
-class Choice:
+@dataclass(frozen=True, eq=False, repr=False)
+class Choice(Named):
     """One of several arguments, chosen by the value of another; named for those who read."""
 
     selector: Argument
@@ -160,15 +196,9 @@ class Choice:
         if self.default is not NO_DEFAULT:
             yield self.default
 
-    def __repr__(self) -> str:
-        return self.name
 
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
-
-
-@dataclass(frozen=True, eq=False)
-class Ended:
+@dataclass(frozen=True, eq=False, repr=False)
+class Ended(Named):
     """How a node ends, as a value; only for calls that tell."""
 
     of: Node
@@ -177,12 +207,9 @@ class Ended:
     def __repr__(self) -> str:
         return f"{self.name} of {self.of!r}"
 
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        printer.text(repr(self))  # Hypothesis would write out all that it is made of, again and again
 
-
-@dataclass(frozen=True, eq=False)
-class Fallback:
+@dataclass(frozen=True, eq=False, repr=False)
+class Fallback(Named):
     """A node, and one that stands in for it if it fails; named for those who read.
 
     Attributes:
@@ -196,14 +223,16 @@ class Fallback:
     covers: bool = True
     name: str = "fallback"
 
-    def __repr__(self) -> str:
-        return self.name
 
-    def _repr_pretty_(self, printer: Any, _: bool) -> None:
-        printer.text(self.name)  # Hypothesis would write out all that it is made of, again and again
+@dataclass(frozen=True, eq=False, repr=False)
+class Race(Named):
+    """Whichever of several nodes succeeds first; named for those who read."""
+
+    contestants: tuple[Node, ...]
+    name: str = "race"
 
 
-Node = Call | Choice | Ended | Fallback
+Node = Call | Choice | Ended | Fallback | Race
 
 
 def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
@@ -225,6 +254,8 @@ def perform(body: Body, name: str, args: tuple[Any, ...]) -> Any:
             return flow
         case Tell():
             return _told(args[0])
+        case Signalled():
+            raise AssertionError("nothing is called for a signal")
 
 
 def _told(ended: Any) -> Any:
@@ -247,7 +278,7 @@ def parts(argument: Argument) -> list[Node]:
     pending = [argument]
     while pending:
         match pending.pop(0):
-            case Call() | Choice() | Ended() | Fallback() as node:
+            case Call() | Choice() | Ended() | Fallback() | Race() as node:
                 found[node] = None
             case list() | tuple() as several:
                 pending[:0] = several
@@ -262,6 +293,8 @@ def named_by(node: Node) -> list[Node]:
         return [node.of]
     if isinstance(node, Fallback):
         return [node.tried, node.other]
+    if isinstance(node, Race):
+        return parts(node.contestants)
     if isinstance(node, Choice):
         return [*parts(node.selector), *parts(list(node.all_routes()))]
     return [*parts(node.data), *parts(node.conditions), *node.after, *parts(list(node.terms.claims.values()))]
@@ -284,6 +317,14 @@ def all_nodes(flow: Argument) -> list[Node]:
     return list(seen)
 
 
+def calls_within(flow: Argument) -> Iterator[Call]:
+    """Every call in *flow*, and in flows that calls ask for."""
+    for call in all_calls(flow):
+        yield call
+        if isinstance(call.body, Ask):
+            yield from calls_within(call.body.flow)
+
+
 def said(call: Call) -> dict[str, Any]:
     """What is said about how *call* is run, apart from where."""
     plain, terms = vars(Terms()), vars(call.terms)
@@ -293,24 +334,38 @@ def said(call: Call) -> dict[str, Any]:
 def described(flow: Argument) -> str:
     """*flow* as text, a line for each call and choice, in which names stand for them."""
     lines = [f"target: {flow!r}"]
-    for call in sorted(all_nodes(flow), key=lambda node: node.name):
-        if isinstance(call, Ended):
-            continue
-        if isinstance(call, Fallback):
-            kind = "or else" if call.covers else "or, after errors of another kind,"
-            lines.append(f"{call.name} = {call.tried!r} {kind} {call.other!r}")
-            continue
-        if isinstance(call, Choice):
-            default = "" if call.default is NO_DEFAULT else f", otherwise {call.default!r}"
-            lines.append(f"{call.name} = by {call.selector!r} of {call.routes!r}{default}")
-            continue
-        words = [f"{call.name} = {call.terms.mode} {call.body!r} of {call.args!r}"]
-        words += [f"for each of {call.column!r}"] if call.column is not None else []
-        words += ["collecting failures"] if call.collects else []
-        words += [f"if {call.conditions!r} else {call.on_skip}"] if call.conditions else []
-        words += [f"after {call.after!r}"] if call.after else []
-        words += [f"{name}={value!r}" for name, value in said(call).items()]
-        lines.append(", ".join(words))
-        if isinstance(call.body, Ask):
-            lines += [f"    {line}" for line in described(call.body.flow).splitlines()]
+    for node in sorted(all_nodes(flow), key=lambda node: node.name):
+        if not isinstance(node, Ended):
+            lines.append(f"{node.name} = {_words(node)}")
+        if isinstance(node, Call) and isinstance(node.body, Ask):
+            lines += [f"    {line}" for line in described(node.body.flow).splitlines()]
     return "\n".join(lines)
+
+
+def _words(node: Node) -> str:
+    """What *node* is, in words."""
+    match node:
+        case Call():
+            return _words_of_call(node)
+        case Ended():
+            return repr(node)
+        case Fallback():
+            kind = "or else" if node.covers else "or, after errors of another kind,"
+            return f"{node.tried!r} {kind} {node.other!r}"
+        case Race():
+            return f"the first of {node.contestants!r}"
+        case Choice():
+            default = "" if node.default is NO_DEFAULT else f", otherwise {node.default!r}"
+            return f"by {node.selector!r} of {node.routes!r}{default}"
+
+
+def _words_of_call(call: Call) -> str:
+    words = [f"{call.terms.mode} {call.body!r} of {call.args!r}"]
+    if isinstance(call.body, Signalled):
+        words = [repr(call.body)]
+    words += [f"for each of {call.column!r}"] if call.column is not None else []
+    words += ["collecting failures"] if call.collects else []
+    words += [f"if {call.conditions!r} else {call.on_skip}"] if call.conditions else []
+    words += [f"after {call.after!r}"] if call.after else []
+    words += [f"{name}={value!r}" for name, value in said(call).items()]
+    return ", ".join(words)

@@ -10,15 +10,7 @@ from hypothesis import strategies as st
 
 import cascade
 from cascade.testing import RandomFlow, flows, simulate
-from cascade.testing.descriptions import Ask, Call, Turns, all_calls
-
-
-def calls_by_name(description: Any) -> dict[str, Call]:
-    found = {call.name: call for call in all_calls(description)}
-    for call in [*found.values()]:
-        if isinstance(call.body, Ask):
-            found |= calls_by_name(call.body.flow)
-    return found
+from cascade.testing.descriptions import Call, Turns, calls_within
 
 
 def expected(calls: dict[str, Call], node_id: str) -> str | None:
@@ -31,9 +23,10 @@ def expected(calls: dict[str, Call], node_id: str) -> str | None:
 @pytest.mark.parametrize("schedule", ["stages", "eager"])
 @given(flow=flows(), seed=st.integers(0, 2**32))
 def test_each_event_has_the_name_of_its_node(schedule: Any, flow: RandomFlow, seed: int) -> None:
-    calls = calls_by_name(flow.description)
+    calls = {call.name: call for call in calls_within(flow.description)}
     loops = {name for name, call in calls.items() if isinstance(call.body, Turns)}  # only the first turn is named
-    record = simulate(flow.build(), seed=seed, schedule=schedule, on_error="continue", **flow.settings)
+    how: dict[str, Any] = {"seed": seed, "schedule": schedule, "signals": flow.signals}
+    record = simulate(flow.build(), on_error="continue", **how, **flow.settings)
     for event in record.trace.events():
         if isinstance(event, cascade.NodeEvent) and event.task_name not in loops:
             said = expected(calls, event.task_id)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import attrs
 
@@ -44,6 +44,7 @@ class Failures:
     # By identity; the list above keeps the errors alive.
     _known: set[int] = attrs.field(factory=set)
     _passing: dict[int, Failed] = attrs.field(factory=dict)
+    _beside: dict[int, tuple[Failed, ...]] = attrs.field(factory=dict)
 
     def fail(self, error: BaseException, origin: str) -> None:
         """Record a failure after which the run cannot go on, and halt."""
@@ -79,9 +80,21 @@ class Failures:
         """Record the failure of a node that was told before, and halt unless the run goes on after failures."""
         self._add(Failure(failed.error, failed.task_id, is_of_node=True))
 
-    def pass_on(self, failed: Failed) -> None:
-        """The failure of a node ended a sub-flow or a map, and goes on to the node that this belongs to."""
+    def pass_on(self, failed: Failed, others: Iterable[Failed] = ()) -> None:
+        """The failure of a node ended a sub-flow or a map, and goes on to the node that this belongs to.
+
+        Args:
+            failed: The failure.
+            others: What else has failed there. What was handled may come to be a failure of the run with it.
+        """
         self._passing[id(failed.error)] = failed
+        beside = tuple(other for other in others if not self.has(other.error))
+        if beside:
+            self._beside[id(failed.error)] = beside
+
+    def take_beside(self, error: BaseException) -> tuple[Failed, ...]:
+        """What was handled beside *error*, which has come to the node that it was passed on to."""
+        return self._beside.pop(id(error), ())
 
     def cause_of(self, error: BaseException) -> str | None:
         """The node whose failure *error* was before it was passed on; ``None`` if it was not."""

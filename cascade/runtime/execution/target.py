@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from cascade.graph.nodes import Junction
@@ -12,15 +12,16 @@ from cascade.model.outcomes import Failed, Status
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.execution.binding import put_together
 from cascade.runtime.frame.choices import chosen
+from cascade.runtime.frame.endings import joined
 from cascade.runtime.frame.frame import Frame
 
 
-def collect(frame: Frame, pass_on: Callable[[Failed], None]) -> Any:
+def collect(frame: Frame, pass_on: Callable[[Failed, Iterable[Failed]], None]) -> Any:
     """The value of the frame's target, all nodes having settled.
 
     Args:
         frame: The frame.
-        pass_on: Told of the failure that is raised, if it is that of a node.
+        pass_on: Told of the failure that is raised, if it is that of a node, and of what else has failed.
 
     Raises:
         DependencyMissingError: If a member of the target was skipped, unless because a call that it
@@ -32,10 +33,10 @@ def collect(frame: Frame, pass_on: Callable[[Failed], None]) -> Any:
         if frame.status[member] == Status.SUCCEEDED:
             continue
         judged = chosen(frame.routing, member)
-        cause = frame.handling.failure_behind(member)
-        if cause is not None:
-            pass_on(cause)
-            raise cause.error
+        behind = frame.handling.failures_behind(member)
+        if behind:
+            pass_on(behind[0], joined(map(frame.handling.failures_behind, frame.graph.members))[1:])
+            raise behind[0].error
         if frame.gaps.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
             chain = list(_skips_behind(frame, judged))
             raise DependencyMissingError(frame.name(judged), chain, frame.label(judged))

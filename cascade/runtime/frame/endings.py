@@ -14,30 +14,65 @@ from cascade.model.policies import covers
 from cascade.runtime.frame.choices import Routers, chosen
 from cascade.runtime.frame.gaps import Gaps
 
+# Failures, each once.
+Behind = tuple[Failed, ...]
+
+
+def failures_behind(graph: Graph, gaps: Gaps, routing: Routers | None, index: int) -> Behind:
+    """The failures of the node *index*, or those that kept it from running; none if it has not failed.
+
+    They are in the order of the flow, which does not depend on who failed first: the one of the first source is
+    what the node is said to have failed with.
+    """
+    pending = [index]
+    while pending:
+        at = pending[-1]
+        if at in gaps.errors or at in gaps.causes or not gaps.is_failure(at):
+            pending.pop()
+            continue
+        failed = _failed_sources(graph, gaps, routing, at)
+        unknown = [source for source in failed if source not in gaps.errors and source not in gaps.causes]
+        if unknown:
+            pending.extend(unknown)
+            continue
+        gaps.causes[at] = joined(_known(gaps, source) for source in failed)
+        pending.pop()
+    return _known(gaps, index)
+
+
+def _failed_sources(graph: Graph, gaps: Gaps, routing: Routers | None, index: int) -> list[int]:
+    sources: Sequence[int] = graph.sources[index]
+    if routing is not None and index in routing.choices:
+        route = routing.choices[index].route
+        sources = sorted(routing.layout.selectors[index]) if route is None else route.sources
+    return [source for source in sources if gaps.is_failure(source)]
+
+
+def _known(gaps: Gaps, index: int) -> Behind:
+    if index in gaps.errors:
+        return (gaps.errors[index], *gaps.beside.get(index, ()))
+    return gaps.causes.get(index, ())
+
+
+def joined(several: Iterable[Behind]) -> Behind:
+    """All failures in *several*; the very first of these if there are no others, so that few are kept."""
+    parts = list({id(part): part for part in several if part}.values())
+    if len(parts) < 2:
+        return parts[0] if parts else ()
+    found: dict[int, Failed] = {}
+    for part in parts:
+        for failed in part:
+            found.setdefault(id(failed.error), failed)
+    return parts[0] if len(found) == len(parts[0]) else tuple(found.values())
+
 
 def failure_behind(graph: Graph, gaps: Gaps, routing: Routers | None, index: int) -> Failed | None:
-    """The failure of the node *index*, or the one that kept it from running; ``None`` if there is none.
-
-    Of several, that of the first source counts, in the order of the flow. It does not depend on who failed first.
-    """
-    passed: list[int] = []
-    while index not in gaps.errors and index not in gaps.causes:
-        passed.append(index)
-        sources = graph.sources[index]
-        if routing is not None and index in routing.choices:
-            route = routing.choices[index].route
-            sources = tuple(sorted(routing.layout.selectors[index])) if route is None else route.sources
-        failed = [source for source in sources if gaps.is_failure(source)]
-        if not failed or not gaps.is_failure(index):
-            return None
-        index = failed[0]
-    found = gaps.errors[index] if index in gaps.errors else gaps.causes[index]
-    gaps.causes.update(dict.fromkeys(passed, found))
-    return found
+    """The first of :func:`failures_behind`; ``None`` if there are none."""
+    return next(iter(failures_behind(graph, gaps, routing, index)), None)
 
 
 def errors_of(routing: Routers, indices: Iterable[int]) -> list[Exception]:
-    """The errors behind those of *indices* that have failed, each once."""
+    """The errors that those of *indices* have failed with, each once."""
     behind = (failure_behind(routing.graph, routing.gaps, routing, index) for index in indices)
     errors = {id(failed.error): failed.error for failed in behind if failed is not None}
     return [error for error in errors.values() if isinstance(error, Exception)]

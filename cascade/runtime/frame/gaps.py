@@ -18,7 +18,9 @@ class Gaps:
         status: By node, where it is in its life; the frame's own.
         reasons: Why the skipped nodes were skipped.
         errors: Why the failed nodes failed, and which node it was that raised the error.
-        causes: Of nodes that did not run for a failure, that failure, as far as somebody has asked.
+        beside: Of failed nodes that stand for several, such as maps, failures that were handled beside that error.
+        causes: Of nodes that did not run for failures, these, as far as somebody has asked.
+        told: Those of the causes that were last seen to be failures of the run.
         gone: Nodes that have settled and give no value, not even one that passes through them.
         exist: Whether there are any, so that consumers have to look.
     """
@@ -26,7 +28,9 @@ class Gaps:
     status: bytearray
     reasons: dict[int, SkipReason] = attrs.field(factory=dict)
     errors: dict[int, Failed] = attrs.field(factory=dict)
-    causes: dict[int, Failed] = attrs.field(factory=dict)
+    beside: dict[int, tuple[Failed, ...]] = attrs.field(factory=dict)
+    causes: dict[int, tuple[Failed, ...]] = attrs.field(factory=dict)
+    told: tuple[Failed, ...] | None = None
     gone: set[int] = attrs.field(factory=set)
     exist: bool = False
 

@@ -35,7 +35,7 @@ from cascade.model.outcomes import Failed
 from cascade.model.policies import covers
 from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
-from cascade.runtime.frame.endings import ItemOutcomes, failure_behind
+from cascade.runtime.frame.endings import ItemOutcomes, failures_behind
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.routing import Routing
 from cascade.runtime.frame.turn import Handles, Turn, never
@@ -100,9 +100,9 @@ class Handling:
         """What says whether an error is handled if an item of the map *index* fails with it."""
         return partial(self.is_handled, index, is_of_item=True) if self.is_possible else never
 
-    def failure_behind(self, index: int) -> Failed | None:
-        """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
-        return failure_behind(self.graph, self.gaps, self.routing, index)
+    def failures_behind(self, index: int) -> tuple[Failed, ...]:
+        """The failures of the node, or those that kept it from running; the first is what it has failed with."""
+        return failures_behind(self.graph, self.gaps, self.routing, index)
 
 
 def _affected_by(graph: Graph, routing: Routing, index: int, error: Exception) -> Iterator[int]:

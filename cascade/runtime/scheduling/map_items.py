@@ -30,7 +30,7 @@ from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.restore import restore_items
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
-from cascade.runtime.frame.endings import ItemOutcomes
+from cascade.runtime.frame.endings import ItemOutcomes, joined
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
@@ -134,8 +134,9 @@ def _failed(run_context: RunContext, items: Items, frame: Frame) -> Failed:
     have_ended = not frame.readiness.unsettled and Status.CANCELLED not in frame.status
     if have_ended and is_settled_by_item(items.frame.graph, items.node.index):
         items.frame.values[items.node.index] = ItemOutcomes(frame.values, frame.gaps.errors)
-    failed = attrs.evolve(next(iter(frame.gaps.errors.values())), index=None)
-    run_context.failures.pass_on(failed)  # the note names the item
+    first, *others = joined((error, *frame.gaps.beside.get(item, ())) for item, error in frame.gaps.errors.items())
+    failed = attrs.evolve(first, index=None)
+    run_context.failures.pass_on(failed, others)  # the note names the item
     if run_context.failures.has(failed.error):
         run_context.progress.failed_maps.append(frame)
     return failed

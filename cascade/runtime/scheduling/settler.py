@@ -227,6 +227,9 @@ class Settler:
             case Done(value=value):
                 self.frame.succeed(index, value)
             case Failed(error=error, task_id=task_id, attempts=attempts):
+                beside = self.run_context.failures.take_beside(error)
+                if beside:
+                    self.frame.gaps.beside[index] = beside
                 self.frame.fail(index, error, (task_id, attempts))
             case Skipped(reason=reason):
                 self.frame.skip(index, reason, None)
@@ -250,15 +253,19 @@ def is_to_blame(run_context: RunContext, name: str, error: BaseException) -> boo
 
 
 def look_behind(run_context: RunContext, frame: Frame, index: int) -> None:
-    """A node has no value for a failure: see that this is a failure of the run, unless it is handled here too.
+    """A node has no value for failures: see that these are failures of the run, unless they are handled here too.
 
-    When the failure was handled, it may not have been known that the node is wanted.
+    When a failure was handled, it may not have been known that the node is wanted.
     """
-    failed = frame.handling.failure_behind(index) if frame.handling.is_possible else None
-    if failed is None or run_context.failures.has(failed.error):
+    handling, failures = frame.handling, run_context.failures
+    behind = handling.failures_behind(index) if handling.is_possible else ()
+    if not behind or frame.gaps.told is behind:
         return
-    if not frame.handling.is_handled(index, failed.error):
-        run_context.failures.add_node(failed)
+    for failed in behind:
+        if not failures.has(failed.error) and not handling.is_handled(index, failed.error):
+            failures.add_node(failed)
+    if all(failures.has(failed.error) for failed in behind):
+        frame.gaps.told = behind  # most likely those behind the next node are the same
 
 
 def settle_router(run_context: RunContext, frame: Frame, index: int) -> None:

@@ -1,0 +1,84 @@
+"""Failures that were handled when they happened, and that somebody turns out to need: all are told."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from life import failure_of, finished, just, raising
+
+import cascade
+from cascade import settled
+from cascade.testing import record_events
+
+
+@cascade.task
+async def fail_with(number: int) -> Any:
+    raise ValueError(number)
+
+
+@cascade.task
+async def pack(*values: Any) -> Any:
+    return values
+
+
+@cascade.task
+async def ask() -> Any:
+    return [fail_with(1), pack(fail_with(2))]
+
+
+@cascade.task
+async def ask_for_a_map() -> Any:
+    return fail_with.map(number=[1, 2])
+
+
+MADE: dict[str, Callable[[], Any]] = {
+    "arguments": lambda: pack(fail_with(1), fail_with(2)),
+    "items": lambda: fail_with.map(number=[1, 2]),
+    "flow": ask,
+    "flow with items": ask_for_a_map,
+    "behind others": lambda: pack(pack(fail_with(1)), [pack(fail_with(2))]),
+}
+
+
+def numbers(error: BaseException) -> list[Any]:
+    assert isinstance(error, cascade.RunFailed)
+    return sorted(each.args[0] for each in error.exceptions)
+
+
+@pytest.mark.parametrize("made", MADE)
+async def test_all_failures_of_a_call_are_told_that_stands_in_for_itself(made: str, schedule: Any) -> None:
+    call = MADE[made]()
+    error = await failure_of(call.or_else(call), on_error="continue", schedule=schedule)
+    assert numbers(error) == [1, 2]
+
+
+@pytest.mark.parametrize("made", MADE)
+async def test_all_failures_of_a_call_are_told_that_a_router_chooses_later(made: str, schedule: Any) -> None:
+    call = MADE[made]()
+    router = cascade.Router(pack(settled(call)).after(just(1)), {}, default=call)
+    error = await failure_of(router, on_error="continue", schedule=schedule)
+    assert numbers(error) == [1, 2]
+
+
+async def test_one_that_is_known_hides_none_that_is_not(schedule: Any) -> None:
+    first = fail_with(1)
+    call = pack(first, fail_with(2))
+    router = cascade.Router(pack(settled(call)), {}, default=call)
+    assert numbers(await failure_of([first, router], on_error="continue", schedule=schedule)) == [1, 2]
+
+
+async def test_the_note_on_the_first_counts_the_others(schedule: Any) -> None:
+    call = fail_with.map(number=[1, 2])
+    error = await failure_of(call.or_else(call), schedule=schedule)
+    assert isinstance(error, ValueError)
+    assert any("1 other failure" in note for note in error.__notes__)
+
+
+async def test_failures_of_what_stands_in_for_them_do_not_count(schedule: Any) -> None:
+    call = fail_with.map(number=[1, 2])
+    async with cascade.Engine(on_error="continue", schedule=schedule) as engine:
+        with record_events(engine) as recorded, pytest.raises(cascade.RunFailed):
+            await engine.run(call.or_else(raising(KeyError("other"))))
+    assert finished(recorded).failures == ("KeyError: 'other'",)
