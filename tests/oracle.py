@@ -15,6 +15,7 @@ What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 * if anything went wrong, what has succeeded and can be undone is.
 * how a node ends can be a value, and another node can stand in for one that fails (section 11). A failure goes
   wrong only if the target wants it, or wants something that plainly needs it, and so on.
+* as a column, how a map ends is how each of its items ends; a map that has none fails or skips who takes it.
 """
 
 from __future__ import annotations
@@ -141,6 +142,8 @@ class _Turn:
         self.chosen: dict[Node, Argument] = {}
         # Of the nodes that failed by themselves, type names of what went wrong.
         self.errors: dict[Node, list[str]] = {}
+        # Of the maps whose items have run, how each of these has ended.
+        self.items: dict[Node, list[Done[Any] | Failed]] = {}
 
     def settle(self, node: Node) -> Outcome:
         """How *node* ends; all that it needs is settled first."""
@@ -170,6 +173,8 @@ class _Turn:
     def _plainly_needed(self, node: Node) -> list[Node]:
         """What *node* has no value without, choices having been made."""
         match node:
+            case Call(column=Ended(of=of)) if of not in self.items:
+                return [*named_by(node), of]
             case Call():
                 return named_by(node)
             case Ended():
@@ -256,7 +261,10 @@ class _Turn:
 
     def _reason(self, call: Call) -> str | None:
         """Why *call* does not run: the first that applies."""
+        of = call.column.of if isinstance(call.column, Ended) else None
         if any(self.outcomes[source].is_failure for source in named_by(call)):
+            return BY_FAILURE
+        if of is not None and of not in self.items and self.outcomes[of].is_failure:
             return BY_FAILURE
         verdicts = [self._verdict(condition) for condition in call.conditions]
         for reason in (CONDITION_FALSE, BY_CONDITION):
@@ -268,7 +276,7 @@ class _Turn:
         routers = [part for part in data if isinstance(part, (Choice, Fallback))]
         if any(self.outcomes[router].reason == BY_ROUTE for router in routers):
             return BY_ROUTE
-        if any(self.outcomes[part].value is None for part in data):
+        if any(self.outcomes[part].value is None for part in data) or (of is not None and of not in self.items):
             return BY_DATA
         if any(self.outcomes[part].status == "skipped" for part in parts(list(call.terms.claims.values()))):
             return BY_DATA
@@ -307,18 +315,21 @@ class _Turn:
                 return Outcome("done", value=(self._item(call, call.name, args),))
             except NoValueError as reason:
                 return self._failed(call, reason.errors)
-        column = self.filled(call.column)
+        column = self.items[call.column.of] if isinstance(call.column, Ended) else self.filled(call.column)
         if not isinstance(column, (list, tuple)):
             return self._failed(call, ["TypeError"])
         values: list[Any] = []
         errors: list[str] = []
+        items = self.items[call] = list[Done[Any] | Failed]()
         for number, value in enumerate(column):
             try:
                 if refusal:  # each item asks for itself
                     raise NoValueError([refusal])
                 values.append(self._item(call, f"{call.name}[{number}]", (value, *args)))
+                items.append(Done(values[-1]))
             except NoValueError as reason:
                 values.append(Failed(Exception()))
+                items.append(values[-1])
                 errors += reason.errors
         return self._failed(call, errors) if errors and not call.collects else Outcome("done", value=(values,))
 

@@ -204,7 +204,7 @@ class _Builder:
 def _cycle(closing: Placeholder, stack: list[Any], index: Mapping[Placeholder, int]) -> GraphError:
     calls = [item[0] if type(item) is tuple else item for item in stack]
     path = [call for call in dict.fromkeys(calls) if index.get(identity_of(call)) == _OPEN]
-    first = next(place for place, call in enumerate(path) if identity_of(call) is closing)
+    first = next(place for place, call in enumerate(path) if identity_of(call) == closing)
     names = [call.task.name if isinstance(call, LazyResult) else repr(call) for call in path[first:]]
     words = " needs ".join([*names[:10], names[0]])
     return GraphError(

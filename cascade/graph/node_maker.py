@@ -33,7 +33,7 @@ from cascade.graph.numbering import Numbering
 from cascade.graph.operands import Operands
 from cascade.graph.parts import CallParts, RouterParts
 from cascade.model.errors import GraphError
-from cascade.model.fallbacks import OrElse, OutcomeOf, Race
+from cascade.model.fallbacks import ItemOutcomesOf, OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.inputs import injections
 from cascade.model.lazies import LazyResult
@@ -44,6 +44,7 @@ from cascade.model.tasks import Task
 _JUNCTIONS: Final[dict[type, type[Junction]]] = {
     Router: Junction,
     OutcomeOf: OutcomeNode,
+    ItemOutcomesOf: OutcomeNode,
     OrElse: FallbackNode,
     Race: RaceNode,
 }
@@ -83,6 +84,8 @@ class NodeMaker:
         junction = kind(len(self.numbering.rows), selector, routes, default, sources, ordinal)
         if isinstance(junction, FallbackNode):
             junction.on = cast("OrElse[Any]", placeholder).on
+        elif isinstance(junction, OutcomeNode):
+            junction.by_item = isinstance(placeholder, ItemOutcomesOf)
         return junction
 
     def node(self, call: LazyResult[Any], parts: CallParts) -> Steps[Node | int]:

@@ -288,7 +288,13 @@ class Junction:
 
 @attrs.define(eq=False)
 class OutcomeNode(Junction):
-    """Takes how its selector ends as its value. It has no routes."""
+    """Takes how its selector ends as its value. It has no routes.
+
+    Attributes:
+        by_item: Whether the selector is a map, and the value a column: how each of its items ends.
+    """
+
+    by_item: bool = False
 
     label: ClassVar[str] = "settled"
     first: ClassVar[EdgeKind] = EdgeKind.OUTCOME

@@ -9,7 +9,7 @@ import attrs
 
 from cascade.graph.nested import LEAVES, PAUSE_EVERY, Hold, Order, Steps, Template, compile_steps
 from cascade.graph.nodes import Constant
-from cascade.model.fallbacks import OrElse, OutcomeOf, Race
+from cascade.model.fallbacks import ItemOutcomesOf, OrElse, OutcomeOf, Race
 from cascade.model.flow import Router
 from cascade.model.lazies import LazyResult
 from cascade.model.placeholders import Placeholder
@@ -115,7 +115,8 @@ class Finder:
     def _said(self, call: LazyResult[Any], own: Policies) -> Steps[SaidParts]:
         said = SaidParts(after=[*own.after])
         for name, column in (call.columns or {}).items():
-            said.columns.append((name, (yield from self.part(column))))
+            part = ItemOutcomesOf(column.call) if isinstance(column, OutcomeOf) else column
+            said.columns.append((name, (yield from self.part(part))))
         amounts = call.task.policies.constraints if own.constraints is UNSET else own.constraints
         for name, amount in ({} if amounts is UNSET else amounts).items():
             said.amounts.append((name, (yield from self.part(amount))))

@@ -63,6 +63,11 @@ class OutcomeOf(Placeholder[Outcome[T]], Generic[T]):
         return rendered("settled(...)", lambda: f"settled({self.call!r})")
 
 
+@attrs.frozen(repr=False)
+class ItemOutcomesOf(OutcomeOf[Any]):
+    """How each item of a map ends, as a column: what ``settled(mapped)`` means there. Two of one map are equal."""
+
+
 @attrs.frozen(eq=False, repr=False)
 class OrElse(WithFallback[T], Generic[T]):
     """The value of a call, or another value if the call fails. Made by ``or_else``.
@@ -100,7 +105,8 @@ def settled(call: Placeholder[T]) -> OutcomeOf[T]:
 
     Args:
         call: A lazy, mapped lazy, Router, or what ``settled`` or ``or_else`` gave. Of a map, the outcome is that
-            of the whole map.
+            of the whole map; but as a column of another map, ``task.map(x=settled(mapped))``, it is one outcome
+            for each item.
 
     Raises:
         TypeError: If it is a plain value or a container, or stands for an injected resource.

@@ -226,10 +226,10 @@ class Task(Generic[P, R]):
         """Describe one call for each row of *columns*. Nothing runs.
 
         Args:
-            columns: Parameter name to a sequence, or to a lazy that gives one. All columns must have the same
-                length. An iterator is read at once. Strings, bytes and mappings are refused. A text for ``name``
-                is no column but names the items: it is a format over the columns, such as ``name="{path}"``, and
-                gives each item its label.
+            columns: Parameter name to a sequence, or to a lazy that gives one; ``settled(mapped)`` gives an
+                outcome for each item of that map. All columns must have the same length. An iterator is read at
+                once. Strings, bytes and mappings are refused. A text for ``name`` is no column but names the
+                items: it is a format over the columns, such as ``name="{path}"``, and gives each item its label.
 
         Raises:
             TypeError: If there is no column, a column is no sequence, or the names do not fit the signature.

@@ -4,19 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import chain
+from typing import cast
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import Graph, MapNode, Row, sources_of
+from cascade.graph.nodes import Graph, MapNode, Operand, OutcomeNode, sources_of
+
+
+def map_in(graph: Graph, column: Operand) -> int | None:
+    """The map whose items *column* has: itself, or how they end; ``None`` if it is something else."""
+    row = graph.rows[column] if isinstance(column, int) else None
+    if isinstance(row, OutcomeNode) and row.by_item:
+        return cast("int", row.selector)
+    return cast("int", column) if isinstance(row, MapNode) else None
+
+
+def is_settled_by_item(graph: Graph, index: int) -> bool:
+    """Whether somebody takes how the items of the map *index* end."""
+    rows = (graph.rows[consumer] for consumer in graph.consumers[index])
+    return any(isinstance(row, OutcomeNode) and row.by_item for row in rows)
 
 
 def chained_maps(graph: Graph, calls: Sequence[int]) -> Steps[dict[int, list[int]]]:
-    """Map to the maps among *calls* that can follow it: it is a column of theirs, and nothing else to them."""
+    """A map, or how its items end, to the maps among *calls* that can follow it.
+
+    It is a column of theirs, and nothing else to them.
+    """
     found: dict[int, list[int]] = {}
     for number, index in enumerate(calls):
         row = graph.rows[index]
         if isinstance(row, MapNode):
-            followed = {source for _, source in row.columns if isinstance(source, int)}
-            followed = {source for source in followed if _has_items(graph.rows[source])}
+            columns = [column for _, column in row.columns if isinstance(column, int)]
+            followed = {column for column in columns if map_in(graph, column) is not None}
             if followed:
                 yield from _keep_mere_columns(row, followed)
             for source in followed:
@@ -24,11 +42,6 @@ def chained_maps(graph: Graph, calls: Sequence[int]) -> Steps[dict[int, list[int
         if not number % PAUSE_EVERY:
             yield
     return found
-
-
-def _has_items(row: Row) -> bool:
-    """Whether it is a map whose items are its values; where failures are values, they are put in at its end."""
-    return isinstance(row, MapNode) and row.terms.errors is None
 
 
 def _keep_mere_columns(node: MapNode, followed: set[int]) -> Steps[None]:

@@ -10,6 +10,7 @@ import attrs
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
 from cascade.graph.nodes import Constant, Given, Graph, Junction, MapNode, Operand
+from cascade.planning.chained_maps import map_in
 from cascade.planning.layout import Layout
 
 
@@ -36,16 +37,17 @@ def sizes_of(graph: Graph, layout: Layout, inputs: Mapping[str, Any]) -> Sizes:
     for index in layout.own:
         row = graph.rows[index]
         if isinstance(row, MapNode):
-            known[index] = _length(row, known, inputs)
+            known[index] = _length(graph, row, known, inputs)
             maps.setdefault(row.task.name, {})[row.name] = known[index]
             calls[row.task.name] -= 1
     return Sizes({name: count for name, count in calls.items() if count or name in maps}, maps)
 
 
-def _length(node: MapNode, known: Mapping[int, int | None], inputs: Mapping[str, Any]) -> int | None:
+def _length(graph: Graph, node: MapNode, known: Mapping[int, int | None], inputs: Mapping[str, Any]) -> int | None:
     """How many items a map has: all its columns are of one length, so the first that is known will do."""
     for _, operand in node.columns:
-        found = known.get(operand) if isinstance(operand, int) else _length_of(operand, inputs)
+        source = map_in(graph, operand)
+        found = _length_of(operand, inputs) if source is None else known.get(source)
         if found is not None:
             return found
     return None

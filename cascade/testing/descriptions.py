@@ -114,7 +114,8 @@ class Call:
         conditions: What must be true.
         on_skip: Whether it hands on its sole upstream value when it is skipped.
         after: Calls that must not have been skipped.
-        column: For a map: the items, or an argument that gives them; ``None`` for a plain call.
+        column: For a map: the items, an argument that gives them, or :class:`Ended` of another map, which has an
+            outcome for each of its items; ``None`` for a plain call.
         collects: For a map, whether its failures are values.
         terms: How it is run.
     """

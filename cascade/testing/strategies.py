@@ -162,15 +162,22 @@ class Drawn:
         return replace(self.call(pool, f"{name}f", depth, is_map=False), body=Fail())
 
     def outcome(self, pool: list[Node], name: str, depth: int) -> Call:
-        """A call that tells how a node ended, or the items of a map did.
+        """A call that tells how a node ended, or the items of a map did; or a map that tells it of each item.
 
         What it tells of, it does not hand on if it is skipped itself.
         """
+        maps = [node for node in pool if isinstance(node, Call) and node.column is not None]
+        if maps and self.rarely():
+            by_item = replace(self.call(pool, name, 0, is_map=True), column=Ended(self.one(maps)))
+            return replace(by_item, body=Tell(), on_skip="skip")
         about: Any = Ended(self.tried(pool, name, depth))
         if self.rarely():
             about = replace(
                 self.call(pool, f"{name}m", depth, is_map=True), collects=True, conditions=(), after=()
             )
+            if self.one((False, True)):
+                by_item = replace(self.call(pool, name, 0, is_map=True), column=about)
+                return replace(by_item, body=Tell(), on_skip="skip")
         told = self.call(pool, name, 0, is_map=False)
         terms = replace(told.terms, style="plain", is_cached=False)
         return replace(told, body=Tell(), args=(about,), on_skip="skip", terms=terms)

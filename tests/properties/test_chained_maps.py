@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,18 +12,23 @@ from oracle import Meaning, interpret
 from random_flows import run
 
 from cascade.testing import RandomFlow, flows
-from cascade.testing.descriptions import Argument, Ask, Body, Call, Fail, Give, Pack, Terms
+from cascade.testing.descriptions import Argument, Ask, Body, Call, Ended, Fail, Give, Pack, Tell, Terms
 
 
 @st.composite
 def chains(draw: st.DrawFn) -> RandomFlow:
-    """Maps, and some plain calls, most of which need maps that come before them."""
+    """Maps, and some plain calls, most of which need maps that come before them.
+
+    Some maps collect their failures, and some take how the items of others end. They tell of it in words.
+    """
     pool: list[Call] = []
     for number in range(draw(st.integers(2, 7))):
         pool.append(_call(draw, pool, f"n{number}"))
+    pool.append(replace(_call(draw, pool, "last"), collects=False))
     if draw(st.booleans()):
         return RandomFlow(pool[-1])
-    return RandomFlow([pool[-1], *draw(st.lists(st.sampled_from(pool), max_size=2))])
+    plain = [call for call in pool if not call.collects]
+    return RandomFlow([pool[-1], *draw(st.lists(st.sampled_from(plain), max_size=2))])
 
 
 def _call(draw: st.DrawFn, pool: list[Call], name: str) -> Call:
@@ -30,19 +36,24 @@ def _call(draw: st.DrawFn, pool: list[Call], name: str) -> Call:
         return draw(st.integers(0, 5)) == 5
 
     maps = [call for call in pool if call.column is not None]
+    plain = [call for call in pool if not call.collects]
     bodies: list[Body] = [Pack(), Pack(), Give(5), Give([1, 2]), Ask(Call(f"of {name}", Pack(), (1,)))]
-    body = Fail(on="b") if rarely() and rarely() else draw(st.sampled_from(bodies))
+    body = Fail(on="b") if draw(st.integers(0, 7)) == 7 else draw(st.sampled_from(bodies))
     column: Argument = draw(st.sampled_from(maps)) if maps and not rarely() else [1, [2], "b"]
-    args = (draw(st.sampled_from(pool)),) if pool and rarely() else ()
+    args = (draw(st.sampled_from(plain)),) if plain and rarely() else ()
     is_map = not maps or draw(st.integers(0, 4)) < 4
+    if is_map and isinstance(column, Call) and draw(st.integers(0, 2)) == 2:
+        column = Ended(column)
+    is_told = isinstance(column, Ended) or (isinstance(column, Call) and column.collects)
     return Call(
         name,
-        body,
+        Tell() if is_told else body,
         args if is_map else (column, *args),
         conditions=(Call(f"if {name}", Give(draw(st.booleans()))),) if rarely() else (),
         after=(draw(st.sampled_from(pool)),) if pool and rarely() else (),
-        on_skip=draw(st.sampled_from(("pass", "pass", "skip"))),
+        on_skip="skip" if is_told else draw(st.sampled_from(("pass", "pass", "skip"))),
         column=column if is_map else None,
+        collects=is_map and draw(st.integers(0, 3)) == 3,
         terms=Terms(draw(st.sampled_from(("inline", "thread"))), claims={"gpu": 1} if rarely() else {}),
     )
 

@@ -91,6 +91,37 @@ def expected() -> int:
 
 
 @cascade.task
+async def shaky(n: int) -> int:
+    note()
+    await anyio.sleep(0.002)  # may be killed meanwhile
+    if fails(n):
+        raise ValueError(n)
+    return n
+
+
+@cascade.task
+async def weigh(outcome: cascade.Outcome[int]) -> int:
+    note()
+    await anyio.sleep(0.001)
+    return outcome.value if isinstance(outcome, cascade.Done) else 1000
+
+
+def fails(n: int) -> bool:
+    return n % 5 == 0
+
+
+def make_outcomes() -> Any:
+    """241 nodes and items: maps that take, item by item, how the items of others end."""
+    settled = weigh.map(outcome=cascade.settled(shaky.map(n=range(60)).with_concurrency(8)))
+    again = parse.map(n=settled)
+    return total(parse.map(n=again))
+
+
+def expected_of_outcomes() -> int:
+    return sum((1000 if fails(n) else n) + 2 for n in range(60))
+
+
+@cascade.task
 async def count(n: int, end: int) -> Any:
     if not turns_made:
         note(f"first {n}")
@@ -104,8 +135,10 @@ turns_made: list[int] = []
 
 def main() -> None:
     kind, url, backend, end = sys.argv[1:]
-    flow = make_flow() if kind == "flow" else count(1, int(end))
-    settings: Any = {"durability": "task"} if kind == "flow" else {}
+    flow = {"flow": make_flow, "outcomes": make_outcomes}.get(kind, lambda: count(1, int(end)))()
+    settings: Any = {"durability": "task"} if kind != "loop" else {}
+    if kind == "outcomes":
+        settings["schedule"] = "eager"
     note("begins")
     print(cascade.run_sync(flow, backend=backend, state=url, run_id="night", **settings), flush=True)
 

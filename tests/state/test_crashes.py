@@ -116,6 +116,29 @@ def test_a_run_that_is_killed_again_and_again_ends_right_and_repeats_nothing_rec
     assert is_sound(durable)
 
 
+def test_items_that_took_values_are_kept_when_a_run_is_killed_between_items(
+    durable: StoreUnderTest, backend_name: str, tmp_path: Path
+) -> None:
+    log = tmp_path / "log"
+    words = ("outcomes", str(durable.state), backend_name, "0")
+    # What failed runs again, and with it what has taken the failure.
+    again = {f"{name}[{n}]" for name in ("weigh", "parse", "parse#2") for n in range(60) if crashing.fails(n)}
+    kept: set[str] = set()
+    for count in (20, 60, 60):
+        start = len(lines(log))
+        kill_after(log, count, words)
+        assert kept.isdisjoint(lines(log)[start:])
+        record = recorded(durable)
+        if record is not None:
+            kept = {node.node_id for node in record.nodes if node.status == "succeeded"} - again
+    assert kept
+    start = len(lines(log))
+    with launched(log, *words) as process:
+        out, _ = process.communicate(timeout=PATIENCE)
+    assert out == f"{crashing.expected_of_outcomes()}\n"
+    assert kept.isdisjoint(lines(log)[start:])
+
+
 @pytest.mark.slow
 def test_a_loop_that_is_killed_goes_on_from_its_last_record(
     durable: StoreUnderTest, backend_name: str, tmp_path: Path

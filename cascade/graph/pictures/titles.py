@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Junction, MapNode, Node, task_of
+from cascade.graph.nodes import AnyNode, Edge, EdgeKind, Junction, MapNode, Node, OutcomeNode, task_of
 from cascade.model.calls.signals import SignalTask
 from cascade.model.labels import labelled
 
@@ -37,7 +37,8 @@ def is_signal(node: AnyNode) -> bool:
 
 def title_of(node: AnyNode) -> str:
     """All that is said of *node*, on one line."""
-    name = labelled(f"{node.name}[...]" if isinstance(node, MapNode) else node.name, name_given(node))
+    is_of_items = isinstance(node, MapNode) or (isinstance(node, OutcomeNode) and node.by_item)
+    name = labelled(f"{node.name}[...]" if is_of_items else node.name, name_given(node))
     name = f"{name} (signal)" if is_signal(node) else name
     task = undo_name(node)
     name = name if task is None else f"{name} (undo: {task})"

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+from cascade.model.fallbacks import OutcomeOf
+from cascade.model.lazies import MappedLazyResult
 from cascade.model.placeholders import Placeholder
 
 
@@ -12,8 +14,14 @@ def as_column(task_name: str, name: str, column: Any) -> object:
     """*column*, given for the parameter *name* of a map, as a sequence or a placeholder.
 
     Raises:
-        TypeError: If it is neither, nor an iterable that can be read at once.
+        TypeError: If it is neither, nor an iterable that can be read at once; or if it is the outcome of what is
+            no map.
     """
+    if isinstance(column, OutcomeOf) and not isinstance(column.call, MappedLazyResult):
+        raise TypeError(
+            f"{task_name}.map(): column {name!r} is {column!r}, which is a single outcome; as a column, settle a "
+            f"mapped lazy, or give a list of outcomes; use .partial({name}=...) for what all items share"
+        )
     if isinstance(column, Placeholder):
         return column
     is_text_or_mapping = isinstance(column, (str, bytes, bytearray, Mapping))

@@ -5,46 +5,55 @@ And which races were decided: by the one contestant whose success is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import cast
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
-from cascade.graph.nodes import HANDLERS, Graph, Junction, RaceNode, distinct, sources_of
+from cascade.graph.nodes import HANDLERS, Graph, Junction, MapNode, RaceNode, distinct, sources_of
 from cascade.model.skip_reasons import SkipReason
+from cascade.planning.chained_maps import map_in
 from cascade.planning.layout import Layout
 from cascade.runtime.durability.records import Record
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.turn import Extent
 
 
 def decided_anew(
     graph: Graph,
-    selectors: Mapping[int, frozenset[int]],
+    layout: Layout,
     records: Sequence[Record | None],
     found: Mapping[int, Record],
     won: Mapping[int, int],
-) -> Steps[set[int]]:
+) -> Steps[dict[int, Extent]]:
     """The nodes behind an outcome or fallback that is decided anew, as what it is about has no record that holds.
 
     A digest does not tell how something ended, so these nodes may get other arguments than before. Nor does
-    it tell who has won a race.
+    it tell who has won a race. Items that took the failures of another map as values may have been recorded before
+    that map was; if it was not, they are decided anew like those that took outcomes.
 
     Args:
         graph: The flow.
-        selectors: For each router, outcome and fallback, the nodes in its selector.
+        layout: Its layout.
         records: By node, its record; ``None`` without one. What failed has none.
         found: The records that hold, by node.
         won: The winners of races that were decided, by race; these are not decided anew.
     """
-    anew: set[int] = set()
+    anew: dict[int, Extent] = {}
+    columns = _columns(graph, layout)
     # Nodes that end as they did, or are pruned as they were.
     firm = bytearray(len(records))
     for index, (row, sources) in enumerate(zip(graph.rows, graph.sources, strict=True)):
-        about = selectors[index] if isinstance(row, HANDLERS) else ()
+        about = (
+            layout.selectors[index] if isinstance(row, HANDLERS) else _collecting(graph, columns.get(index, ()))
+        )
         if index in won and won[index] not in anew:
             firm[index] = True
         elif (
-            isinstance(row, RaceNode) or not anew.isdisjoint(sources) or not all(firm[source] for source in about)
+            isinstance(row, RaceNode)
+            or not anew.keys().isdisjoint(sources)
+            or not all(firm[source] for source in about)
         ):
-            anew.add(index)
+            anew[index] = _extent(sources, columns.get(index, ()), anew)
         elif isinstance(row, Junction):
             firm[index] = all(firm[source] for source in sources)
         else:
@@ -53,6 +62,29 @@ def decided_anew(
         if not index % PAUSE_EVERY:
             yield
     return anew
+
+
+def _columns(graph: Graph, layout: Layout) -> dict[int, set[int]]:
+    """By node, what comes item by item: to a map its columns, and to what has the outcomes of a map, that map."""
+    found: dict[int, set[int]] = {}
+    for column, followers in layout.special.chains.items():
+        for follower in followers:
+            found.setdefault(follower, set()).add(column)
+        found.setdefault(column, set()).update({cast("int", map_in(graph, column))} - {column})
+    return found
+
+
+def _collecting(graph: Graph, columns: Iterable[int]) -> Sequence[int]:
+    """The maps among *columns* that have failures among their values."""
+    rows = [(column, graph.rows[column]) for column in columns]
+    return [column for column, row in rows if isinstance(row, MapNode) and row.terms.errors is not None]
+
+
+def _extent(sources: Iterable[int], columns: Collection[int], anew: Mapping[int, Extent]) -> Extent:
+    """How much of a node runs again that needs *sources*, of which *columns* come item by item."""
+    again = [source for source in sources if source in anew]
+    is_by_item = all(source in columns and anew[source] == Extent.BY_ITEM for source in again)
+    return Extent.BY_ITEM if columns and is_by_item else Extent.ALL
 
 
 def won_before(graph: Graph, layout: Layout, found: Mapping[int, Record]) -> dict[int, int]:

@@ -9,7 +9,7 @@ from typing import Final, Literal
 import attrs
 from anyio import current_time
 
-from cascade.graph.nodes import Graph, Junction, RaceNode, distinct, sources_of
+from cascade.graph.nodes import Graph, Junction, OutcomeNode, RaceNode, distinct, sources_of
 from cascade.model.calls.callee import Callee
 from cascade.model.errors import describe
 from cascade.model.events import RunStatus
@@ -213,6 +213,9 @@ def _unsettled(frame: Frame, source: int) -> str:
     row = frame.graph.rows[source]
     if source in frame.layout.special.signals:
         return f"waits for signal {frame.graph.task(source).name!r}"
+    if isinstance(row, OutcomeNode) and row.by_item:
+        (about,) = row.sources
+        return f"map {frame.name(about)!r} has not ended, of which it takes the outcomes"
     if not isinstance(row, RaceNode):
         return f"input {frame.name(source)!r} has not settled"
     open_ones = [index for index in distinct(sources_of(row.selector)) if not frame.has_settled(index)]

@@ -30,6 +30,7 @@ from cascade.model.policies import exact
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Amount
+from cascade.runtime.frame.endings import ItemOutcomes
 from cascade.runtime.frame.frame import Frame
 
 
@@ -116,7 +117,9 @@ def _passed(frame: Frame, node: Node) -> tuple[Any] | None:
     if len(calls) != 1:
         return None
     values = [frame.values[source] for source in node.data if frame.chosen(source) in calls]
-    return (values[0],) if values else None
+    if not values:
+        return None
+    return ([*values[0]] if isinstance(values[0], ItemOutcomes) else values[0],)
 
 
 def arguments(slots: Slots, node: Node) -> Arguments:
@@ -257,6 +260,8 @@ def _iterator(column: Any) -> Iterator[Any] | None:
 def _column(task: Task[Any, Any], name: str, column: Any) -> Sequence[Any]:
     if type(column) is range:  # which nobody changes
         return column
+    if isinstance(column, ItemOutcomes):
+        return column.snapshot()
     values = None if isinstance(column, (str, bytes, bytearray, Mapping)) else _iterator(column)
     if values is not None:
         return tuple(values)

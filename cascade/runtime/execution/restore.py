@@ -9,9 +9,10 @@ from typing import Any
 import attrs
 
 from cascade.graph.nested import PAUSE_EVERY
-from cascade.graph.nodes import Junction, Node
+from cascade.graph.nodes import Junction, MapNode, Node
 from cascade.model.errors import StateError, describe
 from cascade.model.skip_reasons import SkipReason
+from cascade.planning.chained_maps import map_in
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.changes import DERIVED
 from cascade.runtime.durability.decided_anew import decide_as_before, decided_anew, won_before
@@ -19,7 +20,7 @@ from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION, Recovery
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
-from cascade.runtime.frame.turn import Recalled
+from cascade.runtime.frame.turn import Extent, Recalled
 
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -41,6 +42,35 @@ async def restore(run_context: RunContext, frame: Frame) -> None:
         raise StateError(f"cannot read the records of run {run_context.run_id!r}: {describe(error)}") from error
 
 
+async def restore_items(run_context: RunContext, above: Frame, index: int, items: Frame) -> None:
+    """Fill *items*, the frame of the map *index* of *above*, but for items that are given others than before.
+
+    Raises:
+        StateError: If the store cannot be read.
+    """
+    anew = above.turn.anew
+    if anew.get(index) is not Extent.ALL:
+        await restore(run_context, items)
+    if anew.get(index) is Extent.BY_ITEM:
+        await paced(_forget_changed(above, index, items))
+    if anew:
+        kept = above.turn.kept[index] = bytearray(len(items.status))
+        for item in items.turn.recorded:
+            kept[item] = 1
+
+
+def _forget_changed(above: Frame, index: int, items: Frame) -> Generator[None, None, None]:
+    """Leave those records of *items* whose row comes from items that have a record too."""
+    node, kept = above.graph.rows[index], above.turn.kept
+    assert isinstance(node, MapNode)
+    maps = {map_in(above.graph, column) for _, column in node.columns}
+    columns = [kept[source] for source in maps if source in kept]  # of the others, all is recorded
+    for item in [*items.turn.recorded]:
+        if not all(column[item] for column in columns):
+            del items.turn.recorded[item]
+        yield
+
+
 def _is_in_recorded_turn(run_context: RunContext, recovery: Recovery, frame: Frame) -> bool:
     """Whether the records are of the turn to which *frame* belongs: all turns of a loop use the same ids."""
     if not frame.prefix:
@@ -53,14 +83,16 @@ def _is_in_recorded_turn(run_context: RunContext, recovery: Recovery, frame: Fra
 async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> None:
     names = await paced_list(frame.name(index) for index in range(len(frame.graph.rows)))
     records = await recovery.records(names)
-    if not records:
+    special = frame.layout.special
+    may_decide_anew = bool(special.handlers or special.chains)  # maps that have items with records, maybe
+    if not records and not may_decide_anew:
         return
     found = await paced_dict(_valid(frame, names, records))
     won: dict[int, int] = {}
-    if frame.layout.special.handlers:
+    if may_decide_anew:
         known = [records.get(name) for name in names]
         won = won_before(frame.graph, frame.layout, found)
-        frame.turn.anew = await paced(decided_anew(frame.graph, frame.layout.selectors, known, found, won))
+        frame.turn.anew = await paced(decided_anew(frame.graph, frame.layout, known, found, won))
         for index in frame.turn.anew:
             found.pop(index, None)
     if is_lenient:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, overload
 
-from cascade.graph.nodes import FallbackNode, Graph, Junction, Route, resolve
+import attrs
+
+from cascade.graph.nodes import FallbackNode, Graph, MapNode, OutcomeNode, Route, resolve
 from cascade.model.outcomes import Done, Failed, Skipped, Status
 from cascade.model.policies import covers
 from cascade.runtime.frame.choices import Routers
@@ -40,16 +42,64 @@ def errors_of(routing: Routers, indices: Iterable[int]) -> list[Exception]:
     return [error for error in errors.values() if isinstance(error, Exception)]
 
 
-def outcome_of(routing: Routers, outcome: Junction) -> Done[Any] | Failed | Skipped | None:
-    """How that has ended which *outcome* is about; ``None`` if it was cancelled, as the run ends."""
+@attrs.frozen(eq=False)
+class ItemOutcomes(Sequence[Done[Any] | Failed]):
+    """How the items of a map end, as a column. An outcome is made when somebody looks, as there may be very many.
+
+    Attributes:
+        values: What the items give.
+        failures: By item, how those end that give nothing.
+        collects: Whether failures are among the values.
+    """
+
+    values: Sequence[Any]
+    failures: Mapping[int, Failed] = attrs.field(factory=dict)
+    collects: bool = False
+
+    @overload
+    def __getitem__(self, place: int) -> Done[Any] | Failed: ...
+    @overload
+    def __getitem__(self, place: slice) -> Sequence[Done[Any] | Failed]: ...
+    def __getitem__(self, place: int | slice) -> Any:
+        if isinstance(place, slice):
+            return [self[each] for each in range(len(self.values))[place]]
+        if place in self.failures:
+            return self.failures[place]
+        value = self.values[place]
+        is_failure = self.collects and isinstance(value, Failed) and value.index == place
+        return value if is_failure else Done(value)
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def snapshot(self) -> ItemOutcomes:
+        """The same, whoever changes the list of values."""
+        return attrs.evolve(self, values=tuple(self.values))
+
+
+def outcome_of(routing: Routers, outcome: OutcomeNode) -> Done[Any] | Failed | Skipped | ItemOutcomes | None:
+    """How that has ended which *outcome* is about; ``None`` if it was cancelled, as the run ends.
+
+    If it is about the items of a map: how these have ended; ``None`` if the map has failed, or was skipped, as a
+    whole.
+    """
     about, gaps = outcome.selector, routing.gaps
     if not isinstance(about, int):
         return Done(resolve(about, routing))
+    if outcome.by_item:
+        return _outcomes_of_items(routing, about)
     if gaps.status[about] == Status.SUCCEEDED:
         return Done(routing.values[about])
     if gaps.is_failure(about):
         return failure_behind(routing.graph, gaps, routing, about)
     return Skipped(gaps.reasons[about], routing.prefix + routing.graph.name(routing.chosen(about)))
+
+
+def _outcomes_of_items(routing: Routers, index: int) -> ItemOutcomes | None:
+    row, value = routing.graph.rows[index], routing.values[index]
+    if routing.gaps.status[index] == Status.SUCCEEDED:
+        return ItemOutcomes(value, collects=isinstance(row, MapNode) and row.terms.errors is not None)
+    return value if isinstance(value, ItemOutcomes) else None
 
 
 def taken_by(routing: Routers, fallback: FallbackNode) -> Route:

@@ -160,7 +160,8 @@ class Frame:
             origin: The node that raised it, if it was another one, and its attempts.
         """
         task_id, attempts = origin or (self.name(index), 0)
-        self.gaps.fail(index, None if error is None else Failed(error, task_id, attempts))
+        place = index if self.is_map else None
+        self.gaps.fail(index, None if error is None else Failed(error, task_id, attempts, place))
         self._follow_up((index,))
 
     def _follow_up(self, indices: Sequence[int]) -> None:

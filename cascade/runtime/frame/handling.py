@@ -6,6 +6,7 @@ A failed node is handled if it is no target and each of its consumers that wants
 consumer                                              is fine with a failure of what it needs
 ====================================================  =========================================================
 ``settled``                                           always
+``settled`` as a column                               if it is the failure of an item of its map
 ``race``, for a contestant                            always: if all fail, it fails itself
 ``or_else``, for what it tries                        if ``on`` covers the error, or it is itself handled
 ``or_else``, for the alternative that it has taken    if it is itself handled
@@ -34,7 +35,7 @@ from cascade.model.outcomes import Failed
 from cascade.model.policies import covers
 from cascade.model.skip_reasons import SkipReason
 from cascade.planning.layout import Layout
-from cascade.runtime.frame.endings import failure_behind
+from cascade.runtime.frame.endings import ItemOutcomes, failure_behind
 from cascade.runtime.frame.gaps import Gaps
 from cascade.runtime.frame.routing import Routing
 from cascade.runtime.frame.turn import Handles, Turn, never
@@ -63,12 +64,13 @@ class Handling:
         """Whether any failure in the frame might be handled. Asked in any thread."""
         return bool(self.layout.special.handlers) or self.turn.handles is not never
 
-    def is_handled(self, index: int, error: BaseException) -> bool:
+    def is_handled(self, index: int, error: BaseException, *, is_of_item: bool = False) -> bool:
         """Whether everybody who wants the node *index* can do with its failure.
 
         Args:
             index: A node that failed, or became ``UpstreamFailed``.
             error: The error.
+            is_of_item: Whether the node is a map, and it is an item of it that has failed.
         """
         if not self.is_possible or not isinstance(error, Exception):
             return False
@@ -76,11 +78,15 @@ class Handling:
         if self.routing is None:
             return outer(error)
         affected, pending = {index}, [index]
+        by_item = index if is_of_item or isinstance(self.routing.values[index], ItemOutcomes) else None
         while pending:
             index = pending.pop()
             if index in self.routing.members:
                 return outer(error)
             for consumer in _affected_by(self.graph, self.routing, index, error):
+                row = self.graph.rows[consumer]
+                if isinstance(row, OutcomeNode) and index == by_item:
+                    continue  # it takes how each item ends
                 if consumer not in affected:
                     affected.add(consumer)
                     pending.append(consumer)
@@ -89,6 +95,10 @@ class Handling:
     def of(self, index: int) -> Handles:
         """What says whether an error is handled if the node *index* fails with it."""
         return partial(self.is_handled, index) if self.is_possible else never
+
+    def of_items(self, index: int) -> Handles:
+        """What says whether an error is handled if an item of the map *index* fails with it."""
+        return partial(self.is_handled, index, is_of_item=True) if self.is_possible else never
 
     def failure_behind(self, index: int) -> Failed | None:
         """The failure of the node, or the one that kept it from running; ``None`` if there is none."""
@@ -107,7 +117,9 @@ def _affected_by(graph: Graph, routing: Routing, index: int, error: Exception) -
 
 
 def _is_affected(junction: Junction, routing: Routing, index: int, error: Exception) -> bool:
-    if isinstance(junction, (OutcomeNode, RaceNode)):
+    if isinstance(junction, OutcomeNode):
+        return junction.by_item
+    if isinstance(junction, RaceNode):
         return False
     route = routing.choices[junction.index].route
     is_taken = route is not None and index in route.sources

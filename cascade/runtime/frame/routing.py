@@ -19,9 +19,10 @@ if one passes through it. Of a route, any skip counts, as the route is the route
 that could stand in its place. The rows are looked at from top to bottom, and not before a router is wanted.
 
 ``settled`` and ``or_else`` are routers whose selector is what is tried. ``settled`` has no routes: how the
-selector ends is its value. ``or_else`` takes its alternative as a route if the selector fails with an error that
-it covers, and otherwise the selector itself: value, skip and failure. A skip of what it takes is its own: same
-reason, and the same value passes on.
+selector ends is its value. As a column (``by_item``) its value is how each item of the map ends; if the map has
+failed or was skipped as a whole, it is skipped like a router whose selector gives no value. ``or_else`` takes its
+alternative as a route if the selector fails with an error that it covers, and otherwise the selector itself:
+value, skip and failure. A skip of what it takes is its own: same reason, and the same value passes on.
 
 So is ``race``, whose selector is all contestants. It takes the first of them that succeeds, without waiting for
 the others: ``racing.py``.
@@ -156,15 +157,17 @@ class Routing:
         choice, gating = self.choices[router], self.gating
         if gating.has_settled(router) or not gating.is_wanted(router):
             return
-        if isinstance(self.graph.rows[router], RaceNode):
+        row = self.graph.rows[router]
+        if isinstance(row, RaceNode):
             self._decide(router)
             return
         if choice.waiting:
             return
-        if isinstance(self.graph.rows[router], OutcomeNode):
-            outcome = outcome_of(self, _junction(self.graph, router))
+        if isinstance(row, OutcomeNode):
+            outcome = outcome_of(self, row)
             if outcome is None:
-                self._skip(router, SkipReason.UPSTREAM_FAILED)
+                why = self.gaps.behind(self.layout.selectors[router], SkipReason.UPSTREAM_DATA)
+                self._skip(router, why or SkipReason.UPSTREAM_DATA)
             else:
                 self._succeed(router, outcome)
             return

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Callable, Mapping, Sequence
+from enum import Enum
 from typing import Any
 
 import attrs
@@ -33,6 +33,16 @@ class Recalled:
     reason: SkipReason | None = None
 
 
+class Extent(Enum):
+    """How much of a node runs again.
+
+    ``BY_ITEM``: those items of a map whose row may be another one than before. ``ALL``: all of it.
+    """
+
+    BY_ITEM = "by item"
+    ALL = "all"
+
+
 @attrs.define(eq=False)
 class Turn:
     """What a frame is in its run.
@@ -43,7 +53,9 @@ class Turn:
         digests: By node, its content; ``None`` if nothing of the frame is to be compared with records.
         recorded: The nodes that need not be run, until they are ready.
         anew: Of a run that is resumed, the nodes that run again as they took an outcome as a value that is decided
-            anew.
+            anew, with how much of them does.
+        kept: Of a run that is resumed, by map that has no record, 1 for each item that does not run again. Empty
+            if nobody is to know.
         is_recorded: Whether what settles in it goes to the journal.
         ranks: By node, how urgent it is where places are scarce; ``None`` if that does not matter.
         durations: Where to note how long its nodes take; ``None`` if that does not matter.
@@ -54,7 +66,8 @@ class Turn:
     flow: int | None = None
     digests: Sequence[bytes] | None = None
     recorded: dict[int, Recalled] = attrs.field(factory=dict)
-    anew: AbstractSet[int] = frozenset()
+    anew: Mapping[int, Extent] = attrs.field(factory=dict)
+    kept: dict[int, bytearray] = attrs.field(factory=dict)
     is_recorded: bool = True
     ranks: Sequence[float] | None = None
     durations: NodeDurations | None = None

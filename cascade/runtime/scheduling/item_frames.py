@@ -109,10 +109,16 @@ class CollectingFrame(ItemFrame):
         if self.is_given_up:
             self.give_up()
 
-    def put_failures(self) -> None:
-        """Put the failures in the place of values."""
-        for index, failed in self.gaps.errors.items():
-            self.values[index] = attrs.evolve(failed, index=index)
+    def _follow_up(self, indices: Sequence[int]) -> None:
+        if self.gaps.exist:
+            self._put_failures(indices)
+        super()._follow_up(indices)
+
+    def _put_failures(self, indices: Sequence[int]) -> None:
+        """Put the failures among *indices* in the place of values, for the list and for maps that follow."""
+        for index in indices:
+            if self.status[index] == Status.FAILED:
+                self.values[index] = self.gaps.errors[index]
 
 
 @attrs.frozen(eq=False)

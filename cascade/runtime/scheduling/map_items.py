@@ -20,19 +20,21 @@ from cascade.model.events import TaskExecutionFinished, TaskExecutionStarted
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Skipped, Status
 from cascade.model.skip_reasons import SkipReason
 from cascade.model.text import counted
+from cascade.planning.chained_maps import is_settled_by_item
 from cascade.planning.layout import NOTHING_SPECIAL, Goes, Layout, Place, Special, place_of
 from cascade.runtime.admission.pool import Amount
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.binding import Arguments, NodeSlots, amounts, arguments, columns
 from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.job import Job
-from cascade.runtime.execution.restore import restore
+from cascade.runtime.execution.restore import restore_items
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
+from cascade.runtime.frame.endings import ItemOutcomes
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
-from cascade.runtime.scheduling.chains.supply import Intake, Supply, still_to_come
+from cascade.runtime.scheduling.chains.supply import Feed, Intake, Supply, still_to_come
 from cascade.runtime.scheduling.item_frames import Alike, CollectingFrame, ItemFrame
 from cascade.runtime.scheduling.keeping import Keeping
 
@@ -57,7 +59,7 @@ async def live_map(
     if run_context.lifecycle.is_halted or is_cancelled():
         return Ending(Cancelled())  # spawned in the very step in which the run ended
     frame, followed = chains.frame, chains.followed_by(node.index)
-    coming = {source: supply.frame.values for source, supply in followed.items()}
+    coming = {column: feed.values() for column, feed in followed.items()}
     try:
         items = Items(
             frame, node, columns(frame, node, coming), job.node_id, job.resources, [*followed.values()],
@@ -76,8 +78,8 @@ async def live_map(
 async def _run(run_context: RunContext, items: Items, chains: Chains, run_items: RunItems) -> NodeOutcome:
     frame = items.begin()
     frame.may_stay = items.goes is not None and Keeping(run_context, items.frame).may_stay(items.node.index)
-    if run_context.store.recovery is not None and items.node.index not in items.frame.turn.anew:
-        await restore(run_context, frame)
+    if run_context.store.recovery is not None:
+        await restore_items(run_context, items.frame, items.node.index, frame)
     frame.supply = _supply(run_context, items, frame, chains)
     if isinstance(frame, CollectingFrame):
         frame.give_up = partial(run_context.lifecycle.nodes.give_up, items.map_id)
@@ -101,10 +103,8 @@ def _outcome(run_context: RunContext, items: Items, frame: ItemFrame) -> NodeOut
         return _too_many(run_context, items, frame)
     if frame.intake is not None and not frame.intake.is_whole and not run_context.lifecycle.is_closing:
         return Skipped(SkipReason.UPSTREAM_FAILED)
-    if isinstance(frame, CollectingFrame):
-        frame.put_failures()
-    elif frame.gaps.errors:
-        return _failed(run_context, frame)
+    if frame.gaps.errors and not isinstance(frame, CollectingFrame):
+        return _failed(run_context, items, frame)
     is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
     is_cancelled_in = frame.gaps.gone and Status.CANCELLED in frame.status
     if is_cancelled_in or is_left or run_context.lifecycle.is_halted:
@@ -126,9 +126,15 @@ def _supply(run_context: RunContext, items: Items, frame: ItemFrame, chains: Cha
     return supply
 
 
-def _failed(run_context: RunContext, frame: Frame) -> Failed:
-    """A map fails with the error of the item that failed first; the values of the others are kept."""
-    failed = next(iter(frame.gaps.errors.values()))
+def _failed(run_context: RunContext, items: Items, frame: Frame) -> Failed:
+    """A map fails with the error of the item that failed first; the values of the others are kept.
+
+    If each has ended by itself, that is there for those who take how the items end, in place of the list.
+    """
+    have_ended = not frame.readiness.unsettled and Status.CANCELLED not in frame.status
+    if have_ended and is_settled_by_item(items.frame.graph, items.node.index):
+        items.frame.values[items.node.index] = ItemOutcomes(frame.values, frame.gaps.errors)
+    failed = attrs.evolve(next(iter(frame.gaps.errors.values())), index=None)
     run_context.failures.pass_on(failed)  # the note names the item
     if run_context.failures.has(failed.error):
         run_context.progress.failed_maps.append(frame)
@@ -162,7 +168,7 @@ class Items:
         columns: What the items have of their own: by parameter, a value for each.
         map_id: Id of the map.
         resources: The resources that each item injects.
-        followed: The items of maps that this one follows, which are columns of it.
+        followed: The columns that come item by item from maps that this one follows.
         goes: Which calls leave this process; ``None``: none.
     """
 
@@ -171,7 +177,7 @@ class Items:
     columns: dict[str, Sequence[Any]]
     map_id: str
     resources: tuple[str, ...]
-    followed: Sequence[Supply] = ()
+    followed: Sequence[Feed] = ()
     goes: Goes | None = None
     # Without resources, which every item may have of its own, these are the same for all.
     _shared: Arguments = attrs.field(init=False)
@@ -233,7 +239,7 @@ class Items:
         nothing, above = frozenset[int](), self.frame.layout.special.priorities
         nobody: list[tuple[int, ...]] = [()] * size
         if self.followed:  # by so many items as well
-            nobody = self.followed[0].frame.graph.sources
+            nobody = self.followed[0].supply.frame.graph.sources
         ordinals, consumers = bytes([1]) * size, cast("list[Sequence[int]]", nobody)
         graph = Graph([item] * size, nobody, ordinals, consumers, 0, (), {}, {})
         layout = Layout(
@@ -266,7 +272,7 @@ class Items:
         collects, inputs = self.node.terms.errors is not None, self.frame.inputs
         frame = (CollectingFrame if collects else ItemFrame).begin(graph, layout, inputs, self.map_id)
         frame.above, frame.labels = (self.frame.graph, self.node), self.label
-        frame.turn.handles = self.frame.handling.of(self.node.index)
+        frame.turn.handles = self.frame.handling.of_items(self.node.index)
         if isinstance(frame, CollectingFrame):
             frame.turn.handles, frame.most_failures = always, self.most_failures
         return frame
