@@ -23,7 +23,8 @@ MOST_ASKING: Final = 100
 class Crowd:
     """The plain nodes of a frame that lanes do not take, as a rule stands or somebody is told of each.
 
-    While anybody waits behind the nodes of a task, at least one of these asks.
+    While anybody waits behind the nodes of a task, at least one of these asks, or is about to be started. If it
+    goes to a lane then, nobody asks, and those behind are to be started too.
 
     Attributes:
         ranks: How urgent nodes are, if that matters.
@@ -65,6 +66,11 @@ class Crowd:
         """Let go of all nodes that wait behind others; returns them, each task's in their order."""
         behind, self._behind = self._behind, {}
         return [index for waiting in behind.values() for index in _taken(waiting)]
+
+    def left_alone(self) -> list[int]:
+        """Let go of nodes behind others of which none asks any more, as lanes took the last; returns them."""
+        alone = [key for key in self._behind if key not in self._asking]
+        return [index for key in alone for index in _taken(self._behind.pop(key))]
 
     def leave(self, task: Callee, index: int, *, all_at_once: bool) -> list[int]:
         """The node has been admitted, or asks no longer. A second call does nothing.

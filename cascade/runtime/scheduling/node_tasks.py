@@ -97,7 +97,13 @@ class NodeTasks:
 
     def take_back(self) -> None:
         """Decide anew about all nodes that wait behind others."""
-        waiting = self._crowd.disperse()
+        self._decide_anew(self._crowd.disperse())
+
+    def take_back_those_alone(self) -> None:
+        """Decide anew about nodes that wait behind others of which none asks. For when none is to be started."""
+        self._decide_anew(self._crowd.left_alone())
+
+    def _decide_anew(self, waiting: Sequence[int]) -> None:
         for index in waiting:
             self.context.frame.status[index] = Status.PENDING
         if waiting:

@@ -236,18 +236,19 @@ class Scheduler:
         """Start nodes from the queue, for a slice at most; returns whether it took that long."""
         frame, queue, conditions = self.context.frame, self._queue, self.context.conditions
         conditions.look()
-        until, pace = self._elapsed() + SLICE, self.context.pace
+        until, pace, is_late = self._elapsed() + SLICE, self.context.pace, False
         is_free = pace.is_free
-        while queue and (is_free or pace.has_room(self._in_flight)):
+        while queue and not is_late and (is_free or pace.has_room(self._in_flight)):
             if conditions.is_closing:
                 queue.clear()
                 return False
             index = queue.popleft()
             if frame.status[index] == Status.PENDING and not frame.readiness.pending[index]:
                 self._start(index)
-            if self._elapsed() > until:
-                return True
-        return False
+            is_late = self._elapsed() > until
+        if not queue:
+            self._tasks.take_back_those_alone()
+        return is_late
 
     def _start(self, index: int) -> None:
         context, frame = self.context, self.context.frame

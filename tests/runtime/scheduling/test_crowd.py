@@ -13,7 +13,7 @@ from virtual_time import pass_time, virtual_loops
 
 import cascade
 from cascade.control import ControlPlane
-from cascade.runtime.scheduling.crowd import MOST_ASKING
+from cascade.runtime.scheduling.crowd import MOST_ASKING, Crowd
 from cascade.testing import record_events
 
 NODES = 5 * MOST_ASKING
@@ -158,3 +158,16 @@ async def test_a_pause_that_comes_again_while_they_are_let_go_holds_the_rest(sch
             assert counter.begun == seen
         await plane.resume()
         assert await run.result() == list(range(NODES))
+
+
+def test_those_behind_are_let_go_once_nobody_asks_any_more() -> None:
+    crowd, counter = Crowd(None), Counter()
+    task, other = cascade.task(counter.count), cascade.task(name="other")(counter.count)
+    for asked in (task, other):
+        crowd.ask(asked, 0)
+        for index in range(1, 5):
+            crowd.wait(asked, index)
+    assert crowd.left_alone() == []
+    assert crowd.leave(task, 0, all_at_once=False) == [1]  # which a lane takes
+    assert crowd.left_alone() == [2, 3, 4]
+    assert len(crowd) == 4  # behind the other
