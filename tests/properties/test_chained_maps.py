@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from oracle import Meaning, interpret
 from random_flows import run
 
-from cascade.testing import RandomFlow, flows
+from cascade.state import InMemoryStateBackend
+from cascade.testing import Crash, FaultPlan, RandomFlow, flows, simulate
 from cascade.testing.descriptions import Argument, Ask, Body, Call, Ended, Fail, Give, Pack, Tell, Terms
 
 
@@ -86,3 +87,25 @@ def test_a_chain_of_maps_gives_what_the_oracle_says(
 def test_a_random_flow_gives_what_the_oracle_says_or_one_of_its_errors(flow: RandomFlow, backend: str) -> None:
     note(repr(flow))
     check(flow, run(flow, backend, schedule="eager"))
+
+
+@pytest.mark.needs("trio")
+@given(
+    flow=chains(),
+    at=st.integers(1, 12),
+    when=st.sampled_from(("before", "during", "after")),
+    seed=st.integers(0, 10_000),
+    resumed_in=st.sampled_from(("stages", "eager")),
+)
+def test_a_chain_of_maps_gives_the_same_after_a_crash(
+    flow: RandomFlow, at: int, when: Any, seed: int, resumed_in: Any
+) -> None:
+    note(repr(flow))
+    meant = interpret(flow.description)
+    if meant.errors:
+        return  # what failed runs again, and the run may end in another failure
+    store = InMemoryStateBackend("run")
+    as_run: Any = {**flow.settings, "seed": seed, "durability": "task", "state": lambda _: store, "run_id": "run"}
+    first = simulate(flow.build(), schedule="eager", faults=FaultPlan(store=Crash(at, when)), **as_run)
+    last = simulate(flow.build(), schedule=resumed_in, **as_run) if first.has_crashed else first
+    assert repr(last.result()) == repr(meant.value)
