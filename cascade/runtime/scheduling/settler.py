@@ -149,7 +149,8 @@ class Settler:
         if skip is not None:
             record(self.run_context, self.subject(index), Ending(Skipped(skip.reason)))
             frame.skip(index, skip.reason, skip.passed)
-            if skip.reason is SkipReason.UPSTREAM_FAILED:
+            # Of others it was known that they are wanted when the failure was handled: they were asked about then.
+            if skip.reason is SkipReason.UPSTREAM_FAILED and index in frame.layout.gated:
                 look_behind(self.run_context, frame, index)
         return skip is not None
 

@@ -10,6 +10,7 @@ from life import failure_of, finished, just, raising
 
 import cascade
 from cascade import settled
+from cascade.runtime.frame.handling import Handling
 from cascade.testing import record_events
 
 
@@ -82,3 +83,21 @@ async def test_failures_of_what_stands_in_for_them_do_not_count(schedule: Any) -
         with record_events(engine) as recorded, pytest.raises(cascade.RunFailed):
             await engine.run(call.or_else(raising(KeyError("other"))))
     assert finished(recorded).failures == ("KeyError: 'other'",)
+
+
+async def test_whether_a_failure_is_handled_is_asked_once_and_not_of_each_call_behind_it(
+    monkeypatch: pytest.MonkeyPatch, schedule: Any
+) -> None:
+    asked: list[int] = []
+    is_handled = Handling.is_handled
+
+    def count(self: Handling, index: int, error: BaseException) -> bool:
+        asked.append(index)
+        return is_handled(self, index, error)
+
+    monkeypatch.setattr(Handling, "is_handled", count)
+    call = fail_with(1)
+    for _ in range(50):
+        call = pack(call)
+    assert isinstance(await cascade.run(settled(call), schedule=schedule), cascade.Failed)
+    assert len(asked) == 1
