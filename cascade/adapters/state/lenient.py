@@ -142,6 +142,8 @@ def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     attempts, duration = fields.get("attempts", int, 0), fields.get("duration", number, 0.0)
     recorded, is_durable = fields.get("recorded", number, 0.0), fields.get("is_durable", bool, True)
     label = fields.get("label", text, None)
-    detail = fields.get("detail", detail_of_text, None)
+    detail, started = fields.get("detail", detail_of_text, None), fields.get("started", number, None)
     said = fields.said(error)
-    return NodeRecord(node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label, detail)
+    return NodeRecord(
+        node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label, detail, started
+    )

@@ -137,6 +137,7 @@ class Row(NamedTuple):
         digest: Its digest.
         value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
         label: What people call it, as the store can take it.
+        started: When its first attempt began, in seconds since the epoch; ``None`` if none did.
     """
 
     node_id: str
@@ -150,6 +151,7 @@ class Row(NamedTuple):
     digest: bytes | None
     value: bytes | None
     label: str | None = None
+    started: float | None = None
 
 
 @attrs.define(eq=False)
@@ -193,7 +195,7 @@ class Sealing:
         return self._continuation
 
     def _row(self, entry: Entry) -> Row:
-        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail = entry
+        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail, started = entry
         words = None if detail is None else text_of_detail(detail)
         if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
             self.details[node_id] = words
@@ -207,7 +209,9 @@ class Sealing:
                 self._missing.append((node_id, failure))
                 is_durable = False
         text, label = shortened(error), shortened(label)
-        return Row(node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label)
+        return Row(
+            node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label, started
+        )  # fmt: skip
 
 
 def result_of(closing: Closing, largest: float) -> tuple[bytes | None, NotDurable]:

@@ -31,6 +31,8 @@ class NodeRecord:
         is_durable: Whether the store has its value.
         label: What the user has called it; ``None`` if nothing.
         detail: Why it failed, with what it was called, and what it wrote. ``None`` if nothing of that is recorded.
+        started: When its first attempt began, in seconds since the epoch; ``None`` if none did, or that is not
+            recorded.
     """
 
     node_id: str
@@ -44,6 +46,7 @@ class NodeRecord:
     is_durable: bool
     label: str | None = None
     detail: NodeDetail | None = None
+    started: float | None = None
 
 
 @attrs.frozen

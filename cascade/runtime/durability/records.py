@@ -60,6 +60,8 @@ class Entry(NamedTuple):
         label: What the user has called the node; ``None`` if nothing.
         detail: Why it failed, and what it wrote, for people. ``None`` if there is nothing to tell. A store
             need not keep it.
+        started: When its first attempt began, in seconds since the epoch; ``None`` if none began. A store need not
+            keep it.
     """
 
     node_id: str
@@ -73,6 +75,7 @@ class Entry(NamedTuple):
     error: str | None = None
     label: str | None = None
     detail: NodeDetail | None = None
+    started: float | None = None
 
 
 @attrs.frozen

@@ -60,6 +60,16 @@ async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> 
     assert "parse" not in {bar[3] for bar in document["bars"]}
 
 
+async def test_bars_stand_where_the_nodes_ran_and_not_where_they_were_written(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, flow())
+    shifted = [attrs.evolve(node, started=1000.0 + place, duration=0.5) for place, node in enumerate(run.nodes)]
+
+    document = recorded_document(attrs.evolve(run, nodes=shifted))
+
+    ran = [(node.started, node.started + 0.5) for node in shifted if node.node_id not in ("fetch", "parse")]
+    assert sorted((bar[0], bar[1]) for bar in document["bars"] if bar[2] != "waiting") == sorted(ran)
+
+
 async def test_a_failed_run_says_why(tmp_path: Path) -> None:
     document = recorded_document(await recorded(tmp_path, count(parse("b"))))
 

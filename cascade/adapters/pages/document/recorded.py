@@ -103,13 +103,19 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
     elif node.status == "succeeded" and node.task and not node.attempts and not is_map:
         yield TaskSkipped(**named, timestamp=end, reason=SkipReason.CACHE_HIT.value)
     else:
-        started = (None if node.detail is None else node.detail.started) or end - node.duration
+        started = _began(node)
         status = _STATUSES.get(node.status, "Cancelled")
         yield TaskExecutionStarted(**named, timestamp=started, items=0 if is_map else None)
         yield TaskExecutionFinished(
             **named, timestamp=started + node.duration, status=status, duration=node.duration,
             attempt=node.attempts, error=node.error,
         )  # fmt: skip
+
+
+def _began(node: NodeRecord) -> float:
+    """When *node* began to run. Of older records only failures say it; others are taken to end when written."""
+    detailed = None if node.detail is None else node.detail.started
+    return node.started or detailed or node.recorded - node.duration
 
 
 def _detail(node: NodeRecord) -> dict[str, Any]:

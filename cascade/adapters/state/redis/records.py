@@ -287,11 +287,11 @@ def _digest(node: Mapping[str, Any]) -> bytes | None:
 
 def _noted(row: Row, now: float) -> str:
     digest = None if row.digest is None else row.digest.hex()
-    label = {} if row.label is None else {"label": row.label}
+    more = {name: value for name, value in (("label", row.label), ("started", row.started)) if value is not None}
     return json.dumps({
         "status": row.status, "digest": digest, "task": row.task, "reason": row.reason,
         "attempts": row.attempts, "duration": row.duration, "error": row.error, "recorded": now,
-        "is_durable": row.is_durable, **label,
+        "is_durable": row.is_durable, **more,
     })  # fmt: skip
 
 

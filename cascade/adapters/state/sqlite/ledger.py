@@ -15,7 +15,7 @@ from cascade.adapters.state.lenient import Fields, read_node_record, read_run_re
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.details import has_table
-from cascade.adapters.state.sqlite.lease import VERSION, has_labels, of_another_version
+from cascade.adapters.state.sqlite.lease import VERSION, later_columns, of_another_version
 from cascade.model.errors import StateError, describe
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord
@@ -88,7 +88,7 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
 
 
 def _nodes(connection: sqlite3.Connection, number: int) -> list[NodeRecord]:
-    names = (*_OF_NODES, "label") if has_labels(connection) else _OF_NODES
+    names = (*_OF_NODES, *later_columns(connection))
     details: dict[str, Any] = {}
     if has_table(connection):
         details = dict(connection.execute("SELECT node_id, detail FROM details WHERE run = ?", (number,)))
