@@ -110,6 +110,9 @@ def test_no_output_has_a_secret(call: Command, failed: Outcome) -> None:
     assert "***" in shown
     assert SECRET not in shown
     assert SECRET not in texts_in_sqlite(Path("runs.db"))
+    call("report", "nightly", *STATE, "-o", "nightly.html")
+    assert "of no use" in (html := Path("nightly.html").read_text())
+    assert SECRET not in html
 
 
 def test_a_node_is_shown_by_id_and_a_wrong_one_with_those_like_it(call: Command, failed: Outcome) -> None:

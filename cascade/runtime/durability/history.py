@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from cascade.graph.pictures.sketch import Sketch
 from cascade.runtime.durability.details import NodeDetail, SignalRecord
 from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, undo_id
 
@@ -109,6 +110,8 @@ class RunRecord:
         undos: What of them is to be undone, or has been, in the order in which they had succeeded; empty if the
             nodes are.
         signals: The signals that it has accepted; empty if the nodes are.
+        outline: What its flow is made of: its nodes and what each needs, or, of a large flow, its tasks. ``None``
+            if the nodes are empty, or that was not recorded.
     """
 
     run_id: str
@@ -127,6 +130,7 @@ class RunRecord:
     nodes: Sequence[NodeRecord] = ()
     undos: Sequence[UndoRecord] = ()
     signals: Sequence[SignalRecord] = ()
+    outline: Sketch | None = None
 
 
 def undo_records(records: Sequence[NodeRecord]) -> list[UndoRecord]:

@@ -132,6 +132,7 @@ class Opening:
         flow_digest: Digest of the whole flow.
         params: Parameter name to ``repr`` of its value.
         origin: The command line that started the run, as JSON; ``None`` if it was not started by one.
+        outline: What the flow is made of, as text; ``None`` if nobody will read it. A store need not keep it.
     """
 
     is_new: bool
@@ -139,6 +140,7 @@ class Opening:
     flow_digest: bytes
     params: Mapping[str, str]
     origin: str | None = None
+    outline: str | None = None
 
 
 @attrs.frozen

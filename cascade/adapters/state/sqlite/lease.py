@@ -24,6 +24,9 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
 ``details``
     Why nodes failed, with what they were called, what they wrote; missing in a file in which none has failed:
     ``run``, ``node_id``, ``detail`` (JSON; see ``NodeDetail``).
+``outlines``
+    What the flows of runs are made of; missing in a file that was made before it was kept: ``run``, ``outline``
+    (JSON; see ``graph/pictures/outline.py``).
 ``durations``
     How long nodes take, for the order in which they start; may be missing, or be deleted at any time. One row a
     flow: ``flow`` (digest of its tasks and their order), ``updated``, ``seconds`` (a 32-bit float a node, negative

@@ -16,6 +16,7 @@ from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.backend import is_shared, path_of
 from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.lease import VERSION, later_columns, of_another_version
+from cascade.adapters.state.sqlite.outlines import read as read_outline
 from cascade.model.errors import StateError, describe
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord
@@ -57,12 +58,13 @@ def _run(
     row: tuple[Any, ...],
     nodes: Sequence[NodeRecord] = (),
     signals: Sequence[SignalRecord] = (),
+    outline: str | None = None,
 ) -> RunRecord:
     counts = connection.execute(
         f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status",
         (row[0],),
     )
-    fields = dict(zip(_COLUMNS, row[1:], strict=True))
+    fields = {**dict(zip(_COLUMNS, row[1:], strict=True)), "outline": outline}
     return read_run_record(Fields(fields), dict(counts), nodes, _left, signals)
 
 
@@ -83,7 +85,13 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
         return (
             None
             if row is None
-            else _run(connection, row, _nodes(connection, row[0]), _signals(connection, row[0]))
+            else _run(
+                connection,
+                row,
+                _nodes(connection, row[0]),
+                _signals(connection, row[0]),
+                read_outline(connection, row[0]),
+            )
         )
 
 
