@@ -57,6 +57,9 @@
   };
   const status = word => el('span', { class: CLASSES[word] || '' }, word);
 
+  // Where a node ran, in a few words: a thread is known by its number.
+  const where = worker => worker.replace(/ of process \d+$/, '');
+
   // -- sections -----------------------------------------------------------------------------------------------
 
   let D = null;
@@ -151,7 +154,7 @@
     slowest() {
       show('slowest', D.slowest.length > 1 ? table([
         ['node', named, 'name'], ['began', s => s.started ? `+${duration(Math.max(s.started - D.run.started, 0))}` : '', 'number'],
-        ['took', s => duration(s.duration), 'number'], ['where', s => s.worker || ''], ['ended', s => status(s.status), 'word'],
+        ['took', s => duration(s.duration), 'number'], ['where', s => where(s.worker || '')], ['ended', s => status(s.status), 'word'],
       ], D.slowest) : null);
     },
     waits() {
@@ -217,7 +220,7 @@
   };
 
   const timeline = window.cascadeTimeline({
-    byId, css, el, duration, clock, count, counted, now, choose, get document() { return D; },
+    byId, css, el, duration, clock, count, counted, now, choose, where, get document() { return D; },
   });
 
   // -- entry points ---------------------------------------------------------------------------------------------
