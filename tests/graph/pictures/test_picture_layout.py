@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations
+from itertools import combinations, pairwise
 from typing import get_args
 
 from hypothesis import example, given
@@ -53,6 +53,22 @@ def test_no_two_boxes_overlap(sketch: Sketch) -> None:
 
     assert [box.vertex for box in drawing.boxes] == list(sketch.vertices)
     assert not [pair for pair in combinations(drawing.boxes, 2) if overlap(*pair)]
+
+
+@given(sketches())
+@example(Sketch(
+    (Vertex("a", "a", "", "call"), Vertex("b", "a long name beside it", "", "call"), Vertex("c", "c", "", "call")),
+    (Arrow(0, 2), Arrow(1, 2)), 3,
+))  # fmt: skip
+def test_arrows_bend_beyond_all_boxes_beside_their_source(sketch: Sketch) -> None:
+    drawing = laid_out(sketch)
+
+    ends: dict[int, int] = {}  # of layers that stand beside each other, by where they begin
+    for box in drawing.boxes:
+        ends[box.x] = max(ends.get(box.x, 0), box.x + box.width)
+    for line in drawing.lines if drawing.is_across else ():
+        bends = [x for (x, y), (_, to_y) in pairwise(line.points) if y != to_y]
+        assert not bends or bends[0] >= ends[drawing.boxes[line.arrow.source].x]
 
 
 @given(sketches())

@@ -122,9 +122,11 @@ window.cascadeTimeline = page => {
       const colour = this.colours(), bad = css('--bad'), warn = css('--warn'), warnSoft = css('--warn-soft'), idle = css('--idle');
       g.save(); g.translate(gutter, 0); this.ticks(g, room, 0, rows.length * h, span); g.restore();
       this.hits = [];
+      let free = 0;  // names of workers stand below each other, as far as there is room for them
       rows.forEach((row, i) => {
         const y = i * h;
-        if (gutter && (i === 0 || rows[i - 1].worker !== row.worker)) {
+        if (gutter && y >= free && (i === 0 || rows[i - 1].worker !== row.worker)) {
+          free = y + 12;
           g.fillStyle = css('--muted');
           let text = where(row.worker) || 'elsewhere';
           while (text.length > 4 && g.measureText(text).width > gutter - 10) text = `${text.slice(0, -2)}…`;
