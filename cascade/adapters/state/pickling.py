@@ -208,7 +208,9 @@ class Sealing:
             except Exception as failure:  # pickling runs the user's code, which may raise anything
                 self._missing.append((node_id, failure))
                 is_durable = False
-        text, label = shortened(error), shortened(label)
+        # Most nodes have neither, and a call for each would tell.
+        text = None if error is None else shortened(error)
+        label = None if label is None else shortened(label)
         return Row(
             node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label, started
         )  # fmt: skip
