@@ -14,10 +14,11 @@ import attrs
 
 from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
-from cascade.adapters.state.sqlite import outlines
 from cascade.adapters.state.sqlite.details import DetailRows
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
+from cascade.adapters.state.sqlite.outlines import forget as forget_outline
+from cascade.adapters.state.sqlite.outlines import write as write_outline
 from cascade.model.errors import describe
 from cascade.runtime.durability.records import (
     UNDO_MARK,
@@ -89,7 +90,7 @@ class RunRows:
                 (*texts, opening.flow_digest, number),
             )
             if row[1] in (None, opening.flow_digest):  # else the records are of another flow, until it is adopted
-                outlines.write(connection, number, self.outline, replaces=False)
+                write_outline(connection, number, self.outline, replaces=False)
         status, flow_digest, turn, continuation, result, finished = row
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self.largest = max(limit - _MARGIN, limit // 2)
@@ -122,7 +123,7 @@ class RunRows:
             number = self.lease.enrol(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
             self.details.forget(connection, number)
-            outlines.forget(connection, number)
+            forget_outline(connection, number)
             connection.execute(
                 "UPDATE runs SET turn = NULL, continuation = NULL, result = NULL, flow_digest = NULL WHERE id = ?",
                 (number,),
@@ -136,7 +137,7 @@ class RunRows:
                 "UPDATE runs SET status = 'running', flow_digest = ?, result = NULL, finished = NULL WHERE id = ?",
                 (flow_digest, number),
             )
-            outlines.write(connection, number, self.outline, replaces=True)
+            write_outline(connection, number, self.outline, replaces=True)
 
     def forget(self, node_ids: Sequence[str]) -> None:
         """Forget the records of *node_ids*."""
