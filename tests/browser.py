@@ -1,12 +1,18 @@
-"""A real browser, for tests of pages: chromium, driven in a thread of its own."""
+"""A real browser, for tests of pages: chromium, driven in a thread of its own.
+
+Each page that a test opens is kept as a picture, as it is in the end, in the folder that ``CASCADE_SCREENSHOTS``
+names, or else in the temporary folder of pytest.
+"""
 
 from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, TypeVar
 
 import attrs
@@ -24,10 +30,12 @@ class Chromium:
     Attributes:
         thread: Where the driver lives.
         browser: The browser.
+        folder: Where pictures are kept.
     """
 
     thread: ThreadPoolExecutor
     browser: Any
+    folder: Path
 
     def see(self, look: Callable[[Any], T], **options: Any) -> tuple[T, list[str]]:
         """What *look* finds out, and the errors that the console has shown meanwhile.
@@ -47,13 +55,23 @@ class Chromium:
                 page.on("console", lambda said: problems.extend([said.text] if said.type == "error" else []))
                 return look(page), problems
             finally:
+                for number, opened in enumerate(context.pages):
+                    self.keep(opened, f"end{number or ''}")
                 context.close()
 
         return self.thread.submit(in_thread).result()
 
+    def keep(self, page: Any, name: str) -> Path:
+        """Keep a picture of *page* as it is now, named after the test. To be called by what looks at it."""
+        test = os.environ["PYTEST_CURRENT_TEST"].rpartition(" ")[0].rpartition("::")[2]
+        path = self.folder / f"{re.sub(r'[^A-Za-z0-9_.-]+', '-', test).strip('-')}-{name}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        page.screenshot(path=path, full_page=True)
+        return path
+
 
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Chromium]:
+def chromium(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Chromium]:
     """A browser for the tests of a module. Import it there: ``from browser import chromium as chromium``."""
     if not importlib.util.find_spec("playwright"):
         pytest.skip("playwright is not installed")
@@ -63,7 +81,8 @@ def chromium() -> Iterator[Chromium]:
         pytest.skip("chromium is not installed")
     with ThreadPoolExecutor(1) as thread:
         driver, browser = thread.submit(_open, CHROMIUM).result()
-        yield Chromium(thread, browser)
+        named = os.environ.get("CASCADE_SCREENSHOTS")
+        yield Chromium(thread, browser, Path(named) if named else tmp_path_factory.mktemp("screenshots"))
         thread.submit(browser.close).result()
         thread.submit(driver.stop).result()
 

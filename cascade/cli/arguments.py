@@ -193,13 +193,18 @@ def _add_to_run(run: argparse.ArgumentParser) -> None:
         metavar="SECONDS",
         help="how long after the first SIGINT what runs may take to end (%(default)g)",
     )
-    run.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
-    _add_traceback(run)
-    run.add_argument(
+    _add_to_be_seen(run)
+
+
+def _add_to_be_seen(command: argparse.ArgumentParser) -> None:
+    """What people see of a run."""
+    command.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
+    command.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
+    command.add_argument(
         "--capture", action="store_true", help="record what tasks print and log, for cascade show RUN NODE --log"
     )
-    run.add_argument("--report", metavar="FILE", help="write a page about the run to this file, such as run.html")
-    add_page_to_run(run)
+    command.add_argument("--report", metavar="FILE", help="write a page about the run to this file, as run.html")
+    add_page_to_run(command)
 
 
 def _add_param(command: argparse.ArgumentParser, text: str) -> None:
@@ -221,16 +226,11 @@ def _add_executor(command: argparse.ArgumentParser) -> None:
     command.add_argument("--executor", metavar="URL", help=text)
 
 
-def _add_traceback(command: argparse.ArgumentParser) -> None:
-    command.add_argument("--traceback", action="store_true", help="show the traceback of a task that fails")
-
-
 def _add_to_resume(resume: argparse.ArgumentParser) -> None:
     _add_param(resume, "a parameter: one that is secret, and so not recorded, or another value")
     resume.add_argument("--control", metavar="URL", help="where rules come from, if that holds a password")
     _add_on_change(resume)
-    resume.add_argument("--log", choices=LOGS, default="human", help="how to report what happens (%(default)s)")
-    _add_traceback(resume)
+    _add_to_be_seen(resume)
 
 
 def add_control(commands: Any) -> None:

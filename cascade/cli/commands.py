@@ -9,6 +9,7 @@ from cascade.cli.completion import complete
 from cascade.cli.control import run_control
 from cascade.cli.pages.command import run_page
 from cascade.cli.pages.graph import draw
+from cascade.cli.pages.options import words_to_be_seen
 from cascade.cli.recorded.upkeep import export, prune, verify
 from cascade.cli.recorded.waiting import wait_for_lease
 from cascade.cli.records import arguments_to_resume, send_signal, show, show_runs
@@ -32,9 +33,8 @@ def execute(invocation: Invocation) -> int:
         case "resume":
             if options.wait:
                 wait_for_lease(options.state, options.run_id)
+            more = ["--log", options.log, "--on-change", options.on_change, *words_to_be_seen(options)]
             words = arguments_to_resume(options.state, options.run_id, invocation.params, options.control)
-            more = ["--log", options.log, "--on-change", options.on_change]
-            more += ["--traceback"] if options.traceback else []
             return run_flow(parse([*words, *more]), is_first=False)
         case "report":
             from cascade.cli.pages.report import report_run  # here, as what makes pages takes its time to import

@@ -50,7 +50,9 @@ def show_runs(options: argparse.Namespace) -> None:
     if options.format == "json":
         out_json(
             [
-                attrs.asdict(run, filter=lambda field, _: field.name not in ("nodes", "undos", "signals"))
+                attrs.asdict(
+                    run, filter=lambda field, _: field.name not in ("nodes", "undos", "signals", "outline")
+                )
                 for run in runs
             ]
         )

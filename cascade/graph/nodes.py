@@ -133,10 +133,11 @@ class Node:
     @property
     def name(self) -> str:
         """Node id within the graph: the task's name, numbered from the second occurrence on."""
-        return _numbered(self.task.name, self.ordinal)
+        return numbered(self.task.name, self.ordinal)
 
 
-def _numbered(name: str, ordinal: int) -> str:
+def numbered(name: str, ordinal: int) -> str:
+    """Id of a node: the name of its task, from the second one on with a number."""
     return name if ordinal == 1 else f"{name}#{ordinal}"
 
 
@@ -194,7 +195,7 @@ class Junction:
     @property
     def name(self) -> str:
         """Id within the graph."""
-        return _numbered(self.label, self.ordinal)
+        return numbered(self.label, self.ordinal)
 
     def all_routes(self) -> Iterator[tuple[str, Route]]:
         """Every route with a short text for its key."""
@@ -318,7 +319,7 @@ class Graph:
     def name(self, index: int) -> str:
         """Id of the node *index* within the graph."""
         row = self.rows[index]
-        return _numbered(row.label if isinstance(row, Junction) else row.task.name, self.ordinals[index])
+        return numbered(row.label if isinstance(row, Junction) else row.task.name, self.ordinals[index])
 
     def calls(self) -> Iterator[Node]:
         """The nodes that stand for calls."""
@@ -327,7 +328,12 @@ class Graph:
     def edges(self) -> Iterator[Edge]:
         """All edges, grouped by target."""
         for node in self.iterate():
-            yield from (_junction_edges(node) if isinstance(node, Junction) else _call_edges(node))
+            yield from edges_to(node)
+
+
+def edges_to(node: AnyNode) -> Iterator[Edge]:
+    """The edges to *node*."""
+    return _junction_edges(node) if isinstance(node, Junction) else _call_edges(node)
 
 
 def _edges(operand: Operand, target: int, kind: EdgeKind, label: str = "") -> Iterator[Edge]:

@@ -110,10 +110,15 @@ def test_no_output_has_a_secret(call: Command, failed: Outcome) -> None:
     assert "***" in shown
     assert SECRET not in shown
     assert SECRET not in texts_in_sqlite(Path("runs.db"))
+    call("report", "nightly", *STATE, "-o", "nightly.html")
+    assert "of no use" in (html := Path("nightly.html").read_text())
+    assert SECRET not in html
 
 
 def test_a_node_is_shown_by_id_and_a_wrong_one_with_those_like_it(call: Command, failed: Outcome) -> None:
-    assert "status  succeeded" in call("show", "nightly", "clean[16]", *STATE).out
+    fine = call("show", "nightly", "clean[16]", *STATE).out
+    assert "status  succeeded" in fine
+    assert re.search(r"^begun   \d{4}-", fine, re.MULTILINE)
     because = call("show", "nightly", "clean", *STATE)
     assert re.search(r"because clean\[(17|143)\] failed", because.out)
     assert commands_in(because.err)

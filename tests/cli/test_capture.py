@@ -155,6 +155,13 @@ def test_a_resumed_run_captures_as_the_first_one_did(call: Command) -> None:
     assert logs(call, "fail") == {"fail": ["***"]}
 
 
+def test_a_resumed_run_can_capture_though_the_first_one_did_not(call: Command) -> None:
+    call("run", "flows.py:failing", *STATE, "--run-id", "r", "--log", "none", "--token", "abcdefgh")
+    assert logs(call, "fail") == {"fail": []}
+    call("resume", "r", *STATE, "-p", "token=ijklmnop", "--capture", "--log", "none")
+    assert logs(call, "fail") == {"fail": ["***"]}
+
+
 def test_what_is_long_keeps_its_beginning_and_its_end() -> None:
     captured, secrets = Captured({"r"}), Secrets()
     for number in range(10_000):

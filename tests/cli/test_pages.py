@@ -160,3 +160,33 @@ def test_a_run_is_resumed_without_the_page_that_it_had(command: Command, tmp_pat
 
     assert (outcome.status, outcome.out) == (0, "3\n")
     assert "page" not in outcome.err
+
+
+def test_a_run_is_resumed_with_the_page_that_it_is_given(command: Command, tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    words = ("--state", state, "--run-id", "one", "--when-idle", "suspend")
+    assert command("run", "flows.py:approved", *words).status == 75
+    assert_is_a_mistake(command("resume", "one", "--state", state, "--read-only"), "--page")
+    assert_is_a_mistake(
+        command("resume", "one", "--state", state, "--page-address", "0.0.0.0:0"), "--allow-remote"
+    )
+    assert command("send", "one", "approve", "3", "--state", state).status == 0
+    outcome = command("resume", "one", "--state", state, "--page", "--read-only", "--log", "none")
+
+    assert (outcome.status, outcome.out) == (0, "3\n")
+    assert "cascade: the page of the run is at http://127.0.0.1:" in outcome.err
+
+
+def test_a_resumed_run_has_a_report_in_the_folder_where_that_was_said(
+    command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    words = ("--state", state, "--run-id", "one", "--when-idle", "suspend")
+    assert command("run", "flows.py:approved", *words).status == 75
+    assert command("send", "one", "approve", "3", "--state", state).status == 0
+    (tmp_path / "else where").mkdir()
+    monkeypatch.chdir(tmp_path / "else where")
+    outcome = command("resume", "one", "--state", state, "--report", "run.html", "--capture", "--log", "none")
+
+    assert (outcome.status, outcome.out) == (0, "3\n")
+    assert "run one" in (tmp_path / "else where" / "run.html").read_text()

@@ -58,17 +58,76 @@ async def test_labels_are_recorded_with_their_nodes(durable: StoreUnderTest, sch
     assert day == {"step": "july", "step#2": None, "step#3": "august", "fail": "bad"}
 
 
-async def test_a_file_without_labels_is_read_and_gets_them_when_it_is_written(tmp_path: Path) -> None:
+@pytest.mark.parametrize("dropped", [["label", "started"], ["started"]])
+async def test_a_file_of_before_is_read_and_gets_its_columns_when_it_is_written(
+    tmp_path: Path, dropped: list[str]
+) -> None:
     state = f"sqlite:///{tmp_path}/runs.db"
     await cascade.run(step(1), state=state, run_id="before")
     with closing(sqlite3.connect(tmp_path / "runs.db")) as file:
-        file.execute("ALTER TABLE nodes DROP COLUMN label")
+        for column in dropped:
+            file.execute(f"ALTER TABLE nodes DROP COLUMN {column}")
     [node] = (await api.recorded_run(state, "before")).nodes
-    assert node.label is None
+    assert (node.label, node.started) == (None, None)
     await cascade.run(step(1).with_name("july"), state=state, run_id="after")
     [node] = (await api.recorded_run(state, "after")).nodes
     assert node.label == "july"
+    assert node.started is not None
     assert await cascade.run(step(1).with_name("june"), state=state, run_id="before") == 1
+
+
+WHEN: dict[str, tuple[float, float]] = {}
+
+
+def noted(value: Any) -> Any:
+    """Note when the node at hand was at work."""
+    begun = time.time()
+    hold_thread(0.005)
+    WHEN[cascade.current().node_id] = begun, time.time()
+    return value
+
+
+@cascade.task(mode="inline")
+def noted_inline(value: Any) -> Any:
+    return noted(value)
+
+
+@cascade.task
+def noted_in_thread(value: Any) -> Any:
+    return noted(value)
+
+
+@cascade.task(retry=2)
+async def noted_in_task(value: Any) -> Any:
+    return noted(value)
+
+
+async def test_when_nodes_were_at_work_is_recorded(durable: StoreUnderTest, schedule: Any) -> None:
+    WHEN.clear()
+    chain: Any = 1
+    for one in (noted_inline, noted_in_thread, noted_in_task):
+        chain = one(one(chain))
+    flow = [chain, noted_in_thread.map(value=[1, 2])]
+    await cascade.run(
+        [*flow, cascade.settled(step(1).run_if(False))], state=durable.state, run_id="night", schedule=schedule
+    )
+    nodes = {node.node_id: node for node in (await api.recorded_run(durable.state, "night")).nodes}
+    assert nodes["step"].started is None
+    assert len(WHEN) == 8
+    for node_id, (begun, ended) in WHEN.items():
+        node = nodes[node_id]
+        assert node.started is not None
+        # The two clocks are read one after the other: another thread may have its turn between.
+        assert node.started <= begun + 0.05
+        assert node.started + node.duration >= ended - 0.05
+        assert node.started >= WHEN.get(before := BEFORE.get(node_id, ""), (0, 0))[1] - 0.05, before
+
+
+# In the chain: the node before each.
+BEFORE = {
+    "noted_inline#2": "noted_inline", "noted_in_thread": "noted_inline#2", "noted_in_thread#2": "noted_in_thread",
+    "noted_in_task": "noted_in_thread#2", "noted_in_task#2": "noted_in_task",
+}  # fmt: skip
 
 
 @cascade.task

@@ -11,6 +11,7 @@ import attrs
 from cascade.adapters.pickles import plain_value
 from cascade.adapters.state.detail_text import detail_of_text, seconds
 from cascade.adapters.state.ownership import Owner, run_state
+from cascade.graph.pictures.outline import outline_in
 from cascade.model.shown.secrets import MARK
 from cascade.model.shown.text import preview
 from cascade.runtime.durability.details import SignalRecord
@@ -85,7 +86,8 @@ def read_run_record(
     """The record of a run.
 
     Args:
-        fields: ``run_id``, ``status``, ``flow`` and so on, with ``owner`` and ``until`` of the lease.
+        fields: ``run_id``, ``status``, ``flow`` and so on, with ``owner`` and ``until`` of the lease, and the
+            ``outline`` of the flow if that is asked for.
         counts: Number of nodes, by status.
         nodes: The nodes, or none.
         left: Function from the holder and the end of a lease to the seconds for which it holds.
@@ -100,13 +102,14 @@ def read_run_record(
     turn, origin = fields.get("turn", int, None), fields.get("origin", text, None)
     flow, params = fields.get("flow", _texts, ()), fields.get("params", _by_name, {})
     epoch, error = fields.get("epoch", int, 0), fields.get("error", text, None)
+    outline = fields.get("outline", outline_in, None)
     return RunRecord(
         str(fields.given["run_id"]), run_state(status, holder, 0.0 if holder is None else left(holder, until)),
         flow, params, created, max(updated, created), finished if finished is None else max(finished, created),
         fields.said(error), epoch, turn, None if holder is None else str(holder), origin,
         {text(name): count for name, count in counts.items()},
         tuple(node for node in nodes if not is_of_undo(node.node_id)), tuple(undo_records(nodes)),
-        _shown(signals, params),
+        _shown(signals, params), outline,
     )  # fmt: skip
 
 
@@ -152,6 +155,8 @@ def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     attempts, duration = fields.get("attempts", int, 0), fields.get("duration", seconds, 0.0)
     recorded, is_durable = fields.get("recorded", seconds, 0.0), fields.get("is_durable", bool, True)
     label = fields.get("label", text, None)
-    detail = fields.get("detail", detail_of_text, None)
+    detail, started = fields.get("detail", detail_of_text, None), fields.get("started", seconds, None)
     said = fields.said(error)
-    return NodeRecord(node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label, detail)
+    return NodeRecord(
+        node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label, detail, started
+    )

@@ -138,6 +138,7 @@ class Row(NamedTuple):
         digest: Its digest.
         value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
         label: What people call it, as the store can take it.
+        started: When its first attempt began, in seconds since the epoch; ``None`` if none did.
     """
 
     node_id: str
@@ -151,6 +152,7 @@ class Row(NamedTuple):
     digest: bytes | None
     value: bytes | None
     label: str | None = None
+    started: float | None = None
 
 
 @attrs.define(eq=False)
@@ -194,7 +196,7 @@ class Sealing:
         return self._continuation
 
     def _row(self, entry: Entry) -> Row:
-        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail = entry
+        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail, started = entry
         words = None if detail is None else text_of_detail(detail)
         if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
             self.details[node_id] = words
@@ -207,8 +209,12 @@ class Sealing:
             except Exception as failure:  # pickling runs the user's code, which may raise anything
                 self._missing.append((node_id, failure))
                 is_durable = False
-        text, label = shortened(error), shortened(label)
-        return Row(node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label)
+        # Most nodes have neither, and a call for each would tell.
+        text = None if error is None else shortened(error)
+        label = None if label is None else shortened(label)
+        return Row(
+            node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label, started
+        )  # fmt: skip
 
 
 def result_of(closing: Closing, largest: float) -> tuple[bytes | None, NotDurable]:

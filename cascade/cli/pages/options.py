@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from typing import Any, Final
 
 from cascade.cli.failure import without_python
@@ -38,6 +39,14 @@ def _add_page_options(command: argparse.ArgumentParser) -> None:
     )
     command.add_argument("--read-only", action="store_true", help="a page without control: nothing can be changed")
     command.add_argument("--metrics", action="store_true", help="numbers for Prometheus at /metrics, for anybody")
+
+
+def words_to_be_seen(options: argparse.Namespace) -> list[str]:
+    """What ``cascade resume`` hands on of what people see. To be called in the folder where it was said."""
+    flags = ("traceback", "capture", "page", "allow_remote", "read_only", "metrics")
+    words = [f"--{name.replace('_', '-')}" for name in flags if getattr(options, name)]
+    words += [] if options.page_address is None else [f"--page-address={options.page_address}"]
+    return words + ([] if options.report is None else [f"--report={os.path.abspath(options.report)}"])
 
 
 def page_of_run(options: argparse.Namespace) -> Page | None:

@@ -39,7 +39,7 @@ def show_node(run: RunRecord, node_id: str, state: str, format: str) -> None:
         out_json(attrs.asdict(node))
         return
     detail = node.detail or _NOTHING
-    began = detail.started
+    began = detail.started if node.started is None else node.started
     facts({
         "node": node.node_id,
         "name": node.label or "",

@@ -33,7 +33,9 @@ def add_records(commands: Any, add_to_resume: Add) -> None:
     for command in (show, report, resume, send):
         command.add_argument("--state", metavar="URL", required=True, help="where it is recorded")
     report.add_argument("-o", "--output", metavar="FILE", required=True, help="the file, such as run.html")
-    report.add_argument("--flow", metavar="TARGET", help="the flow, which is imported, for a picture of its graph")
+    report.add_argument(
+        "--flow", metavar="TARGET", help="the flow, which is imported, for a picture of it as it is now"
+    )
     _add_to_show(show)
     _add_to_runs(runs)
     add_to_resume(resume)

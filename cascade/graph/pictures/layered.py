@@ -217,6 +217,9 @@ class _Placing:
     ) -> tuple[Point, ...]:
         first, last = boxes[path[0]], boxes[path[-1]]
         found = [(first.x + first.width if self.is_across else first.y + first.height, self.centers[path[0]])]
+        beyond = starts[self.depths[path[0]]] + thicknesses[self.depths[path[0]]]
+        if self.is_across and beyond > found[0][0]:  # a wider box may stand beside the source
+            found.append((beyond, self.centers[path[0]]))
         for slot in path[1:-1]:
             start, thickness = starts[self.depths[slot]], thicknesses[self.depths[slot]]
             found += [(start, self.centers[slot]), (start + thickness, self.centers[slot])]

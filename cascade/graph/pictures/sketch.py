@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, Literal
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final, Literal, TypeVar
 
 import attrs
 
+from cascade.graph.nested import PAUSE_EVERY, Steps, finish
 from cascade.graph.nodes import (
     AnyNode,
+    Edge,
     EdgeKind,
     FallbackNode,
     Graph,
@@ -19,6 +22,8 @@ from cascade.graph.nodes import (
 )
 from cascade.graph.pictures.titles import inscription_of, is_signal, name_given, priority_of, undo_name
 from cascade.model.shown.text import counted, one_line
+
+T = TypeVar("T")
 
 # Boxes and arrows of a picture, at most.
 MOST_BOXES: Final = 400
@@ -42,6 +47,7 @@ class Vertex:
         kind: What it stands for: a call, a map, a signal, one of the routers and their like, all nodes of one task
             (``"group"``), or all tasks that have no box of their own (``"rest"``).
         size: Number of nodes that it stands for.
+        task: Name of the task of a node; of a router and its like, what they are; empty for all others.
     """
 
     key: str
@@ -49,6 +55,7 @@ class Vertex:
     note: str
     kind: Kind
     size: int = 1
+    task: str = ""
 
 
 @attrs.frozen
@@ -78,7 +85,6 @@ class Sketch:
         nodes: Number of nodes of the graph.
         is_grouped: Whether a box stands for all nodes of a task.
         arrows_left_out: Number of arrows that would have been too many.
-        task_boxes: Of a grouped picture, the box of each task by its name.
     """
 
     vertices: tuple[Vertex, ...]
@@ -86,30 +92,64 @@ class Sketch:
     nodes: int
     is_grouped: bool = False
     arrows_left_out: int = 0
-    task_boxes: Mapping[str, str] = attrs.field(factory=dict)
 
 
-def sketch_of(graph: Graph, most: int = MOST_BOXES) -> Sketch:
-    """What is shown of *graph*: each node, if there are at most *most*; otherwise each task."""
-    if len(graph.rows) <= most:
-        arrows = _arrows(graph)
-        if len(arrows) <= MOST_ARROWS:
-            return Sketch(tuple(map(_vertex, graph.iterate())), arrows, len(graph.rows))
-    return _grouped(graph, most)
+def sketch_of(graph: Graph) -> Sketch:
+    """What is shown of *graph*: each node, if there are not too many; otherwise each task."""
+    if len(graph.rows) <= MOST_BOXES and sum(map(len, graph.sources)) <= MOST_ARROWS:
+        return Sketch(tuple(map(vertex_of, graph.iterate())), arrows_of(graph.edges()), len(graph.rows))
+    return finish(_grouped_graph(graph))
 
 
-def _vertex(node: AnyNode) -> Vertex:
+def _grouped_graph(graph: Graph) -> Steps[Sketch]:
+    return (yield from grouped((yield from task_names(graph)), graph.sources))
+
+
+def fitting(outline: Sketch) -> Sketch:
+    """What is shown of a flow that is known by its *outline*, which may have more boxes."""
+    if outline.is_grouped or (len(outline.vertices) <= MOST_BOXES and len(outline.arrows) <= MOST_ARROWS):
+        return outline
+    return finish(grouped([vertex.task for vertex in outline.vertices], sources_in(outline)))
+
+
+def sources_in(outline: Sketch) -> list[list[int]]:
+    """The nodes that each node of *outline* needs; none for a grouped one, which has no nodes."""
+    if outline.is_grouped:
+        return []
+    sources: list[list[int]] = [[] for _ in outline.vertices]
+    for arrow in outline.arrows:
+        sources[arrow.target].append(arrow.source)
+    return sources
+
+
+def task_names(graph: Graph) -> Steps[list[str]]:
+    """The name of the task of each node; of a router and its like, what they are. Pauses now and then."""
+    names: list[str] = []
+    for some in _portions(graph.rows):
+        names += [row.label if isinstance(row, Junction) else row.task.name for row in some]
+        yield
+    return names
+
+
+def _portions(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + PAUSE_EVERY] for start in range(0, len(items), PAUSE_EVERY))
+
+
+def vertex_of(node: AnyNode) -> Vertex:
+    """The box of *node*."""
     kind: Kind = "signal" if is_signal(node) else _KINDS.get(type(node), "call")
     said: list[str] = [kind] if kind in ("map", "signal") else []
     said += [] if (label := name_given(node)) is None else [label]
     said += [] if (task := undo_name(node)) is None else [f"undo: {task}"]
     said += [f"priority {urgency}"] if (urgency := priority_of(node)) else []
-    return Vertex(node.name, one_line(node.name), one_line(", ".join(said)), kind)
+    name = node.label if isinstance(node, Junction) else node.task.name
+    return Vertex(node.name, one_line(node.name), one_line(", ".join(said)), kind, task=name)
 
 
-def _arrows(graph: Graph) -> tuple[Arrow, ...]:
+def arrows_of(edges: Iterable[Edge]) -> tuple[Arrow, ...]:
+    """*edges* as arrows, one for each pair of nodes."""
     found: dict[tuple[int, int], Arrow] = {}
-    for edge in graph.edges():
+    for edge in edges:
         pair = edge.source, edge.target
         label, style = one_line(inscription_of(edge)), _style(edge.kind)
         known = found.get(pair)
@@ -133,35 +173,50 @@ def _style(kind: EdgeKind) -> Literal["solid", "dashed", "bold"]:
 # -- groups ------------------------------------------------------------------------------------------------------
 
 
-def _grouped(graph: Graph, most: int) -> Sketch:
-    """The tasks of *graph*, in the order in which they occur; the rarest share a box if they are too many."""
-    names = [row.label if isinstance(row, Junction) else row.task.name for row in graph.rows]
-    sizes = dict.fromkeys(names, 0)
-    for name in names:
-        sizes[name] += 1
-    shown = sizes
-    if len(sizes) > most:
-        common = set(sorted(sizes, key=lambda name: -sizes[name])[: most - 1])
+def grouped(names: Sequence[str], sources: Sequence[Sequence[int]]) -> Steps[Sketch]:
+    """The tasks of a graph, in the order in which they occur; the rarest share a box if they are too many.
+
+    Pauses now and then.
+
+    Args:
+        names: The name of the task of each node.
+        sources: What each node needs.
+    """
+    sizes = Counter[str]()
+    for some in _portions(names):
+        sizes.update(some)
+        yield
+    shown: dict[str, int] = sizes
+    if len(sizes) > MOST_BOXES:
+        common = set(sorted(sizes, key=lambda name: -sizes[name])[: MOST_BOXES - 1])
         shown = {name: size for name, size in sizes.items() if name in common}
-    boxes = {name: name for name in shown}
-    vertices = [_group(name, size) for name, size in shown.items()]
+    vertices = [group_box(name, size) for name, size in shown.items()]
     places = {name: place for place, name in enumerate(shown)}
     if len(shown) < len(sizes):
         left = sum(sizes.values()) - sum(shown.values())
-        title = f"{len(sizes) - len(shown)} more tasks"
-        vertices.append(Vertex(REST, title, counted(left, "node"), "rest", left))
+        vertices.append(rest_box(len(sizes) - len(shown), left))
     rest = len(shown)
-    groups = [places.get(name, rest) for name in names]
-    pairs = dict.fromkeys(
-        (groups[source], group) for group, sources in zip(groups, graph.sources, strict=True) for source in sources
-    )
+    groups: list[int] = []
+    pairs: dict[tuple[int, int], None] = {}
+    for some, theirs in zip(_portions(names), _portions(sources), strict=True):
+        begun = len(groups)
+        groups += [places.get(name, rest) for name in some]
+        both = zip(groups[begun:], theirs, strict=True)
+        pairs.update(dict.fromkeys((groups[source], group) for group, needed in both for source in needed))
+        yield
     arrows = _between_groups(pairs)
     left_out = max(len(arrows) - MOST_ARROWS, 0)
-    return Sketch(tuple(vertices), arrows[:MOST_ARROWS], len(graph.rows), True, left_out, boxes)
+    return Sketch(tuple(vertices), arrows[:MOST_ARROWS], len(names), True, left_out)
 
 
-def _group(name: str, size: int) -> Vertex:
+def group_box(name: str, size: int) -> Vertex:
+    """The box of the task *name*, which has so many nodes."""
     return Vertex(name, one_line(name), counted(size, "node"), "group", size)
+
+
+def rest_box(tasks: int, size: int) -> Vertex:
+    """The box of so many *tasks* that have none of their own."""
+    return Vertex(REST, f"{tasks} more tasks", counted(size, "node"), "rest", size)
 
 
 def _between_groups(pairs: Iterable[tuple[int, int]]) -> tuple[Arrow, ...]:

@@ -170,10 +170,10 @@ def _line(line: Line, *, is_across: bool) -> str:
 
 
 def _curve(points: Sequence[Point], *, is_across: bool) -> str:
-    """A curve between layers, and a straight line through each."""
+    """A curve between layers, and a straight line through each, and wherever it leads straight on."""
     parts = [f"M{points[0][0]} {points[0][1]}"]
-    for number, ((x, y), (to_x, to_y)) in enumerate(pairwise(points)):
-        if number % 2:
+    for (x, y), (to_x, to_y) in pairwise(points):
+        if y == to_y if is_across else x == to_x:
             parts.append(f"L{to_x} {to_y}")
         elif is_across:
             middle = (x + to_x) // 2

@@ -7,6 +7,7 @@ from typing import Literal
 
 import attrs
 
+from cascade.graph.pictures.sketch import Sketch
 from cascade.runtime.durability.details import NodeDetail, SignalRecord
 from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, undo_id
 
@@ -31,6 +32,8 @@ class NodeRecord:
         is_durable: Whether the store has its value.
         label: What the user has called it; ``None`` if nothing.
         detail: Why it failed, with what it was called, and what it wrote. ``None`` if nothing of that is recorded.
+        started: When its first attempt began, in seconds since the epoch; ``None`` if none did, or that is not
+            recorded.
     """
 
     node_id: str
@@ -44,6 +47,7 @@ class NodeRecord:
     is_durable: bool
     label: str | None = None
     detail: NodeDetail | None = None
+    started: float | None = None
 
 
 @attrs.frozen
@@ -106,6 +110,8 @@ class RunRecord:
         undos: What of them is to be undone, or has been, in the order in which they had succeeded; empty if the
             nodes are.
         signals: The signals that it has accepted; empty if the nodes are.
+        outline: What its flow is made of: its nodes and what each needs, or, of a large flow, its tasks. ``None``
+            if the nodes are empty, or that was not recorded.
     """
 
     run_id: str
@@ -124,6 +130,7 @@ class RunRecord:
     nodes: Sequence[NodeRecord] = ()
     undos: Sequence[UndoRecord] = ()
     signals: Sequence[SignalRecord] = ()
+    outline: Sketch | None = None
 
 
 def undo_records(records: Sequence[NodeRecord]) -> list[UndoRecord]:

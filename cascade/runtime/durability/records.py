@@ -60,6 +60,8 @@ class Entry(NamedTuple):
         label: What the user has called the node; ``None`` if nothing.
         detail: Why it failed, and what it wrote, for people. ``None`` if there is nothing to tell. A store
             need not keep it.
+        started: When its first attempt began, in seconds since the epoch; ``None`` if none began. A store need not
+            keep it.
     """
 
     node_id: str
@@ -73,6 +75,7 @@ class Entry(NamedTuple):
     error: str | None = None
     label: str | None = None
     detail: NodeDetail | None = None
+    started: float | None = None
 
 
 @attrs.frozen
@@ -129,6 +132,7 @@ class Opening:
         flow_digest: Digest of the whole flow.
         params: Parameter name to ``repr`` of its value.
         origin: The command line that started the run, as JSON; ``None`` if it was not started by one.
+        outline: What the flow is made of, as text; ``None`` if nobody will read it. A store need not keep it.
     """
 
     is_new: bool
@@ -136,6 +140,7 @@ class Opening:
     flow_digest: bytes
     params: Mapping[str, str]
     origin: str | None = None
+    outline: str | None = None
 
 
 @attrs.frozen

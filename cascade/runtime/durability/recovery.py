@@ -10,13 +10,14 @@ import attrs
 
 from cascade.graph.identity import Contents
 from cascade.graph.nodes import Graph
+from cascade.graph.pictures.outline import outline_text
 from cascade.model.policies import Retry
-from cascade.model.shown.secrets import MARK
+from cascade.model.shown.secrets import MARK, redacted
 from cascade.model.shown.text import preview
 from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.records import Opening, Past, Record
 from cascade.runtime.durability.undo_log import RecordedUndos, recorded_undos
-from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
+from cascade.runtime.foundation.fairness import paced, paced_dict, paced_list, portions
 
 # Records and values that are asked for at once.
 PORTION: Final = 500
@@ -130,6 +131,7 @@ async def open_recovery(
         contents.flow,
         {name: value if value is MARK else preview(value) for name, value in flow.params().items()},
         origin_var.get(),
+        await paced(outline_text(graph, redacted)) if backend.can_resume else None,
     )
     undos, past = await recorded_undos(backend, await backend.begin(opening))
     if past.status == "succeeded":  # what such a run has done is not undone any more

@@ -17,8 +17,8 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import Entry, NodeStatus
 from cascade.runtime.execution.binding import Arguments
-from cascade.runtime.execution.telling import ON_LOOP, Account, detail_of
-from cascade.runtime.frame.frame import Frame
+from cascade.runtime.execution.telling import ON_LOOP, Account, detail_of, wall_clock_lead
+from cascade.runtime.frame.frame import Ended, Frame
 from cascade.runtime.observation.details import NodeFailed
 from cascade.runtime.observation.outcome_stream import NodeSettled
 
@@ -176,10 +176,11 @@ def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
         case Cancelled() if ending.failed:
             status, attempts = "retrying", ending.failed  # which counts when the run goes on
             detail = _detail(run_context, subject, ending)
+    started = None if ending.started is None else ending.started + wall_clock_lead(run_context)
     run_context.store.journal.add(
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
-            _duration(run_context, ending), error, subject.label, detail,
+            _duration(run_context, ending), error, subject.label, detail, started,
         )
     )  # fmt: skip
 
@@ -193,8 +194,17 @@ def _detail(
     )  # fmt: skip
 
 
-def record_silently(run_context: RunContext, frame: Frame, index: int, value: Any, duration: float) -> None:
-    """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store."""
+def record_silently(run_context: RunContext, frame: Frame, ended: Ended, ahead: float) -> None:
+    """What :func:`record` does for a plain node that has succeeded, if nobody is told of nodes but the store.
+
+    Args:
+        run_context: The run.
+        frame: Whose node it is.
+        ended: The node.
+        ahead: What makes seconds since the epoch of its times.
+    """
+    index, value, started, now = ended
+    duration = now - started
     run_context.progress.counts[Status.SUCCEEDED] += 1
     journal = run_context.store.journal
     name = frame.graph.task(index).name
@@ -202,7 +212,12 @@ def record_silently(run_context: RunContext, frame: Frame, index: int, value: An
         learn(run_context, frame, index, duration)
     if journal is not None and frame.turn.is_recorded and index != frame.turn.flow:
         digest, duration, label = frame.digest(index), max(duration, 0.0), frame.label(index)
-        journal.add(Entry(frame.name(index), value, None, "succeeded", digest, name, 1, duration, None, label))
+        journal.add(
+            Entry(
+                frame.name(index), value, None, "succeeded", digest, name, 1, duration, None, label, None,
+                started + ahead,
+            )
+        )  # fmt: skip
 
 
 def learn_node(run_context: RunContext, frame: Frame, index: int, ending: Ending) -> None:

@@ -24,7 +24,7 @@ from cascade.runtime.execution.settle import (
     record_silently,
     tell_outcome,
 )
-from cascade.runtime.execution.telling import ON_LOOP
+from cascade.runtime.execution.telling import ON_LOOP, wall_clock_lead
 from cascade.runtime.execution.telling.failure_note import called_with, shown_arguments
 from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.frame.frame import Ended, Frame
@@ -69,8 +69,9 @@ class Settler:
     def note(self, count: int, ended: Sequence[Ended]) -> None:
         """Record as many nodes as *count* that have succeeded; *ended* are all of them if their times matter."""
         if self.conditions.is_heard:
-            for index, value, started, now in ended:
-                record_silently(self.run_context, self.frame, index, value, now - started)
+            ahead = wall_clock_lead(self.run_context)
+            for one in ended:
+                record_silently(self.run_context, self.frame, one, ahead)
             return
         self.run_context.progress.counts[Status.SUCCEEDED] += count
         for index, _, started, now in ended:

@@ -60,6 +60,19 @@ async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> 
     assert "parse" not in {bar[3] for bar in document["bars"]}
 
 
+async def test_bars_stand_where_the_nodes_ran_and_not_where_they_were_written(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, flow())
+    shifted = [attrs.evolve(node, started=1000.0 + place, duration=0.5) for place, node in enumerate(run.nodes)]
+
+    document = recorded_document(attrs.evolve(run, nodes=shifted))
+
+    ran = [(node.started, node.started + 0.5) for node in shifted if node.node_id not in ("fetch", "parse")]
+    assert sorted((bar[0], bar[1]) for bar in document["bars"] if bar[2] != "waiting") == sorted(ran)
+    assert document["run"]["is_estimated"] is False
+    older = attrs.evolve(run, nodes=[attrs.evolve(run.nodes[0], started=None), *run.nodes[1:]])
+    assert recorded_document(older)["run"]["is_estimated"] is True
+
+
 async def test_a_failed_run_says_why(tmp_path: Path) -> None:
     document = recorded_document(await recorded(tmp_path, count(parse("b"))))
 
@@ -68,16 +81,33 @@ async def test_a_failed_run_says_why(tmp_path: Path) -> None:
     assert [(one["id"], one["error"]) for one in document["failures"]] == [("parse", "ValueError: no title")]
 
 
-async def test_with_the_flow_there_is_a_picture_of_its_graph(tmp_path: Path) -> None:
+@pytest.mark.parametrize("graph", [None, build(flow())], ids=["recorded", "given"])
+async def test_there_is_a_picture_of_its_graph(tmp_path: Path, graph: Any) -> None:
     run = await recorded(tmp_path, flow())
 
-    chronicle = chronicle_of(run, build(flow()))
+    chronicle = chronicle_of(run, graph)
 
     document = recorded_document(run, chronicle)
     assert document["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗1 ✓2"}
     assert [step["id"] for step in document["critical"]][-1] == "count"
     assert 'data-node="parse"' in chronicle.svg()
-    assert chronicle_of(run).svg() == ""
+    assert chronicle_of(attrs.evolve(run, outline=None)).svg() == ""  # a file of before
+
+
+async def test_of_very_many_nodes_their_tasks_are_painted(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, count([fetch(str(number)) for number in range(2001)]))
+
+    chronicle = chronicle_of(run)
+
+    document = recorded_document(run, chronicle)
+    assert document["graph"] == {
+        "boxes": {
+            "fetch": {"status": "succeeded", "text": "✓2001"},
+            "count": {"status": "succeeded", "text": "✓"},
+        },
+        "is_grouped": True,
+    }
+    assert 'data-node="fetch"' in chronicle.svg()
 
 
 @pytest.mark.parametrize("status", ["interrupted", "suspended", "cancelled"])

@@ -97,6 +97,9 @@ async def test_a_browser_shows_it(
             "canvas": page.locator("#timeline canvas").count(),
             "tasks": page.inner_text("#tasks"),
             "overflow": page.evaluate("document.documentElement.scrollWidth - innerWidth"),
+            "narrowest": page.eval_on_selector_all(
+                "td:not(.number):not(.word)", "cells => Math.min(...cells.map(cell => cell.clientWidth))"
+            ),
         }
 
     seen, problems = chromium.see(look, viewport={"width": width, "height": 800}, color_scheme=scheme)
@@ -111,6 +114,7 @@ async def test_a_browser_shows_it(
     assert (seen["boxes"], seen["failed boxes"], seen["images"], seen["canvas"]) == (3, 1, 0, 2)
     assert "parse </script>" in seen["tasks"]
     assert seen["overflow"] <= 0
+    assert seen["narrowest"] > 100  # else words are broken letter by letter
 
 
 @pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])

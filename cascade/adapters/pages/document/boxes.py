@@ -8,9 +8,9 @@ from typing import Any
 import attrs
 
 from cascade.adapters.observers.tally import TaskTally
-from cascade.graph.nodes import Graph
+from cascade.adapters.pages.document.known_flow import KnownFlow
 from cascade.graph.pictures.layered import laid_out
-from cascade.graph.pictures.sketch import MOST_BOXES, Sketch, sketch_of
+from cascade.graph.pictures.sketch import MOST_BOXES, Sketch
 from cascade.graph.pictures.svg import MARKS, State, as_svg
 from cascade.model.shown.text import one_line
 
@@ -19,23 +19,23 @@ Counts = Mapping[str, int]
 
 @attrs.define(eq=False)
 class Boxes:
-    """What has become of the nodes of a graph, by box.
+    """What has become of the nodes of a flow, by box.
 
     Attributes:
-        graph: The graph; ``None`` if it is not known.
+        flow: The flow; ``None`` if it is not known.
     """
 
-    graph: Graph | None = None
+    flow: KnownFlow | None = None
     _by_node: dict[str, dict[str, int]] = attrs.field(factory=dict)
     _has_slashes: bool = False
     _sketch: Sketch | None = None
 
-    def know(self, graph: Graph, recorded: Iterable[str]) -> None:
-        """Paint *graph* from now on, of which the nodes *recorded* have ended before."""
-        self.graph, self._sketch, self._by_node = graph, None, {}
-        self._has_slashes = any("/" in name for name in graph.counts)
-        if len(graph.rows) <= MOST_BOXES:
-            self._by_node = {graph.name(index): {} for index in range(len(graph.rows))}
+    def know(self, flow: KnownFlow, recorded: Iterable[str] = ()) -> None:
+        """Paint *flow* from now on, of which the nodes *recorded* have ended before."""
+        self.flow, self._sketch, self._by_node = flow, None, {}
+        self._has_slashes = any("/" in name for name in flow.task_names)
+        if len(flow.sources) <= MOST_BOXES:
+            self._by_node = {flow.name(index): {} for index in range(len(flow.sources))}
             for node_id in recorded:
                 self.count(node_id, "succeeded", 1)
 
@@ -60,9 +60,9 @@ class Boxes:
         return not node_id.endswith("]") and ("/" not in node_id or self._has_slashes)
 
     def sketch(self) -> Sketch | None:
-        """What the picture shows; ``None`` if the graph is not known."""
-        if self._sketch is None and self.graph is not None:
-            self._sketch = sketch_of(self.graph)
+        """What the picture shows; ``None`` if the flow is not known."""
+        if self._sketch is None and self.flow is not None:
+            self._sketch = self.flow.sketch()
         return self._sketch
 
     def states(self, tasks: Mapping[str, TaskTally]) -> dict[str, State]:
@@ -75,8 +75,9 @@ class Boxes:
         if sketch is None:
             return {}
         if sketch.is_grouped:
-            groups = {key: tasks[name] for name, key in sketch.task_boxes.items() if name in tasks}
-            return {key: state_of(_counts(task)) for key, task in groups.items()}
+            # The key of such a box is the name of its task; the box of all other tasks has none.
+            groups = {vertex.key: tasks.get(vertex.key) for vertex in sketch.vertices if vertex.kind == "group"}
+            return {key: state_of(_counts(task)) for key, task in groups.items() if task is not None}
         return {node_id: state_of(counts) for node_id, counts in self._by_node.items() if counts}
 
     def shown(self, tasks: Mapping[str, TaskTally]) -> dict[str, Any]:
@@ -87,7 +88,7 @@ class Boxes:
         return {"boxes": boxes, "is_grouped": self._sketch is not None and self._sketch.is_grouped}
 
     def svg(self, tasks: Mapping[str, TaskTally], *, has_style: bool = False) -> str:
-        """The picture; empty if the graph is not known."""
+        """The picture; empty if the flow is not known."""
         sketch = self.sketch()
         if sketch is None:
             return ""

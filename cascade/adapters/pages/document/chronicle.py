@@ -12,6 +12,7 @@ from cascade.adapters.pages.document.boxes import Boxes
 from cascade.adapters.pages.document.changes import NOTHING_SEEN, Changes, Mark
 from cascade.adapters.pages.document.critical import as_steps, critical_path
 from cascade.adapters.pages.document.head import Head
+from cascade.adapters.pages.document.known_flow import flow_of_graph
 from cascade.adapters.pages.document.shape import VERSION, hidden, tasks_of
 from cascade.adapters.pages.document.timeline import SHORTEST_WAIT, Bar, Timeline
 from cascade.adapters.pages.document.troubles import Troubles, named, worker_of
@@ -84,7 +85,7 @@ class Chronicle:
             case NodeEvent():
                 self._hear_node(event, at)
             case FlowKnown(graph=graph, recorded=recorded):
-                self.boxes.know(graph, recorded)
+                self.boxes.know(flow_of_graph(graph), recorded)
             case _:
                 self._head.hear(event, at)
         if isinstance(event, RunFinished):
@@ -236,7 +237,7 @@ class Chronicle:
         return rows, len(waiting) + len(running) - len(rows)
 
     def _critical(self) -> tuple[list[dict[str, Any]], int]:
-        graph = self.boxes.graph
-        if graph is None or not (self.tally.is_over or len(graph.rows) <= QUICKLY_SEARCHED):
+        flow = self.boxes.flow
+        if flow is None or not (self.tally.is_over or len(flow.sources) <= QUICKLY_SEARCHED):
             return [], 0
-        return as_steps(critical_path(graph, self._times))
+        return as_steps(critical_path(flow, self._times))

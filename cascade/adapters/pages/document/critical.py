@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from cascade.graph.nodes import Graph, Junction
+from cascade.adapters.pages.document.known_flow import KnownFlow
 
 # Nodes of the path that are shown: the last ones.
 MOST_STEPS: Final = 50
@@ -14,35 +14,36 @@ MOST_STEPS: Final = 50
 Times = Mapping[str, tuple[float, float]]
 
 
-def critical_path(graph: Graph, times: Times) -> list[tuple[str, str, float, float, float]]:
+def critical_path(flow: KnownFlow, times: Times) -> list[tuple[str, str, float, float, float]]:
     """The nodes of which each began last among all that the next one needed.
 
     Returns:
         For each, in order of time: its id, its task, its beginning and end, and how many seconds it waited after
         the end of the one before; for the first, 0.
     """
-    ends = _ends(graph, times)
+    ends = _ends(flow, times)
     last = max(range(len(ends)), key=ends.__getitem__, default=None)
     found: list[tuple[str, str, float, float, float]] = []
     while last is not None and ends[last] > 0:
-        before = max(graph.sources[last], key=ends.__getitem__, default=None)
-        if not isinstance(graph.rows[last], Junction):
-            node_id = graph.name(last)
+        before = max(flow.sources[last], key=ends.__getitem__, default=None)
+        task = flow.task(last)
+        if task is not None:
+            node_id = flow.name(last)
             start, end = times[node_id]
             waited = 0.0 if before is None or not ends[before] else max(start - ends[before], 0.0)
-            found.append((node_id, graph.task(last).name, start, end, waited))
+            found.append((node_id, task, start, end, waited))
         last = before
     return found[::-1]
 
 
-def _ends(graph: Graph, times: Times) -> list[float]:
+def _ends(flow: KnownFlow, times: Times) -> list[float]:
     """When each node ended; 0 if it did not run. A router ends with the last of what it waits for."""
     ends: list[float] = []
-    for index, row in enumerate(graph.rows):
-        if isinstance(row, Junction):
-            ends.append(max((ends[source] for source in graph.sources[index]), default=0.0))
+    for index, sources in enumerate(flow.sources):
+        if flow.task(index) is None:
+            ends.append(max((ends[source] for source in sources), default=0.0))
         else:
-            known = times.get(graph.name(index))
+            known = times.get(flow.name(index))
             ends.append(0.0 if known is None else known[1])
     return ends
 

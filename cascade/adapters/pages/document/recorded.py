@@ -7,6 +7,7 @@ from typing import Any, Final
 
 from cascade.adapters.pages.document.chronicle import Chronicle
 from cascade.adapters.pages.document.head import MOST_PARAMS, MOST_TARGETS
+from cascade.adapters.pages.document.known_flow import flow_of_graph, flow_of_outline
 from cascade.graph.nodes import Graph
 from cascade.model.events import (
     Event,
@@ -20,7 +21,6 @@ from cascade.model.events import (
 )
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.durability.history import NodeRecord, RunRecord
-from cascade.runtime.observation.details import FlowKnown
 
 _STATUSES: Final[dict[str, TaskStatus]] = {
     "succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled",
@@ -32,10 +32,14 @@ def chronicle_of(run: RunRecord, graph: Graph | None = None) -> Chronicle:
 
     Args:
         run: A run with its nodes.
-        graph: Its flow. ``None`` (default): not known; then there is no picture and no critical path.
+        graph: Its flow. ``None`` (default): what was recorded of it, if that was.
     """
     chronicle = Chronicle()
-    for event in _events(run, graph):
+    if graph is not None:
+        chronicle.boxes.know(flow_of_graph(graph))
+    elif run.outline is not None:
+        chronicle.boxes.know(flow_of_outline(run.outline))
+    for event in _events(run):
         chronicle.hear(event)
     return chronicle
 
@@ -53,6 +57,7 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
         "error": run.error, "targets": list(run.flow[:MOST_TARGETS]), "epoch": run.epoch, "turns": run.turn,
         "targets_left_out": max(len(run.flow) - MOST_TARGETS, 0), "source": "records",
         "params": dict([*run.params.items()][:MOST_PARAMS]),
+        "is_estimated": any(node.attempts and _known_start(node) is None for node in run.nodes),
     }  # fmt: skip
     details = {node.node_id: _detail(node) for node in run.nodes if node.status == "failed"}
     for failure in document["failures"]:
@@ -66,10 +71,8 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
     return document
 
 
-def _events(run: RunRecord, graph: Graph | None) -> Iterator[Event]:
+def _events(run: RunRecord) -> Iterator[Event]:
     about: dict[str, Any] = {"seq": 0, "run_id": run.run_id}
-    if graph is not None:
-        yield FlowKnown(**about, timestamp=run.created, graph=graph)
     maps = {node.node_id.rpartition("[")[0]: 0 for node in run.nodes if node.node_id.endswith("]")}
     for node in sorted(run.nodes, key=lambda node: node.recorded):
         yield from _events_of(node, about, is_map=node.node_id in maps)
@@ -104,13 +107,24 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
     elif node.status == "succeeded" and node.task and not node.attempts and not is_map:
         yield TaskSkipped(**named, timestamp=end, reason=SkipReason.CACHE_HIT.value)
     else:
-        started = (None if node.detail is None else node.detail.started) or end - node.duration
+        started = _began(node)
         status = _STATUSES.get(node.status, "Cancelled")
         yield TaskExecutionStarted(**named, timestamp=started, items=0 if is_map else None)
         yield TaskExecutionFinished(
             **named, timestamp=started + node.duration, status=status, duration=node.duration,
             attempt=node.attempts, error=node.error,
         )  # fmt: skip
+
+
+def _began(node: NodeRecord) -> float:
+    """When *node* began to run. Of older records only failures say it; others are taken to end when written."""
+    known = _known_start(node)
+    return node.recorded - node.duration if known is None else known
+
+
+def _known_start(node: NodeRecord) -> float | None:
+    detailed = None if node.detail is None else node.detail.started
+    return detailed if node.started is None else node.started
 
 
 def _detail(node: NodeRecord) -> dict[str, Any]:

@@ -38,7 +38,7 @@
     drained: '⊘ drained', suspended: '… suspended', interrupted: '⊘ interrupted',
   };
   const CLASSES = { succeeded: 'ok', failed: 'bad', cancelled: 'warn', waiting: 'warn' };
-  const moreOf = (n, what) => n ? el('p', { class: 'note' }, `${counted(n, what)} more ${n === 1 ? 'is' : 'are'} not shown here.`) : null;
+  const moreOf = (n, what) => n ? el('p', { class: 'note' }, `${counted(n, what)} ${n === 1 ? 'is' : 'are'} not shown here.`) : null;
 
   // -- tables -------------------------------------------------------------------------------------------------
 
@@ -48,7 +48,7 @@
     const kept = columns.map((_, i) => i).filter(i => cells.some(row => row[i] !== '' && row[i] !== null));
     const head = el('tr', {}, ...kept.map(i => el('th', { scope: 'col', class: columns[i][2] || '' }, columns[i][0])));
     const body = cells.map(row => el('tr', {}, ...kept.map(i => el('td', { class: columns[i][2] || '' }, row[i] ?? ''))));
-    return el('div', { class: 'scroll' }, el('table', {}, el('thead', {}, head), el('tbody', {}, ...body)));
+    return el('div', { class: 'scroll', tabindex: '0', role: 'group', 'aria-label': 'Table' }, el('table', {}, el('thead', {}, head), el('tbody', {}, ...body)));
   };
   const show = (id, ...content) => {
     const place = byId(id), parts = content.filter(Boolean);
@@ -56,6 +56,9 @@
     place.closest('section').hidden = !parts.length;
   };
   const status = word => el('span', { class: CLASSES[word] || '' }, word);
+
+  // Where a node ran, in a few words: a thread is known by its number.
+  const where = worker => worker.replace(/ of process \d+$/, '');
 
   // -- sections -----------------------------------------------------------------------------------------------
 
@@ -151,7 +154,7 @@
     slowest() {
       show('slowest', D.slowest.length > 1 ? table([
         ['node', named, 'name'], ['began', s => s.started ? `+${duration(Math.max(s.started - D.run.started, 0))}` : '', 'number'],
-        ['took', s => duration(s.duration), 'number'], ['where', s => s.worker || ''], ['ended', s => status(s.status), 'word'],
+        ['took', s => duration(s.duration), 'number'], ['where', s => where(s.worker || '')], ['ended', s => status(s.status), 'word'],
       ], D.slowest) : null);
     },
     waits() {
@@ -217,7 +220,7 @@
   };
 
   const timeline = window.cascadeTimeline({
-    byId, css, el, duration, clock, count, counted, now, choose, get document() { return D; },
+    byId, css, el, duration, clock, count, counted, now, choose, where, get document() { return D; },
   });
 
   // -- entry points ---------------------------------------------------------------------------------------------

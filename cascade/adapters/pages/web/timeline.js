@@ -1,7 +1,7 @@
 'use strict';
 // Draws who was at work when, on canvases: how many nodes of each task, and a bar for each node.
 window.cascadeTimeline = page => {
-  const { byId, css, el, duration, clock, count, counted } = page;
+  const { byId, css, el, duration, clock, count, counted, where } = page;
   const PALETTE = ['#4c8dff', '#e0823d', '#3fa66b', '#b46be0', '#d9a521', '#2fb3b8', '#e0609a', '#8a8f3a', '#7a86e8', '#a86f4f', '#5aa9d6', '#8b949e'];
   const MOST_ROWS = 300;
   const timeline = {
@@ -45,7 +45,7 @@ window.cascadeTimeline = page => {
       place.querySelector('.note').textContent = [
         page.document.left_out.bars ? `Of ${count(all)} bars ${count(shown)} are shown: the failed, the longest, and a sample of the others. The curve above counts them all.` : '',
         rows.length > MOST_ROWS ? `${count(rows.length - MOST_ROWS)} more rows are not drawn.` : '',
-        page.document.run.source === 'records' ? 'Beginnings are taken from when the store was told of the ends, and from how long nodes took.' : '',
+        page.document.run.is_estimated ? 'Beginnings are taken from when the store was told of the ends, and from how long nodes took.' : '',
       ].filter(Boolean).join(' ');
     },
     build(place) {
@@ -102,7 +102,7 @@ window.cascadeTimeline = page => {
         a.rows[k].forEach((n, i) => {
           if (!n) return;
           const x = (a.start + i * a.width - begin) / span * width, w = Math.max(a.width / span * width, 1);
-          const h = n / most * (height - foot - 6), y = height - foot - h - below[i];
+          const h = n / most * (height - foot - 18), y = height - foot - h - below[i];
           below[i] += h;
           g.fillRect(x, y, Math.min(w + 0.5, width - x), h);
         });
@@ -122,11 +122,13 @@ window.cascadeTimeline = page => {
       const colour = this.colours(), bad = css('--bad'), warn = css('--warn'), warnSoft = css('--warn-soft'), idle = css('--idle');
       g.save(); g.translate(gutter, 0); this.ticks(g, room, 0, rows.length * h, span); g.restore();
       this.hits = [];
+      let free = 0;  // names of workers stand below each other, as far as there is room for them
       rows.forEach((row, i) => {
         const y = i * h;
-        if (gutter && (i === 0 || rows[i - 1].worker !== row.worker)) {
+        if (gutter && y >= free && (i === 0 || rows[i - 1].worker !== row.worker)) {
+          free = y + 12;
           g.fillStyle = css('--muted');
-          let text = row.worker.replace(/ of process \d+$/, '') || 'elsewhere';
+          let text = where(row.worker) || 'elsewhere';
           while (text.length > 4 && g.measureText(text).width > gutter - 10) text = `${text.slice(0, -2)}…`;
           g.fillText(text, 0, y + Math.max(h / 2, 5));
         }

@@ -8,7 +8,7 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     Hash: node id to the reason, UTF-8.
 ``nodes``
     Hash: node id to JSON: ``status``, ``digest`` (hexadecimal), ``task``, ``reason``, ``attempts``, ``duration``
-    (seconds), ``error``, ``recorded``, ``is_durable``, and ``label`` if it has one.
+    (seconds), ``error``, ``recorded``, ``is_durable``, and, where there are such, ``label`` and ``started``.
 ``meta``
     Hash: ``status``, ``flow`` (JSON), ``params`` (JSON), ``origin`` (JSON), ``flow_digest``, ``created``,
     ``updated``, ``finished``, ``error``, ``turn`` and ``continuation`` (pickle) of a loop, ``result`` (pickle),
@@ -17,6 +17,8 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     Hash: key (see ``signal_records.py``) to pickle. Senders write it too, without the lease.
 ``details``
     Hash: node id to JSON (see ``NodeDetail``): why it failed, with what it was called, what it wrote.
+``outline``
+    JSON (see ``graph/pictures/outline.py``): what the flow is made of.
 ``lease``
     JSON: ``epoch`` (times it was begun), ``owner`` (who executes it, or null), ``until`` (by the server's clock).
 
@@ -40,7 +42,7 @@ from cascade.model.errors import StateError
 
 PREFIX: Final = "cascade:run:"
 FORMAT: Final = b"2"
-PARTS: Final = ("results", "skipped", "nodes", "meta", "lease", "signals", "details")
+PARTS: Final = ("results", "skipped", "nodes", "meta", "lease", "signals", "details", "outline")
 
 
 @attrs.frozen

@@ -88,6 +88,8 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
     except (ValueError, session.library.ResponseError):
         damaged.append("lease")
     details = _hash(session, name, "details", damaged) if with_nodes else {}
+    if with_nodes:
+        fields["outline"] = _outline(session, name, damaged)
     nodes = [_node(text(node_id), value, details.get(node_id)) for node_id, value in considerate(texts.items())]
     nodes.sort(key=lambda node: (node.recorded, node.node_id))
     counts = Counter(node.status for node in nodes if not is_of_undo(node.node_id))
@@ -97,6 +99,15 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
     kept = _hash(session, name, "signals", damaged)
     accepted = read_signal_records((text(key), value, None) for key, value in kept.items())
     return read_run_record(found, counts, nodes, lambda _, until: until - now, accepted)
+
+
+def _outline(session: Session, name: bytes, damaged: list[str]) -> bytes | None:
+    try:
+        found: bytes | None = session.ask("get", PREFIX.encode() + name + b":outline")
+    except session.library.ResponseError:  # it is no text
+        damaged.append("outline")
+        return None
+    return found
 
 
 def _hash(session: Session, name: bytes, part: str, damaged: list[str]) -> dict[bytes, bytes]:

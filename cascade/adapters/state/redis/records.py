@@ -36,12 +36,14 @@ class RunKeys:
         largest: Bytes that a value may have.
         keeps: Whether there are records of undos, which outlive the turns of a loop.
         detailed: Nodes of which there may be details; a node that is not among them has none.
+        outline: What the flow that is run now is made of, as text.
     """
 
     lease: RunLease
     largest: int = _LARGEST
     keeps: bool = False
     detailed: set[str] = attrs.field(factory=set)
+    outline: str | None = None
 
     @property
     def _names(self) -> Mapping[str, str]:
@@ -64,11 +66,15 @@ class RunKeys:
                 f"and this one reads {FORMAT.decode()}; finish it with the version that recorded it, or use "
                 "another run_id"
             )
-        meta = _opened(opening, known, time.time())
+        meta, self.outline = _opened(opening, known, time.time()), opening.outline
+        # Else the records are of another flow, until this one is adopted.
+        is_known_flow = meta["flow_digest"] == opening.flow_digest
 
         def change(pipe: Any) -> None:
             pipe.hset(self._names["meta"], mapping=meta)
             pipe.hdel(self._names["meta"], "error")
+            if self.outline is not None and is_known_flow:
+                pipe.set(self._names["outline"], self.outline, nx=True)
 
         epoch = self.lease.take(session, change, mine, vigil)
         # Read again: before the lease was taken, others could write.
@@ -189,7 +195,7 @@ class RunKeys:
         names = self._names
 
         def change(pipe: Any) -> None:
-            pipe.delete(names["results"], names["skipped"], names["nodes"], names["details"])
+            pipe.delete(names["results"], names["skipped"], names["nodes"], names["details"], names["outline"])
             if self.lease.owner is None:
                 pipe.delete(names["meta"])
             else:
@@ -203,6 +209,8 @@ class RunKeys:
         def change(pipe: Any) -> None:
             pipe.hset(self._names["meta"], mapping={"status": "running", "flow_digest": flow_digest})
             pipe.hdel(self._names["meta"], "result", "finished")
+            if self.outline is not None:
+                pipe.set(self._names["outline"], self.outline)
 
         self.lease.change(session, change)
 
@@ -287,12 +295,16 @@ def _digest(node: Mapping[str, Any]) -> bytes | None:
 
 def _noted(row: Row, now: float) -> str:
     digest = None if row.digest is None else row.digest.hex()
-    label = {} if row.label is None else {"label": row.label}
-    return json.dumps({
+    noted: dict[str, Any] = {
         "status": row.status, "digest": digest, "task": row.task, "reason": row.reason,
         "attempts": row.attempts, "duration": row.duration, "error": row.error, "recorded": now,
-        "is_durable": row.is_durable, **label,
-    })  # fmt: skip
+        "is_durable": row.is_durable,
+    }  # fmt: skip
+    if row.label is not None:
+        noted["label"] = row.label
+    if row.started is not None:
+        noted["started"] = round(row.started, 6)
+    return json.dumps(noted)
 
 
 def _record(node: bytes | None, reason: bytes | None, *, has_result: bool) -> Record | None:

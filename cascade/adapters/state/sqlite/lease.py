@@ -13,8 +13,9 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
     One row a node that has ended: ``run`` (``runs.id``), ``node_id``, ``status`` (``succeeded``, ``skipped``,
     ``failed``, ``cancelled``; ``retrying``: not ended yet), ``task``, ``reason`` (of a skip), ``attempts``,
     ``duration`` (seconds), ``error``, ``recorded``, ``is_durable`` (0: the value could not be
-    pickled, or is too large), ``digest``, ``value`` (pickle), ``label`` (what people call it; a file that was
-    made before there were labels gets the column when it is next written).
+    pickled, or is too large), ``digest``, ``value`` (pickle), ``label`` (what people call it), ``started``
+    (when its first attempt began). A file that was made before these two were kept gets them when it is next
+    written.
 ``events``
     A log of the file: ``run``, ``time``, ``kind``, ``message``.
 ``signals``
@@ -23,6 +24,9 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
 ``details``
     Why nodes failed, with what they were called, what they wrote; missing in a file in which none has failed:
     ``run``, ``node_id``, ``detail`` (JSON; see ``NodeDetail``).
+``outlines``
+    What the flows of runs are made of; missing in a file that was made before it was kept: ``run``, ``outline``
+    (JSON; see ``graph/pictures/outline.py``).
 ``durations``
     How long nodes take, for the order in which they start; may be missing, or be deleted at any time. One row a
     flow: ``flow`` (digest of its tasks and their order), ``updated``, ``seconds`` (a 32-bit float a node, negative
@@ -69,7 +73,7 @@ CREATE TABLE runs (
 CREATE TABLE nodes (
     run INTEGER NOT NULL REFERENCES runs(id), node_id TEXT NOT NULL, status TEXT NOT NULL, task TEXT, reason TEXT,
     attempts INTEGER, duration REAL, error TEXT, recorded REAL NOT NULL, is_durable INTEGER NOT NULL DEFAULT 1,
-    digest BLOB, value BLOB, label TEXT, PRIMARY KEY (run, node_id)
+    digest BLOB, value BLOB, label TEXT, started REAL, PRIMARY KEY (run, node_id)
 ) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs(id), time REAL NOT NULL, kind TEXT NOT NULL,
@@ -77,6 +81,8 @@ CREATE TABLE events (
 );
 CREATE INDEX events_of_run ON events (run);
 """
+# Columns of nodes that came later; older versions neither read nor write them.
+_LATER: Final = {"label": "TEXT", "started": "REAL"}
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:
@@ -88,20 +94,22 @@ def prepare(connection: sqlite3.Connection, path: str) -> None:
     if connection.execute("PRAGMA user_version").fetchone()[0] != VERSION:
         with transaction(connection):
             _make_schema(connection, path)
-    elif not has_labels(connection):
+    elif len(later_columns(connection)) < len(_LATER):
         with transaction(connection):
-            _add_labels(connection)
+            _add_columns(connection)
 
 
-def has_labels(connection: sqlite3.Connection) -> bool:
-    """Whether the file has a column for the labels of nodes."""
-    columns = connection.execute("SELECT name FROM pragma_table_info('nodes')")
-    return ("label",) in columns.fetchall()
+def later_columns(connection: sqlite3.Connection) -> list[str]:
+    """Those columns of nodes that the file has, and that not every file of this format has."""
+    found = {name for (name,) in connection.execute("SELECT name FROM pragma_table_info('nodes')")}
+    return [name for name in _LATER if name in found]
 
 
-def _add_labels(connection: sqlite3.Connection) -> None:
-    if not has_labels(connection):  # another process may have added it meanwhile
-        connection.execute("ALTER TABLE nodes ADD COLUMN label TEXT")
+def _add_columns(connection: sqlite3.Connection) -> None:
+    there = later_columns(connection)  # another process may have added some meanwhile
+    for name, kind in _LATER.items():
+        if name not in there:
+            connection.execute(f"ALTER TABLE nodes ADD COLUMN {name} {kind}")
 
 
 def of_another_version(path: str, version: int) -> str:

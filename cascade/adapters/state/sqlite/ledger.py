@@ -13,8 +13,9 @@ from urllib.parse import quote
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_records
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.details import has_table
-from cascade.adapters.state.sqlite.lease import has_labels
+from cascade.adapters.state.sqlite.lease import later_columns
 from cascade.adapters.state.sqlite.opening import opened
+from cascade.adapters.state.sqlite.outlines import read as read_outline
 from cascade.model.shown.raised import describe
 from cascade.runtime.durability.details import SignalRecord
 from cascade.runtime.durability.history import NodeRecord, RunRecord
@@ -43,12 +44,13 @@ def _run(
     row: tuple[Any, ...],
     nodes: Sequence[NodeRecord] = (),
     signals: Sequence[SignalRecord] = (),
+    outline: str | None = None,
 ) -> RunRecord:
     counts = connection.execute(
         f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status",
         (row[0],),
     )
-    fields = dict(zip(_COLUMNS, row[1:], strict=True))
+    fields = {**dict(zip(_COLUMNS, row[1:], strict=True)), "outline": outline}
     return read_run_record(Fields(fields), dict(counts), nodes, _left, signals)
 
 
@@ -69,12 +71,18 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
         return (
             None
             if row is None
-            else _run(connection, row, _nodes(connection, row[0]), _signals(connection, row[0]))
+            else _run(
+                connection,
+                row,
+                _nodes(connection, row[0]),
+                _signals(connection, row[0]),
+                read_outline(connection, row[0]),
+            )
         )
 
 
 def _nodes(connection: sqlite3.Connection, number: int) -> list[NodeRecord]:
-    names = (*_OF_NODES, "label") if has_labels(connection) else _OF_NODES
+    names = (*_OF_NODES, *later_columns(connection))
     details: dict[str, Any] = {}
     if has_table(connection, "details"):
         details = dict(connection.execute("SELECT node_id, detail FROM details WHERE run = ?", (number,)))

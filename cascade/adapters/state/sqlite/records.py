@@ -17,6 +17,8 @@ from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened,
 from cascade.adapters.state.sqlite.details import DetailRows
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
+from cascade.adapters.state.sqlite.outlines import forget as forget_outline
+from cascade.adapters.state.sqlite.outlines import write as write_outline
 from cascade.model.shown.raised import describe
 from cascade.runtime.durability.records import (
     UNDO_MARK,
@@ -57,11 +59,13 @@ class RunRows:
         lease: The lease of the run, without which nothing is written.
         largest: Bytes that a value may have; by default what SQLite allows, less a margin.
         details: The details of its nodes.
+        outline: What the flow that is run now is made of, as text.
     """
 
     lease: RunLease
     largest: int = 1_000_000_000 - _MARGIN
     details: DetailRows = attrs.field(factory=DetailRows)
+    outline: str | None = None
 
     def begin(self, opening: Opening, vigil: Vigil) -> Past:
         """Take the lease of the run; returns what is known of the run.
@@ -70,7 +74,7 @@ class RunRows:
             RunInProgressError: If another process or task executes the run.
             UncertainHolderError: If that cannot be told yet.
         """
-        texts = _texts(opening)
+        texts, self.outline = _texts(opening), opening.outline
         self.lease.disown()  # of a try before this
         with self.lease.transaction() as connection:
             epoch = self.lease.take(connection, vigil)
@@ -85,6 +89,8 @@ class RunRows:
                 "WHERE id = ?",
                 (*texts, opening.flow_digest, number),
             )
+            if row[1] in (None, opening.flow_digest):  # else the records are of another flow, until it is adopted
+                write_outline(connection, number, self.outline, replaces=False)
         status, flow_digest, turn, continuation, result, finished = row
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self.largest = max(limit - _MARGIN, limit // 2)
@@ -117,6 +123,7 @@ class RunRows:
             number = self.lease.enrol(connection)
             connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
             self.details.forget(connection, number)
+            forget_outline(connection, number)
             connection.execute(
                 "UPDATE runs SET turn = NULL, continuation = NULL, result = NULL, flow_digest = NULL WHERE id = ?",
                 (number,),
@@ -130,6 +137,7 @@ class RunRows:
                 "UPDATE runs SET status = 'running', flow_digest = ?, result = NULL, finished = NULL WHERE id = ?",
                 (flow_digest, number),
             )
+            write_outline(connection, number, self.outline, replaces=True)
 
     def forget(self, node_ids: Sequence[str]) -> None:
         """Forget the records of *node_ids*."""

@@ -23,7 +23,7 @@ from cascade.runtime.foundation.fairness import considerate
 
 # Seconds by which the clock of another machine may differ from ours.
 _APART: Final = 3600.0
-_PARTS: Final = ("nodes", "events", "signals", "details")
+_PARTS: Final = ("nodes", "events", "signals", "details", "outlines")
 
 
 def _opened(url: str) -> AbstractContextManager[sqlite3.Connection]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Final
 
 import attrs
@@ -81,15 +81,15 @@ def detail_of(
         arguments: What it was called with.
         worker: Where it ran, if *account* does not say.
     """
-    wall = _wall_clock(run_context)
-    began = None if started is None else wall(started)
+    ahead = wall_clock_lead(run_context)
+    began = None if started is None else started + ahead
     cause = None if error is None else run_context.failures.cause_of(error)
     if cause is not None and cause != node_id:
         return NodeDetail(began, arguments=arguments, caused_by=cause)
     account = account or Account()
     hidden = run_context.events.secrets
     attempts = [
-        AttemptRecord(number, wall(mark), max(end - mark, 0.0), hidden.redact(text))
+        AttemptRecord(number, mark + ahead, max(end - mark, 0.0), hidden.redact(text))
         for number, mark, end, text in account.attempts
     ]
     return NodeDetail(
@@ -98,16 +98,15 @@ def detail_of(
         arguments,
         attempts,
         None if error is None else _cut(hidden.redact(text_of(error))),
-        [Remark(wall(at), hidden.redact(text)) for at, text in account.remarks],
+        [Remark(at + ahead, hidden.redact(text)) for at, text in account.remarks],
     )
 
 
-def _wall_clock(run_context: RunContext) -> Callable[[float], float]:
-    """A function from moments on the loop's clock to seconds since the epoch; in a simulation, to themselves."""
+def wall_clock_lead(run_context: RunContext) -> float:
+    """What makes seconds since the epoch of a moment on the loop's clock; 0 in a simulation."""
     if run_context.shared.pacer is not None:
-        return lambda at: at
-    ahead = time.time() - run_context.beginning.clock()
-    return lambda at: at + ahead
+        return 0.0
+    return time.time() - run_context.beginning.clock()
 
 
 def _cut(text: str) -> str:

@@ -14,6 +14,7 @@ from queue import Queue
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 from anyio.from_thread import start_blocking_portal
 from browser import Chromium
@@ -83,8 +84,8 @@ def running(backend: str, **settings: Any) -> Iterator[tuple[str, Queue[object]]
     assert not thread.is_alive()
 
 
-def test_buttons_steer_a_run_that_is_watched(backend_name: str, chromium: Chromium, tmp_path: Path) -> None:
-    def look(page: Any) -> None:
+def test_buttons_steer_a_run_that_is_watched(backend_name: str, chromium: Chromium) -> None:
+    def look(page: Any) -> Path:
         page.goto(link)
         page.wait_for_selector("#connection[data-state=live]")
         assert "key=" not in page.url
@@ -96,7 +97,7 @@ def test_buttons_steer_a_run_that_is_watched(backend_name: str, chromium: Chromi
         page.wait_for_selector("#live-rules:has-text('2')")
         page.click("#why summary")
         page.wait_for_selector("#blocked tr[data-node=publish]")
-        page.screenshot(path=tmp_path / "paused.png", full_page=True)
+        chromium.keep(page, "paused")
         page.click("#resume")
         page.wait_for_selector("#pause:visible")
         page.fill("[data-signal=approve] input", "yes")
@@ -106,26 +107,24 @@ def test_buttons_steer_a_run_that_is_watched(backend_name: str, chromium: Chromi
         assert page.is_hidden("#pause")
         assert page.locator("#graph .cascade-node").count() >= 6
         assert "7</b>" in page.inner_text("#failures")
-        page.screenshot(path=tmp_path / "ended.png", full_page=True)
+        return chromium.keep(page, "ended")
 
     with running(backend_name) as (link, ended):
-        _, problems = chromium.see(look, viewport=WIDE)
+        picture, problems = chromium.see(look, viewport=WIDE)
 
     assert ended.get(timeout=20) == "12 rows, 3 shards, True"
     assert problems == []
-    assert (tmp_path / "ended.png").stat().st_size > 10_000
+    assert picture.stat().st_size > 10_000
 
 
-def test_the_run_is_cancelled_once_that_is_confirmed(
-    backend_name: str, chromium: Chromium, tmp_path: Path
-) -> None:
+def test_the_run_is_cancelled_once_that_is_confirmed(backend_name: str, chromium: Chromium) -> None:
     def look(page: Any) -> None:
         page.goto(link)
         page.click("#cancel")
         page.click("#cancel-no")
         page.wait_for_selector("#cancel:visible")
         page.click("#cancel")
-        page.screenshot(path=tmp_path / "sure.png", full_page=True)
+        chromium.keep(page, "sure")
         page.click("#cancel-yes")
         page.wait_for_selector("html[data-status=cancelled]")
 
@@ -136,11 +135,11 @@ def test_the_run_is_cancelled_once_that_is_confirmed(
     assert problems == []
 
 
-def test_nothing_sticks_out_where_there_is_little_room(chromium: Chromium, tmp_path: Path) -> None:
+def test_nothing_sticks_out_where_there_is_little_room(chromium: Chromium) -> None:
     def look(page: Any) -> tuple[int, int]:
         page.goto(link)
         page.wait_for_selector("[data-signal=approve]")
-        page.screenshot(path=tmp_path / "narrow.png", full_page=True)
+        chromium.keep(page, "narrow")
         widths = page.evaluate("[document.documentElement.scrollWidth, document.documentElement.clientWidth]")
         page.click("#cancel")
         page.click("#cancel-yes")
@@ -151,6 +150,38 @@ def test_nothing_sticks_out_where_there_is_little_room(chromium: Chromium, tmp_p
         (content, room), _ = chromium.see(look, viewport=NARROW)
 
     assert content <= room
+
+
+def test_pages_of_one_computer_do_not_take_the_place_of_each_other(chromium: Chromium) -> None:
+    def look(first: Any) -> None:
+        first.goto(one)
+        second = first.context.new_page()
+        second.goto(other)
+        for page in (first, second):
+            page.reload()
+            page.wait_for_selector("#connection[data-state=live]")
+            page.click("#cancel")
+            page.click("#cancel-yes")
+            page.wait_for_selector("html[data-status=cancelled]")
+
+    with running("asyncio") as (one, _), running("trio") as (other, _):
+        _, problems = chromium.see(look)
+
+    assert problems == []
+
+
+def test_a_page_is_kept_as_a_picture_also_where_a_test_fails(chromium: Chromium, tmp_path: Path) -> None:
+    def look(page: Any) -> None:
+        page.set_content("<h1>a page</h1>")
+        raise ValueError("not what was expected")
+
+    in_folder = attrs.evolve(chromium, folder=tmp_path / "kept" / "here")
+    with pytest.raises(ValueError, match="not what was expected"):
+        in_folder.see(look)
+
+    [picture] = (tmp_path / "kept" / "here").iterdir()
+    assert picture.name == "test_a_page_is_kept_as_a_picture_also_where_a_test_fails-end.png"
+    assert picture.read_bytes().startswith(b"\x89PNG")
 
 
 def test_a_page_that_the_browser_has_no_key_for_shows_nothing(chromium: Chromium) -> None:
@@ -183,7 +214,7 @@ def test_runs_are_listed_and_filtered(chromium: Chromium, tmp_path: Path) -> Non
         seen = [ids(page)]
         page.click("[data-status=failed]")
         seen.append(ids(page))
-        page.screenshot(path=tmp_path / "runs.png", full_page=True)
+        chromium.keep(page, "runs")
         page.click("[data-status=all]")
         page.fill("#find", "STORE")
         seen.append(ids(page))
@@ -276,7 +307,7 @@ def test_two_of_two_hundred_fail_and_the_page_says_which_and_why_and_how_to_go_o
         page.wait_for_selector("#note:has-text('resume')")
         for failure in page.locator("#failures summary").all():
             failure.click()
-        page.screenshot(path=tmp_path / "failed.png", full_page=True)
+        chromium.keep(page, "failed")
         return {name: page.inner_text(f"#{name}") for name in ("summary", "failures", "note")}
 
     with command_in(tmp_path, *words, "--page", "--log", "none") as link:

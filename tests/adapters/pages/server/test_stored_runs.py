@@ -51,6 +51,7 @@ async def test_a_run_that_has_ended_is_shown_and_can_do_nothing(state: str) -> N
 
     assert shown is not None
     assert shown.document["run"]["status"] == "succeeded"
+    assert 'data-node="joined"' in shown.svg
     assert not shown.actions
     changes = await heard(StoredRuns(state).updates("one"), "changes")
     assert changes["sections"]["run"]["counts"]["succeeded"] == 2

@@ -11,7 +11,7 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from cascade.adapters.pages.document.recorded import recorded_document
+from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
 from cascade.adapters.pages.server.sources.metrics import in_text, recorded_nodes_by, runs_by
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
 from cascade.adapters.pages.server.sources.source import (
@@ -81,7 +81,8 @@ class StoredRuns:
                 raise
             return None
         actions, why_not = await self._actions(run)
-        return Shown(recorded_document(run), "", actions, why_not)
+        chronicle = chronicle_of(run)
+        return Shown(recorded_document(run, chronicle), chronicle.svg(), actions, why_not)
 
     async def updates(self, run_id: str) -> AsyncGenerator[Update, None]:
         """The whole document of the run, whenever it has changed, and what can be done."""
