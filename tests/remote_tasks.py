@@ -116,6 +116,14 @@ def large(size: int, fill: int = 1) -> bytes:
 
 
 @cascade.task(mode="remote")
+def large_though_stopped(folder: str, size: int) -> bytes:
+    """Many bytes, as soon as it is cancelled."""
+    with suppress(BaseException):
+        work_until_stopped.func(folder)
+    return bytes(size)
+
+
+@cascade.task(mode="remote")
 def size_of(value: Any) -> int:
     """How long it is."""
     return len(value)
