@@ -110,6 +110,16 @@ def kill_worker(folder: str, times: int = 1) -> str:
 
 
 @cascade.task(mode="remote")
+def dies_at(folder: str, fatal: int, size: int) -> bytes:
+    """Many bytes, but the *fatal* time, from 1, it kills its own process."""
+    made = len(list(Path(folder).glob("called-*"))) + 1
+    (Path(folder) / f"called-{made}").touch()
+    if made == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return bytes(size)
+
+
+@cascade.task(mode="remote")
 def large(size: int, fill: int = 1) -> bytes:
     """Many bytes."""
     return bytes([fill]) * size
