@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -14,7 +17,7 @@ import pytest
 from anyio import to_thread
 from clusters import DaskCluster, dask_cluster
 from real_time import look_until
-from remote_tasks import add, dies_at, large, place, size_of, sizes_of, stubborn, work_until_stopped
+from remote_tasks import add, dies_at, large, pid_for, place, size_of, sizes_of, stubborn, work_until_stopped
 
 import cascade
 from cascade.executors import DaskExecutor
@@ -119,7 +122,8 @@ async def test_a_value_that_died_with_its_worker_is_made_again(
     value = dies_at(str(tmp_path), fatal, 100_000)
     flow = sizes_of([value, kill_it(size_of(value))])
     assert await cascade.run(flow, executor=executor) == [100_000, 6]
-    assert len(list(tmp_path.iterdir())) == calls
+    assert (tmp_path / f"called-{calls}").exists()
+    assert not (tmp_path / f"called-{calls + 1}").exists()
 
 
 @pytest.mark.parametrize("size", [1, 100_000])
@@ -127,7 +131,7 @@ async def test_a_value_that_died_with_its_worker_is_made_again(
 async def test_a_worker_that_dies_with_the_answer_is_lost_if_dask_has_none_in_its_place(
     cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
 ) -> None:
-    """dask makes the call again by itself, though the engine has made one attempt, and that kills the next worker."""
+    """dask makes the call again by itself, within one attempt of the engine, and that kills the next worker."""
     cluster.add_worker()
     with distributed.Client(cluster.address, set_as_default=False) as client:
         gather = client.gather
@@ -261,6 +265,31 @@ async def test_a_run_leaves_nothing_on_the_cluster_of_a_client_that_stays_open(
         assert client.status == "running"
         assert not client.futures
         assert await to_thread.run_sync(look_until, lambda: not _tasks_of(client))
+
+
+@ON_BOTH
+async def test_many_items_leave_nothing_here_and_each_worker_gets_its_share(cluster: DaskCluster) -> None:
+    """Twenty megabytes of arguments go there; what stays here for each item is its result and its node."""
+    cluster.add_worker()
+    cluster.add_worker()
+    size = 20_000
+    texts = [f"{number:01000d}" for number in range(size)]
+    executor = DaskExecutor(cluster.address)
+    async with cascade.Engine(executor=executor) as engine:
+        assert await to_thread.run_sync(look_until, lambda: executor.slots == 2)
+        await engine.run(pid_for.map(text=texts[:2_000]))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            places = Counter(await engine.run(pid_for.map(text=texts)))
+            gc.collect()
+            left, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert set(places) == {worker.pid for worker in cluster.workers}
+    assert min(places.values()) > size / 4
+    assert left < 2_000_000
+    assert peak < size * 1_000
 
 
 def _tasks_of(client: Any) -> list[str]:

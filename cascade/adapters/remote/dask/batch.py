@@ -90,6 +90,7 @@ class Batch:
             self.connection.running.get(self._worker, set()).discard(self.key)
         if self._future is not None:
             self._future.release()
+        _forget_sent(self.connection.client)
 
     def _begun(self, position: int, worker: str) -> None:
         self._worker = worker
@@ -176,6 +177,13 @@ async def _settled(future: Any) -> None:
     """Wait until *future* has finished, failed or been cancelled, and leave its value where it is."""
     while future.status in ("pending", "lost"):
         await future._state.wait()  # noqa: SLF001  # distributed.wait() asks for a client that is the default
+
+
+def _forget_sent(client: Any) -> None:
+    """Forget what was sent: dask keeps the last thousand messages, with all arguments, for whoever debugs it."""
+    sent = getattr(client.scheduler_comm, "recent_message_log", None)
+    if sent is not None:
+        sent.clear()
 
 
 async def fetched(connection: Connection, value: KeptValue) -> Any:
