@@ -281,7 +281,7 @@ async def test_many_items_leave_nothing_here_and_each_worker_gets_its_share(clus
         gc.collect()
         tracemalloc.start()
         try:
-            places = Counter(await engine.run(pid_for.map(text=texts)))
+            places: Counter[int] = Counter(await engine.run(pid_for.map(text=texts)))
             gc.collect()
             left, peak = tracemalloc.get_traced_memory()
         finally:
