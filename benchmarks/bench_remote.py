@@ -7,11 +7,15 @@ a call takes of the processor if a batch runs in place: everything but the way t
 from __future__ import annotations
 
 import argparse
+import gc
 import importlib.util
 import multiprocessing
+import os
 import statistics
 import time
+import tracemalloc
 import warnings
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -31,12 +35,23 @@ ITEMS, FAN, CHAIN, LARGE, READERS = 10_000, 1_000, 200, 40_000_000, 6
 CHUNKS = 8
 # Times what the executor takes by its own means, and microseconds of a call without any executor.
 GOAL_MAP, GOAL_FAN, GOAL_CHAIN, GOAL_LARGE, GOAL_SHARE = 2.0, 0.5, 0.1, 0.3, 40.0
+# Kibibytes of this process, dask's scheduler included, for an item at the peak; and what part of its due the
+# worker with the fewest items gets.
+GOAL_PEAK, GOAL_FAIR = 1.0, 0.5
 
 
 @cascade.task(mode="remote")
 def same(value: Any) -> Any:
     """Nothing."""
     return value
+
+
+@cascade.task(mode="remote")
+def worker_of(value: Any) -> int:
+    """The process that it runs in, after a fifth of a millisecond."""
+    del value
+    time.sleep(0.0002)
+    return os.getpid()
 
 
 @cascade.task(mode="remote")
@@ -215,6 +230,23 @@ async def compared(backend: str, rounds: int, options: argparse.Namespace, by_ha
     return figures
 
 
+async def memory_and_shares(backend: str, size: int, by_hand: ByHand) -> list[Figure]:
+    """What a map of many items takes of the memory of this process, and how the workers share it."""
+    async with cascade.Engine(executor=by_hand.executor()) as engine:
+        await engine.run(worker_of.map(value=list(range(max(size // 10, 1)))))
+        gc.collect()
+        tracemalloc.start()
+        places: Counter[int] = Counter(await engine.run(worker_of.map(value=list(range(size)))))
+        _, peak = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+    fair = 2 * min(places.values()) / size if len(places) == 2 else 0.0
+    name = f"r. remote map of {size}"
+    return [
+        Figure(name, backend, "KiB/item", peak / size / 1024, GOAL_PEAK, variant="memory, peak"),
+        Figure(name, backend, "of its due", fair, GOAL_FAIR, more_is_better=True, variant="least worker"),
+    ]
+
+
 async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Sequence[Figure]:
     """The share of the engine, and all that needs workers."""
     size = sized(options, ITEMS)
@@ -224,7 +256,10 @@ async def cases(backend: str, rounds: int, options: argparse.Namespace) -> Seque
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of dask, about versions and ports
         with on_dask() if options.on == "dask" else on_processes() as by_hand:
-            return [share, *await compared(backend, rounds, options, by_hand)]
+            figures = [share, *await compared(backend, rounds, options, by_hand)]
+            if options.items:
+                figures += await memory_and_shares(backend, options.items, by_hand)
+            return figures
 
 
 async def processor_seconds(rounds: int, work: Work) -> float:
@@ -248,6 +283,9 @@ def add_options(parser: argparse.ArgumentParser) -> None:
     """Where the workers come from."""
     default = "dask" if has_dask() else "processes"
     parser.add_argument("--on", choices=("dask", "processes"), default=default, help="workers (%(default)s)")
+    parser.add_argument(
+        "--items", type=int, help="also the memory and the shares of the workers in a map of so many"
+    )
 
 
 if __name__ == "__main__":

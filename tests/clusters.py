@@ -150,48 +150,74 @@ def dask_cluster(
         cluster.stop()
 
 
+# Workers take whichever ports are free, and not some of ours.
+_ANY_PORTS = ("--min-worker-port=0", "--max-worker-port=0")
+
+
+def _ray_start(folder: Path, *words: str) -> subprocess.Popen[bytes]:
+    with open(folder / "ray.log", "ab") as log:
+        return subprocess.Popen(
+            [sys.executable, "-m", "ray.scripts.scripts", "start", "--block", "--disable-usage-stats", *words],
+            stdout=log, stderr=log, start_new_session=True,
+            env={**os.environ, **RAY_SETTINGS, "PYTHONPATH": IMPORTABLE},
+        )  # fmt: skip
+
+
 @attrs.frozen
 class RayHead:
     """A head node of Ray.
 
     Attributes:
+        folder: For the log.
+        port: Where other nodes join it.
         url: That of its client port, for ``executor=``.
         process: ``ray start``; what it has started is in its session.
+        nodes: The same of other nodes.
     """
 
+    folder: Path
+    port: int
     url: str
     process: subprocess.Popen[bytes]
+    nodes: list[subprocess.Popen[bytes]] = attrs.field(factory=list)
+
+    def add_node(self) -> subprocess.Popen[bytes]:
+        """Start another node, with one CPU."""
+        port = f"--dashboard-agent-listen-port={free_port()}"
+        words = (f"--address=127.0.0.1:{self.port}", "--num-cpus=1", port)
+        self.nodes.append(_ray_start(self.folder, *words, *_ANY_PORTS))
+        return self.nodes[-1]
+
+    def end(self, process: subprocess.Popen[bytes]) -> None:
+        """Kill a node, and what it has started."""
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait(20)
 
     def kill(self) -> None:
-        """Kill it, and what it has started."""
-        with suppress(ProcessLookupError):
-            os.killpg(self.process.pid, signal.SIGKILL)
-        self.process.wait(20)
+        """Kill all of it."""
+        for process in (*self.nodes, self.process):
+            self.end(process)
 
 
 @contextmanager
-def ray_head(folder: Path) -> Iterator[RayHead]:
-    """A head node with two CPUs, started as users start one."""
+def ray_head(folder: Path, *, cpus: int = 2) -> Iterator[RayHead]:
+    """A head node, started as users start one."""
     need("ray")
     ports = {
         "port": free_port(),
         "ray-client-server-port": free_port(),
         "dashboard-agent-listen-port": free_port(),
     }
-    words = ["--head", "--block", "--num-cpus=2", "--include-dashboard=false", "--disable-usage-stats"]
-    words += ["--min-worker-port=0", "--max-worker-port=0"]  # whichever are free, and not some of ours
+    words = ["--head", f"--num-cpus={cpus}", "--include-dashboard=false", *_ANY_PORTS]
     words += [f"--{name}={port}" for name, port in ports.items()]
     # Sockets have short paths.
     with tempfile.TemporaryDirectory(prefix="ray-", dir="/tmp", ignore_cleanup_errors=True) as short:
-        with open(folder / "ray.log", "ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "ray.scripts.scripts", "start", *words, f"--temp-dir={short}"],
-                stdout=log, stderr=log, start_new_session=True,
-                env={**os.environ, **RAY_SETTINGS, "PYTHONPATH": IMPORTABLE},
-            )  # fmt: skip
-        head = RayHead(f"ray://127.0.0.1:{ports['ray-client-server-port']}", process)
+        process = _ray_start(folder, *words, f"--temp-dir={short}")
+        client_port = ports["ray-client-server-port"]
+        head = RayHead(folder, ports["port"], f"ray://127.0.0.1:{client_port}", process)
         try:
-            assert look_until(lambda: _answers(process, ports["ray-client-server-port"]), 90)
+            assert look_until(lambda: _answers(process, client_port), 90)
             yield head
         finally:
             head.kill()

@@ -32,6 +32,14 @@ def place() -> tuple[int, str]:
 
 
 @cascade.task(mode="remote")
+def pid_for(text: str) -> int:
+    """The process that it runs in, whatever it is given; takes a fifth of a millisecond."""
+    del text
+    time.sleep(0.0002)
+    return os.getpid()
+
+
+@cascade.task(mode="remote")
 def add(one: int, other: int = 1) -> int:
     """A sum."""
     return one + other
@@ -112,9 +120,27 @@ def kill_worker(folder: str, times: int = 1) -> str:
 
 
 @cascade.task(mode="remote")
+def dies_at(folder: str, fatal: int, size: int) -> bytes:
+    """Many bytes, but the *fatal* time, from 1, it kills its own process."""
+    made = len(list(Path(folder).glob("called-*"))) + 1
+    (Path(folder) / f"called-{made}").touch()
+    if made == fatal:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return bytes(size)
+
+
+@cascade.task(mode="remote")
 def large(size: int, fill: int = 1) -> bytes:
     """Many bytes."""
     return bytes([fill]) * size
+
+
+@cascade.task(mode="remote")
+def large_though_stopped(folder: str, size: int) -> bytes:
+    """Many bytes, as soon as it is cancelled."""
+    with suppress(BaseException):
+        work_until_stopped.func(folder)
+    return bytes(size)
 
 
 @cascade.task(mode="remote")

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from carried import Unreadable
 from observed import observe
@@ -89,6 +90,13 @@ async def test_what_follows_a_failure_does_not_run(counting: Counting, schedule:
 
     assert isinstance(observed.error, CustomError)
     assert observed.ran == ["fail"]
+
+
+async def test_a_failure_tells_what_the_call_before_it_gave(counting: Counting, schedule: Any) -> None:
+    with pytest.raises(CustomError) as caught:
+        await cascade.run(fail(add(6)), executor=counting, schedule=schedule)
+    assert counting.sizes == [2]
+    assert caught.value.__notes__[-1].endswith("called with code=7")
 
 
 async def test_the_rest_goes_on_if_it_is_to(counting: Counting, schedule: Any) -> None:
@@ -191,6 +199,35 @@ async def test_a_rule_that_comes_meanwhile_holds_what_is_not_handed_over(countin
         await run.limit(concurrency=1)
         await run.resume()
         assert await run.result() == sum(range(1, 301))
+
+
+async def test_workers_that_come_late_get_their_share() -> None:
+    """At first there is no worker, and later there are four: eight batches are under way then."""
+
+    class Growing(Counting):
+        def __init__(self) -> None:
+            super().__init__()
+            self.under_way, self.are_all_busy = 0, anyio.Event()
+
+        @property
+        def slots(self) -> int:
+            return 4 if len(self.sizes) > 2 else 0
+
+        async def execute_many(
+            self, calls: Sequence[RemoteCall], keep: Sequence[bool], started: Callable[[int, str], None]
+        ) -> Sequence[RemoteOutcome]:
+            outcomes = await super().execute_many(calls, keep, started)
+            self.under_way += 1
+            if self.under_way == 8:
+                self.are_all_busy.set()
+            if self.slots:
+                await self.are_all_busy.wait()
+            self.under_way -= 1
+            return outcomes
+
+    with anyio.fail_after(30):
+        found = await cascade.run(add.map(one=list(range(5_000))), executor=Growing())
+    assert found == list(range(1, 5_001))
 
 
 async def test_a_lost_batch_is_made_again_call_by_call() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import re
 import signal
+import tracemalloc
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from textwrap import dedent
@@ -14,7 +17,7 @@ import pytest
 from anyio import to_thread
 from clusters import DaskCluster, dask_cluster
 from real_time import look_until
-from remote_tasks import add, large, place, size_of, stubborn, work_until_stopped
+from remote_tasks import add, dies_at, large, pid_for, place, size_of, sizes_of, stubborn, work_until_stopped
 
 import cascade
 from cascade.executors import DaskExecutor
@@ -100,20 +103,50 @@ async def test_what_waited_for_a_dead_worker_runs_on_another_though_it_has_no_re
             assert (await one.result(), pid) == ("worked", cluster.workers[1].pid)
 
 
-@ON_ASYNCIO
-async def test_a_value_that_died_with_its_worker_is_made_again(cluster: DaskCluster) -> None:
+@pytest.mark.parametrize(("fatal", "calls"), [(0, 2), (2, 3)], ids=["once", "and again"])
+@ON_BOTH
+async def test_a_value_that_died_with_its_worker_is_made_again(
+    cluster: DaskCluster, tmp_path: Path, fatal: int, calls: int
+) -> None:
+    """dask makes it again by itself; if it cannot, the call that needs it has not begun, and the engine does."""
     cluster.add_worker()
     executor = DaskExecutor(cluster.address)
 
     @cascade.task
-    def kill_it() -> None:
+    def kill_it(_: int) -> str:
         cluster.workers[0].kill()
         assert look_until(lambda: executor.slots == 0)  # the scheduler has noticed
-        cluster.add_worker()
+        cluster.add_worker(is_reborn=True)
+        return "killed"
 
-    value = large(100_000)
-    flow = size_of(value).after(kill_it().after(value))
-    assert await cascade.run(flow, executor=executor) == 100_000
+    value = dies_at(str(tmp_path), fatal, 100_000)
+    flow = sizes_of([value, kill_it(size_of(value))])
+    assert await cascade.run(flow, executor=executor) == [100_000, 6]
+    assert (tmp_path / f"called-{calls}").exists()
+    assert not (tmp_path / f"called-{calls + 1}").exists()
+
+
+@pytest.mark.parametrize("size", [1, 100_000])
+@ON_BOTH
+async def test_a_worker_that_dies_with_the_answer_is_lost_if_dask_has_none_in_its_place(
+    cluster: DaskCluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, size: int
+) -> None:
+    """dask makes the call again by itself, within one attempt of the engine, and that kills the next worker."""
+    cluster.add_worker()
+    with distributed.Client(cluster.address, set_as_default=False) as client:
+        gather = client.gather
+
+        def gather_from_the_dead(*args: Any, **options: Any) -> Any:
+            if cluster.workers[0].poll() is None:
+                cluster.workers[0].kill()
+                cluster.workers[0].wait()
+                cluster.add_worker()
+            return gather(*args, **options)
+
+        monkeypatch.setattr(client, "gather", gather_from_the_dead)
+        flow = sizes_of([dies_at(str(tmp_path), 2, size).with_timeout(60)])
+        with pytest.raises(cascade.WorkerLost, match="it ended while the call ran there"):
+            await cascade.run(flow, executor=DaskExecutor(client))
 
 
 @ON_BOTH
@@ -232,6 +265,31 @@ async def test_a_run_leaves_nothing_on_the_cluster_of_a_client_that_stays_open(
         assert client.status == "running"
         assert not client.futures
         assert await to_thread.run_sync(look_until, lambda: not _tasks_of(client))
+
+
+@ON_BOTH
+async def test_many_items_leave_nothing_here_and_each_worker_gets_its_share(cluster: DaskCluster) -> None:
+    """Twenty megabytes of arguments go there; what stays here for each item is its result and its node."""
+    cluster.add_worker()
+    cluster.add_worker()
+    size = 20_000
+    texts = [f"{number:01000d}" for number in range(size)]
+    executor = DaskExecutor(cluster.address)
+    async with cascade.Engine(executor=executor) as engine:
+        assert await to_thread.run_sync(look_until, lambda: executor.slots == 2)
+        await engine.run(pid_for.map(text=texts[:2_000]))
+        gc.collect()
+        tracemalloc.start()
+        try:
+            places: Counter[int] = Counter(await engine.run(pid_for.map(text=texts)))
+            gc.collect()
+            left, peak = tracemalloc.get_traced_memory()
+        finally:
+            tracemalloc.stop()
+    assert set(places) == {worker.pid for worker in cluster.workers}
+    assert min(places.values()) > size / 4
+    assert left < 2_000_000
+    assert peak < size * 1_000
 
 
 def _tasks_of(client: Any) -> list[str]:

@@ -14,7 +14,7 @@ import attrs
 import pytest
 from observed import observe
 from remote_executors import KEEP_ABOVE, kept_open
-from remote_tasks import add, large, size_of, sizes_of
+from remote_tasks import add, large, size_of, sizes_of, total
 
 import cascade
 from cascade.executors import (
@@ -214,6 +214,65 @@ async def test_so_is_one_that_was_made_of_another(watching: Watching) -> None:
     assert observed.value == [2 * SIZE]
     assert [event.code for event in observed.recorded.of(cascade.EngineWarning)] == ["value-lost"] * 2
     assert set(watching.dropped) >= set(watching.stayed)
+
+
+async def test_so_is_one_of_a_chain_that_was_one_batch(watching: Watching, schedule: Any) -> None:
+    watching.losses = 1
+
+    found = await cascade.run(sizes_of([large(add(SIZE, 1))]), executor=watching, schedule=schedule)
+
+    assert found == [SIZE + 1]
+    assert len(watching.stayed) == 2
+
+
+async def test_making_it_again_outlives_another_worker(
+    watching: Watching, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    blows = [1, 1]
+
+    async def execute_many(calls: Sequence[RemoteCall], keep: Any, started: Any) -> Sequence[RemoteOutcome]:
+        if watching.stayed and calls[0].task.name == "large" and blows:
+            blows.pop()
+            started(0, "the worker")
+            raise cascade.WorkerLost("the worker", "it is a test")
+        return await Watching.execute_many(watching, calls, keep, started)
+
+    watching.losses = 1
+    monkeypatch.setattr(watching, "execute_many", execute_many)
+
+    assert await cascade.run(sizes_of([large(SIZE)]), executor=watching) == [SIZE]
+    assert not blows
+
+
+@pytest.mark.needs("cloudpickle")  # its functions have no importable names
+async def test_one_that_cannot_be_made_again_spoils_no_other_call(
+    watching: Watching, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @cascade.task(mode="remote")
+    def once(number: int) -> bytes:
+        (tmp_path / str(number)).touch(exist_ok=number != 1)
+        return bytes(SIZE)
+
+    @cascade.task(mode="remote")
+    def size_after(block: bytes, _: Any) -> int:
+        return len(block)
+
+    lost: list[int] = []
+
+    async def execute_many(calls: Sequence[RemoteCall], keep: Any, started: Any) -> Sequence[RemoteOutcome]:
+        if calls[0].task.name == "size_after" and not lost:
+            lost.append(len(calls))
+            FuturesExecutor.drop(watching, watching.stayed)
+        return await Watching.execute_many(watching, calls, keep, started)
+
+    monkeypatch.setattr(watching, "execute_many", execute_many)
+    blocks = [once(number) for number in range(40)]
+    together = total([size_of(block) for block in blocks])
+    sizes = [size_after(block, together).or_else(-1) for block in blocks]
+    found = await cascade.run(sizes, executor=watching)
+
+    assert lost[0] > 1
+    assert found == [SIZE, -1, *[SIZE] * 38]
 
 
 @pytest.mark.needs("cloudpickle")  # its functions have no importable names

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,9 +30,26 @@ def head(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RayHead]:
 
 
 FLOWS = """
+import time
 from pathlib import Path
 
-from remote_tasks import add, fail, large, size_of, work_until_stopped
+import cascade
+from remote_tasks import add, dies_at, fail, large, size_of, sizes_of, work_until_stopped
+
+here = Path(__file__).parent
+
+
+@cascade.task
+def until_killed(_: int) -> str:
+    (here / "made").touch()
+    while not (here / "killed").exists():
+        time.sleep(0.05)
+    return "killed"
+
+
+(here / "calls").mkdir(exist_ok=True)
+value = dies_at(str(here / "calls"), 0, 200_000)
+losing = sizes_of([value, until_killed(size_of(value))])
 
 sums = [add.map(one=range(20)), size_of(large(200_000))]
 failing = fail(3)
@@ -74,6 +91,24 @@ def test_a_head_node_that_is_gone_is_given_up(tmp_path: Path) -> None:
     assert time.monotonic() - begun < 25  # ten seconds to notice, and what Ray takes to let the process end
 
 
+def test_a_value_that_is_lost_with_its_node_is_made_again(tmp_path: Path, backend_name: str) -> None:
+    """The head node runs no calls; the value is made on a second node, and again on a third."""
+    with ray_head(tmp_path, cpus=0) as own:
+        node = own.add_node()
+        with start(tmp_path, "losing", "--executor", own.url, "--backend", backend_name) as process:
+            try:
+                assert look_until(lambda: (tmp_path / "made").exists() or process.poll() is not None, 180)
+                assert process.poll() is None, process.communicate()
+                own.end(node)
+                own.add_node()
+                (tmp_path / "killed").touch()
+                out, err = process.communicate(timeout=100)
+            finally:
+                process.kill()
+    assert (process.returncode, out) == (0, "[200000, 6]\n"), err
+    assert sorted(path.name for path in (tmp_path / "calls").iterdir()) == ["called-1", "called-2"]
+
+
 def test_a_head_node_that_is_not_there_is_no_reason_to_wait(tmp_path: Path) -> None:
     with start(tmp_path, "sums", "--executor", "ray://127.0.0.1:9") as process:
         _, err = process.communicate(timeout=60)
@@ -108,8 +143,23 @@ async def test_who_waits_for_what_no_node_has_is_cancelled_at_once() -> None:
     assert anyio.current_time() - begun < 2
 
 
-async def test_a_value_that_is_gone_is_said_to_be_lost() -> None:
+def free(executor: RayExecutor, handle: Any) -> None:
+    """Have Ray lose a value, as it does with the node that has it."""
+    del executor
+    from ray._private.internal_api import free as lose
+
+    lose([handle.ref])
+
+
+def drop(executor: RayExecutor, handle: Any) -> None:
+    """Let go of it here."""
+    executor.drop([handle])
+
+
+@pytest.mark.parametrize("lose", [drop, free])
+async def test_a_value_that_is_gone_is_said_to_be_lost(lose: Callable[[RayExecutor, Any], None]) -> None:
     shared_ray()
+    started: list[Any] = []
     executor = RayExecutor()
     await executor.open()
     try:
@@ -119,11 +169,14 @@ async def test_a_value_that_is_gone_is_said_to_be_lost() -> None:
         )
         assert isinstance(stayed, Stayed)
         handle: Any = stayed.handle
-        executor.drop([handle])
+        lose(executor, handle)
         value = KeptValue(handle, stayed.size, stayed.worker)
         with pytest.raises(ValuesLost) as caught:
-            await executor.execute_many([RemoteCall(size_of, (value,), {}, about)], [False], lambda *_: None)
+            await executor.execute_many(
+                [RemoteCall(size_of, (value,), {}, about)], [False], lambda *start: started.append(start)
+            )
         assert caught.value.values == (value,)
+        assert started == []
     finally:
         await executor.aclose()
 

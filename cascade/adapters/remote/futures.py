@@ -32,6 +32,7 @@ from cascade.runtime.foundation.remote_executor import (
     RemoteCall,
     RemoteExecutor,
     RemoteOutcome,
+    Stayed,
     ValuesLost,
 )
 from cascade.runtime.foundation.threads import in_thread
@@ -135,12 +136,17 @@ class FuturesExecutor(RemoteExecutor):
         assert office is not None  # it is open
         batch = f"{uuid.uuid4().hex}-{next(self._numbers)}"
         office.expect(batch, started)
+        pool = self._pool
         try:
             future = self._submit(office.address, batch, packed)
-            await _until_ended(future, office, batch)
+            try:
+                await _until_ended(future, office, batch)
+            except anyio.get_cancelled_exc_class():
+                self._drop_all_of(future, packed)
+                raise
         finally:
             office.forget(batch)
-        return unpack(packed, self._answer(future, packed))
+        return unpack(packed, self._answer(pool, future, packed))
 
     def _submit(self, address: Address, batch: str, packed: Packed) -> Future[Any]:
         files = [value.handle for value in packed.needs]
@@ -152,8 +158,13 @@ class FuturesExecutor(RemoteExecutor):
             self._renew(self._pool)
             raise WorkerLost("", f"the pool is broken: {shortened(error)}") from error
 
-    def _answer(self, future: Future[Any], packed: Packed) -> bytes:
-        pool = self._pool
+    def _drop_all_of(self, future: Future[Any], packed: Packed) -> None:
+        """Nobody wants what a batch has left behind that was cancelled."""
+        with suppress(Exception, CancelledError):  # it was lost, or has not run
+            outcomes = unpack(packed, future.result())
+            self.drop([outcome.handle for outcome in outcomes if isinstance(outcome, Stayed)])
+
+    def _answer(self, pool: Executor, future: Future[Any], packed: Packed) -> bytes:
         try:
             answer = future.result()
         except CancelledError as error:

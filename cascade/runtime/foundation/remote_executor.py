@@ -81,6 +81,16 @@ class Earlier:
     position: int
 
 
+def with_earlier(call: RemoteCall, value: Any) -> RemoteCall:
+    """*call*, with *value* in the place of that of an earlier call: it can be made without the other."""
+
+    def found(argument: Any) -> Any:
+        return value if type(argument) is Earlier else argument
+
+    kwargs = {name: found(argument) for name, argument in call.kwargs.items()}
+    return attrs.evolve(call, args=tuple(map(found, call.args)), kwargs=kwargs)
+
+
 @attrs.frozen(eq=False)
 class Returned:
     """The call has returned a value, which is here.

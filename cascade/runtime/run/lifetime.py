@@ -25,6 +25,7 @@ from cascade.model.events import EngineWarning, RunFinished, RunStatus
 from cascade.model.shown.raised import describe, leaves
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
+from cascade.runtime.execution.attempt.local_executor import looking_for_workers
 from cascade.runtime.execution.attempt.overdue_watch import Watch
 from cascade.runtime.foundation.cancellations import is_cancellation
 from cascade.runtime.run.first_events import tell_of_start, tell_of_the_past
@@ -150,7 +151,8 @@ class RunLifetime:
         try:
             async with anyio.create_task_group() as work:
                 tasks.work = work
-                await self._run_flow()
+                with looking_for_workers(self.run_context):
+                    await self._run_flow()
         except get_cancelled_exc_class() as cancellation:
             self._abort(cancellation)
             return cancellation

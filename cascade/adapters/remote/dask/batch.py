@@ -90,6 +90,7 @@ class Batch:
             self.connection.batches.running.get(self._worker, set()).discard(self.key)
         if self._future is not None:
             self._future.release()
+        _forget_sent(self.connection.client)
 
     def _begun(self, position: int, worker: str) -> None:
         self._worker = worker
@@ -113,12 +114,21 @@ class Batch:
             raise await self._failure(self._future)
         if self._future.type is WithValues:
             return await self._taken_apart(self._future)
-        return await connection.client.gather(self._future, asynchronous=True), ()
+        return await self._gathered(self._future), ()
+
+    async def _gathered(self, future: Any) -> Any:
+        """What *future*, which has finished, gives: perhaps not at once, if its worker has died since."""
+        try:
+            return await self.connection.client.gather(future, asynchronous=True)
+        except Exception:  # what dask says of a key that is lost for good
+            if future.status in ("error", "cancelled"):
+                raise await self._failure(future) from None
+            raise
 
     async def _taken_apart(self, whole: Any) -> Outcome:
         client = self.connection.client
         task = client.submit(_THERE, "answer_of", whole, key=f"{self.key}-answer", pure=False)
-        answer, count = await client.gather(task, asynchronous=True)
+        answer, count = await self._gathered(task)
         keys = [f"{self.key}-value-{number}" for number in range(count)]
         return answer, [
             client.submit(_THERE, "value_of", whole, number, key=key, pure=False)
@@ -141,6 +151,8 @@ class Batch:
             return ValuesLost(self.needs)
         error = await future.exception()
         if isinstance(error, KilledWorker):
+            if not str(error.task).startswith(self.key):  # dask has tried to make one of the values again
+                return ValuesLost(self.needs)
             return self._killed(error.last_worker)
         return GraphError(
             f"the dask cluster cannot run a call: {shortened(error)}; its workers need the versions of cascade "
@@ -167,6 +179,13 @@ async def _settled(future: Any) -> None:
         await future._state.wait()  # noqa: SLF001  # distributed.wait() asks for a client that is the default
 
 
+def _forget_sent(client: Any) -> None:
+    """Forget what was sent: dask keeps the last thousand messages, with all arguments, for whoever debugs it."""
+    sent = getattr(client.scheduler_comm, "recent_message_log", None)
+    if sent is not None:
+        sent.clear()
+
+
 async def fetched(connection: Connection, value: KeptValue) -> Any:
     """The value that has stayed on the cluster.
 
@@ -179,8 +198,11 @@ async def fetched(connection: Connection, value: KeptValue) -> Any:
     async def fetch() -> Any:
         await connection.until_connected()
         await _settled(future)
-        if future.status != "finished":
-            raise ValuesLost([value])
-        return await connection.client.gather(future, asynchronous=True)
+        try:
+            return await connection.client.gather(future, asynchronous=True)
+        except Exception:  # what made it, or what dask says of a key that is lost for good
+            if future.status in ("error", "cancelled"):
+                raise ValuesLost([value]) from None
+            raise
 
     return await connection.unless_lost(fetch())

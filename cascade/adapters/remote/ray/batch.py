@@ -116,9 +116,11 @@ class Batch:
         try:
             answer = future.result()
         except BaseException as error:  # Ray's errors, and CancelledError
-            if not isinstance(error, exceptions.TaskCancelledError) and not self._worker:
-                self.begun(0, "")  # it may have: only what was queued ends with a plain TaskCancelledError
-            self.fail(self._failure(error))
+            failure = self._failure(error)
+            waited = isinstance(error, exceptions.TaskCancelledError) or isinstance(failure, ValuesLost)
+            if not waited and not self._worker:
+                self.begun(0, "")  # it may have
+            self.fail(failure)
         else:
             kept = [Reference(ref) for ref in self._refs[1:]]
             with suppress(InvalidStateError):

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from contextvars import Context, copy_context
 from types import CoroutineType
 from typing import Any, ClassVar
 
 import attrs
-from anyio import CapacityLimiter
+from anyio import CancelScope, CapacityLimiter
 from anyio.lowlevel import EventLoopToken
 
 from cascade.model.tasks import Task
 from cascade.runtime.admission.pool import Slot
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.attempt import Attempt, enter
 from cascade.runtime.execution.attempt.remote_calls import RemoteCalls
 from cascade.runtime.execution.telling import this_thread
@@ -141,3 +144,18 @@ def slot_of(task: Task[..., Any], resources: object, executor: Executor) -> Slot
     if executor.remote is not None and executor.remote.goes(task, resources):
         return Slot.REMOTE
     return Slot.PROCESS if task.mode == "process" else Slot.THREAD
+
+
+@contextmanager
+def looking_for_workers(run_context: RunContext) -> Iterator[None]:
+    """While the block lasts, see now and then how many calls can run on the cluster, if there is one."""
+    executor, tasks = run_context.shared.executor, run_context.tasks
+    if not isinstance(executor, LocalExecutor) or executor.remote is None or tasks.work is None:
+        yield
+        return
+    scope = CancelScope()
+    tasks.spawn(tasks.work, executor.remote.keep_looking, scope)
+    try:
+        yield
+    finally:
+        scope.cancel()

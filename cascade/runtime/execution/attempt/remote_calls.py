@@ -11,7 +11,7 @@ from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import attrs
-from anyio import Lock
+from anyio import CancelScope, Lock, sleep
 
 from cascade.graph.nested import Hold
 from cascade.model.calls.callee import Callee
@@ -38,6 +38,8 @@ from cascade.runtime.observation.tracing import TracedAttempt
 
 # How often a call that was lost before it began is handed over again.
 MOST_LOSSES: Final = 3
+# Seconds between two looks how many calls can run there.
+_LOOK_EVERY: Final = 1.0
 _NO_HEADERS: Final[Mapping[str, str]] = {}
 # How often values are made again for an engine, before that is given up.
 _MOST_RESTORED: Final = 1000
@@ -53,12 +55,14 @@ class RemoteCalls:
         slots: How many that are, at least 1.
         restored: How often lost values were made again.
         means: How long calls of tasks take, in seconds; the last batch counts for half.
+        on_growth: Called when more calls can run there than before, on the event loop.
     """
 
     executor: RemoteExecutor
     admission: Admission
     slots: int = 0
     means: WeakKeyDictionary[Callee, float] = attrs.field(factory=WeakKeyDictionary)
+    on_growth: set[Callable[[], None]] = attrs.field(factory=set)
     _restoring: Lock = attrs.field(factory=Lock)
     restored: int = 0
 
@@ -75,8 +79,18 @@ class RemoteCalls:
         """See how many calls can run there now. Where none can, one may wait there until there is a worker."""
         slots = max(self.executor.slots, 1)
         if slots != self.slots:
-            self.slots = slots
+            before, self.slots = self.slots, slots
             self.admission.set_totals({Slot.REMOTE: slots})
+            if slots > before:
+                for grow in tuple(self.on_growth):
+                    grow()
+
+    async def keep_looking(self, scope: CancelScope) -> None:
+        """Look again and again until *scope* is cancelled: workers may come while a call takes an hour."""
+        with scope:
+            while True:
+                await sleep(_LOOK_EVERY)
+                self.look()
 
     def learn(self, calls: Sequence[RemoteCall], outcomes: Sequence[RemoteOutcome]) -> None:
         """See how long calls have taken."""
@@ -196,7 +210,7 @@ class RemoteCalls:
         message = f"the value of {node_id!r} was lost with worker {value.worker!r}; {node_id!r} runs again"
         run_context.events.emit(EngineWarning, code="value-lost", message=message)
         try:
-            (outcome,) = await self.hand_over([call], [True], lambda *_: None)
+            outcome = await self._made_again(call)
         except ValuesLost as lost:  # again, and meanwhile: the next round makes them
             for other in lost.values:
                 other.lose()
@@ -207,6 +221,18 @@ class RemoteCalls:
             raise WorkerLost(value.worker, f"the value of {node_id!r} was lost, and is another one by now")
         value.handle, value.worker, value.is_there = outcome.handle, outcome.worker, True
         value.made = self.restored
+
+    async def _made_again(self, call: RemoteCall) -> RemoteOutcome:
+        """How *call* ends on a worker that is not lost with it."""
+        losses = 0
+        while True:
+            try:
+                (outcome,) = await self.hand_over([call], [True], lambda *_: None)
+                return outcome
+            except WorkerLost:
+                losses += 1
+                if losses > MOST_LOSSES:
+                    raise
 
     def _call(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RemoteCall:
         timing = attempt.timing

@@ -27,12 +27,14 @@ from cascade.runtime.admission.pool import Slot
 from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, hold_on
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import (
+    KeptValue,
     NotMade,
     Raised,
     RemoteOutcome,
     Returned,
     Stayed,
     ValuesLost,
+    with_earlier,
 )
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
@@ -78,8 +80,17 @@ class RemoteLanes:
     def feed(self, index: int) -> None:
         """Take a node that is ready."""
         self.queue.append(index)
-        if self._tending < _AHEAD * self.remote.slots:
+        self._tend_more(1)
+
+    def _grow(self) -> None:
+        """There are more workers than before."""
+        self._tend_more(len(self.queue))
+
+    def _tend_more(self, most: int) -> None:
+        """Have further batches be made at a time, as far as there is room for them."""
+        for _ in range(min(most, _AHEAD * self.remote.slots - self._tending)):
             self._tending += 1
+            self.remote.on_growth.add(self._grow)
             self.context.run_context.tasks.spawn(self.context.group, self._tend)
 
     async def _tend(self) -> None:
@@ -95,6 +106,8 @@ class RemoteLanes:
                 await self._make_next(claim)
         finally:
             self._tending -= 1
+            if not self._tending:
+                self.remote.on_growth.discard(self._grow)
             if not self._tending or not conditions.may_use_lanes():
                 self.owner.take_back(self.queue)
 
@@ -160,7 +173,8 @@ class RemoteLanes:
                 keep = [self.context.keeping.may_stay(index) for index in batch.indices]
                 return await self.remote.hand_over(batch.calls, keep, batch.start)
             except ValuesLost as lost:
-                await self.remote.restore(lost.values, since, self.context.run_context)
+                if not await self._have_again(lost.values, since, batch):
+                    return [NotMade(is_alone=True)] * len(batch.calls)
             except WorkerLost:
                 losses += 1
                 if batch.began and len(batch.calls) == 1:
@@ -171,6 +185,16 @@ class RemoteLanes:
                     raise
             if not self.context.conditions.may_use_lanes():  # a rule has come meanwhile
                 return [NotMade()] * len(batch.calls)
+
+    async def _have_again(self, lost: Sequence[KeptValue], since: int, batch: RemoteBatch) -> bool:
+        """Make values again; ``False`` if that has failed, and not all of the batch may need them."""
+        try:
+            await self.remote.restore(lost, since, self.context.run_context)
+        except Exception:  # what made them raises it, and again once a call that needs them is alone
+            if len(batch.calls) == 1:
+                raise
+            return False
+        return True
 
     def _end_all(self, batch: RemoteBatch, error: BaseException) -> None:
         """All nodes of a batch have ended with *error*; those that had not begun are left if it is no failure."""
@@ -206,36 +230,39 @@ class RemoteLanes:
         if followed:
             self.owner.done((), followed)
         ended: list[Ended] = []
+        value: Any = None  # of the node before
         for position, (index, outcome) in enumerate(zip(batch.indices, outcomes, strict=True)):
             if isinstance(outcome, NotMade):
                 continue
-            if isinstance(outcome, Returned) and not context.conditions.is_single and _is_plain(outcome.value):
-                ended.append((index, outcome.value, now - outcome.seconds, now))
+            if position in batch.followers:
+                batch.calls[position] = with_earlier(batch.calls[position], value)
+            value = outcome.value if isinstance(outcome, Returned) else None
+            if isinstance(outcome, Returned) and not context.conditions.is_single and _is_plain(value):
+                ended.append((index, value, now - outcome.seconds, now))
                 continue
             if ended:  # what goes on from one of these comes after it
                 self.owner.done(ended, 0)
                 ended = []
             if context.conditions.is_single:
                 batch.announce(position, outcome.worker)
-            await self._settle_one(batch, position, outcome, now - outcome.seconds)
+            if isinstance(outcome, Stayed):
+                value = self.remote.kept(batch.calls[position], outcome)
+                context.returned.keeper(index)(hold_on(value))
+            await self._settle_one(batch, position, outcome, value)
             batch.announced.discard(index)
         if ended:
             self.owner.done(ended, 0)
         self.remote.learn(batch.calls, outcomes)
 
-    async def _settle_one(self, batch: RemoteBatch, position: int, outcome: Any, started: float) -> None:
-        """Settle a node by itself."""
+    async def _settle_one(self, batch: RemoteBatch, position: int, outcome: Any, value: Any) -> None:
+        """Settle a node by itself; *value* is what it returned, or what stands for that."""
         context, index = self.context, batch.indices[position]
+        started = current_time() - outcome.seconds
         if isinstance(outcome, Raised):
             began = started if outcome.worker else None
             ending = context.settler.failure(index, outcome.error, began, batch.bound(position))
             self.owner.settle(index, attrs.evolve(ending, worker=outcome.worker or None))
             return
-        if isinstance(outcome, Stayed):
-            value: Any = self.remote.kept(batch.calls[position], outcome)
-            context.returned.keeper(index)(hold_on(value))
-        else:
-            value = outcome.value
         if type(value) not in LEAVES and await context.returned.is_flow(index, value):
             context.returned.run_in_place(context.group, index, value, started)
         else:
