@@ -29,6 +29,7 @@ async def count(cleaned: list[int]) -> int:
     return sum(cleaned)
 
 rows = [f"row {number}" for number in range(200)]
+try_one = clean("row 17", "orders", "").or_else(0)
 token = cascade.Param("token", secret=True)
 flow = count(clean.partial(table="orders", token=token).map(row=rows))
 """
@@ -139,6 +140,14 @@ def test_a_node_is_shown_by_id_and_a_wrong_one_with_those_like_it(call: Command,
     assert found["detail"]["arguments"][0] == ["row", "'row 17'"]
     nodes = json.loads(call("show", "nightly", "--failed", "--format", "json", *STATE).out)["nodes"]
     assert {node["node_id"] for node in nodes} == {"clean", "clean[17]", "clean[143]"}
+
+
+def test_a_failure_that_was_handled_is_said_to_be(call: Command) -> None:
+    Path("broken").touch()
+    assert call("run", "flows.py:try_one", *STATE, "--run-id", "fine", "--log", "none").status == 0
+    shown = call("show", "fine", "--failed", *STATE).out
+    assert "\nclean failed (handled: the run does not fail by it) after " in shown
+    assert re.search("^handled +the run does not fail by it$", call("show", "fine", "clean", *STATE).out, re.M)
 
 
 def test_of_a_run_without_failures_that_is_said(call: Command) -> None:

@@ -70,6 +70,17 @@ async def failed(store: StoreUnderTest, flow: Any, **as_run: Any) -> dict[str, N
     return await details(store)
 
 
+async def test_a_failure_says_whether_it_was_handled(store: StoreUnderTest, schedule: Any) -> None:
+    handled, items = read("bad a"), read.map(row=["bad b"]).with_errors("collect")
+    flow = [cascade.settled(handled), step(2).after(handled.or_else(1)), items, parse("bad c")]
+    found = await failed(store, flow, schedule=schedule)
+    assert {node: detail.handled for node, detail in found.items()} == {
+        "read": True,
+        "read#2[0]": True,
+        "parse": False,
+    }
+
+
 async def test_a_node_that_failed_says_why_and_with_what(store: StoreUnderTest, schedule: Any) -> None:
     before = time.time()
     found = await failed(store, [read("bad row", strict=False), parse("bad line"), step(1)], schedule=schedule)

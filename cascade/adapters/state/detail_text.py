@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
@@ -18,7 +18,7 @@ def text_of_detail(detail: NodeDetail | None) -> str | None:
     """*detail* as stores keep it: JSON, in ASCII; ``None`` if there is nothing to keep."""
     if detail is None:
         return None
-    fields = attrs.asdict(detail, recurse=True, filter=lambda _, value: value not in (None, (), []))
+    fields = attrs.asdict(detail, recurse=True, filter=lambda _, value: not _is_empty(value))
     return json.dumps(fields) if fields else None
 
 
@@ -39,9 +39,14 @@ def detail_of_text(text: str | bytes) -> NodeDetail:
             [Remark(seconds(fields["at"]), str(fields["text"])) for fields in given.get("remarks", ())],
             _text(given.get("caused_by")),
             _text(given.get("log")),
+            given.get("handled") is True,
         )
     except (TypeError, KeyError, AttributeError, OverflowError) as error:
         raise ValueError(f"{text!r:.100} encodes no details of a node") from error
+
+
+def _is_empty(value: Any) -> bool:
+    return value is None or value is False or (isinstance(value, Sequence) and not value)
 
 
 def _attempt(fields: Mapping[str, Any]) -> AttemptRecord:

@@ -50,6 +50,7 @@ def show_node(run: RunRecord, node_id: str, state: str, format: str) -> None:
         "where": detail.worker or "",
         "reason": why_skipped(node.reason) if node.reason else "",
         "error": node.error or "",
+        "handled": "the run does not fail by it" if detail.handled else "",
         "because": "" if detail.caused_by is None else f"{detail.caused_by} failed",
         "value": "" if node.is_durable else "not durable: a resumed run computes it again",
     })  # fmt: skip
@@ -164,7 +165,8 @@ def _block(node: NodeRecord) -> Iterator[tuple[str | Span, ...]]:
     is_here = detail.worker is None or detail.worker == "event loop" or detail.worker.startswith("thread ")
     where = "" if is_here else f", in {detail.worker}"
     how = "failed" if node.status == "failed" else "was to be attempted again"
-    name = Span(labelled(node.node_id, node.label), "red")
+    how += " (handled: the run does not fail by it)" if detail.handled else ""
+    name = Span(labelled(node.node_id, node.label), "yellow" if detail.handled else "red")
     yield name, f" {how} after {_took(node) or 'no attempt'}{began}{where}"
     if node.error:
         yield (f"  {node.error}",)

@@ -118,7 +118,7 @@ def record(run_context: RunContext, subject: Settled, ending: Ending, *, is_hand
             _journal(run_context, subject, ending)
         case Failed(error=error):
             _finished(run_context, subject, ending, "Failed", error=error, is_handled=is_handled)
-            _journal(run_context, subject, ending)
+            _journal(run_context, subject, ending, is_handled=is_handled)
             failed = Failed(error, subject.node_id, ending.attempts)
             note = _note(run_context, subject, ending, is_handled=is_handled)
             failed = run_context.failures.fail_node(failed, note, is_handled=is_handled)
@@ -156,7 +156,7 @@ def tell_outcome(
     run_context.events.emit_node(NodeSettled, subject, outcome=told, is_recalled=is_recalled)
 
 
-def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
+def _journal(run_context: RunContext, subject: Settled, ending: Ending, *, is_handled: bool = False) -> None:
     if run_context.store.journal is None or not subject.is_recorded:
         return
     value: Any = None
@@ -172,7 +172,8 @@ def _journal(run_context: RunContext, subject: Settled, ending: Ending) -> None:
         case Skipped(reason=skip):
             reason = skip.value
         case Failed(error=raised):
-            error, detail = describe(raised), _detail(run_context, subject, ending, raised)
+            error = describe(raised)
+            detail = attrs.evolve(_detail(run_context, subject, ending, raised), handled=is_handled)
         case Cancelled() if ending.failed:
             status, attempts = "retrying", ending.failed  # which counts when the run goes on
             detail = _detail(run_context, subject, ending)

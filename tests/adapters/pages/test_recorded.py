@@ -55,7 +55,7 @@ async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> 
     assert document["run"]["targets"] == ["count"]
     counts = {task["name"]: (task["succeeded"], task["failed"]) for task in document["tasks"]}
     assert counts == {"fetch": (3, 0), "parse": (2, 1), "count": (1, 0)}
-    assert [failure["id"] for failure in document["failures"]] == ["parse[1]"]
+    assert [(failure["id"], failure["handled"]) for failure in document["failures"]] == [("parse[1]", True)]
     assert {bar[3] for bar in document["bars"]} >= {"fetch[0]", "parse[1]", "count"}
     assert "parse" not in {bar[3] for bar in document["bars"]}
 

@@ -144,4 +144,5 @@ def _detail(node: NodeRecord) -> dict[str, Any]:
         ],
         "remarks": [{"at": remark.at, "text": remark.text} for remark in detail.remarks],
         "log": detail.log or "",
+        "handled": detail.handled,
     }

@@ -54,6 +54,7 @@ class NodeDetail:
         caused_by: Id of the node whose failure this is: an item, for a map; a node of the flow that it returned.
             ``None`` if the failure is its own.
         log: What it printed and logged, if that was captured; ``None`` if that is nothing.
+        handled: Whether it failed and whoever wanted it could do with that, so that the run did not fail by it.
     """
 
     started: float | None = None
@@ -64,6 +65,7 @@ class NodeDetail:
     remarks: Sequence[Remark] = ()
     caused_by: str | None = None
     log: str | None = None
+    handled: bool = False
 
 
 @attrs.frozen

@@ -24,6 +24,7 @@ from cascade.model.errors import AttemptCancelled, WorkerLost
 from cascade.model.outcomes import Done, Status
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Slot
+from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, hold_on
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import (
@@ -173,7 +174,7 @@ class RemoteLanes:
                 keep = [self.context.keeping.may_stay(index) for index in batch.indices]
                 return await self.remote.hand_over(batch.calls, keep, batch.start)
             except ValuesLost as lost:
-                if not await self._have_again(lost.values, since, batch):
+                if not await _have_again(self.remote, lost.values, since, batch, self.context.run_context):
                     return [NotMade(is_alone=True)] * len(batch.calls)
             except WorkerLost:
                 losses += 1
@@ -185,16 +186,6 @@ class RemoteLanes:
                     raise
             if not self.context.conditions.may_use_lanes():  # a rule has come meanwhile
                 return [NotMade()] * len(batch.calls)
-
-    async def _have_again(self, lost: Sequence[KeptValue], since: int, batch: RemoteBatch) -> bool:
-        """Make values again; ``False`` if that has failed, and not all of the batch may need them."""
-        try:
-            await self.remote.restore(lost, since, self.context.run_context)
-        except Exception:  # what made them raises it, and again once a call that needs them is alone
-            if len(batch.calls) == 1:
-                raise
-            return False
-        return True
 
     def _end_all(self, batch: RemoteBatch, error: BaseException) -> None:
         """All nodes of a batch have ended with *error*; those that had not begun are left if it is no failure."""
@@ -277,6 +268,19 @@ class RemoteLanes:
         else:
             frame.status[index] = Status.QUEUED
             self.queue.appendleft(index)
+
+
+async def _have_again(
+    remote: RemoteCalls, lost: Sequence[KeptValue], since: int, batch: RemoteBatch, run_context: RunContext
+) -> bool:
+    """Make values again; ``False`` if that has failed, and not all of the batch may need them."""
+    try:
+        await remote.restore(lost, since, run_context)
+    except Exception:  # what made them raises it, and again once a call that needs them is alone
+        if len(batch.calls) == 1:
+            raise
+        return False
+    return True
 
 
 def _error_of(outcome: RemoteOutcome) -> BaseException | None:
