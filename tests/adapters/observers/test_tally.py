@@ -299,7 +299,8 @@ async def test_the_tally_of_any_run_is_right_in_the_end(flow: RandomFlow, schedu
 
     assert tally.active == {}
     if tally.status == "succeeded":
-        assert tally.ended == tally.total
+        lost = sum(task.counts["cancelled"] for task in tally.tasks.values())  # races
+        assert tally.ended + lost == tally.total
 
 
 @given(st.lists(any_events()))
