@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import weakref
 from contextlib import suppress
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -127,13 +128,22 @@ async def test_arguments_are_put_together_in_no_node(mode: Any, schedule: Any) -
     )
 
 
+@pytest.mark.parametrize("gives_way", [False, True], ids=["in one go", "gives way"])
 @pytest.mark.parametrize("mode", ["inline", "async"])
-async def test_what_an_async_node_was_given_is_gone_before_the_next_one_runs(mode: Any) -> None:
+async def test_what_an_async_node_was_given_is_gone_before_the_next_one_runs(
+    mode: Any, gives_way: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 0.0
+    for module in ("hot_turns", "turn_steps"):
+        clock = SimpleNamespace(perf_counter=lambda: now)
+        monkeypatch.setattr(f"cascade.runtime.scheduling.turns.{module}.time", clock)
     loads: list[weakref.ref[Load]] = []
     alive: list[bool] = []
 
     @cascade.task(mode="inline")
     def make() -> Load:
+        nonlocal now
+        now += gives_way  # others have their turn before the load is used
         load = Load()
         loads.append(weakref.ref(load))
         return load

@@ -94,7 +94,7 @@ class TurnSteps:
         ended: How many nodes have ended in all turns before it.
         is_crossing: Whether it is between the gate and a function.
         is_taken: Whether others go on with the turn: no further node is to be called.
-        call: The call that the generator has yielded last.
+        call: The call that the generator has yielded last, while it is not made.
         given: What the present node gave, if that is not simply a value.
     """
 
@@ -153,6 +153,7 @@ class TurnSteps:
             last: The turn that is not to be begun here.
         """
         code, call, turns = self._begun()
+        self.call = None  # its arguments are to be gone when the next node runs
         send, order, asyncs = turns.send, code.order, code.asyncs
         attempts, gate, mark, copy = self.attempts, self.attempts.run_context.gate, attempt_var.set, copy_context
         number, place, end, clock = self.number, self.place, len(order) - 1, time.perf_counter
