@@ -113,7 +113,9 @@ def delete_as_before(store: StoreUnderTest) -> None:
             change(store, f"DELETE FROM {part}", None)
 
 
-async def test_one_that_an_older_version_has_left_is_no_damage_and_of_no_other_run(durable: StoreUnderTest) -> None:
+async def test_one_that_an_older_version_has_left_is_no_damage_and_of_no_other_run(
+    durable: StoreUnderTest,
+) -> None:
     await cascade.run(step(1), state=durable.state, run_id="night")
     delete_as_before(durable)
     assert await find_damage(durable.state) == []
