@@ -7,12 +7,14 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from leaks import texts_in_sqlite
 from plain_tasks import fail, step
 
 import cascade
 from cascade import api
+from cascade.adapters.sqlite_file import PATIENCE
 from cascade.adapters.state.redis.lease import PARTS
 from cascade.runtime.engine.upkeep import delete_runs, find_damage
 from state.stores import StoreUnderTest
@@ -134,6 +136,15 @@ async def test_one_that_an_older_version_has_left_goes_when_other_runs_do(tmp_pa
         file.commit()
         await delete_runs(state, [run for run in runs if run.run_id == "day"])
         assert file.execute("SELECT * FROM outlines").fetchall() == []
+
+
+async def test_to_look_for_such_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    await cascade.run(step(1), state=state, run_id="night")
+    with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as file:
+        file.execute("BEGIN IMMEDIATE")
+        with anyio.fail_after(PATIENCE / 2):
+            assert await delete_runs(state, []) == []
 
 
 async def test_a_damaged_one_is_named_and_hides_nothing(durable: StoreUnderTest) -> None:

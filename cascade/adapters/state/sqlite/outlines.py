@@ -11,6 +11,8 @@ from cascade.adapters.state.sqlite.details import has_table
 # table, and leave its rows when they delete runs.
 _MAKE: Final = "CREATE TABLE IF NOT EXISTS outlines (run INTEGER PRIMARY KEY, outline TEXT NOT NULL)"
 
+_LEFT: Final = "FROM outlines WHERE run NOT IN (SELECT id FROM runs)"
+
 
 def write(connection: sqlite3.Connection, number: int, outline: str | None) -> None:
     """Let the run *number* have this *outline*, in a transaction of the caller.
@@ -35,8 +37,9 @@ def forget(connection: sqlite3.Connection, number: int) -> None:
 
 def forget_left(connection: sqlite3.Connection) -> None:
     """Delete those of runs that are not there any more: an older version has deleted these runs."""
-    if has_table(connection, "outlines"):
-        connection.execute("DELETE FROM outlines WHERE run NOT IN (SELECT id FROM runs)")
+    # To delete nothing would wait for others that write, too.
+    if has_table(connection, "outlines") and connection.execute(f"SELECT 1 {_LEFT}").fetchone():
+        connection.execute(f"DELETE {_LEFT}")
 
 
 def read(connection: sqlite3.Connection, number: int) -> str | None:
