@@ -12,10 +12,14 @@ import pickle
 import sys
 from operator import attrgetter
 from types import FunctionType
-from typing import Any
+from typing import Any, Final
 
 from cascade.graph.canonical import module_name
+from cascade.model.shown.labels import Label
 from cascade.model.tasks import Task
+
+# Where the names of calls were that wait in a loop, in pickles of before.
+_LABELS_BEFORE: Final = "cascade.model.labels"
 
 
 def dumps(value: Any) -> bytes:
@@ -31,9 +35,10 @@ def dumps(value: Any) -> bytes:
 def loads(data: bytes) -> Any:
     """The value in *data*; raises whatever keeps it from being read."""
     script = module_name("__main__")
-    if script == "__main__" or script.encode() not in data:
-        return pickle.loads(data)
-    return _Unpickler(io.BytesIO(data)).load()
+    is_ours = script != "__main__" and script.encode() in data
+    if is_ours or _LABELS_BEFORE.encode() in data:
+        return _Unpickler(io.BytesIO(data)).load()
+    return pickle.loads(data)
 
 
 class _Pickler(pickle.Pickler):
@@ -50,6 +55,8 @@ class _Pickler(pickle.Pickler):
 
 class _Unpickler(pickle.Unpickler):
     def find_class(self, module: str, name: str) -> Any:
+        if (module, name) == (_LABELS_BEFORE, "Label"):
+            return Label
         return find(module, name) if module == module_name("__main__") else super().find_class(module, name)
 
 

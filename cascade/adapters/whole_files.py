@@ -12,7 +12,7 @@ from typing import Final
 
 # How streams that this process has open are called, besides by their numbers.
 _STREAMS: Final = {"/dev/stdout": 1, "/dev/stderr": 2}
-_NUMBERED: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d+)", re.ASCII)
+_NUMBERED: Final = re.compile(r"/(?:dev|proc/self)/fd/(\d{1,9})", re.ASCII)
 
 
 def write_whole(path: Path, text: str) -> None:
@@ -31,8 +31,7 @@ def write_whole(path: Path, text: str) -> None:
         return
     place = os.path.realpath(path)
     # Beside the file, so that it can take its place; mkstemp makes it for this user only.
-    folder, name = os.path.split(place)
-    handle, made = tempfile.mkstemp(dir=folder, prefix=f".{name}.", suffix=".new")
+    handle, made = tempfile.mkstemp(dir=os.path.dirname(place), prefix=".", suffix=".new")
     try:
         with os.fdopen(handle, "w", encoding="utf-8", errors="backslashreplace") as file:
             file.write(text)

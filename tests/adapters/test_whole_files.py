@@ -51,6 +51,20 @@ def test_links_that_lead_nowhere_and_folders_are_refused(tmp_path: Path) -> None
     assert (tmp_path / "a").is_symlink()
 
 
+def test_a_name_may_be_as_long_as_files_can_have_it(tmp_path: Path) -> None:
+    path = tmp_path / ("n" * os.pathconf(tmp_path, "PC_NAME_MAX"))
+    write_whole(path, "new")
+    assert path.read_text(encoding="utf-8") == "new"
+
+
+@pytest.mark.parametrize("name", ["/dev/full", "/dev/fd/999999999", "/dev/fd/99999999999999999999"])
+def test_what_takes_nothing_is_refused(name: str) -> None:
+    if not os.path.exists(os.path.dirname(name)):
+        pytest.skip("there is no such folder")
+    with pytest.raises(OSError, match=r"No space left|Bad file descriptor|No such file|not permitted|denied"):
+        write_whole(Path(name), "new")
+
+
 def test_a_pipe_with_a_name_is_written_to_and_stays(tmp_path: Path) -> None:
     pipe, told = tmp_path / "pipe", list[str]()
     os.mkfifo(pipe)

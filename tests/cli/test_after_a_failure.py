@@ -28,8 +28,13 @@ def clean(row: str, table: str, token: str) -> int:
 async def count(cleaned: list[int]) -> int:
     return sum(cleaned)
 
+@cascade.task
+async def publish(count: int) -> int:
+    raise ValueError("nowhere to publish")
+
 rows = [f"row {number}" for number in range(200)]
 try_one = clean("row 17", "orders", "").or_else(0)
+fails = publish(try_one)
 token = cascade.Param("token", secret=True)
 flow = count(clean.partial(table="orders", token=token).map(row=rows))
 """
@@ -149,6 +154,14 @@ def test_a_failure_that_was_handled_is_said_to_be(call: Command) -> None:
     assert "\nclean failed (handled: the run does not fail by it) after " in shown
     facts = call("show", "fine", "clean", *STATE).out.splitlines()
     assert ["handled", "the run does not fail by it"] in [fact.split(maxsplit=1) for fact in facts]
+
+
+def test_failures_that_the_run_fails_by_are_shown_before_handled_ones(call: Command) -> None:
+    Path("broken").touch()
+    assert call("run", "flows.py:fails", *STATE, "--run-id", "bad", "--log", "none").status == 1
+    shown = call("show", "bad", "--failed", *STATE).out
+    assert shown.index("\npublish failed after") < shown.index("\nclean failed (handled")
+    assert "cascade show bad publish " in shown
 
 
 def test_of_a_run_without_failures_that_is_said(call: Command) -> None:

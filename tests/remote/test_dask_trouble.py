@@ -7,9 +7,10 @@ import re
 import signal
 import tracemalloc
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from pathlib import Path
 from textwrap import dedent
+from types import SimpleNamespace
 from typing import Any
 
 import anyio
@@ -290,6 +291,24 @@ async def test_many_items_leave_nothing_here_and_each_worker_gets_its_share(clus
     assert min(places.values()) > size / 4
     assert left < 2_000_000
     assert peak < size * 1_000
+
+
+@ON_BOTH
+@pytest.mark.parametrize(
+    "client", [SimpleNamespace(), SimpleNamespace(scheduler_comm=None), SimpleNamespace(scheduler_comm=object())]
+)
+async def test_a_dask_that_keeps_no_log_of_what_it_has_sent_is_as_good(client: Any) -> None:
+    from cascade.adapters.remote.dask.batch import Batch
+    from cascade.adapters.remote.dask.under_way import UnderWay
+
+    async def lost(ran: Coroutine[Any, Any, Any]) -> Any:
+        ran.close()
+        raise ConnectionError("the scheduler is gone")
+
+    connection: Any = SimpleNamespace(batches=UnderWay(client), client=client, unless_lost=lost)
+    with pytest.raises(ConnectionError, match="the scheduler is gone"):
+        await Batch(connection, "key", ("", ""), b"", [], {}, lambda *_: None).run()
+    assert not connection.batches.on_start
 
 
 def _tasks_of(client: Any) -> list[str]:

@@ -301,6 +301,15 @@ async def test_a_run_that_is_not_there_is_an_error(durable: StoreUnderTest) -> N
         await api.recorded_run(durable.state, "night")
 
 
+async def test_a_file_beside_which_nothing_can_be_kept_is_an_error_with_a_remedy(tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db?shared=on"  # is opened without a look at what is beside it
+    await cascade.run(step(1), state=state, run_id="night")
+    # Stands for a file system that is read-only.
+    (tmp_path / "runs.db-shm").symlink_to(tmp_path / "nowhere" / "shm")
+    with pytest.raises(cascade.StateError, match=r"cannot be read: .*: copy it to a folder that can be written"):
+        await api.recorded_runs(state)
+
+
 async def test_a_server_that_is_not_there_is_an_error() -> None:
     pytest.importorskip("redis")
     with pytest.raises(cascade.StateError, match="cannot be read"):

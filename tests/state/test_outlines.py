@@ -7,12 +7,15 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from leaks import texts_in_sqlite
 from plain_tasks import fail, step
 
 import cascade
 from cascade import api
+from cascade.adapters.sqlite_file import PATIENCE
+from cascade.adapters.state.redis.lease import PARTS
 from cascade.runtime.engine.upkeep import delete_runs, find_damage
 from state.stores import StoreUnderTest
 
@@ -98,6 +101,50 @@ async def test_a_deleted_run_leaves_none(durable: StoreUnderTest) -> None:
         with redis.Redis.from_url(durable.state) as client:
             left = client.keys("cascade:run:night:*")
     assert left == []
+
+
+def delete_as_before(store: StoreUnderTest) -> None:
+    """Delete the run "night" as versions do that know of no outlines."""
+    change(
+        store,
+        "DELETE FROM runs",
+        lambda client: client.delete(*(f"cascade:run:night:{part}" for part in PARTS if part != "outline")),
+    )
+    if store.name == "sqlite":
+        for part in ("nodes", "events"):
+            change(store, f"DELETE FROM {part}", None)
+
+
+async def test_one_that_an_older_version_has_left_is_no_damage_and_of_no_other_run(
+    durable: StoreUnderTest,
+) -> None:
+    await cascade.run(step(1), state=durable.state, run_id="night")
+    delete_as_before(durable)
+    assert await find_damage(durable.state) == []
+    await cascade.run(step(step(2)), state=durable.state, run_id="night")
+    assert await outlined(durable) == ["step", "step#2"]
+
+
+async def test_one_that_an_older_version_has_left_goes_when_other_runs_do(tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    for run_id in ("night", "day"):
+        await cascade.run(step(1), state=state, run_id=run_id)
+    runs = await api.recorded_runs(state)
+    with closing(sqlite3.connect(tmp_path / "runs.db")) as file:
+        for table, column in (("nodes", "run"), ("events", "run"), ("runs", "id")):
+            file.execute(f"DELETE FROM {table} WHERE {column} = (SELECT id FROM runs WHERE run_id = 'night')")
+        file.commit()
+        await delete_runs(state, [run for run in runs if run.run_id == "day"])
+        assert file.execute("SELECT * FROM outlines").fetchall() == []
+
+
+async def test_to_look_for_such_waits_for_nobody_who_writes(tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    await cascade.run(step(1), state=state, run_id="night")
+    with closing(sqlite3.connect(tmp_path / "runs.db", isolation_level=None)) as file:
+        file.execute("BEGIN IMMEDIATE")
+        with anyio.fail_after(PATIENCE / 2):
+            assert await delete_runs(state, []) == []
 
 
 async def test_a_damaged_one_is_named_and_hides_nothing(durable: StoreUnderTest) -> None:

@@ -128,6 +128,7 @@ def show_failed(run: RunRecord, state: str) -> None:
     """Print the nodes that failed, each with what is known of it, and how to go on."""
     nodes = failed_nodes(run)
     own = [node for node in nodes if (node.detail or _NOTHING).caused_by is None]
+    own.sort(key=lambda node: (node.detail or _NOTHING).handled)  # what the run fails by is looked for first
     out(f"run {run.run_id}: ", status_of(run.status), f", begun {moment(run.created)}; {_sum(own, run)}")
     if run.error and not own:
         out(f"  {run.error}")

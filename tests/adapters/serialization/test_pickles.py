@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from cascade.adapters.pickles import dumps, loads
+from cascade.model.shown.labels import Label
 
 JOB = """
 import enum
@@ -120,3 +121,10 @@ def test_a_module_that_is_called_like_the_program_that_runs_is_not_mistaken_for_
 def test_other_values_are_pickled_as_ever(value: Any) -> None:
     assert dumps(value) == pickle.dumps(value, pickle.HIGHEST_PROTOCOL)
     assert loads(dumps(value)) == value
+
+
+def test_names_of_calls_are_read_from_where_they_were_before() -> None:
+    label = Label("june", "{value}")
+    data = pickle.dumps(label, 2).replace(b"cascade.model.shown.labels", b"cascade.model.labels")
+    assert loads(data) == label
+    assert loads(dumps(label)) == label

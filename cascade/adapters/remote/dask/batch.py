@@ -181,9 +181,8 @@ async def _settled(future: Any) -> None:
 
 def _forget_sent(client: Any) -> None:
     """Forget what was sent: dask keeps the last thousand messages, with all arguments, for whoever debugs it."""
-    sent = getattr(client.scheduler_comm, "recent_message_log", None)
-    if sent is not None:
-        sent.clear()
+    with suppress(AttributeError):  # another dask, or a client that is not connected
+        client.scheduler_comm.recent_message_log.clear()
 
 
 async def fetched(connection: Connection, value: KeptValue) -> Any:

@@ -74,7 +74,7 @@ class RunKeys:
             pipe.hset(self._names["meta"], mapping=meta)
             pipe.hdel(self._names["meta"], "error")
             if self.outline is not None and is_known_flow:
-                pipe.set(self._names["outline"], self.outline, nx=True)
+                pipe.set(self._names["outline"], self.outline)
 
         epoch = self.lease.take(session, change, mine, vigil)
         # Read again: before the lease was taken, others could write.

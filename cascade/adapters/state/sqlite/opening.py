@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -42,4 +43,12 @@ def opened(
         finally:
             connection.close()
     except sqlite3.Error as error:
-        raise StateError(f"the SQLite file {path!r} cannot be {tell(error)}") from error
+        raise StateError(f"the SQLite file {path!r} cannot be {tell(error)}{_remedy(path, error)}") from error
+
+
+def _remedy(path: str, error: sqlite3.Error) -> str:
+    """What to do if SQLite, which keeps files beside *path*, cannot make these, as in a read-only file system."""
+    cannot_open = getattr(error, "sqlite_errorcode", 0) & 0xFF == sqlite3.SQLITE_CANTOPEN
+    if cannot_open and os.access(path, os.R_OK):
+        return "; SQLite keeps files beside it: copy it to a folder that can be written"
+    return ""

@@ -90,7 +90,7 @@ class RunRows:
                 (*texts, opening.flow_digest, number),
             )
             if row[1] in (None, opening.flow_digest):  # else the records are of another flow, until it is adopted
-                write_outline(connection, number, self.outline, replaces=False)
+                write_outline(connection, number, self.outline)
         status, flow_digest, turn, continuation, result, finished = row
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
         self.largest = max(limit - _MARGIN, limit // 2)
@@ -137,7 +137,7 @@ class RunRows:
                 "UPDATE runs SET status = 'running', flow_digest = ?, result = NULL, finished = NULL WHERE id = ?",
                 (flow_digest, number),
             )
-            write_outline(connection, number, self.outline, replaces=True)
+            write_outline(connection, number, self.outline)
 
     def forget(self, node_ids: Sequence[str]) -> None:
         """Forget the records of *node_ids*."""

@@ -17,6 +17,7 @@ from cascade.adapters.state.sqlite.backend import path_of
 from cascade.adapters.state.sqlite.details import has_table
 from cascade.adapters.state.sqlite.ledger import read_run, read_runs
 from cascade.adapters.state.sqlite.opening import opened
+from cascade.adapters.state.sqlite.outlines import forget_left
 from cascade.model.shown.raised import describe
 from cascade.runtime.durability.history import Damage, RunRecord
 from cascade.runtime.foundation.fairness import considerate
@@ -44,6 +45,7 @@ def delete_runs(url: str, runs: Sequence[RunRecord]) -> list[str]:
         The ids of those that were deleted.
     """
     with _opened(url) as connection:
+        forget_left(connection)
         parts = [part for part in _PARTS if has_table(connection, part)]
         # An id that is no UTF-8 is looked for as it is shown.
         numbers = dict(connection.execute("SELECT run_id, id FROM runs").fetchall())
