@@ -100,7 +100,7 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
 def _outcome(run_context: RunContext, items: Items, frame: ItemFrame) -> NodeOutcome:
     """How a map has ended whose items run no more."""
     if isinstance(frame, CollectingFrame) and frame.is_given_up:
-        return _too_many(run_context, items, frame)
+        return _too_many(items, frame)
     if frame.intake is not None and not frame.intake.is_whole and not run_context.lifecycle.is_closing:
         return Skipped(SkipReason.UPSTREAM_FAILED)
     if frame.gaps.errors and not isinstance(frame, CollectingFrame):
@@ -142,11 +142,10 @@ def _failed(run_context: RunContext, items: Items, frame: Frame) -> Failed:
     return failed
 
 
-def _too_many(run_context: RunContext, items: Items, frame: CollectingFrame) -> Failed:
+def _too_many(items: Items, frame: CollectingFrame) -> Failed:
     """So many items have failed that the others were cancelled."""
     errors = [failed.error for failed in frame.gaps.errors.values() if isinstance(failed.error, Exception)]
     values = {frame.name(index): value for index, value in enumerate(frame.values) if frame.has_value(index)}
-    run_context.progress.failed_maps.append(frame)
     message = (
         f"{counted(len(errors), 'item')} of the {frame.size} of map {items.map_id!r} failed, and at least "
         f"{frame.size - frame.most_failures} have to succeed"
