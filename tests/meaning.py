@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -85,15 +86,15 @@ class Meaning:
         certain = self.certain.calls
         return differences + _outside("calls", calls, certain, certain + self.possible.calls)
 
-    def differences_at_first(self, found: Found) -> list[str]:
-        """Where a run differs that has ended with its first failure."""
+    def differences_at_first(self, found: Found, perhaps: AbstractSet[str] = frozenset()) -> list[str]:
+        """Where a run differs that has ended with its first failure; what is in *perhaps* may have been done."""
         if not self.errors:
             return self.differences(found)
         differences = []
         if len(found.errors) != 1 or not set(found.errors) <= set(self.errors):
             differences.append(f"one error of {self.errors}")
         for name in ("ran", "undone"):
-            most = getattr(self.certain, name) | getattr(self.possible, name)
+            most = getattr(self.certain, name) | getattr(self.possible, name) | perhaps
             differences += _outside(name, getattr(found.deeds, name), set(), most)
         return differences
 
