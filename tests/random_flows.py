@@ -132,7 +132,7 @@ def assert_meant_at_first(flow: RandomFlow, found: Found) -> None:
 
 
 def _beginning_early(flow: RandomFlow) -> set[str]:
-    """Names of the maps that may begin before those that they follow have failed, and of what their items ask for."""
+    """Names of maps that may begin before those that they follow have failed, and of what their items ask for."""
     found: set[str] = set()
     for call in calls_within(flow.description):
         above = call.column.of if isinstance(call.column, Ended) else call.column
