@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -151,7 +152,7 @@ async def test_a_map_with_a_handled_failure_is_left_by_a_run_that_ends_early(
 
     def flow() -> Any:
         mapped = load_later.map(name=["a", "b", "c", "d"]).with_concurrency(1)
-        ways = {
+        ways: dict[str, Callable[[], Any]] = {
             "settled": lambda: settled(mapped),
             "or_else": lambda: mapped.or_else("other"),
             "column": lambda: value_of.map(outcome=settled(mapped)),
