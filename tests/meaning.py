@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -18,15 +19,12 @@ class Deeds:
         calls: How often the function of each was called.
         undone: Names of the calls that have succeeded and are undone, as something went wrong; of a map
             ``name[item]``.
-        early: Names of maps that are not run, as a map whose items they take has failed, and of the calls that
-            their items ask for. Until it fails, items of theirs may run.
     """
 
     ran: set[str] = field(default_factory=set)
     skipped: set[tuple[str, str]] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     undone: set[str] = field(default_factory=set)
-    early: set[str] = field(default_factory=set)
 
     def add(self, others: Deeds) -> None:
         """Add what *others* have done."""
@@ -34,7 +32,6 @@ class Deeds:
         self.skipped |= others.skipped
         self.calls += others.calls
         self.undone |= others.undone
-        self.early |= others.early
 
 
 @dataclass
@@ -89,18 +86,16 @@ class Meaning:
         certain = self.certain.calls
         return differences + _outside("calls", calls, certain, certain + self.possible.calls)
 
-    def differences_at_first(self, found: Found) -> list[str]:
-        """Where a run differs that has ended with its first failure."""
+    def differences_at_first(self, found: Found, perhaps: AbstractSet[str] = frozenset()) -> list[str]:
+        """Where a run differs that has ended with its first failure; what is in *perhaps* may have been done."""
         if not self.errors:
             return self.differences(found)
         differences = []
         if len(found.errors) != 1 or not set(found.errors) <= set(self.errors):
             differences.append(f"one error of {self.errors}")
-        early = self.certain.early | self.possible.early
         for name in ("ran", "undone"):
-            most = getattr(self.certain, name) | getattr(self.possible, name)
-            has = {done for done in getattr(found.deeds, name) if done.partition("[")[0] not in early}
-            differences += _outside(name, has, set(), most)
+            most = getattr(self.certain, name) | getattr(self.possible, name) | perhaps
+            differences += _outside(name, getattr(found.deeds, name), set(), most)
         return differences
 
 

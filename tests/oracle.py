@@ -46,7 +46,6 @@ from cascade.testing.descriptions import (
     CAPACITY,
     NO_DEFAULT,
     Argument,
-    Ask,
     BoomError,
     Call,
     Choice,
@@ -57,7 +56,6 @@ from cascade.testing.descriptions import (
     Signalled,
     Turns,
     all_calls,
-    calls_within,
     named_by,
     parts,
     perform,
@@ -338,9 +336,6 @@ class _Turn:
         if reason is None:
             return self._run(call)
         self.accounts[call].certain.skipped.add((call.name, reason))
-        if reason == BY_FAILURE and isinstance(call.column, (Call, Ended)):
-            asked = calls_within(call.body.flow) if isinstance(call.body, Ask) else ()
-            self.accounts[call].certain.early |= {call.name, *(other.name for other in asked)}
         may_pass = call.on_skip == "pass" and reason in (CONDITION_FALSE, BY_CONDITION, BY_SEQUENCE)
         return Outcome("skipped", reason, self._passed(call) if may_pass else None)
 

@@ -84,7 +84,7 @@ CONTESTANTS: dict[str, Callable[[Node], object]] = {
 def test_flows_have_everything_in_them_that_a_flow_can_say() -> None:
     missing = {*FEATURES, *CONTESTANTS, "a choice", "an outcome", "of a race", "a fallback", "for a race"}
 
-    @settings(max_examples=200, database=None, derandomize=True)
+    @settings(max_examples=600, database=None, derandomize=True)
     @given(flow=flows())
     def look(flow: RandomFlow) -> None:
         for node in all_nodes(flow.description):

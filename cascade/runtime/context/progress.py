@@ -19,7 +19,7 @@ class Progress:
         counts: Ended nodes by status.
         frame: The top-level frame of the present turn.
         in_code: Makes a frame that shows the present turn, if that is made in code and has none.
-        failed_maps: The items of each map that failed, whose values the error hands over.
+        failed_maps: The items of each map that failed with one of them, whose values the error hands over.
         lagging: What lanes give when asked how many nodes have succeeded that they have not told of. Asked in any
             thread.
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make

@@ -85,12 +85,12 @@ class ItemOutcomes(Sequence[Done[Any] | Failed]):
     Attributes:
         values: What the items give.
         failures: By item, how those end that give nothing.
-        collects: Whether failures are among the values.
+        collecting: Id of the map if failures of its items are among the values.
     """
 
     values: Sequence[Any]
     failures: Mapping[int, Failed] = attrs.field(factory=dict)
-    collects: bool = False
+    collecting: str | None = None
 
     @overload
     def __getitem__(self, place: int) -> Done[Any] | Failed: ...
@@ -102,8 +102,13 @@ class ItemOutcomes(Sequence[Done[Any] | Failed]):
         if place in self.failures:
             return self.failures[place]
         value = self.values[place]
-        is_failure = self.collects and isinstance(value, Failed) and value.index == place
-        return value if is_failure else Done(value)
+        return value if isinstance(value, Failed) and self._is_failure_of(place, value) else Done(value)
+
+    def _is_failure_of(self, place: int, failed: Failed) -> bool:
+        """Whether an item has failed like that. It may as well have returned it, as it got it from elsewhere."""
+        item = f"{self.collecting}[{place}]"
+        is_of_item = failed.task_id == item or failed.task_id.startswith(f"{item}/")
+        return self.collecting is not None and failed.index == place and is_of_item
 
     def __len__(self) -> int:
         return len(self.values)
@@ -134,7 +139,8 @@ def outcome_of(routing: Routers, outcome: OutcomeNode) -> Done[Any] | Failed | S
 def _outcomes_of_items(routing: Routers, index: int) -> ItemOutcomes | None:
     row, value = routing.graph.rows[index], routing.values[index]
     if routing.gaps.status[index] == Status.SUCCEEDED:
-        return ItemOutcomes(value, collects=isinstance(row, MapNode) and row.terms.errors is not None)
+        collects = isinstance(row, MapNode) and row.terms.errors is not None
+        return ItemOutcomes(value, collecting=routing.prefix + routing.graph.name(index) if collects else None)
     return value if isinstance(value, ItemOutcomes) else None
 
 

@@ -8,7 +8,7 @@ from typing import Any, Final
 import attrs
 
 from cascade.graph.nodes import Junction
-from cascade.model.errors import RunCancelled, RunFailed, RunSuspended, waits_for
+from cascade.model.errors import MapFailed, RunCancelled, RunFailed, RunSuspended, waits_for
 from cascade.model.events import RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.shown.raised import annotate, describe, raise_unchanged
@@ -127,7 +127,12 @@ class RunOutcome:
         """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
         progress = self.run_context.progress
         frames = ([] if progress.frame is None else [progress.frame]) + progress.failed_maps
-        return {name: value for frame in frames for name, value in _values_left(frame)}
+        left = {name: value for frame in frames for name, value in _values_left(frame)}
+        for failure in self.run_context.failures.recorded:
+            if isinstance(failure.error, MapFailed):  # maybe of a run of its own, that a task has made
+                items = failure.error.results.items()
+                left.update((name, value) for name, value in items if name.startswith(f"{failure.origin}["))
+        return left
 
 
 def _headline(run_id: str, failures: Sequence[Failure]) -> str:

@@ -86,8 +86,7 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
     try:
         await run_items(run_context, items, frame)
     except get_cancelled_exc_class():
-        has_failed = any(run_context.failures.has(failed.error) for failed in frame.gaps.errors.values())
-        if not has_failed and not frame.is_given_up:
+        if not _is_told(run_context, frame) and not frame.is_given_up:
             raise
     finally:
         items.frame.demand.holds.gather(items.node.index, frame.demand.holds)
@@ -100,16 +99,22 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
 def _outcome(run_context: RunContext, items: Items, frame: ItemFrame) -> NodeOutcome:
     """How a map has ended whose items run no more."""
     if isinstance(frame, CollectingFrame) and frame.is_given_up:
-        return _too_many(run_context, items, frame)
+        return _too_many(items, frame)
     if frame.intake is not None and not frame.intake.is_whole and not run_context.lifecycle.is_closing:
         return Skipped(SkipReason.UPSTREAM_FAILED)
-    if frame.gaps.errors and not isinstance(frame, CollectingFrame):
-        return _failed(run_context, items, frame)
     is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
+    has_failed = frame.gaps.errors and not isinstance(frame, CollectingFrame)
+    if has_failed and (not is_left or _is_told(run_context, frame)):
+        return _failed(run_context, items, frame)
     is_cancelled_in = frame.gaps.gone and Status.CANCELLED in frame.status
     if is_cancelled_in or is_left or run_context.lifecycle.is_halted:
         return Cancelled()
     return Done(frame.values if frame.supply is None else frame.supply.value())
+
+
+def _is_told(run_context: RunContext, frame: Frame) -> bool:
+    """Whether an item has failed, and that is a failure of the run."""
+    return any(run_context.failures.has(failed.error) for failed in frame.gaps.errors.values())
 
 
 def _supply(run_context: RunContext, items: Items, frame: ItemFrame, chains: Chains) -> Supply | None:
@@ -142,11 +147,10 @@ def _failed(run_context: RunContext, items: Items, frame: Frame) -> Failed:
     return failed
 
 
-def _too_many(run_context: RunContext, items: Items, frame: CollectingFrame) -> Failed:
+def _too_many(items: Items, frame: CollectingFrame) -> Failed:
     """So many items have failed that the others were cancelled."""
     errors = [failed.error for failed in frame.gaps.errors.values() if isinstance(failed.error, Exception)]
     values = {frame.name(index): value for index, value in enumerate(frame.values) if frame.has_value(index)}
-    run_context.progress.failed_maps.append(frame)
     message = (
         f"{counted(len(errors), 'item')} of the {frame.size} of map {items.map_id!r} failed, and at least "
         f"{frame.size - frame.most_failures} have to succeed"

@@ -233,6 +233,8 @@ class Settler:
                 if beside:
                     self.frame.gaps.beside[index] = beside
                 self.frame.fail(index, error, (task_id, attempts))
+                if beside and self.run_context.failures.has(error):  # so the others are not handled either
+                    look_behind(self.run_context, self.frame, index)
             case Skipped(reason=reason):
                 self.frame.skip(index, reason, None)
             case Cancelled(reason=reason):

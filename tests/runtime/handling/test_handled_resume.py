@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
+from collections.abc import Callable
 from typing import Any
 
 import pytest
+from life import until
 
 import cascade
 from cascade import Failed, settled
@@ -136,6 +138,51 @@ async def test_failed_items_of_a_map_that_was_cut_short_run_again(schedule: Any)
     value = await cascade.run(flow, state=lambda _: store, run_id="night", schedule=schedule)
     assert value == ["a", "b", "c"]
     assert RAN["b"] == 1
+
+
+@pytest.mark.parametrize("way", ["settled", "or_else", "column", "collected"])
+@pytest.mark.parametrize("end", ["drained", "suspended"])
+async def test_a_map_with_a_handled_failure_is_left_by_a_run_that_ends_early(
+    end: str, way: str, schedule: Any
+) -> None:
+    @cascade.task
+    async def load_later(name: str) -> Any:
+        note(name)
+        return [name, cascade.signal("go")] if name == "c" else name
+
+    def flow() -> Any:
+        mapped = load_later.map(name=["a", "b", "c", "d"]).with_concurrency(1)
+        ways: dict[str, Callable[[], Any]] = {
+            "settled": lambda: settled(mapped),
+            "or_else": lambda: mapped.or_else("other"),
+            "column": lambda: value_of.map(outcome=settled(mapped)),
+            "collected": lambda: mapped.with_errors("collect"),
+        }
+        return ways[way]()
+
+    @cascade.task
+    async def value_of(outcome: Any) -> Any:
+        return None if isinstance(outcome, Failed) else outcome.value
+
+    store = InMemoryStateBackend("night")
+    as_run: Any = {"state": lambda _: store, "run_id": "night", "schedule": schedule}
+    FAILING.add("b")
+    if end == "suspended":
+        with pytest.raises(cascade.RunSuspended):
+            await cascade.run(flow(), when_idle="suspend", **as_run)
+    else:
+        async with cascade.start(flow(), **as_run) as run:
+            await until(lambda: run.status().waiting != ())
+            run.drain()
+            with pytest.raises(cascade.RunCancelled, match="drained"):
+                await run.result()
+    assert RAN == {"a": 1, "b": 1, "c": 1}
+    FAILING.clear()
+    async with cascade.start(flow(), **as_run) as run:
+        await until(lambda: run.status().waiting != ())
+        await run.send("go", "on")
+        value = await run.result()
+    assert (value.value if way == "settled" else value) == ["a", "b", ["c", "on"], "d"]
 
 
 @pytest.mark.parametrize(

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import anyio
 import pytest
-from life import failure_of, finished, just, raising
+from life import failure_of, finished, just, raising, until
 
 import cascade
 from cascade import settled
@@ -101,3 +102,49 @@ async def test_whether_a_failure_is_handled_is_asked_once_and_not_of_each_call_b
         call = pack(call)
     assert isinstance(await cascade.run(settled(call), schedule=schedule), cascade.Failed)
     assert len(asked) == 1
+
+
+class Late:
+    """A router that chooses a call once two calls have failed; a third one of it ends after that."""
+
+    def __init__(self) -> None:
+        self.may_choose, self.may_end = anyio.Event(), anyio.Event()
+
+    def run(self, kind: str, schedule: Any) -> Any:
+        @cascade.task
+        async def fail_or_wait(number: int) -> Any:
+            if number:
+                raise ValueError(number)
+            await self.may_end.wait()
+
+        @cascade.task
+        async def ask_for_all(numbers: list[int]) -> Any:
+            return [fail_or_wait(number) for number in numbers]
+
+        @cascade.task
+        async def choose() -> str:
+            await self.may_choose.wait()
+            return "it"
+
+        calls: dict[str, Callable[[], Any]] = {
+            "map": lambda: fail_or_wait.map(number=[0, 1, 2]),
+            "flow": lambda: ask_for_all([0, 1, 2]),
+            "map of flows": lambda: ask_for_all.map(numbers=[[0, 1, 2]]),
+        }
+        call = calls[kind]()
+        flow = [settled(call), cascade.Router(choose(), {"it": pack(call)})]
+        return cascade.start(flow, schedule=schedule)
+
+
+@pytest.mark.parametrize("kind", ["map", "flow", "map of flows"])
+async def test_those_before_are_told_with_the_one_that_ends_the_run(kind: str, schedule: Any) -> None:
+    late = Late()
+    async with late.run(kind, schedule) as run:
+        await until(lambda: run.status().counts["failed"] == 2)
+        late.may_choose.set()
+        await until(lambda: run.status().counts["succeeded"] == 1)
+        late.may_end.set()
+        with pytest.raises(ValueError, match=r"^1\n") as raised:
+            await run.result()
+    assert [str(failure.error) for failure in run.failures] == ["1", "2"]
+    assert any("1 other failure" in note for note in raised.value.__notes__)

@@ -207,6 +207,69 @@ async def test_values_and_errors_are_let_go_of_after_their_last_follower(way: An
     assert Counted.alive == 0
 
 
+@pytest.mark.parametrize("way", WAYS)
+async def test_so_are_all_errors_of_a_flow_that_an_item_returned(way: Any) -> None:
+    gc.collect()
+    Counted.alive = Counted.most = 0
+    size = 6 * MOST_AHEAD
+
+    @cascade.task
+    async def fail(n: int) -> None:
+        raise HoldingError(n)
+
+    @cascade.task
+    async def ask(n: int) -> Any:
+        return [fail(n), fail(n)]
+
+    flow = cascade.task(mode="inline")(number).map(x=way(ask.map(n=range(size))))
+    assert await run_eager(flow) == [*range(size)]
+    assert Counted.most <= 8 * MOST_AHEAD
+    gc.collect()
+    assert Counted.alive == 0
+
+
+async def test_a_map_with_too_many_failures_hands_the_values_over_that_its_follower_has_taken(
+    schedule: Any,
+) -> None:
+    @cascade.task
+    async def last_fails(n: int) -> int:
+        if n == 3:
+            await is_told.wait()
+            raise ValueError(n)
+        return n
+
+    @cascade.task
+    async def tell_of(x: int) -> None:
+        told.append(x)
+        if len(told) == 3:
+            is_told.set()
+
+    told: list[int] = []
+    is_told = anyio.Event()
+    if schedule == "stages":
+        is_told.set()
+    column = last_fails.map(n=range(4)).with_errors("collect", min_success=4)
+    with pytest.raises(cascade.MapFailed) as raised:
+        await cascade.run(tell_of.map(x=column), schedule=schedule)
+    assert raised.value.results == {f"last_fails[{n}]": n for n in range(3)}
+
+
+async def test_values_of_maps_with_too_many_failures_do_not_pile_up_in_a_loop(schedule: Any) -> None:
+    gc.collect()
+    Counted.alive = Counted.most = 0
+    made = cascade.task(mode="inline")(make)
+
+    @cascade.task
+    async def turn(left: int, last: Any) -> Any:
+        gc.collect()
+        mapped = made.map(n=[1, 2, 3]).with_errors("collect", min_success=3)
+        return turn(left - 1, settled(mapped)) if left else len(last.error.results)
+
+    mapped = made.map(n=[1, 2, 3]).with_errors("collect", min_success=3)
+    assert await cascade.run(turn(20, settled(mapped)), schedule=schedule) == 2
+    assert Counted.most <= 3 * 3
+
+
 async def test_outcomes_stay_if_somebody_wants_all(schedule: Any) -> None:
     mapped = odd_ones_fail.map(n=range(4))
 

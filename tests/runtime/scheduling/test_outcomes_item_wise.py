@@ -98,6 +98,26 @@ async def test_outcomes_that_items_return_are_values(schedule: Any) -> None:
     assert kinds == [("done", Done), ("done", Failed)]
 
 
+async def test_so_are_failures_that_items_return_whose_map_collects_failures(schedule: Any) -> None:
+    @cascade.task
+    async def hand_on(x: Any) -> Any:
+        return x.unwrap() if isinstance(x, Done) else x
+
+    @cascade.task
+    async def twice(x: Any) -> Any:
+        if isinstance(x, Failed):
+            raise KeyError(x.task_id)
+        return odd_ones_fail(n=1)
+
+    handed = tell.map(x=settled(collected(hand_on.map(x=settled(odd_ones_fail.map(n=[0, 1]))))))
+    failed = tell.map(x=settled(collected(twice.map(x=settled(odd_ones_fail.map(n=[0, 1]))))))
+    found = await cascade.run([handed, failed], schedule=schedule)
+    assert found[0][0] == ("done", 0)
+    assert (found[0][1][0], said(found[0][1][1])) == ("done", "ValueError 1 of odd_ones_fail[1] (1), 1")
+    assert found[1][0] == "ValueError 1 of twice[0]/odd_ones_fail (1), 0"
+    assert found[1][1] == "KeyError 'odd_ones_fail#2[1]' of twice[1] (1), 1"
+
+
 async def test_a_map_of_no_items_has_no_outcomes(schedule: Any) -> None:
     assert await cascade.run(tell.map(x=settled(odd_ones_fail.map(n=give([])))), schedule=schedule) == []
 
@@ -155,6 +175,38 @@ async def test_behind_routers(key: str, schedule: Any) -> None:
     else:
         assert seen.value == "other"
         assert seen.skipped == {"odd_ones_fail": "Pruned", "tell": "Pruned"}
+
+
+@pytest.mark.parametrize("way", [lambda mapped: mapped, settled], ids=["values", "outcomes"])
+async def test_who_takes_how_a_map_ends_has_that_though_its_follower_loses_a_race(way: Any, schedule: Any) -> None:
+    begun: list[str] = []
+    may_win, may_end = anyio.Event(), anyio.Event()
+
+    @cascade.task
+    async def fetch(n: int) -> int:
+        if n:
+            begun.append("fetch")
+            await may_end.wait()
+        return n
+
+    @cascade.task
+    async def win() -> str:
+        await may_win.wait()
+        return "won"
+
+    @cascade.task
+    async def forever(x: Any) -> None:
+        begun.append("forever")
+        await anyio.sleep_forever()
+
+    mapped = fetch.map(n=[0, 1])
+    flow = [cascade.race(forever.map(x=way(mapped)), win()), settled(mapped)]
+    async with cascade.start(flow, schedule=schedule) as run:
+        await until(lambda: ("forever" if schedule == "eager" else "fetch") in begun)
+        may_win.set()
+        await until(lambda: run.status().counts["succeeded"] == 2)
+        may_end.set()
+        assert await run.result() == ["won", Done([0, 1])]
 
 
 @pytest.mark.needs("trio")

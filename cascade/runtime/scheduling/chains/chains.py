@@ -72,10 +72,10 @@ class Chains:
             return None
         node = frame.graph.node(index)
         assert isinstance(node, MapNode)
-        is_kept = (
-            self.keeps_all or is_wanted or self._is_wanted_whole(index, Counter(column for column, _ in coming))
-        )
-        supply = self.supplies[index] = Supply(items, len(coming), node.terms.errors, is_kept, is_shown)
+        collect, counted = node.terms.errors, Counter(column for column, _ in coming)
+        hands_over = collect is not None and bool(collect.min_success)  # all values, if too many items fail
+        is_kept = self.keeps_all or is_wanted or hands_over or self._is_wanted_whole(index, counted)
+        supply = self.supplies[index] = Supply(items, len(coming), collect, is_kept, is_shown)
         for column, other in coming:
             if other not in frame.turn.recorded:
                 self._early.setdefault(other, set()).add(column)
@@ -139,8 +139,9 @@ class Chains:
             return is_lost(node) or frame.has_settled(node)
 
         def wants_nothing(consumer: int) -> bool:
-            is_outcome = isinstance(graph.rows[consumer], OutcomeNode)
-            return is_over(consumer) or (is_outcome and all(map(is_over, graph.consumers[consumer])))
+            row = graph.rows[consumer]
+            is_column = isinstance(row, OutcomeNode) and row.by_item  # then maps are all that wants it
+            return is_over(consumer) or (is_column and all(map(is_over, graph.consumers[consumer])))
 
         above = distinct([self._map_in(source) for source in graph.sources[index] if source in self.followers])
         return [

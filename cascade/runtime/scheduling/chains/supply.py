@@ -108,14 +108,13 @@ class Supply:
             demand.values[item] = shown
 
     def _drop_errors(self, items: Sequence[int]) -> None:
-        """Let go of errors, which hold what they were raised in, but for those that the map may end with."""
-        if self.collect is not None and self.collect.min_success:
-            return
-        errors = self.frame.gaps.errors
+        """Let go of errors, which hold what they were raised in, but for the one that the map may end with."""
+        errors, beside = self.frame.gaps.errors, self.frame.gaps.beside
         first = next(iter(errors))
         for item in items:
             if item in errors and item != first:
                 errors[item] = _NO_ERROR
+                beside.pop(item, None)
 
     def end(self, gives: Callable[[int], bool]) -> None:
         """The map has settled, and *gives* says of which columns of its followers it has all items."""
@@ -167,7 +166,8 @@ class Feed:
         """The column, as far as it has come."""
         frame = self.supply.frame
         if self.is_of_outcomes:
-            return ItemOutcomes(frame.values, frame.gaps.errors, self.supply.collect is not None)
+            collecting = None if self.supply.collect is None else frame.prefix
+            return ItemOutcomes(frame.values, frame.gaps.errors, collecting)
         return frame.values
 
     def missing(self) -> bytearray:
