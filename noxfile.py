@@ -70,6 +70,8 @@ def install_wheel(session: nox.Session, extras: str = "") -> None:
 # The paths of sockets must be short: of those that Ray, browsers and worker processes make in the folder for
 # temporary files. A session has one of its own, deep in .nox.
 SHORT = {"TMPDIR": tempfile.gettempdir()}
+# Two tests at a time on each core: many of them wait, for other processes, for threads, for a moment to pass.
+AT_ONCE = ("-n", str(2 * (os.cpu_count() or 1)), "--dist", "worksteal")
 # What tests need where nothing optional is installed.
 ALONE = ("pytest", "pytest-rerunfailures", "pytest-timeout", "pytest-xdist", "hypothesis")
 # What `tests` runs, and the rest of it.
@@ -80,8 +82,7 @@ REST = "not ray and (slow or (uvloop and not loop))"
 def run_tests(session: nox.Session, marks: str, *, profile: str = "brief") -> None:
     """Run those tests that have *marks*, with so many examples a property as *profile* says."""
     env = {"HYPOTHESIS_PROFILE": os.environ.get("HYPOTHESIS_PROFILE", profile), **SHORT}
-    at_once = ["-n", "auto", "--dist", "worksteal"]
-    session.run("pytest", *at_once, *again(), "-q", "-m", marks, *session.posargs, env=env)
+    session.run("pytest", *AT_ONCE, *again(), "-q", "-m", marks, *session.posargs, env=env)
 
 
 def again() -> list[str]:
