@@ -1,6 +1,7 @@
 """Executors: objects that call the functions of tasks, in this process, in worker processes, or on a cluster."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from cascade.adapters.executors.processes import ProcessExecutor
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
@@ -48,7 +49,7 @@ __all__ = [
 ]
 
 # Imported when asked for: most programs use none of them.
-__getattr__ = adapters_of(
+__getattr__: Callable[[str], Any] = adapters_of(
     __name__,
     {
         "DaskExecutor": "remote.dask:DaskExecutor",

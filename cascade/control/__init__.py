@@ -1,6 +1,7 @@
 """Control of live runs: pauses and limits, the plane that holds them, and connectors to other processes."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
 
 from cascade.model.rules import Concurrency, ControlRule, Pause, Rate
 from cascade.runtime.control.connector import (
@@ -43,7 +44,7 @@ __all__ = [
 ]
 
 # Imported when asked for: one of them needs a library that may not be installed.
-__getattr__ = adapters_of(
+__getattr__: Callable[[str], Any] = adapters_of(
     __name__,
     {"LocalConnector": "connectors.local:LocalConnector", "MqttConnector": "connectors.mqtt:MqttConnector"},
 )

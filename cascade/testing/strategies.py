@@ -119,7 +119,7 @@ class Drawn(Chance):
 
     def __init__(self, draw: st.DrawFn, *, policies: bool) -> None:
         super().__init__(draw)
-        self.said = Said(draw) if policies else None
+        self.said: Said | None = Said(draw) if policies else None
 
     def flow(self, prefix: str, depth: int, most: int) -> Any:
         """A description."""
