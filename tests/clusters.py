@@ -218,6 +218,8 @@ def ray_head(folder: Path, *, cpus: int = 2) -> Iterator[RayHead]:
         head = RayHead(folder, ports["port"], f"ray://127.0.0.1:{client_port}", process)
         try:
             assert look_until(lambda: _answers(process, client_port), 90)
+            # The first client may be refused, as the server that Ray starts for it takes too long for Ray itself.
+            assert look_until(lambda: _serves(head.url), 180)
             yield head
         finally:
             head.kill()
@@ -227,6 +229,12 @@ def _answers(process: subprocess.Popen[bytes], port: int) -> bool:
     assert process.poll() is None, "ray start has ended"
     with socket.socket() as probe:
         return probe.connect_ex(("127.0.0.1", port)) == 0
+
+
+def _serves(url: str) -> bool:
+    words = [sys.executable, "-c", f"import ray; ray.init({url!r}); ray.shutdown()"]
+    env = {**os.environ, **RAY_SETTINGS}
+    return subprocess.run(words, env=env, capture_output=True, timeout=120, check=False).returncode == 0
 
 
 # -- one for all tests of a process ------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -143,21 +143,7 @@ async def test_who_waits_for_what_no_node_has_is_cancelled_at_once() -> None:
     assert anyio.current_time() - begun < 2
 
 
-def free(executor: RayExecutor, handle: Any) -> None:
-    """Have Ray lose a value, as it does with the node that has it."""
-    del executor
-    from ray._private.internal_api import free as lose
-
-    lose([handle.ref])
-
-
-def drop(executor: RayExecutor, handle: Any) -> None:
-    """Let go of it here."""
-    executor.drop([handle])
-
-
-@pytest.mark.parametrize("lose", [drop, free])
-async def test_a_value_that_is_gone_is_said_to_be_lost(lose: Callable[[RayExecutor, Any], None]) -> None:
+async def test_a_value_that_is_gone_is_said_to_be_lost() -> None:
     shared_ray()
     started: list[Any] = []
     executor = RayExecutor()
@@ -169,7 +155,7 @@ async def test_a_value_that_is_gone_is_said_to_be_lost(lose: Callable[[RayExecut
         )
         assert isinstance(stayed, Stayed)
         handle: Any = stayed.handle
-        lose(executor, handle)
+        executor.drop([handle])
         value = KeptValue(handle, stayed.size, stayed.worker)
         with pytest.raises(ValuesLost) as caught:
             await executor.execute_many(
