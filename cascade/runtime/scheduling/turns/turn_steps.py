@@ -142,7 +142,8 @@ class TurnSteps:
         assert self.code is not None
         assert self.call is not None
         assert self.turns is not None
-        return self.code, self.call, self.turns
+        call, self.call = self.call, None  # its arguments are to be gone when the next node runs
+        return self.code, call, self.turns
 
     def drive(self, epoch: int, until: float, last: float) -> Stop:
         """Call nodes.
@@ -153,7 +154,6 @@ class TurnSteps:
             last: The turn that is not to be begun here.
         """
         code, call, turns = self._begun()
-        self.call = None  # its arguments are to be gone when the next node runs
         send, order, asyncs = turns.send, code.order, code.asyncs
         attempts, gate, mark, copy = self.attempts, self.attempts.run_context.gate, attempt_var.set, copy_context
         number, place, end, clock = self.number, self.place, len(order) - 1, time.perf_counter
