@@ -68,7 +68,7 @@ SETTINGS: list[dict[str, Any]] = [{}, {"state": "memory:"}, {"state": "memory:",
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-@settings(max_examples=200)
+@settings(max_examples=max(settings().max_examples, 200))
 @given(flow=chains(), as_run=st.sampled_from(SETTINGS))
 @example(flow=FAILS_LATE, as_run={})
 def test_a_chain_of_maps_gives_what_the_oracle_says(

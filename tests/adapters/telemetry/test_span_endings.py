@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from spans_fixture import recorded_spans
 from traced_tasks import forever, in_place, length
@@ -248,7 +248,6 @@ def test_one_observer_traces(spans: RecordedSpans) -> None:
         cascade.Engine(observers=[spans.observer, spans.observer])
 
 
-@settings(max_examples=15)
 @given(flow=flows(most=5), schedule=st.sampled_from(["stages", "eager"]))
 @in_virtual_time
 async def test_all_spans_end_and_nothing_else_changes(anyio_backend: Any, flow: Any, schedule: Any) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from observed import observe
 from outcome_tasks import WAYS, odd_ones_fail, said, slow, tell
@@ -110,7 +110,6 @@ def order_of(flow: Any, backend: str, schedule: Any) -> list[tuple[str, str]]:
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 @pytest.mark.parametrize("schedule", ["stages", "eager"])
-@settings(max_examples=30)
 @given(data=st.data())
 def test_no_item_starts_before_its_input(data: st.DataObject, schedule: Any, backend: str) -> None:
     size = data.draw(st.integers(1, 6))
