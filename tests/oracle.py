@@ -102,6 +102,17 @@ class NoValueError(Exception):
         self.errors = errors
 
 
+class _Late(str):
+    """What goes wrong with a signal that is not sent: the same, however many items of a map wait for it."""
+
+    __slots__ = ()
+
+
+def _each_once(errors: list[str]) -> list[str]:
+    told = {id(error) if isinstance(error, _Late) else object(): error for error in errors}
+    return [*told.values()]
+
+
 def meanings(flow: Argument) -> Iterator[Meaning]:
     """All that running *flow* may give, if the run goes on after failures: one for each way to win its races."""
     path: list[int] = []
@@ -122,6 +133,7 @@ class _Winners:
         self.path = path
         # At each fork, the number of the last way.
         self.most: list[int] = []
+        self._late: dict[Call, _Late] = {}
 
     def one_of(self, nodes: list[Node]) -> Node:
         """The one that wins of those that may."""
@@ -129,6 +141,10 @@ class _Winners:
             self.path.append(0)
         self.most.append(len(nodes) - 1)
         return nodes[self.path[len(self.most) - 1]]
+
+    def late(self, signal: Call) -> str:
+        """What goes wrong with *signal* in this way."""
+        return self._late.setdefault(signal, _Late("TaskTimeoutError"))
 
 
 @dataclass
@@ -146,7 +162,7 @@ def _interpret(flow: Argument, winners: _Winners) -> Meaning:
         account.certain.undone.clear()
         account.possible.undone.clear()
     except NoValueError as reason:
-        meaning.errors = reason.errors
+        meaning.errors = _each_once(reason.errors)
     meaning.certain, meaning.possible = account.certain, account.possible
     return meaning
 
@@ -418,7 +434,7 @@ class _Turn:
         if signal.moment is not None:
             return Outcome("done", value=(signal.value,))
         if signal.default is ...:
-            return self._failed(call, ["TaskTimeoutError"])
+            return self._failed(call, [self.winners.late(call)])
         return Outcome("done", value=(signal.default,))
 
     def _failed(self, call: Call, errors: list[str]) -> Outcome:
