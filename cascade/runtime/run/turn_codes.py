@@ -20,6 +20,7 @@ from cascade.runtime.run.preparation import Prepared
 from cascade.runtime.scheduling.turns.hot_turns import is_plain
 from cascade.runtime.scheduling.turns.turn_code import TurnCode, write_turns
 from cascade.runtime.scheduling.turns.turn_steps import TurnSteps
+from cascade.runtime.scheduling.turns.turn_stops import Looks
 
 # Shapes for which a loop gets code as soon as they come up again; after that one for so many turns made in code.
 # Writing code takes as long as a dozen turns without it.
@@ -61,8 +62,9 @@ class TurnCodes:
             return None
         names = [graph.name(index) for index in range(len(sketch.calls))]
         keeps_values = self.run_context.store.journal is not None  # which records them
-        plain = partial(is_plain, self.run_context)
-        return write_turns(sketch, names, levels, plain, for_several, keeps_values=keeps_values)
+        looks = Looks(partial(is_plain, self.run_context), keeps_values)
+        is_in_thread = layout.places[0] == Place.THREAD
+        return write_turns(sketch, names, levels, looks, for_several, is_in_thread=is_in_thread)
 
     def codes_for(self, flow: LazyResult[Any]) -> Iterator[TurnCode]:
         """Code that may fit *flow*, for the place where the first turn was made."""

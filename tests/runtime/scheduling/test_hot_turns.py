@@ -271,7 +271,7 @@ async def test_the_code_is_shown_when_the_log_is_asked_for_it(caplog: pytest.Log
         await cascade.run(Wide("inline", double).call(9))
     (record,) = caplog.records
     assert "code for the turns of 'turn'" in record.getMessage()
-    assert "v0 = yield F" in record.getMessage()
+    assert "v0 = context.run(F" in record.getMessage()
 
 
 async def test_no_code_is_written_for_shapes_that_hardly_ever_come_up(caplog: pytest.LogCaptureFixture) -> None:

@@ -20,7 +20,7 @@ from cascade.runtime.foundation.threads import in_thread, wake_soon
 from cascade.runtime.scheduling.lanes.stuck import wait_until_stuck
 from cascade.runtime.scheduling.lanes.thread_lanes import thread_clock
 from cascade.runtime.scheduling.turns.hot_turns import HotTurns
-from cascade.runtime.scheduling.turns.turn_steps import Stop
+from cascade.runtime.scheduling.turns.turn_stops import Stop
 
 # Seconds for which a thread keeps the interpreter from others.
 TURN: Final = 0.001

@@ -27,13 +27,15 @@ from cascade.model.outcomes import Status
 from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
+from cascade.runtime.execution.binding import arguments_of
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.scheduling.lanes.lane_attempt import LaneAttempt
 from cascade.runtime.scheduling.scheduler import Scheduler
 from cascade.runtime.scheduling.settler import is_to_blame
-from cascade.runtime.scheduling.turns.turn_steps import Stop, TurnSteps
+from cascade.runtime.scheduling.turns.turn_steps import TurnSteps
+from cascade.runtime.scheduling.turns.turn_stops import Stop
 
 # Turns between two LoopProgress events.
 PROGRESS_EVERY: Final = 1000
@@ -161,6 +163,7 @@ class HotTurns:
     def _leave(self, token: Token) -> None:
         """Have the rest of the present turn run in a frame, apart from the node that runs here."""
         _, code, index, number = token
+        self.steps.reach(number)
         self._expected, self._attempt = index, self.steps.attempts.attempt_of(token)
         self._hand_over(number, code.order.index(index), index)
 
@@ -168,15 +171,15 @@ class HotTurns:
         """See a node to its end that has not simply ended, while the rest of the turn goes on."""
         steps = self.steps
         if self._expected is None:
-            assert steps.attempts.current is not None
-            self._leave(steps.attempts.current)
+            self._leave(steps.token())
         scheduler, index, attempt = self.scheduler, self._expected, self._attempt
         assert scheduler is not None
         assert index is not None
         attempt.claim = None  # a thread has given its slot back
         given, steps.given = steps.given, None
         assert given is not None
-        bound = given.bound(attempt.task)
+        may_fail = given.error is not None or given.rest is not None
+        bound = arguments_of(scheduler.context.frame, index, {}) if may_fail else None
         if given.error is not None:
             attempt.is_over = True
             now = self.run_context.beginning.clock()

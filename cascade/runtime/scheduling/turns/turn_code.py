@@ -1,12 +1,13 @@
 """Straight-line code for the turns of a loop: flows of one shape, whose nodes are called one after another.
 
 The code is a generator. It checks that a flow has the shape and takes its arguments out, in one pass without a
-dict. Then it yields call after call, each a function and a tuple of its arguments, and is sent what that gave.
-So whoever drives it calls each node, in a context of its own, and can look in between whether the run goes on.
-What the target gives is the flow of the next turn. The generator returns the first value that has not the shape.
+dict. Then it calls node after node, each in a context of its own, and looks between them whether the gate is as it
+was and whether others should have their turn. What the target gives is the flow of the next turn. The generator
+returns the first value that has not the shape, with the number of the turn that would be made of it.
 
-While a node runs, the generator stands still: :meth:`TurnCode.values` tells what it has got so far, also to other
-threads, and whoever goes on with the turn in another way closes it.
+It yields when it stops: the place of a node, the number of the turn, and why. To go on, it is sent what the gate
+is at, when it is to stop, and the turn that it is not to begin. :meth:`TurnCode.values` tells what it has got so
+far, also to other threads, and whoever goes on with the turn in another way closes it.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ import inspect
 import itertools
 import keyword
 import linecache
+import math
 import sys
+import time
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from functools import partial
-from types import FunctionType, GeneratorType
+from contextvars import copy_context
+from functools import lru_cache, partial
+from types import CodeType, FunctionType, GeneratorType
 from typing import Any, Final, cast
 from weakref import finalize
 
@@ -30,14 +34,31 @@ from cascade.graph.nested import LEAVES
 from cascade.graph.shapes import Sketch
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import NO_KWARGS, LazyResult
+from cascade.runtime.foundation.task_context import attempt_var
+from cascade.runtime.scheduling.turns.turn_stops import (
+    Given,
+    Looks,
+    Stop,
+    awaiting_calls,
+    is_closed,
+    raised,
+    waits,
+)
 
 # Longer code would take longer to make than it saves.
 MOST_NODES: Final = 256
 MOST_ARGUMENTS: Final = 1024
 
-# A function and its arguments.
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
-Turns = Generator[Call, Any, Any]
+# Yields a place, the number of a turn, and why it stops there.
+Turns = Generator[tuple[int, int, Stop | Given], tuple[int, float, float] | None, tuple[int, Any]]
+
+# What the code knows, whatever the shape.
+_KNOWN: Final[dict[str, Any]] = {
+    "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "partial": partial, "inf": math.inf,
+    "mark": attempt_var.set, "copy": copy_context, "clock": time.perf_counter,
+    "awaiting_calls": awaiting_calls, "waits": waits, "is_closed": is_closed, "raised": raised,
+    "CHANGED": Stop.CHANGED, "PAUSE": Stop.PAUSE, "DUE": Stop.DUE,
+}  # fmt: skip
 
 _numbers: Final = itertools.count(1)
 _FIELDS: Final = ("args_first", "args_second", "args_third")
@@ -48,26 +69,22 @@ class TurnCode:
     """Code for flows of one shape.
 
     Attributes:
-        begin: Makes the generator for a flow.
+        begin: Makes the generator: for its steps, this code, the number of a turn, its flow; and other functions.
         tasks: By node, what is called.
         names: By node, its id within the flow.
         order: The nodes, in the order in which they are called.
-        asyncs: Which of those are async, in that order.
+        functions: Those of its tasks, by their names in the code.
         ahead: Those that are called before others of their stage.
         source: The code.
-        is_plain: Whether there is certainly no placeholder in a value.
-        keeps_values: Whether the value of the last turn is to be recorded.
     """
 
-    begin: Callable[[Any], Turns]
+    begin: Callable[..., Turns]
     tasks: Sequence[Callee]
     names: Sequence[str]
     order: Sequence[int]
-    asyncs: Sequence[bool]
+    functions: Mapping[str, Callable[..., Any]]
     ahead: AbstractSet[int]
     source: str = attrs.field(repr=False)
-    is_plain: Callable[[Any], bool] = attrs.field(repr=False)
-    keeps_values: bool
 
     def calls(self, turns: Turns) -> list[LazyResult[Any]]:
         """The calls of the present turn, by node."""
@@ -77,22 +94,30 @@ class TurnCode:
     def values(self, turns: Turns, count: int) -> list[tuple[int, Any]]:
         """By number, what the first *count* nodes of the present turn gave; ``None`` once nobody needs it."""
         known = _locals_of(turns)
-        return [(index, known[f"v{index}"]) for index in self.order[:count]]
+        places = known.get("V")
+        return [(index, known[f"v{index}"] if places is None else places[index]) for index in self.order[:count]]
+
+    def leave(self, turns: Turns) -> None:
+        """Let go of the present turn, which others go on with."""
+        if inspect.getgeneratorstate(turns) == inspect.GEN_RUNNING:  # in another thread: it ends with its node
+            places = _locals_of(turns)["V"]
+            places[:] = [None] * len(places)
+        else:
+            turns.close()
 
 
 def _locals_of(turns: Turns) -> dict[str, Any]:
-    found: dict[str, Any] = inspect.getgeneratorlocals(cast("GeneratorType[Any, Any, Any]", turns))
-    return found
+    return inspect.getgeneratorlocals(cast("GeneratorType[Any, Any, Any]", turns))
 
 
 def write_turns(
     sketch: Sketch,
     names: Sequence[str],
     levels: Sequence[Sequence[int]],
-    is_plain: Callable[[Any], bool],
+    looks: Looks,
     shared: Callable[[Any], Any],
     *,
-    keeps_values: bool,
+    is_in_thread: bool,
 ) -> TurnCode | None:
     """Code for flows like that of *sketch*; ``None`` if there can be none.
 
@@ -103,9 +128,9 @@ def write_turns(
         sketch: The flow, taken apart.
         names: The ids of its nodes.
         levels: Its nodes, stage by stage. The last one is the target.
-        is_plain: Whether there is certainly no placeholder in a value. Called in any thread.
+        looks: Looks at values. If it keeps values, :meth:`TurnCode.values` gives them also once nobody needs them.
         shared: A value in a form that several consumers can read.
-        keeps_values: Whether :meth:`TurnCode.values` gives values also once nobody needs them.
+        is_in_thread: Whether it runs in another thread than who changes the gate or takes a turn from it.
     """
     if not all(map(_is_writable, sketch.calls)):
         return None
@@ -114,23 +139,24 @@ def write_turns(
     if len(sketch.calls) > MOST_NODES or size > MOST_ARGUMENTS:
         return None
     order = [index for level in levels for index in level]
-    writer = _Writer(sketch, order, keeps_values)
-    source = "\n".join(writer.lines())
-    filename = f"<turns of {sketch.calls[-1].task.name!r} {next(_numbers)}>"
-    known: dict[str, Any] = {
-        "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "is_plain": is_plain,
-        "shared": shared, "partial": partial,
-    }  # fmt: skip
-    for number, task in enumerate(writer.tasks):
-        known[f"T{number}"], known[f"F{number}"] = task, task.func
-    exec(compile(source, filename, "exec"), known)
-    linecache.cache[filename] = (len(source), None, [f"{line}\n" for line in source.split("\n")], filename)
-    finalize(known["turns"], linecache.cache.pop, filename, None)
-    _show(sketch.calls[-1].task.name, source)
+    writer = _Writer(sketch, order, looks.keeps_values, is_in_thread)
+    source, name = "\n".join(writer.lines()), sketch.calls[-1].task.name
+    functions = {f"F{number}": task.func for task, number in writer.tasks.items()}
+    tasks = {f"T{number}": task for task, number in writer.tasks.items()}
+    known = {**_KNOWN, **functions, **tasks, "is_plain": looks.is_plain, "looks": looks, "shared": shared}
+    exec(_compiled(source, name), known)
+    _show(name, source)
     ahead = {index for level in levels for index in level[:-1]}
-    tasks = [call.task for call in sketch.calls]
-    asyncs = [tasks[index].is_async for index in order]
-    return TurnCode(known["turns"], tasks, names, order, asyncs, ahead, source, is_plain, keeps_values)
+    return TurnCode(known["turns"], [call.task for call in sketch.calls], names, order, functions, ahead, source)
+
+
+@lru_cache(maxsize=64)  # compiling takes longer than all else; many runs of a program have the same loops
+def _compiled(source: str, name: str) -> CodeType:
+    filename = f"<turns of {name!r} {next(_numbers)}>"
+    code = compile(source, filename, "exec")
+    linecache.cache[filename] = (len(source), None, [f"{line}\n" for line in source.split("\n")], filename)
+    finalize(code, linecache.cache.pop, filename, None)
+    return code
 
 
 def _show(name: str, source: str) -> None:
@@ -163,12 +189,13 @@ class _Writer:
     """Writes the code for one shape.
 
     In the code, ``c3`` is the call of node 3, ``a3_0`` its first argument, ``v3`` its value; ``T1`` and ``F1`` are
-    a task and its function.
+    a task and its function. In a thread, the value is in ``V[3]``, so that others can let go of it.
     """
 
     sketch: Sketch
     order: Sequence[int]
     keeps_values: bool
+    is_in_thread: bool
     # Each once, by number.
     tasks: dict[Callee, int] = attrs.field(factory=dict)
     # By node: what its function is called with, as text, "=" before what is given by name; and the nodes whose
@@ -185,17 +212,28 @@ class _Writer:
     def lines(self) -> Iterator[str]:
         """The code, line by line."""
         target = len(self.sketch.calls) - 1
-        kept = ["LazyResult", "LEAVES", "NO_KWARGS", "is_plain"]
+        kept = ["LazyResult", "LEAVES", "NO_KWARGS", "is_plain", "mark", "copy", "clock"]
         kept += [f"{letter}{number}" for number in self.tasks.values() for letter in "TF"]
-        yield f"def turns(c{target}, {', '.join(f'{name}={name}' for name in kept)}):"
-        yield "    while True:"
-        for line in (*self._checks(target), *self._calls(target)):
-            yield f"        {line}"
+        yield f"def turns(steps, code, number, c{target}, {', '.join(f'{name}={name}' for name in kept)}):"
+        yield "    attempts, gate, epoch, until = steps.attempts, steps.attempts.run_context.gate, None, inf"
+        if any(call.task.is_async for call in self.sketch.calls):
+            yield "    box, awaiting = awaiting_calls()"
+            yield "    send = awaiting.send"
+        if self.is_in_thread:
+            yield f"    V = [None] * {target + 1}"
+        yield "    try:"
+        yield "        while True:"
+        yield "            place = None"
+        for line in (*self._checks(target), *self._turn(target)):
+            yield f"            {line}"
+        yield "    except BaseException as error:"
+        yield "        if place is None or is_closed(error): raise"
+        yield "        yield place, number, raised(error)"
 
     # -- the shape -----------------------------------------------------------------------------------------
 
     def _checks(self, target: int) -> Iterator[str]:
-        other = f"return c{target}"
+        other = f"return number, c{target}"
         seen = {target}
         shape = _rows(self.sketch)
         for index in reversed(range(target + 1)):
@@ -247,7 +285,7 @@ class _Writer:
             self._sources[index].append(source)
             yield f"if {name} is not c{source}: {other}" if source in seen else f"c{source} = {name}"
             seen.add(source)
-            return f"v{source}"
+            return self._value(source)
         kind, *items = patch
         self._sources[index] += items
         yield f"if type({name}) is not {kind.__name__} or len({name}) != {len(items)}: {other}"
@@ -262,25 +300,63 @@ class _Writer:
         if again:
             yield f"if {' or '.join(again)}: {other}"
         seen.update(items)
-        inner = ", ".join(f"v{item}" for item in items)
+        inner = ", ".join(map(self._value, items))
         return f"[{inner}]" if kind is list else f"({inner},)"
 
     # -- the calls -----------------------------------------------------------------------------------------
 
-    def _calls(self, target: int) -> Iterator[str]:
+    def _turn(self, target: int) -> Iterator[str]:
         last = {source: index for index in self.order for source in self._sources[index]}
         uses = Counter(source for sources in self._sources for source in set(sources))
-        for index in self.order:
-            func = f"F{self.tasks[self.sketch.calls[index].task]}"
-            named = [text for text in self._arguments[index] if text.startswith("=")]
-            plain = [text for text in self._arguments[index] if not text.startswith("=")]
-            if named:
-                func = f"partial({', '.join([func, *(text[1:] for text in named)])})"
-            given = "".join(f"{text}, " for text in plain)
-            yield f"{'c' if index == target else 'v'}{index} = yield {func}, ({given})"
+        for place, index in enumerate(self.order):
+            yield f"if clock() >= until: epoch, until, last = yield {place}, number, PAUSE"
+            yield from self._begun(place, index)
+            value = "value" if index == target else self._value(index)
+            yield from self._called(place, index, value)
+            leaf, look = ("is not LazyResult", "last") if index == target else ("not in LEAVES", "odd")
+            seen = "None" if self.sketch.calls[index].task.is_async else "context"
+            yield f"if type({value}) {leaf} and (given := looks.{look}({value}, {seen})) is not None:"
+            yield f"    yield {place}, number, given"
             if uses[index] > 1:
-                yield f"v{index} = shared(v{index})"
+                yield f"if type({value}) not in LEAVES: {value} = shared({value})"
             yield from self._let_go([x for x in dict.fromkeys(self._sources[index]) if last[x] == index])
+        yield f"c{target}, number = value, number + 1"
+
+    def _begun(self, place: int, index: int) -> Iterator[str]:
+        """The node is marked as the one that runs, if the gate is as it was."""
+        yield f"place = {place}"
+        if self.is_in_thread:
+            # Crossing is announced before the gate is read: no node is marked as begun after a pause.
+            yield "steps.is_crossing = True"
+        yield f"while gate.epoch != epoch: epoch, until, last = yield {place}, number, CHANGED"
+        if not place:
+            yield "if number >= last: yield 0, number, DUE"
+        yield "if attempts.asked: attempts.end()"
+        yield f"attempts.current = token = attempts, code, {index}, number"
+        if self.is_in_thread:
+            yield "steps.is_crossing = False"
+        yield "mark(token)"
+        yield "context = copy()"
+
+    def _called(self, place: int, index: int, value: str) -> Iterator[str]:
+        """The function is called, and has simply ended."""
+        task, texts = self.sketch.calls[index].task, self._arguments[index]
+        func, plain = f"F{self.tasks[task]}", [text for text in texts if not text.startswith("=")]
+        named = [text[1:] for text in texts if text.startswith("=")]
+        if task.is_async:
+            func = f"partial({', '.join([func, *named])})" if named else func
+            yield f"{value} = context.run(send, ({func}, ({''.join(f'{text}, ' for text in plain)})))"
+            yield f"if {value} is not box: yield {place}, number, waits(context, awaiting, {value}, box)"
+            yield f"{value}, box[0] = box[0], None"
+        else:
+            yield f"{value} = context.run({', '.join([func, *plain, *named])})"
+        if self.is_in_thread:
+            # From here on the turn is up to whoever has taken it, or cannot be taken any more.
+            yield "steps.is_crossing = True"
+            yield f"if steps.is_taken: yield {place}, number, looks.taken({value}, context)"
 
     def _let_go(self, gone: list[int]) -> list[str]:
-        return [] if self.keeps_values or not gone else [" = ".join(f"v{source}" for source in gone) + " = None"]
+        return [] if self.keeps_values or not gone else [" = ".join(map(self._value, gone)) + " = None"]
+
+    def _value(self, index: int) -> str:
+        return f"V[{index}]" if self.is_in_thread else f"v{index}"
