@@ -88,7 +88,7 @@ async def run_and_send(engine: cascade.Engine, flow: RandomFlow, lazies: Any) ->
 
 @asynccontextmanager
 async def sending(run: cascade.Run[Any], signals: Mapping[str, tuple[float, Any]]) -> AsyncIterator[None]:
-    """A block in which the values of *signals* are sent, each at its moment, those of one moment in their order."""
+    """A block in which the values of *signals* are sent, each at its moment, and of one moment in their order."""
     between = MOMENT / (len(signals) + 1)
     async with anyio.create_task_group() as group:
         for number, (name, (moment, value)) in enumerate(signals.items()):

@@ -55,7 +55,7 @@ Turns = Generator[tuple[int, int, Stop | Given], tuple[int, float, float] | None
 # What the code knows, whatever the shape.
 _KNOWN: Final[dict[str, Any]] = {
     "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "partial": partial, "inf": math.inf,
-    "mark": attempt_var.set, "copy": copy_context, "clock": time.perf_counter,
+    "mark": attempt_var.set, "copy": copy_context,
     "awaiting_calls": awaiting_calls, "waits": waits, "is_closed": is_closed, "raised": raised,
     "CHANGED": Stop.CHANGED, "PAUSE": Stop.PAUSE, "DUE": Stop.DUE,
 }  # fmt: skip
@@ -143,7 +143,15 @@ def write_turns(
     source, name = "\n".join(writer.lines()), sketch.calls[-1].task.name
     functions = {f"F{number}": task.func for task, number in writer.tasks.items()}
     tasks = {f"T{number}": task for task, number in writer.tasks.items()}
-    known = {**_KNOWN, **functions, **tasks, "is_plain": looks.is_plain, "looks": looks, "shared": shared}
+    known = {
+        **_KNOWN,
+        **functions,
+        **tasks,
+        "is_plain": looks.is_plain,
+        "looks": looks,
+        "shared": shared,
+        "clock": time.perf_counter,
+    }
     exec(_compiled(source, name), known)
     _show(name, source)
     ahead = {index for level in levels for index in level[:-1]}
