@@ -13,7 +13,7 @@ from harness import Figure, Work, main, medians, sized
 import cascade
 
 TURNS = 100_000
-WIDE_TURNS = 1_000
+WIDE_TURNS = 5_000
 GOAL_TURNS = 500_000.0
 # Times the same functions called directly, making the calls included.
 GOAL_WIDE = 2.5

@@ -338,7 +338,7 @@ class _Writer:
             yield "steps.is_crossing = True"
         yield f"while gate.epoch != epoch: epoch, until, last = yield {place}, number, CHANGED"
         if not place:
-            yield "if number >= last: yield 0, number, DUE"
+            yield "while number >= last: epoch, until, last = yield 0, number, DUE"
         yield "if attempts.asked: attempts.end()"
         yield f"attempts.current = token = attempts, code, {index}, number"
         if self.is_in_thread:
