@@ -66,12 +66,9 @@ class HotThreadTurns(HotTurns):
     async def _drive(self, epoch: int) -> Stop:
         """Make turns in a thread, as long as it may have a slot."""
         run_context, gate = self.run_context, self.run_context.gate
-        claim = await self._slot()
+        claim = await self._slot()  # a rule or a listener may come meanwhile: the steps look at the gate first
         if claim is None:
             return Stop.LEFT
-        if gate.epoch != epoch:  # a rule or a listener has come while it waited for the slot
-            claim.release()
-            return Stop.CHANGED
         self.steps.attempts.ends_by = current_effective_deadline()
         self.steps.attempts.claim, self.steps.attempts.clock = claim, thread_clock()
         gate.crossers.add(self.steps)
