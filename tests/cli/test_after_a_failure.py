@@ -123,6 +123,7 @@ def test_no_output_has_a_secret(call: Command, failed: Outcome) -> None:
 
 def test_a_node_is_shown_by_id_and_a_wrong_one_with_those_like_it(call: Command, failed: Outcome) -> None:
     fine = call("show", "nightly", "clean[16]", *STATE).out
+    assert re.search(r"^where   (event loop|thread \d+ of process \d+)$", fine, re.MULTILINE)
     assert "status  succeeded" in fine
     assert re.search(r"^begun   \d{4}-", fine, re.MULTILINE)
     because = call("show", "nightly", "clean", *STATE)

@@ -47,7 +47,7 @@ def show_node(run: RunRecord, node_id: str, state: str, format: str) -> None:
         "status": status_of(node.status),
         "begun": "" if began is None else moment(began),
         "took": _took(node),
-        "where": detail.worker or "",
+        "where": node.worker or detail.worker or "",
         "reason": why_skipped(node.reason) if node.reason else "",
         "error": node.error or "",
         "handled": "the run does not fail by it" if detail.handled else "",

@@ -62,6 +62,8 @@ class Entry(NamedTuple):
             need not keep it.
         started: When its first attempt began, in seconds since the epoch; ``None`` if none began. A store need not
             keep it.
+        worker: Where its last attempt ran, in words: the event loop, a thread, a process or a remote worker.
+            ``None`` if none began, or that is not known. A store need not keep it.
     """
 
     node_id: str
@@ -76,6 +78,7 @@ class Entry(NamedTuple):
     label: str | None = None
     detail: NodeDetail | None = None
     started: float | None = None
+    worker: str | None = None
 
 
 @attrs.frozen

@@ -60,6 +60,16 @@ async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> 
     assert "parse" not in {bar[3] for bar in document["bars"]}
 
 
+async def test_bars_say_where_nodes_ran_that_succeeded(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, flow())
+    document = recorded_document(run)
+
+    workers = document["timeline"]["workers"]
+    shown = {bar[3]: workers[bar[5]] if bar[5] >= 0 else None for bar in document["bars"] if bar[2] != "waiting"}
+    assert shown == {node.node_id: node.worker for node in run.nodes if node.node_id in shown}
+    assert shown["fetch[0]"] == "event loop"
+
+
 async def test_bars_stand_where_the_nodes_ran_and_not_where_they_were_written(tmp_path: Path) -> None:
     run = await recorded(tmp_path, flow())
     shifted = [attrs.evolve(node, started=1000.0 + place, duration=0.5) for place, node in enumerate(run.nodes)]
