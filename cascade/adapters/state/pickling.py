@@ -123,6 +123,7 @@ def with_values(
     return attrs.evolve(past, result=boxed if past.status == "succeeded" else None, continuation=going_on)
 
 
+# More than 12 fields: one for each column.
 class Row(NamedTuple):
     """An entry as the store takes it: its fields, with the value pickled.
 

@@ -15,6 +15,7 @@ from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, 
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled", "suspended"]
 
 
+# More than 12 fields: a public record, whose shape is fixed.
 @attrs.frozen
 class NodeRecord:
     """A node of a recorded run.

@@ -41,6 +41,7 @@ def is_of_undo(node_id: str) -> bool:
     return node_id.startswith(UNDO_MARK)
 
 
+# More than 12 fields: one for each column of a store, and a tuple in it would have to be made for each node.
 class Entry(NamedTuple):
     """The outcome of a node, on its way to the store. A tuple, as that is quickest to make.
 
