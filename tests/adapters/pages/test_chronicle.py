@@ -196,6 +196,21 @@ def test_a_document_of_very_many_nodes_is_small_and_says_what_it_leaves_out() ->
     assert max(map(len, document["timeline"]["activity"]["rows"])) <= MOST_BINS
 
 
+def test_what_the_run_fails_by_is_shown_first_though_more_failures_than_fit_were_handled() -> None:
+    chronicle, told = Chronicle(), Told()
+    for number in range(150):
+        for event in told.node(f"load[{number}]", number, number + 1, "Failed", error="no", handled=True):
+            chronicle.hear(event)
+    for number in range(2):
+        for event in told.node(f"sum#{number}", 200, 201, "Failed", error="none", handled=False):
+            chronicle.hear(event)
+
+    document = chronicle.document()
+    shown = [failure["id"] for failure in document["failures"]]
+    assert shown == ["sum#0", "sum#1", *(f"load[{number}]" for number in range(98))]
+    assert document["left_out"]["failures"] == 52
+
+
 def test_the_longest_bars_are_kept() -> None:
     chronicle, told = Chronicle(), Told()
     for number in range(5000):

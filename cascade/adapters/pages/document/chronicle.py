@@ -204,7 +204,7 @@ class Chronicle:
             "timeline": self.timeline.shown(now),
             "active": active,
             "waits": troubles.waits(),
-            "failures": troubles.failures,
+            "failures": troubles.shown(),
             "retries": troubles.retries,
             "slowest": troubles.slowest(),
             "critical": critical,
