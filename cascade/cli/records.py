@@ -20,7 +20,7 @@ from cascade.adapters.observers.terminal import Span
 from cascade.cli.output import out, out_json, out_table, say
 from cascade.cli.params import Kept
 from cascade.cli.recorded.choosing import chosen
-from cascade.cli.recorded.failed import failed_nodes, show_failed, show_log, show_node
+from cascade.cli.recorded.failed import command, failed_nodes, show_failed, show_log, show_node
 from cascade.cli.recorded.looks import facts, status_of
 from cascade.cli.recorded.reading import read
 from cascade.cli.targets import UsageError, working_folder
@@ -102,6 +102,8 @@ def _show_nodes(run: RunRecord, options: argparse.Namespace) -> None:
         show_failed(run, options.state)
     else:
         _show_run(run)
+        if failed_nodes(run):  # which the list may hide among many
+            say(f"cascade: why nodes failed: {command(run, options.state, '--failed')}")
 
 
 def _show_run(run: RunRecord) -> None:

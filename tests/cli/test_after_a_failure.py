@@ -11,7 +11,10 @@ import pytest
 from command_line import Command, Outcome, assert_is_a_mistake, command_with
 from leaks import texts_in_sqlite
 
+from cascade.cli.recorded.failed import _place
+
 FLOWS = """
+import json
 import logging
 import os
 import cascade
@@ -33,6 +36,11 @@ async def publish(count: int) -> int:
     raise ValueError("nowhere to publish")
 
 rows = [f"row {number}" for number in range(200)]
+@cascade.task
+async def number(text: str) -> int:
+    return json.loads(text)
+
+misread = number("12 pieces")
 try_one = clean("row 17", "orders", "").or_else(0)
 fails = publish(try_one)
 token = cascade.Param("token", secret=True)
@@ -69,7 +77,12 @@ def test_from_the_texts_alone_a_reader_finds_what_failed_and_goes_on(call: Comma
 
     # Which, why, with which inputs, how long each took, and where in the code.
     shown = call(*look).out
-    assert shown.splitlines()[0].endswith("; 2 of 202 recorded nodes failed")
+    assert shown.splitlines()[0].endswith("; 2 of 202 recorded nodes failed, and 1 because of these")
+    assert "3 failed" in call("runs", *STATE).out
+    # Who looks at all nodes first does not have to look for those that failed.
+    listed = call("show", "nightly", *STATE)
+    assert "3 failed" in listed.out.partition("NODE")[0]
+    assert commands_in(listed.err) == [look]
     for row in (17, 143):
         [block] = [part for part in shown.split("\n\n") if part.startswith(f"clean[{row}] failed after ")]
         head, error, called, place = block.splitlines()
@@ -93,6 +106,7 @@ def test_from_the_texts_alone_a_reader_finds_what_failed_and_goes_on(call: Comma
     assert call(*log).out.count(f"ERROR nightly: row {number} with ***\n") == 2
 
     # And on: only what had failed runs again, and the secret is asked for.
+    assert "What has succeeded is kept and does not run again" in " ".join(call("resume", "--help").out.split())
     Path("broken").unlink()
     assert_is_a_mistake(call(*go_on), "-p token=VALUE")
     resumed = call(*go_on, "-p", f"token={SECRET}", "--log", "none")
@@ -123,6 +137,7 @@ def test_no_output_has_a_secret(call: Command, failed: Outcome) -> None:
 
 def test_a_node_is_shown_by_id_and_a_wrong_one_with_those_like_it(call: Command, failed: Outcome) -> None:
     fine = call("show", "nightly", "clean[16]", *STATE).out
+    assert re.search(r"^where   (event loop|thread \d+ of process \d+)$", fine, re.MULTILINE)
     assert "status  succeeded" in fine
     assert re.search(r"^begun   \d{4}-", fine, re.MULTILINE)
     because = call("show", "nightly", "clean", *STATE)
@@ -162,6 +177,31 @@ def test_failures_that_the_run_fails_by_are_shown_before_handled_ones(call: Comm
     shown = call("show", "bad", "--failed", *STATE).out
     assert shown.index("\npublish failed after") < shown.index("\nclean failed (handled")
     assert "cascade show bad publish " in shown
+
+
+def test_the_line_of_code_is_that_of_the_flow_and_not_of_a_library_that_it_calls(call: Command) -> None:
+    call("run", "flows.py:misread", *STATE, "--run-id", "misread", "--log", "none")
+    shown = call("show", "misread", "--failed", *STATE).out
+
+    assert shown.splitlines()[0].endswith("; 1 of 1 recorded node failed")
+    assert re.search(
+        r'^  File ".*/flows\.py", line \d+, in number: return json\.loads\(text\)$', shown, re.MULTILINE
+    )
+
+
+@pytest.mark.parametrize(
+    "library",
+    [
+        "/usr/lib/python3.11/json/decoder.py", "/usr/lib/python3/dist-packages/yaml/reader.py", "<frozen runpy>",
+        "/home/me/.venv/lib/python3.13t/site-packages/pandas/io.py", "C:\\Python312\\Lib\\json\\decoder.py",
+    ],
+)  # fmt: skip
+def test_what_is_a_library_is_told_by_its_path(library: str) -> None:
+    own = '  File "/home/me/lib/flows.py", line 3, in work\n    return parsed(text)\n'
+    inner = f'  File "{library}", line 9, in inner\n    raise ValueError\n'
+
+    assert _place(own + inner) == 'File "/home/me/lib/flows.py", line 3, in work: return parsed(text)'
+    assert _place(inner) == f'File "{library}", line 9, in inner: raise ValueError'
 
 
 def test_of_a_run_without_failures_that_is_said(call: Command) -> None:

@@ -190,6 +190,7 @@ def test_verifying_finds_what_cannot_be_read(call: Command, several: None) -> No
 def test_a_run_is_exported(call: Command, several: None) -> None:
     exported = call("runs", "export", "two", *STATE).out
     assert json.loads(exported)["nodes"][0]["detail"]["arguments"] == [["n", "-2"]]
+    assert json.loads(call("runs", "export", "one", *STATE).out)["nodes"][0]["worker"]
     assert call("runs", "export", "two", *STATE, "-o", "two.json").out == ""
     assert Path("two.json").read_text() == exported
     assert_is_a_mistake(

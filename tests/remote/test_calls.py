@@ -185,6 +185,20 @@ async def test_events_name_the_worker(remote: RemoteExecutor, tmp_path: Path) ->
     assert again.worker == workers["TaskExecutionFinished", "flaky"]
 
 
+async def test_records_name_the_worker_of_calls_that_succeeded(remote: RemoteExecutor, tmp_path: Path) -> None:
+    state = f"sqlite:///{tmp_path}/runs.db"
+    engine = cascade.Engine(executor=remote, state=state)
+    with record_events(engine) as seen:
+        await engine.run([add(1), add(2).with_retry(2)], run_id="watched")
+    await engine.run([add(1), add.map(one=[2, 3])], run_id="silent")
+
+    known = {event.task_id: event.worker for event in seen.of(cascade.TaskExecutionFinished)}
+    watched = (await cascade.api.recorded_run(state, "watched")).nodes
+    assert {node.node_id: node.worker for node in watched} == known
+    silent = (await cascade.api.recorded_run(state, "silent")).nodes
+    assert [node.node_id for node in silent if not node.worker] == ["add#2"]  # the map, whose items ran
+
+
 async def test_claims_and_limits_hold(remote: RemoteExecutor) -> None:
     calls = [add(number).with_constraints(gpu=1) for number in range(4)]
     running = most = 0

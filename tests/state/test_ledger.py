@@ -3,21 +3,25 @@
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import sqlite3
+import threading
 import time
-from contextlib import closing
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
 import attrs
 import pytest
+from anyio import sleep
 from plain_tasks import fail, step
 from real_time import hold_thread
 
 import cascade
 from cascade import api
 from cascade.adapters.state.ownership import Owner
+from cascade.testing import record_events
 from state.stores import StoreUnderTest
 from state.test_ownership import elsewhere, take
 
@@ -58,7 +62,7 @@ async def test_labels_are_recorded_with_their_nodes(durable: StoreUnderTest, sch
     assert day == {"step": "july", "step#2": None, "step#3": "august", "fail": "bad"}
 
 
-@pytest.mark.parametrize("dropped", [["label", "started"], ["started"]])
+@pytest.mark.parametrize("dropped", [["label", "started", "worker"], ["started", "worker"], ["worker"]])
 async def test_a_file_of_before_is_read_and_gets_its_columns_when_it_is_written(
     tmp_path: Path, dropped: list[str]
 ) -> None:
@@ -68,11 +72,12 @@ async def test_a_file_of_before_is_read_and_gets_its_columns_when_it_is_written(
         for column in dropped:
             file.execute(f"ALTER TABLE nodes DROP COLUMN {column}")
     [node] = (await api.recorded_run(state, "before")).nodes
-    assert (node.label, node.started) == (None, None)
+    assert [getattr(node, column) for column in dropped] == [None] * len(dropped)
     await cascade.run(step(1).with_name("july"), state=state, run_id="after")
     [node] = (await api.recorded_run(state, "after")).nodes
     assert node.label == "july"
     assert node.started is not None
+    assert node.worker is not None
     assert await cascade.run(step(1).with_name("june"), state=state, run_id="before") == 1
 
 
@@ -128,6 +133,59 @@ BEFORE = {
     "noted_inline#2": "noted_inline", "noted_in_thread": "noted_inline#2", "noted_in_thread#2": "noted_in_thread",
     "noted_in_task": "noted_in_thread#2", "noted_in_task#2": "noted_in_task",
 }  # fmt: skip
+
+
+WHERE: dict[str, str] = {}
+
+
+def placed(value: Any) -> Any:
+    """Note in which thread the node at hand is at work."""
+    WHERE[cascade.current().node_id] = f"thread {threading.get_native_id()} of process {os.getpid()}"
+    return value
+
+
+@cascade.task
+def in_lane(value: Any) -> Any:
+    return placed(value)
+
+
+@cascade.task(retry=2)
+def in_thread(value: Any) -> Any:
+    return placed(value)
+
+
+@cascade.task
+async def on_loop(value: Any) -> Any:
+    return value
+
+
+@cascade.task(mode="inline", retry=2)
+def inline(value: Any) -> Any:
+    return value
+
+
+@cascade.task
+async def later(value: Any) -> Any:
+    await sleep(0.001)
+    return value
+
+
+@pytest.mark.parametrize("is_watched", [False, True])
+async def test_where_nodes_ran_that_succeeded_is_recorded(
+    durable: StoreUnderTest, schedule: Any, is_watched: bool
+) -> None:
+    WHERE.clear()
+    lanes = [in_lane.map(value=[1, 2]), in_thread(in_lane(3))]
+    flow = [*lanes, on_loop(1), later(1), inline(2), on_loop(0).run_if(False)]
+    engine = cascade.Engine(state=durable.state, schedule=schedule)
+    with record_events(engine) if is_watched else nullcontext():
+        await engine.run([*flow[:-1], cascade.settled(flow[-1])], run_id="night")
+
+    workers = {node.node_id: node.worker for node in (await api.recorded_run(durable.state, "night")).nodes}
+    assert {node_id: workers[node_id] for node_id in WHERE} == WHERE
+    assert len(WHERE) == 4
+    assert {workers[name] for name in ("on_loop", "later", "inline")} == {"event loop"}
+    assert workers["on_loop#2"] is None  # it was skipped
 
 
 @cascade.task

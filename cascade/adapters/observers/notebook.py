@@ -17,8 +17,11 @@ from cascade.adapters.observers.tally import Tally
 from cascade.adapters.observers.terminal import Span, Style
 from cascade.model.shown.text import one_line
 
-COLUMNS: Final = 100
+# As many as JupyterLab has room for beside its folders, in a window of 1280 pixels.
+COLUMNS: Final = 80
 LINES: Final = 16
+# JupyterLab breaks lines of such text anywhere, in the middle of a word too, and indents it.
+_OUTER: Final = "margin: 0; white-space: pre; overflow-x: auto"
 # The colours of JupyterLab, light and dark; elsewhere, some that can be read on both.
 _STYLES: Final[dict[Style, str]] = {
     "plain": "",
@@ -67,7 +70,8 @@ def as_text(lines: list[list[Span]]) -> str:
 
 def as_html(lines: list[list[Span]]) -> str:
     """*lines* as HTML, in which text of the run is text."""
-    return f"<pre>{chr(10).join(''.join(map(_html, line)) for line in lines)}</pre>"
+    text = "\n".join("".join(map(_html, line)) for line in lines)
+    return f'<pre style="{_OUTER}">{text}</pre>'
 
 
 def _html(span: Span) -> str:

@@ -156,7 +156,19 @@ def read_node_record(node_id: str, fields: Fields) -> NodeRecord:
     recorded, is_durable = fields.get("recorded", seconds, 0.0), fields.get("is_durable", bool, True)
     label = fields.get("label", text, None)
     detail, started = fields.get("detail", detail_of_text, None), fields.get("started", seconds, None)
-    said = fields.said(error)
+    worker, said = fields.get("worker", text, None), fields.said(error)
     return NodeRecord(
-        node_id, task, status, reason, attempts, duration, said, recorded, is_durable, label, detail, started
+        node_id,
+        task,
+        status,
+        reason,
+        attempts,
+        duration,
+        said,
+        recorded,
+        is_durable,
+        label,
+        detail,
+        started,
+        worker,
     )

@@ -123,6 +123,7 @@ def with_values(
     return attrs.evolve(past, result=boxed if past.status == "succeeded" else None, continuation=going_on)
 
 
+# More than 12 fields: one for each column.
 class Row(NamedTuple):
     """An entry as the store takes it: its fields, with the value pickled.
 
@@ -139,6 +140,7 @@ class Row(NamedTuple):
         value: Its pickled value; ``None`` if it has none, or one that cannot be stored.
         label: What people call it, as the store can take it.
         started: When its first attempt began, in seconds since the epoch; ``None`` if none did.
+        worker: Where it ran, in words; ``None`` if it did not, or that is not known.
     """
 
     node_id: str
@@ -153,6 +155,7 @@ class Row(NamedTuple):
     value: bytes | None
     label: str | None = None
     started: float | None = None
+    worker: str | None = None
 
 
 @attrs.define(eq=False)
@@ -196,7 +199,7 @@ class Sealing:
         return self._continuation
 
     def _row(self, entry: Entry) -> Row:
-        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail, started = entry
+        node_id, value, reason, status, digest, task, attempts, duration, error, label, detail = entry[:11]
         words = None if detail is None else text_of_detail(detail)
         if words is not None and len(words) <= self.largest:  # no run fails for what is kept for people
             self.details[node_id] = words
@@ -213,7 +216,8 @@ class Sealing:
         text = None if error is None else shortened(error)
         label = None if label is None else shortened(label)
         return Row(
-            node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label, started
+            node_id, status, task, reason, attempts, duration, text, is_durable, digest, data, label,
+            entry.started, entry.worker,
         )  # fmt: skip
 
 

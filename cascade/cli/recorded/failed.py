@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
@@ -25,6 +26,10 @@ FAILED: Final = ("failed", "retrying")
 _NOTHING: Final = NodeDetail()
 # Columns of a line of code that are shown where there are many.
 MOST_OF_CODE: Final = 50
+# The line of a traceback that names a file of Python's own library or of an installed one, of whichever machine.
+_OF_LIBRARY: Final = re.compile(
+    r'File "(<frozen |[^"]*[/\\](site-packages|dist-packages|lib(64)?[/\\]python\d[^/\\]*|Python\d+[/\\]Lib)[/\\])'
+)
 
 
 def command(run: RunRecord, state: str, *words: str, name: str = "show") -> str:
@@ -47,7 +52,7 @@ def show_node(run: RunRecord, node_id: str, state: str, format: str) -> None:
         "status": status_of(node.status),
         "begun": "" if began is None else moment(began),
         "took": _took(node),
-        "where": detail.worker or "",
+        "where": node.worker or detail.worker or "",
         "reason": why_skipped(node.reason) if node.reason else "",
         "error": node.error or "",
         "handled": "the run does not fail by it" if detail.handled else "",
@@ -154,7 +159,8 @@ def _sum(own: Sequence[NodeRecord], run: RunRecord) -> str:
     if not own:
         return f"none of {counted(counts, 'recorded node')} failed"
     words = f"{len(failed)} of {counted(counts, 'recorded node')} failed"
-    waiting = len(own) - len(failed)
+    waiting, others = len(own) - len(failed), run.counts.get("failed", 0) - len(failed)
+    words += f", and {others} because of {'it' if len(failed) == 1 else 'these'}" if others else ""
     return words + (f", {waiting} waited for another attempt" if waiting else "")
 
 
@@ -190,10 +196,11 @@ def _took(node: NodeRecord) -> str:
 
 
 def _place(traceback: str) -> str:
-    """The innermost line of code in a traceback, on one line."""
+    """The innermost line of code in a traceback that is no library's, or else that of a library, on one line."""
     lines = traceback.splitlines()
-    for at in range(len(lines) - 1, -1, -1):
-        if lines[at].startswith('  File "'):
-            code = lines[at + 1].strip() if at + 1 < len(lines) and lines[at + 1].startswith("    ") else ""
-            return f"{lines[at].strip()}: {fitted(code, MOST_OF_CODE)}" if code else lines[at].strip()
-    return ""
+    frames = [at for at, line in enumerate(lines) if line.startswith('  File "')]
+    if not frames:
+        return ""
+    at = next((at for at in reversed(frames) if not _OF_LIBRARY.search(lines[at])), frames[-1])
+    code = lines[at + 1].strip() if at + 1 < len(lines) and lines[at + 1].startswith("    ") else ""
+    return f"{lines[at].strip()}: {fitted(code, MOST_OF_CODE)}" if code else lines[at].strip()

@@ -24,7 +24,12 @@ def add_records(commands: Any, add_to_resume: Add) -> None:
     runs = commands.add_parser("runs", help="list recorded runs; prune, verify or export them")
     show = commands.add_parser("show", help="show a recorded run, its failures or one of its nodes")
     report = commands.add_parser("report", help="write a page about a recorded run")
-    resume = commands.add_parser("resume", help="go on with a run that failed or was cut short")
+    resume = commands.add_parser(
+        "resume",
+        help="go on with a run that failed or was cut short",
+        description="Go on with a run that failed or was cut short. What has succeeded is kept and does not run "
+        "again, even if a file that it read has changed since: for that, begin another run.",
+    )
     send = commands.add_parser("send", help="send a signal to a recorded run, whether it is executed or not")
     for command in (show, report, resume, send):
         command.add_argument("run_id", metavar="RUN", help="id of the run")

@@ -15,6 +15,7 @@ from cascade.runtime.durability.records import UNDO_BEGUN, done_id, is_of_undo, 
 RunState = Literal["running", "interrupted", "succeeded", "failed", "cancelled", "suspended"]
 
 
+# More than 12 fields: a public record, whose shape is fixed.
 @attrs.frozen
 class NodeRecord:
     """A node of a recorded run.
@@ -34,6 +35,8 @@ class NodeRecord:
         detail: Why it failed, with what it was called, and what it wrote. ``None`` if nothing of that is recorded.
         started: When its first attempt began, in seconds since the epoch; ``None`` if none did, or that is not
             recorded.
+        worker: Where its last attempt ran, in words: the event loop, a thread, a process or a remote worker.
+            ``None`` if none began, or that is not recorded.
     """
 
     node_id: str
@@ -48,6 +51,7 @@ class NodeRecord:
     label: str | None = None
     detail: NodeDetail | None = None
     started: float | None = None
+    worker: str | None = None
 
 
 @attrs.frozen

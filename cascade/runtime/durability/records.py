@@ -41,6 +41,7 @@ def is_of_undo(node_id: str) -> bool:
     return node_id.startswith(UNDO_MARK)
 
 
+# More than 12 fields: one for each column of a store, and a tuple in it would have to be made for each node.
 class Entry(NamedTuple):
     """The outcome of a node, on its way to the store. A tuple, as that is quickest to make.
 
@@ -62,6 +63,8 @@ class Entry(NamedTuple):
             need not keep it.
         started: When its first attempt began, in seconds since the epoch; ``None`` if none began. A store need not
             keep it.
+        worker: Where its last attempt ran, in words: the event loop, a thread, a process or a remote worker.
+            ``None`` if none began, or that is not known. A store need not keep it.
     """
 
     node_id: str
@@ -76,6 +79,7 @@ class Entry(NamedTuple):
     label: str | None = None
     detail: NodeDetail | None = None
     started: float | None = None
+    worker: str | None = None
 
 
 @attrs.frozen

@@ -166,6 +166,6 @@ class NodeRun:
             Entry(
                 job.node_id, status="retrying", digest=job.digest, task_name=job.task.name,
                 attempts=self.attempts.made, error=describe(error), label=job.label, detail=detail,
-                started=detail.started,
+                started=detail.started, worker=detail.worker,
             )
         )  # fmt: skip

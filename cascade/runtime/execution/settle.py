@@ -182,6 +182,7 @@ def _journal(run_context: RunContext, subject: Settled, ending: Ending, *, is_ha
         Entry(
             subject.node_id, value, reason, status, subject.digest, subject.task.name, attempts,
             _duration(run_context, ending), error, subject.label, detail, started,
+            ending.worker or _place(subject, ending),
         )
     )  # fmt: skip
 
@@ -204,7 +205,7 @@ def record_silently(run_context: RunContext, frame: Frame, ended: Ended, ahead: 
         ended: The node.
         ahead: What makes seconds since the epoch of its times.
     """
-    index, value, started, now = ended
+    index, value, started, now, place = ended
     duration = now - started
     run_context.progress.counts[Status.SUCCEEDED] += 1
     journal = run_context.store.journal
@@ -216,7 +217,7 @@ def record_silently(run_context: RunContext, frame: Frame, ended: Ended, ahead: 
         journal.add(
             Entry(
                 frame.name(index), value, None, "succeeded", digest, name, 1, duration, None, label, None,
-                started + ahead,
+                started + ahead, place,
             )
         )  # fmt: skip
 

@@ -31,9 +31,9 @@ from cascade.runtime.frame.turn import Turn
 
 # The id of the node that raised an error, and the number of attempts that it made.
 Origin = tuple[str, int]
-# A call that has succeeded: its number, its value, and when it began and ended, on the loop's clock. The times
-# are 0 if nobody is told.
-Ended = tuple[int, Any, float, float]
+# A call that has succeeded: its number, its value, when it began and ended, on the loop's clock, and where it ran,
+# in words. The times are 0 if nobody is told, and the last is ``None`` where that is not known.
+Ended = tuple[int, Any, float, float, str | None]
 
 
 @attrs.define(eq=False)
@@ -133,10 +133,10 @@ class Frame:
     def succeed_all(self, ended: Sequence[Ended]) -> None:
         """Record the values of calls, in the order in which they have ended."""
         status, values, uses = self.status, self.values, self.demand.uses
-        for index, value, _, _ in ended:
+        for index, value, _, _, _ in ended:
             status[index] = Status.SUCCEEDED
             values[index] = value if uses[index] < 2 else for_several(value)
-        self._follow_up([index for index, _, _, _ in ended])
+        self._follow_up([one[0] for one in ended])
 
     def skip(self, index: int, reason: SkipReason, passed: tuple[Any] | None) -> None:
         """Record that a call is skipped; its consumers get the value in *passed*, if any, in its place."""

@@ -287,9 +287,9 @@ class Scheduler:
         """
         self.context.conditions.look()
         now = current_time()
-        ended = [(index, value, now, now) for index, value in values]
+        ended: list[Ended] = [(index, value, now, now, None) for index, value in values]
         if self.context.run_context.lifecycle.nodes:  # one of them may be cancelled, and has only now ended
-            for index, value, _, _ in ended:
+            for index, value, _, _, _ in ended:
                 self.context.settler.settle(index, Ending(Done(value), 1, now))
         else:
             self.context.settler.note(len(ended), ended if self.context.conditions.is_heard else ())

@@ -60,8 +60,8 @@ class Settler:
     def succeed(self, ended: Sequence[Ended]) -> None:
         """Settle plain nodes that have run in a lane since the conditions were looked at."""
         if self.conditions.is_single:
-            for index, value, started, _ in ended:
-                self.settle(index, Ending(Done(value), 1, started))
+            for index, value, started, _, place in ended:
+                self.settle(index, Ending(Done(value), 1, started, place=place))
             return
         self.note(len(ended), ended if self.conditions.is_timed else ())
         self.frame.succeed_all(ended)
@@ -74,7 +74,7 @@ class Settler:
                 record_silently(self.run_context, self.frame, one, ahead)
             return
         self.run_context.progress.counts[Status.SUCCEEDED] += count
-        for index, _, started, now in ended:
+        for index, _, started, now, _ in ended:
             learn(self.run_context, self.frame, index, now - started)
 
     def settle(self, index: int, ending: Ending) -> None:

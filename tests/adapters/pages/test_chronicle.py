@@ -6,6 +6,7 @@ import json
 from typing import Any
 
 import pytest
+from effort import effort, once
 from hypothesis import given
 from hypothesis import strategies as st
 from made_events import BEGAN, Told, made_run
@@ -195,6 +196,21 @@ def test_a_document_of_very_many_nodes_is_small_and_says_what_it_leaves_out() ->
     assert max(map(len, document["timeline"]["activity"]["rows"])) <= MOST_BINS
 
 
+def test_what_the_run_fails_by_is_shown_first_though_more_failures_than_fit_were_handled() -> None:
+    chronicle, told = Chronicle(), Told()
+    for number in range(150):
+        for event in told.node(f"load[{number}]", number, number + 1, "Failed", error="no", handled=True):
+            chronicle.hear(event)
+    for number in range(2):
+        for event in told.node(f"sum#{number}", 200, 201, "Failed", error="none", handled=False):
+            chronicle.hear(event)
+
+    document = chronicle.document()
+    shown = [failure["id"] for failure in document["failures"]]
+    assert shown == ["sum#0", "sum#1", *(f"load[{number}]" for number in range(98))]
+    assert document["left_out"]["failures"] == 52
+
+
 def test_the_longest_bars_are_kept() -> None:
     chronicle, told = Chronicle(), Told()
     for number in range(5000):
@@ -211,12 +227,59 @@ def test_activity_keeps_the_time_that_was_worked(stints: list[tuple[str, float, 
     for task, one, other in stints:
         activity.add(task, min(one, other), max(one, other))
 
-    shown = activity.shown([], 0.0)
+    shown = activity.shown(0.0)
     worked = sum(abs(one - other) for _, one, other in stints)
     assert sum(map(sum, shown["rows"])) * shown["width"] == pytest.approx(
         worked, abs=0.01 * shown["width"] * 200 + 1e-6
     )
     assert max(map(len, shown["rows"])) <= MOST_BINS
+
+
+@given(st.lists(st.tuples(st.sampled_from("ab"), st.floats(0, 1e5)), min_size=1, max_size=30))
+def test_what_is_at_work_counts_until_now_and_leaves_nothing_behind_when_it_is_taken_back(
+    begun: list[tuple[str, float]],
+) -> None:
+    activity, now = Activity(0.0), max(at for _, at in begun) + 10
+    for task, at in begun:
+        activity.begin(task, at)
+
+    shown = activity.shown(now)
+    worked = sum(now - at for _, at in begun)
+    assert sum(map(sum, shown["rows"])) * shown["width"] == pytest.approx(
+        worked, abs=0.01 * shown["width"] * MOST_BINS + 1e-4
+    )
+    for task, at in begun:
+        activity.end(task, at)
+    assert not any(map(any, activity.shown(now)["rows"]))
+
+
+def test_work_that_goes_on_is_spread_over_the_intervals_that_it_has_been_in() -> None:
+    activity = Activity(100.0)
+    activity.begin("a", 100.005)
+    activity.add("a", 100.0, 100.02)
+    activity.begin("b", 100.02)
+
+    shown = activity.shown(100.025)
+    assert dict(zip(shown["names"], shown["rows"], strict=True)) == {"a": [1.5, 2.0, 0.5], "b": [0, 0, 0.5]}
+
+
+def at_work(nodes: int) -> Chronicle:
+    """A run in which so many nodes have begun, and none has ended."""
+    chronicle, told = Chronicle(), Told()
+    for number in range(nodes):
+        chronicle.hear(told(TaskExecutionStarted, 0.001 * number, task_id=f"load#{number}", task_name="load"))
+    return chronicle
+
+
+def test_an_update_is_no_more_work_where_a_hundred_times_as_many_nodes_are_at_work() -> None:
+    few, many = at_work(100), at_work(10_000)
+
+    def update(chronicle: Chronicle) -> None:
+        chronicle.changes(None, BEGAN + 1000)
+
+    update(few)  # what is imported or computed once is no part of it
+    least, most = (effort(once(update, chronicle)).total for chronicle in (few, many))
+    assert most < 1.5 * least
 
 
 @given(st.lists(any_events(), max_size=20))

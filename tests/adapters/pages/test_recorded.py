@@ -60,6 +60,34 @@ async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> 
     assert "parse" not in {bar[3] for bar in document["bars"]}
 
 
+async def test_what_the_run_fails_by_comes_before_failures_that_are_handled(tmp_path: Path) -> None:
+    items = parse.map(page=["b", "c"]).with_errors("collect")
+    document = recorded_document(await recorded(tmp_path, parse("b").after(count(items))))
+
+    shown = [(failure["id"], failure["handled"]) for failure in document["failures"]]
+    assert shown == [("parse#2", False), ("parse[0]", True)]
+
+
+async def test_a_map_that_fails_counts_as_its_items_and_not_once_more(tmp_path: Path) -> None:
+    items = parse.map(page=["a", "b", "c"])
+    with suppress(cascade.RunFailed):
+        state = f"sqlite:///{tmp_path}/runs.db"
+        await cascade.run(items, run_id="nightly", state=state, on_error="continue")
+    document = recorded_document(await api.recorded_run(state, "nightly"))
+
+    assert document["graph"]["boxes"]["parse"]["text"] == "✗1 ✓2"
+
+
+async def test_bars_say_where_nodes_ran_that_succeeded(tmp_path: Path) -> None:
+    run = await recorded(tmp_path, flow())
+    document = recorded_document(run)
+
+    workers = document["timeline"]["workers"]
+    shown = {bar[3]: workers[bar[5]] if bar[5] >= 0 else None for bar in document["bars"] if bar[2] != "waiting"}
+    assert shown == {node.node_id: node.worker for node in run.nodes if node.node_id in shown}
+    assert shown["fetch[0]"] == "event loop"
+
+
 async def test_bars_stand_where_the_nodes_ran_and_not_where_they_were_written(tmp_path: Path) -> None:
     run = await recorded(tmp_path, flow())
     shifted = [attrs.evolve(node, started=1000.0 + place, duration=0.5) for place, node in enumerate(run.nodes)]

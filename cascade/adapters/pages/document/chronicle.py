@@ -44,9 +44,9 @@ _BLOCKED: Final = {"ResourceContention": "resource", "ConstraintViolation": "rul
 class _Open:
     """A node that has begun to run or to wait, and has not ended."""
 
+    task: str
     status: str
-    started: float | None = None
-    waits_since: float | None = None
+    since: float
     kind: str = ""
     reason: str = ""
 
@@ -89,9 +89,8 @@ class Chronicle:
             case _:
                 self._head.hear(event, at)
         if isinstance(event, RunFinished):
-            for node_id, node in self._open.items():
-                self.boxes.count(node_id, node.status, -1)
-            self._open.clear()
+            for node_id in [*self._open]:
+                self._close(node_id)
 
     def _hear_node(self, event: NodeEvent, at: float) -> None:
         node_id = event.task_id
@@ -100,7 +99,6 @@ class Chronicle:
                 if items is not None:
                     self._maps.add(node_id)
                 self._move(event, at, "running")
-                self._open[node_id].started = at
             case AttemptStarted():
                 self._move(event, at, "running")
             case TaskRetrying():
@@ -118,27 +116,31 @@ class Chronicle:
 
     def _move(self, event: NodeEvent, at: float, status: str, kind: str = "", reason: str = "") -> None:
         """A node begins to run, or to wait."""
-        known = self._leave(event, at)
-        started = None if known is None else known.started
-        waits_since = at if status == "waiting" else None
-        self._open[event.task_id] = _Open(status, started, waits_since, kind, reason)
+        self._leave(event, at)
+        self._open[event.task_id] = _Open(event.task_name, status, at, kind, reason)
         if event.task_id not in self._maps:
             self.boxes.count(event.task_id, status, 1)
+            if status == "running":
+                self.timeline.start(event.task_name, at)
 
-    def _leave(self, event: NodeEvent, at: float) -> _Open | None:
-        """A node does no longer what it did; returns that."""
-        known = self._open.pop(event.task_id, None)
-        if known is None:
-            return None
-        if event.task_id not in self._maps:
-            self.boxes.count(event.task_id, known.status, -1)
-        if known.waits_since is not None:
-            seconds = max(at - known.waits_since, 0.0)
+    def _leave(self, event: NodeEvent, at: float) -> None:
+        """A node does no longer what it did."""
+        known = self._close(event.task_id)
+        if known is not None and known.status == "waiting":
+            seconds = max(at - known.since, 0.0)
             self.troubles.wait(known.kind, known.reason, seconds)
             if seconds >= SHORTEST_WAIT:
                 self.timeline.bars.add(
-                    Bar(known.waits_since, at, "waiting", event.task_id, event.task_name, reason=known.reason)
+                    Bar(known.since, at, "waiting", event.task_id, event.task_name, reason=known.reason)
                 )
+
+    def _close(self, node_id: str) -> _Open | None:
+        """Forget what a node did; returns that."""
+        known = self._open.pop(node_id, None)
+        if known is not None and node_id not in self._maps:
+            self.boxes.count(node_id, known.status, -1)
+            if known.status == "running":
+                self.timeline.withdraw(known.task, known.since)
         return known
 
     def _end(self, event: TaskExecutionFinished, at: float) -> None:
@@ -199,10 +201,10 @@ class Chronicle:
         return {
             "run": self._head.shown(tally),
             "tasks": tasks,
-            "timeline": self.timeline.shown(self._running(), now),
+            "timeline": self.timeline.shown(now),
             "active": active,
             "waits": troubles.waits(),
-            "failures": troubles.failures,
+            "failures": troubles.shown(),
             "retries": troubles.retries,
             "slowest": troubles.slowest(),
             "critical": critical,
@@ -215,10 +217,6 @@ class Chronicle:
                 "bars": self.timeline.bars.left_out,
             },
         }  # fmt: skip
-
-    def _running(self) -> list[tuple[str, float]]:
-        """Task and beginning of each node that runs."""
-        return [(node.task.name, node.since) for node in self.tally.active.values() if not node.waits]
 
     def _active(self) -> tuple[list[dict[str, Any]], int]:
         """The nodes that run or wait; those that wait come first, as somebody may have to do something."""

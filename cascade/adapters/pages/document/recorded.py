@@ -74,7 +74,8 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
 def _events(run: RunRecord) -> Iterator[Event]:
     about: dict[str, Any] = {"seq": 0, "run_id": run.run_id}
     maps = {node.node_id.rpartition("[")[0]: 0 for node in run.nodes if node.node_id.endswith("]")}
-    for node in sorted(run.nodes, key=lambda node: node.recorded):
+    # What was written at once has one time; a map ends after its items.
+    for node in sorted(run.nodes, key=lambda node: (node.recorded, node.node_id in maps)):
         yield from _events_of(node, about, is_map=node.node_id in maps)
     for undo in run.undos:
         if undo.status == "undone":
@@ -112,7 +113,8 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
         yield TaskExecutionStarted(**named, timestamp=started, items=0 if is_map else None)
         yield TaskExecutionFinished(
             **named, timestamp=started + node.duration, status=status, duration=node.duration,
-            attempt=node.attempts, error=node.error,
+            attempt=node.attempts, error=node.error, worker=node.worker,
+            handled=node.detail is not None and node.detail.handled,
         )  # fmt: skip
 
 

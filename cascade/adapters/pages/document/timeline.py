@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Sequence
+from itertools import zip_longest
 from typing import Any, Final
 
 import attrs
@@ -18,8 +18,9 @@ MOST_BINS: Final = 200
 MOST_ROWS: Final = 60
 SHOWN_ROWS: Final = 12
 OTHERS: Final = "others"
-# Seconds of the shortest interval.
-_FINEST: Final = 0.01
+# Microseconds of a second, and of the shortest interval.
+_SECOND: Final = 1_000_000
+_FINEST: Final = 10_000
 # Seconds of the shortest wait that is shown as a bar.
 SHORTEST_WAIT: Final = 0.005
 
@@ -106,64 +107,116 @@ class Bars:
         self.version += 1
 
 
+@attrs.define
+class _Stints:
+    """The beginnings and ends of the work of one task, by interval.
+
+    Attributes:
+        steps: How many more nodes have begun than ended.
+        moments: The sum of the moments at which they have begun, less those at which they have ended.
+    """
+
+    steps: list[int] = attrs.field(factory=list)
+    moments: list[int] = attrs.field(factory=list)
+
+    def add(self, number: int, step: int, moment: int) -> None:
+        """A node begins, or ends."""
+        missing = number + 1 - len(self.steps)
+        if missing > 0:
+            self.steps += [0] * missing
+            self.moments += [0] * missing
+        self.steps[number] += step
+        self.moments[number] += step * moment
+
+    def widened(self) -> _Stints:
+        """The same in intervals of twice the length."""
+        return _Stints(_in_pairs(self.steps), _in_pairs(self.moments))
+
+    def worked(self, width: int, now: int) -> list[int]:
+        """How long nodes were at work in each interval of *width*, until *now*; without zeros at the end."""
+        found = []
+        at_work = 0
+        for number in range(now // width + 1):
+            begin, end = number * width, min((number + 1) * width, now)
+            total = at_work * (end - begin)
+            if number < len(self.steps):
+                total += self.steps[number] * end - self.moments[number]
+                at_work += self.steps[number]
+            elif not at_work:
+                break
+            found.append(total)
+        while found and not found[-1]:
+            found.pop()
+        return found
+
+
 @attrs.define(eq=False)
 class Activity:
     """How many nodes of each task were at work, on average, in intervals of equal length.
 
+    A node that begins or ends is one step up or down, so that neither the number of nodes at work nor how long
+    they are at it makes a difference to what it takes to hear of them, or to show them. Times are whole
+    microseconds: sums of these are exact, and what is taken back leaves nothing behind.
+
     Attributes:
         start: When the first interval begins, in seconds since the epoch.
-        width: Seconds of an interval; doubled whenever there would be too many.
+        width: Microseconds of an interval; doubled whenever there would be too many.
     """
 
     start: float
-    width: float = _FINEST
-    _rows: dict[str, list[float]] = attrs.field(factory=dict)
+    width: int = _FINEST
+    _rows: dict[str, _Stints] = attrs.field(factory=dict)
+    _latest: int = 0
 
     def add(self, task: str, start: float, end: float) -> None:
         """Count a node that was at work from *start* to *end*."""
-        first, last = max(start - self.start, 0.0), max(end - self.start, 0.0)
-        while last >= self.width * MOST_BINS:
+        self.begin(task, start)
+        self.end(task, end)
+
+    def begin(self, task: str, at: float) -> None:
+        """A node is at work from *at* on."""
+        self._step(task, at, 1)
+
+    def end(self, task: str, at: float) -> None:
+        """A node is at work no more, from *at* on. If that is when it has begun, it never was."""
+        self._step(task, at, -1)
+
+    def _step(self, task: str, at: float, step: int) -> None:
+        moment = self._moment(at)
+        self._latest = max(self._latest, moment)
+        while moment >= self.width * MOST_BINS:
             self._widen()
         name = task if task in self._rows or len(self._rows) < MOST_ROWS else OTHERS
-        row = self._rows.setdefault(name, [])
-        begin, stop = int(first / self.width), int(last / self.width)
-        if len(row) <= stop:
-            row += [0.0] * (stop + 1 - len(row))
-        for number in range(begin, stop + 1):
-            row[number] += min(last, (number + 1) * self.width) - max(first, number * self.width)
+        self._rows.setdefault(name, _Stints()).add(moment // self.width, step, moment)
+
+    def _moment(self, at: float) -> int:
+        return max(round((at - self.start) * _SECOND), 0)
 
     def _widen(self) -> None:
         self.width *= 2
-        for name, row in self._rows.items():
-            row += [0.0] * (len(row) % 2)
-            self._rows[name] = [one + other for one, other in zip(row[::2], row[1::2], strict=True)]
+        self._rows = {name: stints.widened() for name, stints in self._rows.items()}
 
-    def shown(self, running: Iterable[tuple[str, float]], now: float) -> dict[str, Any]:
-        """The busiest tasks, with what runs until *now*; the others are counted together.
+    def shown(self, now: float) -> dict[str, Any]:
+        """The busiest tasks, with what is at work until *now*; the others are counted together.
 
         Args:
-            running: Task and beginning of each node that runs.
-            now: Seconds since the epoch.
+            now: Seconds since the epoch; before the last beginning or end it stands for that.
         """
-        whole = Activity(self.start, self.width, {name: list(row) for name, row in self._rows.items()})
-        for task, since in running:
-            whole.add(task, since, max(now, since))
-        rows = whole._rows
+        last = max(self._moment(now), self._latest)
+        while last >= self.width * MOST_BINS:
+            self._widen()
+        rows = {name: stints.worked(self.width, last) for name, stints in self._rows.items()}
         names = sorted(rows, key=lambda name: (name == OTHERS, -sum(rows[name])))
         if len(names) > SHOWN_ROWS:
             rest = [rows[name] for name in names[SHOWN_ROWS - 1 :]]
             names = [*names[: SHOWN_ROWS - 1], OTHERS]
-            rows = {**rows, OTHERS: _sum(rest)}
-        shares = [[round(seconds / whole.width, 3) for seconds in rows[name]] for name in names]
-        return {"start": self.start, "width": whole.width, "names": names, "rows": shares}
+            rows = {**rows, OTHERS: [sum(bins) for bins in zip_longest(*rest, fillvalue=0)]}
+        shares = [[round(took / self.width, 3) for took in rows[name]] for name in names]
+        return {"start": self.start, "width": self.width / _SECOND, "names": names, "rows": shares}
 
 
-def _sum(rows: Sequence[Sequence[float]]) -> list[float]:
-    total = [0.0] * max(map(len, rows))
-    for row in rows:
-        for number, seconds in enumerate(row):
-            total[number] += seconds
-    return total
+def _in_pairs(numbers: list[int]) -> list[int]:
+    return [one + other for one, other in zip_longest(numbers[::2], numbers[1::2], fillvalue=0)]
 
 
 @attrs.define(eq=False)
@@ -201,6 +254,16 @@ class Timeline:
         if self.activity is None:
             self.activity = Activity(at)
 
+    def start(self, task: str, at: float) -> None:
+        """A node of *task* is at work."""
+        assert self.activity is not None  # time has begun
+        self.activity.begin(task, at)
+
+    def withdraw(self, task: str, at: float) -> None:
+        """Forget that a node of *task* began at *at*: it waits now, or :meth:`work` tells how long it has run."""
+        assert self.activity is not None  # time has begun
+        self.activity.end(task, at)
+
     def work(self, bar: Bar) -> None:
         """Take in that a node was at work."""
         assert self.activity is not None  # time has begun
@@ -217,12 +280,11 @@ class Timeline:
             for bar in self.bars.shown
         ]  # fmt: skip
 
-    def shown(self, running: Iterable[tuple[str, float]], now: float) -> dict[str, Any]:
+    def shown(self, now: float) -> dict[str, Any]:
         """The section about time.
 
         Args:
-            running: Task and beginning of each node that runs.
             now: Seconds since the epoch.
         """
-        activity = None if self.activity is None else self.activity.shown(running, now)
+        activity = None if self.activity is None else self.activity.shown(now)
         return {"now": now, "task_names": self._tasks.known, "workers": self._workers.known, "activity": activity}

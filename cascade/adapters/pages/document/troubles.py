@@ -25,7 +25,7 @@ class Troubles:
     """The lists, as a page reads them.
 
     Attributes:
-        failures: The first failures.
+        failures: The first failures, and rather those that the run fails by than those that are handled.
         retries: The last attempts that failed and were followed by another.
         failures_left_out: Number of failures that are not shown.
         retries_left_out: Number of retries that are not shown.
@@ -63,7 +63,8 @@ class Troubles:
             return
         if len(self.failures) >= MOST_FAILURES:
             self.failures_left_out += 1
-            return
+            if event.handled or not self._make_room():
+                return
         failure = named(event) | {
             "error": event.error, "handled": event.handled, "started": event.timestamp - event.duration,
             "duration": event.duration, "attempts": event.attempt, "worker": worker_of(event), "arguments": [],
@@ -71,6 +72,18 @@ class Troubles:
         }  # fmt: skip
         self.failures.append(failure)
         self._latest[event.task_id] = failure
+
+    def _make_room(self) -> bool:
+        """Leave out a failure that is handled, for one that the run fails by; whether there is any."""
+        for place in reversed(range(len(self.failures))):
+            if self.failures[place]["handled"]:
+                self._latest.pop(self.failures.pop(place)["id"], None)
+                return True
+        return False
+
+    def shown(self) -> list[dict[str, Any]]:
+        """The failures, those first that the run fails by: they are what is looked for."""
+        return sorted(self.failures, key=lambda failure: bool(failure["handled"]))
 
     def explain(self, event: NodeFailed) -> None:
         """Why the node that has this id has failed. If that is the failure of another node, that one is enough."""

@@ -102,7 +102,8 @@
       const open = new Set([...byId('failures').querySelectorAll('details[open]')].map(d => d.dataset.id));
       const isFirst = !byId('failures').childElementCount;
       show('failures', ...D.failures.map((f, i) => {
-        const details = el('details', { 'data-id': `${i}:${f.id}`, open: isFirst ? i === 0 && D.run.status !== 'running' : open.has(`${i}:${f.id}`) });
+        const key = `${f.started}:${f.id}`;
+        const details = el('details', { 'data-id': key, open: isFirst ? i === 0 && D.run.status !== 'running' : open.has(key) });
         const facts = [
           f.started ? `began ${clock(f.started)}` : '', f.duration !== null && f.attempts ? `took ${duration(f.duration)}` : '',
           f.attempts > 1 ? `${f.attempts} attempts` : f.attempts ? '' : 'before it began', f.worker ? `on ${f.worker}` : '',

@@ -8,7 +8,8 @@ Keys, each beginning with ``cascade:run:{run_id}:``; times are seconds since the
     Hash: node id to the reason, UTF-8.
 ``nodes``
     Hash: node id to JSON: ``status``, ``digest`` (hexadecimal), ``task``, ``reason``, ``attempts``, ``duration``
-    (seconds), ``error``, ``recorded``, ``is_durable``, and, where there are such, ``label`` and ``started``.
+    (seconds), ``error``, ``recorded``, ``is_durable``, and, where there are such, ``label``, ``started`` and
+    ``worker``.
 ``meta``
     Hash: ``status``, ``flow`` (JSON), ``params`` (JSON), ``origin`` (JSON), ``flow_digest``, ``created``,
     ``updated``, ``finished``, ``error``, ``turn`` and ``continuation`` (pickle) of a loop, ``result`` (pickle),

@@ -304,6 +304,8 @@ def _noted(row: Row, now: float) -> str:
         noted["label"] = row.label
     if row.started is not None:
         noted["started"] = round(row.started, 6)
+    if row.worker is not None:
+        noted["worker"] = row.worker
     return json.dumps(noted)
 
 

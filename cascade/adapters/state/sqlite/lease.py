@@ -14,8 +14,8 @@ Format 2 (``PRAGMA user_version``: the schema, and what digests are made of); ti
     ``failed``, ``cancelled``; ``retrying``: not ended yet), ``task``, ``reason`` (of a skip), ``attempts``,
     ``duration`` (seconds), ``error``, ``recorded``, ``is_durable`` (0: the value could not be
     pickled, or is too large), ``digest``, ``value`` (pickle), ``label`` (what people call it), ``started``
-    (when its first attempt began). A file that was made before these two were kept gets them when it is next
-    written.
+    (when its first attempt began), ``worker`` (where it ran, in words). A file that was made before these three
+    were kept gets them when it is next written.
 ``events``
     A log of the file: ``run``, ``time``, ``kind``, ``message``.
 ``signals``
@@ -73,7 +73,7 @@ CREATE TABLE runs (
 CREATE TABLE nodes (
     run INTEGER NOT NULL REFERENCES runs(id), node_id TEXT NOT NULL, status TEXT NOT NULL, task TEXT, reason TEXT,
     attempts INTEGER, duration REAL, error TEXT, recorded REAL NOT NULL, is_durable INTEGER NOT NULL DEFAULT 1,
-    digest BLOB, value BLOB, label TEXT, started REAL, PRIMARY KEY (run, node_id)
+    digest BLOB, value BLOB, label TEXT, started REAL, worker TEXT, PRIMARY KEY (run, node_id)
 ) WITHOUT ROWID;
 CREATE TABLE events (
     id INTEGER PRIMARY KEY, run INTEGER NOT NULL REFERENCES runs(id), time REAL NOT NULL, kind TEXT NOT NULL,
@@ -82,7 +82,7 @@ CREATE TABLE events (
 CREATE INDEX events_of_run ON events (run);
 """
 # Columns of nodes that came later; older versions neither read nor write them.
-_LATER: Final = {"label": "TEXT", "started": "REAL"}
+_LATER: Final = {"label": "TEXT", "started": "REAL", "worker": "TEXT"}
 
 
 def prepare(connection: sqlite3.Connection, path: str) -> None:

@@ -29,6 +29,7 @@ from cascade.model.outcomes import Done, Status
 from cascade.runtime.cancelling.scopes import NodeScope
 from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.settle import Ending
+from cascade.runtime.execution.telling import ON_LOOP
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
 from cascade.runtime.foundation.step_in_context import AsyncCalls, step
@@ -208,12 +209,12 @@ class LoopLane:
             attempts.current = None  # who asks while arguments are put together is in no node
             following = self.following.node_after(index, value)
             if conditions.is_single:
-                self.owner.done([(index, value, started, now())], following is not None)
+                self.owner.done([(index, value, started, now(), ON_LOOP)], following is not None)
                 return index, following, None
             self._count += 1
             self._followed += following is not None
             if is_timed:
-                self._ended.append((index, value if is_heard else None, started, now()))
+                self._ended.append((index, value if is_heard else None, started, now(), ON_LOOP))
             succeed(index, value)
             is_full = frame.demand.backlog or (is_heard and conditions.is_behind(len(self._ended)))
             if is_full or clock() > until or gate.epoch != epoch or (following is None and not queue):
@@ -273,7 +274,7 @@ class LoopLane:
         context.conditions.look()
         following = self.following.node_after(index, value)
         now = context.run_context.beginning.clock() if context.conditions.is_timed else 0.0
-        self.owner.done([(index, value, started, now)], following is not None)
+        self.owner.done([(index, value, started, now, ON_LOOP)], following is not None)
         return following
 
     async def stay(

@@ -103,6 +103,7 @@ class ThreadLane:
         stint: How long it has kept the interpreter.
         index: The node it has begun last.
         adopted: A claim for that node, if somebody has asked for one.
+        place: The thread, in words; empty before it runs.
     """
 
     lanes: Threads
@@ -114,6 +115,7 @@ class ThreadLane:
     stint: Stint = attrs.field(factory=Stint)
     index: int | None = None
     adopted: Claim | None = None
+    place: str = ""
     # What gives what to call, if somebody traces.
     _traced: Callable[[int], Callable[..., Any]] | None = attrs.field(init=False)
 
@@ -148,6 +150,7 @@ class ThreadLane:
         queue, ranked, status, clock = lanes.queue, lanes.ranked, frame.status, time.perf_counter
         epoch, call = self.claim.epoch, self._call
         stint.begin()
+        self.place = this_thread()
         following: int | None = None
         while True:
             # Crossing is announced before the gate is read, as in Attempt: no start mark is set after a pause.
@@ -200,11 +203,11 @@ class ThreadLane:
                 lanes.has_failed = True
             seconds = began and self.clock() - began
             bound = (args, kwargs) if is_bound else None
-            took, place = seconds if is_bound else None, this_thread()
-            lanes.reports.add(Report(index, None, error, took, is_bound=is_bound, bound=bound, place=place))
+            took = seconds if is_bound else None
+            lanes.reports.add(Report(index, None, error, took, is_bound=is_bound, bound=bound, place=self.place))
             return None
         following = lanes.following.node_after(index, value)
-        lanes.reports.add((index, value, following, seconds))
+        lanes.reports.add((index, value, following, seconds, self.place))
         return following
 
     def _is_flow(self, index: int, value: Any) -> bool:

@@ -32,8 +32,8 @@ from cascade.runtime.scheduling.lanes.owner import Owner
 _BATCH: Final = 64
 
 # A node that has simply succeeded in a thread: its number, its value, the node that goes on from it in the thread,
-# and how many seconds it took, if that matters.
-Success = tuple[int, Any, int | None, float | None]
+# how many seconds it took, if that matters, and the thread, in words.
+Success = tuple[int, Any, int | None, float | None, str]
 
 
 @attrs.define(eq=False)
@@ -113,11 +113,11 @@ class ThreadReports:
         followed, nodes = 0, self.context.run_context.lifecycle.nodes
         is_cancelling = bool(nodes)  # which changes on the loop only, and so not in here
         while arrived and len(ended) < _BATCH and type(arrived[0]) is tuple:
-            index, value, following, seconds = arrived.popleft()  # type: ignore[misc]  # no report
+            index, value, following, seconds, place = arrived.popleft()  # type: ignore[misc]  # no report
             followed += following is not None
             if is_cancelling and following is not None:
                 nodes.has_gone_on(self.context.frame.name(index))
-            ended.append((index, value, now - (seconds or 0.0), now))
+            ended.append((index, value, now - (seconds or 0.0), now, place))
         self.owner.done(ended, followed)
 
     def settle_late(self) -> None:

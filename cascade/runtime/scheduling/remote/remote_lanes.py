@@ -229,7 +229,7 @@ class RemoteLanes:
                 batch.calls[position] = with_earlier(batch.calls[position], value)
             value = outcome.value if isinstance(outcome, Returned) else None
             if isinstance(outcome, Returned) and not context.conditions.is_single and _is_plain(value):
-                ended.append((index, value, now - outcome.seconds, now))
+                ended.append((index, value, now - outcome.seconds, now, outcome.worker))
                 continue
             if ended:  # what goes on from one of these comes after it
                 self.owner.done(ended, 0)

@@ -6,7 +6,6 @@ import os
 import re
 import subprocess
 import sys
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -19,6 +18,7 @@ import pytest
 from anyio.from_thread import start_blocking_portal
 from browser import Chromium
 from browser import chromium as chromium
+from watched import running
 
 import cascade
 from cascade.adapters.pages.server.service import OpenPage
@@ -59,31 +59,6 @@ def flow() -> Any:
     return publish(rows, shards, cascade.signal("approve", bool, description="may it be published?"))
 
 
-@contextmanager
-def running(backend: str, **settings: Any) -> Iterator[tuple[str, Queue[object]]]:
-    """A run in a thread of its own: a link to its page, and then what it comes to."""
-    links: Queue[str] = Queue()
-    ended: Queue[object] = Queue()
-
-    async def run() -> object:
-        page = cascade.Page(on_link=links.put)
-        return await cascade.run(
-            flow(), run_id="nightly", schedule="eager", system_resources={"disk": 1}, page=page, **settings
-        )
-
-    def in_thread() -> None:
-        try:
-            ended.put(anyio.run(run, backend=backend))
-        except Exception as error:
-            ended.put(error)
-
-    thread = threading.Thread(target=in_thread)
-    thread.start()
-    yield links.get(timeout=20), ended
-    thread.join(20)
-    assert not thread.is_alive()
-
-
 def test_buttons_steer_a_run_that_is_watched(backend_name: str, chromium: Chromium) -> None:
     def look(page: Any) -> Path:
         page.goto(link)
@@ -109,7 +84,7 @@ def test_buttons_steer_a_run_that_is_watched(backend_name: str, chromium: Chromi
         assert "7</b>" in page.inner_text("#failures")
         return chromium.keep(page, "ended")
 
-    with running(backend_name) as (link, ended):
+    with running(flow(), backend_name) as (link, ended):
         picture, problems = chromium.see(look, viewport=WIDE)
 
     assert ended.get(timeout=20) == "12 rows, 3 shards, True"
@@ -128,7 +103,7 @@ def test_the_run_is_cancelled_once_that_is_confirmed(backend_name: str, chromium
         page.click("#cancel-yes")
         page.wait_for_selector("html[data-status=cancelled]")
 
-    with running(backend_name) as (link, ended):
+    with running(flow(), backend_name) as (link, ended):
         _, problems = chromium.see(look, viewport=NARROW, color_scheme="dark")
 
     assert isinstance(ended.get(timeout=20), cascade.RunCancelled)
@@ -146,7 +121,7 @@ def test_nothing_sticks_out_where_there_is_little_room(chromium: Chromium) -> No
         page.wait_for_selector("#connection[data-state=ended]")
         return int(widths[0]), int(widths[1])
 
-    with running("asyncio") as (link, _):
+    with running(flow(), "asyncio") as (link, _):
         (content, room), _ = chromium.see(look, viewport=NARROW)
 
     assert content <= room
@@ -164,7 +139,7 @@ def test_pages_of_one_computer_do_not_take_the_place_of_each_other(chromium: Chr
             page.click("#cancel-yes")
             page.wait_for_selector("html[data-status=cancelled]")
 
-    with running("asyncio") as (one, _), running("trio") as (other, _):
+    with running(flow(), "asyncio") as (one, _), running(flow(), "trio") as (other, _):
         _, problems = chromium.see(look)
 
     assert problems == []
@@ -195,7 +170,7 @@ def test_a_page_that_the_browser_has_no_key_for_shows_nothing(chromium: Chromium
         page.wait_for_selector("#connection[data-state=ended]")
         return statuses
 
-    with running("trio") as (link, _):
+    with running(flow(), "trio") as (link, _):
         statuses, _ = chromium.see(look)
 
     assert statuses == [403, 403, 403]
@@ -227,7 +202,7 @@ def test_runs_are_listed_and_filtered(chromium: Chromium, tmp_path: Path) -> Non
         page.wait_for_selector("#connection[data-state=ended]")
         return seen
 
-    with running("asyncio", state=state) as (link, _):
+    with running(flow(), "asyncio", state=state) as (link, _):
         seen, problems = chromium.see(look, viewport=WIDE)
 
     assert seen == [["nightly", "second <i>", "first"], ["second <i>"], ["first"]]

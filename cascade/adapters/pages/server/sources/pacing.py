@@ -19,7 +19,7 @@ class Beat:
 
     Attributes:
         number: Grows with each beat.
-        spent: Seconds that were spent on telling since the last beat.
+        spent: Seconds of the processor that were spent on telling since the last beat.
     """
 
     number: int = 0
@@ -52,7 +52,9 @@ class Beat:
     async def keep(self) -> None:
         """Beat until the end."""
         while not self._is_over:
-            await anyio.sleep(max(PERIOD, self.spent * SHARE))
+            await anyio.sleep(PERIOD)
+            # Only now: readers have been told by now what this beat brought, and not when it began.
+            await anyio.sleep(max(self.spent * SHARE - PERIOD, 0.0))
             with anyio.move_on_after(_AT_LEAST_EVERY):
                 await self._changed.wait()
             if not self._is_over:
