@@ -95,7 +95,7 @@ class RunLifetime:
         self.undoing = Undoing(run_context, self.preparation)
 
     def _when_halted(self) -> None:
-        self.run_context.signals.abandon()
+        self.run_context.signals.waiting.clear()  # none of these will go on, and nothing times out any more
         self.run_context.tasks.watch.start()
 
     async def run(self) -> None:

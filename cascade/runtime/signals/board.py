@@ -226,10 +226,6 @@ class Signals:
 
     # -- the end -------------------------------------------------------------------------------------------
 
-    def abandon(self) -> None:
-        """The run has been aborted: nobody waits any more, and nothing times out."""
-        self.waiting.clear()
-
     async def close(self, patience: float) -> None:
         """Take no values any more, and end the task; wait *patience* seconds for what is being sent."""
         self.is_closed = True
