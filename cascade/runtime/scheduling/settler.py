@@ -235,9 +235,8 @@ class Settler:
                 if beside.maps:
                     self.frame.gaps.maps[index] = beside.maps
                 self.frame.fail(index, error, (task_id, attempts))
-                if beside.failures and self.run_context.failures.has(
-                    error
-                ):  # so the others are not handled either
+                is_told = self.run_context.failures.has(error)
+                if beside.failures and is_told:  # so the others are not handled either
                     look_behind(self.run_context, self.frame, index)
             case Skipped(reason=reason):
                 self.frame.skip(index, reason, None)
