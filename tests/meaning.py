@@ -19,12 +19,14 @@ class Deeds:
         calls: How often the function of each was called.
         undone: Names of the calls that have succeeded and are undone, as something went wrong; of a map
             ``name[item]``.
+        kept: Names of the items, as ``name[item]``, whose values the error hands over, as their map has failed.
     """
 
     ran: set[str] = field(default_factory=set)
     skipped: set[tuple[str, str]] = field(default_factory=set)
     calls: Counter[str] = field(default_factory=Counter)
     undone: set[str] = field(default_factory=set)
+    kept: set[str] = field(default_factory=set)
 
     def add(self, others: Deeds) -> None:
         """Add what *others* have done."""
@@ -32,6 +34,7 @@ class Deeds:
         self.skipped |= others.skipped
         self.calls += others.calls
         self.undone |= others.undone
+        self.kept |= others.kept
 
 
 @dataclass
@@ -68,7 +71,7 @@ class Meaning:
     def differences(self, found: Found) -> list[str]:
         """Where a run differs that has gone on after failures."""
         differences = self.differences_if_silent(repr(found.value), found.errors, found.deeds.calls)
-        for name in ("ran", "skipped", "undone"):
+        for name in ("ran", "skipped", "undone", "kept"):
             certain, has = getattr(self.certain, name), getattr(found.deeds, name)
             differences += _outside(name, has, certain, certain | getattr(self.possible, name))
         return differences

@@ -17,6 +17,7 @@ What it takes from the contract (semantics.md, sections 1, 3, 4, 5):
 * how a node ends can be a value, and another node can stand in for one that fails (section 11). A failure goes
   wrong only if the target wants it, or wants something that plainly needs it, and so on. Then it goes wrong also
   if somebody else could do with it, and whenever that came to be known.
+* the error has the values of items that have succeeded, of each map by which it came to that.
 * as a column, how a map ends is how each of its items ends; a map that has none fails or skips who takes it.
 * a signal has the value that is sent, or its default, or it fails (section 14). It is no function: it is not
   called, and it does not run.
@@ -90,16 +91,36 @@ class Outcome:
         return self.status == "failed" or self.reason == BY_FAILURE
 
 
+@dataclass
+class Kept:
+    """Names of items that have succeeded, of maps that have failed.
+
+    Attributes:
+        certain: Those of maps by whose failure the flow fails.
+        possible: Those of all others; a race that has failed has the error of one failure of each contestant.
+    """
+
+    certain: set[str] = field(default_factory=set)
+    possible: set[str] = field(default_factory=set)
+
+    def add(self, other: Kept) -> None:
+        """Add *other*."""
+        self.certain |= other.certain
+        self.possible |= other.possible
+
+
 class NoValueError(Exception):
     """The flow has no value.
 
     Attributes:
         errors: Type names of what went wrong.
+        kept: The items whose values the error of the run has nevertheless.
     """
 
-    def __init__(self, errors: list[str]) -> None:
+    def __init__(self, errors: list[str], kept: Kept | None = None) -> None:
         super().__init__(*errors)
         self.errors = errors
+        self.kept = kept or Kept()
 
 
 class _Late(str):
@@ -163,6 +184,7 @@ def _interpret(flow: Argument, winners: _Winners) -> Meaning:
         account.possible.undone.clear()
     except NoValueError as reason:
         meaning.errors = _each_once(reason.errors)
+        account.certain.kept, account.possible.kept = reason.kept.certain, reason.kept.possible
     meaning.certain, meaning.possible = account.certain, account.possible
     return meaning
 
@@ -175,7 +197,7 @@ def _value_of(flow: Argument, account: _Account, winners: _Winners) -> Any:
         turn.settle(member)
     turn.enter_into(account, flow, turn.reached_from(members, turn.wanted_by))
     if any(turn.outcomes[member].is_failure for member in members):
-        raise NoValueError(turn.unhandled(members))
+        raise NoValueError(turn.unhandled(members), turn.kept_of(members))
     for member in members:
         turn.judge_target(member)
     return turn.filled(flow)
@@ -191,6 +213,8 @@ class _Turn:
         self.chosen: dict[Node, Argument] = {}
         # Of the nodes that failed by themselves, type names of what went wrong.
         self.errors: dict[Node, list[str]] = {}
+        # Of the same, what is kept of them.
+        self.kept: dict[Node, Kept] = {}
         # Of the maps whose items have run, how each of these has ended.
         self.items: dict[Node, list[Done[Any] | Failed]] = {}
         self.accounts: dict[Call, _Account] = {}
@@ -230,6 +254,14 @@ class _Turn:
         """What went wrong in nodes that *members* plainly need."""
         plain = self.reached_from(members, self.plainly_needed_by)
         return [error for node, errors in self.errors.items() if node in plain for error in errors]
+
+    def kept_of(self, members: list[Node]) -> Kept:
+        """What is kept if *members* have no value."""
+        plain = self.reached_from(members, self.plainly_needed_by)
+        found = Kept()
+        for node, kept in self.kept.items():
+            found.add(kept if node in plain else Kept(possible=kept.certain | kept.possible))
+        return found
 
     def reached_from(self, members: list[Node], step: Callable[[Node], list[Node]]) -> dict[Node, None]:
         """*members*, and all that *step* leads to from them."""
@@ -410,13 +442,14 @@ class _Turn:
             try:
                 return Outcome("done", value=(self._item(call, call.name, args),))
             except NoValueError as reason:
-                return self._failed(call, reason.errors)
+                return self._failed(call, reason.errors, reason.kept)
         column = self.items[call.column.of] if isinstance(call.column, Ended) else self.filled(call.column)
         if not isinstance(column, (list, tuple)):
             return self._failed(call, ["TypeError"])  # before it begins
         self.accounts[call].certain.ran.add(call.name)
         values: list[Any] = []
         errors: list[str] = []
+        kept = Kept()
         items = self.items[call] = list[Done[Any] | Failed]()
         for number, value in enumerate(column):
             try:
@@ -424,11 +457,15 @@ class _Turn:
                     raise NoValueError([refusal])
                 values.append(self._item(call, f"{call.name}[{number}]", (value, *args)))
                 items.append(Done(values[-1]))
+                kept.certain.add(f"{call.name}[{number}]")
             except NoValueError as reason:
                 values.append(Failed(Exception()))
                 items.append(values[-1])
                 errors += reason.errors
-        return self._failed(call, errors) if errors and not call.collects else Outcome("done", value=(values,))
+                kept.add(reason.kept)
+        if errors and not call.collects:
+            return self._failed(call, errors, kept)
+        return Outcome("done", value=(values,))
 
     def _signal(self, call: Call, signal: Signalled) -> Outcome:
         if signal.moment is not None:
@@ -437,8 +474,9 @@ class _Turn:
             return self._failed(call, [self.winners.late(call)])
         return Outcome("done", value=(signal.default,))
 
-    def _failed(self, call: Call, errors: list[str]) -> Outcome:
+    def _failed(self, call: Call, errors: list[str], kept: Kept | None = None) -> Outcome:
         self.errors[call] = errors
+        self.kept[call] = kept or Kept()
         return Outcome("failed")
 
     def _refusal(self, call: Call) -> str | None:

@@ -34,7 +34,7 @@ def run(flow: RandomFlow, backend: str, **as_run: Any) -> Found:
             try:
                 found.value = await run_and_send(engine, flow, flow.build())
             except Exception as error:
-                found.errors = names_of(error)
+                found.errors, found.deeds.kept = names_of(error), kept_by(error)
             async for event in events:
                 note_event(found, event)
 
@@ -45,6 +45,7 @@ def run(flow: RandomFlow, backend: str, **as_run: Any) -> Found:
 def found_in(simulation: Simulation) -> Found:
     """What a simulation has given, but for the calls, of which there is no event."""
     found = Found(simulation.value, names_of(simulation.error))
+    found.deeds.kept = kept_by(simulation.error)
     note_events(found, simulation.trace.events())
     return found
 
@@ -55,6 +56,12 @@ def names_of(error: BaseException | None) -> list[str]:
         return []
     errors = error.exceptions if isinstance(error, cascade.RunFailed) else [error]
     return [type(each).__name__ for each in errors]
+
+
+def kept_by(error: BaseException | None) -> set[str]:
+    """The items whose values the error of a run has."""
+    results = error.results if isinstance(error, cascade.RunFailed) else {}
+    return {node_id.rpartition("/")[2] for node_id in results if node_id.endswith("]")}
 
 
 def note_events(found: Found, events: Iterable[cascade.Event]) -> None:

@@ -134,18 +134,25 @@ class ResourceNotFoundError(CascadeError, LookupError):
 class WorkerLost(CascadeError, RuntimeError):
     """The worker that ran a task remotely died, or its cluster gave the call up.
 
-    The call may have had effects. ``Retry(on=(WorkerLost,))`` has it made again.
+    If the call had begun, it may have had effects, and ``Retry(on=(WorkerLost,))`` has it made again. If it had
+    not, it was handed over again by itself, and the error comes only after the fourth time: no attempt was made
+    that a retry could repeat, and it is the workers that need to be looked at.
 
     Attributes:
         worker: Name of the worker; empty if it is not known.
         reason: What happened, in one line.
+        has_begun: Whether the call had begun, or may have.
     """
 
-    def __init__(self, worker: str, reason: str) -> None:
+    def __init__(self, worker: str, reason: str, *, has_begun: bool = True) -> None:
         self.worker = worker
         self.reason = reason
+        self.has_begun = has_begun
         which = f"worker {worker!r}" if worker else "the worker"
-        super().__init__(f"{which} was lost: {reason}; Retry(on=(WorkerLost,)) makes the call again")
+        remedy = "Retry(on=(WorkerLost,)) makes the call again"
+        if not has_begun:
+            remedy = "that was before the call began, several times in a row: see what ends the workers"
+        super().__init__(f"{which} was lost: {reason}; {remedy}")
 
 
 class TaskTimeoutError(CascadeError, TimeoutError):

@@ -27,7 +27,7 @@ from cascade.runtime.admission.pool import Pool
 from cascade.runtime.foundation.task_context import ambient
 from cascade.testing import FaultPlan, RandomFlow, Simulation, flows, record_events, simulate, virtual_backends
 from cascade.testing.building import called
-from cascade.testing.descriptions import Signalled, Turns, calls_within
+from cascade.testing.descriptions import Ask, Call, Fail, Fallback, Signalled, Turns, all_calls, calls_within
 
 TERMINAL = (cascade.TaskExecutionFinished, cascade.TaskSkipped)
 seeds = st.integers(0, 2**32)
@@ -228,6 +228,24 @@ def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, se
     agreeing = assert_meant(flow, found)
     assert any(not done_in_vain(meaning, simulation.trace.events()) for meaning in agreeing)
     check_events(flow, simulation.trace.events(), is_complete=True)
+
+
+@pytest.mark.needs("trio")
+@given(flow=flows(), seed=seeds, schedule=schedules)
+def test_what_is_handled_at_first_is_told_whole_if_it_stands_in_for_itself(
+    flow: RandomFlow, seed: int, schedule: str
+) -> None:
+    items, inner = (Call(name, Fail(on="a"), column=["a", "b"]) for name in ("items", "inner"))
+    calls = [items, Call("asks", Ask([inner])), *all_calls(flow.description)]
+    flow = RandomFlow([Fallback(call, call, name=f"again {call.name}") for call in calls])
+    note(repr(flow))
+    simulation, ledger = played(flow, seed, schedule=schedule, on_error="continue")
+    note(str(simulation))
+
+    found = found_in(simulation)
+    for node_id, count in ledger.calls.items():
+        found.deeds.calls[node_id.rpartition("/")[2]] += count
+    assert_meant(flow, found)
 
 
 @pytest.mark.needs("trio")

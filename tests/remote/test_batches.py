@@ -278,9 +278,40 @@ async def test_one_that_is_lost_again_and_again_fails(call: Any) -> None:
             raise cascade.WorkerLost("the worker", "it is a test")
 
     losing = Losing()
-    with pytest.raises(cascade.WorkerLost, match="worker 'the worker' was lost: it is a test"):
+    with pytest.raises(cascade.WorkerLost, match="worker 'the worker' was lost: it is a test") as raised:
         await cascade.run(call, executor=losing)
     assert len(losing.sizes) == 4
+    assert not raised.value.has_begun
+    assert "Retry" not in str(raised.value)
+    assert "before the call began" in str(raised.value)
+
+
+async def test_a_retry_makes_no_attempt_of_one_that_is_lost_again_and_again_before_it_begins() -> None:
+    class Losing(Counting):
+        async def execute_many(self, *args: Any) -> Sequence[RemoteOutcome]:
+            if self.sizes:
+                self.sizes.append(1)
+                raise cascade.WorkerLost("the worker", "it is a test")
+            return await super().execute_many(*args)
+
+    losing = Losing()
+    with anyio.fail_after(30), pytest.raises(cascade.WorkerLost, match="before the call began"):
+        await cascade.run(fail(1).with_retry(3), executor=losing)
+    assert len(losing.sizes) == 5
+
+
+async def test_a_retry_ends_when_the_cluster_is_gone() -> None:
+    class Gone(Counting):
+        async def execute_many(self, *args: Any) -> Sequence[RemoteOutcome]:
+            if self.sizes:
+                self.sizes.append(1)
+                raise ConnectionError("the cluster is gone")
+            return await super().execute_many(*args)
+
+    gone = Gone()
+    with anyio.fail_after(30), pytest.raises(ConnectionError, match="the cluster is gone"):
+        await cascade.run(fail(1).with_retry(3), executor=gone)
+    assert len(gone.sizes) == 2
 
 
 async def test_a_cluster_that_is_gone_fails_the_run_once() -> None:

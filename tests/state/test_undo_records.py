@@ -44,6 +44,11 @@ async def cancel(key: str) -> None:
 
 
 @cascade.task
+async def other_cancel(key: str) -> None:
+    CALLED.append(f"{key} is cancelled otherwise")
+
+
+@cascade.task
 async def look(what: str, *_: Any) -> str:
     CALLED.append(f"look {what}")
     return what
@@ -180,6 +185,28 @@ async def test_what_an_earlier_execution_has_done_is_undone_too(any_store: Store
     await fails(flow, any_store.state, schedule=schedule)
     assert CALLED == ["book flight", "finish", "cancel flight", "cancel hotel"]
     assert not WORLD
+
+
+@pytest.mark.parametrize(
+    ("first", "then", "undone"),
+    [(None, cancel, []), (cancel, other_cancel, ["cancel hotel"]), (cancel, None, ["cancel hotel"])],
+    ids=["added", "changed", "taken away"],
+)
+async def test_a_call_that_has_run_has_the_undo_that_it_was_recorded_with(
+    first: Any, then: Any, undone: list[str], store: StoreUnderTest, schedule: Any
+) -> None:
+    def flow(undo: Any) -> Any:
+        return finish(book("hotel").with_undo(undo), cascade.signal("go", int))
+
+    with pytest.raises(cascade.RunSuspended):
+        await run(flow(first), store.state, schedule=schedule, when_idle="suspend")
+    assert CALLED == ["book hotel"]  # and it is not undone: the run goes on
+    FAILING.add("finish")
+    async with cascade.start(flow(then), state=store.state, run_id="night", schedule=schedule) as live:
+        await live.send("go", 1)
+        with pytest.raises(ValueError, match="failing"):
+            await live.result()
+    assert ["book hotel", "finish", *undone] == CALLED
 
 
 async def test_a_resumed_run_finishes_the_undo_before_anything_else(any_store: StoreUnderTest) -> None:

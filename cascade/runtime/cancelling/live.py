@@ -53,9 +53,12 @@ class LiveFrames:
 
     def cut_off_below(self, node_id: str) -> None:
         """Start nothing more of what is part of a node."""
-        for key, below in tuple(self._by_key.items()):
-            if is_below(key, node_id):
-                below.cut_off()
+        for below in self.below(node_id):
+            below.cut_off()
+
+    def below(self, node_id: str) -> list[LiveNodes]:
+        """Who runs what is part of a node: its items, and flows that these or itself have returned."""
+        return [nodes for key, nodes in self._by_key.items() if is_below(key, node_id)]
 
     def find(self, node_id: str, run_id: str) -> tuple[LiveNodes, int] | None:
         """Who runs a node, and its number there; ``None`` if what it was part of has ended.

@@ -9,6 +9,7 @@ import attrs
 
 from cascade.model.outcomes import Status
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.gaps import FailedItems
 
 
 @attrs.define(eq=False)
@@ -19,7 +20,7 @@ class Progress:
         counts: Ended nodes by status.
         frame: The top-level frame of the present turn.
         in_code: Makes a frame that shows the present turn, if that is made in code and has none.
-        failed_maps: The items of each map that failed with one of them, whose values the error hands over.
+        failed_maps: The maps that failed with an item of theirs, if that is a failure of the run.
         lagging: What lanes give when asked how many nodes have succeeded that they have not told of. Asked in any
             thread.
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
@@ -34,7 +35,7 @@ class Progress:
     counts: dict[Status, int] = attrs.field(factory=lambda: dict.fromkeys(Status, 0))
     frame: Frame | None = None
     in_code: Callable[[], Frame] | None = None
-    failed_maps: list[Frame] = attrs.field(factory=list)
+    failed_maps: list[FailedItems] = attrs.field(factory=list)
     lagging: set[Callable[[], int]] = attrs.field(factory=set)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     resting: dict[str, float] = attrs.field(factory=dict)

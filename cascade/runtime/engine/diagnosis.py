@@ -108,8 +108,8 @@ class Diagnosis:
         )
 
     def explain(self, most: int | None = None) -> tuple[Explanation, ...]:
-        """For each node that neither runs nor has ended: what it waits for. While the run undoes what it has done:
-        for each node that is still to be undone.
+        """For each node that neither runs nor has ended: what it waits for. Nothing waits once the run is aborted;
+        while it undoes what it has done: for each node that is still to be undone.
 
         Args:
             most: How many nodes are explained at most: those that have begun come first. ``None`` (default): all.
@@ -176,8 +176,8 @@ class Diagnosis:
     def _not_begun(self, blockers: Blockers) -> Iterator[Said]:
         """Nodes of the present turn that have not begun, and what keeps them."""
         frame = self._frame()
-        if frame is None:
-            return
+        if frame is None or self._run_context.lifecycle.is_halted:
+            return  # what has not begun by then never will
         stage = None if frame.readiness.stage is None else set(frame.readiness.stage)
         for index in _calls(frame):
             name, status = frame.name(index), frame.status[index]

@@ -114,12 +114,14 @@ class NodeRun:
 
     async def _attempt_until_done(self, shared: Mapping[str, Any], own: NodeResources) -> Any:
         while True:
+            made = self.attempts.made
             try:
                 return await self.attempts.make_one(shared, own)
             except DrainedError:
                 raise  # no attempt was made
             except Exception as error:
-                pause = self._pause_after(error)
+                # Only what was attempted can be attempted again: else nothing would count how often.
+                pause = self._pause_after(error) if self.attempts.made > made else None
                 if pause is None:
                     raise
             await self._rest(pause)
@@ -140,7 +142,7 @@ class NodeRun:
             return None
         if isinstance(error, TaskTimeoutError) and self.job.task.abandon_on_cancel:
             return None  # its thread may still be at work, and two attempts never are
-        if self.attempts.started is None or run_context.lifecycle.is_halted or is_cancelled():
+        if run_context.lifecycle.is_halted or is_cancelled():
             return None
         pause = retry.pause_after(made, run_context.beginning.rng.random())
         if current_time() + pause > current_effective_deadline():

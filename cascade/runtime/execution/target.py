@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 from cascade.graph.nodes import Junction
@@ -14,14 +14,26 @@ from cascade.runtime.execution.binding import put_together
 from cascade.runtime.frame.choices import chosen
 from cascade.runtime.frame.endings import joined
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.gaps import FailedItems
 
 
-def collect(frame: Frame, pass_on: Callable[[Failed, Iterable[Failed]], None]) -> Any:
+def values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
+    """The ids and values of calls that have succeeded and that somebody still wants."""
+    while frame.demand.backlog:
+        frame.demand.let_go_some()
+    for index, row in enumerate(frame.graph.rows):
+        is_call = not isinstance(row, Junction)
+        if is_call and frame.status[index] == Status.SUCCEEDED and frame.demand.uses[index]:
+            yield frame.name(index), frame.values[index]
+
+
+def collect(frame: Frame, pass_on: Callable[[Failed, Iterable[Failed], Sequence[FailedItems]], None]) -> Any:
     """The value of the frame's target, all nodes having settled.
 
     Args:
         frame: The frame.
-        pass_on: Told of the failure that is raised, if it is that of a node, and of what else has failed.
+        pass_on: Told of the failure that is raised, if it is that of a node, of what else has failed, and of maps
+            that have.
 
     Raises:
         DependencyMissingError: If a member of the target was skipped, unless because a call that it
@@ -35,7 +47,8 @@ def collect(frame: Frame, pass_on: Callable[[Failed, Iterable[Failed]], None]) -
         judged = chosen(frame.routing, member)
         behind = frame.handling.failures_behind(member)
         if behind:
-            pass_on(behind[0], joined(map(frame.handling.failures_behind, frame.graph.members))[1:])
+            all_behind = joined(map(frame.handling.failures_behind, frame.graph.members))
+            pass_on(behind[0], all_behind[1:], frame.gaps.all_maps())
             raise behind[0].error
         if frame.gaps.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
             chain = list(_skips_behind(frame, judged))

@@ -15,7 +15,7 @@ a call                                                if it is itself handled, a
 ====================================================  =========================================================
 
 A consumer that was pruned wants nothing. One behind a route that has not been chosen yet does not want anything
-*yet*: if it is chosen later, it becomes ``UpstreamFailed``, and the same question is asked again, about it.
+*yet*: when it is chosen, the same question is asked again about the failures among what it waits for.
 
 A target of a flow that a node has returned, and an item of a map, pass the question on: to that node, or to the
 map. Only an ``Exception`` can be handled.

@@ -19,6 +19,7 @@ class News:
         faults: Routers that could not choose, or not put together what they chose, with their errors.
         without: Routers that have no value, as something that they need has failed.
         lost: Nodes that have begun, or are queued, and that nobody wants any more, as they have lost a race.
+        wanted: Nodes that a router has chosen.
     """
 
     ready: list[int] = attrs.field(factory=list)
@@ -26,9 +27,10 @@ class News:
     faults: list[tuple[int, Exception]] = attrs.field(factory=list)
     without: list[int] = attrs.field(factory=list)
     lost: list[int] = attrs.field(factory=list)
+    wanted: list[int] = attrs.field(factory=list)
 
     def __bool__(self) -> bool:
-        return bool(self.ready or self.pruned or self.faults or self.without or self.lost)
+        return bool(self.ready or self.pruned or self.faults or self.without or self.lost or self.wanted)
 
 
 @attrs.define(eq=False)

@@ -176,6 +176,7 @@ class Routing:
         gating.release(
             source for source in junction.sources if source not in route.sources and source not in selectors
         )
+        self.readiness.news.wanted.extend(route.sources)
         self._agenda.extend(gating.want(route.sources))
 
     def _route(self, junction: Junction) -> Route:

@@ -89,10 +89,14 @@ class RunLifetime:
     def __attrs_post_init__(self) -> None:
         run_context = self.run_context
         run_context.run_flow = functools.partial(run_in_place, run_context, self.preparation)
-        run_context.tasks.watch = watch = Watch(run_context, run_context.settings.cleanup_timeout)
-        run_context.lifecycle.on_halt = watch.start
+        run_context.tasks.watch = Watch(run_context, run_context.settings.cleanup_timeout)
+        run_context.lifecycle.on_halt = self._when_halted
         self.observers = ObserverTasks(run_context, self._fail)
         self.undoing = Undoing(run_context, self.preparation)
+
+    def _when_halted(self) -> None:
+        self.run_context.signals.waiting.clear()  # none of these will go on, and nothing times out any more
+        self.run_context.tasks.watch.start()
 
     async def run(self) -> None:
         """Run to the end; how it went is left in the attributes.

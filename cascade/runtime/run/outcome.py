@@ -7,8 +7,7 @@ from typing import Any, Final
 
 import attrs
 
-from cascade.graph.nodes import Junction
-from cascade.model.errors import MapFailed, RunCancelled, RunFailed, RunSuspended, waits_for
+from cascade.model.errors import MapFailed, RaceFailed, RunCancelled, RunFailed, RunSuspended, waits_for
 from cascade.model.events import RunStatus
 from cascade.model.outcomes import Status
 from cascade.model.shown.raised import annotate, describe, raise_unchanged
@@ -16,7 +15,7 @@ from cascade.model.shown.text import counted
 from cascade.runtime.context.failures import Failure
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
-from cascade.runtime.frame.frame import Frame
+from cascade.runtime.execution.target import values_left
 from cascade.runtime.run.preparation import Prepared
 
 _HOW_TO_GO_ON: Final = (
@@ -125,10 +124,19 @@ class RunOutcome:
 
     def _results(self) -> dict[str, Any]:
         """Values of target members, of nodes that somebody still wanted, and of the items of failed maps."""
-        progress = self.run_context.progress
-        frames = ([] if progress.frame is None else [progress.frame]) + progress.failed_maps
-        left = {name: value for frame in frames for name, value in _values_left(frame)}
-        for failure in self.run_context.failures.recorded:
+        progress, failures = self.run_context.progress, self.run_context.failures.recorded
+        frame, maps = progress.frame, progress.failed_maps
+        left: dict[str, Any] = {}
+        if frame is not None:
+            left.update(values_left(frame))
+            told = {id(error) for failure in failures for error in _said(failure.error)}
+            handled = frame.gaps.all_maps()
+            maps = maps + [
+                one for one in handled if any(id(failed.error) in told for failed in one.errors.values())
+            ]
+        for one in maps:
+            left.update(one.values())
+        for failure in failures:
             if isinstance(failure.error, MapFailed):  # maybe of a run of its own, that a task has made
                 items = failure.error.results.items()
                 left.update((name, value) for name, value in items if name.startswith(f"{failure.origin}["))
@@ -152,10 +160,11 @@ def _others(failures: Sequence[Failure]) -> str:
     return f"{counted(len(failures), 'other failure')} of this run: {shown}{more} (all in RunFinished.failures)"
 
 
-def _values_left(frame: Frame) -> Iterator[tuple[str, Any]]:
-    while frame.demand.backlog:
-        frame.demand.let_go_some()
-    for index, row in enumerate(frame.graph.rows):
-        is_call = not isinstance(row, Junction)
-        if is_call and frame.status[index] == Status.SUCCEEDED and frame.demand.uses[index]:
-            yield frame.name(index), frame.values[index]
+def _said(error: BaseException) -> Iterator[BaseException]:
+    """*error*, and if it is one of ours that stands for several, these."""
+    pending = [error]
+    while pending:
+        error = pending.pop()
+        yield error
+        if isinstance(error, (MapFailed, RaceFailed)):
+            pending += error.exceptions

@@ -29,9 +29,11 @@ from cascade.runtime.execution.classify import classify
 from cascade.runtime.execution.job import Job
 from cascade.runtime.execution.restore import restore_items
 from cascade.runtime.execution.settle import Ending
+from cascade.runtime.execution.target import values_left
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.frame.endings import ItemOutcomes, joined
 from cascade.runtime.frame.frame import Frame
+from cascade.runtime.frame.gaps import FailedItems
 from cascade.runtime.frame.turn import always
 from cascade.runtime.scheduling.chains.chains import Chains
 from cascade.runtime.scheduling.chains.supply import Feed, Intake, Supply, still_to_come
@@ -99,7 +101,9 @@ async def _run(run_context: RunContext, items: Items, chains: Chains, run_items:
 def _outcome(run_context: RunContext, items: Items, frame: ItemFrame) -> NodeOutcome:
     """How a map has ended whose items run no more."""
     if isinstance(frame, CollectingFrame) and frame.is_given_up:
-        return _too_many(items, frame)
+        failed = _too_many(items, frame)
+        run_context.failures.bring(failed.error, (), frame.gaps.all_maps())
+        return failed
     if frame.intake is not None and not frame.intake.is_whole and not run_context.lifecycle.is_closing:
         return Skipped(SkipReason.UPSTREAM_FAILED)
     is_left = run_context.lifecycle.is_draining and frame.readiness.unsettled > 0
@@ -141,9 +145,12 @@ def _failed(run_context: RunContext, items: Items, frame: Frame) -> Failed:
         items.frame.values[items.node.index] = ItemOutcomes(frame.values, frame.gaps.errors)
     first, *others = joined((error, *frame.gaps.beside.get(item, ())) for item, error in frame.gaps.errors.items())
     failed = attrs.evolve(first, index=None)
-    run_context.failures.pass_on(failed, others)  # the note names the item
+    maps: list[FailedItems] = []
+    if run_context.settings.on_error != "first":  # else nobody gets their values
+        maps = [FailedItems(frame.gaps.errors, partial(values_left, frame)), *frame.gaps.all_maps()]
+    run_context.failures.pass_on(failed, others, maps)  # the note names the item
     if run_context.failures.has(failed.error):
-        run_context.progress.failed_maps.append(frame)
+        run_context.progress.failed_maps += maps
     return failed
 
 

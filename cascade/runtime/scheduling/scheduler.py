@@ -42,7 +42,7 @@ from cascade.runtime.scheduling.map_items import Items
 from cascade.runtime.scheduling.ready_queue import Queue, most_urgent_first
 from cascade.runtime.scheduling.remote.remote_lanes import RemoteLanes
 from cascade.runtime.scheduling.returned_values import ReturnedValues
-from cascade.runtime.scheduling.settler import Settler, look_behind, settle_router
+from cascade.runtime.scheduling.settler import Settler, look_at_wanted, look_behind, settle_router
 from cascade.runtime.scheduling.signal_waits import SignalWaits, under_way
 from cascade.runtime.scheduling.tasks.node_tasks import NodeTasks
 
@@ -213,6 +213,7 @@ class Scheduler:
                 settle_router(run_context, frame, index)
             for index in news.without:
                 look_behind(run_context, frame, index)
+            look_at_wanted(run_context, frame, news.wanted)
             if run_context.lifecycle.is_halted:
                 frame.readiness.unsettled += len(news.pruned)  # left, as all that had not begun
                 return
@@ -326,7 +327,7 @@ class Scheduler:
         may_start = pace.window is not None or not self._queue
         frame = self.context.frame
         news = frame.readiness.news
-        if news.ready or news.pruned or news.lost or news.faults or news.without:
+        if news:
             self.absorb()
         if may_start and self._queue and pace.has_room(self._in_flight) and not frame.demand.backlog:
             self._start_some()

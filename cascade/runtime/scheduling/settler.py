@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import attrs
 
@@ -230,10 +230,13 @@ class Settler:
                 self.frame.succeed(index, value)
             case Failed(error=error, task_id=task_id, attempts=attempts):
                 beside = self.run_context.failures.take_beside(error)
-                if beside:
-                    self.frame.gaps.beside[index] = beside
+                if beside.failures:
+                    self.frame.gaps.beside[index] = beside.failures
+                if beside.maps:
+                    self.frame.gaps.maps[index] = beside.maps
                 self.frame.fail(index, error, (task_id, attempts))
-                if beside and self.run_context.failures.has(error):  # so the others are not handled either
+                is_told = self.run_context.failures.has(error)
+                if beside.failures and is_told:  # so the others are not handled either
                     look_behind(self.run_context, self.frame, index)
             case Skipped(reason=reason):
                 self.frame.skip(index, reason, None)
@@ -267,9 +270,52 @@ def look_behind(run_context: RunContext, frame: Frame, index: int) -> None:
         return
     for failed in behind:
         if not failures.has(failed.error) and not handling.is_handled(index, failed.error):
+            run_context.progress.failed_maps += frame.gaps.maps_failed_with(failed.error)
             failures.add_node(failed)
     if all(failures.has(failed.error) for failed in behind):
         frame.gaps.told = behind  # most likely those behind the next node are the same
+
+
+def look_at_wanted(run_context: RunContext, frame: Frame, wanted: Iterable[int]) -> None:
+    """A router has chosen nodes: see to the failures among what they wait for, which may have been handled so far.
+
+    They are failures of the run from now on, and not only when those who need them could begin.
+    """
+    if not run_context.failures.was_any_handled:
+        return
+    agenda, seen = list(wanted), set[int]()
+    while agenda and not run_context.lifecycle.is_halted:
+        index = agenda.pop()
+        if index not in seen:
+            seen.add(index)
+            agenda.extend(_look_at(run_context, frame, index))
+
+
+def _look_at(run_context: RunContext, frame: Frame, index: int) -> Iterable[int]:
+    """See to failures of a wanted node, and of what is part of it; returns the nodes that it still waits for."""
+    if frame.gaps.is_failure(index):
+        look_behind(run_context, frame, index)
+        return ()
+    if frame.status[index] == Status.RUNNING:
+        _look_inside(run_context, frame.name(index))
+    return () if frame.status[index] >= Status.RUNNING else _needs(frame, index)
+
+
+def _needs(frame: Frame, index: int) -> Iterable[int]:
+    """What a node needs, as things stand: a router needs less once it has chosen."""
+    routing = frame.routing
+    return (
+        frame.graph.sources[index]
+        if routing is None or index not in routing.choices
+        else routing.racing.held(index)
+    )
+
+
+def _look_inside(run_context: RunContext, node_id: str) -> None:
+    """See to what has failed in a node that runs: items of a map, nodes of a flow."""
+    for nodes in run_context.lifecycle.nodes.live.below(node_id):
+        for index in tuple(nodes.frame.gaps.errors):
+            look_behind(run_context, nodes.frame, index)
 
 
 def settle_router(run_context: RunContext, frame: Frame, index: int) -> None:

@@ -7,7 +7,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from anyio import get_running_tasks, move_on_after
+from anyio import get_cancelled_exc_class, get_running_tasks, move_on_after, sleep_forever
 from virtual_time import pass_time, virtual_loops
 
 import cascade
@@ -236,6 +236,37 @@ async def test_a_failure_elsewhere_ends_the_wait(schedule: Any) -> None:
 
     with pytest.raises(ZeroDivisionError):
         await cascade.run(pair(cascade.signal("n", int), fail()), schedule=schedule)
+
+
+@pytest.mark.parametrize("way", ["cancelled", "failed"])
+async def test_nobody_is_said_to_wait_once_the_run_is_aborted(way: str, schedule: Any) -> None:
+    said: list[Any] = []
+
+    @cascade.task
+    async def fail_or_clean_up() -> None:
+        try:
+            await pass_time(200)
+            raise ZeroDivisionError
+        except get_cancelled_exc_class():
+            said.append((run.explain(), run.status().waiting))
+            raise
+
+    @cascade.task
+    async def clean_up() -> None:
+        try:
+            await sleep_forever()
+        finally:
+            said.append((run.explain(), run.status().waiting))
+
+    flow = [pair(cascade.signal("n", int, timeout=1000)), fail_or_clean_up(), clean_up()]
+    async with waiting(flow, schedule) as run:
+        if way == "cancelled":
+            run.cancel()
+        with pytest.raises((cascade.RunCancelled, ZeroDivisionError)):
+            await run.result()
+    said.append((run.explain(), run.status().waiting))
+    assert len(said) == (3 if way == "cancelled" else 2)
+    assert [each for each in said if each != ((), ())] == []
 
 
 async def test_other_nodes_go_on_after_a_timeout(schedule: Any) -> None:

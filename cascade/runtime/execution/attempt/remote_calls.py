@@ -142,10 +142,12 @@ class RemoteCalls:
             since = self.restored
             try:
                 outcomes = await self.hand_over([call], [attempt.may_stay], started)
-            except WorkerLost:
+            except WorkerLost as lost:
                 losses += 1
-                if attempt.timing.started is not None or losses > MOST_LOSSES:
+                if attempt.timing.started is not None:
                     raise
+                if losses > MOST_LOSSES:
+                    raise unbegun(lost) from lost
                 continue
             except ValuesLost as lost:
                 await self.restore(lost.values, since, attempt.surroundings)
@@ -183,7 +185,8 @@ class RemoteCalls:
         async with self._restoring:
             self.restored += 1
             if self.restored > _MOST_RESTORED:
-                raise WorkerLost(lost[0].worker, "the values that it has kept are lost again and again")
+                reason = "the values that it has kept are lost again and again"
+                raise WorkerLost(lost[0].worker, reason, has_begun=False)
             revived: list[KeptValue] = []
             for value in lost:
                 if value.made <= since:  # nobody else has made it since
@@ -229,10 +232,10 @@ class RemoteCalls:
             try:
                 (outcome,) = await self.hand_over([call], [True], lambda *_: None)
                 return outcome
-            except WorkerLost:
+            except WorkerLost as lost:
                 losses += 1
                 if losses > MOST_LOSSES:
-                    raise
+                    raise unbegun(lost) from lost
 
     def _call(self, attempt: Attempt, args: tuple[Any, ...], kwargs: dict[str, Any]) -> RemoteCall:
         timing = attempt.timing
@@ -247,6 +250,11 @@ class RemoteCalls:
             carrier_of(attempt.surroundings, attempt),
             claimed_names(attempt.claim),
         )
+
+
+def unbegun(lost: WorkerLost) -> WorkerLost:
+    """What a call fails with that was lost again and again before it began."""
+    return WorkerLost(lost.worker, lost.reason, has_begun=False)
 
 
 def carrier_of(run_context: RunContext, attempt: TracedAttempt) -> Mapping[str, str]:

@@ -25,7 +25,7 @@ from cascade.model.outcomes import Done, Status
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.admission.pool import Slot
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, hold_on
+from cascade.runtime.execution.attempt.remote_calls import MOST_LOSSES, RemoteCalls, hold_on, unbegun
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.remote_executor import (
     KeptValue,
@@ -176,14 +176,14 @@ class RemoteLanes:
             except ValuesLost as lost:
                 if not await _have_again(self.remote, lost.values, since, batch, self.context.run_context):
                     return [NotMade(is_alone=True)] * len(batch.calls)
-            except WorkerLost:
+            except WorkerLost as lost:
                 losses += 1
                 if batch.began and len(batch.calls) == 1:
                     raise
                 if batch.began:
                     return [NotMade(is_alone=True)] * len(batch.calls)
                 if losses > MOST_LOSSES:
-                    raise
+                    raise unbegun(lost) from lost
             if not self.context.conditions.may_use_lanes():  # a rule has come meanwhile
                 return [NotMade()] * len(batch.calls)
 
