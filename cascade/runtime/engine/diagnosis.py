@@ -135,13 +135,21 @@ class Diagnosis:
         }
 
     def states(self) -> tuple[Graph | None, dict[str, str]]:
-        """The graph of the present turn, or the last one, and how its nodes are, for a picture of it."""
+        """The graph of the present turn, or the last one, and how its nodes are, for a picture of it.
+
+        A node is ``"handled"`` if it has failed and the run does not fail by that, or items of it have.
+        """
         frame = self._run_context.progress.present()
         if frame is None:
             return None, {}
-        return frame.graph, {
-            frame.name(index): Status(frame.status[index]).name.lower() for index in _calls(frame)
-        }
+        return frame.graph, {frame.name(index): self._state(frame, index) for index in _calls(frame)}
+
+    def _state(self, frame: Frame, index: int) -> str:
+        failed = frame.gaps.errors.get(index)
+        is_handled = failed is not None and not self._run_context.failures.has(failed.error)
+        if is_handled or index in frame.gaps.collected:
+            return "handled"
+        return Status(frame.status[index]).name.lower()
 
     def _frame(self) -> Frame | None:
         """The present turn; ``None`` if there is none."""

@@ -99,7 +99,7 @@ def state_of(counts: Counts) -> State:
     """What is said of a box with nodes of these *counts*."""
     present = {status: count for status, count in counts.items() if count > 0}
     ended = sum(count for status, count in present.items() if status not in ("running", "waiting"))
-    for status in ("failed", "running", "waiting", "cancelled", "succeeded", "skipped"):
+    for status in ("failed", "running", "waiting", "handled", "cancelled", "succeeded", "skipped"):
         if present.get(status):
             break
     else:
@@ -120,6 +120,7 @@ def _counts(task: TaskTally) -> dict[str, int]:
         "running": counts["running"],
         "waiting": counts["waiting"],
         "failed": counts["failed"],
+        "handled": counts["handled"],
         "cancelled": counts["cancelled"],
         "skipped": counts["skipped"],
         "succeeded": counts["succeeded"] + counts["cached"] + counts["recorded"],

@@ -112,7 +112,7 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
         yield TaskExecutionStarted(**named, timestamp=started, items=0 if is_map else None)
         yield TaskExecutionFinished(
             **named, timestamp=started + node.duration, status=status, duration=node.duration,
-            attempt=node.attempts, error=node.error,
+            attempt=node.attempts, error=node.error, handled=node.detail is not None and node.detail.handled,
         )  # fmt: skip
 
 
