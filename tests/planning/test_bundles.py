@@ -75,6 +75,31 @@ async def test_a_run_shows_failures_that_were_handled_as_such(schedule: Any) -> 
     assert said_of(run) == states
 
 
+async def test_a_box_for_a_task_says_how_many_of_its_nodes_are_how(schedule: Any) -> None:
+    flow = [*(step(source()) for _ in range(300)), *(cascade.settled(fail(number)) for number in range(120))]
+    async with cascade.start(flow, schedule=schedule) as run:
+        await run.result()
+
+    picture = shown(run)[SVG]
+    assert said_of(run) == {"source": "succeeded", "step": "succeeded", "fail": "failed, handled"}
+    assert ">✓300</text>" in picture
+    assert ">!120</text>" in picture
+
+
+async def test_a_run_shows_what_waits() -> None:
+    flow = step(cascade.signal("go", int))
+    async with cascade.start(flow, schedule="eager") as run:
+        async with run.subscribe(cascade.SignalAwaited) as events:
+            if not run.status().waiting:
+                await events.receive()
+        states = said_of(run)
+        await run.send("go", 1)
+        await run.result()
+
+    assert states["go"] == "waiting"
+    assert said_of(run)["go"] == "succeeded"
+
+
 async def test_a_run_shows_the_failure_that_it_fails_by_as_one(schedule: Any) -> None:
     flow = cascade.gather(cascade.settled(fail(0)), fail(source()))
     with pytest.raises(ValueError, match="no"):

@@ -8,8 +8,6 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-import attrs
-
 from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import (
     MOST_INSCRIBED,
@@ -22,17 +20,11 @@ from cascade.graph.pictures.layered import (
     laid_out,
 )
 from cascade.graph.pictures.sketch import sketch_of
+from cascade.graph.pictures.states import WORDS, State
 from cascade.model.shown.text import counted, fitted, one_line
 
 # Boxes that the description in words names, at most.
 MOST_WORDS: Final = 60
-# The letter for each status, in the order in which several are shown, for who sees no colours.
-MARKS: Final = {
-    "running": "▶", "waiting": "…", "failed": "✗", "handled": "!", "cancelled": "⊘", "skipped": "-",
-    "succeeded": "✓",
-}  # fmt: skip
-# Words for those whose names do not say enough.
-WORDS: Final = {"handled": "failed, handled"}
 _LIGHT: Final = {
     "paper": "#ffffff", "ink": "#1f2328", "soft": "#57606a", "line": "#8c959f", "box": "#f6f8fa",
     "running": "#ddf4ff", "succeeded": "#dafbe1", "failed": "#ffd7d5", "handled": "#ffe5cc", "waiting": "#fff8db",
@@ -57,20 +49,6 @@ _SHAPES: Final = (
     ".cascade-settled rect,.cascade-or_else rect,.cascade-race rect,.cascade-router rect{stroke-dasharray:4 3}"
     ".cascade-is-skipped rect,.cascade-is-cancelled rect,.cascade-is-waiting rect{stroke-dasharray:3 3}"
 )
-
-
-@attrs.frozen
-class State:
-    """What a picture of a run says of a box.
-
-    Attributes:
-        status: ``"pending"``, ``"running"``, ``"waiting"``, ``"succeeded"``, ``"failed"``, ``"handled"`` (a
-            failure that the run does not fail by), ``"cancelled"`` or ``"skipped"``.
-        text: The same in a few letters, for who sees no colours.
-    """
-
-    status: str
-    text: str
 
 
 def svg_of(graph: Graph) -> str:

@@ -20,8 +20,10 @@ from cascade.graph.pictures.sketch import (
     Kind,
     Sketch,
     Vertex,
+    group_box,
     sketch_of,
 )
+from cascade.graph.pictures.states import state_of
 
 
 @st.composite
@@ -88,6 +90,13 @@ def test_what_needs_boxes_stands_between_them_though_all_of_it_ends_in_one() -> 
         start, left, right, both = (box.y for box in drawing.boxes[4 * row : 4 * row + 4])
         assert abs(start - (left + right) / 2) <= 1
         assert abs(both - (left + right) / 2) <= 1
+
+
+def test_there_is_room_for_numbers_of_many_kinds_beside_a_note() -> None:
+    (box,) = laid_out(Sketch((group_box("a", 144),), (), 144, True)).boxes
+    counts = {"running": 6, "waiting": 22, "failed": 3, "succeeded": 113}
+
+    assert box.width >= len(f"144 nodes  {state_of(counts).text}") * SMALL_LETTER + 2 * PADDING
 
 
 def test_there_is_room_for_a_mark_beside_a_note() -> None:

@@ -14,7 +14,8 @@ from plain_tasks import one
 import cascade
 from cascade.graph.pictures.layered import laid_out
 from cascade.graph.pictures.sketch import Arrow, Sketch, Vertex, group_box
-from cascade.graph.pictures.svg import _DARK, _LIGHT, State, as_svg
+from cascade.graph.pictures.states import State
+from cascade.graph.pictures.svg import _DARK, _LIGHT, as_svg
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 

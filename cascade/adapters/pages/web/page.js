@@ -206,7 +206,10 @@
       const words = byId('graph').querySelector('desc');
       // What is said of the boxes in words is in their order; the last line may be about those that it leaves out.
       if (words) words.textContent = this.lines.map((line, i) => D.graph.boxes[keys[i]] && !(i === 60) ? `${line}: ${worded(statusOf(keys[i]))}` : line).join('\n');
-      const calls = keys.filter(key => !boxes.get(key).box.matches('.cascade-router, .cascade-settled, .cascade-or_else, .cascade-race'));
+      // For routers and their like nothing runs, so they have no status; where boxes stand for tasks, they are none.
+      const runs = key => D.graph.boxes[key] || (D.graph.is_grouped ? D.tasks.some(task => task.name === key)
+        : !boxes.get(key).box.matches('.cascade-router, .cascade-settled, .cascade-or_else, .cascade-race'));
+      const calls = keys.filter(runs);
       const present = new Set(calls.map(statusOf));
       const shown = Object.keys(MARKS).filter(status => present.has(status));
       byId('graph-legend').replaceChildren(...shown.map(status => el('li', {}, el('b', { class: `mark is-${status}` }, MARKS[status]), ` ${worded(status)}`)));
