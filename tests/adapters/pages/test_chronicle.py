@@ -14,6 +14,7 @@ from strategies_events import any_events
 import cascade
 from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
 from cascade.adapters.pages.document.timeline import MOST_BARS, MOST_BINS, Activity
+from cascade.adapters.pages.document.troubles import MOST_FAILURES
 from cascade.events import Event, RunFinished, TaskExecutionStarted
 
 
@@ -119,6 +120,17 @@ async def test_where_one_fails_and_another_is_handled_both_are_counted() -> None
     document = await documented([parse("b"), cascade.settled(parse("b"))], on_error="continue")
 
     assert (document["run"]["counts"]["failed"], document["run"]["counts"]["handled"]) == (1, 1)
+
+
+async def test_a_failure_of_the_run_is_listed_however_many_were_handled_before() -> None:
+    handled = parse.map(page=["b"] * (MOST_FAILURES + 20)).with_errors("collect")
+
+    document = await documented([count(handled), parse("b", strict=False).after(cascade.settled(count(handled)))])
+
+    assert len(document["failures"]) == MOST_FAILURES
+    assert [failure["id"] for failure in document["failures"] if not failure["handled"]] == ["parse#2"]
+    assert document["left_out"]["failures"] == 21
+    assert "no title in b" in document["failures"][-1]["traceback"]
 
 
 async def test_a_map_that_fails_though_no_item_did_is_listed() -> None:

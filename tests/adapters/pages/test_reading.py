@@ -132,6 +132,27 @@ async def test_a_failure_that_is_handled_is_told_from_one_that_is_not(tmp_path: 
     assert seen["red"] == 0
 
 
+async def test_the_failure_that_the_run_fails_by_comes_first_and_is_open(
+    tmp_path: Path, chromium: Chromium
+) -> None:
+    parse = parse_with_a_long_name_that_has_to_be_broken_somewhere
+    failing = [cascade.settled(parse("b")).after(fetch("a")), parse("b").after(cascade.settled(parse("b")))]
+    with pytest.raises(ValueError, match="has no title"):
+        await written(tmp_path, failing)
+
+    def look(page: Any) -> list[tuple[bool, str]]:
+        page.goto((tmp_path / "run.html").as_uri())
+        shown = page.locator("#failures details").all()
+        return [(one.get_attribute("open") is not None, one.locator("summary").inner_text()) for one in shown]
+
+    (first, *others), _ = chromium.see(look)
+
+    assert first[0]
+    assert not first[1].endswith("(handled)")
+    assert others
+    assert all(not is_open and said.endswith("(handled)") for is_open, said in others)
+
+
 async def test_a_graph_fits_the_page_and_keys_bring_up_its_full_size(tmp_path: Path, chromium: Chromium) -> None:
     path = await written(tmp_path, [chain(10) for _ in range(16)])
     beyond = "[...document.querySelectorAll('#graph')].map(place => place.scrollWidth - place.clientWidth)[0]"

@@ -25,7 +25,7 @@ class Troubles:
     """The lists, as a page reads them.
 
     Attributes:
-        failures: The first failures.
+        failures: The first failures. Where there are too many, those that were handled are left out first.
         retries: The last attempts that failed and were followed by another.
         failures_left_out: Number of failures that are not shown.
         retries_left_out: Number of retries that are not shown.
@@ -63,7 +63,8 @@ class Troubles:
             return
         if len(self.failures) >= MOST_FAILURES:
             self.failures_left_out += 1
-            return
+            if event.handled or not self._leave_out_handled():
+                return
         failure = named(event) | {
             "error": event.error, "handled": event.handled, "started": event.timestamp - event.duration,
             "duration": event.duration, "attempts": event.attempt, "worker": worker_of(event), "arguments": [],
@@ -71,6 +72,14 @@ class Troubles:
         }  # fmt: skip
         self.failures.append(failure)
         self._latest[event.task_id] = failure
+
+    def _leave_out_handled(self) -> bool:
+        """Take the latest failure that was handled out of the list, for one that was not; whether there is one."""
+        for place in reversed(range(len(self.failures))):
+            if self.failures[place]["handled"]:
+                del self.failures[place]
+                return True
+        return False
 
     def explain(self, event: NodeFailed) -> None:
         """Why the node that has this id has failed. If that is the failure of another node, that one is enough."""

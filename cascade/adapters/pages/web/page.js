@@ -92,8 +92,10 @@
     failures() {
       const open = new Set([...byId('failures').querySelectorAll('details[open]')].map(d => d.dataset.id));
       const isFirst = !byId('failures').childElementCount;
-      show('failures', ...D.failures.map((f, i) => {
-        const details = el('details', { 'data-id': `${i}:${f.id}`, open: isFirst ? i === 0 && D.run.status !== 'running' : open.has(`${i}:${f.id}`) });
+      // Those that the run fails by come first: they are what is looked for.
+      const ordered = [...D.failures.filter(f => !f.handled), ...D.failures.filter(f => f.handled)];
+      show('failures', ...ordered.map((f, i) => {
+        const details = el('details', { 'data-id': `${f.started}:${f.id}`, open: isFirst ? i === 0 && D.run.status !== 'running' : open.has(`${f.started}:${f.id}`) });
         const facts = [
           f.started ? `began ${clock(f.started)}` : '', f.duration !== null && f.attempts ? `took ${duration(f.duration)}` : '',
           f.attempts > 1 ? `${f.attempts} attempts` : f.attempts ? '' : 'before it began', f.worker ? `on ${f.worker}` : '',
