@@ -17,7 +17,15 @@ import cascade
 from cascade.adapters.pages.document.chronicle import Chronicle
 from cascade.adapters.pages.html import html_page, read
 from cascade.adapters.pages.server.listing import list_page
-from cascade.events import Event, RunFinished, RunStarted, TaskExecutionFinished, TaskExecutionStarted
+from cascade.events import (
+    Event,
+    RunFinished,
+    RunStarted,
+    TaskExecutionFinished,
+    TaskExecutionStarted,
+    TaskRetrying,
+    TaskSkipped,
+)
 from cascade.observers import report
 
 pytestmark = pytest.mark.parametrize("anyio_backend", [("asyncio", {})], ids=["asyncio"])
@@ -120,7 +128,7 @@ async def test_a_failure_that_is_handled_is_told_from_one_that_is_not(tmp_path: 
     assert "4 succeeded" not in seen["summary"]
     assert "1 failed (handled)" in seen["summary"]
     assert seen["failures"].endswith("(handled)")
-    assert "failed (handled)" in seen["tasks"]
+    assert "handled" in seen["tasks"]
     assert seen["box"] == "!1 ✓2"
     assert seen["title"].endswith(": failed, handled")
     assert "needs fetch: failed, handled" in seen["words"]
@@ -223,6 +231,36 @@ async def test_no_cell_of_a_table_is_out_of_sight(tmp_path: Path, chromium: Chro
     assert out_of_sight == []
     assert overflow <= 0
     assert has_heads or head.startswith('"nodes')
+
+
+@pytest.mark.parametrize("width", [800, 860])
+async def test_no_number_of_a_task_with_nodes_of_all_kinds_is_out_of_sight(
+    tmp_path: Path, chromium: Chromium, width: int
+) -> None:
+    def events() -> Iterator[Event]:
+        told = Told()
+        name = "transform_with_full_history_and_exchange_rates"
+        yield told(RunStarted, 0, target_tasks=(name,), params={}, calls={name: 900})
+        for number in range(600):
+            more: dict[str, Any] = {"error": "no", "handled": number % 4 == 0} if number % 2 == 0 else {}
+            status = "Failed" if more else ("Cancelled" if number % 3 == 0 else "Succeeded")
+            yield from told.node(f"{name}#{number + 2}", number, number + 2.5, status, **more)
+            skipped = {"task_id": f"{name}#{number + 1000}", "task_name": name}
+            yield told(TaskSkipped, number, **skipped, reason="ConditionFalse")
+            retried = {"attempt": 1, "max_attempts": 2, "delay": 0.0, "error": "no"}
+            yield told(TaskRetrying, number, **skipped, **retried)
+
+    path = drawn(tmp_path, events())
+
+    def look(page: Any) -> Any:
+        page.goto(path.as_uri())
+        return page.evaluate(
+            "[...document.querySelectorAll('#tasks .scroll')].map(e => e.scrollWidth - e.clientWidth)"
+        )
+
+    beyond, _ = chromium.see(look, viewport={"width": width, "height": 800})
+
+    assert beyond == [0]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

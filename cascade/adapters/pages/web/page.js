@@ -126,7 +126,7 @@
         ['task', t => t.name, 'name'], ['nodes', t => count(t.total), 'number'],
         ['succeeded', t => t.succeeded + t.cached + t.recorded ? count(t.succeeded + t.cached + t.recorded) : '', 'number'],
         ['failed', t => t.failed ? el('span', { class: 'bad' }, count(t.failed)) : '', 'number'],
-        ['failed (handled)', t => t.handled ? el('span', { class: 'handled' }, count(t.handled)) : '', 'number'],
+        ['handled', t => t.handled ? el('span', { class: 'handled' }, count(t.handled)) : '', 'number'],
         ['skipped', t => t.skipped ? count(t.skipped) : '', 'number'],
         ['cancelled', t => t.cancelled ? count(t.cancelled) : '', 'number'],
         ['retries', t => t.retries ? count(t.retries) : '', 'number'],
