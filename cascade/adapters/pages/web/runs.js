@@ -38,7 +38,7 @@
     const begun = cell('');
     const time = document.createElement('time');
     time.dateTime = new Date(run.created * 1000).toISOString();
-    time.textContent = moment(run.created);
+    time.textContent = `${moment(run.created)} ${zone(run.created)}`;
     begun.append(time);
     const flow = cell(run.flow.join(', '));
     if (run.error) {
@@ -79,7 +79,6 @@
     none.hidden = wanted.length > 0;
   }
 
-  document.getElementById('begun').textContent = `Begun (${zone(Date.now() / 1000)})`;
   find.addEventListener('input', show);
   show();
   const stream = new EventSource('/updates');
