@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Mapping
 from typing import Any, Final
 
 from cascade.graph.build import build
+from cascade.graph.nested import finish
 from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import laid_out
 from cascade.graph.pictures.render import render
-from cascade.graph.pictures.sketch import sketch_of
-from cascade.graph.pictures.svg import MARKS, State, as_svg
+from cascade.graph.pictures.sketch import Sketch, sketch_of, task_names
+from cascade.graph.pictures.states import MARKS, State, state_of
+from cascade.graph.pictures.svg import as_svg
 from cascade.model.shown.secrets import redacted
 
 # Nodes of a graph that Mermaid, which lays it out in the browser, is given; larger ones are SVG only.
@@ -56,8 +59,8 @@ def bundle(
     """
     found = {"text/plain": text}
     if graph is not None and graph.rows:
-        said = {node_id: State(status, MARKS.get(status, "")) for node_id, status in (states or {}).items()}
-        found["image/svg+xml"] = as_svg(laid_out(sketch_of(graph)), said)
+        sketch = sketch_of(graph)
+        found["image/svg+xml"] = as_svg(laid_out(sketch), _said(graph, sketch, states or {}))
         if states is None and len(graph.rows) <= MOST_MERMAID:
             found[MERMAID] = render(graph, (), "mermaid")
     return {
@@ -65,3 +68,16 @@ def bundle(
         for kind, shown in found.items()
         if (include is None or kind in include) and (exclude is None or kind not in exclude)
     }
+
+
+def _said(graph: Graph, sketch: Sketch, states: Mapping[str, str]) -> dict[str, State]:
+    """What is said of each box. One that stands for the nodes of a task tells how many there are of each kind."""
+    known = {node_id: status for node_id, status in states.items() if status in MARKS}
+    if not sketch.is_grouped:
+        return {node_id: State(status, MARKS[status]) for node_id, status in known.items()}
+    counts: dict[str, Counter[str]] = {}
+    for index, task in enumerate(finish(task_names(graph))):
+        status = known.get(graph.name(index))
+        if status is not None:
+            counts.setdefault(task, Counter())[status] += 1
+    return {task: state_of(numbers) for task, numbers in counts.items()}

@@ -14,6 +14,18 @@ from cascade.planning.bundles import MERMAID, MOST_MERMAID
 SVG = "image/svg+xml"
 
 
+@cascade.task
+async def fail(value: Any) -> None:
+    raise ValueError("no")
+
+
+def said_of(run: Any) -> dict[str, str]:
+    """What the picture of *run* says in words of each node."""
+    words = ElementTree.fromstring(shown(run)[SVG]).findtext("{http://www.w3.org/2000/svg}desc") or ""
+    told = [line.rpartition(": ") for line in words.splitlines()]
+    return {line.partition(" ")[0]: state for line, _, state in told if line}
+
+
 def shown(thing: Any, **asked: Any) -> dict[str, str]:
     """What IPython asks for."""
     return dict(thing._repr_mimebundle_(**asked))
@@ -40,10 +52,6 @@ def test_a_plan_is_a_picture_and_text() -> None:
 
 
 async def test_a_run_shows_how_its_nodes_are(schedule: Any) -> None:
-    @cascade.task
-    async def fail(value: Any) -> None:
-        raise ValueError("no")
-
     flow = cascade.gather(step(source()), cascade.settled(fail(source())))
     async with cascade.start(flow, schedule=schedule) as run:
         await run.result()
@@ -54,7 +62,52 @@ async def test_a_run_shows_how_its_nodes_are(schedule: Any) -> None:
     words = ElementTree.fromstring(bundle[SVG]).findtext("{http://www.w3.org/2000/svg}desc")
     assert words is not None
     assert "step needs source: succeeded" in words
-    assert "fail needs source#2: failed" in words
+    assert "fail needs source#2: failed, handled" in words
+
+
+async def test_a_run_shows_failures_that_were_handled_as_such(schedule: Any) -> None:
+    collected = fail.map(value=[1, 2]).with_errors("collect")
+    flow = cascade.gather(collected, step.map(value=collected), cascade.settled(fail.map(value=[3])))
+    async with cascade.start(flow, schedule=schedule) as run:
+        await run.result()
+
+    states = {"fail": "failed, handled", "step": "succeeded", "fail#2": "failed, handled", "gather": "succeeded"}
+    assert said_of(run) == states
+
+
+async def test_a_box_for_a_task_says_how_many_of_its_nodes_are_how(schedule: Any) -> None:
+    flow = [*(step(source()) for _ in range(300)), *(cascade.settled(fail(number)) for number in range(120))]
+    async with cascade.start(flow, schedule=schedule) as run:
+        await run.result()
+
+    picture = shown(run)[SVG]
+    assert said_of(run) == {"source": "succeeded", "step": "succeeded", "fail": "failed, handled"}
+    assert ">✓300</text>" in picture
+    assert ">!120</text>" in picture
+
+
+async def test_a_run_shows_what_waits() -> None:
+    flow = step(cascade.signal("go", int))
+    async with cascade.start(flow, schedule="eager") as run:
+        async with run.subscribe(cascade.SignalAwaited) as events:
+            if not run.status().waiting:
+                await events.receive()
+        states = said_of(run)
+        await run.send("go", 1)
+        await run.result()
+
+    assert states["go"] == "waiting"
+    assert said_of(run)["go"] == "succeeded"
+
+
+async def test_a_run_shows_the_failure_that_it_fails_by_as_one(schedule: Any) -> None:
+    flow = cascade.gather(cascade.settled(fail(0)), fail(source()))
+    with pytest.raises(ValueError, match="no"):
+        async with cascade.start(flow, schedule=schedule) as run:
+            await run.result()
+
+    said = said_of(run)
+    assert (said["fail"], said["fail#2"]) == ("failed, handled", "failed")
 
 
 def test_a_large_flow_has_a_small_picture_and_is_not_laid_out_by_the_browser() -> None:

@@ -22,7 +22,9 @@ MOST_TASKS: Final = 12
 # Tasks that the line for logs names, at most.
 NAMED_TASKS: Final = 3
 _STYLES: Final[dict[str, Style]] = {"running": "cyan", "succeeded": "green", "failed": "red"}
-_PARTS: Final[dict[str, Style]] = {"failed": "red", "waiting": "yellow", "retries": "yellow", "retry": "yellow"}
+_PARTS: Final[dict[str, Style]] = {
+    "failed": "red", "failed (handled)": "yellow", "waiting": "yellow", "retries": "yellow", "retry": "yellow",
+}  # fmt: skip
 
 
 def picture(tally: Tally, now: float, *, width: int, height: int, is_ascii: bool = False) -> list[Line]:

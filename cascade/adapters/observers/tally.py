@@ -32,6 +32,7 @@ from cascade.model.skip_reasons import SkipReason
 # What nodes are counted as:
 # - "recorded": they were in the store when the run was resumed;
 # - "succeeded", "failed", "cancelled": they ran, and ended so;
+# - "handled": they failed, and the run does not fail by that;
 # - "cached": the cache had their values;
 # - "skipped": they were skipped;
 # - "running": they run;
@@ -39,7 +40,8 @@ from cascade.model.skip_reasons import SkipReason
 # - "retries": not nodes, but failed attempts that are followed by another one;
 # - "undone": they had succeeded and were undone, as the run failed.
 State = Literal[
-    "succeeded", "failed", "cancelled", "skipped", "cached", "recorded", "running", "waiting", "retries", "undone"
+    "succeeded", "failed", "handled", "cancelled", "skipped", "cached", "recorded", "running", "waiting",
+    "retries", "undone",
 ]  # fmt: skip
 
 
@@ -62,12 +64,12 @@ class TaskTally:
     @property
     def ran(self) -> int:
         """Nodes that ran and ended."""
-        return self._sum("succeeded", "failed", "cancelled")
+        return self._sum("succeeded", "failed", "handled", "cancelled")
 
     @property
     def ended(self) -> int:
         """Nodes that have ended, without those that were cancelled."""
-        return self._sum("succeeded", "failed", "recorded", "cached", "skipped")
+        return self._sum("succeeded", "failed", "handled", "recorded", "cached", "skipped")
 
     @property
     def total(self) -> int:
@@ -100,9 +102,12 @@ _ENDED: Final[dict[TaskStatus, State]] = {
 }  # fmt: skip
 # Numbers that are shown, in their order, and words for those whose names do not say enough.
 _SHOWN: Final[tuple[State, ...]] = (
-    "running", "waiting", "failed", "retries", "cancelled", "skipped", "cached", "recorded", "undone",
+    "running", "waiting", "failed", "handled", "retries", "cancelled", "skipped", "cached", "recorded",
+    "undone",
 )  # fmt: skip
-_WORDS: Final[dict[State, str]] = {"cached": "from the cache", "recorded": "recorded earlier"}
+_WORDS: Final[dict[State, str]] = {
+    "handled": "failed (handled)", "cached": "from the cache", "recorded": "recorded earlier",
+}  # fmt: skip
 # Nodes that must have ended, and seconds that must have passed, before the time left is estimated.
 _FEWEST, _SHORTEST = 3, 2.0
 
@@ -245,7 +250,7 @@ class Tally:
             return
         self._leave(event.task_id, task)
         task.seconds += event.duration
-        task.counts[_ENDED.get(event.status, "cancelled")] += 1
+        task.counts["handled" if event.handled else _ENDED.get(event.status, "cancelled")] += 1
 
     def _leave(self, node_id: str, task: TaskTally) -> None:
         """Remove a node from those that run or wait; a map that has not begun counts as one node from now on."""

@@ -42,7 +42,9 @@ def html_page(
         "STATUS": escape(str(run.get("status", ""))),
         "TITLE": escape(one_line(f"run {run.get('name') or run.get('id', '')}")),
         "STYLES": "\n".join(f"<style>{read(name)}</style>" for name in ("page.css", *styles)),
-        "SCRIPTS": "\n".join(f"<script>{read(name)}</script>" for name in ("timeline.js", "page.js", *scripts)),
+        "SCRIPTS": "\n".join(
+            f"<script>{read(name)}</script>" for name in ("words.js", "timeline.js", "page.js", *scripts)
+        ),
         "GRAPH_HIDDEN": "" if svg else "hidden",
         "GRAPH": svg,
         "DATA": as_json(document),

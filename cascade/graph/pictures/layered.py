@@ -120,8 +120,8 @@ def _depths(sketch: Sketch) -> list[int]:
 
 def _width(vertex: Vertex) -> int:
     title, note = min(columns(vertex.title), MOST_LETTERS), min(columns(vertex.note), MOST_LETTERS)
-    # Numbers are written into boxes of many nodes, beside the note.
-    numbers = 80 if vertex.kind in ("map", "group", "rest") else 0
+    # Beside the note, numbers are written into boxes of many nodes, and a mark into others.
+    numbers = 120 if vertex.kind in ("map", "group", "rest") else 18
     widest = max(title * LETTER + 22, note * SMALL_LETTER + numbers)
     return min(max(round(widest) + 2 * PADDING, NARROWEST), WIDEST)
 

@@ -72,8 +72,28 @@ def _centers(
             _settle(layer, [_mean(before[slot], centers, centers[slot]) for slot in layer], extents, gap, centers)
         for layer in reversed(layers[:-1]):
             _settle(layer, [_mean(after[slot], centers, centers[slot]) for slot in layer], extents, gap, centers)
+    _spread_from_widest(layers, before, after, extents, gap, centers)
     start = min((centers[slot] - extents[slot] / 2 for slot in range(len(extents))), default=0.0)
     return [center - start for center in centers]
+
+
+def _spread_from_widest(
+    layers: Sequence[Sequence[int]],
+    before: Sequence[Sequence[int]],
+    after: Sequence[Sequence[int]],
+    extents: Sequence[int],
+    gap: int,
+    centers: list[float],
+) -> None:
+    """Have the widest layer, which cannot give way, decide: the others are drawn along, from it outward.
+
+    After a sweep back, all would lie near the one box in which a flow ends, and far from what they need.
+    """
+    widest = max(range(len(layers)), key=lambda depth: sum(extents[slot] for slot in layers[depth]), default=0)
+    for layer in layers[widest + 1 :]:
+        _settle(layer, [_mean(before[slot], centers, centers[slot]) for slot in layer], extents, gap, centers)
+    for layer in reversed(layers[:widest]):
+        _settle(layer, [_mean(after[slot], centers, centers[slot]) for slot in layer], extents, gap, centers)
 
 
 def _settle(

@@ -8,8 +8,6 @@ from html import escape
 from itertools import pairwise
 from typing import Final
 
-import attrs
-
 from cascade.graph.nodes import Graph
 from cascade.graph.pictures.layered import (
     MOST_INSCRIBED,
@@ -22,22 +20,21 @@ from cascade.graph.pictures.layered import (
     laid_out,
 )
 from cascade.graph.pictures.sketch import sketch_of
+from cascade.graph.pictures.states import WORDS, State
 from cascade.model.shown.text import counted, fitted, one_line
 
 # Boxes that the description in words names, at most.
 MOST_WORDS: Final = 60
-# The letter for each status, in the order in which several are shown, for who sees no colours.
-MARKS: Final = {
-    "running": "▶", "waiting": "…", "failed": "✗", "cancelled": "⊘", "skipped": "-", "succeeded": "✓",
-}  # fmt: skip
 _LIGHT: Final = {
     "paper": "#ffffff", "ink": "#1f2328", "soft": "#57606a", "line": "#8c959f", "box": "#f6f8fa",
-    "running": "#ddf4ff", "succeeded": "#dafbe1", "failed": "#ffd7d5", "waiting": "#fff1c2", "skipped": "#eaeef2",
+    "running": "#ddf4ff", "succeeded": "#dafbe1", "failed": "#ffd7d5", "handled": "#ffe5cc", "waiting": "#fff8db",
+    "skipped": "#eaeef2", "handled-edge": "#bc4c00",
     "running-edge": "#0969da", "succeeded-edge": "#1a7f37", "failed-edge": "#cf222e", "waiting-edge": "#9a6700",
 }  # fmt: skip
 _DARK: Final = {
     "paper": "#0d1117", "ink": "#e6edf3", "soft": "#9198a1", "line": "#6e7681", "box": "#161b22",
-    "running": "#0c2d6b", "succeeded": "#0f3d1e", "failed": "#5d1216", "waiting": "#4b3300", "skipped": "#21262d",
+    "running": "#0c2d6b", "succeeded": "#0f3d1e", "failed": "#5d1216", "handled": "#5a2d0c", "waiting": "#3a2d00",
+    "skipped": "#21262d", "handled-edge": "#f0883e",
     "running-edge": "#58a6ff", "succeeded-edge": "#3fb950", "failed-edge": "#f85149", "waiting-edge": "#d29922",
 }  # fmt: skip
 
@@ -50,22 +47,8 @@ _SHAPES: Final = (
     ".cascade-arrow{fill:none;stroke-width:1.3}"
     ".cascade-dashed{stroke-dasharray:5 4}.cascade-bold{stroke-width:2.4}"
     ".cascade-settled rect,.cascade-or_else rect,.cascade-race rect,.cascade-router rect{stroke-dasharray:4 3}"
-    ".cascade-is-skipped rect,.cascade-is-cancelled rect{stroke-dasharray:3 3}"
+    ".cascade-is-skipped rect,.cascade-is-cancelled rect,.cascade-is-waiting rect{stroke-dasharray:3 3}"
 )
-
-
-@attrs.frozen
-class State:
-    """What a picture of a run says of a box.
-
-    Attributes:
-        status: ``"pending"``, ``"running"``, ``"waiting"``, ``"succeeded"``, ``"failed"``, ``"cancelled"`` or
-            ``"skipped"``.
-        text: The same in a few letters, for who sees no colours.
-    """
-
-    status: str
-    text: str
 
 
 def svg_of(graph: Graph) -> str:
@@ -86,7 +69,7 @@ def as_svg(drawing: Drawing, states: Mapping[str, State] | None = None, *, has_s
     parts += (_line(line, is_across=drawing.is_across) for line in drawing.lines)
     labelled = [line for line in drawing.lines if line.arrow.label]
     parts += (_inscription(line, place, is_across=drawing.is_across) for place, line in enumerate(labelled))
-    parts += (_box(box, known.get(box.vertex.key)) for box in drawing.boxes)
+    parts += (_box(box, known.get(box.vertex.key), is_titled=has_style) for box in drawing.boxes)
     return "\n".join([*filter(None, parts), "</svg>"]) + "\n"
 
 
@@ -134,21 +117,23 @@ def _words(drawing: Drawing, states: Mapping[str, State]) -> Iterator[str]:
         more = f" and {len(needs) - 5} more" if len(needs) > 5 else ""
         after = f" needs {', '.join(needs[:5])}{more}" if needs else ""
         state = states.get(vertex.key)
-        how = f": {state.status}" if state else ""
+        how = f": {WORDS.get(state.status, state.status)}" if state else ""
         yield one_line(f"{vertex.title}{note}{after}{how}")
     if len(vertices) > MOST_WORDS:
         yield f"and {len(vertices) - MOST_WORDS} more"
 
 
-def _box(box: Box, state: State | None) -> str:
+def _box(box: Box, state: State | None, *, is_titled: bool) -> str:
+    """A box; *is_titled* if its title, which a mouse brings up, is to say its status: a page says it itself."""
     vertex, status = box.vertex, "pending" if state is None else state.status
     corner = {"signal": box.height // 2, "router": 2, "race": 2, "or_else": 2, "settled": 2}.get(vertex.kind, 7)
     name = _text(vertex.title + (f": {vertex.note}" if vertex.note else ""))
+    name += f": {WORDS.get(status, status)}" if is_titled and state is not None else ""
     rect = f'width="{box.width}" height="{box.height}" rx="{corner}"'
     classes = f"cascade-node cascade-{vertex.kind} cascade-is-{escape(status)}"
     place = f'transform="translate({box.x},{box.y})" data-node="{_text(vertex.key)}"'
     parts = [f'<g class="{classes}" {place}><title>{name}</title>']
-    if vertex.kind in ("map", "group", "rest"):  # a pile
+    if vertex.kind == "map" or (vertex.kind in ("group", "rest") and vertex.size > 1):  # a pile
         parts.append(f'<rect class="cascade-pile" x="4" y="4" {rect}/>')
     parts.append(f"<rect {rect}/>")
     has_second = bool(vertex.note) or vertex.kind in ("map", "group", "rest")
@@ -214,14 +199,13 @@ def _colours(of: Mapping[str, str]) -> str:
     rules = [
         f".cascade-paper{{fill:{of['paper']}}}",
         f".cascade-node text{{fill:{of['ink']}}}",
-        f".cascade-node .cascade-note,.cascade-node .cascade-state,.cascade-inscription{{fill:{of['soft']}}}",
-        f".cascade-inscription{{stroke:{of['paper']}}}",
+        f".cascade-inscription{{fill:{of['soft']};stroke:{of['paper']}}}",
         f".cascade-arrow{{stroke:{of['line']}}}",
         f".cascade-node rect{{fill:{of['box']};stroke:{of['line']}}}",
         f".cascade-is-skipped rect,.cascade-is-cancelled rect{{fill:{of['skipped']}}}",
     ]
     rules += [
         f".cascade-is-{status} rect{{fill:{of[status]};stroke:{of[f'{status}-edge']}}}"
-        for status in ("running", "waiting", "succeeded", "failed")
+        for status in ("running", "waiting", "succeeded", "failed", "handled")
     ]
     return "".join(rules)

@@ -91,8 +91,7 @@ class Diagnosis:
     def snapshot(self) -> RunSnapshot:
         """State, counts, running nodes, failures."""
         run_context = self._run_context
-        waiting = {waiter.applicant.node_id for waiter in self._waiters()} | run_context.progress.resting.keys()
-        waiting |= run_context.progress.joined.keys()
+        waiting = self._waiting_ids()
         frame = self._frame()
         nodes = () if frame is None else ((frame.name(index), frame.status[index]) for index in _calls(frame))
         running = tuple(name for name, status in nodes if status == Status.RUNNING and name not in waiting)
@@ -135,13 +134,35 @@ class Diagnosis:
         }
 
     def states(self) -> tuple[Graph | None, dict[str, str]]:
-        """The graph of the present turn, or the last one, and how its nodes are, for a picture of it."""
+        """The graph of the present turn, or the last one, and how its nodes are, for a picture of it.
+
+        A node is ``"handled"`` if it has failed and the run does not fail by that, or items of it have.
+        """
         frame = self._run_context.progress.present()
         if frame is None:
             return None, {}
-        return frame.graph, {
-            frame.name(index): Status(frame.status[index]).name.lower() for index in _calls(frame)
+        waiting = self._waiting_ids() | {node.node_id for node in self._run_context.signals.waiters()}
+        states = {frame.name(index): self._state(frame, index) for index in _calls(frame)}
+        # What has settled meanwhile waits no more.
+        return frame.graph, states | {
+            name: "waiting" for name in waiting if states.get(name) in ("pending", "queued", "running")
         }
+
+    def _waiting_ids(self) -> set[str]:
+        """Nodes that wait for admission, for another attempt, or for what another node computes."""
+        progress = self._run_context.progress
+        return (
+            {waiter.applicant.node_id for waiter in self._waiters()}
+            | progress.resting.keys()
+            | progress.joined.keys()
+        )
+
+    def _state(self, frame: Frame, index: int) -> str:
+        failed = frame.gaps.errors.get(index)
+        is_handled = failed is not None and not self._run_context.failures.has(failed.error)
+        if is_handled or index in frame.gaps.collected:
+            return "handled"
+        return Status(frame.status[index]).name.lower()
 
     def _frame(self) -> Frame | None:
         """The present turn; ``None`` if there is none."""

@@ -35,6 +35,7 @@ class Gaps:
         errors: Why the failed nodes failed, and which node it was that raised the error.
         beside: Of failed nodes that stand for several, such as maps, failures that were handled beside that error.
         maps: Of failed nodes that stand for several, the maps among these that have failed.
+        collected: Maps that gave a list although items of them failed.
         causes: Of nodes that did not run for failures, these, as far as somebody has asked.
         told: Those of the causes that were last seen to be failures of the run.
         gone: Nodes that have settled and give no value, not even one that passes through them.
@@ -46,6 +47,7 @@ class Gaps:
     errors: dict[int, Failed] = attrs.field(factory=dict)
     beside: dict[int, tuple[Failed, ...]] = attrs.field(factory=dict)
     maps: dict[int, tuple[FailedItems, ...]] = attrs.field(factory=dict)
+    collected: set[int] = attrs.field(factory=set)
     causes: dict[int, tuple[Failed, ...]] = attrs.field(factory=dict)
     told: tuple[Failed, ...] | None = None
     gone: set[int] = attrs.field(factory=set)

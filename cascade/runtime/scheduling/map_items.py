@@ -113,6 +113,8 @@ def _outcome(run_context: RunContext, items: Items, frame: ItemFrame) -> NodeOut
     is_cancelled_in = frame.gaps.gone and Status.CANCELLED in frame.status
     if is_cancelled_in or is_left or run_context.lifecycle.is_halted:
         return Cancelled()
+    if frame.gaps.errors:
+        items.frame.gaps.collected.add(items.node.index)
     return Done(frame.values if frame.supply is None else frame.supply.value())
 
 

@@ -135,6 +135,15 @@ async def test_a_map_that_is_skipped_has_no_items() -> None:
     assert (tally.ended, tally.total) == (2, 2)
 
 
+async def test_a_failure_that_is_handled_is_counted_as_such() -> None:
+    flow = double.map(x=[1, "a", None]).with_errors("collect")
+    tally = await counted(flow)
+
+    assert (tally.tasks["double"].counts["failed"], tally.tasks["double"].counts["handled"]) == (0, 1)
+    assert (tally.ended, tally.total) == (3, 3)
+    assert list(tally.parts()) == [("failed (handled)", 1)]
+
+
 async def test_a_map_that_does_not_come_to_run_has_no_items() -> None:
     tally = await counted(double.map(x=one()))
 

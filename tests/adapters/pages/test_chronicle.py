@@ -15,6 +15,7 @@ from strategies_events import any_events
 import cascade
 from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
 from cascade.adapters.pages.document.timeline import MOST_BARS, MOST_BINS, Activity
+from cascade.adapters.pages.document.troubles import MOST_FAILURES
 from cascade.events import Event, RunFinished, TaskExecutionStarted
 
 
@@ -64,9 +65,9 @@ async def test_a_document_tells_what_became_of_each_task(schedule: Any) -> None:
     assert document["run"]["id"] == "nightly"
     assert document["run"]["status"] == "succeeded"
     assert document["run"]["targets"] == ["count"]
-    counts = {task["name"]: (task["total"], task["succeeded"], task["failed"]) for task in document["tasks"]}
+    counts = {task["name"]: (task["total"], task["succeeded"], task["handled"]) for task in document["tasks"]}
     assert counts == {"fetch": (3, 3, 0), "parse": (3, 2, 1), "count": (1, 1, 0)}
-    assert document["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗1 ✓2"}
+    assert document["graph"]["boxes"]["parse"] == {"status": "handled", "text": "!1 ✓2"}
     assert document["graph"]["boxes"]["count"] == {"status": "succeeded", "text": "✓"}
     assert sorted(bar[3] for bar in document["bars"] if bar[2] != "waiting") == sorted(
         [*(f"{name}[{item}]" for name in ("fetch", "parse") for item in range(3)), "count"]
@@ -104,6 +105,35 @@ async def test_a_failure_that_ends_other_nodes_too_is_listed_once() -> None:
     assert inner["graph"]["boxes"]["flow"]["status"] == "failed"
 
 
+async def test_a_failure_that_is_handled_counts_as_no_failure(schedule: Any) -> None:
+    flow = count([cascade.settled(parse("b")), parse("b").or_else("d"), fetch("a")])
+
+    document = await documented(flow, schedule=schedule)
+
+    assert document["run"]["status"] == "succeeded"
+    assert (document["run"]["counts"]["failed"], document["run"]["counts"]["handled"]) == (0, 2)
+    assert document["graph"]["boxes"]["parse"] == {"status": "handled", "text": "!"}
+    assert sorted(bar[3] for bar in document["bars"] if bar[2] == "handled") == ["parse", "parse#2"]
+    assert {node["status"] for node in document["slowest"]} == {"handled", "succeeded"}
+
+
+async def test_where_one_fails_and_another_is_handled_both_are_counted() -> None:
+    document = await documented([parse("b"), cascade.settled(parse("b"))], on_error="continue")
+
+    assert (document["run"]["counts"]["failed"], document["run"]["counts"]["handled"]) == (1, 1)
+
+
+async def test_a_failure_of_the_run_is_listed_however_many_were_handled_before() -> None:
+    handled = parse.map(page=["b"] * (MOST_FAILURES + 20)).with_errors("collect")
+
+    document = await documented([count(handled), parse("b", strict=False).after(cascade.settled(count(handled)))])
+
+    assert len(document["failures"]) == MOST_FAILURES
+    assert [failure["id"] for failure in document["failures"] if not failure["handled"]] == ["parse#2"]
+    assert document["left_out"]["failures"] == 21
+    assert "no title in b" in document["failures"][-1]["traceback"]
+
+
 async def test_a_map_that_fails_though_no_item_did_is_listed() -> None:
     document = await documented(count(parse.map(page=count([]))))
 
@@ -117,6 +147,16 @@ async def test_each_bar_says_where_the_node_ran(schedule: Any) -> None:
     workers = document["timeline"]["workers"]
     where = {bar[3]: workers[bar[5]].partition(" ")[0] for bar in document["bars"]}
     assert where == {"fetch": "event", "fetch#2": "event", "parse": "thread", "count": "event"}
+
+
+async def test_the_critical_path_leads_through_what_was_skipped() -> None:
+    @cascade.task
+    async def pass_time(pages: Any) -> Any:
+        return pages
+
+    document = await documented(count(pass_time(parse(fetch("a"))).run_if(False)))
+
+    assert [step["id"] for step in document["critical"]] == ["fetch", "parse", "count"]
 
 
 async def test_the_critical_path_leads_from_the_last_node_to_what_it_waited_for() -> None:
@@ -188,8 +228,8 @@ def test_a_document_of_very_many_nodes_is_small_and_says_what_it_leaves_out() ->
     assert document["left_out"]["bars"] + len(document["bars"]) == 30_001
     assert len(document["failures"]) == 100
     assert document["left_out"]["failures"] == 200
-    assert document["run"]["counts"]["failed"] == 300
-    assert sum(bar[2] == "failed" for bar in document["bars"]) == 300
+    assert document["run"]["counts"]["handled"] == 300
+    assert sum(bar[2] == "handled" for bar in document["bars"]) == 300
     began, ended = document["run"]["started"], document["run"]["finished"]
     tenths = {int((bar[0] - began) / (ended - began) * 10) for bar in document["bars"]}
     assert tenths == set(range(10))

@@ -53,7 +53,7 @@ async def test_a_recorded_run_has_the_document_of_a_live_one(tmp_path: Path) -> 
     assert document["run"]["status"] == "succeeded"
     assert document["run"]["source"] == "records"
     assert document["run"]["targets"] == ["count"]
-    counts = {task["name"]: (task["succeeded"], task["failed"]) for task in document["tasks"]}
+    counts = {task["name"]: (task["succeeded"], task["handled"]) for task in document["tasks"]}
     assert counts == {"fetch": (3, 0), "parse": (2, 1), "count": (1, 0)}
     assert [(failure["id"], failure["handled"]) for failure in document["failures"]] == [("parse[1]", True)]
     assert {bar[3] for bar in document["bars"]} >= {"fetch[0]", "parse[1]", "count"}
@@ -116,7 +116,7 @@ async def test_there_is_a_picture_of_its_graph(tmp_path: Path, graph: Any) -> No
     chronicle = chronicle_of(run, graph)
 
     document = recorded_document(run, chronicle)
-    assert document["graph"]["boxes"]["parse"] == {"status": "failed", "text": "✗1 ✓2"}
+    assert document["graph"]["boxes"]["parse"] == {"status": "handled", "text": "!1 ✓2"}
     assert [step["id"] for step in document["critical"]][-1] == "count"
     assert 'data-node="parse"' in chronicle.svg()
     assert chronicle_of(attrs.evolve(run, outline=None)).svg() == ""  # a file of before

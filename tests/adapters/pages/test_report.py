@@ -72,7 +72,7 @@ async def test_a_report_is_a_file_for_its_owner_that_loads_nothing(tmp_path: Pat
     assert os.listdir(tmp_path) == [path.name]
     assert not loaded(html)
     assert "default-src 'none'" in html
-    assert html.count("<script>") == 2
+    assert html.count("<script>") == 3
 
 
 @pytest.mark.parametrize(("scheme", "width"), [("light", 390), ("dark", 1280)])
@@ -92,7 +92,7 @@ async def test_a_browser_shows_it(
             "summary": page.inner_text("#summary"),
             "failures": page.inner_text("#failures"),
             "boxes": page.locator("#graph [data-node]").count(),
-            "failed boxes": page.locator("#graph .cascade-is-failed").count(),
+            "handled boxes": page.locator("#graph .cascade-is-handled").count(),
             "images": page.locator("img").count(),
             "canvas": page.locator("#timeline canvas").count(),
             "tasks": page.inner_text("#tasks"),
@@ -107,11 +107,11 @@ async def test_a_browser_shows_it(
     assert problems == []
     assert seen["title"].startswith("run nightly </script><script>")
     assert seen["status"] == "✓ succeeded"
-    assert "6 succeeded, 1 failed" in seen["summary"]
+    assert "6 succeeded, 1 failed (handled)" in seen["summary"]
     assert "ValueError: no title in </script>" in seen["failures"]
     assert "called with page='b'" in seen["failures"]
     assert "Traceback (most recent call last):" in seen["failures"]
-    assert (seen["boxes"], seen["failed boxes"], seen["images"], seen["canvas"]) == (3, 1, 0, 2)
+    assert (seen["boxes"], seen["handled boxes"], seen["images"], seen["canvas"]) == (3, 1, 0, 2)
     assert "parse </script>" in seen["tasks"]
     assert seen["overflow"] <= 0
     assert seen["narrowest"] > 100  # else words are broken letter by letter

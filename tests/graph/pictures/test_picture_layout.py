@@ -11,7 +11,7 @@ from plain_tasks import one
 
 import cascade
 from cascade.graph.build import build
-from cascade.graph.pictures.layered import Box, Drawing, laid_out
+from cascade.graph.pictures.layered import PADDING, SMALL_LETTER, Box, Drawing, laid_out
 from cascade.graph.pictures.sketch import (
     MOST_ARROWS,
     MOST_BOXES,
@@ -20,8 +20,10 @@ from cascade.graph.pictures.sketch import (
     Kind,
     Sketch,
     Vertex,
+    group_box,
     sketch_of,
 )
+from cascade.graph.pictures.states import state_of
 
 
 @st.composite
@@ -69,6 +71,38 @@ def test_arrows_bend_beyond_all_boxes_beside_their_source(sketch: Sketch) -> Non
     for line in drawing.lines if drawing.is_across else ():
         bends = [x for (x, y), (_, to_y) in pairwise(line.points) if y != to_y]
         assert not bends or bends[0] >= ends[drawing.boxes[line.arrow.source].x]
+
+
+def test_what_needs_boxes_stands_between_them_though_all_of_it_ends_in_one() -> None:
+    boxes = [
+        Vertex(f"{key}{row}", "a", "", "call") for row in range(12) for key in ("from", "left", "right", "both")
+    ]
+    arrows = [
+        Arrow(4 * row + start, 4 * row + end)
+        for row in range(12)
+        for start, end in ((0, 1), (0, 2), (1, 3), (2, 3))
+    ]
+    arrows += [Arrow(4 * row + 3, 48) for row in range(12)]
+
+    drawing = laid_out(Sketch((*boxes, Vertex("end", "end", "", "call")), tuple(arrows), 49))
+
+    for row in range(12):
+        start, left, right, both = (box.y for box in drawing.boxes[4 * row : 4 * row + 4])
+        assert abs(start - (left + right) / 2) <= 1
+        assert abs(both - (left + right) / 2) <= 1
+
+
+def test_there_is_room_for_numbers_of_many_kinds_beside_a_note() -> None:
+    (box,) = laid_out(Sketch((group_box("a", 144),), (), 144, True)).boxes
+    counts = {"running": 6, "waiting": 22, "failed": 3, "succeeded": 113}
+
+    assert box.width >= len(f"144 nodes  {state_of(counts).text}") * SMALL_LETTER + 2 * PADDING
+
+
+def test_there_is_room_for_a_mark_beside_a_note() -> None:
+    (box,) = laid_out(Sketch((Vertex("a", "a", "orders of the north", "call"),), (), 1)).boxes
+
+    assert box.width >= len("orders of the north") * SMALL_LETTER + 2 * PADDING + 14
 
 
 @given(sketches())

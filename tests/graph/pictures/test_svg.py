@@ -6,14 +6,16 @@ import re
 from xml.etree import ElementTree
 
 import pytest
+from contrasts import contrast
 from hypothesis import example, given
 from hypothesis import strategies as st
 from plain_tasks import one
 
 import cascade
 from cascade.graph.pictures.layered import laid_out
-from cascade.graph.pictures.sketch import Arrow, Sketch, Vertex
-from cascade.graph.pictures.svg import State, as_svg
+from cascade.graph.pictures.sketch import Arrow, Sketch, Vertex, group_box
+from cascade.graph.pictures.states import State
+from cascade.graph.pictures.svg import _DARK, _LIGHT, as_svg
 
 NAMESPACE = "{http://www.w3.org/2000/svg}"
 
@@ -91,10 +93,35 @@ def test_a_picture_is_the_same_each_time_and_bounded(size: int) -> None:
 
 def test_states_are_said_in_colours_letters_and_words() -> None:
     drawing = laid_out(Sketch((Vertex("a", "a", "", "call"),), (), 1))
+    handled = {"a": State("handled", "!")}
 
-    svg = as_svg(drawing, {"a": State("failed", "✗")}, has_style=False)
+    svg, told = as_svg(drawing, {"a": State("failed", "✗")}, has_style=False), as_svg(drawing, handled)
 
     assert "cascade-is-failed" in svg
     assert "✗" in texts(parsed(svg), "text")
     assert texts(parsed(svg), "desc") == ["a: failed"]
     assert "<style>" not in svg
+    assert texts(parsed(told), "desc") == ["a: failed, handled"]
+    assert "a: failed, handled" in texts(parsed(told), "title")
+    assert "cascade-is-handled" in told
+
+
+@pytest.mark.parametrize("colours", [_LIGHT, _DARK], ids=["light", "dark"])
+def test_letters_stand_out_from_boxes_in_each_state(colours: dict[str, str]) -> None:
+    papers = ("box", "running", "waiting", "succeeded", "failed", "handled", "skipped")
+    found = {paper: contrast(colours["ink"], colours[paper]) for paper in papers}
+
+    assert min(found.values()) >= 4.5, found
+    assert contrast(colours["soft"], colours["paper"]) >= 4.5
+
+
+def test_a_note_is_written_as_dark_as_a_title() -> None:
+    assert ".cascade-note" not in "".join(re.findall(r"[^{}]*{fill:[^}]*}", cascade.visualize(one(), "svg")))
+
+
+def test_one_node_is_no_pile() -> None:
+    def drawn(size: int) -> str:
+        return as_svg(laid_out(Sketch((group_box("a", size),), (), size, True)))
+
+    assert "cascade-pile" not in drawn(1)
+    assert "cascade-pile" in drawn(2)

@@ -11,10 +11,9 @@ from cascade.adapters.observers.tally import TaskTally
 from cascade.adapters.pages.document.known_flow import KnownFlow
 from cascade.graph.pictures.layered import laid_out
 from cascade.graph.pictures.sketch import MOST_BOXES, Sketch
-from cascade.graph.pictures.svg import MARKS, State, as_svg
+from cascade.graph.pictures.states import State, state_of
+from cascade.graph.pictures.svg import as_svg
 from cascade.model.shown.text import one_line
-
-Counts = Mapping[str, int]
 
 
 @attrs.define(eq=False)
@@ -95,31 +94,13 @@ class Boxes:
         return as_svg(laid_out(sketch), self.states(tasks), has_style=has_style)
 
 
-def state_of(counts: Counts) -> State:
-    """What is said of a box with nodes of these *counts*."""
-    present = {status: count for status, count in counts.items() if count > 0}
-    ended = sum(count for status, count in present.items() if status not in ("running", "waiting"))
-    for status in ("failed", "running", "waiting", "cancelled", "succeeded", "skipped"):
-        if present.get(status):
-            break
-    else:
-        status = "pending"
-    shown = [f"{MARKS[status]}{_short(present[status])}" for status in MARKS if present.get(status)]
-    return State(status, " ".join(shown) if ended > 1 or len(shown) > 1 else "".join(shown)[:1])
-
-
-def _short(count: int) -> str:
-    if count < 10_000:
-        return str(count)
-    return f"{count / 1000:.0f}k" if count < 1_000_000 else f"{count / 1_000_000:.1f}M"
-
-
 def _counts(task: TaskTally) -> dict[str, int]:
     counts = task.counts
     return {
         "running": counts["running"],
         "waiting": counts["waiting"],
         "failed": counts["failed"],
+        "handled": counts["handled"],
         "cancelled": counts["cancelled"],
         "skipped": counts["skipped"],
         "succeeded": counts["succeeded"] + counts["cached"] + counts["recorded"],

@@ -144,7 +144,7 @@ class Chronicle:
         return known
 
     def _end(self, event: TaskExecutionFinished, at: float) -> None:
-        node_id, status = event.task_id, event.status.lower()
+        node_id, status = event.task_id, "handled" if event.handled else event.status.lower()
         self._leave(event, at)
         self.troubles.end(event)
         started = at - event.duration

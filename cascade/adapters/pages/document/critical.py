@@ -26,9 +26,8 @@ def critical_path(flow: KnownFlow, times: Times) -> list[tuple[str, str, float, 
     found: list[tuple[str, str, float, float, float]] = []
     while last is not None and ends[last] > 0:
         before = max(flow.sources[last], key=ends.__getitem__, default=None)
-        task = flow.task(last)
-        if task is not None:
-            node_id = flow.name(last)
+        task, node_id = flow.task(last), flow.name(last)
+        if task is not None and node_id in times:
             start, end = times[node_id]
             waited = 0.0 if before is None or not ends[before] else max(start - ends[before], 0.0)
             found.append((node_id, task, start, end, waited))
@@ -37,14 +36,14 @@ def critical_path(flow: KnownFlow, times: Times) -> list[tuple[str, str, float, 
 
 
 def _ends(flow: KnownFlow, times: Times) -> list[float]:
-    """When each node ended; 0 if it did not run. A router ends with the last of what it waits for."""
+    """When each node ended; 0 if it did not run, and nothing that it needs did.
+
+    A router ends with the last of what it waits for. So does a node that was skipped, as values pass through it.
+    """
     ends: list[float] = []
     for index, sources in enumerate(flow.sources):
-        if flow.task(index) is None:
-            ends.append(max((ends[source] for source in sources), default=0.0))
-        else:
-            known = times.get(flow.name(index))
-            ends.append(0.0 if known is None else known[1])
+        known = None if flow.task(index) is None else times.get(flow.name(index))
+        ends.append(max((ends[source] for source in sources), default=0.0) if known is None else known[1])
     return ends
 
 

@@ -32,7 +32,8 @@ class Bar:
     Attributes:
         start: When it began, in seconds since the epoch.
         end: When it ended.
-        status: How it ended, in lower case; ``"waiting"`` for a wait.
+        status: How it ended, in lower case; ``"handled"`` if it failed and that was handled; ``"waiting"`` for a
+            wait.
         node_id: The node.
         task: Its task.
         worker: Where it ran, in words; empty if that is not known.
@@ -48,6 +49,11 @@ class Bar:
     worker: str = ""
     attempts: int = 1
     reason: str = ""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether the node failed, handled or not."""
+        return self.status in ("failed", "handled")
 
     @property
     def seconds(self) -> float:
@@ -78,7 +84,7 @@ class Bars:
     def add(self, bar: Bar) -> None:
         """Take in *bar*, which has ended after those before it."""
         self._count += 1
-        if bar.status == "failed" and self._failed < MOST_FAILED_BARS:
+        if bar.has_failed and self._failed < MOST_FAILED_BARS:
             self._failed += 1
         elif self._count % self._stride and bar.seconds <= self._shortest:
             self.left_out += 1
@@ -91,7 +97,7 @@ class Bars:
     def _thin(self) -> None:
         """Take out half of the bars, so that this is not done for each one."""
         bars, numbers = self.shown, self._numbers
-        failed = {place for place, bar in enumerate(bars) if bar.status == "failed"}
+        failed = {place for place, bar in enumerate(bars) if bar.has_failed}
         kept = set(sorted(failed)[:MOST_FAILED_BARS])
         others = [place for place in range(len(bars)) if place not in kept]
         longest = heapq.nlargest(MOST_LONG_BARS, others, key=lambda place: (bars[place].seconds, -place))

@@ -12,4 +12,6 @@ def list_page(runs: Sequence[Mapping[str, Any]]) -> str:
     """The HTML of the list of *runs*."""
     html = read("runs.html").replace("@STYLES@", read("page.css") + read("runs.css"))
     # The runs come last, as what they say is not ours.
-    return html.replace("@SCRIPT@", read("runs.js")).replace("@DATA@", as_json({"runs": runs}))
+    return html.replace("@SCRIPT@", f"{read('words.js')}\n{read('runs.js')}").replace(
+        "@DATA@", as_json({"runs": runs})
+    )

@@ -15,19 +15,11 @@
     made.className = kind;
     return made;
   };
-  const duration = (seconds) => {
-    if (seconds < 1) return `${Math.round(seconds * 1000)} ms`;
-    if (seconds < 60) return `${seconds.toFixed(1)} s`;
-    const minutes = Math.floor(seconds / 60);
-    if (minutes < 60) return `${minutes} min ${Math.floor(seconds % 60)} s`;
-    return `${Math.floor(minutes / 60)} h ${minutes % 60} min`;
-  };
-  const two = (number) => String(number).padStart(2, '0');
-  const moment = (at) => `${at.getFullYear()}-${two(at.getMonth() + 1)}-${two(at.getDate())} ${two(at.getHours())}:${two(at.getMinutes())}:${two(at.getSeconds())}`;
+  const { duration, moment, zone, count } = window.cascadeWords;
   const nodes = (counts) => {
-    const total = Object.values(counts).reduce((sum, count) => sum + count, 0);
-    const others = Object.entries(counts).filter(([name]) => name !== 'succeeded').map(([name, count]) => `${count} ${name}`);
-    return [total, ...others].join(', ');
+    const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
+    const others = Object.entries(counts).filter(([name]) => name !== 'succeeded').map(([name, number]) => `${count(number)} ${name}`);
+    return [count(total), ...others].join(', ');
   };
 
   function row(run) {
@@ -46,7 +38,7 @@
     const begun = cell('');
     const time = document.createElement('time');
     time.dateTime = new Date(run.created * 1000).toISOString();
-    time.textContent = moment(new Date(run.created * 1000));
+    time.textContent = `${moment(run.created)} ${zone(run.created)}`;
     begun.append(time);
     const flow = cell(run.flow.join(', '));
     if (run.error) {

@@ -3,7 +3,7 @@
 window.cascadeTimeline = page => {
   const { byId, css, el, duration, clock, count, counted, where } = page;
   const PALETTE = ['#4c8dff', '#e0823d', '#3fa66b', '#b46be0', '#d9a521', '#2fb3b8', '#e0609a', '#8a8f3a', '#7a86e8', '#a86f4f', '#5aa9d6', '#8b949e'];
-  const MOST_ROWS = 300;
+  const MOST_ROWS = 300, FONT = '11px system-ui, sans-serif';
   const timeline = {
     hits: [], hovered: null,
     colours() {
@@ -18,13 +18,16 @@ window.cascadeTimeline = page => {
       bars.sort((a, b) => a.start - b.start || a.end - b.end);
       const groups = new Map();
       for (const bar of bars) {
-        if (!groups.has(bar.worker)) groups.set(bar.worker, []);
-        const rows = groups.get(bar.worker);
+        const name = bar.status === 'waiting' ? 'waiting' : where(bar.worker) || (bar.status === 'running' ? 'running' : 'elsewhere');
+        if (!groups.has(name)) groups.set(name, []);
+        const rows = groups.get(name);
         let row = rows.find(r => r.end <= bar.start + 1e-9);
-        if (!row) { row = { end: 0, bars: [], worker: bar.worker }; rows.push(row); }
+        if (!row) { row = { end: 0, bars: [], name }; rows.push(row); }
         row.end = bar.end; row.bars.push(bar);
       }
-      return [...groups.keys()].sort().flatMap(worker => groups.get(worker));
+      // What waits comes last: it may be very much, and who is at work is to be seen first.
+      const place = name => `${name === 'waiting' ? 1 : 0}${name}`;
+      return [...groups.keys()].sort((a, b) => place(a) < place(b) ? -1 : 1).flatMap(name => groups.get(name));
     },
     span() {
       const starts = page.document.bars.map(b => b[0]), begin = Math.min(page.document.run.started ?? Infinity, ...starts);
@@ -38,7 +41,7 @@ window.cascadeTimeline = page => {
       if (!place.childElementCount) this.build(place);
       const [begin, span] = this.span();
       this.legend(place.querySelector('.legend'));
-      const gutter = rows.some(row => row.worker) ? 150 : 0;
+      const gutter = this.gutter(place, rows);
       this.activity(place.querySelector('.activity'), begin, span, gutter);
       this.lanes(place.querySelector('.lanes canvas'), rows, begin, span, gutter);
       const shown = page.document.bars.length, all = shown + page.document.left_out.bars;
@@ -47,6 +50,13 @@ window.cascadeTimeline = page => {
         rows.length > MOST_ROWS ? `${count(rows.length - MOST_ROWS)} more rows are not drawn.` : '',
         page.document.run.is_estimated ? 'Beginnings are taken from when the store was told of the ends, and from how long nodes took.' : '',
       ].filter(Boolean).join(' ');
+    },
+    // Room for the names of rows: as much as they need, and no more than a quarter.
+    gutter(place, rows) {
+      const g = place.querySelector('.lanes canvas').getContext('2d');
+      g.font = FONT;
+      const widest = Math.max(...[...new Set(rows.map(row => row.name))].map(name => g.measureText(name).width));
+      return Math.min(Math.ceil(widest) + 12, Math.round(place.clientWidth / 4));
     },
     build(place) {
       const canvas = el('canvas', { role: 'img' });
@@ -61,10 +71,13 @@ window.cascadeTimeline = page => {
       const colour = this.colours(), names = page.document.timeline.activity ? page.document.timeline.activity.names : [];
       const entries = [...names.map(name => [name, colour(name)])];
       if (page.document.bars.some(b => b[2] === 'failed')) entries.push(['failed', css('--bad')]);
+      if (page.document.bars.some(b => b[2] === 'handled')) entries.push(['failed, handled', css('--orange-soft')]);
       if (page.document.bars.some(b => b[2] === 'waiting') || page.document.active.some(a => a.waits)) entries.push(['waits', css('--warn-soft')]);
-      if (page.document.bars.some(b => b[2] === 'cancelled')) entries.push(['cancelled', css('--idle-soft')]);
+      if (page.document.bars.some(b => b[2] === 'cancelled')) entries.push(['cancelled', css('--card')]);
       place.replaceChildren(...entries.map(([name, paint]) => {
-        const patch = el('i'); patch.style.background = paint; patch.style.outline = `1px solid ${css('--line')}`;
+        const patch = el('i'); patch.style.background = paint;
+        const edges = { waits: '--warn', cancelled: '--fg', 'failed, handled': '--orange' };
+        patch.style.outline = `1px ${name === 'waits' ? 'dashed' : 'solid'} ${css(edges[name] || '--line')}`;
         return el('li', {}, patch, name);
       }));
     },
@@ -73,7 +86,7 @@ window.cascadeTimeline = page => {
       canvas.style.height = `${height}px`;
       canvas.width = Math.round(width * scale); canvas.height = Math.round(height * scale);
       const g = canvas.getContext('2d');
-      g.scale(scale, scale); g.font = '11px system-ui, sans-serif'; g.textBaseline = 'middle';
+      g.scale(scale, scale); g.font = FONT; g.textBaseline = 'middle';
       return [g, width];
     },
     ticks(g, width, top, bottom, span) {
@@ -119,34 +132,39 @@ window.cascadeTimeline = page => {
       const rows = all.slice(0, MOST_ROWS), foot = 18;
       const h = rows.length <= 24 ? 18 : rows.length <= 60 ? 10 : 5;
       const [g, width] = this.context(canvas, rows.length * h + foot), room = width - gutter;
-      const colour = this.colours(), bad = css('--bad'), warn = css('--warn'), warnSoft = css('--warn-soft'), idle = css('--idle');
+      const colour = this.colours(), warn = css('--warn'), orange = css('--orange'), ink = css('--fg'), card = css('--card');
+      const paints = { failed: css('--bad'), handled: css('--orange-soft'), waiting: css('--warn-soft'), cancelled: card };
+      // On the colours of tasks dark letters are read on any paper.
+      const letters = { failed: card, handled: ink, waiting: ink, cancelled: ink };
       g.save(); g.translate(gutter, 0); this.ticks(g, room, 0, rows.length * h, span); g.restore();
       this.hits = [];
       let free = 0;  // names of workers stand below each other, as far as there is room for them
       rows.forEach((row, i) => {
         const y = i * h;
-        if (gutter && y >= free && (i === 0 || rows[i - 1].worker !== row.worker)) {
-          free = y + 12;
+        if (gutter && y >= free && (i === 0 || rows[i - 1].name !== row.name)) {
+          free = y + 10;
           g.fillStyle = css('--muted');
-          let text = where(row.worker) || 'elsewhere';
+          let text = row.name;
           while (text.length > 4 && g.measureText(text).width > gutter - 10) text = `${text.slice(0, -2)}…`;
           g.fillText(text, 0, y + Math.max(h / 2, 5));
         }
         for (const bar of row.bars) {
           const x = gutter + (bar.start - begin) / span * room, w = Math.max((bar.end - bar.start) / span * room, 1.5);
-          g.fillStyle = bar.status === 'failed' ? bad : bar.status === 'waiting' ? warnSoft : bar.status === 'cancelled' ? idle : colour(bar.task);
+          g.fillStyle = paints[bar.status] || colour(bar.task);
           g.fillRect(x, y + (h > 6 ? 1 : 0), w, h - (h > 6 ? 2 : 1));
           if (bar.status === 'waiting' && h > 6 && w > 3) { g.strokeStyle = warn; g.setLineDash([3, 2]); g.strokeRect(x + 0.5, y + 1.5, w - 1, h - 3); g.setLineDash([]); }
+          if (bar.status === 'cancelled' || bar.status === 'handled') { g.strokeStyle = bar.status === 'handled' ? orange : ink; g.strokeRect(x + 0.5, y + 1.5, Math.max(w - 1, 1), h - 3); }
+          const mark = { failed: '✗ ', handled: '! ' }[bar.status] || '';
           if (h > 14 && w > 40) {
-            g.fillStyle = bar.status === 'waiting' ? css('--fg') : '#ffffff';
-            let text = bar.status === 'waiting' ? bar.reason || bar.id : bar.id;
+            g.fillStyle = letters[bar.status] || '#0d1117';
+            let text = mark + (bar.status === 'waiting' ? bar.reason || bar.id : bar.id);
             while (text.length > 2 && g.measureText(text).width > w - 8) text = `${text.slice(0, -2)}…`;
             if (text.length > 2) g.fillText(text, x + 4, y + h / 2 + 0.5);
-          }
+          } else if (mark && w > 8 && h > 8) { g.fillStyle = letters[bar.status]; g.fillText(mark.trim(), x + 1, y + h / 2 + 0.5); }
           this.hits.push([x, y, Math.max(w, 3), h, bar]);
         }
       });
-      canvas.setAttribute('aria-label', `${counted(this.hits.length, 'bar')} in ${counted(rows.length, 'row')}, over ${duration(span)}. The tables below say the same of the slowest nodes, of failures and waits.`);
+      canvas.setAttribute('aria-label', `${counted(this.hits.length, 'bar')} in ${counted(rows.length, 'row')} (${[...new Set(rows.map(row => row.name))].join(', ')}), over ${duration(span)}. The tables below say the same of the slowest nodes, of failures and waits.`);
     },
     at(event) {
       const x = event.offsetX, y = event.offsetY;
@@ -159,7 +177,7 @@ window.cascadeTimeline = page => {
       if (!bar) return;
       const took = duration(bar.end - bar.start);
       tip.textContent = [
-        bar.id, bar.status === 'waiting' ? `waited ${took}: ${bar.reason || ''}` : bar.status === 'running' ? `running for ${took}` : `${bar.status} after ${took}`,
+        bar.id, bar.status === 'waiting' ? `waited ${took}: ${bar.reason || ''}` : bar.status === 'running' ? `running for ${took}` : `${bar.status === 'handled' ? 'failed, handled' : bar.status} after ${took}`,
         bar.attempts > 1 ? `${bar.attempts} attempts` : '', bar.worker ? `on ${bar.worker}` : '', `from ${clock(bar.start)}`,
       ].filter(Boolean).join('\n');
       tip.style.left = `${Math.min(event.clientX + 14, innerWidth - 260)}px`;

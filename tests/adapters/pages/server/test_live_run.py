@@ -138,7 +138,7 @@ async def test_a_page_cancels_a_node_and_the_run() -> None:
         await page.until(lambda known: known["run"]["counts"]["running"] == 2)
         assert (await page.act("cancel_node", node="nobody")).status == 409
         assert (await page.act("cancel_node", node="forever")).status == 200
-        await page.until(lambda known: known["run"]["counts"]["failed"])
+        await page.until(lambda known: known["run"]["counts"]["handled"])
         assert (await page.act("cancel")).status == 200
         with pytest.raises(cascade.RunCancelled):
             await run.result()
