@@ -104,6 +104,7 @@ class Admission:
 
     def go_on(self, waiter: Waiter) -> None:
         """*waiter*, which has been answered, has its turn: go on with a round that ended with it."""
+        waiter.go_on()
         if self._goes_on is waiter:
             self._goes_on = None
             self._answer()

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import heapq
 import itertools
-from collections.abc import Callable, Hashable, Iterator
+from collections.abc import Callable, Hashable, Iterator, Sequence
 
 import attrs
 
 from cascade.runtime.admission.claims import Applicant, Claim
 from cascade.runtime.admission.party import Party
 from cascade.runtime.admission.pool import Amount, Amounts, Name, Slot
+from cascade.runtime.observation.bus import EventStream
 
 
 @attrs.define(eq=False)
@@ -30,6 +31,7 @@ class Waiter:
         error: Why it will never be given what it asks for.
         has_left: Whether it was withdrawn or answered; then it is passed over.
         came: The ticket that it came with.
+        told: The subscribers that expect to be told of its start, until it has its turn.
     """
 
     applicant: Applicant
@@ -40,6 +42,7 @@ class Waiter:
     error: BaseException | None = None
     has_left: bool = False
     came: int = 0
+    told: Sequence[EventStream] = ()
 
     @property
     def is_answered(self) -> bool:
@@ -53,7 +56,16 @@ class Waiter:
     def answer(self, claim: Claim) -> None:
         """Be given *claim*."""
         self.claim = claim
+        self.told = self.applicant.bus.told_of_starts()
+        for stream in self.told:
+            stream.expect(1)
         self.on_answer()
+
+    def go_on(self) -> None:
+        """Have its turn."""
+        told, self.told = self.told, ()
+        for stream in told:
+            stream.expect(-1)
 
     def refuse(self, error: BaseException) -> None:
         """Never be given anything."""

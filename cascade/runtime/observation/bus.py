@@ -14,7 +14,7 @@ import anyio
 import attrs
 from anyio.lowlevel import checkpoint
 
-from cascade.model.events import Event, EventsDropped, RunFinished
+from cascade.model.events import AttemptStarted, Event, EventsDropped, RunFinished, TaskExecutionStarted
 from cascade.model.typed.numbers import plain_number
 
 if TYPE_CHECKING:  # imported with the first stream
@@ -88,14 +88,30 @@ class EventStream:
         self._receive: MemoryObjectReceiveStream[Event]
         self._send, self._receive = anyio.create_memory_object_stream[Event](math.inf)
         self._unread = 0
+        self._expected = 0
         self._dropped = 0
         self._unreported = 0
         self._last_dropped: Event | None = None
 
     @property
     def is_full(self) -> bool:
-        """Whether this subscriber keeps attempts from starting."""
-        return self.policy == "block" and self._unread >= self.buffer
+        """Whether this subscriber keeps attempts from starting.
+
+        What it is to be told of those that may start already counts: else there would be room for all who wait, of
+        whom the first fills the buffer, and the others go back.
+        """
+        return self.policy == "block" and self._unread + self._expected >= self.buffer
+
+    def expect(self, attempts: int) -> None:
+        """So many *attempts* more may start, or fewer: when they have their turn, this subscriber is told."""
+        self._count(expected=attempts)
+
+    def _count(self, *, unread: int = 0, expected: int = 0) -> None:
+        was_full = self.is_full
+        self._unread += unread
+        self._expected += expected
+        if was_full and not self.is_full:
+            self.bus.made_room()
 
     def statistics(self) -> StreamStatistics:
         """A snapshot of the buffer."""
@@ -149,10 +165,7 @@ class EventStream:
         return self._took(await self._receive.receive())
 
     def _took(self, event: Event) -> Event:
-        was_full = self.is_full
-        self._unread -= 1
-        if was_full and not self.is_full:
-            self.bus.made_room()
+        self._count(unread=-1)
         return event
 
     def receive_nowait(self) -> Event:
@@ -291,6 +304,12 @@ class EventBus:
             if stream.is_full:
                 return stream
         return self.parent.full() if self.parent is not None else None
+
+    def told_of_starts(self) -> tuple[EventStream, ...]:
+        """The ``"block"`` subscribers that are told when attempts start."""
+        kinds: tuple[type[Event], ...] = (TaskExecutionStarted, AttemptStarted)
+        told = [stream for stream in self._streams if stream.policy == "block" and any(map(stream.wants, kinds))]
+        return (*told, *(() if self.parent is None else self.parent.told_of_starts()))
 
     def attach(self, publisher: Publisher) -> None:
         """Register the admission of an engine, to be told when subscribers come, go, fill up or make room.

@@ -10,6 +10,7 @@ from plain_tasks import step
 from strategies_runtime import event, last, rest, skipped
 
 import cascade
+from cascade.runtime.admission.claims import Holdings
 
 
 async def test_what_does_not_fit_is_counted_and_reported_when_there_is_room_again() -> None:
@@ -241,3 +242,37 @@ async def test_who_gets_only_the_ends_of_runs_holds_attempts_back_when_full() ->
             await ends.receive()
             await run.result()
     assert begun == [1, 2, 3]
+
+
+async def test_room_for_one_event_is_not_room_for_all_who_wait(
+    schedule: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    @cascade.task
+    async def item(number: int) -> int:
+        await anyio.lowlevel.checkpoint()
+        return number
+
+    claims = 0
+    take = Holdings.take
+
+    def counted(*args: Any) -> Any:
+        nonlocal claims
+        claims += 1
+        return take(*args)
+
+    monkeypatch.setattr(Holdings, "take", counted)
+    seen = 0
+    async with cascade.Engine(schedule=schedule) as engine, anyio.create_task_group() as group:
+
+        async def read() -> None:
+            nonlocal seen
+            async with engine.subscribe(buffer=8) as events:
+                group.start_soon(engine.run, item.map(number=range(200)).with_concurrency(40))
+                async for event in events:
+                    seen += 1
+                    if isinstance(event, cascade.RunFinished):
+                        return
+
+        group.start_soon(read)
+    assert seen > 400
+    assert claims < 4 * 200  # not forty for each of them
