@@ -84,7 +84,7 @@ class Meaning:
             errors: Type names of what went wrong.
             calls: How often the function of each call was called.
         """
-        differences = [] if failures(errors) == failures(self.errors) else [f"errors: {self.errors}"]
+        differences = [] if Counter(errors) == Counter(self.errors) else [f"errors: {self.errors}"]
         differences += [] if value == repr(self.value) else [f"value: {self.value!r}"]
         certain = self.certain.calls
         return differences + _outside("calls", calls, certain, certain + self.possible.calls)
@@ -114,10 +114,3 @@ def _outside(name: str, has: Any, least: Any, most: Any) -> list[str]:
 def are_certain(meanings: list[Meaning]) -> bool:
     """Whether there is but one meaning, and it leaves nothing open."""
     return len(meanings) == 1 and meanings[0].possible == Deeds()
-
-
-def failures(errors: list[str]) -> Counter[str]:
-    """What went wrong. Beside other failures it does not matter how many targets are missing as well."""
-    found = Counter(errors)
-    missing = found.pop("DependencyMissingError", 0)
-    return found or Counter({"DependencyMissingError": min(missing, 1)})

@@ -41,15 +41,14 @@ def collect(frame: Frame, pass_on: Callable[[Failed, Iterable[Failed], Sequence[
         Exception: If the value cannot be put together; see ``put_together``.
         BaseException: The failure that keeps a member from having a value, if the run goes on after failures.
     """
-    for member in frame.graph.members:
-        if frame.status[member] == Status.SUCCEEDED:
-            continue
+    without = [member for member in frame.graph.members if frame.status[member] != Status.SUCCEEDED]
+    failed = joined(map(frame.handling.failures_behind, without))
+    if failed:  # rather than what was skipped, whichever stands first
+        every = joined(map(frame.handling.failures_behind, frame.graph.members))
+        pass_on(failed[0], [other for other in every if other is not failed[0]], frame.gaps.all_maps())
+        raise failed[0].error
+    for member in without:
         judged = chosen(frame.routing, member)
-        behind = frame.handling.failures_behind(member)
-        if behind:
-            all_behind = joined(map(frame.handling.failures_behind, frame.graph.members))
-            pass_on(behind[0], all_behind[1:], frame.gaps.all_maps())
-            raise behind[0].error
         if frame.gaps.reasons.get(judged) is not SkipReason.UPSTREAM_SEQUENCE:
             chain = list(_skips_behind(frame, judged))
             raise DependencyMissingError(frame.name(judged), chain, frame.label(judged))

@@ -320,3 +320,12 @@ async def test_a_returned_lazy_that_stands_where_none_can_is_refused(schedule: A
     returns: Any = cascade.task(on_the_loop if is_async else in_a_thread)
     with pytest.raises(cascade.GraphError, match="is the key of a dict"):
         await cascade.run(number(returns()), schedule=schedule)
+
+
+@pytest.mark.parametrize("is_handled_first", [False, True])
+async def test_what_failed_is_told_rather_than_what_was_skipped(is_handled_first: bool, schedule: Any) -> None:
+    outer = returning(lambda: [give(1).run_if(False), crash()])()
+    flow = gathered(outer).or_else(outer) if is_handled_first else outer
+    seen = await observe(flow, schedule=schedule, on_error="continue")
+    assert isinstance(seen.error, cascade.RunFailed)
+    assert [type(error) for error in seen.error.exceptions] == [ZeroDivisionError]
