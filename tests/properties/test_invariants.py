@@ -12,7 +12,7 @@ import attrs
 import pytest
 from hypothesis import given, note
 from hypothesis import strategies as st
-from meaning import Meaning, failures
+from meaning import Meaning
 from oracle import meanings
 from random_flows import assert_meant, found_in, names_of, run_and_send
 from strategies_runtime import Store
@@ -307,8 +307,8 @@ def run_twice(flow: RandomFlow, backend: str, **as_run: Any) -> None:
                         assert any(not meaning.errors and repr(meaning.value) == values[-1] for meaning in meant)
                     except (cascade.RunFailed, cascade.DependencyMissingError) as error:
                         values.append(repr(sorted(map(repr, getattr(error, "exceptions", [error])))))
-                        errors = failures(names_of(error))
-                        assert any(failures(meaning.errors) == errors for meaning in meant)
+                        errors = Counter(names_of(error))
+                        assert any(Counter(meaning.errors) == errors for meaning in meant)
                 assert engine.capacity() == {"gpu": (0, 2), "memory": (0, 3)}
             assert len(anyio.get_running_tasks()) == before
             check_journal(store, recorded.events, loops_in(flow))
