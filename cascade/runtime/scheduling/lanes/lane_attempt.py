@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextvars import Context
-from types import CoroutineType
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, ClassVar, Final
 
 import attrs
@@ -14,8 +12,6 @@ from cascade.model.calls.callee import Callee
 from cascade.model.errors import AttemptCancelled
 from cascade.runtime.admission.claims import Claim
 from cascade.runtime.context.run_context import RunContext
-from cascade.runtime.foundation.step_in_context import as_coroutine, resume
-from cascade.runtime.foundation.task_context import attempt_var
 
 NO_RESOURCES: Final[Mapping[str, Any]] = {}
 
@@ -32,8 +28,6 @@ class LaneAttempt:
         clock: That clock, as it can be read where the attempt runs.
         claim: What the lane holds, if anything.
         is_over: Whether it has ended; what still runs in its name then is not it.
-        rest: What is left of its coroutine, once that has waited.
-        context: The context variables that the function sees, once it was called.
         undone: How often the node was undone before: never, as a plain node has no undo.
     """
 
@@ -44,8 +38,6 @@ class LaneAttempt:
     clock: Callable[[], float]
     claim: Claim | None = None
     is_over: bool = False
-    rest: Awaitable[Any] | None = None
-    context: Context = attrs.field(init=False)
     undone: ClassVar[int] = 0
 
     @property
@@ -67,28 +59,6 @@ class LaneAttempt:
     def turns(self) -> Sequence[int]:
         """Numbers of the turns that the loops around its node are in, the run's own first."""
         return self.surroundings.progress.turns(self.node_id)
-
-    def call(self, args: tuple[Any, ...], kwargs: Mapping[str, Any], *, steps: bool) -> Any:
-        """Call the function, with context variables of its own: those of the run's caller, and this attempt.
-
-        Args:
-            args: By position.
-            kwargs: By name.
-            steps: Whether the first step of a coroutine is made too: then ``rest`` is set if it waits.
-        """
-        task = self.task
-        self.context = context = self.surroundings.tasks.base.copy()
-        context.run(attempt_var.set, self)
-        value = context.run(task.func, *args, **kwargs)
-        if not steps or not (task.is_async or type(value) is CoroutineType):
-            return value
-        coroutine = as_coroutine(value)
-        try:
-            yielded = context.run(coroutine.send, None)
-        except StopIteration as stop:
-            return stop.value
-        self.rest = resume(context, coroutine, yielded)
-        return None
 
     def why_late(self) -> str | None:
         """Nothing: a plain node has no timeout."""

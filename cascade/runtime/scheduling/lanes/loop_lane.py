@@ -31,7 +31,7 @@ from cascade.runtime.execution.binding import Arguments
 from cascade.runtime.execution.settle import Ending
 from cascade.runtime.foundation.cancellations import is_cancelled
 from cascade.runtime.foundation.fairness import SLICE, give_way
-from cascade.runtime.foundation.step_in_context import as_coroutine, step
+from cascade.runtime.foundation.step_in_context import AsyncCalls, step
 from cascade.runtime.foundation.task_context import Token, attempt_var
 from cascade.runtime.frame.frame import Ended
 from cascade.runtime.scheduling.frame_context import FrameContext
@@ -89,6 +89,7 @@ class LoopLane:
     _followed: int = 0
     # When others had their turn.
     _since: float = 0.0
+    _async_calls: AsyncCalls = attrs.field(factory=AsyncCalls)
     _waiting: WaitingNodes = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -192,7 +193,7 @@ class LoopLane:
                 started = now()
                 attempts.current = token = (attempts, None, index, 0)
                 mark(token)
-                value, rest = _called(task.func if traced is None else traced(index), task, args, kwargs)
+                value, rest = self._called(task.func if traced is None else traced(index), task, args, kwargs)
                 if rest is not None:
                     return index, None, Left(index, started, rest, attempts.keep(token), (args, kwargs))
                 if type(value) not in LEAVES and not glance(value):
@@ -219,6 +220,16 @@ class LoopLane:
                 return index, following, None
             if attempts.asked:
                 attempts.end()
+
+    def _called(
+        self, func: Callable[..., Any], task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> tuple[Any, Awaitable[Any] | None]:
+        """What a function gives, called in a copy of the present context; or what is left of it, if it waits."""
+        context = copy_context()
+        if task.is_async:
+            return self._async_calls.begin(context, func, args, kwargs)
+        value = context.run(func, *args, **kwargs)
+        return step(context, value) if type(value) is CoroutineType else (value, None)
 
     def _announce(self, index: int) -> None:
         run_context = self.context.run_context
@@ -305,17 +316,6 @@ class LoopLane:
             self._tend()
         elif self.context.pace.is_chained:
             self.owner.tell()  # all have begun that the lane was given
-
-
-def _called(
-    func: Callable[..., Any], task: Callee, args: tuple[Any, ...], kwargs: dict[str, Any]
-) -> tuple[Any, Awaitable[Any] | None]:
-    """What a function gives, called in a copy of the present context; or what is left of it, if it waits."""
-    context = copy_context()
-    value = context.run(func, *args, **kwargs)
-    if not task.is_async and type(value) is not CoroutineType:
-        return value, None
-    return step(context, as_coroutine(value))
 
 
 def _no_time() -> float:

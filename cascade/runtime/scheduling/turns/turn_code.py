@@ -23,7 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextvars import copy_context
-from functools import lru_cache, partial
+from functools import lru_cache
 from types import CodeType, FunctionType, GeneratorType
 from typing import Any, Final, cast
 from weakref import finalize
@@ -35,16 +35,9 @@ from cascade.graph.shapes import Sketch
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import NO_KWARGS, LazyResult
 from cascade.model.shown.tracebacks import WRITTEN
+from cascade.runtime.foundation.step_in_context import awaiting_calls
 from cascade.runtime.foundation.task_context import attempt_var
-from cascade.runtime.scheduling.turns.turn_stops import (
-    Given,
-    Looks,
-    Stop,
-    awaiting_calls,
-    is_closed,
-    raised,
-    waits,
-)
+from cascade.runtime.scheduling.turns.turn_stops import Given, Looks, Stop, is_closed, raised, waits
 
 # Longer code would take longer to make than it saves.
 MOST_NODES: Final = 256
@@ -55,7 +48,7 @@ Turns = Generator[tuple[int | None, int, Stop | Given], tuple[int, float, float]
 
 # What the code knows, whatever the shape.
 _KNOWN: Final[dict[str, Any]] = {
-    "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "partial": partial, "inf": math.inf,
+    "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "inf": math.inf,
     "mark": attempt_var.set, "copy": copy_context,
     "awaiting_calls": awaiting_calls, "waits": waits, "is_closed": is_closed, "raised": raised,
     "CHANGED": Stop.CHANGED, "PAUSE": Stop.PAUSE, "DUE": Stop.DUE,
@@ -358,8 +351,9 @@ class _Writer:
         func, plain = f"F{self.tasks[task]}", [text for text in texts if not text.startswith("=")]
         named = [text[1:] for text in texts if text.startswith("=")]
         if task.is_async:
-            func = f"partial({', '.join([func, *named])})" if named else func
-            yield f"{value} = context.run(send, ({func}, ({''.join(f'{text}, ' for text in plain)})))"
+            by_name = f"dict({', '.join(named)})" if named else "NO_KWARGS"
+            given = f"({''.join(f'{text}, ' for text in plain)}), {by_name}"
+            yield f"{value} = context.run(send, ({func}, {given}))"
             yield f"if {value} is not box: yield {place}, number, waits(context, awaiting, {value}, box)"
             yield f"{value}, box[0] = box[0], None"
         else:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import enum
-import types
-from collections.abc import Awaitable, Callable, Generator
+from collections.abc import Awaitable, Callable
 from contextvars import Context
 from types import CoroutineType, TracebackType
 from typing import Any
@@ -13,10 +12,7 @@ import attrs
 
 from cascade.model.lazies import LazyResult
 from cascade.model.shown.raised import set_past_refusal
-from cascade.runtime.foundation.step_in_context import drive
-
-# A function and its arguments.
-Call = tuple[Callable[..., Any], tuple[Any, ...]]
+from cascade.runtime.foundation.step_in_context import Awaiting, drive, rest_of
 
 
 class Stop(enum.Enum):
@@ -106,47 +102,6 @@ def _inner(error: BaseException) -> TracebackType | None:
     return error.__traceback__ and error.__traceback__.tb_next
 
 
-def awaiting_calls() -> tuple[list[Any], Generator[Any, Call, None]]:
-    """A box, and what awaits the calls that are sent to it: see :func:`_awaiting`."""
-    box: list[Any] = [None]
-    awaiting = _awaiting(box)
-    next(awaiting)
-    return box, awaiting
-
-
-@types.coroutine
-def _awaiting(box: list[Any]) -> Generator[Any, Call, None]:
-    """Await the coroutine of each call that is sent: no exception has to be made for its value, as its end is one.
-
-    Yields what it waits with; and *box*, with its value inside, when it has ended.
-    """
-    while True:
-        func, args = yield box
-        coroutine = func(*args)
-        del func, args  # the next node may take long
-        box[0] = yield from coroutine
-
-
-def waits(context: Context, awaiting: Generator[Any, Any, Any], yielded: Any, box: list[Any]) -> Given:
+def waits(context: Context, awaiting: Awaiting, yielded: Any, box: list[Any]) -> Given:
     """What was given if *awaiting* has *yielded* from the first step of a coroutine that waits."""
-    return Given(rest=_rest(context, awaiting, yielded, box))
-
-
-@types.coroutine
-def _rest(
-    context: Context, awaiting: Generator[Any, Any, Any], yielded: Any, box: list[Any]
-) -> Generator[Any, Any, Any]:
-    """What the coroutine gives that *awaiting* awaits, and that has *yielded* from its first step."""
-    run = context.run
-    while yielded is not box:
-        step, sent = awaiting.send, None
-        try:
-            sent = yield yielded
-        except BaseException as error:  # a cancellation, say: for the coroutine to see
-            step, sent = awaiting.throw, error
-        try:
-            yielded = run(step, sent)
-        finally:
-            del step, sent
-    value, box[0] = box[0], None
-    return value
+    return Given(rest=rest_of(context, awaiting, yielded, box))
