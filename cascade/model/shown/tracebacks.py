@@ -14,6 +14,8 @@ from cascade.model.shown.raised import describe
 _FULL: Final = "CASCADE_FULL_TRACEBACK"
 # Frames in a text, the innermost ones, so that endless recursion costs little.
 _MOST_FRAMES: Final = 200
+# What the names of files that there are not begin with, if the library has written what would be in them.
+WRITTEN: Final = "<cascade "
 _HOME: Final = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__)))) + os.sep
 
 
@@ -88,7 +90,7 @@ def _shows_all() -> bool:
 
 def is_ours(file: str) -> bool:
     """Whether *file* belongs to this library."""
-    return file.startswith(_HOME)
+    return file.startswith((_HOME, WRITTEN))
 
 
 def _trim_one(error: BaseException) -> None:

@@ -134,10 +134,12 @@ class HotLoop:
         if self.is_top:  # who looks at the run sees the present turn
             progress.frame, progress.in_code = None, partial(self._shown, steps)
         self._note_when_due(hot)
+        progress.lagging.add(hot.untold)
         try:
             async with anyio.create_task_group() as hot.group:
                 await self._see_to_end(hot)
         finally:
+            progress.lagging.discard(hot.untold)
             if hot.scheduler is None:
                 self._note_present(steps, steps.number)
             if self.is_top:

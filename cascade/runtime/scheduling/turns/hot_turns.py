@@ -189,6 +189,10 @@ class HotTurns:
         rest = given.rest or _returned(given.value)
         await scheduler.loop_lane.stay(attempt, rest, scope, index, bound)
 
+    def untold(self) -> int:
+        """How many nodes have ended here that have not been counted. Asked in any thread."""
+        return 0 if self.scheduler is not None else self.steps.made() - self._counted
+
     def count(self) -> None:
         """Count the nodes and turns that have ended so far; on the loop."""
         steps, run_context = self.steps, self.run_context

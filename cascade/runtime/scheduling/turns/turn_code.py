@@ -34,6 +34,7 @@ from cascade.graph.nested import LEAVES
 from cascade.graph.shapes import Sketch
 from cascade.model.calls.callee import Callee
 from cascade.model.lazies import NO_KWARGS, LazyResult
+from cascade.model.shown.tracebacks import WRITTEN
 from cascade.runtime.foundation.step_in_context import awaiting_calls
 from cascade.runtime.foundation.task_context import attempt_var
 from cascade.runtime.scheduling.turns.turn_stops import Given, Looks, Stop, is_closed, raised, waits
@@ -42,8 +43,8 @@ from cascade.runtime.scheduling.turns.turn_stops import Given, Looks, Stop, is_c
 MOST_NODES: Final = 256
 MOST_ARGUMENTS: Final = 1024
 
-# Yields a place, the number of a turn, and why it stops there.
-Turns = Generator[tuple[int, int, Stop | Given], tuple[int, float, float] | None, tuple[int, Any]]
+# Yields a place, the number of a turn, and why it stops there; no place if something was raised between two turns.
+Turns = Generator[tuple[int | None, int, Stop | Given], tuple[int, float, float] | None, tuple[int, Any]]
 
 # What the code knows, whatever the shape.
 _KNOWN: Final[dict[str, Any]] = {
@@ -89,6 +90,10 @@ class TurnCode:
         known = _locals_of(turns)
         places = known.get("V")
         return [(index, known[f"v{index}"] if places is None else places[index]) for index in self.order[:count]]
+
+    def number(self, turns: Turns) -> int | None:
+        """The number of the present turn; ``None`` if there is none."""
+        return _locals_of(turns).get("number")
 
     def leave(self, turns: Turns) -> None:
         """Let go of the present turn, which others go on with."""
@@ -153,7 +158,7 @@ def write_turns(
 
 @lru_cache(maxsize=64)  # compiling takes longer than all else; many runs of a program have the same loops
 def _compiled(source: str, name: str) -> CodeType:
-    filename = f"<turns of {name!r} {next(_numbers)}>"
+    filename = f"{WRITTEN}turns of {name!r} {next(_numbers)}>"
     code = compile(source, filename, "exec")
     linecache.cache[filename] = (len(source), None, [f"{line}\n" for line in source.split("\n")], filename)
     finalize(code, linecache.cache.pop, filename, None)
@@ -222,13 +227,13 @@ class _Writer:
             yield "    send = awaiting.send"
         if self.is_in_thread:
             yield f"    V = [None] * {target + 1}"
+        yield "    place = None"
         yield "    try:"
         yield "        while True:"
-        yield "            place = None"
         for line in (*self._checks(target), *self._turn(target)):
             yield f"            {line}"
         yield "    except BaseException as error:"
-        yield "        if place is None or is_closed(error): raise"
+        yield "        if is_closed(error): raise"
         yield "        yield place, number, raised(error)"
 
     # -- the shape -----------------------------------------------------------------------------------------
@@ -321,10 +326,12 @@ class _Writer:
             if uses[index] > 1:
                 yield f"if type({value}) not in LEAVES: {value} = shared({value})"
             yield from self._let_go([x for x in dict.fromkeys(self._sources[index]) if last[x] == index])
-        yield f"c{target}, number = value, number + 1"
+        # In one go as to interrupts, which come where something is called, and where the code goes back.
+        yield f"place, c{target}, number = None, value, number + 1"
 
     def _begun(self, place: int, index: int) -> Iterator[str]:
         """The node is marked as the one that runs, if the gate is as it was."""
+        yield "if attempts.asked: attempts.end()"
         yield f"place = {place}"
         if self.is_in_thread:
             # Crossing is announced before the gate is read: no node is marked as begun after a pause.
@@ -332,7 +339,6 @@ class _Writer:
         yield f"while gate.epoch != epoch: epoch, until, last = yield {place}, number, CHANGED"
         if not place:
             yield "while number >= last: epoch, until, last = yield 0, number, DUE"
-        yield "if attempts.asked: attempts.end()"
         yield f"attempts.current = token = attempts, code, {index}, number"
         if self.is_in_thread:
             yield "steps.is_crossing = False"

@@ -13,7 +13,7 @@ from cascade.runtime.foundation.task_context import Token
 from cascade.runtime.observation.tracing import Tracing
 from cascade.runtime.scheduling.lanes.lane_attempts import LaneAttempts
 from cascade.runtime.scheduling.turns.turn_code import TurnCode, Turns
-from cascade.runtime.scheduling.turns.turn_stops import Given, Stop
+from cascade.runtime.scheduling.turns.turn_stops import Given, Stop, check_place
 
 
 class Codes(Protocol):
@@ -57,14 +57,19 @@ class TurnSteps:
     is_crossing: bool = False
     is_taken: bool = False
     given: Given | None = None
+    # The turn that the present code has begun with, and how many nodes had ended before.
+    _since: tuple[int, int] = (1, 0)
 
     def begin(self) -> bool:
         """Find code for the flow, if there is none yet; returns whether there is."""
         if self.turns is None and type(self.flow) is LazyResult:
             for code in self.codes.codes_for(self.flow):
                 turns = code.begin(self, code, self.number, self.flow, **self._traced(code))
-                if next(turns, None) is not None:
+                stop = next(turns, None)
+                if stop is not None:
+                    check_place(stop[0], stop[2])
                     self.code, self.turns, self.flow, self.is_crossing = code, turns, None, False
+                    self._since = self.number, self.ended
                     break
         return self.turns is not None
 
@@ -79,6 +84,14 @@ class TurnSteps:
         current = self.attempts.current
         return self.number if current is None else current[3]
 
+    def made(self) -> int:
+        """How many nodes have ended. Asked in any thread."""
+        current = self.attempts.current
+        if current is None:
+            return self.ended + self.place
+        code: TurnCode = current[1]
+        return self._ended_before(current[3], code) + code.order.index(current[2])
+
     def last_name(self) -> str:
         """The id of the node that ran last."""
         assert self.code is not None
@@ -92,30 +105,43 @@ class TurnSteps:
             until: When others are to have their turn, by ``time.perf_counter``.
             last: The turn that is not to be begun here.
         """
-        turns = self.turns
+        turns, what = self.turns, Stop.ENDED
         assert turns is not None
         self.is_crossing = True
         try:
-            place, number, what = turns.send((epoch, until, last))
+            place, number, given = turns.send((epoch, until, last))
+            what = self._stopped(place, number, given)
         except StopIteration as stop:
-            place, what, self.turns = 0, Stop.ENDED, None
-            number, self.flow = stop.value
-        except BaseException:  # none of a node: nobody can go on with this turn
             self.turns = None
+            number, self.flow = stop.value
+            self._stopped(0, number, what)
+        except BaseException:  # none of a node: nobody can go on with this turn
+            assert self.code is not None
+            self.turns, self.place = None, 0
+            self.reach(self.code.number(turns) or self.number)
             raise
+        finally:
+            self.is_crossing = False
+        return what
+
+    def _stopped(self, place: int | None, number: int, what: Stop | Given) -> Stop:
+        place = check_place(place, what)
+        self.reach(number)  # before there is no current node any more, whose turn would be the present one
+        self.place = place
         if isinstance(what, Given):
-            self.given, what = what, Stop.GIVEN
-        else:
-            self.attempts.end()
-        self.reach(number)
-        self.place, self.is_crossing = place, False
+            self.given = what
+            return Stop.GIVEN
+        self.attempts.end()
         return what
 
     def reach(self, number: int) -> None:
         """The turns before *number* have ended."""
         assert self.code is not None
-        self.ended += (number - self.number) * len(self.code.order)
-        self.number = number
+        self.ended, self.number = self._ended_before(number, self.code), number
+
+    def _ended_before(self, number: int, code: TurnCode) -> int:
+        first, ended = self._since
+        return ended + (number - first) * len(code.order)
 
     def token(self) -> Token:
         """The token of the node in the present place, which has been begun."""

@@ -11,6 +11,7 @@ from typing import Any
 import attrs
 
 from cascade.model.lazies import LazyResult
+from cascade.model.shown.raised import set_past_refusal
 from cascade.runtime.foundation.step_in_context import Awaiting, drive, rest_of
 
 
@@ -77,17 +78,27 @@ class Looks:
 
 def is_closed(error: BaseException) -> bool:
     """Whether *error* has come up in the code since that was closed, and not in what it has called."""
-    return isinstance(error, GeneratorExit) and _inner(error) is None
+    return type(error) is GeneratorExit and _inner(error) is None
 
 
 def raised(error: BaseException) -> Given:
     """What was given if *error* has come up in the code while it was at a node."""
-    if _inner(error) is not None:  # else an interrupt has come between two nodes
-        error.__traceback__ = _inner(error)  # the code would be kept for as long, and all that is in it
+    # Or the code would be kept for as long, and all that is in it.
+    set_past_refusal(error, _inner(error), error.__context__)
     return Given(error=error)
 
 
+def check_place(place: int | None, what: Stop | Given) -> int:
+    """*place*, if there is one. Else something was raised between two turns, an interrupt most likely."""
+    if place is None:
+        assert isinstance(what, Given)
+        assert what.error is not None
+        raise what.error
+    return place
+
+
 def _inner(error: BaseException) -> TracebackType | None:
+    """The traceback without the code. A function that is not written in Python leaves nothing in it."""
     return error.__traceback__ and error.__traceback__.tb_next
 
 
