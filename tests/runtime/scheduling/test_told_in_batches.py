@@ -134,7 +134,7 @@ async def test_what_an_async_node_was_given_is_gone_before_the_next_one_runs(
     mode: Any, gives_way: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     now = 0.0
-    for module in ("hot_turns", "turn_code"):
+    for module in ("hot_turns", "turn_code", "turn_steps"):
         clock = SimpleNamespace(perf_counter=lambda: now)
         monkeypatch.setattr(f"cascade.runtime.scheduling.turns.{module}.time", clock)
     loads: list[weakref.ref[Load]] = []

@@ -43,15 +43,17 @@ from cascade.runtime.scheduling.turns.turn_stops import Given, Looks, Stop, is_c
 MOST_NODES: Final = 256
 MOST_ARGUMENTS: Final = 1024
 
-# Yields a place, the number of a turn, and why it stops there; no place if something was raised between two turns.
-Turns = Generator[tuple[int | None, int, Stop | Given], tuple[int, float, float] | None, tuple[int, Any]]
+# Yields a place, the number of a turn, and why it stops there, if that is not for who drives it to find out; no
+# place if something was raised between two turns.
+Turned = tuple[int | None, int, Stop | Given | None]
+Turns = Generator[Turned, tuple[int, float, float] | None, tuple[int, Any]]
 
 # What the code knows, whatever the shape.
 _KNOWN: Final[dict[str, Any]] = {
     "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "inf": math.inf,
     "mark": attempt_var.set, "copy": copy_context,
     "awaiting_calls": awaiting_calls, "waits": waits, "is_closed": is_closed, "raised": raised,
-    "CHANGED": Stop.CHANGED, "PAUSE": Stop.PAUSE, "DUE": Stop.DUE,
+    "DUE": Stop.DUE,
 }  # fmt: skip
 
 _numbers: Final = itertools.count(1)
@@ -315,7 +317,6 @@ class _Writer:
         last = {source: index for index in self.order for source in self._sources[index]}
         uses = Counter(source for sources in self._sources for source in set(sources))
         for place, index in enumerate(self.order):
-            yield f"if clock() >= until: epoch, until, last = yield {place}, number, PAUSE"
             yield from self._begun(place, index)
             value = "value" if index == target else self._value(index)
             yield from self._called(place, index, value)
@@ -331,12 +332,10 @@ class _Writer:
 
     def _begun(self, place: int, index: int) -> Iterator[str]:
         """The node is marked as the one that runs, if the gate is as it was."""
-        yield "if attempts.asked: attempts.end()"
         yield f"place = {place}"
-        if self.is_in_thread:
-            # Crossing is announced before the gate is read: no node is marked as begun after a pause.
-            yield "steps.is_crossing = True"
-        yield f"while gate.epoch != epoch: epoch, until, last = yield {place}, number, CHANGED"
+        # Crossing has been announced, in a thread, before the gate is read: so no node begins after a pause.
+        changes = "gate.epoch != epoch or attempts.asked or clock() >= until"
+        yield f"while {changes}: epoch, until, last = yield {place}, number, None"
         if not place:
             yield "while number >= last: epoch, until, last = yield 0, number, DUE"
         yield f"attempts.current = token = attempts, code, {index}, number"

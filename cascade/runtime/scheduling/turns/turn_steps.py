@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterable
 from typing import Any, Protocol
 
@@ -105,16 +106,16 @@ class TurnSteps:
             until: When others are to have their turn, by ``time.perf_counter``.
             last: The turn that is not to be begun here.
         """
-        turns, what = self.turns, Stop.ENDED
+        turns, stop = self.turns, None
         assert turns is not None
         self.is_crossing = True
         try:
-            place, number, given = turns.send((epoch, until, last))
-            what = self._stopped(place, number, given)
-        except StopIteration as stop:
+            while stop is None:
+                stop = self._stopped(*turns.send((epoch, until, last)), epoch, until)
+        except StopIteration as end:
             self.turns = None
-            number, self.flow = stop.value
-            self._stopped(0, number, what)
+            number, self.flow = end.value
+            stop = self._stopped(0, number, Stop.ENDED, epoch, until)
         except BaseException:  # none of a node: nobody can go on with this turn
             assert self.code is not None
             self.turns, self.place = None, 0
@@ -122,16 +123,24 @@ class TurnSteps:
             raise
         finally:
             self.is_crossing = False
-        return what
+        assert stop is not None
+        return stop
 
-    def _stopped(self, place: int | None, number: int, what: Stop | Given) -> Stop:
+    def _stopped(
+        self, place: int | None, number: int, what: Stop | Given | None, epoch: int, until: float
+    ) -> Stop | None:
+        """Note where the code has stopped; returns why, or ``None`` if there was no more to do than to note it."""
         place = check_place(place, what)
         self.reach(number)  # before there is no current node any more, whose turn would be the present one
         self.place = place
         if isinstance(what, Given):
             self.given = what
             return Stop.GIVEN
-        self.attempts.end()
+        self.attempts.end()  # which may be all that was asked for
+        if what is None and self.attempts.run_context.gate.epoch != epoch:
+            return Stop.CHANGED
+        if what is None and time.perf_counter() >= until:
+            return Stop.PAUSE
         return what
 
     def reach(self, number: int) -> None:

@@ -88,7 +88,7 @@ def raised(error: BaseException) -> Given:
     return Given(error=error)
 
 
-def check_place(place: int | None, what: Stop | Given) -> int:
+def check_place(place: int | None, what: Stop | Given | None) -> int:
     """*place*, if there is one. Else something was raised between two turns, an interrupt most likely."""
     if place is None:
         assert isinstance(what, Given)
