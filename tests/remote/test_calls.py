@@ -93,7 +93,7 @@ async def test_the_next_attempt_waits_for_one_that_ignores_its_timeout(
     notes = tmp_path / "notes"
 
     with pytest.raises(cascade.TaskTimeoutError):
-        await cascade.run(stubborn(str(notes), 0.2).with_timeout(0.05).with_retry(2), executor=remote)
+        await cascade.run(stubborn(str(notes), 0.6).with_timeout(0.05).with_retry(2), executor=remote)
 
     assert notes.read_text() == "begun ended begun ended "
 
@@ -244,7 +244,7 @@ async def test_a_race_stops_the_losers(remote: RemoteExecutor, tmp_path: Path) -
     value = await cascade.run(cascade.race(work_until_stopped(str(tmp_path)), add(1)), executor=remote)
 
     assert value == 2
-    assert len(names_in(tmp_path)) in (0, 2)  # it may not have begun
+    assert names_in(tmp_path) != {"work-begun"}  # it has stopped, if it has begun
 
 
 async def test_a_fallback_takes_the_place_of_a_failure(remote: RemoteExecutor) -> None:
