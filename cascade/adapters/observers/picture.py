@@ -131,7 +131,7 @@ def _spaced(line: Line, numbers: Sequence[Span], width: int) -> Line:
 
 def _bar(tally: Tally, length: int, style: Style, *, is_ascii: bool) -> list[Span]:
     done, rest = ("#", "-") if is_ascii else ("━", "─")
-    filled = length * tally.ended // tally.total if tally.total else length * tally.is_over
+    filled = _share(tally, length)
     return [Span("  "), Span(done * filled, style), Span(rest * (length - filled), "dim")]
 
 
@@ -146,8 +146,16 @@ def cut(line: Sequence[Span], width: int) -> Line:
 
 
 def percent(tally: Tally) -> int:
-    """The share of nodes that have ended, rounded down, so that 100 means all of them."""
-    return 100 * tally.ended // tally.total if tally.total else 100 * tally.is_over
+    """The share of nodes that have ended, rounded down, so that 100 means all of them; or the run has succeeded."""
+    return _share(tally, 100)
+
+
+def _share(tally: Tally, whole: int) -> int:
+    if (
+        tally.status == "succeeded" or not tally.total
+    ):  # also without those that were cancelled, as losers of races
+        return whole * tally.is_over
+    return whole * tally.ended // tally.total
 
 
 def _total(tally: Tally) -> str:

@@ -173,6 +173,19 @@ def test_what_was_cancelled_is_not_done() -> None:
     assert plain_line(tally, 2.0) == "run nightly cancelled after 2.0 s: 1 of 2 done, 1 cancelled"
 
 
+@pytest.mark.parametrize(("status", "share"), [("Succeeded", "100 %"), ("Cancelled", " 50 %")])
+def test_a_run_that_has_succeeded_is_whole_also_without_the_losers_of_its_races(status: Any, share: str) -> None:
+    tally = begun({"mirror": 2})
+    end(tally, "mirror[0]", 1.0)
+    end(tally, "mirror[1]", 1.0, "Cancelled")
+    finish(tally, 1.0, status)
+    headline, task = drawn(tally, 1.0)
+    assert share in headline
+    assert "1/2" in headline
+    assert "1 cancelled" in task
+    assert ("─" in headline) is (status == "Cancelled")
+
+
 def test_while_a_length_is_unknown_the_total_is_at_least_so_much() -> None:
     tally = begun({"a": 3}, {"b": {"b": None}})
 
