@@ -146,7 +146,7 @@ def cut(line: Sequence[Span], width: int) -> Line:
 
 
 def percent(tally: Tally) -> int:
-    """The share of nodes that have ended, rounded down, so that 100 means all of them; or the run has succeeded."""
+    """The share of nodes that have ended, rounded down: 100 if all have, or if the run has succeeded."""
     return _share(tally, 100)
 
 
