@@ -152,7 +152,8 @@ def done_in_vain(meaning: Meaning, events: Sequence[Any]) -> list[Any]:
     return [
         event
         for event in later
-        if isinstance(event, cascade.TaskExecutionStarted) or getattr(event, "status", "") == "Succeeded"
+        if isinstance(event, cascade.TaskExecutionStarted)
+        or (isinstance(event, cascade.TaskExecutionFinished) and event.status == "Succeeded")
     ]
 
 
