@@ -205,6 +205,7 @@ class Chronicle:
             "active": active,
             "waits": troubles.waits(),
             "failures": troubles.shown(),
+            "outputs": [],  # of these no event tells
             "retries": troubles.retries,
             "slowest": troubles.slowest(),
             "critical": critical,
@@ -214,7 +215,7 @@ class Chronicle:
             "left_out": {
                 "tasks": tasks_left_out, "active": active_left_out, "critical": critical_left_out,
                 "failures": troubles.failures_left_out, "retries": troubles.retries_left_out,
-                "bars": self.timeline.bars.left_out,
+                "bars": self.timeline.bars.left_out, "outputs": 0,
             },
         }  # fmt: skip
 

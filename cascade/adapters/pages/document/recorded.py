@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cascade.adapters.pages.document.chronicle import Chronicle
@@ -22,6 +22,8 @@ from cascade.model.events import (
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 
+# Nodes whose output is shown: the last ones that wrote something.
+MOST_OUTPUTS: Final = 50
 _STATUSES: Final[dict[str, TaskStatus]] = {
     "succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled",
 }  # fmt: skip
@@ -64,11 +66,31 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
         failure |= details.get(failure["id"], {})
     listed = {failure["id"] for failure in document["failures"]}
     document["failures"] = [one for one in document["failures"] if one["caused_by"] not in listed]
+    document["outputs"], document["left_out"]["outputs"] = _outputs(run, document["failures"])
     document["signals"] = [
         {"name": signal.name, "at": signal.accepted, "preview": signal.value or "", "is_default": False}
         for signal in run.signals
     ]
     return document
+
+
+def _outputs(run: RunRecord, failures: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """What the last nodes of *run* wrote, and how many more wrote something; without those of *failures*."""
+    told = {failure["id"] for failure in failures}
+    wrote = [
+        (node, node.detail)
+        for node in sorted(run.nodes, key=_ended)  # those written at once have one time, and no order
+        if node.detail is not None and node.detail.log is not None and node.node_id not in told
+    ]
+    shown = [
+        {
+            "id": node.node_id, "label": node.label, "task": node.task, "status": node.status, "at": _ended(node),
+            "started": _known_start(node), "worker": node.worker or detail.worker, "text": detail.log,
+        }
+        for node, detail in wrote[-MOST_OUTPUTS:]
+        if detail.log
+    ]  # fmt: skip
+    return shown, len(wrote) - len(shown)
 
 
 def _events(run: RunRecord) -> Iterator[Event]:
@@ -122,6 +144,10 @@ def _began(node: NodeRecord) -> float:
     """When *node* began to run. Of older records only failures say it; others are taken to end when written."""
     known = _known_start(node)
     return node.recorded - node.duration if known is None else known
+
+
+def _ended(node: NodeRecord) -> float:
+    return _began(node) + node.duration
 
 
 def _known_start(node: NodeRecord) -> float | None:
