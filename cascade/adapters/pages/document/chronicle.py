@@ -35,6 +35,7 @@ from cascade.runtime.observation.details import FlowKnown, NodeFailed
 KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed)
 # Nodes that are shown as they run or wait, at most.
 MOST_ACTIVE: Final = 100
+MOST_WAITING: Final = 15
 # Nodes of a graph of which the critical path is looked for while the run goes on.
 QUICKLY_SEARCHED: Final = 2000
 _BLOCKED: Final = {"ResourceContention": "resource", "ConstraintViolation": "rule"}
@@ -220,11 +221,12 @@ class Chronicle:
         }  # fmt: skip
 
     def _active(self) -> tuple[list[dict[str, Any]], int]:
-        """The nodes that run or wait; those that wait come first, as somebody may have to do something."""
+        """The nodes that run, and then some that wait: of a run that is paused, that may be very many."""
         nodes: Mapping[str, Active] = self.tally.active
         waiting = [node_id for node_id, node in nodes.items() if node.waits]
         running = [node_id for node_id, node in nodes.items() if not node.waits and node_id not in self._maps]
-        shown = [*waiting[: MOST_ACTIVE // 2], *running[:MOST_ACTIVE]][:MOST_ACTIVE]
+        waits = waiting[:MOST_WAITING]
+        shown = [*running[: MOST_ACTIVE - len(waits)], *waits]
         rows = []
         for node_id in shown:
             node, known = nodes[node_id], self._open.get(node_id)
