@@ -10,7 +10,8 @@ import attrs
 
 from cascade.adapters.observers.report import report
 from cascade.adapters.pages.document.chronicle import KINDS
-from cascade.adapters.pages.document.recorded import MOST_OUTPUTS, chronicle_of, recorded_document
+from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.adapters.pages.html import html_page
 from cascade.adapters.whole_files import write_whole
 from cascade.cli.output import say

@@ -14,8 +14,9 @@ from browser import chromium as chromium
 
 import cascade
 from cascade import api
-from cascade.adapters.pages.document.chronicle import Chronicle
-from cascade.adapters.pages.document.recorded import MOST_OUTPUTS, chronicle_of, recorded_document
+from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
+from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.adapters.pages.html import html_page
 from cascade.adapters.pages.server.sources.stored import StoredRuns
 from cascade.runtime.durability.details.captured import Captured, captured_var
@@ -63,6 +64,20 @@ async def quiet(n: int) -> int:
 async def fail(ns: Any) -> None:
     say("about to fail")
     raise ValueError("no luck")
+
+
+@cascade.task
+async def grow(n: int) -> Any:
+    say("growing")
+    return fail([n])
+
+
+@cascade.task(retry=2)
+async def at_last(n: int) -> int:
+    say(f"attempt {cascade.current().attempt}")
+    if cascade.current().attempt == 1:
+        raise ValueError("no luck")
+    return n
 
 
 async def recorded(folder: Path, flow: Any) -> RunRecord:
@@ -115,6 +130,57 @@ async def test_of_very_many_nodes_the_last_are_told(tmp_path: Path) -> None:
     assert [output["id"] for output in outputs] == [f"wrote#{n}" for n in range(8, MOST_OUTPUTS + 8)]
     assert all(output["text"].startswith("page 0") for output in outputs)
     assert shown.document["left_out"]["outputs"] == 7
+
+
+async def followed(folder: Path, flow: Any) -> dict[str, Any]:
+    """The document of a run, from its events."""
+    chronicle = Chronicle()
+
+    async def follow(events: Any) -> None:
+        async for event in events:
+            chronicle.hear(event)
+
+    follow.kinds = KINDS  # type: ignore[attr-defined]
+    with suppress(ValueError, RuntimeError):
+        await cascade.run(flow, run_id="nightly", state=f"sqlite:///{folder / 'runs.db'}", observers=[follow])
+    return chronicle.document()
+
+
+async def test_a_run_that_goes_on_tells_what_its_nodes_wrote_as_its_record_does(tmp_path: Path) -> None:
+    flow = fail([wrote(quiet(wrote(7).with_name("first"))), cascade.settled(fail([8]))])
+    live = await followed(tmp_path, flow)
+    stored = recorded_document(await api.recorded_run(f"sqlite:///{tmp_path / 'runs.db'}", "nightly"))
+
+    assert [output["id"] for output in live["outputs"]] == ["wrote", "wrote#2"]
+    assert [{**output, "at": 0} for output in live["outputs"]] == [
+        {**output, "at": 0} for output in stored["outputs"]
+    ]
+    assert [failure["log"] for failure in live["failures"]] == ["about to fail\n"] * 2
+    assert live["left_out"]["outputs"] == 0
+
+
+async def test_what_a_node_wrote_whose_failure_is_that_of_another_is_told(tmp_path: Path) -> None:
+    live = await followed(tmp_path, quiet(grow(1)))
+    stored = recorded_document(await api.recorded_run(f"sqlite:///{tmp_path / 'runs.db'}", "nightly"))
+
+    for document in (live, stored):
+        assert [(failure["id"], failure["log"]) for failure in document["failures"]] == [
+            ("grow/fail", "about to fail\n")
+        ]
+        assert [(output["id"], output["text"]) for output in document["outputs"]] == [("grow", "growing\n")]
+
+
+async def test_a_run_that_goes_on_tells_what_its_last_nodes_wrote(tmp_path: Path) -> None:
+    live = await followed(tmp_path, chain(MOST_OUTPUTS + 7))
+
+    assert [output["id"] for output in live["outputs"]] == [f"wrote#{n}" for n in range(8, MOST_OUTPUTS + 8)]
+    assert live["left_out"]["outputs"] == 7
+
+
+async def test_a_node_that_is_tried_again_is_told_once(tmp_path: Path) -> None:
+    live = await followed(tmp_path, at_last(1))
+
+    assert [output["text"] for output in live["outputs"]] == ["attempt 1\nattempt 2\n"]
 
 
 async def test_where_nothing_was_captured_there_is_nothing_to_tell(tmp_path: Path) -> None:

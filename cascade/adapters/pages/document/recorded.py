@@ -8,6 +8,7 @@ from typing import Any, Final
 from cascade.adapters.pages.document.chronicle import Chronicle
 from cascade.adapters.pages.document.head import MOST_PARAMS, MOST_TARGETS
 from cascade.adapters.pages.document.known_flow import flow_of_graph, flow_of_outline
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.graph.nodes import Graph
 from cascade.model.events import (
     Event,
@@ -22,8 +23,6 @@ from cascade.model.events import (
 from cascade.model.skip_reasons import SkipReason
 from cascade.runtime.durability.history import NodeRecord, RunRecord
 
-# Nodes whose output is shown: the last ones that wrote something.
-MOST_OUTPUTS: Final = 50
 _STATUSES: Final[dict[str, TaskStatus]] = {
     "succeeded": "Succeeded", "failed": "Failed", "cancelled": "Cancelled",
 }  # fmt: skip

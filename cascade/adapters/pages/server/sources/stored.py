@@ -11,7 +11,8 @@ from typing import Any, Final
 import anyio
 import attrs
 
-from cascade.adapters.pages.document.recorded import MOST_OUTPUTS, chronicle_of, recorded_document
+from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.adapters.pages.server.sources.metrics import in_text, recorded_nodes_by, runs_by
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
 from cascade.adapters.pages.server.sources.source import (
