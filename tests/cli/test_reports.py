@@ -22,6 +22,14 @@ def fetch(url: str, token: str = "") -> str:
 def count(pages: object) -> int:
     return 3
 
+@cascade.task
+def say(token: str) -> str:
+    print("found", token)
+    print(token[:6], end="")
+    print(token[6:])
+    return "a"
+
+says = count(say(cascade.Param("token", secret=True)))
 flow = count(fetch.map(url=["a", "c"]))
 fails = count(fetch("b", cascade.Param("token", secret=True)))
 """
@@ -62,6 +70,20 @@ def test_a_recorded_run_has_a_report(command: Command) -> None:
     assert 'data-node="fetch"' in Path("plain.html").read_text()
     assert ">map<" in Path("plain.html").read_text()
     assert ">map<" not in Path("drawn.html").read_text()  # the flow that is given counts
+
+
+def test_reports_show_what_was_captured_without_secrets(command: Command) -> None:
+    state = ("--state", "sqlite:///runs.db")
+    words = ("-p", "token=tok-3f9a7c51", *state, "--run-id", "nightly", "--log", "none", "--capture")
+    assert command("run", "flows.py:says", *words, "--report", "live.html").status == 0
+
+    outcome = command("report", "nightly", *state, "-o", "run.html")
+
+    assert outcome.status == 0
+    for html in (Path("live.html").read_text(), Path("run.html").read_text()):
+        assert '"text":"found ***\\n***\\n"' in html
+        for part in ("tok-3f", "9a7c51"):
+            assert part not in html + outcome.out + outcome.err
 
 
 def test_a_report_that_cannot_be_written_is_told_before_anything_runs(command: Command) -> None:

@@ -12,6 +12,8 @@ from cascade.runtime.durability.details import AttemptRecord, NodeDetail, Remark
 
 # Seconds that a moment is away from the epoch, and that a duration has, at most: some 3000 years.
 _LONGEST: Final = 1e11
+# What stands for the details of a node that wrote something, where they are not read.
+UNREAD: Final = '{"log": ""}'
 
 
 def text_of_detail(detail: NodeDetail | None) -> str | None:

@@ -8,10 +8,10 @@ from typing import Any
 import anyio
 import attrs
 
-from cascade import api
 from cascade.adapters.observers.report import report
 from cascade.adapters.pages.document.chronicle import KINDS
 from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.adapters.pages.html import html_page
 from cascade.adapters.whole_files import write_whole
 from cascade.cli.output import say
@@ -20,6 +20,7 @@ from cascade.graph.build import build
 from cascade.graph.nodes import Graph
 from cascade.model.errors import GraphError, InputError, StateError
 from cascade.runtime.context.settings import Observer
+from cascade.runtime.engine.history import run_to_show
 from cascade.runtime.observation.bus import EventStream
 
 
@@ -83,7 +84,7 @@ def report_run(state: str, run_id: str, output: str, target: str | None) -> None
     """
     graph = None if target is None else _graph(target)
     try:
-        run = anyio.run(api.recorded_run, state, run_id)
+        run = anyio.run(run_to_show, state, run_id, MOST_OUTPUTS)
     except (InputError, StateError, ImportError) as error:
         raise UsageError(str(error)) from error
     chronicle = chronicle_of(run, graph)

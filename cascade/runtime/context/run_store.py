@@ -17,9 +17,10 @@ from cascade.runtime.durability.backend import StateBackend
 from cascade.runtime.durability.details.captured import captured_var
 from cascade.runtime.durability.details.capturing_journal import CapturingJournal
 from cascade.runtime.durability.journal import Journal
-from cascade.runtime.durability.records import NotDurable, is_of_undo
+from cascade.runtime.durability.records import Entry, NotDurable, is_of_undo
 from cascade.runtime.durability.recovery import Recovery
 from cascade.runtime.durability.undo_log import UndoLog
+from cascade.runtime.observation.details import NodeWrote
 
 
 @attrs.define(eq=False)
@@ -51,7 +52,9 @@ class RunStore:
         """Record what settles from now on in *backend*; returns the journal, which is to be run."""
         durability, is_eager = self.settings.durability, self.settings.schedule == "eager"
         captured = captured_var.get()
-        make = Journal if captured is None else partial(CapturingJournal, captured, self.events.secrets)
+        make = (
+            Journal if captured is None else partial(CapturingJournal, captured, self.events.secrets, self._wrote)
+        )
         self.journal = make(
             backend=backend,
             on_recorded=lambda count, total: self.events.emit(StateRecorded, count=count, total=total),
@@ -66,6 +69,13 @@ class RunStore:
         if self.recovery is not None:
             self.undo.take_up(self.recovery.undos)
         return self.journal
+
+    def _wrote(self, entry: Entry, text: str) -> None:
+        """Tell what a node wrote, to whoever shows that to people."""
+        self.events.emit(
+            NodeWrote, task_id=entry.node_id, task_name=entry.task_name, label=entry.label, text=text,
+            status=entry.status, started=entry.started, worker=entry.worker,
+        )  # fmt: skip
 
     def not_durable(self, missing: NotDurable) -> None:
         """Tell what the store has not taken the value of."""

@@ -51,10 +51,29 @@ async def recorded_run(state: str, run_id: str) -> RunRecord:
         StateError: If the store cannot be read, or has no such run.
         TypeError: If *state* is no URL.
     """
+    return await run_to_show(state, run_id, None)
+
+
+async def run_to_show(state: str, run_id: str, most_written: int | None) -> RunRecord:
+    """As :func:`recorded_run`, but what nodes that succeeded wrote is read of the newest *most_written* only.
+
+    Of a run that captures what its nodes print, all of it may be too much for the memory.
+
+    Args:
+        state: URL of the store.
+        run_id: The run.
+        most_written: So many; ``None``: of all.
+
+    Raises:
+        ImportError: If the library of the store is not installed.
+        InputError: If the URL is malformed, or names a store that keeps nothing.
+        StateError: If the store cannot be read, or has no such run.
+        TypeError: If *state* is no URL.
+    """
     read = history_reader(state, "read_run")
     found: RunRecord | None = None
     if run_id.isprintable():  # as all ids are; stores can encode no others
-        found = await reading(lambda: read(state, run_id))
+        found = await reading(lambda: read(state, run_id, most_written))
     if found is None:
         place = shown_url(state)
         raise StateError(f"there is no run {run_id!r} in {place!r}; `cascade runs --state {place}` lists what is")

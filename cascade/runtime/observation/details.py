@@ -1,4 +1,4 @@
-"""What is told to whoever shows a run to people, and to nobody else: the flow itself, and why nodes fail.
+"""What is told to whoever shows a run to people, and to nobody else: the flow, why nodes fail, what they wrote.
 
 These events are made only while somebody listens who names their classes. They hold objects of the run, which no
 record of events could, so users do not know them.
@@ -45,3 +45,22 @@ class NodeFailed(NodeEvent):
     error: BaseException
     arguments: Sequence[tuple[str, str]] = ()
     caused_by: str | None = None
+
+
+@attrs.frozen(kw_only=True)
+class NodeWrote(NodeEvent):
+    """What a node that has ended wrote, if that is captured. Precedes its ``NodeFailed``.
+
+    Attributes:
+        text: What it wrote.
+        status: How it ended, as it is recorded.
+        started: When it began, in seconds since the epoch; ``None`` if it did not.
+        worker: Where it ran, in words; ``None`` if it did not, or that is not known.
+    """
+
+    is_for_all: ClassVar[bool] = False
+
+    text: str
+    status: str
+    started: float | None = None
+    worker: str | None = None

@@ -16,7 +16,7 @@ import cascade
 from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
 from cascade.adapters.pages.document.timeline import MOST_BARS, MOST_BINS, Activity
 from cascade.adapters.pages.document.troubles import MOST_FAILURES
-from cascade.events import Event, RunFinished, TaskExecutionStarted
+from cascade.events import Event, RunFinished, TaskBlocked, TaskExecutionStarted
 
 
 @cascade.task
@@ -381,3 +381,16 @@ def test_what_runs_is_shown_until_it_ends() -> None:
     )
     assert chronicle.document(BEGAN + 5)["active"] == []
     assert chronicle.document(BEGAN + 5)["timeline"]["now"] == BEGAN + 1
+
+
+def test_what_runs_is_shown_before_what_waits_of_which_some_is_enough() -> None:
+    chronicle, told = Chronicle(), Told()
+    for number in range(150):
+        about = {"task_id": f"one[{number}]", "task_name": "one"}
+        runs = number >= 147
+        held = {"reason": "ConstraintViolation", "detail": "paused by 'page'"}
+        chronicle.hear(told(TaskExecutionStarted, 0, **about) if runs else told(TaskBlocked, 0, **about, **held))
+
+    document = chronicle.document()
+    assert [node["waits"] for node in document["active"]] == [""] * 3 + ["paused by 'page'"] * 15
+    assert document["left_out"]["active"] == 132

@@ -15,7 +15,7 @@ from cascade.adapters.pages.document.head import Head
 from cascade.adapters.pages.document.known_flow import flow_of_graph
 from cascade.adapters.pages.document.shape import VERSION, hidden, tasks_of
 from cascade.adapters.pages.document.timeline import SHORTEST_WAIT, Bar, Timeline
-from cascade.adapters.pages.document.troubles import Troubles, named, worker_of
+from cascade.adapters.pages.document.troubles import Outputs, Troubles, named, worker_of
 from cascade.model.events import (
     AttemptStarted,
     Event,
@@ -29,12 +29,13 @@ from cascade.model.events import (
     TaskSkipped,
 )
 from cascade.model.skip_reasons import SkipReason
-from cascade.runtime.observation.details import FlowKnown, NodeFailed
+from cascade.runtime.observation.details import FlowKnown, NodeFailed, NodeWrote
 
 # What a chronicle has to be told of.
-KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed)
+KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed, NodeWrote)
 # Nodes that are shown as they run or wait, at most.
 MOST_ACTIVE: Final = 100
+MOST_WAITING: Final = 15
 # Nodes of a graph of which the critical path is looked for while the run goes on.
 QUICKLY_SEARCHED: Final = 2000
 _BLOCKED: Final = {"ResourceContention": "resource", "ConstraintViolation": "rule"}
@@ -63,6 +64,7 @@ class Chronicle:
     boxes: Boxes = attrs.field(factory=Boxes)
     timeline: Timeline = attrs.field(factory=Timeline)
     troubles: Troubles = attrs.field(factory=Troubles)
+    outputs: Outputs = attrs.field(factory=Outputs)
     _head: Head = attrs.field(factory=Head)
     _open: dict[str, _Open] = attrs.field(factory=dict)
     _maps: set[str] = attrs.field(factory=set)
@@ -82,6 +84,9 @@ class Chronicle:
         match event:
             case NodeFailed():
                 self.troubles.explain(event)
+            case NodeWrote():
+                self.troubles.wrote(event)
+                self.outputs.add(event)
             case NodeEvent():
                 self._hear_node(event, at)
             case FlowKnown(graph=graph, recorded=recorded):
@@ -197,6 +202,8 @@ class Chronicle:
         tally, troubles = self.tally, self.troubles
         tasks, tasks_left_out = tasks_of(tally.tasks.values())
         active, active_left_out = self._active()
+        failures = troubles.shown()
+        outputs, outputs_left_out = self.outputs.shown(failures)
         critical, critical_left_out = self._critical()
         return {
             "run": self._head.shown(tally),
@@ -204,7 +211,8 @@ class Chronicle:
             "timeline": self.timeline.shown(now),
             "active": active,
             "waits": troubles.waits(),
-            "failures": troubles.shown(),
+            "failures": failures,
+            "outputs": outputs,
             "retries": troubles.retries,
             "slowest": troubles.slowest(),
             "critical": critical,
@@ -214,16 +222,17 @@ class Chronicle:
             "left_out": {
                 "tasks": tasks_left_out, "active": active_left_out, "critical": critical_left_out,
                 "failures": troubles.failures_left_out, "retries": troubles.retries_left_out,
-                "bars": self.timeline.bars.left_out,
+                "bars": self.timeline.bars.left_out, "outputs": outputs_left_out,
             },
         }  # fmt: skip
 
     def _active(self) -> tuple[list[dict[str, Any]], int]:
-        """The nodes that run or wait; those that wait come first, as somebody may have to do something."""
+        """The nodes that run, and then some that wait: of a run that is paused, that may be very many."""
         nodes: Mapping[str, Active] = self.tally.active
         waiting = [node_id for node_id, node in nodes.items() if node.waits]
         running = [node_id for node_id, node in nodes.items() if not node.waits and node_id not in self._maps]
-        shown = [*waiting[: MOST_ACTIVE // 2], *running[:MOST_ACTIVE]][:MOST_ACTIVE]
+        waits = waiting[:MOST_WAITING]
+        shown = [*running[: MOST_ACTIVE - len(waits)], *waits]
         rows = []
         for node_id in shown:
             node, known = nodes[node_id], self._open.get(node_id)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final
 
 from cascade.adapters.pages.document.chronicle import Chronicle
 from cascade.adapters.pages.document.head import MOST_PARAMS, MOST_TARGETS
 from cascade.adapters.pages.document.known_flow import flow_of_graph, flow_of_outline
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.graph.nodes import Graph
 from cascade.model.events import (
     Event,
@@ -64,11 +65,31 @@ def recorded_document(run: RunRecord, chronicle: Chronicle | None = None) -> dic
         failure |= details.get(failure["id"], {})
     listed = {failure["id"] for failure in document["failures"]}
     document["failures"] = [one for one in document["failures"] if one["caused_by"] not in listed]
+    document["outputs"], document["left_out"]["outputs"] = _outputs(run, document["failures"])
     document["signals"] = [
         {"name": signal.name, "at": signal.accepted, "preview": signal.value or "", "is_default": False}
         for signal in run.signals
     ]
     return document
+
+
+def _outputs(run: RunRecord, failures: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+    """What the last nodes of *run* wrote, and how many more wrote something; without those of *failures*."""
+    told = {failure["id"] for failure in failures}
+    wrote = [
+        (node, node.detail)
+        for node in sorted(run.nodes, key=_ended)  # those written at once have one time, and no order
+        if node.detail is not None and node.detail.log is not None and node.node_id not in told
+    ]
+    shown = [
+        {
+            "id": node.node_id, "label": node.label, "task": node.task, "status": node.status, "at": _ended(node),
+            "started": _known_start(node), "worker": node.worker or detail.worker, "text": detail.log,
+        }
+        for node, detail in wrote[-MOST_OUTPUTS:]
+        if detail.log
+    ]  # fmt: skip
+    return shown, len(wrote) - len(shown)
 
 
 def _events(run: RunRecord) -> Iterator[Event]:
@@ -122,6 +143,10 @@ def _began(node: NodeRecord) -> float:
     """When *node* began to run. Of older records only failures say it; others are taken to end when written."""
     known = _known_start(node)
     return node.recorded - node.duration if known is None else known
+
+
+def _ended(node: NodeRecord) -> float:
+    return _began(node) + node.duration
 
 
 def _known_start(node: NodeRecord) -> float | None:

@@ -1,19 +1,23 @@
-"""What went wrong, what took long, and what there was to wait for: the lists of a document, each bounded."""
+"""What went wrong, took long, was waited for and was written: the lists of a document, each bounded."""
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import attrs
 
 from cascade.adapters.pages.document.tracebacks import traceback_of
 from cascade.model.events import NodeEvent, TaskExecutionFinished, TaskRetrying
-from cascade.runtime.observation.details import NodeFailed
+from cascade.runtime.observation.details import NodeFailed, NodeWrote
 
 MOST_FAILURES: Final = 100
 MOST_RETRIES: Final = 100
 MOST_SLOW: Final = 20
+# Nodes whose output is shown: the last ones that wrote something.
+MOST_OUTPUTS: Final = 50
 MOST_WAITS: Final = 50
 # Failed attempts of one node that are shown: the last ones.
 MOST_EARLIER: Final = 10
@@ -85,6 +89,11 @@ class Troubles:
         """The failures, those first that the run fails by: they are what is looked for."""
         return sorted(self.failures, key=lambda failure: bool(failure["handled"]))
 
+    def wrote(self, event: NodeWrote) -> None:
+        """What a node wrote; stands with its failure, if that is shown."""
+        if event.task_id in self._latest:
+            self._latest[event.task_id]["log"] = event.text
+
     def explain(self, event: NodeFailed) -> None:
         """Why the node that has this id has failed. If that is the failure of another node, that one is enough."""
         failure = self._latest.pop(event.task_id, None)
@@ -131,6 +140,31 @@ class Troubles:
             for (kind, reason), (count, seconds) in self._waits.items()
         ]
         return sorted(found, key=lambda wait: -wait["seconds"])
+
+
+@attrs.define(eq=False)
+class Outputs:
+    """What the last nodes wrote, and how many wrote something."""
+
+    # Some of them stand with failures.
+    _last: deque[dict[str, Any]] = attrs.field(factory=lambda: deque(maxlen=MOST_OUTPUTS + MOST_FAILURES))
+    _count: int = 0
+
+    def add(self, event: NodeWrote) -> None:
+        """A node that has ended wrote something."""
+        self._count += 1
+        self._last.append(
+            named(event) | {
+                "status": event.status, "at": event.timestamp, "started": event.started, "worker": event.worker,
+                "text": event.text,
+            }
+        )  # fmt: skip
+
+    def shown(self, failures: Sequence[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], int]:
+        """The last ones, the newest last, and how many are left out; without what stands with *failures*."""
+        told = {failure["id"] for failure in failures if failure["log"]}
+        shown = [output for output in self._last if output["id"] not in told][-MOST_OUTPUTS:]
+        return shown, self._count - len(told) - len(shown)
 
 
 def named(event: NodeEvent) -> dict[str, Any]:

@@ -113,6 +113,20 @@
         return details;
       }), moreOf(D.left_out.failures, 'failure'));
     },
+    // What is there already stays as it is: somebody may be reading it. The newest is in sight for whoever has not scrolled away.
+    outputs() {
+      const place = byId('outputs'), isAtEnd = place.scrollTop + place.clientHeight >= place.scrollHeight - 4, news = new Map(D.outputs.map(o => [`${o.at}:${o.id}`, o]));
+      for (const known of [...place.children]) if (!news.delete(known.dataset.id)) known.remove();
+      for (const [key, o] of news) {
+        const facts = [o.started ? `began ${clock(o.started)}` : '', o.worker ? `on ${where(o.worker)}` : '', o.status === 'succeeded' ? '' : o.status].filter(Boolean).join(', ');
+        place.append(el('details', { 'data-id': key }, el('summary', {}, el('strong', {}, named(o)), el('span', { class: 'muted' }, facts)),
+          el('pre', { tabindex: '0', 'aria-label': `Output of ${o.id}` }, o.text)));
+      }
+      const more = D.left_out.outputs;
+      byId('outputs-more').textContent = more ? `${counted(more, 'node')} more wrote something: cascade show RUN NODE --log` : '';
+      place.closest('section').hidden = !D.outputs.length && !more;
+      if (isAtEnd && news.size) place.scrollTop = place.scrollHeight;
+    },
     active() {
       const t = now();
       show('waiting', D.active.length ? table('Now', [

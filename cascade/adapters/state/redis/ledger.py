@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from heapq import nlargest
 from typing import Any, Final
 
 from cascade.adapters.redis_client import Session, client_of, redis_library, told
+from cascade.adapters.state.detail_text import UNREAD
 from cascade.adapters.state.lenient import (
     Fields,
     read_node_record,
@@ -49,10 +51,17 @@ def read_runs(url: str) -> list[RunRecord]:
         return [run for run in found if run is not None]
 
 
-def read_run(url: str, run_id: str) -> RunRecord | None:
-    """The run *run_id* at *url*, with its nodes; ``None`` if there is none."""
+def read_run(url: str, run_id: str, most_written: int | None = None) -> RunRecord | None:
+    """The run *run_id* at *url*, with its nodes; ``None`` if there is none.
+
+    Args:
+        url: The server.
+        run_id: The run.
+        most_written: Of how many nodes that succeeded what they wrote is read: of the newest ones. ``None``
+            (default): of all.
+    """
     with opened(url) as session:
-        return _run(session, run_id.encode(), now_at(session), with_nodes=True)
+        return _run(session, run_id.encode(), now_at(session), with_nodes=True, most_written=most_written)
 
 
 def now_at(session: Session) -> float:
@@ -72,7 +81,9 @@ def named(session: Session) -> dict[str, bytes]:
     return {text(name): name for name in _names(session)}
 
 
-def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False) -> RunRecord | None:
+def _run(
+    session: Session, name: bytes, now: float, *, with_nodes: bool = False, most_written: int | None = None
+) -> RunRecord | None:
     """The run called *name*; ``None`` if there is none."""
     fields: dict[str, Any] = {"run_id": text(name)}
     damaged: list[str] = []
@@ -87,8 +98,9 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
         fields |= {"epoch": lease.epoch, "owner": lease.owner, "until": lease.until}
     except (ValueError, session.library.ResponseError):
         damaged.append("lease")
-    details = _hash(session, name, "details", damaged) if with_nodes else {}
+    details: Mapping[bytes, Any] = {}
     if with_nodes:
+        details = _details(session, name, damaged, texts, most_written)
         fields["outline"] = _outline(session, name, damaged)
     nodes = [_node(text(node_id), value, details.get(node_id)) for node_id, value in considerate(texts.items())]
     nodes.sort(key=lambda node: (node.recorded, node.node_id))
@@ -99,6 +111,37 @@ def _run(session: Session, name: bytes, now: float, *, with_nodes: bool = False)
     kept = _hash(session, name, "signals", damaged)
     accepted = read_signal_records((text(key), value, None) for key, value in kept.items())
     return read_run_record(found, counts, nodes, lambda _, until: until - now, accepted)
+
+
+def _details(
+    session: Session, name: bytes, damaged: list[str], texts: Mapping[bytes, bytes], most_written: int | None
+) -> Mapping[bytes, Any]:
+    if most_written is None:
+        return _hash(session, name, "details", damaged)
+    key = PREFIX.encode() + name + b":details"
+    try:
+        details: dict[bytes, Any] = dict.fromkeys(considerate(session.ask("hkeys", key)), UNREAD)
+        chosen = _to_read({node_id: texts[node_id] for node_id in details if node_id in texts}, most_written)
+        for start in range(0, len(chosen), _AT_ONCE):
+            part = chosen[start : start + _AT_ONCE]
+            details.update(zip(part, session.ask("hmget", key, part), strict=True))
+    except session.library.ResponseError:  # it is no hash
+        damaged.append("details")
+        return {}
+    return details
+
+
+def _to_read(texts: Mapping[bytes, bytes], most_written: int) -> list[bytes]:
+    """Of which nodes the details are read; those that succeeded have some only if they wrote something."""
+    nodes = [(_node(text(node_id), value, None), node_id) for node_id, value in considerate(texts.items())]
+    written = [
+        (node.recorded if node.started is None else node.started + node.duration, node.node_id, node_id)
+        for node, node_id in nodes
+        if node.status == "succeeded" and not is_of_undo(node.node_id)
+    ]
+    return [node_id for node, node_id in nodes if node.status != "succeeded"] + [
+        node_id for _, _, node_id in nlargest(most_written, written)
+    ]
 
 
 def _outline(session: Session, name: bytes, damaged: list[str]) -> bytes | None:
@@ -119,7 +162,7 @@ def _hash(session: Session, name: bytes, part: str, damaged: list[str]) -> dict[
     return found
 
 
-def _node(node_id: str, value: bytes, detail: bytes | None) -> NodeRecord:
+def _node(node_id: str, value: bytes, detail: Any) -> NodeRecord:
     try:
         fields = json.loads(value)
     except ValueError:

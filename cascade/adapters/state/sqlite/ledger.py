@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
 
+from cascade.adapters.state.detail_text import UNREAD
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_records
 from cascade.adapters.state.ownership import Owner, seconds_left
 from cascade.adapters.state.sqlite.details import has_table
@@ -29,6 +30,17 @@ _COLUMNS: Final = (
 _RUNS: Final = f"SELECT id, {', '.join(_COLUMNS)} FROM runs".replace(" until,", " lease_until,")
 _OF_NODES: Final = ("task", "status", "reason", "attempts", "duration", "error", "recorded", "is_durable")
 _NODES: Final = "SELECT node_id, {columns} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
+# When a node ended: what is written at once has one time. Files of before do not know when it began.
+_ENDED: Final = "coalesce(started + duration, recorded)"
+# Of nodes that succeeded there are details only if they wrote something.
+_OF_OTHERS: Final = """SELECT node_id, detail FROM details WHERE run = :run AND node_id IN (
+    SELECT node_id FROM nodes WHERE run = :run AND status <> 'succeeded'
+)"""
+_NEWEST: Final = f"""SELECT node_id, detail FROM details WHERE run = :run AND node_id IN (
+    SELECT node_id FROM nodes WHERE run = :run AND status = 'succeeded' AND node_id NOT GLOB '{UNDO_MARK}*'
+    AND EXISTS (SELECT 1 FROM details WHERE details.run = nodes.run AND details.node_id = nodes.node_id)
+    ORDER BY {{ended}} DESC, node_id DESC LIMIT :most
+)"""
 
 
 def _opened(url: str) -> AbstractContextManager[sqlite3.Connection]:
@@ -64,8 +76,15 @@ def read_runs(url: str) -> list[RunRecord]:
         return [_run(connection, row) for row in connection.execute(_RUNS).fetchall()]
 
 
-def read_run(url: str, run_id: str) -> RunRecord | None:
-    """The run *run_id* in the file at *url*, with its nodes; ``None`` if there is none."""
+def read_run(url: str, run_id: str, most_written: int | None = None) -> RunRecord | None:
+    """The run *run_id* in the file at *url*, with its nodes; ``None`` if there is none.
+
+    Args:
+        url: The file.
+        run_id: The run.
+        most_written: Of how many nodes that succeeded what they wrote is read: of the newest ones. ``None``
+            (default): of all.
+    """
     with _opened(url) as connection:
         row = connection.execute(f"{_RUNS} WHERE run_id = ?", (run_id,)).fetchone()
         return (
@@ -74,18 +93,29 @@ def read_run(url: str, run_id: str) -> RunRecord | None:
             else _run(
                 connection,
                 row,
-                _nodes(connection, row[0]),
+                _nodes(connection, row[0], most_written),
                 _signals(connection, row[0]),
                 read_outline(connection, row[0]),
             )
         )
 
 
-def _nodes(connection: sqlite3.Connection, number: int) -> list[NodeRecord]:
+def _details(connection: sqlite3.Connection, number: int, most_written: int | None) -> dict[str, Any]:
+    if not has_table(connection, "details"):
+        return {}
+    if most_written is None:
+        return dict(connection.execute("SELECT node_id, detail FROM details WHERE run = ?", (number,)))
+    known = connection.execute("SELECT node_id FROM details WHERE run = ?", (number,))
+    details: dict[str, Any] = dict.fromkeys((node_id for (node_id,) in considerate(known)), UNREAD)
+    details.update(connection.execute(_OF_OTHERS, {"run": number}))
+    ended = _ENDED if "started" in later_columns(connection) else "recorded"
+    details.update(connection.execute(_NEWEST.format(ended=ended), {"run": number, "most": most_written}))
+    return details
+
+
+def _nodes(connection: sqlite3.Connection, number: int, most_written: int | None) -> list[NodeRecord]:
     names = (*_OF_NODES, *later_columns(connection))
-    details: dict[str, Any] = {}
-    if has_table(connection, "details"):
-        details = dict(connection.execute("SELECT node_id, detail FROM details WHERE run = ?", (number,)))
+    details = _details(connection, number, most_written)
     return [
         read_node_record(
             str(columns[0]),

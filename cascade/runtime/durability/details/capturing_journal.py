@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, Final
 
 import attrs
@@ -24,18 +25,27 @@ class CapturingJournal(Journal):
     Args:
         captured: Where that is.
         secrets: What is left out of it.
+        on_written: Called with the entry of a node that has ended, and with what it wrote.
         largest: Number of entries at which they are written, at most 100 unless it is infinite.
         as_journal: Everything else that a journal takes.
     """
 
     def __init__(
-        self, captured: Captured, secrets: Secrets, *, backend: StateBackend, largest: float, **as_journal: Any
+        self,
+        captured: Captured,
+        secrets: Secrets,
+        on_written: Callable[[Entry, str], None],
+        *,
+        backend: StateBackend,
+        largest: float,
+        **as_journal: Any,
     ) -> None:
         super().__init__(
             backend, largest=min(largest, LARGEST) if math.isfinite(largest) else largest, **as_journal
         )
         self._captured = captured
         self._secrets = secrets
+        self._on_written = on_written
         captured.runs.add(self.backend.run_id)
 
     def add(self, entry: Entry, *, outlives: bool = False) -> None:
@@ -45,4 +55,6 @@ class CapturingJournal(Journal):
         )
         if text is not None:
             entry = entry._replace(detail=attrs.evolve(entry.detail or NodeDetail(), log=text))
+            if entry.status != "retrying":
+                self._on_written(entry, text)
         super().add(entry, outlives=outlives)

@@ -53,7 +53,8 @@ class NodeDetail:
         remarks: What happened on the way, at most 20 of it.
         caused_by: Id of the node whose failure this is: an item, for a map; a node of the flow that it returned.
             ``None`` if the failure is its own.
-        log: What it printed and logged, if that was captured; ``None`` if that is nothing.
+        log: What it printed and logged, if that was captured; ``None`` if that is nothing. Empty if it was not
+            read.
         handled: Whether it failed and whoever wanted it could do with that, so that the run did not fail by it.
     """
 

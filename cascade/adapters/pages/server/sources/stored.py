@@ -12,6 +12,7 @@ import anyio
 import attrs
 
 from cascade.adapters.pages.document.recorded import chronicle_of, recorded_document
+from cascade.adapters.pages.document.troubles import MOST_OUTPUTS
 from cascade.adapters.pages.server.sources.metrics import in_text, recorded_nodes_by, runs_by
 from cascade.adapters.pages.server.sources.remote import RemoteRuns
 from cascade.adapters.pages.server.sources.source import (
@@ -28,7 +29,7 @@ from cascade.model.rules import ControlRule
 from cascade.model.shown.raised import describe
 from cascade.model.shown.text import one_line
 from cascade.runtime.durability.history import RunRecord
-from cascade.runtime.engine.history import recorded_run, recorded_runs
+from cascade.runtime.engine.history import recorded_runs, run_to_show
 from cascade.runtime.engine.sending import send
 
 # Seconds between two looks into the store, for the list and for a run; and for a run that nobody executes.
@@ -75,7 +76,7 @@ class StoredRuns:
     async def show(self, run_id: str) -> Shown | None:
         """A run as it is recorded."""
         try:
-            run = await recorded_run(self.state, run_id)
+            run = await run_to_show(self.state, run_id, MOST_OUTPUTS)
         except StateError:
             if any(known.run_id == run_id for known in await recorded_runs(self.state)):
                 raise
@@ -88,7 +89,7 @@ class StoredRuns:
         """The whole document of the run, whenever it has changed, and what can be done."""
 
         async def look() -> Look:
-            run = await recorded_run(self.state, run_id)
+            run = await run_to_show(self.state, run_id, MOST_OUTPUTS)
             sections = {name: value for name, value in recorded_document(run).items() if name != "version"}
             bars = {"from": 0, "add": sections.pop("bars", [])}
             is_executed = run.status == "running"
