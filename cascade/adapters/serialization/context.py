@@ -113,7 +113,7 @@ def _variable(places: Sequence[Place]) -> ContextVar[Any]:
     for module, name, is_import_allowed in tries:
         if (module, name) in _made:
             return _made[module, name]
-        if is_import_allowed and module not in sys.modules:
+        if is_import_allowed:  # also of one that another thread imports just now
             with suppress(Exception):  # the module may raise anything; there may be other places
                 importlib.import_module(module)
         found = getattr(sys.modules.get(module), name, None)

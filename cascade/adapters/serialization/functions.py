@@ -87,7 +87,7 @@ def resolve(reference: Reference) -> Callable[..., Any]:
         function: Callable[..., Any] = pickle.loads(reference)
         return function
     module, qualname = reference
-    found: Any = sys.modules.get(module) or importlib.import_module(module)
+    found: Any = importlib.import_module(module)  # waits for another thread that imports it just now
     for part in qualname.split("."):
         found = getattr(found, part)
     return found.func  # type: ignore[no-any-return]  # of the task

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextvars
 import functools
+import importlib
 import io
 import logging
 import os
@@ -11,6 +12,9 @@ import pickle
 import subprocess
 import sys
 import threading
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import carried
@@ -344,3 +348,37 @@ def test_configuration_is_undone() -> None:
     finally:
         logging.root.removeHandler(kept)
     assert logging.root.handlers == before
+
+
+def test_a_function_is_found_in_a_module_that_another_thread_imports_just_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As workers do that begin several calls of one module at once."""
+    lines = ["import cascade, threading", "threading.is_half.set(); threading.may_go_on.wait(30)"]
+    lines += ["@cascade.task", "def count(): return 3"]
+    (tmp_path / "half_imported.py").write_text("\n".join(lines))
+    monkeypatch.syspath_prepend(tmp_path)
+    is_half, may_go_on, has_asked = threading.Event(), threading.Event(), threading.Event()
+    monkeypatch.setattr(threading, "is_half", is_half, raising=False)
+    monkeypatch.setattr(threading, "may_go_on", may_go_on, raising=False)
+
+    def import_module(name: str) -> Any:
+        has_asked.set()
+        return importlib.import_module(name)
+
+    def find() -> Any:
+        try:
+            return resolve(("half_imported", "count"))()
+        finally:
+            has_asked.set()
+
+    looked_in = SimpleNamespace(import_module=import_module)
+    monkeypatch.setattr("cascade.adapters.serialization.functions.importlib", looked_in)
+    with ThreadPoolExecutor(2) as pool:
+        importing = pool.submit(importlib.import_module, "half_imported")
+        assert is_half.wait(30)
+        found = pool.submit(find)
+        assert has_asked.wait(30)
+        may_go_on.set()
+        importing.result()
+        assert found.result() == 3
