@@ -310,7 +310,7 @@ class _Turn:
             behind = self.chosen[behind]
         if self.outcomes[behind].reason != BY_SEQUENCE:
             raise NoValueError(["DependencyMissingError"])
-        self.outcomes[member] = Outcome("done", value=(None,))
+        self.outcomes[member] = Outcome("done", BY_SEQUENCE, (None,))  # which others may have to know
 
     def filled(self, argument: Argument) -> Any:
         """*argument* with values in the place of calls and choices."""

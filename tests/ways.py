@@ -73,9 +73,9 @@ def observed(
                     try:
                         found.value = repr(await run.result())
                     except cascade.RunFailed as failed:
-                        found.errors = sorted(map(repr, failed.exceptions))
+                        found.errors = sorted(map(told, failed.exceptions))
                     except Exception as error:
-                        found.errors = [repr(error)]
+                        found.errors = [told(error)]
             found.counts = run.status().counts
             if recorded is not None:
                 found.events = node_events(recorded.of(cascade.NodeEvent))
@@ -85,15 +85,24 @@ def observed(
     return found
 
 
+def told(error: Exception) -> str:
+    """Type and text of *error*; of a race that has failed without which of the items of a map it tells of."""
+    if isinstance(error, cascade.RaceFailed):
+        return f"RaceFailed({error.node_id!r}, {[type(one).__name__ for one in error.exceptions]})"
+    return repr(error)
+
+
 def node_events(recorded: list[Any]) -> dict[str, list[tuple[str, ...]]]:
     """The events of each node in order.
 
     Which of its items' failures a map tells of is up to the loop, and so is who of several that ask at the same
-    time has to wait for capacity.
+    time has to wait for capacity. Whether a signal comes before it is wanted is up to the schedule.
     """
     found: dict[str, list[tuple[str, ...]]] = {}
     for event in recorded:
         if isinstance(event, cascade.TaskBlocked) and event.reason == "ResourceContention":
+            continue
+        if isinstance(event, cascade.SignalAwaited):
             continue
         says = (str(getattr(event, name, "")) for name in ("status", "reason", "attempts"))
         error = str(getattr(event, "error", "")).partition(":")[0]

@@ -103,7 +103,11 @@ class EventStream:
         return self.policy == "block" and self._unread + self._expected >= self.buffer
 
     def expect(self, attempts: int) -> None:
-        """So many *attempts* more may start, or fewer: when they have their turn, this subscriber is told."""
+        """Keep room for what is told of attempts that may start, until they have their turn. Called by admission.
+
+        Args:
+            attempts: So many more; fewer if negative.
+        """
         self._count(expected=attempts)
 
     def _count(self, *, unread: int = 0, expected: int = 0) -> None:
