@@ -88,7 +88,7 @@ TREES = st.recursive(
 
 
 def meaning(made: Simulation) -> tuple[Any, ...]:
-    """The value, why nodes were skipped, and which ended how; or the error: what else ends then is up to chance."""
+    """The value, why nodes were skipped, and which ended how; or the error: chance decides what else ends then."""
     if made.error is not None:
         return (type(made.error),)
     events = made.trace.events()
