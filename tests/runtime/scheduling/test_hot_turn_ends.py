@@ -155,6 +155,7 @@ def recorded_call(left: int, mode: str) -> Any:
     return turn(left, part(left))
 
 
+@pytest.mark.needs("trio")
 @pytest.mark.parametrize("mode", ["async", "inline"])
 @pytest.mark.parametrize("moment", [between_turns, as_it_stops])
 def test_a_loop_that_was_interrupted_goes_on_with_what_it_had(
@@ -178,6 +179,7 @@ def test_a_loop_that_was_interrupted_goes_on_with_what_it_had(
     assert len(CALLED) == 24
 
 
+@pytest.mark.needs("trio")
 @pytest.mark.parametrize("mode", ["async", "inline"])
 def test_what_had_ended_before_an_interrupt_is_counted(mode: str, monkeypatch: pytest.MonkeyPatch) -> None:
     runs: list[cascade.Run[Any]] = []
