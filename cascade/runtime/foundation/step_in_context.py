@@ -121,7 +121,7 @@ class AsyncCalls:
 def _awaiting(box: list[Any]) -> Awaiting:
     while True:
         func, args, kwargs = yield box
-        coroutine = func(*args, **kwargs)
+        coroutine = func(*args, **kwargs) if kwargs else func(*args)  # to copy none takes as long as the call
         del func, args, kwargs  # the next call may take long
         if type(coroutine) is not types.CoroutineType:
             coroutine = as_coroutine(coroutine)

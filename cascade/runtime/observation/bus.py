@@ -106,7 +106,7 @@ class EventStream:
         """Keep room for what is told of attempts that may start, until they have their turn. Called by admission.
 
         Args:
-            attempts: So many more; fewer if negative.
+            attempts: So many more, such as 1; fewer if negative, and 0 changes nothing.
         """
         self._count(expected=attempts)
 
