@@ -49,10 +49,23 @@ async def test_beats_come_at_the_same_rate_however_much_changes() -> None:
 async def test_where_telling_takes_long_beats_are_rare_enough_to_leave_the_rest_of_the_time_to_the_run() -> None:
     async with beating() as beat:
         await beat.wait()
+        beat.spent += 0.1
+        await beat.wait()
         beat.spent += 0.05  # by a reader, once it is woken
         beat.spent += 0.05  # by another
         assert await seconds_to_the_next(beat) == pytest.approx(0.1 * SHARE, rel=0.02)
         assert await seconds_to_the_next(beat) == pytest.approx(PERIOD, rel=0.02)
+
+
+async def test_telling_that_takes_long_but_once_makes_nobody_wait() -> None:
+    async with beating() as beat:
+        taken = []
+        for spent in (0.0, 1.0, 0.001, 0.0):
+            await beat.wait()
+            beat.spent += spent
+            taken.append(await seconds_to_the_next(beat))
+
+    assert taken == pytest.approx([PERIOD] * 4, rel=0.02)
 
 
 async def test_the_end_is_told_at_once_though_telling_took_long() -> None:

@@ -24,6 +24,7 @@ class Beat:
 
     number: int = 0
     spent: float = 0.0
+    _spent_before: float = 0.0
     _changed: anyio.Event = attrs.field(factory=anyio.Event)
     _next: anyio.Event = attrs.field(factory=anyio.Event)
     _is_over: bool = False
@@ -54,7 +55,10 @@ class Beat:
         while not self._is_over:
             await anyio.sleep(PERIOD)
             # Only now: readers have been told by now what this beat brought, and not when it began.
-            await anyio.sleep(max(self.spent * SHARE - PERIOD, 0.0))
+            # What takes long but once, such as a garbage collection that falls into it, is no reason to be silent.
+            usual = min(self.spent, self._spent_before)
+            self._spent_before = self.spent
+            await anyio.sleep(max(usual * SHARE - PERIOD, 0.0))
             with anyio.move_on_after(_AT_LEAST_EVERY):
                 await self._changed.wait()
             if not self._is_over:
