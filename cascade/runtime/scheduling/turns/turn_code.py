@@ -53,7 +53,6 @@ _KNOWN: Final[dict[str, Any]] = {
     "LazyResult": LazyResult, "LEAVES": LEAVES, "NO_KWARGS": NO_KWARGS, "inf": math.inf,
     "mark": attempt_var.set, "copy": copy_context,
     "awaiting_calls": awaiting_calls, "waits": waits, "is_closed": is_closed, "raised": raised,
-    "DUE": Stop.DUE,
 }  # fmt: skip
 
 _numbers: Final = itertools.count(1)
@@ -223,7 +222,8 @@ class _Writer:
         kept = ["LazyResult", "LEAVES", "NO_KWARGS", "is_plain", "mark", "copy", "clock"]
         kept += [f"{letter}{number}" for number in self.tasks.values() for letter in "TF"]
         yield f"def turns(steps, code, number, c{target}, {', '.join(f'{name}={name}' for name in kept)}):"
-        yield "    attempts, gate, epoch, until = steps.attempts, steps.attempts.run_context.gate, None, inf"
+        yield "    attempts, gate = steps.attempts, steps.attempts.run_context.gate"
+        yield "    epoch, until, last = None, inf, inf"
         if any(call.task.is_async for call in self.sketch.calls):
             yield "    box, awaiting = awaiting_calls()"
             yield "    send = awaiting.send"
@@ -335,9 +335,9 @@ class _Writer:
         yield f"place = {place}"
         # Crossing has been announced, in a thread, before the gate is read: so no node begins after a pause.
         changes = "gate.epoch != epoch or attempts.asked or clock() >= until"
-        yield f"while {changes}: epoch, until, last = yield {place}, number, None"
         if not place:
-            yield "while number >= last: epoch, until, last = yield 0, number, DUE"
+            changes += " or number >= last"
+        yield f"while {changes}: epoch, until, last = yield {place}, number, None"
         yield f"attempts.current = token = attempts, code, {index}, number"
         if self.is_in_thread:
             yield "steps.is_crossing = False"

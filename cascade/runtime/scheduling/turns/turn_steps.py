@@ -111,11 +111,11 @@ class TurnSteps:
         self.is_crossing = True
         try:
             while stop is None:
-                stop = self._stopped(*turns.send((epoch, until, last)), epoch, until)
+                stop = self._stopped(*turns.send((epoch, until, last)), epoch, until, last)
         except StopIteration as end:
             self.turns = None
             number, self.flow = end.value
-            stop = self._stopped(0, number, Stop.ENDED, epoch, until)
+            stop = self._stopped(0, number, Stop.ENDED, epoch, until, last)
         except BaseException:  # none of a node: nobody can go on with this turn
             assert self.code is not None
             self.turns, self.place = None, 0
@@ -127,7 +127,7 @@ class TurnSteps:
         return stop
 
     def _stopped(
-        self, place: int | None, number: int, what: Stop | Given | None, epoch: int, until: float
+        self, place: int | None, number: int, what: Stop | Given | None, epoch: int, until: float, last: float
     ) -> Stop | None:
         """Note where the code has stopped; returns why, or ``None`` if there was no more to do than to note it."""
         place = check_place(place, what)
@@ -139,6 +139,8 @@ class TurnSteps:
         self.attempts.end()  # which may be all that was asked for
         if what is None and self.attempts.run_context.gate.epoch != epoch:
             return Stop.CHANGED
+        if what is None and not place and number >= last:
+            return Stop.DUE
         if what is None and time.perf_counter() >= until:
             return Stop.PAUSE
         return what

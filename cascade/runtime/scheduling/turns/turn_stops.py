@@ -10,7 +10,6 @@ from typing import Any
 
 import attrs
 
-from cascade.model.lazies import LazyResult
 from cascade.model.shown.raised import set_past_refusal
 from cascade.runtime.foundation.step_in_context import Awaiting, drive, rest_of
 
@@ -66,10 +65,10 @@ class Looks:
         return None if self.is_plain(value) else Given(value)
 
     def last(self, value: Any, context: Context | None) -> Given | None:
-        """The same, for what the target gave."""
+        """The same, for what the target gave if that is no flow: the loop ends with it."""
         if context is not None and type(value) is CoroutineType:
             return Given(rest=drive(context, value))
-        return Given(value) if self.keeps_values and type(value) is not LazyResult else None
+        return Given(value) if self.keeps_values else None
 
     def taken(self, value: Any, context: Context | None) -> Given:
         """What was given, if others have gone on with the turn."""
