@@ -216,17 +216,21 @@ def played(flow: RandomFlow, seed: int, **as_run: Any) -> tuple[Simulation, Ledg
     return found[1]
 
 
+def meant(flow: RandomFlow, seed: int, schedule: str) -> tuple[Simulation, list[Meaning]]:
+    """A simulation that goes on after failures, which has to be as the oracle says; and the ways to mean it."""
+    simulation, ledger = played(flow, seed, schedule=schedule, on_error="continue")
+    note(str(simulation))
+    found = found_in(simulation)
+    for node_id, count in ledger.calls.items():
+        found.deeds.calls[node_id.rpartition("/")[2]] += count
+    return simulation, assert_meant(flow, found)
+
+
 @pytest.mark.needs("trio")
 @given(flow=flows(), seed=seeds, schedule=schedules)
 def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, seed: int, schedule: str) -> None:
     note(repr(flow))
-    simulation, ledger = played(flow, seed, schedule=schedule, on_error="continue")
-    note(str(simulation))
-
-    found = found_in(simulation)
-    for node_id, count in ledger.calls.items():
-        found.deeds.calls[node_id.rpartition("/")[2]] += count
-    agreeing = assert_meant(flow, found)
+    simulation, agreeing = meant(flow, seed, schedule)
     assert any(not done_in_vain(meaning, simulation.trace.events()) for meaning in agreeing)
     check_events(flow, simulation.trace.events(), is_complete=True)
 
@@ -240,13 +244,7 @@ def test_what_is_handled_at_first_is_told_whole_if_it_stands_in_for_itself(
     calls = [items, Call("asks", Ask([inner])), *all_calls(flow.description)]
     flow = RandomFlow([Fallback(call, call, name=f"again {call.name}") for call in calls])
     note(repr(flow))
-    simulation, ledger = played(flow, seed, schedule=schedule, on_error="continue")
-    note(str(simulation))
-
-    found = found_in(simulation)
-    for node_id, count in ledger.calls.items():
-        found.deeds.calls[node_id.rpartition("/")[2]] += count
-    assert_meant(flow, found)
+    meant(flow, seed, schedule)
 
 
 @pytest.mark.needs("trio")
