@@ -7,10 +7,15 @@ that is asked.
 
 from __future__ import annotations
 
+from typing import Final
+
 import attrs
 
 from cascade.planning.layout import Place
 from cascade.runtime.context.run_context import RunContext
+
+_ALL: Final = frozenset({Place.LOOP, Place.THREAD, Place.REMOTE})
+_ALL_BUT_THREADS: Final = _ALL - {Place.THREAD}
 
 
 @attrs.define(eq=False)
@@ -37,7 +42,8 @@ class Conditions:
     is_single: bool = False
     is_timed: bool = False
     is_cut_off: bool = False
-    _may_use_lanes: bool = False
+    # Where plain nodes may run in lanes.
+    _places: frozenset[Place] = frozenset()
     _epoch: int = -1
 
     def look(self) -> None:
@@ -53,27 +59,30 @@ class Conditions:
             # A lane does not ask for each node whether that is being cancelled.
             is_free = not self.is_closing and not run_context.lifecycle.nodes
             has_rules = bool(run_context.admission.holding.rules)
-            self._may_use_lanes = self.can_use_lanes and is_free and not has_rules
+            may_use_lanes = self.can_use_lanes and is_free and not has_rules
+            self._places = self._lanes() if may_use_lanes else frozenset()
 
     @property
     def is_closing(self) -> bool:
         """Whether nothing of the frame may start any more."""
         return self.is_cut_off or self.run_context.lifecycle.is_closing
 
+    def _lanes(self) -> frozenset[Place]:
+        # Thread lanes are too quick for anybody who is told of each node.
+        return _ALL_BUT_THREADS if self.run_context.events.wants_attempts() else _ALL
+
     def may_use_lanes(self) -> bool:
         """Whether plain nodes may run in lanes: the run goes on, no node is cancelled, and no rule stands."""
-        self.look()
-        return self._may_use_lanes
+        return self.may_use_place(Place.LOOP)
 
     def may_use_threads(self) -> bool:
-        """Whether they may run in thread lanes, which are too quick for anybody who is told of each node."""
-        return self.may_use_lanes() and not self.run_context.events.wants_attempts()
+        """Whether they may run in thread lanes."""
+        return self.may_use_place(Place.THREAD)
 
     def may_use_place(self, place: int) -> bool:
         """Whether nodes that belong at *place* may run in a lane."""
-        if place in (Place.LOOP, Place.REMOTE):
-            return self.may_use_lanes()
-        return place == Place.THREAD and self.may_use_threads()
+        self.look()
+        return place in self._places
 
     def is_behind(self, reported: int) -> bool:
         """Whether so much waits to be recorded that nothing should start. Asked in any thread.
