@@ -26,6 +26,7 @@ class Progress:
         turning: By the prefix of its nodes, what gives the number of the present turn of a loop; lanes may make
             turns that have not been counted.
         resting: Nodes between two attempts, with the moment of the next one on the event loop's clock.
+        went_on: The node of the flow whose value is that of later turns, once it is known that there are some.
         streamed: Ids of nodes whose whole values streams of outcomes wait for.
         unkept: Ids of the maps under way that let go of the values of their items, so that they will have no list.
         joined: Nodes that wait for what another is computing: its run and id, and what wakes them.
@@ -39,6 +40,7 @@ class Progress:
     lagging: set[Callable[[], int]] = attrs.field(factory=set)
     turning: dict[str, Callable[[], int]] = attrs.field(factory=dict)
     resting: dict[str, float] = attrs.field(factory=dict)
+    went_on: int | None = None
     streamed: set[str] = attrs.field(factory=set)
     unkept: set[str] = attrs.field(factory=set)
     joined: dict[str, tuple[str, str, anyio.Event]] = attrs.field(factory=dict)
@@ -48,6 +50,10 @@ class Progress:
         """In which turns the loops around *node_id* are, the run's own first. Asked in any thread."""
         prefixes = ["", *(node_id[: place + 1] for place, letter in enumerate(node_id) if letter == "/")]
         return [self.turning[prefix]() if prefix in self.turning else 1 for prefix in prefixes]
+
+    def is_past_first_turn(self) -> bool:
+        """Whether the run's own loop makes a later turn."""
+        return "" in self.turning and self.turning[""]() > 1
 
     def succeeded(self) -> int:
         """How many nodes have succeeded, also if a lane has not told of them yet."""

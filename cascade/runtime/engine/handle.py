@@ -90,7 +90,7 @@ class Run(Generic[T_co]):
         ``async with run.stream(x) as values: async for index, outcome in values``. An outcome is a ``Done``, a
         ``Failed`` or a ``Skipped``. The stream ends after the last one, or with the run. What had ended before the
         stream was opened is left out; before the first ``await`` after ``start``, that is nothing. What is
-        cancelled has no outcome.
+        cancelled has no outcome. Of a loop of tail calls, the target has one outcome: what its last turn gives.
 
         Args:
             x: A mapped lazy of the flow, or its node id: its items, by their number. Another lazy or id: its one

@@ -67,11 +67,14 @@ def _call_of(row: object) -> object:
 
 
 def _has_ended(lifetime: RunLifetime, index: int) -> bool:
-    """Whether a node has ended. After the first turn of a loop, all nodes of the flow have."""
-    frame = lifetime.run_context.progress.present()
-    if frame is None or lifetime.status is not None:
-        return lifetime.status is not None
-    return frame.graph is not lifetime.outcome.prepared.graph or frame.has_settled(index)
+    """Whether a node has ended. In a later turn of a loop all have, but the one whose value the loop gives."""
+    progress, layout = lifetime.run_context.progress, lifetime.outcome.prepared.layout
+    if lifetime.status is not None:
+        return True
+    if progress.is_past_first_turn():
+        return index not in layout.tails if progress.went_on is None else index != progress.went_on
+    frame = progress.present()
+    return frame is not None and frame.has_settled(index) and index != progress.went_on
 
 
 def _by_name(lifetime: RunLifetime, members: list[tuple[Any, int]]) -> dict[str, list[Any]]:

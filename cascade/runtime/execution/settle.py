@@ -7,6 +7,7 @@ from typing import Any, Final, Literal
 
 import attrs
 
+from cascade.graph.nodes import Graph
 from cascade.model.calls.callee import Callee
 from cascade.model.events import TaskExecutionFinished, TaskSkipped
 from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Outcome, Skipped, Status
@@ -144,7 +145,36 @@ def tell_outcome(
     *,
     is_recalled: bool = False,
 ) -> None:
-    """Tell the streams of outcomes how a node has ended."""
+    """Tell the streams of outcomes how a node has ended, if it is one of the flow that the run has begun with.
+
+    A value that is a flow is none: what later turns come to is told when they have ended.
+    """
+    is_over = not (subject.goes_on and isinstance(outcome, Done))
+    if is_over and not run_context.progress.is_past_first_turn():
+        _tell(run_context, subject, outcome, attempts, is_recalled=is_recalled)
+
+
+def tell_of_later_turns(run_context: RunContext, graph: Graph, outcome: NodeOutcome) -> None:
+    """Tell the streams of outcomes what the loop came to that a node of *graph* has gone on in, if one has.
+
+    Args:
+        run_context: The run.
+        graph: The flow that it has begun with.
+        outcome: What it came to.
+    """
+    index = run_context.progress.went_on
+    if index is not None and run_context.events.wants(NodeSettled):
+        _tell(run_context, Settled(graph.name(index), graph.task(index)), outcome)
+
+
+def _tell(
+    run_context: RunContext,
+    subject: Settled,
+    outcome: NodeOutcome,
+    attempts: int = 0,
+    *,
+    is_recalled: bool = False,
+) -> None:
     told: Outcome[Any] | None = None  # of one that was cancelled
     match outcome:
         case Done(value=value):

@@ -73,8 +73,9 @@ class _Queue(EventStream):
         """Take an event, if it is about one of the nodes. Called by the bus."""
         if not isinstance(event, NodeSettled) or self._has_ended:
             return
-        for index in self._watched.indices(event.task_id):
-            self.put_outcome(event, index, event.outcome)
+        if self._watched.map_id is not None or event.task_id in self._left:
+            for index in self._watched.indices(event.task_id):
+                self.put_outcome(event, index, event.outcome)
         if event.task_id == self._watched.map_id:
             self._take_recalled(event)
             self.end()

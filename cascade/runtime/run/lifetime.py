@@ -27,6 +27,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Closing
 from cascade.runtime.execution.attempt.local_executor import looking_for_workers
 from cascade.runtime.execution.attempt.overdue_watch import Watch
+from cascade.runtime.execution.settle import tell_of_later_turns
 from cascade.runtime.foundation.cancellations import is_cancellation
 from cascade.runtime.run.first_events import tell_of_start, tell_of_the_past
 from cascade.runtime.run.observer_tasks import ObserverTasks
@@ -225,6 +226,7 @@ class RunLifetime:
     async def _close_all(self) -> None:
         run_context = self.run_context
         run_context.tasks.watch.stop()
+        tell_of_later_turns(run_context, self.outcome.prepared.graph, self.outcome.of_target())
         await run_context.signals.close(run_context.settings.cleanup_timeout)
         if self._has_to_undo():
             await self.undoing.at_end()

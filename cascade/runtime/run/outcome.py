@@ -9,7 +9,7 @@ import attrs
 
 from cascade.model.errors import MapFailed, RaceFailed, RunCancelled, RunFailed, RunSuspended, waits_for
 from cascade.model.events import RunStatus
-from cascade.model.outcomes import Status
+from cascade.model.outcomes import Cancelled, Done, Failed, NodeOutcome, Status
 from cascade.model.shown.raised import annotate, describe, raise_unchanged
 from cascade.model.shown.text import counted
 from cascade.runtime.context.failures import Failure
@@ -99,6 +99,13 @@ class RunOutcome:
         if self.value is not None:
             return "Succeeded"
         return "Suspended" if self._awaited else "Drained"
+
+    def of_target(self) -> NodeOutcome:
+        """How its target has ended, if that was in a later turn."""
+        if self.value is not None:
+            return Done(self.value[0])
+        failures = self.run_context.failures.recorded
+        return Failed(failures[0].error) if failures else Cancelled()
 
     def closing(self, status: RunStatus) -> Closing:
         """What the store is told of the end."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Collection
 from typing import Any, Final
 from weakref import WeakSet
 
@@ -88,8 +88,15 @@ class Loop:
             return await self._run(prepared)
         finally:
             self._hold.release()
-            self.run_context.progress.turning.pop(self.prefix, None)
+            self._leave(prepared.layout.tails)
             self.run_context.lifecycle.nodes.leave(self.prefix)
+
+    def _leave(self, tails: Collection[int]) -> None:
+        """Forget in which turn the loop is; if that is not the first, it is known in whose place it went on."""
+        progress = self.run_context.progress
+        if self.is_top and progress.went_on is None and progress.is_past_first_turn() and len(tails) == 1:
+            (progress.went_on,) = tails
+        progress.turning.pop(self.prefix, None)
 
     async def _run(self, prepared: Prepared) -> Any:
         turns = 1
@@ -214,6 +221,8 @@ class Loop:
         is_cut_off = scheduler.context.conditions.is_cut_off
         if lifecycle.is_halted or is_cut_off or (lifecycle.is_draining and frame.readiness.unsettled):
             raise Halted
+        if self.is_top and frame.turn.number == 1:
+            self.run_context.progress.went_on = frame.turn.flow
         return Made(
             collect(frame, self.run_context.failures.pass_on), frame.turn.number, frame.turn.flow is not None
         )

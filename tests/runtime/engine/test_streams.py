@@ -278,3 +278,172 @@ async def test_recorded_failures_of_a_collected_map_are_failures(schedule: Any) 
     assert found[0] == Done(0)
     assert isinstance(found[1], Failed)
     assert str(found[1].error) == "one"
+
+
+@cascade.task(mode="inline")
+def same(n: Any) -> Any:
+    return n
+
+
+@cascade.task(mode="inline")
+def count_down(n: int, last: Any = None) -> Any:
+    return count_down(n - 1, same(n)) if n else ("done", last)
+
+
+@cascade.task
+async def count_down_async(n: int) -> Any:
+    await anyio.lowlevel.checkpoint()
+    return count_down_async(n - 1) if n else ("done", n)
+
+
+@cascade.task
+def count_down_in_thread(n: int) -> Any:
+    return count_down_in_thread(n - 1) if n else ("done", n)
+
+
+@cascade.task
+async def begin(n: int) -> Any:
+    return same(count_down_async(n))
+
+
+COUNTED = [
+    (count_down(5, same(9)), ("done", 1)),
+    (count_down_async(5), ("done", 0)),
+    (count_down_in_thread(5), ("done", 0)),
+    (begin(2), ("done", 0)),  # the node whose value it is has another name than the first
+]
+
+
+@pytest.mark.parametrize(("flow", "value"), COUNTED, ids=["inline", "async", "thread", "another target"])
+async def test_of_a_loop_the_last_value_is_the_outcome(flow: Any, value: Any, schedule: Any) -> None:
+    async with cascade.start(flow, schedule=schedule) as run:
+        assert await outcomes(run, flow) == [(0, Done(value))]
+        assert await run.result() == value
+
+
+async def test_what_has_the_id_of_the_target_in_a_later_turn_is_another_node(schedule: Any) -> None:
+    @cascade.task(mode="inline")
+    def again(n: int) -> Any:
+        return box(again(n - 1)) if n else 7
+
+    flow = again(1)
+    async with cascade.start([flow], schedule=schedule) as run:
+        assert await outcomes(run, flow) == [(0, Done([7]))]
+    async with cascade.start(flow, schedule=schedule) as run:
+        assert await outcomes(run, [flow]) == [(0, Done([7]))]
+
+
+async def test_other_nodes_of_a_loop_are_those_of_its_first_turn(schedule: Any) -> None:
+    first = same(9)
+    flow = count_down(3, first)
+    async with cascade.start(flow, schedule=schedule) as run:
+        assert await outcomes(run, [first, flow]) == [(0, Done(9)), (1, Done(("done", 1)))]
+
+
+async def test_a_router_of_loops_gives_the_value_of_the_one_that_is_taken(schedule: Any) -> None:
+    one, other = count_down_async(3), count_down(3)
+    flow = cascade.Router(same("one"), {"one": one, "other": other})
+    async with cascade.start(flow, schedule=schedule) as run:
+        found = await outcomes(run, [one, other])
+    assert found == [
+        (1, Skipped(cascade.SkipReason.PRUNED)),
+        (0, Done(("done", 0))),
+    ]
+
+
+@pytest.mark.parametrize("on_error", ["first", "continue"])
+@pytest.mark.parametrize("fails_in", ["target", "argument"])
+async def test_a_loop_that_fails_is_a_failure_of_its_target(on_error: Any, fails_in: str, schedule: Any) -> None:
+    error = ZeroDivisionError("bad")
+
+    @cascade.task(mode="inline")
+    def fail(_: Any) -> Any:
+        raise error
+
+    @cascade.task(mode="inline")
+    def turn(n: int, _: Any = None) -> Any:
+        if n == 0:
+            raise error
+        return turn(n - 1, fail(n) if n == 2 and fails_in == "argument" else same(n))
+
+    flow = turn(4)
+    async with cascade.start(flow, schedule=schedule, on_error=on_error) as run:
+        ((index, outcome),) = await outcomes(run, flow)
+        with pytest.raises((ZeroDivisionError, cascade.RunFailed)):
+            await run.result()
+    assert (index, type(outcome)) == (0, Failed)
+    assert (outcome.error, outcome.task_id) == (error, "turn")
+
+
+async def test_a_loop_that_is_cancelled_has_no_outcome(schedule: Any) -> None:
+    is_late = anyio.Event()
+
+    @cascade.task
+    async def turn(n: int) -> Any:
+        if n:
+            return turn(n - 1)
+        is_late.set()
+        return await anyio.sleep_forever()
+
+    flow = turn(3)
+    async with cascade.start(flow, schedule=schedule) as run:
+        async with run.stream(flow) as values:
+            await is_late.wait()
+            run.cancel()
+            assert [pair async for pair in values] == []
+        with pytest.raises(cascade.RunCancelled):
+            await run.result()
+
+
+@pytest.mark.parametrize("waits", ["async", "inline"])
+async def test_a_stream_may_be_opened_in_a_later_turn(waits: str, schedule: Any) -> None:
+    turned, go_on = anyio.Event(), anyio.Event()
+    left = 2_000
+
+    @cascade.task(mode="inline")
+    def turn(n: int, _: Any) -> Any:
+        if n == left - 1_000:
+            turned.set()
+        return turn(n - 1 if go_on.is_set() or n > 2 else n, same(n)) if n else "done"
+
+    @cascade.task
+    async def turn_async(n: int, _: Any) -> Any:
+        if n == 1:
+            turned.set()
+            await go_on.wait()
+        return turn_async(n - 1, same(n)) if n else "done"
+
+    first = same(0)
+    flow = (turn_async if waits == "async" else turn)(left, first)
+    async with cascade.start(flow, schedule=schedule) as run:
+        await turned.wait()
+        streams = [run.stream(first), run.stream(flow)]
+        go_on.set()
+        found = []
+        for stream in streams:
+            async with stream as values:
+                found.append([pair async for pair in values])
+    assert found == [[], [(0, Done("done"))]]
+
+
+async def test_a_loop_that_is_resumed_later_gives_the_value_too(schedule: Any) -> None:
+    stores: dict[str, InMemoryStateBackend] = {}
+    is_broken = True
+
+    @cascade.task(version="1")
+    async def turn(n: int) -> Any:
+        if n == 2 and is_broken:
+            raise ZeroDivisionError
+        return turn(n - 1) if n else "done"
+
+    engine = cascade.Engine(
+        schedule=schedule,
+        loop_record=(1, 0),
+        state=lambda run_id: stores.setdefault("one", InMemoryStateBackend("one")),
+    )
+    flow = turn(5)
+    with pytest.raises(ZeroDivisionError):
+        await engine.run(flow, run_id="one")
+    is_broken = False
+    async with engine.start(flow, run_id="one") as run:
+        assert await outcomes(run, flow) == [(0, Done("done"))]
