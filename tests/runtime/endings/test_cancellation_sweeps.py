@@ -21,7 +21,7 @@ from cascade.testing import Recorded, record_events
 # More turns of the loop than a flow takes; but the loop turns any number of times while a thread is at work.
 TURNS = 1_000
 TURNS_WITH_THREADS = 60
-WITH_THREADS = {"threads", "of_threads", "resources", "recorded"}
+WITH_THREADS = {"threads", "of_threads", "resources", "recorded", "kept_signals"}
 
 
 @pytest.fixture(params=["asyncio", "trio"])
@@ -282,6 +282,38 @@ class World:
         mapped = [task.map(x=[1, 0, 2]).with_errors("collect", 3) for task in (fails, cascade.task(more))]
         return step([cascade.settled(each) for each in mapped])
 
+    def signalled(self, state: str | None = None) -> Any:
+        """A run whose nodes wait for signals: as argument, condition, in a returned flow and in a later turn."""
+        step = self.task()
+
+        async def more() -> Any:
+            await self.pause()
+            return step(cascade.signal("more", int))
+
+        async def turn(left: int, _: Any = None) -> Any:
+            await self.pause()
+            return turn_task(left - 1, cascade.signal(f"turn{left}", int)) if left else "done"
+
+        async def answer() -> Any:
+            asks = step(cascade.signal("argument", int), step())
+            flow = [
+                asks,
+                step(step()).run_if(cascade.signal("condition", int)),
+                cascade.task(more)(),
+                turn_task(2),
+            ]
+            async with cascade.start(flow, state=state) as run, run.subscribe(cascade.SignalAwaited) as events:
+                async for event in events:
+                    await run.send(event.signal, 1)
+                return await run.result()
+
+        turn_task = cascade.task(turn)
+        return step(cascade.task(answer)())
+
+    def kept_signals(self) -> Any:
+        """The same, of a run with a store."""
+        return self.signalled("memory:")
+
     def recorded(self) -> Any:
         """Run with a state store, see :func:`engine_of`."""
         return self.plain()
@@ -304,6 +336,8 @@ FLOWS = [
     "undone",
     "handled",
     "cut",
+    "signalled",
+    "kept_signals",
     "recorded",
 ]
 # What is thrown into these may be handled.
