@@ -304,7 +304,8 @@ class World:
             ]
             async with cascade.start(flow, state=state) as run, run.subscribe(cascade.SignalAwaited) as events:
                 async for event in events:
-                    await run.send(event.signal, 1)
+                    with suppress(cascade.InputError):  # the run may have failed meanwhile
+                        await run.send(event.signal, 1)
                 return await run.result()
 
         turn_task = cascade.task(turn)
