@@ -21,7 +21,7 @@ from cascade.cli.output import out, out_json, out_table, say
 from cascade.cli.params import Kept
 from cascade.cli.recorded.choosing import chosen
 from cascade.cli.recorded.failed import command, failed_nodes, show_failed, show_log, show_node
-from cascade.cli.recorded.looks import facts, status_of
+from cascade.cli.recorded.looks import WORDS, facts, status_of
 from cascade.cli.recorded.reading import read
 from cascade.cli.targets import UsageError, working_folder
 from cascade.model.shown.labels import labelled
@@ -234,7 +234,14 @@ def _row(node: NodeRecord) -> tuple[str | Span, ...]:
     said = next(filter(None, remarks), "")
     attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
     name = labelled(node.node_id, node.label)
-    return name, status_of(node.status), attempts, took, fitted(one_line(said), MOST_CHARACTERS)
+    is_handled = node.status == "failed" and node.detail is not None and node.detail.handled
+    return (
+        name,
+        status_of("handled" if is_handled else node.status),
+        attempts,
+        took,
+        fitted(one_line(said), MOST_CHARACTERS),
+    )
 
 
 def _undo_row(undo: UndoRecord) -> tuple[str | Span, ...]:
@@ -253,4 +260,4 @@ def _size(counts: Mapping[str, int]) -> str:
 
 
 def _counts(counts: Mapping[str, int]) -> str:
-    return ", ".join(f"{count} {status}" for status, count in sorted(counts.items()))
+    return ", ".join(f"{count} {WORDS.get(status, status)}" for status, count in sorted(counts.items()))

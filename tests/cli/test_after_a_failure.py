@@ -169,6 +169,10 @@ def test_a_failure_that_was_handled_is_said_to_be(call: Command) -> None:
     assert "\nclean failed (handled: the run does not fail by it) after " in shown
     facts = call("show", "fine", "clean", *STATE).out.splitlines()
     assert ["handled", "the run does not fail by it"] in [fact.split(maxsplit=1) for fact in facts]
+    listed = call("runs", *STATE).out.splitlines()[1]
+    assert re.search(r"  \d+, 1 failed \(handled\)  ", listed)
+    (row,) = [line for line in call("show", "fine", *STATE).out.splitlines() if line.startswith("clean ")]
+    assert row.split("  ")[1:3] == ["failed (handled)", "2"]
 
 
 def test_failures_that_the_run_fails_by_are_shown_before_handled_ones(call: Command) -> None:

@@ -49,6 +49,22 @@ async def test_a_run_is_shown_with_its_nodes(durable: StoreUnderTest) -> None:
     assert nodes["fail"].error == "ValueError: no luck"
 
 
+async def test_handled_failures_are_counted_by_themselves(durable: StoreUnderTest, schedule: Any) -> None:
+    decoy = step('"handled": true')  # an argument is no such statement
+    handled = [fail().or_else(1), cascade.settled(fail()), cascade.settled(step(fail()))]
+    await cascade.run([*handled, step(1)], state=durable.state, run_id="night", schedule=schedule)
+    with pytest.raises(cascade.RunFailed):
+        flow = [step(fail()), fail().or_else(fail().after(decoy)), decoy]
+        await cascade.run(flow, state=durable.state, run_id="day", on_error="continue", schedule=schedule)
+    counts = {run.run_id: run.counts for run in await api.recorded_runs(durable.state)}
+    assert counts["night"] == {"handled": 3, "succeeded": 1, "skipped": 1}
+    assert counts["day"] == {"failed": 2, "handled": 1, "succeeded": 1, "skipped": 1}
+    for run_id, counted in counts.items():
+        run = await api.recorded_run(durable.state, run_id)
+        assert run.counts == counted
+        assert {node.status for node in run.nodes} == {"failed", "succeeded", "skipped"}
+
+
 async def test_labels_are_recorded_with_their_nodes(durable: StoreUnderTest, schedule: Any) -> None:
     flow = [step(1).with_name("july"), step(2), step(3).run_if(False).with_name("august"), fail().with_name("bad")]
     items = step.map(value=[1, 2], name="number {value}")

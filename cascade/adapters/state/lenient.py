@@ -88,7 +88,7 @@ def read_run_record(
     Args:
         fields: ``run_id``, ``status``, ``flow`` and so on, with ``owner`` and ``until`` of the lease, and the
             ``outline`` of the flow if that is asked for.
-        counts: Number of nodes, by status.
+        counts: Number of nodes, by what they count as.
         nodes: The nodes, or none.
         left: Function from the holder and the end of a lease to the seconds for which it holds.
         signals: The signals that it has accepted, or none.
@@ -111,6 +111,12 @@ def read_run_record(
         tuple(node for node in nodes if not is_of_undo(node.node_id)), tuple(undo_records(nodes)),
         _shown(signals, params), outline,
     )  # fmt: skip
+
+
+def counted_as(node: NodeRecord) -> str:
+    """What a node counts as: a failure that is handled is none of those that the run fails by."""
+    is_handled = node.status == "failed" and node.detail is not None and node.detail.handled
+    return "handled" if is_handled else node.status
 
 
 def _shown(signals: Sequence[SignalRecord], params: Mapping[str, str]) -> Sequence[SignalRecord]:

@@ -159,9 +159,13 @@ def _sum(own: Sequence[NodeRecord], run: RunRecord) -> str:
     if not own:
         return f"none of {counted(counts, 'recorded node')} failed"
     words = f"{len(failed)} of {counted(counts, 'recorded node')} failed"
-    waiting, others = len(own) - len(failed), run.counts.get("failed", 0) - len(failed)
+    waiting, others = len(own) - len(failed), _failures(run) - len(failed)
     words += f", and {others} because of {'it' if len(failed) == 1 else 'these'}" if others else ""
     return words + (f", {waiting} waited for another attempt" if waiting else "")
+
+
+def _failures(run: RunRecord) -> int:
+    return run.counts.get("failed", 0) + run.counts.get("handled", 0)
 
 
 def _block(node: NodeRecord) -> Iterator[tuple[str | Span, ...]]:

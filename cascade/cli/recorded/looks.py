@@ -11,13 +11,15 @@ from cascade.cli.output import out
 STYLES: Final[dict[str, Style]] = {
     "succeeded": "green", "failed": "red", "running": "cyan", "interrupted": "yellow", "cancelled": "yellow",
     "retrying": "yellow", "suspended": "yellow", "skipped": "dim", "due": "yellow", "pending": "dim",
-    "undone": "green",
+    "undone": "green", "handled": "yellow",
 }  # fmt: skip
+# What a failure is called that the run does not fail by.
+WORDS: Final = {"handled": "failed (handled)"}
 
 
 def status_of(status: str) -> Span:
     """A status in its colour."""
-    return Span(status, STYLES.get(status, "plain"))
+    return Span(WORDS.get(status, status), STYLES.get(status, "plain"))
 
 
 def facts(found: Mapping[str, str | Span]) -> None:

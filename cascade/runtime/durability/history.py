@@ -109,7 +109,7 @@ class RunRecord:
         turn: Number of the turn with which its loop goes on; ``None`` if it is no loop.
         owner: The process that executes it, in words; ``None`` if there is none.
         origin: The command line that started it, as JSON; ``None`` if it was not started by one.
-        counts: Number of recorded nodes by status.
+        counts: Number of recorded nodes by status; a failure that is handled counts as ``"handled"``.
         nodes: The nodes, if a single run was asked for; otherwise empty.
         undos: What of them is to be undone, or has been, in the order in which they had succeeded; empty if the
             nodes are.

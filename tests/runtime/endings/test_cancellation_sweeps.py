@@ -304,6 +304,7 @@ class World:
             ]
             async with cascade.start(flow, state=state) as run, run.subscribe(cascade.SignalAwaited) as events:
                 async for event in events:
+                    assert isinstance(event, cascade.SignalAwaited)
                     with suppress(cascade.InputError):  # the run may have failed meanwhile
                         await run.send(event.signal, 1)
                 return await run.result()

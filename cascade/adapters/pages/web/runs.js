@@ -18,7 +18,7 @@
   const { duration, moment, zone, count } = window.cascadeWords;
   const nodes = (counts) => {
     const total = Object.values(counts).reduce((sum, number) => sum + number, 0);
-    const others = Object.entries(counts).filter(([name]) => name !== 'succeeded').map(([name, number]) => `${count(number)} ${name}`);
+    const others = Object.entries(counts).filter(([name]) => name !== 'succeeded').map(([name, number]) => `${count(number)} ${name === 'handled' ? 'failed (handled)' : name}`);
     return [count(total), ...others].join(', ');
   };
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from heapq import nlargest
 from typing import Any, Final
@@ -13,6 +13,7 @@ from cascade.adapters.redis_client import Session, client_of, redis_library, tol
 from cascade.adapters.state.detail_text import UNREAD
 from cascade.adapters.state.lenient import (
     Fields,
+    counted_as,
     read_node_record,
     read_run_record,
     read_signal_records,
@@ -98,13 +99,14 @@ def _run(
         fields |= {"epoch": lease.epoch, "owner": lease.owner, "until": lease.until}
     except (ValueError, session.library.ResponseError):
         damaged.append("lease")
-    details: Mapping[bytes, Any] = {}
     if with_nodes:
         details = _details(session, name, damaged, texts, most_written)
         fields["outline"] = _outline(session, name, damaged)
+    else:  # of nodes that failed, to know whether that is handled
+        details = _some_details(session, name, damaged, _failed(texts))
     nodes = [_node(text(node_id), value, details.get(node_id)) for node_id, value in considerate(texts.items())]
     nodes.sort(key=lambda node: (node.recorded, node.node_id))
-    counts = Counter(node.status for node in nodes if not is_of_undo(node.node_id))
+    counts = Counter(counted_as(node) for node in nodes if not is_of_undo(node.node_id))
     found = Fields(fields, damaged)
     if not with_nodes:
         return read_run_record(found, counts, (), lambda _, until: until - now)
@@ -121,7 +123,19 @@ def _details(
     key = PREFIX.encode() + name + b":details"
     try:
         details: dict[bytes, Any] = dict.fromkeys(considerate(session.ask("hkeys", key)), UNREAD)
-        chosen = _to_read({node_id: texts[node_id] for node_id in details if node_id in texts}, most_written)
+    except session.library.ResponseError:  # it is no hash
+        damaged.append("details")
+        return {}
+    chosen = _to_read({node_id: texts[node_id] for node_id in details if node_id in texts}, most_written)
+    return {**details, **_some_details(session, name, damaged, chosen)}
+
+
+def _some_details(
+    session: Session, name: bytes, damaged: list[str], chosen: Sequence[bytes]
+) -> Mapping[bytes, Any]:
+    """The details of the nodes *chosen*."""
+    key, details = PREFIX.encode() + name + b":details", dict[bytes, Any]()
+    try:
         for start in range(0, len(chosen), _AT_ONCE):
             part = chosen[start : start + _AT_ONCE]
             details.update(zip(part, session.ask("hmget", key, part), strict=True))
@@ -129,6 +143,15 @@ def _details(
         damaged.append("details")
         return {}
     return details
+
+
+def _failed(texts: Mapping[bytes, bytes]) -> list[bytes]:
+    # Not every text is decoded twice: most are of nodes that succeeded.
+    return [
+        node_id
+        for node_id, value in considerate(texts.items())
+        if b"failed" in value and _node(text(node_id), value, None).status == "failed"
+    ]
 
 
 def _to_read(texts: Mapping[bytes, bytes], most_written: int) -> list[bytes]:

@@ -32,6 +32,14 @@ _OF_NODES: Final = ("task", "status", "reason", "attempts", "duration", "error",
 _NODES: Final = "SELECT node_id, {columns} FROM nodes WHERE run = ? ORDER BY recorded, node_id"
 # When a node ended: what is written at once has one time. Files of before do not know when it began.
 _ENDED: Final = "coalesce(started + duration, recorded)"
+_COUNTS: Final = (
+    f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status"
+)
+# Of how many it is recorded that the failure is handled. Within a text of the details, each quote has a backslash.
+_HANDLED: Final = f"""SELECT count(*) FROM nodes JOIN details ON details.run = nodes.run
+    AND details.node_id = nodes.node_id WHERE nodes.run = ? AND nodes.status = 'failed'
+    AND nodes.node_id NOT GLOB '{UNDO_MARK}*' AND instr(details.detail, '"handled": true')
+"""
 # Of nodes that succeeded there are details only if they wrote something.
 _OF_OTHERS: Final = """SELECT node_id, detail FROM details WHERE run = :run AND node_id IN (
     SELECT node_id FROM nodes WHERE run = :run AND status <> 'succeeded'
@@ -58,12 +66,16 @@ def _run(
     signals: Sequence[SignalRecord] = (),
     outline: str | None = None,
 ) -> RunRecord:
-    counts = connection.execute(
-        f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status",
-        (row[0],),
-    )
     fields = {**dict(zip(_COLUMNS, row[1:], strict=True)), "outline": outline}
-    return read_run_record(Fields(fields), dict(counts), nodes, _left, signals)
+    return read_run_record(Fields(fields), _counts(connection, row[0]), nodes, _left, signals)
+
+
+def _counts(connection: sqlite3.Connection, number: int) -> dict[str, int]:
+    counts: dict[str, int] = dict(connection.execute(_COUNTS, (number,)))
+    if "failed" in counts and has_table(connection, "details"):
+        ((handled,),) = connection.execute(_HANDLED, (number,))
+        counts |= {"failed": counts["failed"] - handled, "handled": handled}
+    return {status: count for status, count in counts.items() if count}
 
 
 def _left(holder: Owner, until: float) -> float:
