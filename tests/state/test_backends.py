@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -49,6 +50,41 @@ async def test_the_last_result_of_a_node_counts(any_store: StoreUnderTest) -> No
         await backend.put_result("a", value)
     assert await backend.get_result("a") == 3
     await backend.aclose()
+
+
+@pytest.mark.parametrize("has_run", [True, False])
+async def test_how_a_node_has_ended_last_counts(any_store: StoreUnderTest, has_run: bool) -> None:
+    if any_store.name == "minimal" and not has_run:
+        pytest.skip("it may keep both, of which the result counts")
+    backend = any_store.open("run")
+    await backend.begin(opening())
+    result, skip = Entry("a", 1, digest=b"1"), Entry("a", None, "ConditionFalse", "skipped", digest=b"1")
+    for entry in (skip, result) if has_run else (result, skip):
+        await backend.write(Batch([entry]))
+    ((name, record),) = (await backend.recall(["a"])).items()
+    assert (name, record.reason) == ("a", None if has_run else "ConditionFalse")
+    assert await backend.has_result("a") is has_run
+    await backend.aclose()
+
+
+async def test_a_node_that_was_skipped_and_has_run_since_does_not_run_again(
+    any_store: StoreUnderTest, schedule: Any
+) -> None:
+    broken, called = {"first", "beside"}, list[str]()
+
+    @cascade.task(version="1")
+    async def step(name: str, *_: Any) -> str:
+        if name in broken:
+            raise ZeroDivisionError
+        called.append(name)
+        return name
+
+    flow = [step("below", step("first")), step("beside")]
+    for mended in ("first", "beside", ""):
+        with suppress(cascade.RunFailed):
+            await cascade.run(flow, state=any_store.state, run_id="run", on_error="continue", schedule=schedule)
+        broken.discard(mended)
+    assert called == ["first", "below", "beside"]
 
 
 async def test_what_a_run_recalls_are_results_and_skips_without_values(any_store: StoreUnderTest) -> None:

@@ -88,7 +88,12 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         return self._thread.limiter
 
     async def put_results(self, results: Mapping[str, Any]) -> None:
-        await self._thread.write(lambda: self._results.update(results))
+        def put() -> None:
+            self._results.update(results)
+            for node_id in results.keys() & self._skips.keys():  # how a node has ended last counts
+                del self._skips[node_id]
+
+        await self._thread.write(put)
 
     async def get_results(self, node_ids: Iterable[str]) -> dict[str, Any]:
         wanted = list(node_ids)
@@ -98,7 +103,12 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         return await self._thread.read(lambda: node_id in self._results)
 
     async def mark_all_skipped(self, reasons: Mapping[str, str]) -> None:
-        await self._thread.write(lambda: self._skips.update(reasons))
+        def mark() -> None:
+            self._skips.update(reasons)
+            for node_id in reasons.keys() & self._results.keys():
+                del self._results[node_id]
+
+        await self._thread.write(mark)
 
     async def get_skip_reason(self, node_id: str) -> str | None:
         return await self._thread.read(lambda: self._skips.get(node_id))
