@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Collection, Generator, Iterable, Mapping
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -83,6 +84,7 @@ class Recovery:
     durations: Mapping[bytes, bytes] = attrs.field(factory=dict)
     undos: RecordedUndos = attrs.field(factory=RecordedUndos)
     _listed: Collection[str] | None = None
+    _items: Counter[str] | None = None
     _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -112,12 +114,27 @@ class Recovery:
             found.update(await self.backend.recall(portion))
         return found
 
+    async def recorded_items(self) -> Counter[str]:
+        """Of how many items of each map there are records, as far as that is known."""
+        if self._items is None:
+            self._items = await paced(_items(self.past.nodes or ()))
+        return self._items
+
     async def records_of(self, graph: Graph) -> tuple[dict[str, Record], dict[str, bytes]]:
         """The records of the nodes of *graph*, and the present digests of these nodes, by name."""
         digests = await paced_dict(
             (graph.name(index), digest) for index, digest in enumerate(self.contents.digests)
         )
         return await self.records(digests), digests
+
+
+def _items(names: Iterable[str]) -> Generator[None, None, Counter[str]]:
+    counts: Counter[str] = Counter()
+    for name in names:
+        if name.endswith("]"):
+            counts[name.rpartition("[")[0]] += 1
+        yield
+    return counts
 
 
 async def open_recovery(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Coroutine, Generator, Iterator, Mapping, Sequence
 from typing import Any
 
 import attrs
@@ -22,6 +22,7 @@ from cascade.runtime.durability.resuming.decided_anew import decide_as_before, d
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Extent, Recalled
+from cascade.runtime.observation.details import NodesRecalled
 
 Read = Callable[[Sequence[str]], Coroutine[Any, Any, dict[str, Any]]]
 
@@ -32,6 +33,11 @@ async def restore(run_context: RunContext, frame: Frame) -> None:
     Raises:
         StateError: If the store cannot be read.
     """
+    await _fill(run_context, frame)
+    await _tell(run_context, frame)
+
+
+async def _fill(run_context: RunContext, frame: Frame) -> None:
     recovery = run_context.store.recovery
     if recovery is None or not recovery.past.is_known or not _is_in_recorded_turn(run_context, recovery, frame):
         return
@@ -51,13 +57,32 @@ async def restore_items(run_context: RunContext, above: Frame, index: int, items
     """
     anew = above.turn.anew
     if anew.get(index) is not Extent.ALL:
-        await restore(run_context, items)
+        await _fill(run_context, items)
     if anew.get(index) is Extent.BY_ITEM:
         await paced(_forget_changed(above, index, items))
+    await _tell(run_context, items)
     if anew:
         kept = above.turn.kept[index] = bytearray(len(items.status))
         for item in items.turn.recorded:
             kept[item] = 1
+
+
+async def _tell(run_context: RunContext, frame: Frame) -> None:
+    """Tell which nodes of *frame* need not run again."""
+    recorded = frame.turn.recorded
+    if recorded and run_context.events.wants(NodesRecalled):
+        named = ((frame.name(index), recalled.reason is not None) for index, recalled in recorded.items())
+        await tell_recalled(run_context, await paced_dict(named))
+
+
+async def tell_recalled(run_context: RunContext, ended: Mapping[str, bool]) -> None:
+    """Tell that nodes have ended before: *ended* says of each whether it was skipped."""
+    recovery = run_context.store.recovery
+    assert recovery is not None
+    items = await recovery.recorded_items()
+    succeeded = {name: max(items[name], 1) for name, was_skipped in ended.items() if not was_skipped}
+    skipped = [name for name, was_skipped in ended.items() if was_skipped]
+    run_context.events.emit(NodesRecalled, succeeded=succeeded, skipped=skipped)
 
 
 def _forget_changed(above: Frame, index: int, items: Frame) -> Generator[None, None, None]:

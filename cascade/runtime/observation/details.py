@@ -6,7 +6,7 @@ record of events could, so users do not know them.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import ClassVar
 
 import attrs
@@ -21,13 +21,27 @@ class FlowKnown(Event):
 
     Attributes:
         graph: The flow.
-        recorded: Ids of the nodes that the store has, which need not run again.
     """
 
     is_for_all: ClassVar[bool] = False
 
     graph: Graph
-    recorded: Collection[str] = ()
+
+
+@attrs.frozen(kw_only=True)
+class NodesRecalled(Event):
+    """Nodes of a run that is resumed need not run again, as a record has how they ended.
+
+    Attributes:
+        succeeded: Ids of those that succeeded. A map has with its id how many of its items the store has, and any
+            other node 1.
+        skipped: Ids of those that were skipped.
+    """
+
+    is_for_all: ClassVar[bool] = False
+
+    succeeded: Mapping[str, int]
+    skipped: Collection[str]
 
 
 @attrs.frozen(kw_only=True)

@@ -11,17 +11,16 @@ from cascade.model.shown.text import without_secrets
 from cascade.planning.sizes import Sizes, by_task, sizes_of
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.execution.attempt.local_executor import LocalExecutor
+from cascade.runtime.execution.restore import tell_recalled
 from cascade.runtime.foundation.fairness import paced
-from cascade.runtime.observation.details import FlowKnown
+from cascade.runtime.observation.details import FlowKnown, NodesRecalled
 from cascade.runtime.run.preparation import Prepared
 
 
 def tell_of_start(run_context: RunContext, prepared: Prepared) -> None:
     """Tell what is going to be run, and what is to be known of where it runs."""
     if run_context.events.wants(FlowKnown):
-        past = None if run_context.store.recovery is None else run_context.store.recovery.past
-        known = () if past is None or past.nodes is None else past.nodes
-        run_context.events.emit(FlowKnown, graph=prepared.graph, recorded=known)
+        run_context.events.emit(FlowKnown, graph=prepared.graph)
     if run_context.events.wants(RunStarted):
         _tell_what(run_context, prepared)
     executor = run_context.shared.executor
@@ -71,6 +70,9 @@ async def tell_of_the_past(run_context: RunContext, prepared: Prepared, *, is_fi
             finished=past.finished if is_finished else None,
             is_finished=is_finished,
         )
+    if is_finished and run_context.events.wants(NodesRecalled):
+        records, _ = await recovery.records_of(prepared.graph)
+        await tell_recalled(run_context, {name: record.reason is not None for name, record in records.items()})
     _warn_of_strangers(run_context, recovery.contents)
 
 

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from made_events import BEGAN, Told, made_run
 from strategies_events import any_events
+from told_documents import documented, followed
 
 import cascade
 from cascade.adapters.pages.document.chronicle import KINDS, Chronicle
@@ -34,27 +35,6 @@ def parse(page: str, strict: bool = True) -> str:
 @cascade.task
 async def count(pages: list[Any]) -> int:
     return len(pages)
-
-
-def followed(chronicle: Chronicle) -> Any:
-    """An observer that tells *chronicle*."""
-
-    async def follow(events: Any) -> None:
-        async for event in events:
-            chronicle.hear(event)
-
-    follow.kinds = KINDS  # type: ignore[attr-defined]  # as observers name what they want
-    return follow
-
-
-async def documented(flow: Any, **settings: Any) -> dict[str, Any]:
-    """The document of a run of *flow*, as JSON has it."""
-    chronicle = Chronicle()
-    try:
-        await cascade.run(flow, observers=[followed(chronicle)], **settings)
-    except Exception:  # which the document tells of
-        assert settings.get("fails", True)
-    return dict(json.loads(json.dumps(chronicle.document(), allow_nan=False)))
 
 
 async def test_a_document_tells_what_became_of_each_task(schedule: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import attrs
@@ -29,14 +29,12 @@ class Boxes:
     _has_slashes: bool = False
     _sketch: Sketch | None = None
 
-    def know(self, flow: KnownFlow, recorded: Iterable[str] = ()) -> None:
-        """Paint *flow* from now on, of which the nodes *recorded* have ended before."""
+    def know(self, flow: KnownFlow) -> None:
+        """Paint *flow* from now on."""
         self.flow, self._sketch, self._by_node = flow, None, {}
         self._has_slashes = any("/" in name for name in flow.task_names)
         if len(flow.sources) <= MOST_BOXES:
             self._by_node = {flow.name(index): {} for index in range(len(flow.sources))}
-            for node_id in recorded:
-                self.count(node_id, "succeeded", 1)
 
     def count(self, node_id: str, status: str, number: int) -> None:
         """Count *number* more nodes, or fewer, that are in *status*; those of a returned flow do not count."""

@@ -29,10 +29,10 @@ from cascade.model.events import (
     TaskSkipped,
 )
 from cascade.model.skip_reasons import SkipReason
-from cascade.runtime.observation.details import FlowKnown, NodeFailed, NodeWrote
+from cascade.runtime.observation.details import FlowKnown, NodeFailed, NodesRecalled, NodeWrote
 
 # What a chronicle has to be told of.
-KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed, NodeWrote)
+KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed, NodesRecalled, NodeWrote)
 # Nodes that are shown as they run or wait, at most.
 MOST_ACTIVE: Final = 100
 MOST_WAITING: Final = 15
@@ -89,8 +89,13 @@ class Chronicle:
                 self.outputs.add(event)
             case NodeEvent():
                 self._hear_node(event, at)
-            case FlowKnown(graph=graph, recorded=recorded):
-                self.boxes.know(flow_of_graph(graph), recorded)
+            case FlowKnown(graph=graph):
+                self.boxes.know(flow_of_graph(graph))
+            case NodesRecalled(succeeded=succeeded, skipped=skipped):
+                for node_id, number in succeeded.items():
+                    self.boxes.count(node_id, "succeeded", number)
+                for node_id in skipped:
+                    self.boxes.count(node_id, "skipped", 1)
             case _:
                 self._head.hear(event, at)
         if isinstance(event, RunFinished):

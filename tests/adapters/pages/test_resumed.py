@@ -1,0 +1,70 @@
+"""The picture of a run that is resumed: what had ended before is painted as it ended."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from told_documents import documented
+
+import cascade
+
+
+@cascade.task(version="1")
+async def same(x: int = 0) -> int:
+    return x
+
+
+def boxes_of(document: dict[str, Any]) -> dict[str, str]:
+    return {name: box["text"] for name, box in document["graph"]["boxes"].items()}
+
+
+@pytest.mark.parametrize("kind", ["memory", "sqlite"])
+async def test_what_had_ended_before_is_painted_as_it_ended(kind: str, tmp_path: Path, schedule: Any) -> None:
+    broken, stores = [True], dict[str, cascade.state.InMemoryStateBackend]()
+
+    @cascade.task(version="1")
+    async def items(x: int) -> int:
+        if broken and x == 2:
+            raise ValueError
+        return x
+
+    @cascade.task(version="1")
+    async def last(*_: Any) -> str:
+        return "done"
+
+    def in_memory(run_id: str) -> Any:
+        return stores.setdefault(run_id, cascade.state.InMemoryStateBackend(run_id))
+
+    whole, part, left = same.map(x=[1, 2, 3]), items.map(x=[1, 2, 3]), same(2).run_if(same(0))
+    flow = last(same(1), cascade.settled(left), whole, part)
+    settings: dict[str, Any] = {
+        "state": in_memory if kind == "memory" else f"sqlite:///{tmp_path / 'state.db'}",
+        "run_id": "one", "on_error": "continue", "schedule": schedule,
+    }  # fmt: skip
+
+    failed = boxes_of(await documented(flow, **settings))
+    broken.clear()
+    resumed = boxes_of(await documented(flow, **settings))
+    finished = boxes_of(await documented(flow, **settings))
+
+    before = {"same": "✓", "same#2": "✓", "same#3": "-", "same#4": "✓3"}
+    assert failed == {**before, "items": "✗1 ✓2", "last": "-"}
+    assert resumed == {**before, "items": "✓3", "last": "✓"}
+    assert finished == resumed
+
+
+async def test_what_runs_again_counts_once(tmp_path: Path) -> None:
+    settings = {"state": f"sqlite:///{tmp_path / 'state.db'}", "run_id": "one", "on_change": "recompute"}
+
+    def flow(first: int) -> Any:
+        @cascade.task(version="1")
+        async def fails(*_: Any) -> None:
+            raise ValueError
+
+        return fails(same(first), same(2))
+
+    before = boxes_of(await documented(flow(1), **settings))
+    after = boxes_of(await documented(flow(3), **settings))
+    assert after == before == {"same": "✓", "same#2": "✓", "fails": "✗"}
