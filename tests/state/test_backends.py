@@ -67,6 +67,47 @@ async def test_how_a_node_has_ended_last_counts(any_store: StoreUnderTest, has_r
     await backend.aclose()
 
 
+async def test_a_value_made_of_a_failure_is_gone_once_there_is_a_success(
+    any_store: StoreUnderTest, schedule: Any
+) -> None:
+    if any_store.name == "minimal":
+        pytest.skip("it is not told of failures")
+    broken: set[str] = set()
+
+    @cascade.task(version="1")
+    async def load(name: str) -> str:
+        if name in broken:
+            raise ZeroDivisionError
+        return name
+
+    @cascade.task(version="1")
+    async def describe(end: Any) -> str:
+        if "describe" in broken:
+            raise ZeroDivisionError
+        return "loaded" if isinstance(end, cascade.Done) else "failed"
+
+    flow = [describe(cascade.settled(load("a"))), load("b")]
+    settings: dict[str, Any] = {"state": any_store.state, "run_id": "run", "schedule": schedule}
+    for names in ({"a", "b"}, {"describe"}):
+        broken = names
+        with pytest.raises(cascade.RunFailed):
+            await cascade.run(flow, on_error="continue", **settings)
+    broken = set()
+    assert await cascade.run(flow, on_error="continue", **settings) == ["loaded", "b"]
+
+
+@pytest.mark.parametrize("status", ["failed", "cancelled", "retrying"])
+async def test_a_node_that_has_failed_since_has_no_outcome(any_store: StoreUnderTest, status: Any) -> None:
+    if any_store.name == "minimal":
+        pytest.skip("it is not told of failures")
+    backend = any_store.open("run")
+    await backend.begin(opening())
+    await backend.write(Batch([Entry("a", 1, digest=b"1"), Entry("b", None, "ConditionFalse", "skipped")]))
+    await backend.write(Batch(notes=[Entry(name, None, None, status, digest=b"1") for name in "ab"]))
+    assert await backend.recall(["a", "b"]) == {}
+    await backend.aclose()
+
+
 async def test_a_node_that_was_skipped_and_has_run_since_does_not_run_again(
     any_store: StoreUnderTest, schedule: Any
 ) -> None:

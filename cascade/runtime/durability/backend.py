@@ -109,11 +109,16 @@ class StateBackend(NodeOutcomes):
             await self.mark_all_skipped(skips)
         except Exception as error:
             raise PartlyWrittenError(error, results) from error
+        if batch.notes:  # what they had come to in an earlier execution counts no more
+            await self.forget([note.node_id for note in batch.notes])
         return ()
 
     async def forget(self, node_ids: Iterable[str]) -> None:
-        """Delete the records of some nodes. Only needed by a store that compares digests. A deletion that has
+        """Delete the records of some nodes, which have failed since or belong to another flow. A deletion that has
         begun is not cancelled.
+
+        A store without it gives a resumed run what a node came to first: wrong only if that took a failure as a
+        value, and has failed itself since.
 
         Args:
             node_ids: The nodes.

@@ -160,8 +160,9 @@ class RunKeys:
             for part, fields in (("results", results), ("skipped", skips), ("nodes", nodes)):
                 if fields:
                     pipe.hset(names[part], mapping=fields)
-            for part, others in (("results", skips), ("skipped", results)):
-                if others:
+            for part, fields in (("results", results), ("skipped", skips)):
+                others = [node_id for node_id in nodes if node_id not in fields]
+                if others:  # how a node has ended last counts
                     pipe.hdel(names[part], *others)
 
         self.lease.change(session, change)
