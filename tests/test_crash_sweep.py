@@ -16,6 +16,7 @@ from virtual_time import pass_time
 import cascade
 from cascade.state import InMemoryStateBackend
 from cascade.testing import Crash, FaultPlan, RandomFlow, Simulation, flows, simulate
+from cascade.testing.descriptions import calls_within
 
 pytestmark = pytest.mark.needs("trio")
 Moment = Literal["before", "during", "after"]
@@ -218,4 +219,33 @@ def test_a_random_flow_gives_the_same_after_a_crash(flow: RandomFlow, at: int, w
         # What was waited for before counts, so this is sent while there is time.
         signals = {name: (0.0, value) for name, (_, value) in flow.signals.items()}
         last = played(flow.build(), store, None, when, signals=signals, **as_run)
+    assert repr(last.result()) in {repr(meaning.value) for meaning in meant}
+
+
+FAULTS = st.builds(FaultPlan, fail=st.sampled_from([0.1, 0.3]), cancel=st.sampled_from([0, 0, 0.5]))
+
+
+@given(
+    flow=flows(),
+    plans=st.lists(FAULTS, min_size=1, max_size=3),
+    seed=st.integers(0, 10_000),
+    on_error=st.sampled_from(["first", "continue"]),
+    durability=st.sampled_from(["task", "stage", "exit"]),
+)
+def test_a_random_flow_gives_the_same_after_faults_and_cancellations(
+    flow: RandomFlow, plans: list[FaultPlan], seed: int, on_error: Any, durability: Any
+) -> None:
+    note(repr(flow))
+    meant = [*meanings(flow.description)]
+    if any(meaning.errors for meaning in meant) or any(call.collects for call in calls_within(flow.description)):
+        return  # a map that has collected failures has succeeded, and does not run again
+    store, moments = InMemoryStateBackend("run"), flow.signals
+    as_run: Any = {**flow.settings, "on_error": on_error, "durability": durability, "run_id": "run"}
+    for number, plan in enumerate((*plans, FaultPlan())):
+        last = simulate(
+            flow.build(), state=lambda _: store, faults=plan, signals=moments, seed=seed + number, **as_run
+        )
+        if last.error is None and plan.fail:
+            return  # some of it may be made of failures that were handled
+        moments = {name: (0.0, value) for name, (_, value) in flow.signals.items()}
     assert repr(last.result()) in {repr(meaning.value) for meaning in meant}
