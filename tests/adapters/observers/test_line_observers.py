@@ -317,6 +317,32 @@ async def test_hits_of_the_cache_are_no_skips() -> None:
     assert "skipped" not in stream.getvalue()
 
 
+async def test_the_end_of_a_run_counts_handled_failures_by_themselves() -> None:
+    stream = io.StringIO()
+    await cascade.run([fails().or_else(1), cascade.settled(fails()), one()], observers=[human_log(stream)])
+    assert "(1 succeeded, 2 failed (handled))" in stream.getvalue()
+
+    stream = io.StringIO()
+    with pytest.raises(ValueError, match="trouble"):
+        await cascade.run(fails().after(cascade.settled(fails())), observers=[human_log(stream)])
+    assert "(1 failed, 1 failed (handled))" in stream.getvalue()
+
+
+async def test_the_end_of_a_resumed_run_says_how_many_nodes_had_ended_earlier(tmp_path: Path) -> None:
+    state, ends = f"sqlite:///{tmp_path}/runs.db", []
+    skipped = cascade.settled(one().run_if(False))
+    flow = fails().after(double(1), double.map(x=[1, 2]), skipped, one().or_else(one()))
+    for _ in range(2):
+        stream = io.StringIO()
+        with pytest.raises(ValueError, match="trouble"):
+            await cascade.run(flow, state=state, run_id="r1", observers=[human_log(stream)])
+        ends.append(stream.getvalue().splitlines()[-1])
+    assert "(5 succeeded, 2 skipped, 1 failed)" in ends[0]
+    assert (
+        "(3 succeeded, 3 of these recorded earlier, 2 skipped, 1 of these recorded earlier, 1 failed)" in ends[1]
+    )
+
+
 async def test_two_runs_that_one_stream_tells_of_are_not_mixed_up() -> None:
     hit = cascade.TaskSkipped(**NODE, reason="CacheHit")
     ended: dict[str, Any] = {**WHEN, "status": "Succeeded", "duration": 1.0, "error": None, "failures": ()}
