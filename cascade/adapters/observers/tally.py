@@ -28,6 +28,8 @@ from cascade.model.events import (
 )
 from cascade.model.shown.text import duration
 from cascade.model.skip_reasons import SkipReason
+from cascade.planning.sizes import task_in
+from cascade.runtime.observation.details import NodesRecalled
 
 # What nodes are counted as:
 # - "recorded": they were in the store when the run was resumed;
@@ -54,17 +56,19 @@ class TaskTally:
         expected: Nodes that are known to exist; a map may add more when it begins.
         counts: How many there are of each kind.
         seconds: Sum of the durations of the nodes that ran and ended.
+        handled_before: How many of the nodes counted as "handled" failed when the run was executed before.
     """
 
     name: str
     expected: int = 0
     counts: Counter[State] = attrs.field(factory=Counter)
     seconds: float = 0.0
+    handled_before: int = 0
 
     @property
     def ran(self) -> int:
         """Nodes that ran and ended."""
-        return self._sum("succeeded", "failed", "handled", "cancelled")
+        return self._sum("succeeded", "failed", "handled", "cancelled") - self.handled_before
 
     @property
     def ended(self) -> int:
@@ -199,6 +203,8 @@ class Tally:
                 self.is_replayed = is_finished
                 for name, count in recorded.items():
                     self._task(name).counts["recorded"] += count
+            case NodesRecalled():
+                self._recall(event)
             case RunFinished(status=status):
                 self._end(status.lower(), now)
             case StageStarted(index=index):
@@ -215,6 +221,22 @@ class Tally:
         for name, maps in event.maps.items():
             self._ahead.update(maps)
             self._task(name).expected += sum(size or 0 for size in maps.values())
+
+    def _recall(self, event: NodesRecalled) -> None:
+        """Correct what was said of all that is recorded, now that it is known how it counts."""
+        for node_id in (*event.again, *event.skipped):
+            self._task(task_in(node_id)).counts["recorded"] -= 1
+        for node_id in event.skipped:
+            self._task(task_in(node_id)).counts["skipped"] += 1
+        failed: Counter[str] = Counter()
+        for node_id in event.handled:
+            task = self._task(task_in(node_id))
+            task.counts["handled"] += 1
+            task.handled_before += 1
+            failed[node_id.rpartition("[")[0]] += 1
+        for map_id in self._ahead.keys() & event.succeeded.keys():
+            size = event.succeeded[map_id] + failed[map_id]
+            self._task(task_in(map_id)).expected += size - (self._ahead.pop(map_id) or 0)
 
     def _hear_node(self, event: NodeEvent, now: float) -> None:
         task = self._task(event.task_name)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
@@ -39,6 +39,12 @@ UNDO_BEGUN: Final = done_id(0)
 def is_of_undo(node_id: str) -> bool:
     """Whether a record is about undoing, so that it outlives the turn of a loop, and is no node."""
     return node_id.startswith(UNDO_MARK)
+
+
+def roots(name: str) -> Iterator[str]:
+    """The nodes to which *name* may belong: itself, the map of an item, and the node of a sub-flow."""
+    yield name
+    yield from (name[:place] for place, letter in enumerate(name) if letter in "/[")
 
 
 # More than 12 fields: one for each column of a store, and a tuple in it would have to be made for each node.
@@ -157,6 +163,8 @@ class Past:
             or ``"suspended"``.
         flow_digest: Digest of the flow with which it was recorded. ``None`` (default): not known.
         nodes: Ids of the nodes that have a record. ``None`` (default): the store has to be asked for each node.
+        failed: Ids of the nodes that last failed or were cancelled, each with whether that was handled. They run
+            again, so this is only for people; by default none are known.
         result: The result of a run that has succeeded, in a tuple of one. ``None`` (default): there is none.
         continuation: The turn with which its loop of tail calls goes on. ``None`` (default): it is no loop.
         epoch: How often it was begun, this time included; 1 by default.
@@ -171,12 +179,17 @@ class Past:
     status: RecordedStatus = "running"
     flow_digest: bytes | None = None
     nodes: Sequence[str] | None = None
+    failed: Mapping[str, bool] = attrs.field(factory=dict)
     result: tuple[Any] | None = None
     continuation: Continuation | None = None
     epoch: int = 1
     retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
     unreadable: StateError | None = None
     finished: float | None = None
+
+    def handled(self) -> list[str]:
+        """Ids of the nodes whose last failure was handled."""
+        return [name for name, is_handled in self.failed.items() if is_handled]
 
 
 @attrs.frozen

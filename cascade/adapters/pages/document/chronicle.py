@@ -91,11 +91,12 @@ class Chronicle:
                 self._hear_node(event, at)
             case FlowKnown(graph=graph):
                 self.boxes.know(flow_of_graph(graph))
-            case NodesRecalled(succeeded=succeeded, skipped=skipped):
+            case NodesRecalled(succeeded=succeeded, skipped=skipped, handled=handled):
                 for node_id, number in succeeded.items():
                     self.boxes.count(node_id, "succeeded", number)
-                for node_id in skipped:
-                    self.boxes.count(node_id, "skipped", 1)
+                for status, node_ids in (("skipped", skipped), ("handled", handled)):
+                    for node_id in node_ids:
+                        self.boxes.count(node_id, status, 1)
             case _:
                 self._head.hear(event, at)
         if isinstance(event, RunFinished):

@@ -93,6 +93,5 @@ def _by(
 
 def _durations(tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, str], float]]:
     for task in tasks:
-        ran = task["succeeded"] + task["failed"] + task["cancelled"]
         yield "_sum", {"task": task["name"]}, task["seconds"]
-        yield "_count", {"task": task["name"]}, ran
+        yield "_count", {"task": task["name"]}, task["ran"]
