@@ -294,12 +294,6 @@ class Tally:
             task = self.tasks[name] = TaskTally(name)
         return task
 
-    # -- views ---------------------------------------------------------------------------------------------
-
-    def parts(self) -> Iterator[tuple[str, int]]:
-        """The numbers of all tasks together, with words for them; without those that are zero."""
-        return parts_of(*self.tasks.values())
-
 
 def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:
     """The numbers of *tasks* together, with words for them; without those that are zero."""
