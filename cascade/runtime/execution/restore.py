@@ -139,7 +139,16 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     await recall.run()
     frame.turn.recorded = await paced_dict(recall.recalled())
     recovery.restored += len(frame.turn.recorded)
+    frame.gaps.collected.update(await paced_list(_with_failures(frame, await recovery.handled_below())))
     decide_as_before(frame, won)
+
+
+def _with_failures(frame: Frame, below: Mapping[str, Collection[str]]) -> Iterator[int | None]:
+    """The recorded maps that gave a list although items of them failed, by index."""
+    for index, recalled in frame.turn.recorded.items() if below else ():
+        name, is_map = frame.name(index), isinstance(frame.graph.rows[index], MapNode) and not frame.is_map
+        failed = below.get(name, ()) if is_map and recalled.reason is None else ()
+        yield index if any(item.rpartition("[")[0] == name for item in failed) else None
 
 
 def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:
