@@ -343,6 +343,14 @@ async def test_the_end_of_a_resumed_run_says_how_many_nodes_had_ended_earlier(tm
     )
 
 
+async def test_a_fallback_that_is_not_needed_is_no_riddle() -> None:
+    stream = io.StringIO()
+    await cascade.run(one().or_else(double(1)), observers=[human_log(stream)])
+    (line,) = [line for line in stream.getvalue().splitlines() if "  double skipped: " in line]
+    assert "fallback (or_else)" in line
+    assert line.endswith(" (Pruned)")
+
+
 async def test_two_runs_that_one_stream_tells_of_are_not_mixed_up() -> None:
     hit = cascade.TaskSkipped(**NODE, reason="CacheHit")
     ended: dict[str, Any] = {**WHEN, "status": "Succeeded", "duration": 1.0, "error": None, "failures": ()}
