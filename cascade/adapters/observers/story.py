@@ -73,8 +73,8 @@ class Story:
                 return self._resumed(event)
             case RunFinished():
                 return self._ended(event)
-            case StageStarted(index=index, size=size):
-                return f"stage {index}: {counted(size, 'node')}"
+            case StageStarted():
+                return _stage(event)
             case TaskExecutionStarted(task_id=task_id, items=None, worker=worker):
                 return f"  {task_id} started{'' if worker is None else f' on {worker}'}"
             case TaskExecutionStarted(task_id=task_id, items=items):
@@ -208,6 +208,11 @@ def _with_label(event: Event) -> Event:
     if isinstance(event, NodeEvent) and event.label is not None:
         return attrs.evolve(event, task_id=labelled(event.task_id, event.label))
     return event
+
+
+def _stage(event: StageStarted) -> str:
+    stage, size = f"stage {event.index}", counted(event.size, "node")
+    return f"{stage}: {size}" if event.within is None else f"  {stage} in {event.within}: {size}"
 
 
 def _rule(event: ControlChanged) -> str:

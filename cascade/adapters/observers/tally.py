@@ -207,7 +207,7 @@ class Tally:
                 self._recall(event)
             case RunFinished(status=status):
                 self._end(status.lower(), now)
-            case StageStarted(index=index):
+            case StageStarted(index=index, within=None):
                 self.stage = index
             case LoopProgress(task_name=name, turns=turns):
                 self.turns = name, turns

@@ -109,10 +109,12 @@ class StageStarted(Event):
     Attributes:
         index: Number of the stage, from 0.
         size: Number of nodes in it.
+        within: Id of the node that has returned the flow of the stage. ``None`` if it is that of the run.
     """
 
     index: int
     size: int
+    within: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -122,10 +124,12 @@ class StageFinished(Event):
     Attributes:
         index: Number of the stage, from 0.
         size: Number of nodes in it.
+        within: Id of the node that has returned the flow of the stage. ``None`` if it is that of the run.
     """
 
     index: int
     size: int
+    within: str | None = None
 
 
 @attrs.frozen(kw_only=True)

@@ -204,6 +204,7 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
         ),
         (cascade.StageStarted(**WHEN, index=2, size=7), "stage 2: 7 nodes"),
         (cascade.StageStarted(**WHEN, index=2, size=1), "stage 2: 1 node"),
+        (cascade.StageStarted(**WHEN, index=2, size=1, within="grow/more"), "  stage 2 in grow/more: 1 node"),
         (cascade.TaskExecutionStarted(**NODE), "  fetch#3 started"),
         (cascade.TaskExecutionStarted(**NODE, items=0), "  fetch#3 started: 0 items"),
         (

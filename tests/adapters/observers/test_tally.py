@@ -107,6 +107,14 @@ async def test_a_map_whose_length_is_not_known_counts_when_it_begins(schedule_na
     }
 
 
+async def test_the_stage_is_that_of_the_run_and_not_of_a_flow_that_a_task_returned() -> None:
+    @cascade.task
+    async def grow(_: Any) -> Any:
+        return one(one(one()))
+
+    assert (await counted([grow(one())])).stage == 1
+
+
 async def test_what_was_undone_is_counted() -> None:
     @cascade.task
     async def undo(_: int) -> None: ...
