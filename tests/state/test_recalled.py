@@ -8,7 +8,7 @@ from typing import Any
 import cascade
 from cascade.adapters.observers.progress import progress
 from cascade.adapters.observers.tally import Tally
-from state.stores import StoreUnderTest
+from state.stores import StoreUnderTest, minimal_store
 
 
 @cascade.task(version="1")
@@ -102,6 +102,17 @@ async def test_nodes_count_as_they_ended_before(store: StoreUnderTest, schedule:
     assert not resumed.is_open
     # What had failed before took no time now, so it says nothing about how long the others will take.
     assert [resumed.tasks["odd"].ran, finished.tasks["odd"].ran, failed.tasks["odd"].ran] == [0, 0, 13]
+
+
+async def test_in_a_store_that_lists_no_nodes_they_count_too(schedule: Any) -> None:
+    def make(last: Any) -> Any:
+        return last(same.map(x=[1, 2]), same(1), cascade.settled(same(2).run_if(same(0))), grows([1, 2, 3]))
+
+    failed, resumed, _ = await counted_thrice(make, minimal_store(), schedule)
+    assert ends_of(failed)["same"] == (5, 5, 0, 1)
+    # How many items a map had, such a store does not know.
+    assert ends_of(resumed)["same"] == (4, 4, 0, 1)
+    assert resumed.ended == resumed.total == 7
 
 
 async def test_what_is_decided_anew_counts_once(store: StoreUnderTest, schedule: Any) -> None:

@@ -223,9 +223,13 @@ class Tally:
             self._task(name).expected += sum(size or 0 for size in maps.values())
 
     def _recall(self, event: NodesRecalled) -> None:
-        """Correct what was said of all that is recorded, now that it is known how it counts."""
-        for node_id in (*event.again, *event.skipped):
-            self._task(task_in(node_id)).counts["recorded"] -= 1
+        """Correct what was counted of all that is recorded, now that it is known what need not run again."""
+        if event.is_listed:
+            for node_id in (*event.again, *event.skipped):
+                self._task(task_in(node_id)).counts["recorded"] -= 1
+        else:
+            for node_id, number in event.succeeded.items():
+                self._task(task_in(node_id)).counts["recorded"] += number
         for node_id in event.skipped:
             self._task(task_in(node_id)).counts["skipped"] += 1
         failed: Counter[str] = Counter()

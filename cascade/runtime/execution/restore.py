@@ -93,7 +93,10 @@ async def tell_recalled(
     items = await recovery.recorded_items()
     succeeded = {name: items.get(name, 1) for name, was_skipped in ended.items() if not was_skipped}
     skipped = [name for name, was_skipped in ended.items() if was_skipped]
-    run_context.events.emit(NodesRecalled, succeeded=succeeded, skipped=skipped, handled=handled, again=again)
+    run_context.events.emit(
+        NodesRecalled, succeeded=succeeded, skipped=skipped, handled=handled, again=again,
+        is_listed=recovery.past.nodes is not None,
+    )  # fmt: skip
 
 
 def _forget_changed(above: Frame, index: int, items: Frame) -> Generator[None, None, None]:

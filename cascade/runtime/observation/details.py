@@ -39,6 +39,7 @@ class NodesRecalled(Event):
         handled: Ids of those that failed, where the failure was handled: items of maps that succeeded, nodes of
             flows that such nodes had returned, and all of a run that had finished.
         again: Ids of nodes that have a record, and are to end anew all the same; without maps that have items.
+        is_listed: Whether ``RunResumed`` has counted all nodes that have a record. Some stores do not list them.
     """
 
     is_for_all: ClassVar[bool] = False
@@ -47,6 +48,7 @@ class NodesRecalled(Event):
     skipped: Collection[str]
     handled: Collection[str] = ()
     again: Collection[str] = ()
+    is_listed: bool = True
 
 
 @attrs.frozen(kw_only=True)
