@@ -29,7 +29,7 @@ from cascade.model.events import (
 from cascade.model.shown.text import duration
 from cascade.model.skip_reasons import SkipReason
 from cascade.planning.sizes import task_in
-from cascade.runtime.observation.details import NodesRecalled
+from cascade.runtime.observation.details import NodesRecalled, RecallWithdrawn
 
 # What nodes are counted as:
 # - "recorded": they were in the store when the run was resumed;
@@ -238,8 +238,9 @@ class Tally:
             task.counts["handled"] += 1
             task.handled_before += 1
             failed[node_id.rpartition("[")[0]] += 1
-        for map_id in self._ahead.keys() & event.succeeded.keys():
-            size = event.succeeded[map_id] + failed[map_id]
+        sizes = {**dict.fromkeys(event.skipped, 1), **event.succeeded}
+        for map_id in self._ahead.keys() & sizes.keys():
+            size = sizes[map_id] + failed[map_id]
             self._task(task_in(map_id)).expected += size - (self._ahead.pop(map_id) or 0)
 
     def _hear_node(self, event: NodeEvent, now: float) -> None:
@@ -259,6 +260,8 @@ class Tally:
                 self._activate(event, task, now, f"waits for signal {signal!r}")
             case TaskExecutionFinished():
                 self._finish(event, task)
+            case RecallWithdrawn(was_skipped=was_skipped):
+                task.counts["skipped" if was_skipped else "recorded"] -= 1
             case UndoFinished(status="Succeeded"):
                 task.counts["undone"] += 1
             case TaskSkipped(reason=reason):

@@ -52,6 +52,19 @@ class NodesRecalled(Event):
 
 
 @attrs.frozen(kw_only=True)
+class RecallWithdrawn(NodeEvent):
+    """Nobody needs a node of which ``NodesRecalled`` has told, so it is pruned: a ``TaskSkipped`` follows.
+
+    Attributes:
+        was_skipped: Whether the record says that it was skipped; otherwise it succeeded.
+    """
+
+    is_for_all: ClassVar[bool] = False
+
+    was_skipped: bool
+
+
+@attrs.frozen(kw_only=True)
 class NodeFailed(NodeEvent):
     """Why a node has failed. Follows its ``TaskExecutionFinished``.
 
