@@ -163,8 +163,6 @@ class Past:
             or ``"suspended"``.
         flow_digest: Digest of the flow with which it was recorded. ``None`` (default): not known.
         nodes: Ids of the nodes that have a record. ``None`` (default): the store has to be asked for each node.
-        failed: Ids of the nodes that last failed or were cancelled, each with whether that was handled. They run
-            again, so this is only for people; by default none are known.
         result: The result of a run that has succeeded, in a tuple of one. ``None`` (default): there is none.
         continuation: The turn with which its loop of tail calls goes on. ``None`` (default): it is no loop.
         epoch: How often it was begun, this time included; 1 by default.
@@ -173,19 +171,21 @@ class Past:
         unreadable: Why the result or the loop cannot be read. ``None`` (default): nothing is damaged.
         finished: When it ended, in seconds since the epoch (0 is 1970). ``None`` (default): it has not, or that is
             not known.
+        failed: Ids of the nodes that last failed or were cancelled, each with whether that was handled. They run
+            again, so this is only for people; by default none are known.
     """
 
     is_known: bool = False
     status: RecordedStatus = "running"
     flow_digest: bytes | None = None
     nodes: Sequence[str] | None = None
-    failed: Mapping[str, bool] = attrs.field(factory=dict)
     result: tuple[Any] | None = None
     continuation: Continuation | None = None
     epoch: int = 1
     retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
     unreadable: StateError | None = None
     finished: float | None = None
+    failed: Mapping[str, bool] = attrs.field(factory=dict)
 
     def handled(self) -> list[str]:
         """Ids of the nodes whose last failure was handled."""

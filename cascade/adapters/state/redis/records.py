@@ -87,7 +87,9 @@ class RunKeys:
         status = cast("RecordedStatus", known["status"].decode())
         finished = float(known["finished"]) if "finished" in known else None
         digest = known.get("flow_digest")
-        past = Past(is_known, status, digest, nodes, failed, epoch=epoch, retrying=retrying, finished=finished)
+        past = Past(
+            is_known, status, digest, nodes, epoch=epoch, retrying=retrying, finished=finished, failed=failed
+        )
         if epoch > 1 and not is_whole:
             return attrs.evolve(past, unreadable=StateError(f'{self.lease.has_lost()} with on_change="recompute"'))
         turn = None if known.get("turn") is None else int(known["turn"])

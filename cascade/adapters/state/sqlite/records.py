@@ -97,8 +97,8 @@ class RunRows:
         nodes, retrying = _listed(connection, number)
         self.details.look(connection, number)
         past = Past(
-            epoch > 1, status, flow_digest, nodes, _failed(connection, number),
-            epoch=epoch, retrying=retrying, finished=finished,
+            epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying, finished=finished,
+            failed=_failed(connection, number),
         )  # fmt: skip
         return with_values(past, self.lease.run_id, result, turn, continuation)
 
