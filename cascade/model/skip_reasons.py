@@ -15,7 +15,8 @@ class SkipReason(StrEnum):
     - ``UpstreamSkipped_Data``: a call that gives an argument or a claim was skipped and passed no value on.
     - ``UpstreamSkipped_Sequence``: a call that it runs after (``after``, ``sequence``) was skipped.
     - ``UpstreamSkipped_Route``: the route that a router chose was skipped.
-    - ``Pruned``: nothing needs the node, because routers chose other routes, or it has lost a race.
+    - ``Pruned``: nothing needs the node: routers chose other routes, it is the fallback (``or_else``) of a call
+      that succeeded, or it has lost a race.
     - ``UpstreamFailed``: something that it needs failed, and the run goes on: with ``on_error="continue"``, or
       because the failure is handled (``settled``, ``or_else``).
     - ``CacheHit``: a cache had its value. Only in events.
@@ -37,7 +38,10 @@ MEANINGS: Final[Mapping[str, str]] = {
     SkipReason.UPSTREAM_DATA: "a call whose value it needs was skipped",
     SkipReason.UPSTREAM_SEQUENCE: "a call that it runs after was skipped",
     SkipReason.UPSTREAM_ROUTE: "the route that its router chose was skipped",
-    SkipReason.PRUNED: "nothing needs it, because routers chose other routes or it lost a race",
+    SkipReason.PRUNED: (
+        "nothing needs it: routers chose other routes, it is the fallback (or_else) of a success, or it has lost "
+        "a race"
+    ),
     SkipReason.UPSTREAM_FAILED: "a call that it needs failed",
     SkipReason.CACHE_HIT: "a cache had its value",
 }

@@ -73,13 +73,13 @@ def by_task(names: Iterable[str], maps: Container[str]) -> Steps[dict[str, int]]
     counts: Counter[str] = Counter()
     for number, name in enumerate(names):
         if name not in maps:
-            counts[_task_of(name)] += 1
+            counts[task_in(name)] += 1
         if not number % PAUSE_EVERY:
             yield
     return dict(counts)
 
 
-def _task_of(node_id: str) -> str:
+def task_in(node_id: str) -> str:
     """The name of the task of ``flow/fetch#2[7]``."""
     name = node_id.rpartition("/")[2]
     if name.endswith("]"):

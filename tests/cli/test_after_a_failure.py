@@ -166,6 +166,7 @@ def test_a_failure_that_was_handled_is_said_to_be(call: Command) -> None:
     Path("broken").touch()
     assert call("run", "flows.py:try_one", *STATE, "--run-id", "fine", "--log", "none").status == 0
     shown = call("show", "fine", "--failed", *STATE).out
+    assert re.search(r"; 1 of 1 recorded node failed, which was handled$", shown.splitlines()[0])
     assert "\nclean failed (handled: the run does not fail by it) after " in shown
     facts = call("show", "fine", "clean", *STATE).out.splitlines()
     assert ["handled", "the run does not fail by it"] in [fact.split(maxsplit=1) for fact in facts]
@@ -179,6 +180,7 @@ def test_failures_that_the_run_fails_by_are_shown_before_handled_ones(call: Comm
     Path("broken").touch()
     assert call("run", "flows.py:fails", *STATE, "--run-id", "bad", "--log", "none").status == 1
     shown = call("show", "bad", "--failed", *STATE).out
+    assert re.search(r"; 2 of \d+ recorded nodes failed, 1 of these handled$", shown.splitlines()[0])
     assert shown.index("\npublish failed after") < shown.index("\nclean failed (handled")
     assert "cascade show bad publish " in shown
 

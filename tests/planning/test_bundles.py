@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
@@ -73,6 +74,22 @@ async def test_a_run_shows_failures_that_were_handled_as_such(schedule: Any) -> 
 
     states = {"fail": "failed, handled", "step": "succeeded", "fail#2": "failed, handled", "gather": "succeeded"}
     assert said_of(run) == states
+
+
+async def test_a_resumed_run_shows_maps_with_failures_from_before_as_such(schedule: Any, tmp_path: Path) -> None:
+    collected = fail.map(value=[1, 2]).with_errors("collect")
+    flow = fail(3).after(collected, step.map(value=[1, 2]))
+    said = []
+    for _ in range(2):
+        with pytest.raises(ValueError, match="no"):
+            async with cascade.start(
+                flow, schedule=schedule, on_error="first", state=f"sqlite:///{tmp_path}/runs.db", run_id="one"
+            ) as run:
+                await run.result()
+        said.append(said_of(run))
+
+    assert said[0] == said[1]
+    assert (said[1]["fail"], said[1]["step"], said[1]["fail#2"]) == ("failed, handled", "succeeded", "failed")
 
 
 async def test_a_box_for_a_task_says_how_many_of_its_nodes_are_how(schedule: Any) -> None:

@@ -65,6 +65,21 @@ async def test_handled_failures_are_counted_by_themselves(durable: StoreUnderTes
         assert {node.status for node in run.nodes} == {"failed", "succeeded", "skipped"}
 
 
+async def test_failures_of_nodes_that_are_no_more_are_forgotten(durable: StoreUnderTest) -> None:
+    @cascade.task(version="1")
+    async def refuse(value: int) -> None:
+        raise ValueError(value)
+
+    def flow(items: int, end: Any) -> Any:
+        return end(refuse.map(value=range(items)).with_errors("collect"))
+
+    with pytest.raises(ValueError, match="no luck"):
+        await cascade.run(flow(3, fail), state=durable.state, run_id="day")
+    await cascade.run(flow(2, step), state=durable.state, run_id="day", on_change="recompute")
+    run = await api.recorded_run(durable.state, "day")
+    assert run.counts == {"handled": 2, "succeeded": 2}
+
+
 async def test_labels_are_recorded_with_their_nodes(durable: StoreUnderTest, schedule: Any) -> None:
     flow = [step(1).with_name("july"), step(2), step(3).run_if(False).with_name("august"), fail().with_name("bad")]
     items = step.map(value=[1, 2], name="number {value}")

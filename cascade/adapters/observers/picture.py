@@ -186,7 +186,7 @@ def about(seconds: float) -> str:
 
 def plain_line(tally: Tally, now: float) -> str:
     """How far the run is, in one line, for logs."""
-    words = [f"{number} {words}" for words, number in tally.parts()]
+    words = [f"{number} {words}" for words, number in parts_of(*tally.tasks.values())]
     if tally.is_replayed:
         return f"run {tally.run_id} had finished before: nothing ran, {_done(tally)}"
     if tally.is_over:

@@ -20,6 +20,7 @@ from cascade.model.events import AttemptStarted, Event
 from cascade.model.shown.text import clock
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream
+from cascade.runtime.observation.details import NodesRecalled, RecallWithdrawn
 
 try:
     from rich.console import Console
@@ -60,7 +61,7 @@ class _Progress:
     console: Console | None
     __name__ = "progress"
     # AttemptStarted too: without it, a node would never be seen to run again after a retry.
-    kinds = (Event, AttemptStarted)
+    kinds = (Event, AttemptStarted, NodesRecalled, RecallWithdrawn)
     _screen: Screen | None = None
 
     async def __call__(self, events: EventStream) -> None:

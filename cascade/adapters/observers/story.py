@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
@@ -50,13 +51,16 @@ class Story:
 
     Attributes:
         expected: Number of nodes of the run; ``None`` if it is not known yet.
-        hits: Number of nodes whose values the cache had.
+        told: Number of nodes by how they ended, of those that a sentence has told of: ``"succeeded"``,
+            ``"skipped"``, ``"handled"`` (they failed, and that was handled), ``"cached"``.
+        is_resumed: Whether other nodes have ended when the run was executed before.
         errors: Errors that a sentence has told, so that the last one does not repeat them.
         is_cut_off: Whether the connector has lost its connection.
     """
 
     expected: int | None = None
-    hits: int = 0
+    told: Counter[str] = attrs.field(factory=Counter)
+    is_resumed: bool = False
     errors: set[str] = attrs.field(factory=set)
     is_cut_off: bool = False
 
@@ -69,8 +73,8 @@ class Story:
                 return self._resumed(event)
             case RunFinished():
                 return self._ended(event)
-            case StageStarted(index=index, size=size):
-                return f"stage {index}: {counted(size, 'node')}"
+            case StageStarted():
+                return _stage(event)
             case TaskExecutionStarted(task_id=task_id, items=None, worker=worker):
                 return f"  {task_id} started{'' if worker is None else f' on {worker}'}"
             case TaskExecutionStarted(task_id=task_id, items=items):
@@ -78,9 +82,10 @@ class Story:
             case TaskExecutionFinished():
                 return self._finished(event)
             case TaskSkipped(task_id=task_id, reason=SkipReason.CACHE_HIT.value):
-                self.hits += 1
+                self.told["cached"] += 1
                 return f"  {task_id} taken from the cache"
             case TaskSkipped(task_id=task_id, reason=reason):
+                self.told["skipped"] += 1
                 return f"  {task_id} skipped: {why_skipped(reason)}"
             case TaskRetrying(task_id=task_id, attempt=attempt, max_attempts=most, delay=delay, error=error):
                 return f"  {task_id} failed in attempt {attempt} of {most}, next in {duration(delay)}: {error}"
@@ -100,6 +105,7 @@ class Story:
         size = f"{counted(nodes, 'node')}{'' if is_known else ' or more'}"
         # At its end, the run counts the maps as well.
         size += f" and {counted(len(sizes), 'map')}" if sizes else ""
+        self.is_resumed = event.is_resumed
         begun = "resumed" if event.is_resumed else "started"
         return f"run {event.run_id} {begun}: {shown or 'nothing to do'}{f' ({size})' if nodes > 1 else ''}"
 
@@ -121,13 +127,21 @@ class Story:
         words = {state: f"{count} {state}" for state, count in counts.items() if count and state != "pending"}
         if counts.get("pending"):
             words["pending"] = f"{counts['pending']} not begun"
-        if self.hits and "succeeded" in words:
-            words["succeeded"] += f", {self.hits} of these from the cache"
+        told, handled = self.told, self.told["handled"]
+        if told["cached"] and "succeeded" in words:
+            words["succeeded"] += f", {told['cached']} of these from the cache"
+        if handled and "failed" in words:
+            others = counts["failed"] - handled
+            words["failed"] = f"{f'{others} failed, ' if others else ''}{handled} failed (handled)"
+        for state, now in (("succeeded", told["succeeded"] + told["cached"]), ("skipped", told["skipped"])):
+            if self.is_resumed and counts.get(state, 0) > now:
+                words[state] += f", {counts[state] - now} of these recorded earlier"
         return ", ".join(words.values())
 
     def _finished(self, event: TaskExecutionFinished) -> str:
         took = duration(event.duration)
         if event.status == "Succeeded":
+            self.told["succeeded"] += 1
             return f"  {event.task_id} succeeded in {took}: {event.result_preview}"
         if event.error is None:
             why = ": it has lost a race" if event.reason == RACE_LOST else ""
@@ -135,6 +149,7 @@ class Story:
         if len(self.errors) < MOST_ERRORS:
             self.errors.add(event.error)
         attempt = f" in attempt {event.attempt}" if event.attempt > 1 else ""
+        self.told["handled"] += event.handled
         handled = " (handled)" if event.handled else ""
         return f"  {event.task_id} {event.status.lower()}{handled}{attempt} after {took}: {event.error}"
 
@@ -193,6 +208,11 @@ def _with_label(event: Event) -> Event:
     if isinstance(event, NodeEvent) and event.label is not None:
         return attrs.evolve(event, task_id=labelled(event.task_id, event.label))
     return event
+
+
+def _stage(event: StageStarted) -> str:
+    stage, size = f"stage {event.index}", counted(event.size, "node")
+    return f"{stage}: {size}" if event.within is None else f"  {stage} in {event.within}: {size}"
 
 
 def _rule(event: ControlChanged) -> str:

@@ -28,6 +28,8 @@ from cascade.model.events import (
 )
 from cascade.model.shown.text import duration
 from cascade.model.skip_reasons import SkipReason
+from cascade.planning.sizes import task_in
+from cascade.runtime.observation.details import NodesRecalled, RecallWithdrawn
 
 # What nodes are counted as:
 # - "recorded": they were in the store when the run was resumed;
@@ -54,17 +56,19 @@ class TaskTally:
         expected: Nodes that are known to exist; a map may add more when it begins.
         counts: How many there are of each kind.
         seconds: Sum of the durations of the nodes that ran and ended.
+        handled_before: How many of the nodes counted as "handled" failed when the run was executed before.
     """
 
     name: str
     expected: int = 0
     counts: Counter[State] = attrs.field(factory=Counter)
     seconds: float = 0.0
+    handled_before: int = 0
 
     @property
     def ran(self) -> int:
         """Nodes that ran and ended."""
-        return self._sum("succeeded", "failed", "handled", "cancelled")
+        return self._sum("succeeded", "failed", "handled", "cancelled") - self.handled_before
 
     @property
     def ended(self) -> int:
@@ -199,9 +203,11 @@ class Tally:
                 self.is_replayed = is_finished
                 for name, count in recorded.items():
                     self._task(name).counts["recorded"] += count
+            case NodesRecalled():
+                self._recall(event)
             case RunFinished(status=status):
                 self._end(status.lower(), now)
-            case StageStarted(index=index):
+            case StageStarted(index=index, within=None):
                 self.stage = index
             case LoopProgress(task_name=name, turns=turns):
                 self.turns = name, turns
@@ -215,6 +221,27 @@ class Tally:
         for name, maps in event.maps.items():
             self._ahead.update(maps)
             self._task(name).expected += sum(size or 0 for size in maps.values())
+
+    def _recall(self, event: NodesRecalled) -> None:
+        """Correct what was counted of all that is recorded, now that it is known what need not run again."""
+        if event.is_listed:
+            for node_id in (*event.again, *event.skipped):
+                self._task(task_in(node_id)).counts["recorded"] -= 1
+        else:
+            for node_id, number in event.succeeded.items():
+                self._task(task_in(node_id)).counts["recorded"] += number
+        for node_id in event.skipped:
+            self._task(task_in(node_id)).counts["skipped"] += 1
+        failed: Counter[str] = Counter()
+        for node_id in event.handled:
+            task = self._task(task_in(node_id))
+            task.counts["handled"] += 1
+            task.handled_before += 1
+            failed[node_id.rpartition("[")[0]] += 1
+        sizes = {**dict.fromkeys(event.skipped, 1), **event.succeeded}
+        for map_id in self._ahead.keys() & sizes.keys():
+            size = sizes[map_id] + failed[map_id]
+            self._task(task_in(map_id)).expected += size - (self._ahead.pop(map_id) or 0)
 
     def _hear_node(self, event: NodeEvent, now: float) -> None:
         task = self._task(event.task_name)
@@ -233,6 +260,8 @@ class Tally:
                 self._activate(event, task, now, f"waits for signal {signal!r}")
             case TaskExecutionFinished():
                 self._finish(event, task)
+            case RecallWithdrawn(was_skipped=was_skipped):
+                task.counts["skipped" if was_skipped else "recorded"] -= 1
             case UndoFinished(status="Succeeded"):
                 task.counts["undone"] += 1
             case TaskSkipped(reason=reason):
@@ -271,12 +300,6 @@ class Tally:
         if task is None:
             task = self.tasks[name] = TaskTally(name)
         return task
-
-    # -- views ---------------------------------------------------------------------------------------------
-
-    def parts(self) -> Iterator[tuple[str, int]]:
-        """The numbers of all tasks together, with words for them; without those that are zero."""
-        return parts_of(*self.tasks.values())
 
 
 def parts_of(*tasks: TaskTally) -> Iterator[tuple[str, int]]:

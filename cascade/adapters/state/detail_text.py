@@ -14,6 +14,8 @@ from cascade.runtime.durability.details import AttemptRecord, NodeDetail, Remark
 _LONGEST: Final = 1e11
 # What stands for the details of a node that wrote something, where they are not read.
 UNREAD: Final = '{"log": ""}'
+# What is in the details of a node whose failure was handled. Within a text in them, each quote has a backslash.
+HANDLED_MARK: Final = '"handled": true'
 
 
 def text_of_detail(detail: NodeDetail | None) -> str | None:

@@ -132,8 +132,11 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         status: RecordedStatus = "succeeded" if past.status == "succeeded" else "running"
         self._past = attrs.evolve(past, status=status, flow_digest=flow_digest, epoch=past.epoch + 1)
         is_known = not opening.is_new and (past.epoch > 0 or bool(known))
-        retrying = dict(self._retrying)
-        return attrs.evolve(past, is_known=is_known, nodes=known, epoch=self._past.epoch, retrying=retrying)
+        failed = {node_id: True for node_id, detail in self.details.items() if detail.handled}
+        return attrs.evolve(
+            past, is_known=is_known, nodes=known, failed=failed, epoch=self._past.epoch,
+            retrying=dict(self._retrying),
+        )  # fmt: skip
 
     async def recall(self, node_ids: Sequence[str]) -> dict[str, Record]:
         records = {

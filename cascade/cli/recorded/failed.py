@@ -159,6 +159,9 @@ def _sum(own: Sequence[NodeRecord], run: RunRecord) -> str:
     if not own:
         return f"none of {counted(counts, 'recorded node')} failed"
     words = f"{len(failed)} of {counted(counts, 'recorded node')} failed"
+    handled = sum((node.detail or _NOTHING).handled for node in failed)
+    if handled:
+        words += f", {handled} of these handled" if len(failed) > 1 else ", which was handled"
     waiting, others = len(own) - len(failed), _failures(run) - len(failed)
     words += f", and {others} because of {'it' if len(failed) == 1 else 'these'}" if others else ""
     return words + (f", {waiting} waited for another attempt" if waiting else "")

@@ -92,7 +92,9 @@ class RunFinished(Event):
         duration: Seconds since the run began.
         error: ``"Type: message"`` of what the run raises; ``None`` if it succeeded.
         failures: All failures in that form, in order of time.
-        counts: Number of nodes by the state in which they ended or were left.
+        counts: Number of nodes by the state in which they ended or were left. Failures that were handled count as
+            ``"failed"``. In a resumed run, nodes that need not run again count as they had ended, without what is
+            in them: items of a map, nodes of a returned flow. If it had finished before, all are 0.
     """
 
     status: RunStatus
@@ -109,10 +111,12 @@ class StageStarted(Event):
     Attributes:
         index: Number of the stage, from 0.
         size: Number of nodes in it.
+        within: Id of the node that has returned the flow of the stage. ``None`` if it is that of the run.
     """
 
     index: int
     size: int
+    within: str | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -122,10 +126,12 @@ class StageFinished(Event):
     Attributes:
         index: Number of the stage, from 0.
         size: Number of nodes in it.
+        within: Id of the node that has returned the flow of the stage. ``None`` if it is that of the run.
     """
 
     index: int
     size: int
+    within: str | None = None
 
 
 @attrs.frozen(kw_only=True)

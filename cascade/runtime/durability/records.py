@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, Literal, NamedTuple
 
 import attrs
@@ -39,6 +39,12 @@ UNDO_BEGUN: Final = done_id(0)
 def is_of_undo(node_id: str) -> bool:
     """Whether a record is about undoing, so that it outlives the turn of a loop, and is no node."""
     return node_id.startswith(UNDO_MARK)
+
+
+def roots(name: str) -> Iterator[str]:
+    """The nodes to which *name* may belong: itself, the map of an item, and the node of a sub-flow."""
+    yield name
+    yield from (name[:place] for place, letter in enumerate(name) if letter in "/[")
 
 
 # More than 12 fields: one for each column of a store, and a tuple in it would have to be made for each node.
@@ -165,6 +171,8 @@ class Past:
         unreadable: Why the result or the loop cannot be read. ``None`` (default): nothing is damaged.
         finished: When it ended, in seconds since the epoch (0 is 1970). ``None`` (default): it has not, or that is
             not known.
+        failed: Ids of the nodes that last failed or were cancelled, each with whether that was handled. They run
+            again, so this is only for people; by default none are known.
     """
 
     is_known: bool = False
@@ -177,6 +185,11 @@ class Past:
     retrying: Mapping[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
     unreadable: StateError | None = None
     finished: float | None = None
+    failed: Mapping[str, bool] = attrs.field(factory=dict)
+
+    def handled(self) -> list[str]:
+        """Ids of the nodes whose last failure was handled."""
+        return [name for name, is_handled in self.failed.items() if is_handled]
 
 
 @attrs.frozen

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Collection, Generator, Iterable, Mapping
+from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
@@ -16,7 +16,7 @@ from cascade.model.policies import Retry
 from cascade.model.shown.secrets import MARK, redacted
 from cascade.model.shown.text import preview
 from cascade.runtime.durability.backend import StateBackend
-from cascade.runtime.durability.records import Opening, Past, Record
+from cascade.runtime.durability.records import Opening, Past, Record, roots
 from cascade.runtime.durability.undo_log import RecordedUndos, recorded_undos
 from cascade.runtime.foundation.fairness import paced, paced_dict, paced_list, portions
 
@@ -85,6 +85,7 @@ class Recovery:
     undos: RecordedUndos = attrs.field(factory=RecordedUndos)
     _listed: Collection[str] | None = None
     _items: Counter[str] | None = None
+    _handled: Mapping[str, Sequence[str]] | None = None
     _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
     def __attrs_post_init__(self) -> None:
@@ -106,19 +107,43 @@ class Recovery:
 
     async def records(self, names: Iterable[str | None]) -> dict[str, Record]:
         """The records of the nodes *names*; read in portions, as there may be very many."""
-        if self._listed is None and self.past.nodes is not None:
-            self._listed = await paced_dict((name, None) for name in self.past.nodes)
-        listed, found = self._listed, dict[str, Record]()
+        listed, found = await self._names(), dict[str, Record]()
         wanted = await paced_list(name if listed is None or name in listed else None for name in names)
         for portion in portions(wanted, PORTION):
             found.update(await self.backend.recall(portion))
         return found
 
+    async def _names(self) -> Collection[str] | None:
+        if self._listed is None and self.past.nodes is not None:
+            self._listed = await paced_dict((name, None) for name in self.past.nodes)
+        return self._listed
+
     async def recorded_items(self) -> Counter[str]:
-        """Of how many items of each map there are records, as far as that is known."""
+        """Of how many items of each map there are records, as far as that is known; 0 if all have failed."""
         if self._items is None:
-            self._items = await paced(_items(self.past.nodes or ()))
+            self._items = await paced(_items(self.past.nodes or (), self.past.handled()))
         return self._items
+
+    async def handled_below(self) -> Mapping[str, Sequence[str]]:
+        """By node, the ids of what failed as a part of it, where that was handled."""
+        if self._handled is None:
+            self._handled = await paced(_by_root(self.past.handled()))
+        return self._handled
+
+    async def has_records(self, names: Iterable[str]) -> list[str]:
+        """Those of *names* of which there is a record, as far as that is known."""
+        listed = await self._names()
+        return [] if listed is None else await paced_list(name if name in listed else None for name in names)
+
+    async def leave(self, gone: Container[str]) -> None:
+        """Count without the nodes *gone*, which the store has forgotten."""
+        past, self._listed, self._items, self._handled = self.past, None, None, None
+        items = past.failed.items()
+        failed = await paced_dict(None if name in gone else (name, handled) for name, handled in items)
+        self.past = attrs.evolve(past, failed=failed)
+        if past.nodes is not None:
+            nodes = await paced_list(None if name in gone else name for name in past.nodes)
+            self.past = attrs.evolve(self.past, nodes=nodes)
 
     async def records_of(self, graph: Graph) -> tuple[dict[str, Record], dict[str, bytes]]:
         """The records of the nodes of *graph*, and the present digests of these nodes, by name."""
@@ -128,13 +153,23 @@ class Recovery:
         return await self.records(digests), digests
 
 
-def _items(names: Iterable[str]) -> Generator[None, None, Counter[str]]:
+def _items(names: Iterable[str], failed: Iterable[str]) -> Generator[None, None, Counter[str]]:
     counts: Counter[str] = Counter()
-    for name in names:
-        if name.endswith("]"):
-            counts[name.rpartition("[")[0]] += 1
-        yield
+    for some, number in ((names, 1), (failed, 0)):
+        for name in some:
+            if name.endswith("]"):
+                counts[name.rpartition("[")[0]] += number
+            yield
     return counts
+
+
+def _by_root(names: Iterable[str]) -> Generator[None, None, dict[str, list[str]]]:
+    found: dict[str, list[str]] = {}
+    for name in names:
+        for root in roots(name):
+            found.setdefault(root, []).append(name)
+        yield
+    return found
 
 
 async def open_recovery(

@@ -68,21 +68,35 @@ async def restore_items(run_context: RunContext, above: Frame, index: int, items
 
 
 async def _tell(run_context: RunContext, frame: Frame) -> None:
-    """Tell which nodes of *frame* need not run again."""
-    recorded = frame.turn.recorded
-    if recorded and run_context.events.wants(NodesRecalled):
-        named = ((frame.name(index), recalled.reason is not None) for index, recalled in recorded.items())
-        await tell_recalled(run_context, await paced_dict(named))
+    """Tell which nodes of *frame* need not run again, and which do although they have a record."""
+    recovery, recorded = run_context.store.recovery, frame.turn.recorded
+    if recovery is None or not recovery.past.is_known or not run_context.events.wants(NodesRecalled):
+        return
+    if not _is_in_recorded_turn(run_context, recovery, frame):
+        return
+    named = ((frame.name(index), recalled.reason is not None) for index, recalled in recorded.items())
+    ended, items = await paced_dict(named), await recovery.recorded_items()
+    others = (frame.name(index) for index in range(len(frame.graph.rows)) if index not in recorded)
+    again = await recovery.has_records(name for name in others if name not in items)
+    if ended or again:
+        below = await recovery.handled_below()
+        handled = [failed for name in below.keys() & ended.keys() for failed in below[name]]
+        await tell_recalled(run_context, ended, handled, again)
 
 
-async def tell_recalled(run_context: RunContext, ended: Mapping[str, bool]) -> None:
+async def tell_recalled(
+    run_context: RunContext, ended: Mapping[str, bool], handled: Collection[str], again: Collection[str] = ()
+) -> None:
     """Tell that nodes have ended before: *ended* says of each whether it was skipped."""
     recovery = run_context.store.recovery
     assert recovery is not None
     items = await recovery.recorded_items()
-    succeeded = {name: max(items[name], 1) for name, was_skipped in ended.items() if not was_skipped}
+    succeeded = {name: items.get(name, 1) for name, was_skipped in ended.items() if not was_skipped}
     skipped = [name for name, was_skipped in ended.items() if was_skipped]
-    run_context.events.emit(NodesRecalled, succeeded=succeeded, skipped=skipped)
+    run_context.events.emit(
+        NodesRecalled, succeeded=succeeded, skipped=skipped, handled=handled, again=again,
+        is_listed=recovery.past.nodes is not None,
+    )  # fmt: skip
 
 
 def _forget_changed(above: Frame, index: int, items: Frame) -> Generator[None, None, None]:
@@ -128,7 +142,16 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
     await recall.run()
     frame.turn.recorded = await paced_dict(recall.recalled())
     recovery.restored += len(frame.turn.recorded)
+    frame.gaps.collected.update(await paced_list(_with_failures(frame, await recovery.handled_below())))
     decide_as_before(frame, won)
+
+
+def _with_failures(frame: Frame, below: Mapping[str, Collection[str]]) -> Iterator[int | None]:
+    """The recorded maps that gave a list although items of them failed, by index."""
+    for index, recalled in frame.turn.recorded.items() if below else ():
+        name, is_map = frame.name(index), isinstance(frame.graph.rows[index], MapNode) and not frame.is_map
+        failed = below.get(name, ()) if is_map and recalled.reason is None else ()
+        yield index if any(item.rpartition("[")[0] == name for item in failed) else None
 
 
 def _valid(frame: Frame, names: Sequence[str], records: dict[str, Record]) -> Iterator[tuple[int, Record] | None]:

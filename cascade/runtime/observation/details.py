@@ -33,15 +33,35 @@ class NodesRecalled(Event):
     """Nodes of a run that is resumed need not run again, as a record has how they ended.
 
     Attributes:
-        succeeded: Ids of those that succeeded. A map has with its id how many of its items the store has, and any
-            other node 1.
+        succeeded: Ids of those that succeeded. A map has with its id how many of its items have succeeded, if the
+            store has any of them; any other node has 1.
         skipped: Ids of those that were skipped.
+        handled: Ids of those that failed, where the failure was handled: items of maps that succeeded, nodes of
+            flows that such nodes had returned, and all of a run that had finished.
+        again: Ids of nodes that have a record, and are to end anew all the same; without maps that have items.
+        is_listed: Whether ``RunResumed`` has counted all nodes that have a record. Some stores do not list them.
     """
 
     is_for_all: ClassVar[bool] = False
 
     succeeded: Mapping[str, int]
     skipped: Collection[str]
+    handled: Collection[str] = ()
+    again: Collection[str] = ()
+    is_listed: bool = True
+
+
+@attrs.frozen(kw_only=True)
+class RecallWithdrawn(NodeEvent):
+    """Nobody needs a node of which ``NodesRecalled`` has told, so it is pruned: a ``TaskSkipped`` follows.
+
+    Attributes:
+        was_skipped: Whether the record says that it was skipped; otherwise it succeeded.
+    """
+
+    is_for_all: ClassVar[bool] = False
+
+    was_skipped: bool
 
 
 @attrs.frozen(kw_only=True)

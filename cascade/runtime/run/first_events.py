@@ -61,18 +61,18 @@ async def tell_of_the_past(run_context: RunContext, prepared: Prepared, *, is_fi
         return
     past = recovery.past
     if past.is_known and run_context.events.wants(RunResumed):
-        maps = {map_id for maps in _sizes(prepared).maps.values() for map_id in maps}
         run_context.events.emit(
             RunResumed,
             recorded=len(past.nodes or ()),
             epoch=past.epoch,
-            by_task=await paced(by_task(past.nodes or (), maps)),
+            by_task=await paced(by_task(past.nodes or (), await recovery.recorded_items())),
             finished=past.finished if is_finished else None,
             is_finished=is_finished,
         )
     if is_finished and run_context.events.wants(NodesRecalled):
         records, _ = await recovery.records_of(prepared.graph)
-        await tell_recalled(run_context, {name: record.reason is not None for name, record in records.items()})
+        ended = {name: record.reason is not None for name, record in records.items()}
+        await tell_recalled(run_context, ended, past.handled())
     _warn_of_strangers(run_context, recovery.contents)
 
 

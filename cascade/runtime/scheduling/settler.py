@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 
 import attrs
 
-from cascade.graph.nodes import Node
+from cascade.graph.nodes import MapNode, Node
 from cascade.model.errors import RaceFailed
 from cascade.model.outcomes import Cancelled, Done, Failed, Skipped, Status
 from cascade.model.skip_reasons import SkipReason
@@ -28,6 +28,7 @@ from cascade.runtime.execution.telling import ON_LOOP, wall_clock_lead
 from cascade.runtime.execution.telling.failure_note import called_with, shown_arguments
 from cascade.runtime.foundation.task_context import key_of
 from cascade.runtime.frame.frame import Ended, Frame
+from cascade.runtime.observation.details import RecallWithdrawn
 from cascade.runtime.observation.outcome_stream import NodeSettled
 from cascade.runtime.scheduling.conditions import Conditions
 
@@ -177,6 +178,12 @@ class Settler:
 
     def prune(self, index: int) -> None:
         """Record a node that no route leads to; the frame knows that already."""
+        recalled = self.frame.turn.recorded.get(index)
+        if recalled is not None:
+            was_skipped = recalled.reason is not None
+            is_map = isinstance(self.frame.graph.rows[index], MapNode)
+            if was_skipped or not is_map:  # else its items have ended, and count
+                self.run_context.events.emit_node(RecallWithdrawn, self.subject(index), was_skipped=was_skipped)
         record(self.run_context, self.subject(index), Ending(Skipped(SkipReason.PRUNED)))
 
     def _replay(self, index: int, node: Node) -> None:

@@ -204,6 +204,7 @@ COUNTS = {"succeeded": 2, "failed": 1, "skipped": 0, "pending": 3}
         ),
         (cascade.StageStarted(**WHEN, index=2, size=7), "stage 2: 7 nodes"),
         (cascade.StageStarted(**WHEN, index=2, size=1), "stage 2: 1 node"),
+        (cascade.StageStarted(**WHEN, index=2, size=1, within="grow/more"), "  stage 2 in grow/more: 1 node"),
         (cascade.TaskExecutionStarted(**NODE), "  fetch#3 started"),
         (cascade.TaskExecutionStarted(**NODE, items=0), "  fetch#3 started: 0 items"),
         (
@@ -315,6 +316,40 @@ async def test_hits_of_the_cache_are_no_skips() -> None:
     assert "  double taken from the cache" in stream.getvalue()
     assert "(2 succeeded, 1 of these from the cache)" in stream.getvalue()
     assert "skipped" not in stream.getvalue()
+
+
+async def test_the_end_of_a_run_counts_handled_failures_by_themselves() -> None:
+    stream = io.StringIO()
+    await cascade.run([fails().or_else(1), cascade.settled(fails()), one()], observers=[human_log(stream)])
+    assert "(1 succeeded, 2 failed (handled))" in stream.getvalue()
+
+    stream = io.StringIO()
+    with pytest.raises(ValueError, match="trouble"):
+        await cascade.run(fails().after(cascade.settled(fails())), observers=[human_log(stream)])
+    assert "(1 failed, 1 failed (handled))" in stream.getvalue()
+
+
+async def test_the_end_of_a_resumed_run_says_how_many_nodes_had_ended_earlier(tmp_path: Path) -> None:
+    state, ends = f"sqlite:///{tmp_path}/runs.db", []
+    skipped = cascade.settled(one().run_if(False))
+    flow = fails().after(double(1), double.map(x=[1, 2]), skipped, one().or_else(one()))
+    for _ in range(2):
+        stream = io.StringIO()
+        with pytest.raises(ValueError, match="trouble"):
+            await cascade.run(flow, state=state, run_id="r1", observers=[human_log(stream)])
+        ends.append(stream.getvalue().splitlines()[-1])
+    assert "(5 succeeded, 2 skipped, 1 failed)" in ends[0]
+    assert (
+        "(3 succeeded, 3 of these recorded earlier, 2 skipped, 1 of these recorded earlier, 1 failed)" in ends[1]
+    )
+
+
+async def test_a_fallback_that_is_not_needed_is_no_riddle() -> None:
+    stream = io.StringIO()
+    await cascade.run(one().or_else(double(1)), observers=[human_log(stream)])
+    (line,) = [line for line in stream.getvalue().splitlines() if "  double skipped: " in line]
+    assert "fallback (or_else)" in line
+    assert line.endswith(" (Pruned)")
 
 
 async def test_two_runs_that_one_stream_tells_of_are_not_mixed_up() -> None:

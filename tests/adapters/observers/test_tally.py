@@ -15,7 +15,7 @@ from strategies_events import any_events
 from virtual_time import virtual_loops
 
 import cascade
-from cascade.adapters.observers.tally import Tally
+from cascade.adapters.observers.tally import Tally, parts_of
 from cascade.testing import RandomFlow, flows
 
 anyio_backend = virtual_loops
@@ -107,6 +107,14 @@ async def test_a_map_whose_length_is_not_known_counts_when_it_begins(schedule_na
     }
 
 
+async def test_the_stage_is_that_of_the_run_and_not_of_a_flow_that_a_task_returned() -> None:
+    @cascade.task
+    async def grow(_: Any) -> Any:
+        return one(one(one()))
+
+    assert (await counted([grow(one())])).stage == 1
+
+
 async def test_what_was_undone_is_counted() -> None:
     @cascade.task
     async def undo(_: int) -> None: ...
@@ -118,7 +126,7 @@ async def test_what_was_undone_is_counted() -> None:
     tally = await counted(fails(double(1).with_undo(undo), double.map(x=[1, 2]).with_undo(undo)))
     assert (tally.tasks["double"].counts["undone"], tally.tasks["double"].counts["succeeded"]) == (3, 3)
     assert "undo" not in tally.tasks
-    assert ("undone", 3) in list(tally.parts())
+    assert ("undone", 3) in list(parts_of(*tally.tasks.values()))
 
 
 async def test_tasks_are_in_the_order_of_the_flow() -> None:
@@ -141,7 +149,7 @@ async def test_a_failure_that_is_handled_is_counted_as_such() -> None:
 
     assert (tally.tasks["double"].counts["failed"], tally.tasks["double"].counts["handled"]) == (0, 1)
     assert (tally.ended, tally.total) == (3, 3)
-    assert list(tally.parts()) == [("failed (handled)", 1)]
+    assert list(parts_of(*tally.tasks.values())) == [("failed (handled)", 1)]
 
 
 async def test_a_map_that_does_not_come_to_run_has_no_items() -> None:
@@ -327,4 +335,4 @@ def _numbers(tally: Tally) -> Iterator[bool]:
     yield tally.elapsed(1e9) >= 0
     left = tally.left(1e9)
     yield left is None or left >= 0
-    yield from (count > 0 for _, count in tally.parts())
+    yield from (count > 0 for _, count in parts_of(*tally.tasks.values()))

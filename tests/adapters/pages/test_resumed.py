@@ -16,6 +16,13 @@ async def same(x: int = 0) -> int:
     return x
 
 
+@cascade.task(version="1")
+async def odd(x: int) -> int:
+    if x % 2:
+        raise ValueError(x)
+    return x
+
+
 def boxes_of(document: dict[str, Any]) -> dict[str, str]:
     return {name: box["text"] for name, box in document["graph"]["boxes"].items()}
 
@@ -38,7 +45,8 @@ async def test_what_had_ended_before_is_painted_as_it_ended(kind: str, tmp_path:
         return stores.setdefault(run_id, cascade.state.InMemoryStateBackend(run_id))
 
     whole, part, left = same.map(x=[1, 2, 3]), items.map(x=[1, 2, 3]), same(2).run_if(same(0))
-    flow = last(same(1), cascade.settled(left), whole, part)
+    some, none = (odd.map(x=given).with_errors("collect") for given in ([1, 2, 3], [1]))
+    flow = last(same(1), cascade.settled(left), whole, part, some, none)
     settings: dict[str, Any] = {
         "state": in_memory if kind == "memory" else f"sqlite:///{tmp_path / 'state.db'}",
         "run_id": "one", "on_error": "continue", "schedule": schedule,
@@ -49,7 +57,7 @@ async def test_what_had_ended_before_is_painted_as_it_ended(kind: str, tmp_path:
     resumed = boxes_of(await documented(flow, **settings))
     finished = boxes_of(await documented(flow, **settings))
 
-    before = {"same": "✓", "same#2": "✓", "same#3": "-", "same#4": "✓3"}
+    before = {"same": "✓", "same#2": "✓", "same#3": "-", "same#4": "✓3", "odd": "!2 ✓1", "odd#2": "!"}
     assert failed == {**before, "items": "✗1 ✓2", "last": "-"}
     assert resumed == {**before, "items": "✓3", "last": "✓"}
     assert finished == resumed

@@ -175,6 +175,18 @@ async def test_stages_say_their_number_and_size() -> None:
     assert [(event.index, event.size) for event in recorded.of(cascade.StageFinished)] == stages
 
 
+async def test_stages_say_of_which_flow_they_are() -> None:
+    @cascade.task
+    async def grow() -> Any:
+        return in_thread([source(), source()])
+
+    recorded = await events_of([in_thread(grow())])
+    stages = [(event.within, event.index, event.size) for event in recorded.of(cascade.StageStarted)]
+    assert stages == [(None, 0, 1), ("grow", 0, 2), ("grow", 1, 1), (None, 1, 1)]
+    finished = [(event.within, event.index, event.size) for event in recorded.of(cascade.StageFinished)]
+    assert finished == [*stages[1:3], stages[0], stages[3]]
+
+
 async def test_node_events_say_node_and_task() -> None:
     @cascade.task(name="other name")
     async def named() -> None: ...

@@ -29,10 +29,10 @@ from cascade.model.events import (
     TaskSkipped,
 )
 from cascade.model.skip_reasons import SkipReason
-from cascade.runtime.observation.details import FlowKnown, NodeFailed, NodesRecalled, NodeWrote
+from cascade.runtime.observation.details import FlowKnown, NodeFailed, NodesRecalled, NodeWrote, RecallWithdrawn
 
 # What a chronicle has to be told of.
-KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed, NodesRecalled, NodeWrote)
+KINDS: Final = (Event, AttemptStarted, FlowKnown, NodeFailed, NodesRecalled, NodeWrote, RecallWithdrawn)
 # Nodes that are shown as they run or wait, at most.
 MOST_ACTIVE: Final = 100
 MOST_WAITING: Final = 15
@@ -91,11 +91,12 @@ class Chronicle:
                 self._hear_node(event, at)
             case FlowKnown(graph=graph):
                 self.boxes.know(flow_of_graph(graph))
-            case NodesRecalled(succeeded=succeeded, skipped=skipped):
+            case NodesRecalled(succeeded=succeeded, skipped=skipped, handled=handled):
                 for node_id, number in succeeded.items():
                     self.boxes.count(node_id, "succeeded", number)
-                for node_id in skipped:
-                    self.boxes.count(node_id, "skipped", 1)
+                for status, node_ids in (("skipped", skipped), ("handled", handled)):
+                    for node_id in node_ids:
+                        self.boxes.count(node_id, status, 1)
             case _:
                 self._head.hear(event, at)
         if isinstance(event, RunFinished):
@@ -120,6 +121,8 @@ class Chronicle:
                 self._move(event, at, "waiting", "signal", f"signal {signal!r}")
             case TaskExecutionFinished():
                 self._end(event, at)
+            case RecallWithdrawn(was_skipped=was_skipped):
+                self.boxes.count(node_id, "skipped" if was_skipped else "succeeded", -1)
             case TaskSkipped(reason=reason):
                 self._leave(event, at)
                 self.boxes.count(node_id, "succeeded" if reason == SkipReason.CACHE_HIT.value else "skipped", 1)

@@ -44,6 +44,7 @@ def _together(tasks: Sequence[TaskTally]) -> TaskTally:
     others = TaskTally(OTHERS, sum(task.total for task in tasks), seconds=sum(task.seconds for task in tasks))
     for task in tasks:
         others.counts.update(task.counts)
+        others.handled_before += task.handled_before
     return others
 
 

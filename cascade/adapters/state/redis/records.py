@@ -10,6 +10,7 @@ from typing import Any, Final, cast
 import attrs
 
 from cascade.adapters.redis_client import Session
+from cascade.adapters.state.detail_text import HANDLED_MARK
 from cascade.adapters.state.ownership import Owner, Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
 from cascade.adapters.state.redis.durations import Writing
@@ -79,14 +80,16 @@ class RunKeys:
         epoch = self.lease.take(session, change, mine, vigil)
         # Read again: before the lease was taken, others could write.
         known = {**known, **self._meta(session)}
-        nodes, retrying, is_whole = self._listed(session)
+        nodes, failed, retrying, is_whole = self._listed(session)
         self.keeps = any(map(is_of_undo, nodes))
         self.detailed = {name.decode() for name in considerate(session.ask("hkeys", self._names["details"]))}
         is_known = epoch > 1 or bool(nodes)
         status = cast("RecordedStatus", known["status"].decode())
         finished = float(known["finished"]) if "finished" in known else None
         digest = known.get("flow_digest")
-        past = Past(is_known, status, digest, nodes, epoch=epoch, retrying=retrying, finished=finished)
+        past = Past(
+            is_known, status, digest, nodes, epoch=epoch, retrying=retrying, finished=finished, failed=failed
+        )
         if epoch > 1 and not is_whole:
             return attrs.evolve(past, unreadable=StateError(f'{self.lease.has_lost()} with on_change="recompute"'))
         turn = None if known.get("turn") is None else int(known["turn"])
@@ -108,8 +111,11 @@ class RunKeys:
         fields = session.ask("hgetall", self._names["meta"])
         return {name.decode(): value for name, value in fields.items()}
 
-    def _listed(self, session: Session) -> tuple[list[str], dict[str, tuple[bytes | None, int]], bool]:
-        """The nodes that have a record, those that waited for another attempt, and whether no key is lost.
+    def _listed(
+        self, session: Session
+    ) -> tuple[list[str], dict[str, bool], dict[str, tuple[bytes | None, int]], bool]:
+        """The nodes that have a record, those that failed or were cancelled with whether that was handled, those
+        that waited for another attempt, and whether no key is lost.
 
         A server that evicts keys removes whole hashes, so results without any node mean a loss.
         """
@@ -124,7 +130,12 @@ class RunKeys:
             for name, node in considerate(noted.items())
             if node["status"] == "retrying"
         }
-        return list(named), retrying, bool(noted) or not named
+        failed = {
+            name: bool(node.get("handled"))
+            for name, node in considerate(noted.items())
+            if node["status"] in ("failed", "cancelled")
+        }
+        return list(named), failed, retrying, bool(noted) or not named
 
     def _scan(self, session: Session, part: str) -> Iterator[tuple[bytes, bytes]]:
         """The fields of a hash, read in portions."""
@@ -144,7 +155,10 @@ class RunKeys:
             meta |= {"turn": going_on.turn, "continuation": sealing.continuation()}
         results = {row.node_id: row.value for row in rows if row.value is not None}
         skips = {row.node_id: str(row.reason) for row in rows if row.reason is not None}
-        nodes = {row.node_id: _noted(row, now) for row in considerate(rows)}
+        nodes = {
+            row.node_id: _noted(row, now, is_handled=HANDLED_MARK in details.get(row.node_id, ""))
+            for row in considerate(rows)
+        }
         self.keeps = self.keeps or any(map(is_of_undo, nodes))
         gone: Sequence[bytes] = self._gone(session) if going_on is not None and self.keeps else ()
 
@@ -294,7 +308,7 @@ def _digest(node: Mapping[str, Any]) -> bytes | None:
     return None if digest is None else bytes.fromhex(digest)
 
 
-def _noted(row: Row, now: float) -> str:
+def _noted(row: Row, now: float, *, is_handled: bool) -> str:
     digest = None if row.digest is None else row.digest.hex()
     noted: dict[str, Any] = {
         "status": row.status, "digest": digest, "task": row.task, "reason": row.reason,
@@ -307,6 +321,8 @@ def _noted(row: Row, now: float) -> str:
         noted["started"] = round(row.started, 6)
     if row.worker is not None:
         noted["worker"] = row.worker
+    if is_handled:
+        noted["handled"] = True
     return json.dumps(noted)
 
 

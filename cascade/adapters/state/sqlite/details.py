@@ -8,12 +8,20 @@ from typing import Final
 
 import attrs
 
+from cascade.adapters.state.detail_text import HANDLED_MARK
+from cascade.runtime.durability.records import UNDO_MARK
 from cascade.runtime.foundation.fairness import considerate
 
 _MAKE: Final = """CREATE TABLE IF NOT EXISTS details (
     run INTEGER NOT NULL REFERENCES runs(id), node_id TEXT NOT NULL, detail TEXT NOT NULL,
     PRIMARY KEY (run, node_id)
 ) WITHOUT ROWID"""
+
+# The nodes of a run whose failure was handled.
+HANDLED: Final = f"""SELECT nodes.node_id FROM nodes JOIN details ON details.run = nodes.run
+    AND details.node_id = nodes.node_id WHERE nodes.run = ? AND nodes.status = 'failed'
+    AND nodes.node_id NOT GLOB '{UNDO_MARK}*' AND instr(details.detail, '{HANDLED_MARK}')
+"""
 
 
 @attrs.define(eq=False)

@@ -13,7 +13,7 @@ from urllib.parse import quote
 from cascade.adapters.state.detail_text import UNREAD
 from cascade.adapters.state.lenient import Fields, read_node_record, read_run_record, read_signal_records
 from cascade.adapters.state.ownership import Owner, seconds_left
-from cascade.adapters.state.sqlite.details import has_table
+from cascade.adapters.state.sqlite.details import HANDLED, has_table
 from cascade.adapters.state.sqlite.lease import later_columns
 from cascade.adapters.state.sqlite.opening import opened
 from cascade.adapters.state.sqlite.outlines import read as read_outline
@@ -35,11 +35,6 @@ _ENDED: Final = "coalesce(started + duration, recorded)"
 _COUNTS: Final = (
     f"SELECT status, count(*) FROM nodes WHERE run = ? AND node_id NOT GLOB '{UNDO_MARK}*' GROUP BY status"
 )
-# Of how many it is recorded that the failure is handled. Within a text of the details, each quote has a backslash.
-_HANDLED: Final = f"""SELECT count(*) FROM nodes JOIN details ON details.run = nodes.run
-    AND details.node_id = nodes.node_id WHERE nodes.run = ? AND nodes.status = 'failed'
-    AND nodes.node_id NOT GLOB '{UNDO_MARK}*' AND instr(details.detail, '"handled": true')
-"""
 # Of nodes that succeeded there are details only if they wrote something.
 _OF_OTHERS: Final = """SELECT node_id, detail FROM details WHERE run = :run AND node_id IN (
     SELECT node_id FROM nodes WHERE run = :run AND status <> 'succeeded'
@@ -73,7 +68,7 @@ def _run(
 def _counts(connection: sqlite3.Connection, number: int) -> dict[str, int]:
     counts: dict[str, int] = dict(connection.execute(_COUNTS, (number,)))
     if "failed" in counts and has_table(connection, "details"):
-        ((handled,),) = connection.execute(_HANDLED, (number,))
+        ((handled,),) = connection.execute(f"SELECT count(*) FROM ({HANDLED})", (number,))
         counts |= {"failed": counts["failed"] - handled, "handled": handled}
     return {status: count for status, count in counts.items() if count}
 

@@ -14,7 +14,7 @@ import attrs
 
 from cascade.adapters.state.ownership import Vigil
 from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened, with_values
-from cascade.adapters.state.sqlite.details import DetailRows
+from cascade.adapters.state.sqlite.details import HANDLED, DetailRows, has_table
 from cascade.adapters.state.sqlite.durations import write as write_durations
 from cascade.adapters.state.sqlite.lease import RunLease
 from cascade.adapters.state.sqlite.outlines import forget as forget_outline
@@ -96,7 +96,10 @@ class RunRows:
         self.largest = max(limit - _MARGIN, limit // 2)
         nodes, retrying = _listed(connection, number)
         self.details.look(connection, number)
-        past = Past(epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying, finished=finished)
+        past = Past(
+            epoch > 1, status, flow_digest, nodes, epoch=epoch, retrying=retrying, finished=finished,
+            failed=_failed(connection, number),
+        )  # fmt: skip
         return with_values(past, self.lease.run_id, result, turn, continuation)
 
     def write(self, sealing: Sealing) -> None:
@@ -209,6 +212,17 @@ def _listed(connection: sqlite3.Connection, number: int) -> tuple[list[str], dic
     )
     nodes = [node_id for (node_id,) in considerate(rows)]
     return nodes, {node_id: (digest, made) for node_id, digest, made in considerate(waiting)}
+
+
+def _failed(connection: sqlite3.Connection, number: int) -> dict[str, bool]:
+    """The nodes that failed or were cancelled, each with whether that was handled."""
+    rows = connection.execute(
+        "SELECT node_id FROM nodes WHERE run = ? AND status IN ('failed', 'cancelled')", (number,)
+    )
+    failed = {node_id: False for (node_id,) in considerate(rows)}
+    if failed and has_table(connection, "details"):
+        failed.update((node_id, True) for (node_id,) in considerate(connection.execute(HANDLED, (number,))))
+    return failed
 
 
 def _go_on(connection: sqlite3.Connection, number: int, going_on: Continuation, value: bytes | None) -> None:

@@ -8,7 +8,7 @@ from typing import Final
 from cascade.graph.identity import item_digest
 from cascade.graph.nodes import Graph, MapNode
 from cascade.model.skip_reasons import SkipReason
-from cascade.runtime.durability.records import Record
+from cascade.runtime.durability.records import Record, roots
 from cascade.runtime.durability.recovery import Recovery
 from cascade.runtime.foundation.fairness import paced_dict, paced_list
 
@@ -53,12 +53,6 @@ def _items(
         map_id, _, item = name.removesuffix("]").rpartition("[")
         is_item = map_id in maps and name == f"{map_id}[{item}]" and item.isdecimal()
         yield (name, item_digest(digests[map_id], int(item))) if is_item else None
-
-
-def roots(name: str) -> Iterator[str]:
-    """The nodes to which *name* may belong: itself, the map of an item, and the node of a sub-flow."""
-    yield name
-    yield from (name[:place] for place, letter in enumerate(name) if letter in "/[")
 
 
 def with_dependants(names: Collection[str], graph: Graph) -> Iterator[str | None]:

@@ -8,9 +8,8 @@ from anyio import CancelScope
 
 from cascade.graph.nodes import Graph
 from cascade.runtime.durability.backend import StateBackend
-from cascade.runtime.durability.records import Batch, Entry, Past, Record
+from cascade.runtime.durability.records import Batch, Entry, Past, Record, roots
 from cascade.runtime.durability.recovery import PORTION, OpenRun, RecordedFlow, Recovery, open_recovery
-from cascade.runtime.durability.resuming.changes import roots
 from cascade.runtime.durability.signal_records import VALUE, Unreadable
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 

@@ -13,7 +13,7 @@ from cascade.graph.identity import Contents, contents_of
 from cascade.graph.nodes import Graph
 from cascade.model.errors import CascadeError, FlowChangedError, StateError
 from cascade.model.shown.raised import describe
-from cascade.runtime.durability.records import UNDO_TIMES, Batch, Entry, Past, done_id
+from cascade.runtime.durability.records import UNDO_TIMES, Batch, Entry, Past, done_id, roots
 from cascade.runtime.durability.recovery import (
     PORTION,
     OpenRun,
@@ -90,12 +90,9 @@ async def forget_undone(recovery: Recovery, graph: Graph) -> None:
         await _rerun(recovery)
         await backend.write(counted)
         return
-    affected = await paced_list(with_dependants({name for name, _ in marks.values()}, graph))
-    gone = set(await paced_list(with_parts(affected, past.nodes)))
-    await _recomputed(recovery, affected)
+    undone = {name for name, _ in marks.values()}
+    await _recomputed(recovery, await paced_list(with_dependants(undone, graph)), graph)
     await backend.forget(undos.ids())
-    kept = await paced_list(None if name in gone else name for name in past.nodes)
-    recovery.past = attrs.evolve(recovery.past, nodes=kept)
 
 
 async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFlow, open_run: OpenRun) -> Recovery:
@@ -117,7 +114,7 @@ async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFl
         case "fork":
             return await forked(recovery, open_run, flow, changed)
         case "recompute":
-            return await _recomputed(recovery, changed)
+            return await _recomputed(recovery, changed, flow.graph)
         case _:
             assert_never(decision)
 
@@ -168,13 +165,22 @@ async def _rerun(recovery: Recovery) -> Recovery:
     return recovery
 
 
-async def _recomputed(recovery: Recovery, changed: Sequence[str]) -> Recovery:
-    """Forget the records of the nodes *changed*, and the result; nothing yet while nodes are to be undone."""
+async def _recomputed(recovery: Recovery, changed: Sequence[str], graph: Graph) -> Recovery:
+    """Forget the records of the nodes *changed*, those of failures of nodes that *graph* has not, and the result;
+    nothing yet while nodes are to be undone.
+    """
     if recovery.undos.has_begun:
         return await _rerun(recovery)
     past = recovery.past
-    for portion in portions(await paced_list(with_parts(changed, past.nodes or ())), PORTION):
+    names = (graph.name(index) for index in range(len(graph.rows) if past.failed else 0))
+    known = set(await paced_list(names))
+    strange = await paced_list(
+        None if any(root in known for root in roots(name)) else name for name in past.failed
+    )
+    gone = await paced_list(with_parts([*changed, *strange], [*(past.nodes or ()), *past.failed]))
+    for portion in portions(gone, PORTION):
         await recovery.backend.forget(portion)
     await recovery.backend.adopt(recovery.contents.flow)
     recovery.past = attrs.evolve(past, result=None, status="running")
+    await recovery.leave(set(gone))
     return recovery

@@ -65,11 +65,13 @@ def _any_ready(frame: Frame, indices: list[int]) -> bool:
 async def run_stage(scheduler: Scheduler, level: list[int], number: int) -> None:
     """Run the nodes of *level* that are ready, and wait for all of them."""
     run_context = scheduler.context.run_context
-    scheduler.context.frame.readiness.stage = level
-    run_context.events.emit(StageStarted, index=number, size=len(level))
+    frame = scheduler.context.frame
+    frame.readiness.stage = level
+    within = frame.prefix.removesuffix("/") or None
+    run_context.events.emit(StageStarted, index=number, size=len(level), within=within)
     async with anyio.create_task_group() as scheduler.context.group:
         await scheduler.run(level)
     if run_context.store.journal is not None and run_context.settings.durability == "stage":
         await run_context.store.journal.flush()
     if not run_context.lifecycle.is_closing:
-        run_context.events.emit(StageFinished, index=number, size=len(level))
+        run_context.events.emit(StageFinished, index=number, size=len(level), within=within)

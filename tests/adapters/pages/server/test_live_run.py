@@ -254,16 +254,25 @@ async def test_a_run_is_shown_among_others_of_its_store(tmp_path: Path) -> None:
 
 
 async def test_numbers_are_told_in_the_format_of_prometheus() -> None:
-    flow = joined(just(1), just(cascade.signal("go")))
+    @cascade.task
+    async def fail() -> None:
+        raise ValueError
+
+    flow = joined(just(1), cascade.settled(fail()), just(cascade.signal("go")))
     async with cascade.start(flow, page=cascade.Page(metrics=True)) as run, followed(run) as page:
-        await page.until(lambda known: known["run"]["counts"]["succeeded"] == 1)
+        await page.until(
+            lambda known: known["run"]["counts"]["succeeded"] == known["run"]["counts"]["handled"] == 1
+        )
         lines = (await Browser(page.browser.port).ask("/metrics")).body.decode().splitlines()
         run.cancel()
 
     assert 'cascade_runs{status="running"} 1' in lines
     assert 'cascade_nodes_total{task="just",outcome="succeeded"} 1' in lines
     assert 'cascade_nodes{task="go",state="waiting"} 1' in lines
+    assert 'cascade_nodes_total{task="fail",outcome="handled"} 1' in lines
+    assert 'cascade_nodes_total{task="fail",outcome="failed"} 0' in lines
     assert 'cascade_node_seconds_count{task="just"} 1' in lines
+    assert 'cascade_node_seconds_count{task="fail"} 1' in lines
     for line in lines:
         assert line.startswith("# ") or float(line.rpartition(" ")[2]) >= 0
 

@@ -11,7 +11,7 @@ from typing import Any, Final
 import attrs
 
 # What run documents count: how nodes have ended, and what becomes of those that have not.
-_OUTCOMES: Final = ("succeeded", "failed", "cancelled", "skipped", "cached", "recorded")
+_OUTCOMES: Final = ("succeeded", "failed", "handled", "cancelled", "skipped", "cached", "recorded")
 _STATES: Final = ("running", "waiting")
 _ESCAPES: Final = str.maketrans({"\\": "\\\\", '"': '\\"', "\n": "\\n"})
 
@@ -48,7 +48,6 @@ def in_text(families: Iterable[Family]) -> str:
 
 def of_run(document: Mapping[str, Any], tasks: Sequence[Mapping[str, Any]]) -> Iterator[Family]:
     """The numbers in a run document, and those of its tasks."""
-    tasks = [{**task, "failed": task["failed"] + task["handled"]} for task in tasks]
     yield runs_by({document["run"]["status"]: 1})
     yield Family("cascade_nodes_total", "counter", "Nodes that have ended.", _by("outcome", _OUTCOMES, tasks))
     yield Family("cascade_nodes", "gauge", "Nodes that run or wait.", _by("state", _STATES, tasks))
@@ -93,6 +92,5 @@ def _by(
 
 def _durations(tasks: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, Mapping[str, str], float]]:
     for task in tasks:
-        ran = task["succeeded"] + task["failed"] + task["cancelled"]
         yield "_sum", {"task": task["name"]}, task["seconds"]
-        yield "_count", {"task": task["name"]}, ran
+        yield "_count", {"task": task["name"]}, task["ran"]
