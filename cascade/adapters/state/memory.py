@@ -165,6 +165,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         for node_id in node_ids:
             self._results.pop(node_id, None)
             self._skips.pop(node_id, None)
+            self._retrying.pop(node_id, None)
             self.details.pop(node_id, None)
 
     async def adopt(self, flow_digest: bytes) -> None:
