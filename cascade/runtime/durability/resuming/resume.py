@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final, Literal, assert_never
 
 import attrs
@@ -83,12 +83,10 @@ async def forget_undone(recovery: Recovery, graph: Graph) -> None:
     backend, undos = recovery.backend, recovery.undos
     marks = await backend.get_readable_results(map(done_id, undos.successes))
     times = Counter(undos.times) + Counter(key for _, key in marks.values())
-    counted = Batch([Entry(UNDO_TIMES, dict(times))])
-    await backend.write(counted)
+    await backend.write(_counted(times))
     past, recovery.undos = recovery.past, RecordedUndos(times=times)
     if undos.starts_over or past.nodes is None or past.continuation is not None:
         await _rerun(recovery)
-        await backend.write(counted)
         return
     affected = await paced_list(with_dependants({name for name, _ in marks.values()}, graph))
     gone = set(await paced_list(with_parts(affected, past.nodes)))
@@ -96,6 +94,11 @@ async def forget_undone(recovery: Recovery, graph: Graph) -> None:
     await backend.forget(undos.ids())
     kept = await paced_list(None if name in gone else name for name in past.nodes)
     recovery.past = attrs.evolve(recovery.past, nodes=kept)
+
+
+def _counted(times: Mapping[str, int]) -> Batch:
+    """What is recorded of how often nodes were undone."""
+    return Batch([Entry(UNDO_TIMES, dict(times))])
 
 
 async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFlow, open_run: OpenRun) -> Recovery:
@@ -160,10 +163,12 @@ async def _rerun(recovery: Recovery) -> Recovery:
     if recovery.undos.has_begun:
         recovery.undos.starts_over = True
         return recovery
+    times = recovery.undos.times
     await recovery.backend.clear()
     await recovery.backend.adopt(recovery.contents.flow)
-    recovery.past = Past(epoch=recovery.past.epoch)
-    recovery.undos = RecordedUndos(times=recovery.undos.times)
+    if times:
+        await recovery.backend.write(_counted(times))
+    recovery.past, recovery.undos = Past(epoch=recovery.past.epoch), RecordedUndos(times=times)
     recovery.forget_attempts()
     return recovery
 
