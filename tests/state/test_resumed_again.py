@@ -16,7 +16,9 @@ from state.stores import StoreUnderTest
 # What has been called, and what fails. Tasks look it up here: what a task is bound to is part of its digest.
 CALLED: list[str] = []
 BROKEN: set[str] = set()
-nothing_has_run = cleared(CALLED, BROKEN)
+# What a contestant waits for.
+HELD: dict[str, anyio.Event] = {}
+nothing_has_run = cleared(CALLED, BROKEN, HELD)
 
 
 def call(name: str, *values: Any) -> tuple[Any, ...]:
@@ -61,7 +63,7 @@ class Life:
 
     async def fails(self, *broken: str, **settings: Any) -> list[str]:
         """What is called in an execution that fails, as these are broken."""
-        with pytest.raises((ValueError, cascade.RunFailed)):
+        with pytest.raises((ValueError, cascade.RunFailed, cascade.RaceFailed)):
             await self._run(*broken, **settings)
         return list(CALLED)
 
@@ -210,3 +212,55 @@ async def test_attempts_in_a_later_turn_of_a_loop_in_a_node_are_none_of_the_firs
     assert await store.open("night").has_result("in_place/stubborn")
     assert await life.fails("end") == ["attempt 1 at 2", "end"]
     assert await life.ends() == ("end", "end")
+
+
+# -- races -----------------------------------------------------------------------------------------------------
+
+
+class Unstorable:
+    """A value that no store takes."""
+
+    def __reduce__(self) -> Any:
+        raise TypeError("it has no pickle")
+
+
+@cascade.task(version="1")
+async def contestant(name: str) -> tuple[str, Unstorable]:
+    if name in HELD:
+        await HELD[name].wait()
+    return call(name)[0], Unstorable()
+
+
+@cascade.task(version="1")
+async def backs(name: str, value: tuple[str, object], *_: object) -> str:
+    return call(f"{name} backs {value[0]}")[0]
+
+
+def raced() -> Any:
+    winner = cascade.race(contestant("a"), contestant("b"))
+    first = backs("first", winner)
+    return step("end", first, backs("second", winner, first))
+
+
+async def test_who_has_won_a_race_wins_it_again_if_the_store_does_not_have_its_value(
+    durable: StoreUnderTest, schedule: Any
+) -> None:
+    life = Life(raced, {"state": durable.state, "run_id": "night", "schedule": schedule})
+    HELD["b"] = anyio.Event()
+    assert await life.fails("second backs a") == ["a", "first backs a", "second backs a"]
+    HELD["a"] = HELD.pop("b")  # now the other one is faster
+    HELD["a"].set()
+    assert await life.ends() == ("end", "first backs a", "second backs a")
+    assert CALLED == ["a", "second backs a", "end"]
+
+
+async def test_a_winner_that_fails_when_its_value_is_wanted_again_leaves_the_race_open(
+    durable: StoreUnderTest, schedule: Any
+) -> None:
+    life = Life(raced, {"state": durable.state, "run_id": "night", "schedule": schedule})
+    HELD["b"] = anyio.Event()
+    await life.fails("second backs a")
+    HELD.clear()
+    assert await life.fails("a") == ["a"]
+    HELD["a"] = anyio.Event()
+    assert await life.ends() == ("end", "first backs b", "second backs b")

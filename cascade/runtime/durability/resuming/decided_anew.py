@@ -160,9 +160,12 @@ def _decided(graph: Graph, races: Iterable[int], found: Mapping[int, Record]) ->
 
 
 def decide_as_before(frame: Frame, won: Mapping[int, int]) -> None:
-    """Let those lose that had lost before, so that they do not begin again while the winner is replayed."""
+    """Let those lose that had lost before, so that they do not begin again.
+
+    Also where the winner does, as the store does not have its value: others have got that, and are not run again.
+    """
     if frame.routing is None:
         return
     for race, winner in won.items():
-        if winner in frame.turn.recorded:
+        if race not in frame.turn.anew:
             frame.routing.racing.give(race, winner)
