@@ -233,7 +233,7 @@ async def contestant(name: str) -> tuple[str, Unstorable]:
 
 @cascade.task(version="1")
 async def backs(name: str, value: tuple[str, object], *_: object) -> str:
-    return call(f"{name} backs {value[0]}")[0]
+    return str(call(f"{name} backs {value[0]}")[0])
 
 
 def raced() -> Any:
