@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Literal, assert_never
 
 import attrs
@@ -104,25 +105,33 @@ def _counted(times: Mapping[str, int]) -> Batch:
 async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFlow, open_run: OpenRun) -> Recovery:
     """*recovery*, made to fit *flow*."""
     if _is_rerun(recovery, policy):
-        signals = recovery.backend.signals
-        if signals is not None and recovery.past.status == "succeeded":  # else what was accepted stands
-            await signals.forget()
-        return await _rerun(recovery)
+        return await _as_recorded(recovery, policy)
     changed = await changed_nodes(recovery, flow.graph)
     decision = _decide(recovery, policy, changed)
     match decision:
         case "return":
-            if recovery.past.status == "succeeded" and recovery.past.result is None:
-                await recovery.backend.adopt(recovery.contents.flow)
-            return recovery
+            return await _as_recorded(recovery, policy)
         case "rerun":
             return await _rerun(recovery)
         case "fork":
-            return await forked(recovery, open_run, flow, changed)
+            return await forked(recovery, open_run, flow, changed, partial(_as_recorded, policy=policy))
         case "recompute":
             return await _recomputed(recovery, changed)
         case _:
             assert_never(decision)
+
+
+async def _as_recorded(recovery: Recovery, policy: ResumePolicy) -> Recovery:
+    """*recovery*, whose flow has not changed, or of which everything runs again."""
+    has_succeeded = recovery.past.status == "succeeded"
+    if _is_rerun(recovery, policy):
+        signals = recovery.backend.signals
+        if signals is not None and has_succeeded:  # else what was accepted stands
+            await signals.forget()
+        return await _rerun(recovery)
+    if has_succeeded and recovery.past.result is None:
+        await recovery.backend.adopt(recovery.contents.flow)
+    return recovery
 
 
 def _is_rerun(recovery: Recovery, policy: ResumePolicy) -> bool:
