@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import anyio
 import pytest
 
 import cascade
+from cascade.runtime.durability.records import Batch, Entry, Opening
+from cascade.state import InMemoryStateBackend
+from cascade.testing.faults import LoseStore
+from cascade.testing.faulty_store import FaultyStore
 from state.cleared import cleared
 from state.stores import StoreUnderTest
 
@@ -92,3 +97,41 @@ async def test_a_run_that_begins_anew_still_knows_how_often_it_was_undone(store:
     known = set(SERVED)
     assert await cascade.run(trip(), **settings) == "done"
     assert sorted(SERVED[key] for key in set(SERVED) - known) == ["bus", "hotel", "train"]
+
+
+@pytest.mark.parametrize("name", FLOWS)
+async def test_whenever_a_store_ends_that_finishes_an_undo_no_key_is_used_again(name: str, schedule: Any) -> None:
+    flow, booked = FLOWS[name]
+    settings: Any = {"run_id": "trip", "schedule": schedule}
+    for at in itertools.count(1):
+        SERVED.clear()
+        BOOKED.clear()
+        struck: list[str] = []
+        inner = InMemoryStateBackend("trip")
+        ends = FaultyStore(inner, LoseStore(at), struck.append, struck.clear)
+        FAILING.add("finish")
+        with pytest.raises(ValueError, match="finish is failing"):
+            await cascade.run(flow(), state=lambda _, inner=inner: inner, **settings)
+        with pytest.raises((ValueError, cascade.StateError), match=r"finish is failing|store"):
+            await cascade.run(flow(), state=lambda _, ends=ends: ends, **settings)
+        FAILING.clear()
+        assert await cascade.run(flow(), state=lambda _, inner=inner: inner, **settings) == "done"
+        assert sorted(BOOKED.values()) == booked, at
+        if not struck:
+            assert at > 5
+            return
+
+
+async def test_clearing_keeps_how_often_nodes_were_undone(store: StoreUnderTest) -> None:
+    backend = store.open("trip")
+    await backend.begin(Opening(is_new=False, flow=["a"], flow_digest=b"flow", params={}))
+    await backend.write(
+        Batch([Entry("a", 1), Entry("~undo:1", 1), Entry("~undone:1", 1), Entry("~undone", {"a": 1})])
+    )
+    await backend.clear()
+    assert await backend.get_results(["a", "~undo:1", "~undone:1", "~undone"]) == {"~undone": {"a": 1}}
+    await backend.aclose()
+    again = store.open("trip")
+    past = await again.begin(Opening(is_new=False, flow=["a"], flow_digest=b"flow", params={}))
+    assert past.nodes == ["~undone"]
+    await again.aclose()
