@@ -140,6 +140,11 @@ async def turn_of(number: int, *_: Any) -> Any:
     return "end" if number == 3 else turn(number + 1)
 
 
+@cascade.task(version="1")
+async def goes_on() -> Any:
+    return turn_of(1)
+
+
 def turn(number: int) -> Any:
     return turn_of(number, cascade.settled(step(f"part {number}")))
 
@@ -212,6 +217,33 @@ async def test_attempts_in_a_later_turn_of_a_loop_in_a_node_are_none_of_the_firs
     assert await store.open("night").has_result("in_place/stubborn")
     assert await life.fails("end") == ["attempt 1 at 2", "end"]
     assert await life.ends() == ("end", "end")
+
+
+# -- what is shown ---------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("case", ["a node that is gone", "a turn that went on"])
+async def test_a_run_that_has_succeeded_shows_no_failure_of_an_earlier_execution(
+    durable: StoreUnderTest, schedule: Any, case: str
+) -> None:
+    settings: Any = {"state": durable.state, "run_id": "night", "schedule": schedule}
+    flows = {
+        "a node that is gone": ([step("here"), step("gone").after(step("before"))], [step("here")]),
+        "a turn that went on": ([step("here"), goes_on()], [step("here"), goes_on()]),
+    }
+    first, then = flows[case]
+    BROKEN.update(["gone", "turn 1"])
+    with pytest.raises(ValueError, match=r"gone|turn 1"):
+        await cascade.run(first, on_error="first", **settings)
+    failed = await cascade.api.recorded_run(durable.state, "night")
+    assert failed.counts["failed"] == 1
+    BROKEN.clear()
+    await cascade.run(then, on_change="recompute", **settings)
+    succeeded = await cascade.api.recorded_run(durable.state, "night")
+    listed = {run.run_id: run for run in await cascade.api.recorded_runs(durable.state)}["night"]
+    assert succeeded.status == "succeeded"
+    assert succeeded.counts == listed.counts == {"succeeded": len(succeeded.nodes)}
+    assert {node.status for node in succeeded.nodes} == {"succeeded"}
 
 
 # -- races -----------------------------------------------------------------------------------------------------
