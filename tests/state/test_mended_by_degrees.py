@@ -41,15 +41,22 @@ class Step:
     decides: bool
 
 
+class Cut(BaseException):
+    """Ends a run at once: nobody takes it as a value."""
+
+
 @attrs.define
 class World:
-    """Tasks that fail as long as they are broken, and what has been called."""
+    """Tasks that fail as long as they are broken, what has been called, and which call ends the run."""
 
     broken: frozenset[str] = frozenset()
     called: list[str] = attrs.field(factory=list)
+    last: int | None = None
 
     def call(self, name: str, *values: Any) -> tuple[Any, ...]:
         self.called.append(name)
+        if len(self.called) == self.last:
+            raise Cut
         if name in self.broken:
             raise ValueError(name)
         return (name, *values)
@@ -133,15 +140,17 @@ def _call(one: Step, name: str, needed: list[Any], mapped: Any) -> Any:
 
 
 @st.composite
-def lives(draw: st.DrawFn) -> tuple[tuple[Step, ...], tuple[frozenset[str], ...]]:
-    """A flow, and what is broken in each execution but the last."""
+def lives(
+    draw: st.DrawFn, least: int = 1, kinds: list[str] = KINDS
+) -> tuple[tuple[Step, ...], tuple[frozenset[str], ...]]:
+    """A flow, and what is broken in each execution but the last, of which there are *least*."""
     steps = []
     for number in range(draw(st.integers(2, 7))):
         needs = draw(st.lists(st.integers(0, number - 1), min_size=1, max_size=2)) if number else []
-        steps.append(Step(draw(st.sampled_from(KINDS)), tuple(dict.fromkeys(needs)), draw(st.booleans())))
+        steps.append(Step(draw(st.sampled_from(kinds)), tuple(dict.fromkeys(needs)), draw(st.booleans())))
     names = [f"n{number}{suffix}" for number, one in enumerate(steps) for suffix in SUFFIXES.get(one.kind, ("",))]
     some = st.frozensets(st.sampled_from(names), min_size=1, max_size=3)
-    return tuple(steps), tuple(draw(st.lists(some, min_size=1, max_size=3)))
+    return tuple(steps), tuple(draw(st.lists(some, min_size=least, max_size=3)))
 
 
 async def lived(
@@ -198,3 +207,51 @@ def test_in_the_end_a_run_gives_what_it_gives_where_nothing_is_broken(
             name for names, (_, called) in pairs for name in called if name not in names | returning
         )
         assert max(succeeded.values(), default=0) <= 1
+
+
+@pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow])
+@given(
+    life=lives(least=2, kinds=[*TAKE_OUTCOMES, *KINDS]),
+    cuts=st.lists(st.integers(1, 12), min_size=3, max_size=3),
+    on_error=st.sampled_from(["first", "continue"]),
+)
+def test_a_run_that_is_cut_short_again_and_again_gives_the_same_in_the_end(
+    life: tuple[tuple[Step, ...], tuple[frozenset[str], ...]],
+    cuts: list[int],
+    on_error: Any,
+    store: StoreUnderTest,
+    schedule: Any,
+    backend: str,
+) -> None:
+    steps, broken = life
+    as_run: Any = {"state": store.state, "run_id": f"run{next(numbers)}", "schedule": schedule}
+
+    async def main() -> tuple[object, object]:
+        for names, world.last in zip(broken, cuts, strict=False):
+            world.broken, world.called = names, []
+            try:
+                await cascade.run(sinks(steps), on_error=on_error, **as_run)
+            except (Exception, Cut) as error:
+                note(f"{error!r} after {world.called}")
+            else:
+                return None, None  # some of it may be made of failures that were handled
+        world.broken, world.called, world.last = frozenset(), [], None
+        return await ended(steps, **as_run), await ended(steps)
+
+    mended, whole = anyio.run(main, backend=backend)
+    assert mended == whole
+
+
+def sinks(steps: tuple[Step, ...]) -> list[Any]:
+    """The flow, whose targets are the calls that no other needs."""
+    needed = {need for one in steps for need in one.needs}
+    return [call for number, call in enumerate(built(steps)) if number not in needed]
+
+
+async def ended(steps: tuple[Step, ...], **settings: Any) -> str:
+    """What a run comes to in which nothing is broken."""
+    try:
+        return repr(await cascade.run(sinks(steps), **settings))
+    except cascade.DependencyMissingError as missing:  # a target was skipped
+        return repr(missing)

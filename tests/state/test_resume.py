@@ -352,6 +352,17 @@ async def test_a_changed_flow_can_fork_the_run(durable: StoreUnderTest) -> None:
     assert RAN == {"join": 1}
 
 
+async def test_a_fork_that_has_finished_can_be_run_again_or_be_an_error(durable: StoreUnderTest) -> None:
+    FAILING.add("join")
+    await fails(join(fetch(1)), durable)
+    changed = join(fetch(2))
+    assert await goes_on(changed, durable, on_change="fork") == [2]
+    with pytest.raises(cascade.StateError, match=r"run 'night~[0-9a-f]+' has finished already"):
+        await goes_on(changed, durable, on_change="fork", on_finished="error")
+    assert await goes_on(changed, durable, on_change="fork", on_finished="rerun") == [2]
+    assert RAN == {"fetch 2": 1, "join": 1}
+
+
 @pytest.mark.parametrize("operation", ["begin", "write"])
 async def test_a_fork_that_cannot_be_made_leaves_the_run_as_it_was_and_no_store_open(operation: str) -> None:
     class Forked(InMemoryStateBackend):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 import attrs
 
@@ -76,6 +76,11 @@ def _by_name(value: Any) -> Mapping[str, str]:
     return {str(name): str(given) for name, given in json.loads(value).items()}
 
 
+# What nodes of a run that has succeeded count as only if they failed in an earlier execution, and were no part of
+# it any more in the last.
+_LEFT_OVER: Final = ("failed", "retrying")
+
+
 def read_run_record(
     fields: Fields,
     counts: Mapping[str, int],
@@ -103,12 +108,17 @@ def read_run_record(
     flow, params = fields.get("flow", _texts, ()), fields.get("params", _by_name, {})
     epoch, error = fields.get("epoch", int, 0), fields.get("error", text, None)
     outline = fields.get("outline", outline_in, None)
+    undos = tuple(undo_records(nodes))
+    state = run_state(status, holder, 0.0 if holder is None else left(holder, until))
+    if state == "succeeded":
+        counts = {name: count for name, count in counts.items() if name not in _LEFT_OVER}
+        nodes = [node for node in nodes if counted_as(node) not in _LEFT_OVER]
     return RunRecord(
-        str(fields.given["run_id"]), run_state(status, holder, 0.0 if holder is None else left(holder, until)),
+        str(fields.given["run_id"]), state,
         flow, params, created, max(updated, created), finished if finished is None else max(finished, created),
         fields.said(error), epoch, turn, None if holder is None else str(holder), origin,
         {text(name): count for name, count in counts.items()},
-        tuple(node for node in nodes if not is_of_undo(node.node_id)), tuple(undo_records(nodes)),
+        tuple(node for node in nodes if not is_of_undo(node.node_id)), undos,
         _shown(signals, params), outline,
     )  # fmt: skip
 

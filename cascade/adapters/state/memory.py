@@ -12,6 +12,7 @@ from cascade.adapters.state.batched import ManyAtOnceBackend
 from cascade.model.shown.urls import shown_url
 from cascade.runtime.durability.details import NodeDetail
 from cascade.runtime.durability.records import (
+    UNDO_TIMES,
     Batch,
     Closing,
     NotDurable,
@@ -117,7 +118,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         await self._thread.write(self._forget_nodes)
 
     def _forget_nodes(self) -> None:
-        self._results.clear()
+        self._results = {key: value for key, value in self._results.items() if key == UNDO_TIMES}
         self._skips.clear()
         self._retrying.clear()
         self.details.clear()
@@ -168,6 +169,7 @@ class InMemoryStateBackend(ManyAtOnceBackend):
         for node_id in node_ids:
             self._results.pop(node_id, None)
             self._skips.pop(node_id, None)
+            self._retrying.pop(node_id, None)
             self.details.pop(node_id, None)
 
     async def adopt(self, flow_digest: bytes) -> None:

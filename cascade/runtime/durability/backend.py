@@ -114,11 +114,11 @@ class StateBackend(NodeOutcomes):
         return ()
 
     async def forget(self, node_ids: Iterable[str]) -> None:
-        """Delete the records of some nodes, which have failed since or belong to another flow. A deletion that has
-        begun is not cancelled.
+        """Delete the records of some nodes, which have failed since, run again, or belong to another flow. A
+        deletion that has begun is not cancelled.
 
         A store without it gives a resumed run what a node came to first: wrong only if that took a failure as a
-        value, and has failed itself since.
+        value, and has failed or not run again since.
 
         Args:
             node_ids: The nodes.

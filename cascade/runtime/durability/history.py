@@ -109,8 +109,9 @@ class RunRecord:
         turn: Number of the turn with which its loop goes on; ``None`` if it is no loop.
         owner: The process that executes it, in words; ``None`` if there is none.
         origin: The command line that started it, as JSON; ``None`` if it was not started by one.
-        counts: Number of recorded nodes by status; a failure that is handled counts as ``"handled"``.
-        nodes: The nodes, if a single run was asked for; otherwise empty.
+        counts: Number of recorded nodes by status; a failure that is handled counts as ``"handled"``. If the run
+            has succeeded, no others count: they are of earlier executions.
+        nodes: The nodes that count, if a single run was asked for; otherwise empty.
         undos: What of them is to be undone, or has been, in the order in which they had succeeded; empty if the
             nodes are.
         signals: The signals that it has accepted; empty if the nodes are.

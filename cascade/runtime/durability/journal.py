@@ -74,14 +74,13 @@ class Journal:
         if outlives:
             self._queue.keep(entry)
             return
-        if entry.status not in ("succeeded", "skipped"):
-            # Each turn uses the same ids: the attempts of a turn that is held are not those of the recorded one.
-            if entry.status != "retrying" or self._loop.turn is None:
-                self._queue.note(entry)
-        elif self._loop.turn is None:
+        if self._loop.turn is not None and not is_of_undo(entry.node_id):
+            if (turn := self._loop.hold(entry)) is not None:
+                self.recorded += self._queue.start_over(turn)
+        elif entry.is_outcome():
             self._queue.add(entry)
-        elif (turn := self._loop.hold(entry)) is not None:
-            self.recorded += self._queue.start_over(turn)
+        else:
+            self._queue.note(entry)
 
     def refusal(self, value: Any) -> StateError | None:
         """Why the store cannot take *value*; ``None`` if it can."""
@@ -147,9 +146,12 @@ class Journal:
         """Write what is left, and end :meth:`run`."""
         self._queue.is_closing = True
         # A loop that failed, or was cancelled, is resumed in the very turn in which it ended.
-        turn = self._loop.take() if self.backend.keeps_loops and not self.has_failed else None
-        if turn is not None:
-            self.recorded += self._queue.start_over(turn)
+        if self.backend.keeps_loops and not self.has_failed:
+            turn = self._loop.take()
+            if turn is not None:
+                self.recorded += self._queue.start_over(turn)
+            for note in self._loop.failures():  # of a turn that the store cannot take: for people
+                self._queue.note(note)
         self._queue.news.set()
         await self.flush()
 

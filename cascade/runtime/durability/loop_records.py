@@ -17,8 +17,9 @@ class LoopRecords:
     """Chooses the turns of a loop that are recorded, and holds the entries of the others.
 
     A loop may make millions of turns, so most leave no record. The first turn is recorded as it goes. A later one
-    is held in memory: its beginning and the entries that settle in it. It is recorded if enough turns or enough
-    time have passed since the last recorded turn, or if the loop ends in it; otherwise the next turn replaces it.
+    is held in memory: its beginning and the entries that are added in it, failures too, as each turn uses the same
+    ids. It is recorded if enough turns or enough time have passed since the last recorded turn, or if the loop
+    ends in it; otherwise the next turn replaces it.
 
     Writes nothing itself: each method that chooses a turn returns it as a batch.
 
@@ -38,6 +39,8 @@ class LoopRecords:
     writes_early: bool
     turn: Continuation | None = None
     _held: list[Entry] = attrs.field(factory=list)
+    # Of those that are no outcomes.
+    _notes: list[Entry] = attrs.field(factory=list)
     _recorded_turn: int = 1
     _recorded_at: float = attrs.field(factory=current_time)
     # The store cannot take what the turns begin with.
@@ -60,7 +63,7 @@ class LoopRecords:
 
     def hold(self, entry: Entry) -> Batch | None:
         """Hold *entry*, which belongs to the turn that is held; returns that turn if it is due."""
-        self._held.append(entry)
+        (self._held if entry.is_outcome() else self._notes).append(entry)
         return self.take() if self.keeps_turns and self._is_time() else None
 
     def take(self) -> Batch | None:
@@ -70,8 +73,8 @@ class LoopRecords:
         turn = self._sealed(self.turn)
         if turn is None:
             return None
-        batch = Batch(self._held, (), turn)
-        self._held, self.turn = [], None
+        batch = Batch(self._held, self._notes, turn)
+        self._held, self._notes, self.turn = [], [], None
         self._recorded_turn, self._recorded_at = turn.turn, current_time()
         return batch
 
@@ -79,12 +82,17 @@ class LoopRecords:
         """In how many turns after *turn*, and in how many seconds, a turn is due."""
         return self._left(turn), self.seconds_between - (current_time() - self._recorded_at)
 
+    def failures(self) -> list[Entry]:
+        """What has failed, or was cancelled, in the turn that is held."""
+        return [note for note in self._notes if note.status != "retrying"]
+
     def clear(self) -> None:
         """Drop the entries that are held."""
         self._held.clear()
+        self._notes.clear()
 
     def _hold(self, turn: int, value: Any) -> None:
-        self._held.clear()
+        self.clear()
         self.turn = Continuation(turn, value)
 
     def _left(self, turn: int) -> int:

@@ -69,7 +69,8 @@ class NodeOutcomes(ABC):
 
     @abstractmethod
     async def clear(self) -> None:
-        """Delete all records of the run, except that it has begun, and its signals.
+        """Delete all records of the run, except that it has begun, and its signals. The record ``~undone``
+        may stay, which says how often nodes were undone; it is written again otherwise.
 
         A deletion that has begun is not cancelled.
         """

@@ -87,6 +87,10 @@ class Entry(NamedTuple):
     started: float | None = None
     worker: str | None = None
 
+    def is_outcome(self) -> bool:
+        """Whether the node need not run again."""
+        return self.status in ("succeeded", "skipped")
+
 
 @attrs.frozen
 class Continuation:

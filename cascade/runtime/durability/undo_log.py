@@ -157,6 +157,10 @@ class UndoLog:
         self.pending = dict.fromkeys(recorded.pending())
         self.times, self.has_begun, self._last = recorded.times, recorded.has_begun, recorded.last
 
+    def before(self) -> int:
+        """How much was undone in earlier executions, after which numbers begin again."""
+        return sum(self.times.values())
+
     def note(self, undoable: Undoable) -> None:
         """A node has succeeded. To be called before the node itself is recorded: a store that is killed between
         the two has an undo too many, not one too few.

@@ -92,6 +92,7 @@ class WriteQueue:
         dropped = self._waiting() - len(kept)
         self._gone += dropped
         self.entries, self._continuation = [*kept, *turn.entries], turn.continuation
+        self._notes = [*self.kept_in(self._notes), *turn.notes]
         self._is_urgent = True
         self.news.set()
         return dropped

@@ -64,6 +64,7 @@ class Job:
         use: What becomes of its value.
         resources: The resources that it injects.
         digest: Its content, for the store.
+        is_recorded: Whether it goes to the store.
         attempts: Those that were made when the run was executed before.
         label: What people call it.
         handles: Whether an error is handled if the node fails with it.
@@ -77,6 +78,7 @@ class Job:
     use: ValueUse
     resources: tuple[str, ...] = ()
     digest: bytes | None = None
+    is_recorded: bool = True
     attempts: int = 0
     label: str | None = None
     handles: Handles = attrs.field(default=never, kw_only=True)

@@ -157,7 +157,7 @@ class NodeRun:
         )
         self.failed = made
         self.attempts.note_failure(error, pause)
-        if run_context.store.journal is not None:
+        if run_context.store.journal is not None and self.job.is_recorded:
             self._record_attempts(run_context.store.journal, error)
         return pause
 

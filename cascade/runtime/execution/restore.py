@@ -18,7 +18,7 @@ from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.durability.records import Record
 from cascade.runtime.durability.recovery import PORTION, Recovery
 from cascade.runtime.durability.resuming.changes import DERIVED
-from cascade.runtime.durability.resuming.decided_anew import decide_as_before, decided_anew, won_before
+from cascade.runtime.durability.resuming.decided_anew import decide_as_before, decided_anew, outdated, won_before
 from cascade.runtime.foundation.fairness import SLICE, give_way, paced, paced_dict, paced_list, portions
 from cascade.runtime.frame.frame import Frame
 from cascade.runtime.frame.turn import Extent, Recalled
@@ -135,6 +135,11 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
         frame.turn.anew = await paced(decided_anew(frame.graph, frame.layout, known, found, won))
         for index in frame.turn.anew:
             found.pop(index, None)
+        if frame.turn.anew:
+            listed = records if recovery.past.nodes is None else recovery.past.nodes
+            gone = await paced_list(outdated(frame.graph, names, frame.turn.anew, found, listed))
+            for portion in portions(gone, PORTION):
+                await recovery.backend.forget(portion)
     if is_lenient:
         recall = Recall(frame, names, found, recovery.backend.get_readable_results, PORTION)
     else:  # a value that cannot be read is an error, so no value is read that may turn out not to be needed

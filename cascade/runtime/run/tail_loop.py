@@ -195,11 +195,13 @@ class Loop:
         frame.turn.ranks, frame.turn.durations = prepared.ranks, prepared.durations
         if not is_eager:
             frame.readiness.stage = ()
-        if run_context.store.recovery is not None and number > 1:
-            frame.turn.is_recorded = self.is_top  # else its nodes have the ids of those of the turn before
         if self.is_top:
             run_context.progress.frame = frame
         run_context.progress.turning[self.prefix] = lambda: number
+        if run_context.store.recovery is not None:
+            # In later turns of the loops of nodes, nodes have the ids of those of the turn before.
+            _, *inner = run_context.progress.turns(self.prefix)
+            frame.turn.is_recorded = all(turn == 1 for turn in inner)
         return Scheduler.of(run_context, frame, self._saves, is_eager=is_eager)
 
     async def _run_turn(self, scheduler: Scheduler, prepared: Prepared) -> None:

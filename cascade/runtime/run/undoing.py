@@ -185,7 +185,7 @@ class Undoing:
         if undoable is None:
             error: BaseException | None = StateError("the record of what is to be undone cannot be read")
         else:
-            error = await self._told(number, undoable)
+            error = await self._told(number + self.log.before(), undoable)
         if error is None:
             return await self.log.done(number)
         # The others go on, and nothing is halted before they have ended.
@@ -194,8 +194,11 @@ class Undoing:
         self._troubles.append((error, f"undo of {undoable.node_id!r}" if undoable else "the undo"))
         return True
 
-    async def _told(self, number: int, undoable: Undoable) -> BaseException | None:
-        """Undo one node, and tell of it; returns the error, if that failed."""
+    async def _told(self, count: int, undoable: Undoable) -> BaseException | None:
+        """Undo one node, and tell of it; returns the error, if that failed.
+
+        What is undone has a *count* of its own among all that the run has undone, also in earlier executions.
+        """
         began, status, error = current_time(), "Cancelled", None
         about: dict[str, Any] = {
             "task_id": undoable.node_id, "task_name": undoable.task_name, "label": undoable.label,
@@ -203,7 +206,7 @@ class Undoing:
         }  # fmt: skip
         self.run_context.emit(UndoStarted, **about)
         try:
-            error = await self._run(undoable, f"{undoable.node_id}~undo:{number}/")
+            error = await self._run(undoable, f"{undoable.node_id}~undo:{count}/")
             status = "Succeeded" if error is None else "Failed"
         finally:
             self.run_context.emit(

@@ -16,7 +16,15 @@ from cascade.adapters.state.pickling import Row, Sealing, loaded_all, shortened,
 from cascade.adapters.state.redis.durations import Writing
 from cascade.adapters.state.redis.lease import FORMAT, RunLease
 from cascade.model.errors import StateError
-from cascade.runtime.durability.records import Closing, Opening, Past, Record, RecordedStatus, is_of_undo
+from cascade.runtime.durability.records import (
+    UNDO_TIMES,
+    Closing,
+    Opening,
+    Past,
+    Record,
+    RecordedStatus,
+    is_of_undo,
+)
 from cascade.runtime.foundation.fairness import considerate
 
 # Values, or names, that are asked for at once: a reply is in memory as a whole.
@@ -206,11 +214,15 @@ class RunKeys:
         return [name for name in considerate(names) if not is_of_undo(name.decode())]
 
     def clear(self, session: Session) -> None:
-        """Forget everything except that the run has begun, and its signals."""
+        """Forget everything except that the run has begun, its signals, and how often its nodes were undone."""
         names = self._names
+        times = {part: session.ask("hget", names[part], UNDO_TIMES) for part in ("results", "nodes")}
 
         def change(pipe: Any) -> None:
             pipe.delete(names["results"], names["skipped"], names["nodes"], names["details"], names["outline"])
+            for part, value in times.items():
+                if value is not None:
+                    pipe.hset(names[part], UNDO_TIMES, value)
             if self.lease.owner is None:
                 pipe.delete(names["meta"])
             else:

@@ -22,6 +22,7 @@ from cascade.adapters.state.sqlite.outlines import write as write_outline
 from cascade.model.shown.raised import describe
 from cascade.runtime.durability.records import (
     UNDO_MARK,
+    UNDO_TIMES,
     Closing,
     Continuation,
     NotDurable,
@@ -121,10 +122,10 @@ class RunRows:
             self.lease.renew(connection, now)
 
     def clear(self) -> None:
-        """Forget everything except that the run has begun, and its signals."""
+        """Forget everything except that the run has begun, its signals, and how often its nodes were undone."""
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
-            connection.execute("DELETE FROM nodes WHERE run = ?", (number,))
+            connection.execute("DELETE FROM nodes WHERE run = ? AND node_id <> ?", (number, UNDO_TIMES))
             self.details.forget(connection, number)
             forget_outline(connection, number)
             connection.execute(

@@ -5,7 +5,7 @@ And which races were decided: by the one contestant whose success is recorded.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import cast
 
 from cascade.graph.nested import PAUSE_EVERY, Steps
@@ -90,6 +90,52 @@ def _extent(sources: Iterable[int], columns: Collection[int], anew: Mapping[int,
     return Extent.BY_ITEM if columns and is_by_item else Extent.ALL
 
 
+def outdated(
+    graph: Graph,
+    names: Sequence[str],
+    anew: Mapping[int, Extent],
+    found: Collection[int],
+    listed: Iterable[str],
+) -> Iterator[str | None]:
+    """The records of what is decided anew, by name. They are to be forgotten before anything runs.
+
+    Else they would stand if the run ended once what failed has succeeded, and before these nodes have run again: a
+    later execution would not know that they had got something else.
+
+    Args:
+        graph: The flow.
+        names: The ids of its nodes.
+        anew: The nodes that are decided anew.
+        found: The nodes with a record that holds.
+        listed: The ids of all that has a record.
+    """
+    again = {names[index] for index in anew}
+    rows = enumerate(graph.rows)
+    maps: dict[str, set[int]] = {names[i]: set() for i, row in rows if isinstance(row, MapNode) and i not in found}
+    for name in listed:
+        map_id, _, item = name.removesuffix("]").rpartition("[")
+        if map_id in maps and name == f"{map_id}[{item}]":
+            maps[map_id].add(int(item))
+        yield name if name in again else None
+    for index in sorted(anew):
+        node, items = graph.rows[index], maps.get(names[index], set[int]())
+        stand = set[int]()
+        if isinstance(node, MapNode) and anew[index] is Extent.BY_ITEM:
+            stand = items.intersection(*_standing(graph, node, names, maps))
+        yield from (f"{names[index]}[{item}]" for item in items - stand)
+        items &= stand
+
+
+def _standing(
+    graph: Graph, node: MapNode, names: Sequence[str], maps: Mapping[str, set[int]]
+) -> Iterator[set[int]]:
+    """Of each map that *node* follows and that has no record as a whole, the items that have one that stands."""
+    for _, column in node.columns:
+        source = map_in(graph, column)
+        if source is not None and names[source] in maps:
+            yield maps[names[source]]
+
+
 def won_before(graph: Graph, layout: Layout, found: Mapping[int, Record]) -> dict[int, int]:
     """The winners of races, by race; without races that are run again.
 
@@ -114,9 +160,12 @@ def _decided(graph: Graph, races: Iterable[int], found: Mapping[int, Record]) ->
 
 
 def decide_as_before(frame: Frame, won: Mapping[int, int]) -> None:
-    """Let those lose that had lost before, so that they do not begin again while the winner is replayed."""
+    """Let those lose that had lost before, so that they do not begin again.
+
+    Also where the winner does, as the store does not have its value: others have got that, and are not run again.
+    """
     if frame.routing is None:
         return
     for race, winner in won.items():
-        if winner in frame.turn.recorded:
+        if race not in frame.turn.anew:
             frame.routing.racing.give(race, winner)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 
 from anyio import CancelScope
 
@@ -14,15 +14,26 @@ from cascade.runtime.durability.signal_records import VALUE, Unreadable
 from cascade.runtime.foundation.fairness import paced_dict, paced_list, portions
 
 
-async def forked(recovery: Recovery, open_run: OpenRun, flow: RecordedFlow, changed: Sequence[str]) -> Recovery:
-    """The run ``RUN~DIGEST`` for *flow*; the run of *recovery* stays as it is, and its backend is closed."""
+async def forked(
+    recovery: Recovery,
+    open_run: OpenRun,
+    flow: RecordedFlow,
+    changed: Sequence[str],
+    go_on: Callable[[Recovery], Awaitable[Recovery]],
+) -> Recovery:
+    """The run ``RUN~DIGEST`` for *flow*; the run of *recovery* stays as it is, and its backend is closed.
+
+    If it was forked before, *go_on* says what becomes of its records.
+    """
     old, contents = recovery.backend, recovery.contents
     run_id = f"{recovery.run_id}~{contents.flow.hex()[:8]}"
     backend = open_run(run_id)
     assert backend is not None  # the store of the run that is forked is of the same kind
     try:
         fork = await open_recovery(backend, flow, contents, is_new=False)
-        if not fork.past.is_known:
+        if fork.past.is_known:
+            fork = await go_on(fork)
+        else:
             nodes = await _copy(recovery, backend, await _kept(recovery, flow.graph, changed))
             await _copy_signals(old, backend)
             fork = Recovery(run_id, backend, Past(is_known=True, nodes=nodes, epoch=fork.past.epoch), contents)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Final, Literal, assert_never
 
 import attrs
@@ -83,40 +84,51 @@ async def forget_undone(recovery: Recovery, graph: Graph) -> None:
     backend, undos = recovery.backend, recovery.undos
     marks = await backend.get_readable_results(map(done_id, undos.successes))
     times = Counter(undos.times) + Counter(key for _, key in marks.values())
-    counted = Batch([Entry(UNDO_TIMES, dict(times))])
-    await backend.write(counted)
+    await backend.write(_counted(times))
     past, recovery.undos = recovery.past, RecordedUndos(times=times)
     if undos.starts_over or past.nodes is None or past.continuation is not None:
         await _rerun(recovery)
-        await backend.write(counted)
         return
     undone = {name for name, _ in marks.values()}
     await _recomputed(recovery, await paced_list(with_dependants(undone, graph)), graph)
     await backend.forget(undos.ids())
 
 
+def _counted(times: Mapping[str, int]) -> Batch:
+    """What is recorded of how often nodes were undone."""
+    return Batch([Entry(UNDO_TIMES, dict(times))])
+
+
 async def _reconciled(recovery: Recovery, policy: ResumePolicy, flow: RecordedFlow, open_run: OpenRun) -> Recovery:
     """*recovery*, made to fit *flow*."""
     if _is_rerun(recovery, policy):
-        signals = recovery.backend.signals
-        if signals is not None and recovery.past.status == "succeeded":  # else what was accepted stands
-            await signals.forget()
-        return await _rerun(recovery)
+        return await _as_recorded(recovery, policy)
     changed = await changed_nodes(recovery, flow.graph)
     decision = _decide(recovery, policy, changed)
     match decision:
         case "return":
-            if recovery.past.status == "succeeded" and recovery.past.result is None:
-                await recovery.backend.adopt(recovery.contents.flow)
-            return recovery
+            return await _as_recorded(recovery, policy)
         case "rerun":
             return await _rerun(recovery)
         case "fork":
-            return await forked(recovery, open_run, flow, changed)
+            return await forked(recovery, open_run, flow, changed, partial(_as_recorded, policy=policy))
         case "recompute":
             return await _recomputed(recovery, changed, flow.graph)
         case _:
             assert_never(decision)
+
+
+async def _as_recorded(recovery: Recovery, policy: ResumePolicy) -> Recovery:
+    """*recovery*, whose flow has not changed, or of which everything runs again."""
+    has_succeeded = recovery.past.status == "succeeded"
+    if _is_rerun(recovery, policy):
+        signals = recovery.backend.signals
+        if signals is not None and has_succeeded:  # else what was accepted stands
+            await signals.forget()
+        return await _rerun(recovery)
+    if has_succeeded and recovery.past.result is None:
+        await recovery.backend.adopt(recovery.contents.flow)
+    return recovery
 
 
 def _is_rerun(recovery: Recovery, policy: ResumePolicy) -> bool:
@@ -157,10 +169,12 @@ async def _rerun(recovery: Recovery) -> Recovery:
     if recovery.undos.has_begun:
         recovery.undos.starts_over = True
         return recovery
+    times = recovery.undos.times
     await recovery.backend.clear()
     await recovery.backend.adopt(recovery.contents.flow)
-    recovery.past = Past(epoch=recovery.past.epoch)
-    recovery.undos = RecordedUndos(times=recovery.undos.times)
+    if times:
+        await recovery.backend.write(_counted(times))
+    recovery.past, recovery.undos = Past(epoch=recovery.past.epoch), RecordedUndos(times=times)
     recovery.forget_attempts()
     return recovery
 

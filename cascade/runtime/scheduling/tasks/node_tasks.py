@@ -158,6 +158,9 @@ class NodeTasks:
         context, frame = self.context, self.context.frame
         name, digest = frame.name(index), frame.digest(index)
         recovery, retry = context.run_context.store.recovery, node.terms.retry
+        attempts = 0
+        if recovery is not None and retry is not None and frame.turn.is_recorded:
+            attempts = recovery.attempts(name, digest, retry)
         if retry is not None or isinstance(node, MapNode):  # by each attempt, or by each item
             frame.demand.read_again(node.data)
         priorities = frame.layout.special.priorities
@@ -182,7 +185,8 @@ class NodeTasks:
             use=use,
             resources=frame.layout.injecting.get(index, ()),
             digest=digest,
+            is_recorded=frame.turn.is_recorded,
             handles=frame.handling.of(index),
-            attempts=0 if recovery is None or retry is None else recovery.attempts(name, digest, retry),
+            attempts=attempts,
             label=frame.label(index),
         )
