@@ -6,9 +6,11 @@ from collections import Counter
 from typing import Any
 
 import anyio
+import attrs
 import pytest
 
 import cascade
+from cascade import api
 from cascade.runtime.durability.records import Batch, NotDurable, Opening, Past
 from cascade.state import InMemoryStateBackend
 from cascade.testing import record_events
@@ -657,3 +659,35 @@ async def test_a_fork_keeps_items_in_sub_flows_of_items(store: StoreUnderTest) -
     await fails(join(spread.map(x=[0, 10]), fetch(5)), store, **STEADY)
     assert await goes_on(join(spread.map(x=[0, 10]), fetch(6)), store, on_change="fork") == [[[0, 1], [10, 11]], 6]
     assert RAN == {"spread 10": 1, "item 11": 1, "fetch 6": 1, "join": 1}
+
+
+@pytest.mark.parametrize("on_change", ["error", "fork"])
+async def test_another_flow_that_is_refused_or_forked_changes_nothing_of_the_run(
+    durable: StoreUnderTest, on_change: Any, schedule: Any
+) -> None:
+    @cascade.task(version="1")
+    async def fails(name: str) -> str:
+        raise ValueError(f"no luck with {name}")
+
+    @cascade.task(version="1")
+    async def same(name: str) -> str:
+        return name
+
+    def flow(name: str) -> Any:
+        return fails(same(cascade.Param(name)))
+
+    settings: dict[str, Any] = {"state": durable.state, "run_id": "night", "schedule": schedule}
+    with pytest.raises(ValueError, match="no luck with one"):
+        await cascade.run(flow("first"), params={"first": "one"}, **settings)
+    before = await api.recorded_run(durable.state, "night")
+    assert (before.status, before.error) == ("failed", "ValueError: no luck with one")
+    with pytest.raises(cascade.FlowChangedError if on_change == "error" else ValueError):
+        await cascade.run([flow("other")], params={"other": "two"}, on_change=on_change, **settings)
+    after = await api.recorded_run(durable.state, "night")
+    assert attrs.evolve(after, epoch=1, updated=before.updated, outline=before.outline) == before
+
+    with pytest.raises(ValueError, match="no luck with two"):
+        await cascade.run([flow("other")], params={"other": "two"}, on_change="recompute", **settings)
+    adopted = await api.recorded_run(durable.state, "night")
+    assert (adopted.status, adopted.error) == ("failed", "ValueError: no luck with two")
+    assert adopted.params.keys() == {"other"}

@@ -45,13 +45,15 @@ class RunKeys:
         largest: Bytes that a value may have.
         keeps: Whether there are records of undos, which outlive the turns of a loop.
         detailed: Nodes of which there may be details; a node that is not among them has none.
-        outline: What the flow that is run now is made of, as text.
+        about: The fields of ``meta`` about the flow that is run now.
+        outline: What that is made of, as text.
     """
 
     lease: RunLease
     largest: int = _LARGEST
     keeps: bool = False
     detailed: set[str] = attrs.field(factory=set)
+    about: Mapping[str, Any] = attrs.field(factory=dict)
     outline: str | None = None
 
     @property
@@ -75,15 +77,21 @@ class RunKeys:
                 f"and this one reads {FORMAT.decode()}; finish it with the version that recorded it, or use "
                 "another run_id"
             )
-        meta, self.outline = _opened(opening, known, time.time()), opening.outline
-        # Else the records are of another flow, until this one is adopted.
-        is_known_flow = meta["flow_digest"] == opening.flow_digest
+        now = time.time()
+        meta: dict[str, Any] = {"format": FORMAT, "created": known.get("created", now), "updated": now}
+        self.about, self.outline = _about(opening), opening.outline
+        # Else the records, and how the run stands, are of another flow, until this one is adopted.
+        is_known_flow = known.get("flow_digest", opening.flow_digest) == opening.flow_digest
+        if is_known_flow:
+            status = "succeeded" if known.get("status") == b"succeeded" else "running"
+            meta |= {**self.about, "status": status, "flow_digest": opening.flow_digest}
 
         def change(pipe: Any) -> None:
             pipe.hset(self._names["meta"], mapping=meta)
-            pipe.hdel(self._names["meta"], "error")
-            if self.outline is not None and is_known_flow:
-                pipe.set(self._names["outline"], self.outline)
+            if is_known_flow:
+                pipe.hdel(self._names["meta"], "error")
+                if self.outline is not None:
+                    pipe.set(self._names["outline"], self.outline)
 
         epoch = self.lease.take(session, change, mine, vigil)
         # Read again: before the lease was taken, others could write.
@@ -92,7 +100,7 @@ class RunKeys:
         self.keeps = any(map(is_of_undo, nodes))
         self.detailed = {name.decode() for name in considerate(session.ask("hkeys", self._names["details"]))}
         is_known = epoch > 1 or bool(nodes)
-        status = cast("RecordedStatus", known["status"].decode())
+        status = cast("RecordedStatus", known.get("status", b"running").decode())
         finished = float(known["finished"]) if "finished" in known else None
         digest = known.get("flow_digest")
         past = Past(
@@ -234,8 +242,9 @@ class RunKeys:
         """Forget the result of the run; from now on its records belong to the flow with this digest."""
 
         def change(pipe: Any) -> None:
-            pipe.hset(self._names["meta"], mapping={"status": "running", "flow_digest": flow_digest})
-            pipe.hdel(self._names["meta"], "result", "finished")
+            adopted = {**self.about, "status": "running", "flow_digest": flow_digest}
+            pipe.hset(self._names["meta"], mapping=adopted)
+            pipe.hdel(self._names["meta"], "result", "finished", "error")
             if self.outline is not None:
                 pipe.set(self._names["outline"], self.outline)
 
@@ -296,19 +305,11 @@ class RunKeys:
         return values
 
 
-def _opened(opening: Opening, known: Mapping[str, bytes], now: float) -> dict[str, Any]:
-    """The fields of ``meta`` for a run that begins, whose fields so far are *known*."""
+def _about(opening: Opening) -> dict[str, Any]:
+    """The fields of ``meta`` about the flow that is run."""
     flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
-    meta = {
-        "format": FORMAT,
-        "status": known.get("status") if known.get("status") == b"succeeded" else "running",
-        "flow": f"[{flow}]",
-        "params": json.dumps(dict(opening.params)),
-        "flow_digest": known.get("flow_digest", opening.flow_digest),
-        "created": known.get("created", now),
-        "updated": now,
-    }
-    return meta if opening.origin is None else {**meta, "origin": opening.origin}
+    about = {"flow": f"[{flow}]", "params": json.dumps(dict(opening.params))}
+    return about if opening.origin is None else {**about, "origin": opening.origin}
 
 
 def _is_done(node: Mapping[str, Any]) -> bool:

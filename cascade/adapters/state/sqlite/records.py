@@ -52,6 +52,9 @@ def _put(count: int) -> str:
     return f"INSERT OR REPLACE INTO nodes ({', '.join(_COLUMNS)}) VALUES {', '.join([row] * count)}"
 
 
+_Texts = tuple[str | None, str | None, str | None]
+
+
 @attrs.define(eq=False)
 class RunRows:
     """The records of one run in a state file.
@@ -60,12 +63,14 @@ class RunRows:
         lease: The lease of the run, without which nothing is written.
         largest: Bytes that a value may have; by default what SQLite allows, less a margin.
         details: The details of its nodes.
-        outline: What the flow that is run now is made of, as text.
+        texts: The columns ``flow``, ``params`` and ``origin`` of the flow that is run now.
+        outline: What that is made of, as text.
     """
 
     lease: RunLease
     largest: int = 1_000_000_000 - _MARGIN
     details: DetailRows = attrs.field(factory=DetailRows)
+    texts: _Texts = (None, None, None)
     outline: str | None = None
 
     def begin(self, opening: Opening, vigil: Vigil) -> Past:
@@ -75,7 +80,7 @@ class RunRows:
             RunInProgressError: If another process or task executes the run.
             UncertainHolderError: If that cannot be told yet.
         """
-        texts, self.outline = _texts(opening), opening.outline
+        self.texts, self.outline = _texts(opening), opening.outline
         self.lease.disown()  # of a try before this
         with self.lease.transaction() as connection:
             epoch = self.lease.take(connection, vigil)
@@ -84,13 +89,9 @@ class RunRows:
                 "SELECT status, flow_digest, turn, continuation, result, finished FROM runs WHERE id = ?",
                 (number,),
             ).fetchone()
-            connection.execute(
-                "UPDATE runs SET status = CASE status WHEN 'succeeded' THEN status ELSE 'running' END, flow = ?, "
-                "params = ?, origin = coalesce(?, origin), flow_digest = coalesce(flow_digest, ?), error = NULL "
-                "WHERE id = ?",
-                (*texts, opening.flow_digest, number),
-            )
-            if row[1] in (None, opening.flow_digest):  # else the records are of another flow, until it is adopted
+            # Else the records, and how the run stands, are of another flow, until this one is adopted.
+            if row[1] in (None, opening.flow_digest):
+                _describe(connection, number, self.texts, opening.flow_digest)
                 write_outline(connection, number, self.outline)
         status, flow_digest, turn, continuation, result, finished = row
         limit = connection.getlimit(sqlite3.SQLITE_LIMIT_LENGTH)
@@ -138,9 +139,9 @@ class RunRows:
         with self.lease.transaction() as connection:
             number = self.lease.enrol(connection)
             connection.execute(
-                "UPDATE runs SET status = 'running', flow_digest = ?, result = NULL, finished = NULL WHERE id = ?",
-                (flow_digest, number),
+                "UPDATE runs SET status = 'running', result = NULL, finished = NULL WHERE id = ?", (number,)
             )
+            _describe(connection, number, self.texts, flow_digest)
             write_outline(connection, number, self.outline)
 
     def forget(self, node_ids: Sequence[str]) -> None:
@@ -197,7 +198,17 @@ class RunRows:
         return loaded_all(found, self.lease.run_id, is_lenient=is_lenient)
 
 
-def _texts(opening: Opening) -> tuple[str, str, str | None]:
+def _describe(connection: sqlite3.Connection, number: int, texts: _Texts, flow_digest: bytes) -> None:
+    """Say of a run that has not succeeded that it is executed, and with which flow."""
+    connection.execute(
+        "UPDATE runs SET status = CASE status WHEN 'succeeded' THEN status ELSE 'running' END, "
+        "flow = coalesce(?, flow), params = coalesce(?, params), origin = coalesce(?, origin), flow_digest = ?, "
+        "error = NULL WHERE id = ?",
+        (*texts, flow_digest, number),
+    )
+
+
+def _texts(opening: Opening) -> _Texts:
     """The columns ``flow``, ``params`` and ``origin`` of a run."""
     flow = ", ".join(json.dumps(name) for name in considerate(opening.flow))
     return f"[{flow}]", json.dumps(dict(opening.params)), opening.origin
