@@ -6,8 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import cascade
-from cascade.adapters.observers.progress import progress
-from cascade.adapters.observers.tally import Tally
+from cascade.adapters.observers.tally import KINDS, Tally
 from state.stores import StoreUnderTest, minimal_store
 
 
@@ -50,7 +49,7 @@ async def tallied(flow: Any, **settings: Any) -> Tally:
         async for event in events:
             tally.hear(event, event.timestamp)
 
-    follow.kinds = progress().kinds  # type: ignore[attr-defined]  # as observers name what they want
+    follow.kinds = KINDS  # type: ignore[attr-defined]  # as observers name what they want
     try:
         await cascade.run(flow, observers=[follow], **settings)
     except ValueError:

@@ -14,13 +14,12 @@ from anyio import current_time
 
 from cascade.adapters.observers.notebook import Cell, is_notebook
 from cascade.adapters.observers.picture import picture, plain_line
-from cascade.adapters.observers.tally import Tally
+from cascade.adapters.observers.tally import KINDS, Tally
 from cascade.adapters.observers.terminal import Span, is_terminal, write_line
-from cascade.model.events import AttemptStarted, Event
+from cascade.model.events import Event
 from cascade.model.shown.text import clock
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream
-from cascade.runtime.observation.details import NodesRecalled, RecallWithdrawn
 
 try:
     from rich.console import Console
@@ -60,8 +59,7 @@ class _Progress:
 
     console: Console | None
     __name__ = "progress"
-    # AttemptStarted too: without it, a node would never be seen to run again after a retry.
-    kinds = (Event, AttemptStarted, NodesRecalled, RecallWithdrawn)
+    kinds = KINDS
     _screen: Screen | None = None
 
     async def __call__(self, events: EventStream) -> None:

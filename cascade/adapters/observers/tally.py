@@ -31,6 +31,8 @@ from cascade.model.skip_reasons import SkipReason
 from cascade.planning.sizes import task_in
 from cascade.runtime.observation.details import NodesRecalled, RecallWithdrawn
 
+# What a tally has to be told of; without AttemptStarted, a node would never be seen to run again after a retry.
+KINDS: Final = (Event, AttemptStarted, NodesRecalled, RecallWithdrawn)
 # What nodes are counted as:
 # - "recorded": they were in the store when the run was resumed;
 # - "succeeded", "failed", "cancelled": they ran, and ended so;
