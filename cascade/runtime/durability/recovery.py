@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
+from contextlib import suppress
 from contextvars import ContextVar
 from typing import Any, Final, Protocol
 
 import attrs
+from anyio import CancelScope
 
 from cascade.graph.identity import Contents
 from cascade.graph.nodes import Graph
@@ -74,6 +76,8 @@ class Recovery:
         restored: Number of nodes that were taken from the store instead of being run.
         durations: How long nodes took in earlier runs; see :meth:`StateBackend.durations`.
         undos: What is recorded of undos, which is not in *past*.
+        ended: Of a run that has finished, by id, whether each recorded node of its flow was skipped; if that is
+            to be told.
     """
 
     run_id: str
@@ -83,6 +87,7 @@ class Recovery:
     restored: int = 0
     durations: Mapping[bytes, bytes] = attrs.field(factory=dict)
     undos: RecordedUndos = attrs.field(factory=RecordedUndos)
+    ended: Mapping[str, bool] = attrs.field(factory=dict)
     _listed: Collection[str] | None = None
     _items: Counter[str] | None = None
     _handled: Mapping[str, Sequence[str]] | None = None
@@ -151,6 +156,19 @@ class Recovery:
             (graph.name(index), digest) for index, digest in enumerate(self.contents.digests)
         )
         return await self.records(digests), digests
+
+    async def let_go(self, graph: Graph | None) -> None:
+        """Close the store of a run that has finished, having learnt how the nodes of *graph* ended, if given.
+
+        That is for people only: what cannot be read is not known.
+        """
+        try:
+            with suppress(Exception):
+                records = {} if graph is None else (await self.records_of(graph))[0]
+                self.ended = {name: record.reason is not None for name, record in records.items()}
+        finally:
+            with CancelScope(shield=True):
+                await self.backend.aclose()
 
 
 def _items(names: Iterable[str], failed: Iterable[str]) -> Generator[None, None, Counter[str]]:

@@ -42,7 +42,9 @@ from cascade.runtime.foundation.remote_executor import RemoteExecutor
 from cascade.runtime.foundation.simulation_seam import Pacer, pacer_var
 from cascade.runtime.foundation.task_context import ambient, loading_main
 from cascade.runtime.observation.bus import EventBus, EventStream, Policy
+from cascade.runtime.observation.details import NodesRecalled
 from cascade.runtime.run.lifetime import RunLifetime
+from cascade.runtime.run.observer_tasks import are_told
 from cascade.runtime.run.outcome import RunOutcome
 from cascade.runtime.run.preparation import Preparation
 from cascade.runtime.run.ranking import Ranking
@@ -363,7 +365,8 @@ class Engine:
             note_signals(run_context.signals.declared, prepared.signals())
         lifetime = RunLifetime(run_context, preparation, RunOutcome(run_context, prepared))
         if recovery is not None and recovery.past.result is not None:
-            await recovery.backend.aclose()
+            is_shown = settings.page is not None or are_told(settings.observers, NodesRecalled)
+            await recovery.let_go(prepared.graph if is_shown else None)
             lifetime.outcome.finished = recovery.past.result
         elif recovery is not None:
             lifetime.store = StoreSession(run_context, recovery.backend)

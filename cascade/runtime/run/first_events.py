@@ -69,10 +69,8 @@ async def tell_of_the_past(run_context: RunContext, prepared: Prepared, *, is_fi
             finished=past.finished if is_finished else None,
             is_finished=is_finished,
         )
-    if is_finished and run_context.events.wants(NodesRecalled):
-        records, _ = await recovery.records_of(prepared.graph)
-        ended = {name: record.reason is not None for name, record in records.items()}
-        await tell_recalled(run_context, ended, past.handled())
+    if recovery.ended and run_context.events.wants(NodesRecalled):
+        await tell_recalled(run_context, recovery.ended, past.handled())
     _warn_of_strangers(run_context, recovery.contents)
 
 

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import anyio
 import attrs
 from anyio import CancelScope
 
-from cascade.model.events import EngineWarning
+from cascade.model.events import EngineWarning, Event
 from cascade.model.shown.raised import annotate, describe, leaves
 from cascade.runtime.context.run_context import RunContext
 from cascade.runtime.context.settings import Observer
 from cascade.runtime.observation.bus import EventStream
 from cascade.runtime.observation.tracing import Tracing
+
+
+def are_told(observers: Iterable[Observer], kind: type[Event]) -> bool:
+    """Whether one of *observers* names the class *kind* of events, which only those are told of that do."""
+    return any(kind in getattr(observer, "kinds", ()) for observer in observers)
 
 
 @attrs.define(eq=False)

@@ -76,3 +76,25 @@ async def test_what_runs_again_counts_once(tmp_path: Path) -> None:
     before = boxes_of(await documented(flow(1), **settings))
     after = boxes_of(await documented(flow(3), **settings))
     assert after == before == {"same": "✓", "same#2": "✓", "fails": "✗"}
+
+
+async def test_no_store_is_read_once_it_is_closed(schedule: Any) -> None:
+    class Closing(cascade.state.InMemoryStateBackend):
+        is_closed = False
+
+        async def begin(self, opening: Any) -> Any:
+            self.is_closed = False
+            return await super().begin(opening)
+
+        async def recall(self, node_ids: Any) -> Any:
+            assert not self.is_closed
+            return await super().recall(node_ids)
+
+        async def aclose(self) -> None:
+            self.is_closed = True
+
+    store = Closing("one")
+    settings: dict[str, Any] = {"state": lambda _: store, "run_id": "one", "schedule": schedule}
+    for _ in range(2):
+        assert boxes_of(await documented(same(1), **settings)) == {"same": "✓"}
+        assert store.is_closed
