@@ -151,7 +151,8 @@ def tell_outcome(
     """
     is_over = not (subject.goes_on and isinstance(outcome, Done))
     if is_over and not run_context.progress.is_past_first_turn():
-        _tell(run_context, subject, outcome, attempts, is_recalled=is_recalled)
+        told = _told(subject, outcome, attempts)
+        run_context.events.emit_node(NodeSettled, subject, outcome=told, is_recalled=is_recalled)
 
 
 def tell_of_later_turns(run_context: RunContext, graph: Graph, outcome: NodeOutcome) -> None:
@@ -164,26 +165,21 @@ def tell_of_later_turns(run_context: RunContext, graph: Graph, outcome: NodeOutc
     """
     index = run_context.progress.went_on
     if index is not None and run_context.events.wants(NodeSettled):
-        _tell(run_context, Settled(graph.name(index), graph.task(index)), outcome)
+        subject = Settled(graph.name(index), graph.task(index))
+        run_context.events.emit_node(NodeSettled, subject, outcome=_told(subject, outcome))
 
 
-def _tell(
-    run_context: RunContext,
-    subject: Settled,
-    outcome: NodeOutcome,
-    attempts: int = 0,
-    *,
-    is_recalled: bool = False,
-) -> None:
-    told: Outcome[Any] | None = None  # of one that was cancelled
+def _told(subject: Settled, outcome: NodeOutcome, attempts: int = 0) -> Outcome[Any] | None:
+    """What users are told of an outcome; ``None`` of a node that was cancelled."""
     match outcome:
         case Done(value=value):
-            told = Done(value)
+            return Done(value)
         case Failed(error=error):
-            told = Failed(error, subject.node_id, attempts)
+            return Failed(error, subject.node_id, attempts)
         case Skipped(reason=reason):
-            told = Skipped(reason, subject.node_id)
-    run_context.events.emit_node(NodeSettled, subject, outcome=told, is_recalled=is_recalled)
+            return Skipped(reason, subject.node_id)
+        case Cancelled():
+            return None
 
 
 def _journal(run_context: RunContext, subject: Settled, ending: Ending, *, is_handled: bool = False) -> None:
