@@ -234,10 +234,9 @@ def _row(node: NodeRecord) -> tuple[str | Span, ...]:
     said = next(filter(None, remarks), "")
     attempts, took = (str(node.attempts), duration(node.duration)) if node.attempts else ("", "")
     name = labelled(node.node_id, node.label)
-    is_handled = node.status == "failed" and node.detail is not None and node.detail.handled
     return (
         name,
-        status_of("handled" if is_handled else node.status),
+        status_of(node.counts_as),
         attempts,
         took,
         fitted(one_line(said), MOST_CHARACTERS),

@@ -112,7 +112,7 @@ def read_run_record(
     state = run_state(status, holder, 0.0 if holder is None else left(holder, until))
     if state == "succeeded":
         counts = {name: count for name, count in counts.items() if name not in _LEFT_OVER}
-        nodes = [node for node in nodes if counted_as(node) not in _LEFT_OVER]
+        nodes = [node for node in nodes if node.counts_as not in _LEFT_OVER]
     return RunRecord(
         str(fields.given["run_id"]), state,
         flow, params, created, max(updated, created), finished if finished is None else max(finished, created),
@@ -121,12 +121,6 @@ def read_run_record(
         tuple(node for node in nodes if not is_of_undo(node.node_id)), undos,
         _shown(signals, params), outline,
     )  # fmt: skip
-
-
-def counted_as(node: NodeRecord) -> str:
-    """What a node counts as: a failure that is handled is none of those that the run fails by."""
-    is_handled = node.status == "failed" and node.detail is not None and node.detail.handled
-    return "handled" if is_handled else node.status
 
 
 def _shown(signals: Sequence[SignalRecord], params: Mapping[str, str]) -> Sequence[SignalRecord]:

@@ -53,6 +53,12 @@ class NodeRecord:
     started: float | None = None
     worker: str | None = None
 
+    @property
+    def counts_as(self) -> str:
+        """Its status, or ``"handled"`` if it failed and the run does not fail by that."""
+        is_handled = self.status == "failed" and self.detail is not None and self.detail.handled
+        return "handled" if is_handled else self.status
+
 
 @attrs.frozen
 class UndoRecord:

@@ -135,7 +135,7 @@ def _events_of(node: NodeRecord, about: dict[str, Any], *, is_map: bool) -> Iter
         yield TaskExecutionFinished(
             **named, timestamp=started + node.duration, status=status, duration=node.duration,
             attempt=node.attempts, error=node.error, worker=node.worker,
-            handled=node.detail is not None and node.detail.handled,
+            handled=node.counts_as == "handled",
         )  # fmt: skip
 
 

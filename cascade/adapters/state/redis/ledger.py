@@ -13,7 +13,6 @@ from cascade.adapters.redis_client import Session, client_of, redis_library, tol
 from cascade.adapters.state.detail_text import UNREAD
 from cascade.adapters.state.lenient import (
     Fields,
-    counted_as,
     read_node_record,
     read_run_record,
     read_signal_records,
@@ -106,7 +105,7 @@ def _run(
         details = _some_details(session, name, damaged, _failed(texts))
     nodes = [_node(text(node_id), value, details.get(node_id)) for node_id, value in considerate(texts.items())]
     nodes.sort(key=lambda node: (node.recorded, node.node_id))
-    counts = Counter(counted_as(node) for node in nodes if not is_of_undo(node.node_id))
+    counts = Counter(node.counts_as for node in nodes if not is_of_undo(node.node_id))
     found = Fields(fields, damaged)
     if not with_nodes:
         return read_run_record(found, counts, (), lambda _, until: until - now)
