@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
+from array import array
 from collections.abc import Callable, Collection, Container, Generator, Iterable, Mapping, Sequence
 from contextlib import suppress
 from contextvars import ContextVar
@@ -89,7 +89,7 @@ class Recovery:
     undos: RecordedUndos = attrs.field(factory=RecordedUndos)
     ended: Mapping[str, bool] = attrs.field(factory=dict)
     _listed: Collection[str] | None = None
-    _items: Counter[str] | None = None
+    _items: Mapping[str, Sequence[int]] | None = None
     _handled: Mapping[str, Sequence[str]] | None = None
     _attempts: dict[str, tuple[bytes | None, int]] = attrs.field(factory=dict)
 
@@ -123,8 +123,8 @@ class Recovery:
             self._listed = await paced_dict((name, None) for name in self.past.nodes)
         return self._listed
 
-    async def recorded_items(self) -> Counter[str]:
-        """Of how many items of each map there are records, as far as that is known; 0 if all have failed."""
+    async def recorded_items(self) -> Mapping[str, Sequence[int]]:
+        """The items of each map that have a record, as far as that is known; none if all have failed."""
         if self._items is None:
             self._items = await paced(_items(self.past.nodes or (), self.past.handled()))
         return self._items
@@ -171,14 +171,17 @@ class Recovery:
                 await self.backend.aclose()
 
 
-def _items(names: Iterable[str], failed: Iterable[str]) -> Generator[None, None, Counter[str]]:
-    counts: Counter[str] = Counter()
-    for some, number in ((names, 1), (failed, 0)):
+def _items(names: Iterable[str], failed: Iterable[str]) -> Generator[None, None, dict[str, array[int]]]:
+    items: dict[str, array[int]] = {}
+    for some, is_recorded in ((names, True), (failed, False)):
         for name in some:
-            if name.endswith("]"):
-                counts[name.rpartition("[")[0]] += number
+            map_id, _, number = name.removesuffix("]").rpartition("[")
+            if name.endswith("]") and number.isdecimal():
+                numbers = items.setdefault(map_id, array("q"))
+                if is_recorded:
+                    numbers.append(int(number))
             yield
-    return counts
+    return items
 
 
 def _by_root(names: Iterable[str]) -> Generator[None, None, dict[str, list[str]]]:

@@ -91,7 +91,9 @@ async def tell_recalled(
     recovery = run_context.store.recovery
     assert recovery is not None
     items = await recovery.recorded_items()
-    succeeded = {name: items.get(name, 1) for name, was_skipped in ended.items() if not was_skipped}
+    succeeded = {
+        name: len(items[name]) if name in items else 1 for name, was_skipped in ended.items() if not was_skipped
+    }
     skipped = [name for name, was_skipped in ended.items() if was_skipped]
     run_context.events.emit(
         NodesRecalled, succeeded=succeeded, skipped=skipped, handled=handled, again=again,
@@ -136,8 +138,8 @@ async def _restore(recovery: Recovery, frame: Frame, *, is_lenient: bool) -> Non
         for index in frame.turn.anew:
             found.pop(index, None)
         if frame.turn.anew:
-            listed = records if recovery.past.nodes is None else recovery.past.nodes
-            gone = await paced_list(outdated(frame.graph, names, frame.turn.anew, found, listed))
+            items = await recovery.recorded_items()
+            gone = await paced_list(outdated(frame.graph, names, frame.turn.anew, found, records, items))
             for portion in portions(gone, PORTION):
                 await recovery.backend.forget(portion)
     if is_lenient:

@@ -95,7 +95,8 @@ def outdated(
     names: Sequence[str],
     anew: Mapping[int, Extent],
     found: Collection[int],
-    listed: Iterable[str],
+    records: Collection[str],
+    items_of: Mapping[str, Sequence[int]],
 ) -> Iterator[str | None]:
     """The records of what is decided anew, by name. They are to be forgotten before anything runs.
 
@@ -107,17 +108,16 @@ def outdated(
         names: The ids of its nodes.
         anew: The nodes that are decided anew.
         found: The nodes with a record that holds.
-        listed: The ids of all that has a record.
+        records: The ids of nodes with any record.
+        items_of: By the id of a map, its items with a record.
     """
-    again = {names[index] for index in anew}
-    rows = enumerate(graph.rows)
-    maps: dict[str, set[int]] = {names[i]: set() for i, row in rows if isinstance(row, MapNode) and i not in found}
-    for name in listed:
-        map_id, _, item = name.removesuffix("]").rpartition("[")
-        if map_id in maps and name == f"{map_id}[{item}]":
-            maps[map_id].add(int(item))
-        yield name if name in again else None
+    maps = {
+        names[index]: set(items_of.get(names[index], ()))
+        for index, row in enumerate(graph.rows)
+        if isinstance(row, MapNode) and index not in found
+    }
     for index in sorted(anew):
+        yield names[index] if names[index] in records else None
         node, items = graph.rows[index], maps.get(names[index], set[int]())
         stand = set[int]()
         if isinstance(node, MapNode) and anew[index] is Extent.BY_ITEM:
