@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Literal
 
 import pytest
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from oracle import meanings
 from pairs import SCHEDULES, each_once
@@ -206,6 +206,7 @@ def test_a_crash_at_any_write_leaves_nothing_that_is_not_undone(
             return
 
 
+@settings(max_examples=max(settings().max_examples, 200))
 @given(flow=flows(), at=st.integers(1, 6), when=st.sampled_from(MOMENTS), seed=st.integers(0, 10_000))
 def test_a_random_flow_gives_the_same_after_a_crash(flow: RandomFlow, at: int, when: Moment, seed: int) -> None:
     note(repr(flow))

@@ -10,7 +10,7 @@ import anyio
 import anyio.lowlevel
 import attrs
 import pytest
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from meaning import Meaning
 from oracle import meanings
@@ -227,6 +227,7 @@ def meant(flow: RandomFlow, seed: int, schedule: str) -> tuple[Simulation, list[
 
 
 @pytest.mark.needs("trio")
+@settings(max_examples=max(settings().max_examples, 200))
 @given(flow=flows(), seed=seeds, schedule=schedules)
 def test_whatever_a_seed_chooses_the_outcome_is_the_oracles(flow: RandomFlow, seed: int, schedule: str) -> None:
     note(repr(flow))

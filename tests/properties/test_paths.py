@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 import attrs
 import pytest
-from hypothesis import given, note
+from hypothesis import given, note, settings
 from hypothesis import strategies as st
 from meaning import Meaning, are_certain
 from oracle import meanings
@@ -22,6 +22,7 @@ from cascade.testing.building import called
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
+@settings(max_examples=max(settings().max_examples, 200))
 @given(flow=flows())
 def test_a_random_graph_means_the_same_in_each_way(flow: RandomFlow, backend: str) -> None:
     note(repr(flow))
